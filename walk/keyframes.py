@@ -1,0 +1,233 @@
+"""A prompt file, or a list of prompts, becomes a tuple of Keyframes.
+
+Knows the text format and nothing else: no frames, no frame rates, no models.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from walk import Error
+
+MAX_SEED = 2**63 - 1  # torch.Generator.manual_seed takes no more
+MAX_FILE_BYTES = 1 << 20  # a megabyte of prompts is some other file
+TEXT_SUFFIXES = {".txt", ".text", ".md", ".csv", ".json", ".yaml", ".yml", ".lrc", ".srt"}
+
+
+@dataclass(frozen=True)
+class Keyframe:
+    """One place that a walk passes through.
+
+    prompt: what the picture shows.
+    seed: of the Gaussian noise that the picture starts from, 0 .. 2**63 - 1.
+    negative_prompt: what the picture is guided away from.
+    time: seconds of the film at which the walk arrives here; None: wherever there is room.
+    """
+
+    prompt: str
+    seed: int
+    negative_prompt: str = ""
+    time: float | None = None
+
+
+@dataclass(frozen=True)
+class _Line:
+    where: str  # for errors: 'a.txt:3'
+    prompt: str
+    seed: int | None = None
+    time: float | None = None
+    negative: str | None = None
+
+
+def read_prompts(
+    prompts: str | Path | Sequence[str],
+    seed: int = 0,
+    seeds: Sequence[int] | None = None,
+    negative: str = "",
+) -> tuple[Keyframe, ...]:
+    """Keyframes from a prompt file, from one prompt, or from a sequence of prompts.
+
+    A file has one prompt a line; blank lines and lines that begin with `#` are skipped. A prompt
+    may end in settings: `a fox in the snow | seed=7 | time=1:02.5 | negative=blurry`.
+
+    seed: keyframe i gets seed + i, unless its line has a seed of its own.
+    seeds: instead of `seed`: one for each prompt, one for all prompts, or several for one prompt.
+    negative: the negative prompt of every keyframe that has none of its own.
+
+    Raises Error, which names file and line and says what was expected.
+    """
+    lines = [_parse(where, text) for where, text in _texts(prompts)]
+    _check_times(lines)
+    if seeds is not None:
+        lines, chosen = _pair(lines, seeds)
+    else:
+        chosen = [seed + i if line.seed is None else line.seed for i, line in enumerate(lines)]
+    for value in chosen:
+        if not 0 <= value <= MAX_SEED:
+            raise Error(f"seed {value} is out of range; seeds are whole numbers from 0 to {MAX_SEED}")
+    return tuple(
+        Keyframe(line.prompt, value, negative if line.negative is None else line.negative, line.time)
+        for line, value in zip(lines, chosen)
+    )
+
+
+def parse_time(text: str) -> float:
+    """Seconds from '12.5', '1:02.5' or '1:02:03.5'. Raises ValueError for anything else."""
+    match = re.fullmatch(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d*)?|\.\d+)", text.strip())
+    if not match or (match[2] is not None and float(match[3]) >= 60):
+        raise ValueError(text)
+    seconds = int(match[1] or 0) * 3600 + int(match[2] or 0) * 60 + float(match[3])
+    if not math.isfinite(seconds):
+        raise ValueError(text)
+    return seconds
+
+
+# Where the text comes from
+
+
+def _texts(prompts: str | Path | Sequence[str]) -> Iterator[tuple[str, str]]:
+    """(where, text) of every prompt."""
+    if isinstance(prompts, (str, Path)):
+        if isinstance(prompts, Path) or _looks_like_a_file(prompts) or _exists(prompts):
+            yield from _file_lines(Path(prompts))
+            return
+        prompts = [prompts]
+    if not prompts:
+        raise Error("no prompts were given; give a prompt file, or the prompts themselves")
+    for number, prompt in enumerate(prompts, 1):
+        if len(prompts) > 1 and _looks_like_a_file(prompt):
+            raise Error(f"'{prompt}' looks like a file; give one prompt file, or prompts, not both")
+        if not prompt.strip():
+            raise Error(f"prompt {number} is empty")
+        yield f"prompt {number}", prompt
+
+
+def _looks_like_a_file(text: str) -> bool:
+    """Whether a user who wrote this meant a file, which must then exist."""
+    has_spaces = " " in text
+    has_folder = re.match(r"(~|\.\.?)?[/\\]", text) or (not has_spaces and re.search(r"[/\\]", text))
+    has_suffix = not has_spaces and re.search(r"\w\.[A-Za-z]\w*$", text)
+    return bool(has_folder or has_suffix or Path(text).suffix.lower() in TEXT_SUFFIXES)
+
+
+def _exists(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):  # longer than a file name may be, or with a NUL in it
+        return False
+
+
+def _file_lines(path: Path) -> Iterator[tuple[str, str]]:
+    expected = "a prompt file is UTF-8 text with one prompt a line"
+    path = path.expanduser()
+    if path.is_dir():
+        raise Error(f"{path} is a folder; {expected}")
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except FileNotFoundError:
+        raise Error(f"{path} does not exist; {expected}") from None
+    except OSError as error:
+        raise Error(f"{path} cannot be read ({error.strerror}); {expected}") from None
+    if b"\0" in data:
+        raise Error(f"{path} is a binary file or UTF-16; {expected}")
+    if len(data) > MAX_FILE_BYTES:
+        raise Error(f"{path} is larger than a megabyte; {expected}")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        byte = data[error.start]
+        raise Error(f"{path}:{line}: byte 0x{byte:02x} is not UTF-8; {expected}") from None
+    found = False
+    for number, line_text in enumerate(re.split(r"\r\n|\r|\n", text), 1):
+        if line_text.strip() and not line_text.lstrip().startswith("#"):
+            found = True
+            yield f"{path}:{number}", line_text
+    if not found:
+        only = "only comments and blank lines" if text.strip() else "nothing"
+        raise Error(f"{path} has {only} in it; {expected}")
+
+
+# What a line says
+
+
+def _parse(where: str, text: str) -> _Line:
+    """A prompt and the settings at its end. A bar that no `name=` follows belongs to the prompt."""
+    prompt, *fields = text.split("|")
+    settings: dict[str, str] = {}
+    for field in fields:
+        match = re.match(r"\s*(\w+)\s*=(.*)", field, re.DOTALL)
+        if match:
+            name = match[1]
+            if name in settings:
+                raise Error(f"{where}: {name} is set twice")
+            settings[name] = match[2].strip()
+        elif settings:
+            raise Error(f"{where}: '{field.strip()}' comes after {name}=; settings go at the end of the line")
+        else:
+            prompt += "|" + field
+    prompt = prompt.strip()
+    if not prompt:
+        raise Error(f"{where}: there is no prompt before the settings")
+    unknown = [name for name in settings if name not in _PARSERS]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], _PARSERS, n=1)
+        hint = f"; did you mean {near[0]}=?" if near else ""
+        raise Error(f"{where}: unknown setting {unknown[0]}={hint} (settings are seed=, time= and negative=)")
+    return _Line(where, prompt, **{name: _PARSERS[name](where, value) for name, value in settings.items()})
+
+
+def _parse_seed(where: str, text: str) -> int:
+    if not re.fullmatch(r"[0-9]+", text) or int(text) > MAX_SEED:
+        raise Error(f"{where}: seed '{text}' is not a seed; write a whole number from 0 to {MAX_SEED}")
+    return int(text)
+
+
+def _parse_time_setting(where: str, text: str) -> float:
+    try:
+        return parse_time(text)
+    except ValueError:
+        raise Error(f"{where}: time '{text}' is not a time; write seconds (12.5) or minutes:seconds (1:02.5)") from None
+
+
+_PARSERS: dict[str, Callable[[str, str], Any]] = {
+    "seed": _parse_seed,
+    "time": _parse_time_setting,
+    "negative": lambda where, text: text,
+}
+
+
+def _check_times(lines: list[_Line]) -> None:
+    earlier: _Line | None = None
+    for line in lines:
+        if line.time is None:
+            continue
+        if earlier is not None and earlier.time is not None and line.time <= earlier.time:
+            raise Error(
+                f"{line.where}: time {line.time:g} s is not after {earlier.time:g} s ({earlier.where}); "
+                "times must increase from keyframe to keyframe"
+            )
+        earlier = line
+
+
+def _pair(lines: list[_Line], seeds: Sequence[int]) -> tuple[list[_Line], list[int]]:
+    """One seed for each prompt, or one of them repeated to match the other."""
+    for line in lines:
+        if line.seed is not None:
+            raise Error(f"{line.where} has seed={line.seed}, and seeds for all prompts were given too; keep one")
+    count = max(len(lines), len(seeds))
+    if len(lines) not in (1, count) or len(seeds) not in (1, count):
+        raise Error(
+            f"{len(lines)} prompts and {len(seeds)} seeds; give one seed for each prompt, "
+            "one seed for all, or several seeds for one prompt"
+        )
+    if len(lines) == 1 and count > 1 and lines[0].time is not None:
+        raise Error(f"{lines[0].where} has a time, but becomes {count} keyframes, one for each seed; drop the time")
+    return lines * (count // len(lines)), list(seeds) * (count // len(seeds))

@@ -1,0 +1,312 @@
+"""Every model family behind encode / noise / denoise / decode. The only file that imports diffusers.
+
+A model is a folder in diffusers' format: the built-in one, one on this machine, or one from the
+Hugging Face hub. Its family is chosen by the pipeline class that its `model_index.json` names.
+
+Never hears of walks, frames or run folders.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import functools
+import hashlib
+import importlib.metadata
+import json
+import re
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from walk import Error
+from walk.keyframes import Keyframe
+from walk.settings import BUILT_IN, Settings
+
+Conditioning = dict[str, Tensor]  # its keys are keyword names of the pipeline's __call__
+
+HUB_TIMEOUT = 8  # seconds that the hub has to answer
+ACCEPTED = (
+    "a model is toybox (built in), a diffusers folder, or a hub id such as stable-diffusion-v1-5/stable-diffusion-v1-5"
+)
+
+
+class Model(Protocol):
+    """What a family has to offer. Everything that enters and leaves is batch first."""
+
+    settings: Settings
+
+    def encode(self, keyframe: Keyframe) -> Conditioning:
+        """The conditioning of one keyframe: float32 tensors on the CPU, without a batch dimension."""
+
+    def noise(self, seed: int) -> Tensor:
+        """The Gaussian start of one picture, (channels, height, width), float32 on the CPU: one seed,
+        one tensor, on every device."""
+
+    def denoise(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
+        """Latents (batch, channels, height, width) from as much noise and conditioning."""
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pictures (batch, height, width, 3), uint8 on the CPU. One that is not finite is black."""
+
+
+def complete(settings: Settings) -> Settings:
+    """Fill in what the settings leave to the model and the machine. Loads no weights.
+
+    Raises Error if the model is not there, not supported, or cannot make what is asked.
+    """
+    folder = find(settings.model)
+    family = _family(folder)
+    scale, width, height = family.sizes(folder)
+    filled = dataclasses.replace(
+        settings,
+        width=_size("width", settings.width or width, scale),
+        height=_size("height", settings.height or height, scale),
+        device=_device(settings.device),
+        weights=_identity(folder),
+        software=tuple(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "diffusers", "transformers")),
+    )
+    steps, guidance = (10, 3.0) if settings.model == BUILT_IN else (family.steps, family.guidance)
+    return dataclasses.replace(
+        filled,
+        steps=filled.steps or steps,
+        guidance=guidance if filled.guidance is None else float(filled.guidance),
+        scheduler=_scheduler(folder, filled.scheduler).__name__,
+        dtype=_dtype(filled),
+        batch=filled.batch or _batch(filled),
+    )
+
+
+def load(settings: Settings) -> Model:
+    """The model, on its device. Raises Error like `complete`, and if the weights do not load."""
+    if not settings.weights:
+        settings = complete(settings)
+    folder = find(settings.model)
+    if settings.device.startswith("cuda"):
+        # The fastest algorithm may differ from run to run, and with it the last bit.
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+    return _family(folder)(folder, settings)
+
+
+class StableDiffusion:
+    """Stable Diffusion 1.x and 2.x (Rombach et al., CVPR 2022)."""
+
+    steps = 30
+    guidance = 7.5
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        from diffusers import StableDiffusionPipeline
+
+        self.settings = settings
+        self.dtype = getattr(torch, settings.dtype)
+        self.pipe = _from_pretrained(StableDiffusionPipeline, folder, self.dtype, safety_checker=None)
+        self.pipe.scheduler = _scheduler(folder, settings.scheduler).from_config(self.pipe.scheduler.config)
+        self.pipe.set_progress_bar_config(disable=True)
+        self.pipe.to(settings.device)
+        self.pipe.unet.to(memory_format=torch.channels_last)  # a third faster on CPUs, more on tensor cores
+        self.pipe.vae.to(memory_format=torch.channels_last)
+
+    @staticmethod
+    def sizes(folder: Path) -> tuple[int, int, int]:
+        """(pixels a latent, width, height) that the model was trained for."""
+        scale = 2 ** (len(_json(folder / "vae" / "config.json")["block_out_channels"]) - 1)
+        size = _json(folder / "unet" / "config.json")["sample_size"]
+        height, width = (size, size) if isinstance(size, int) else size
+        return scale, width * scale, height * scale
+
+    @torch.inference_mode()
+    def encode(self, keyframe: Keyframe) -> Conditioning:
+        guided = (self.settings.guidance or 0) > 1
+        positive, negative = self.pipe.encode_prompt(
+            keyframe.prompt, self.settings.device, 1, guided, keyframe.negative_prompt or None
+        )
+        conditioning = {"prompt_embeds": positive}
+        if guided:
+            conditioning["negative_prompt_embeds"] = negative
+        return {name: tensor[0].float().cpu() for name, tensor in conditioning.items()}
+
+    def noise(self, seed: int) -> Tensor:
+        scale = self.pipe.vae_scale_factor
+        sides = [side // scale for side in (self.settings.height, self.settings.width) if side]
+        return torch.randn(self.pipe.unet.config.in_channels, *sides, generator=torch.Generator().manual_seed(seed))
+
+    @torch.inference_mode()
+    def denoise(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
+        to = {"device": self.settings.device, "dtype": self.dtype}
+        return self.pipe(
+            **{name: tensor.to(**to) for name, tensor in conditioning.items()},
+            latents=noise.to(**to),
+            height=self.settings.height,
+            width=self.settings.width,
+            num_inference_steps=self.settings.steps,
+            guidance_scale=self.settings.guidance,
+            # Stochastic schedulers draw from these: one a frame, else frames depend on their batch;
+            # one seed, else the film flickers.
+            generator=[torch.Generator().manual_seed(0) for _ in noise],
+            output_type="latent",
+        ).images
+
+    @torch.inference_mode()
+    def decode(self, latents: Tensor) -> Tensor:
+        vae = self.pipe.vae
+        pictures = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor).sample
+        pictures = (pictures.float() / 2 + 0.5).clamp(0, 1).mul(255).round().nan_to_num(0)
+        return pictures.to(torch.uint8).permute(0, 2, 3, 1).cpu()
+
+
+FAMILIES = {"StableDiffusionPipeline": StableDiffusion}
+
+
+def _family(folder: Path) -> type[StableDiffusion]:
+    name = _json(folder / "model_index.json").get("_class_name")
+    if name not in FAMILIES:
+        raise Error(f"{folder} holds a {name}; supported are {', '.join(FAMILIES)}")
+    return FAMILIES[name]
+
+
+def _from_pretrained(pipeline: Any, folder: Path, dtype: torch.dtype, **parts: Any) -> Any:
+    try:
+        return pipeline.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, local_files_only=True, requires_safety_checker=False, **parts
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise Error(f"{folder} does not load as a {pipeline.__name__}: {str(error).strip().splitlines()[0]}") from error
+
+
+# Where a model lies
+
+
+@functools.lru_cache
+def find(name: str) -> Path:
+    """The model's folder; from the hub, it is downloaded unless it is on this machine already."""
+    if name == BUILT_IN:
+        return Path(__file__).parent / "toybox"
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "model_index.json").is_file():
+            raise Error(f"{path} is a folder without a model_index.json; {ACCEPTED}")
+        return path
+    if path.is_file():
+        raise Error(f"{path} is a file; {ACCEPTED}")
+    match = re.fullmatch(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", name)
+    if not match or name.startswith("."):
+        raise Error(f"there is no model '{name}' here; {ACCEPTED}")
+    return _cached(match[1], match[2]) or _download(match[1], match[2])
+
+
+def _cached(repo: str, revision: str | None) -> Path | None:
+    """The snapshot on this machine, if all of its parts are there: asking the hub could only change it."""
+    from huggingface_hub import try_to_load_from_cache
+
+    index = try_to_load_from_cache(repo, "model_index.json", revision=revision)
+    if not isinstance(index, str):
+        return None
+    folder = Path(index).parent
+    weighty = ("unet", "vae", "text_encoder")
+    parts = [name for name, value in _json(Path(index)).items() if name in weighty and value[0]]
+    return folder if all(any((folder / part).glob("*.safetensors")) for part in parts) else None
+
+
+def _download(repo: str, revision: str | None) -> Path:
+    import huggingface_hub.errors as hub
+    from diffusers import DiffusionPipeline
+    from huggingface_hub import HfApi, constants
+
+    elsewhere = "choose a model that is on this machine (toybox is built in)"
+    if constants.HF_HUB_OFFLINE:
+        raise Error(f"{repo} is not on this machine and the hub is switched off (HF_HUB_OFFLINE); {elsewhere}")
+    # The hub's own client goes on trying for half a minute.
+    pool = concurrent.futures.ThreadPoolExecutor(1)
+    asking = pool.submit(HfApi().model_info, repo, revision=revision, timeout=HUB_TIMEOUT)
+    pool.shutdown(wait=False)
+    try:
+        commit = asking.result(HUB_TIMEOUT).sha
+        return Path(DiffusionPipeline.download(repo, revision=commit, use_safetensors=True))
+    except hub.GatedRepoError:
+        raise Error(
+            f"{repo} is gated: accept its licence at https://huggingface.co/{repo}, then run hf auth login"
+        ) from None
+    except hub.RepositoryNotFoundError:
+        raise Error(f"the hub has no model {repo} (or it is private: run hf auth login); {ACCEPTED}") from None
+    except hub.RevisionNotFoundError:
+        raise Error(f"{repo} has no revision {revision} on the hub") from None
+    except (OSError, concurrent.futures.TimeoutError, hub.HfHubHTTPError, RuntimeError):
+        raise Error(f"{repo} is not on this machine and the hub does not answer; go online, or {elsewhere}") from None
+
+
+def _identity(folder: Path) -> str:
+    """What tells these weights from any others: the hub's commit, or a digest of the files."""
+    if folder.parent.name == "snapshots" and re.fullmatch(r"[0-9a-f]{40}", folder.name):
+        return f"commit {folder.name}"
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".txt", ".model", ".safetensors")):
+        digest.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode())
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return f"sha256 {digest.hexdigest()}"
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise Error(f"{path} is missing; {ACCEPTED}") from None
+    except ValueError as error:
+        raise Error(f"{path} is damaged ({error})") from None
+
+
+# What the machine and the model allow
+
+
+def _device(name: str) -> str:
+    kinds = ["cpu"]
+    if torch.backends.mps.is_available():
+        kinds.insert(0, "mps")
+    if torch.cuda.is_available():
+        kinds = [f"cuda:{i}" for i in range(torch.cuda.device_count())] + kinds
+    if name == "auto":
+        return kinds[0].split(":")[0]
+    if name not in kinds and f"{name}:0" not in kinds:
+        raise Error(f"there is no device {name} here; there is {', '.join(kinds)}")
+    return name
+
+
+def _dtype(settings: Settings) -> str:
+    """float16 where it is the fast one. On CPUs float32: bfloat16 needs recent ones to be faster,
+    and moves each pixel by half a level, differently from frame to frame."""
+    if settings.dtype != "auto":
+        return settings.dtype
+    return "float16" if settings.device.startswith("cuda") else "float32"
+
+
+def _batch(settings: Settings) -> int:
+    """By picture size alone: the same settings are then the same batch on every machine."""
+    pixels = (settings.width or 512) * (settings.height or 512)
+    return max(1, min(8, 4 * 512 * 512 // pixels))
+
+
+def _size(name: str, pixels: int, scale: int) -> int:
+    if pixels % scale:
+        near = max(scale, pixels // scale * scale)
+        raise Error(
+            f"{name} {pixels} is not possible with this model; nearest are {near} and {near + scale} (multiples of {scale})"
+        )
+    return pixels
+
+
+def _scheduler(folder: Path, name: str | None) -> Any:
+    """The scheduler's class: the model's own, or the named one if it can stand in for it."""
+    import diffusers
+
+    own = getattr(diffusers, _json(folder / "scheduler" / "scheduler_config.json")["_class_name"])
+    if name is None:
+        return own
+    possible = {c.__name__: c for c in own._get_compatibles()}
+    for candidate, scheduler in possible.items():
+        if name.lower() in (candidate.lower(), candidate.lower().removesuffix("scheduler")):
+            return scheduler
+    raise Error(f"scheduler '{name}' is unknown or does not fit this model; these do: {', '.join(sorted(possible))}")

@@ -1,0 +1,83 @@
+"""Everything but the walk itself that decides a pixel, with its default, once.
+
+Knows no models: what is None here is filled in from the model by `walk.models.complete`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import numbers
+from dataclasses import dataclass
+from typing import Any
+
+from walk import Error
+
+BUILT_IN = "toybox"
+DTYPES = ("float32", "float16", "bfloat16")
+
+# Raised when the same walk and settings would give other pixels than before, so that a run
+# begun by an older version is rendered again rather than mixed.
+ALGORITHM = 1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How pictures are made.
+
+    model: 'toybox' (built in), a local diffusers folder, or a hub id ('org/name', 'org/name@revision').
+    width, height: pixels; None: what the model was trained for.
+    steps: denoising steps; None: the model's own.
+    guidance: classifier-free guidance scale, 1 or less: off; None: the model's own.
+    scheduler: a diffusers class name such as 'EulerDiscreteScheduler'; None: the model's own.
+    device: 'auto', 'cpu', 'cuda', 'cuda:1', 'mps'.
+    dtype: 'auto', 'float32', 'float16' or 'bfloat16'.
+    batch: frames denoised together; None: by picture size. It decides pixels (by about 1e-4, since
+        other matrix shapes round otherwise), so it is kept with the run.
+    weights, software: identity of the model's files, and versions of the libraries; found, not chosen.
+
+    Raises Error for values outside these.
+    """
+
+    model: str = BUILT_IN
+    width: int | None = None
+    height: int | None = None
+    steps: int | None = None
+    guidance: float | None = None
+    scheduler: str | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    batch: int | None = None
+    weights: str = ""
+    software: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _whole("width", self.width, 8, 8192)
+        _whole("height", self.height, 8, 8192)
+        _whole("steps", self.steps, 1, 1000)
+        _whole("batch", self.batch, 1, 1024)
+        if self.guidance is not None and not (_is_number(self.guidance) and 0 <= self.guidance <= 100):
+            raise Error(f"guidance {self.guidance} is out of range; it is a number from 0 to 100")
+        if self.dtype not in ("auto", *DTYPES):
+            raise Error(f"dtype '{self.dtype}' is unknown; it is auto, {', '.join(DTYPES)}")
+        if self.device.split(":")[0] not in ("auto", "cpu", "cuda", "mps"):
+            raise Error(f"device '{self.device}' is unknown; it is auto, cpu, cuda, cuda:1 or mps")
+
+    def deciding(self) -> dict[str, Any]:
+        """What decides pixels, as plain data: a model's identity, not the place where it lies."""
+        values = dataclasses.asdict(self)
+        values["model"] = self.weights
+        values["device"] = self.device.split(":")[0]  # cuda:0 and cuda:1 are taken for twins
+        del values["weights"]
+        return values | {"algorithm": ALGORITHM}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _whole(name: str, value: object, low: int, high: int) -> None:
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise Error(f"{name} {value} is out of range; it is a whole number from {low} to {high}")
