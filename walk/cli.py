@@ -21,7 +21,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from walk import Error, Settings, Walk, __version__, read_prompts
+from walk import Error, Settings, Walk, __version__, read_prompts, video
 from walk.keyframes import parse_time
 from walk.settings import BUILT_IN
 from walk.timeline import FPS, SECONDS_A_SEGMENT, parse_fps
@@ -77,16 +77,16 @@ def film(**flags: Any) -> str:
     settings = Settings(**_given(flags, *SETTINGS))
     out, folder = _places(flags)
     look = _given(flags, "size", "quality")
+    video.validate(out, **look)
     say(
         f"{len(keyframes)} keyframes, {walk.frames} frames, "
         f"{float(walk.seconds):.3g} s at {_rate(walk.fps)} frames a second"
     )
 
     # 2. What only the model knows; weights are not loaded yet.
-    from walk import models, video
+    from walk import models
     from walk.run import Run
 
-    video.validate(out, **look)
     if settings.model == BUILT_IN:
         say("toybox, the built-in model, draws things in a toy style; for others see --model")
     settings = models.complete(settings)
@@ -249,7 +249,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "ease": Flag("", bool, "", "slow down at keyframes"),
     },
     "How": {
-        "model": Flag("NAME", str, "text", "toybox (built in), a diffusers folder, or a hub id (toybox)"),
+        "model": Flag("NAME", str, "text", f"a diffusers folder, or a hub id ({BUILT_IN}, built in)"),
         "steps": Flag("N", _count, _WHOLE, "denoising steps (the model's)"),
         "guidance": Flag("X", _decimal, "a number, 0 or more", "how closely to follow the prompt; 1 and less: off (the model's)"),
         "scheduler": Flag("NAME", str, "text", "such as EulerDiscreteScheduler (the model's)"),
@@ -261,8 +261,8 @@ FLAGS: dict[str, dict[str, Flag]] = {
     },
     "The film": {
         "out": Flag("FILE.mp4", str, "text", "the film; its frames are kept in FILE.walk (the prompt file's name)"),
-        "size": Flag("PIXELS", _count, _WHOLE, "its short side; pictures are scaled to it (theirs, at least 512)"),
-        "quality": Flag("CRF", _integer, "a whole number", "0 is lossless, 51 the worst (17)"),
+        "size": Flag("PIXELS", _count, _WHOLE, f"its short side; pictures are scaled to it (theirs, at least {video.SHORT_SIDE})"),
+        "quality": Flag("CRF", _integer, "a whole number", f"0 is lossless, 51 the worst ({video.QUALITY})"),
         "quiet": Flag("", bool, "", "print nothing but the film's path"),
     },
 }
@@ -283,14 +283,14 @@ def checked(arguments: Sequence[str]) -> list[str]:
                 result.append(f"--{name}=True")
             continue
         if not given or (given == [""] and name != "negative"):
-            raise Error(f"--{name} needs a value: {flag.expects}")
+            raise Error(f"--{name} needs a value; give {flag.expects}")
         if len(given) > 1 and name != "prompts":
             raise Error(f"--{name} takes one value, but '{given[1]}' follows '{given[0]}'; quote a value with spaces")
         text = given[0] if len(given) == 1 else repr(given)
         try:
             flag.parse(text)
         except ValueError:
-            raise Error(f"--{name} {text} is not possible; it is {flag.expects}") from None
+            raise Error(f"--{name} {text} is not possible; give {flag.expects}") from None
         result.append(f"--{name}={text}")
     return result
 

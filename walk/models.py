@@ -8,13 +8,14 @@ Never hears of walks, frames or run folders.
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import functools
 import hashlib
 import importlib.metadata
 import json
 import re
+import threading
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,10 +28,11 @@ from walk.settings import BUILT_IN, Settings
 
 Conditioning = dict[str, Tensor]  # its keys are keyword names of the pipeline's __call__
 
-HUB_TIMEOUT = 8  # seconds that the hub has to answer
+HUB_TIMEOUT = 6  # seconds that the hub has to answer
 ACCEPTED = (
     "a model is toybox (built in), a diffusers folder, or a hub id such as stable-diffusion-v1-5/stable-diffusion-v1-5"
 )
+_ELSEWHERE = "choose a model that is here (toybox is built in)"
 
 
 class Model(Protocol):
@@ -211,30 +213,45 @@ def _cached(repo: str, revision: str | None) -> Path | None:
 
 
 def _download(repo: str, revision: str | None) -> Path:
-    import huggingface_hub.errors as hub
-    from diffusers import DiffusionPipeline
-    from huggingface_hub import HfApi, constants
+    from huggingface_hub import constants
 
-    elsewhere = "choose a model that is on this machine (toybox is built in)"
     if constants.HF_HUB_OFFLINE:
-        raise Error(f"{repo} is not on this machine and the hub is switched off (HF_HUB_OFFLINE); {elsewhere}")
-    # The hub's own client goes on trying for half a minute.
-    pool = concurrent.futures.ThreadPoolExecutor(1)
-    asking = pool.submit(HfApi().model_info, repo, revision=revision, timeout=HUB_TIMEOUT)
-    pool.shutdown(wait=False)
+        raise Error(f"{repo} is not on this machine and the hub is switched off (HF_HUB_OFFLINE); {_ELSEWHERE}")
+    commit = _ask_hub(repo, revision)
+    from diffusers import DiffusionPipeline  # takes seconds to import
+
     try:
-        commit = asking.result(HUB_TIMEOUT).sha
         return Path(DiffusionPipeline.download(repo, revision=commit, use_safetensors=True))
+    except Exception as error:  # of whichever HTTP library the hub's client uses
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise Error(f"{repo} could not be downloaded: {reason}; run the same command to go on") from error
+
+
+def _ask_hub(repo: str, revision: str | None) -> str:
+    """The commit that the hub has for a revision. The hub's own client would try for half a minute."""
+    import huggingface_hub.errors as hub
+    from huggingface_hub import HfApi
+
+    answer: Future[str] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(HfApi().model_info(repo, revision=revision, timeout=HUB_TIMEOUT).sha or "main")
+        except Exception as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, daemon=True).start()  # a thread that nobody need wait for
+    try:
+        return answer.result(HUB_TIMEOUT)
     except hub.GatedRepoError:
-        raise Error(
-            f"{repo} is gated: accept its licence at https://huggingface.co/{repo}, then run hf auth login"
-        ) from None
-    except hub.RepositoryNotFoundError:
-        raise Error(f"the hub has no model {repo} (or it is private: run hf auth login); {ACCEPTED}") from None
+        page = f"https://huggingface.co/{repo}"
+        raise Error(f"{repo} is gated; accept its licence at {page}, then run hf auth login") from None
     except hub.RevisionNotFoundError:
         raise Error(f"{repo} has no revision {revision} on the hub") from None
-    except (OSError, concurrent.futures.TimeoutError, hub.HfHubHTTPError, RuntimeError):
-        raise Error(f"{repo} is not on this machine and the hub does not answer; go online, or {elsewhere}") from None
+    except hub.RepositoryNotFoundError:
+        raise Error(f"the hub has no model {repo}, or it is private (hf auth login); {ACCEPTED}") from None
+    except Exception:
+        raise Error(f"{repo} is not on this machine and the hub does not answer; go online, or {_ELSEWHERE}") from None
 
 
 def _identity(folder: Path) -> str:
