@@ -52,7 +52,8 @@ def slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
     angle = _angle(u, v)
     sine = torch.sin(angle)
     turned = (torch.sin((1 - t) * angle) * u + torch.sin(t * angle) * v) / sine
-    return torch.where(sine > _PARALLEL, length * turned, torch.lerp(a, b, t))
+    defined = (sine > _PARALLEL) & (_norm(a) > 0) & (_norm(b) > 0)
+    return torch.where(defined, length * turned, torch.lerp(a, b, t))
 
 
 def smooth(before: Tensor | None, a: Tensor, b: Tensor, after: Tensor | None, t: float) -> Tensor:

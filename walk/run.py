@@ -209,6 +209,8 @@ def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
     kind = b""
     while kind != b"IEND":
         head = file.read(8)
+        if len(head) < 8:  # else the end of the file would pass for empty chunks without end
+            raise ValueError("no IEND")
         length, kind = int.from_bytes(head[:4], "big"), head[4:]
         data = file.read(length)
         if int.from_bytes(file.read(4), "big") != zlib.crc32(kind + data) or len(data) < length:

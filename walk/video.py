@@ -97,12 +97,14 @@ def check(film: Path, frames: int, fps: Fraction, size: tuple[int, int]) -> None
 
 def _command(out: Path, fps: Fraction, width: int, height: int, quality: int) -> list[str]:
     scale = f"scale={width}:{height}:flags=lanczos+accurate_rnd+full_chroma_int+full_chroma_inp"
+    tags = "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
     return [
         *_ffmpeg(),
         # The PNG files as they are, one after the other: ffmpeg decodes them, and nothing is kept.
         *("-f", "image2pipe", "-c:v", "png", "-framerate", str(fps), "-i", "-"),
-        # Unless told, ffmpeg converts with BT.601, and players then show other colours.
-        *("-vf", f"{scale}:out_color_matrix=bt709:out_range=tv,format=yuv420p"),
+        # Unless told, ffmpeg converts with BT.601, and players then show other colours. Older versions
+        # take the tags from the options, newer ones from the frames.
+        *("-vf", f"{scale}:out_color_matrix=bt709:out_range=tv,format=yuv420p,{tags}"),
         *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"),
         *("-c:v", "libx264", "-crf", str(quality)),
         *("-movflags", "+faststart", "-f", "mp4", "-y", f"file:{out}"),

@@ -1,0 +1,73 @@
+"""The fences between the modules (see the file tree in README)."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "walk"
+MODULES = sorted(path.stem for path in PACKAGE.glob("[!_]*.py"))
+
+# Who may import a library; whoever is not named here may not.
+FENCES = {
+    "torch": {"geometry", "models", "render"},
+    "diffusers": {"models"},
+    "transformers": {"models"},
+    "huggingface_hub": {"models"},
+    "subprocess": {"video"},
+    "moviepy": {"video"},
+    "imageio_ffmpeg": {"video"},
+    "fire": {"cli"},
+    "tqdm": {"cli"},
+}
+# What each module may know of the others: only what is below it.
+BELOW = {
+    "keyframes": set(),
+    "settings": set(),
+    "timeline": {"keyframes"},
+    "geometry": set(),
+    "models": {"keyframes", "settings"},
+    "render": {"geometry", "keyframes", "models", "timeline"},
+    "run": {"settings", "timeline"},
+    "video": set(),
+}
+
+
+def imported(module):
+    """Every module that one imports, anywhere in its code."""
+    names = set()
+    for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_heavy_libraries_stay_behind_their_fences(module):
+    libraries = {name.split(".")[0] for name in imported(module)}
+    assert not {name for name, allowed in FENCES.items() if module not in allowed} & libraries
+
+
+@pytest.mark.parametrize("module", BELOW)
+def test_imports_point_down(module):
+    known = {name.split(".")[1] for name in imported(module) if name.startswith("walk.")} & set(MODULES)
+    assert known <= BELOW[module]
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m != "cli"])
+def test_only_the_command_prints(module):
+    calls = [
+        node.func
+        for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text("utf-8")))
+        if isinstance(node, ast.Call)
+    ]
+    assert not [call for call in calls if isinstance(call, ast.Name) and call.id == "print"]
+
+
+def test_importing_walk_imports_nothing_heavy():
+    script = "import sys, walk; print(sorted({'torch', 'diffusers', 'transformers', 'numpy'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.strip() == "[]"

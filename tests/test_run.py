@@ -1,0 +1,258 @@
+"""The run folder: nothing is lost, nothing damaged is used, nothing is rendered twice."""
+
+import dataclasses
+import errno
+import json
+import multiprocessing
+import os
+import random
+import signal
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import filelock
+import numpy as np
+import pytest
+from PIL import Image
+
+from walk import Error, Keyframe, Settings, Walk, video
+from walk.run import Run, fingerprints, is_whole
+
+SETTINGS = Settings(width=16, height=16, steps=1, guidance=1.0, batch=4, weights="fake")
+
+
+def a_walk(frames=12, prompts="abc", **options):
+    return Walk.through([Keyframe(prompt, i) for i, prompt in enumerate(prompts)], frames=frames, **options)
+
+
+def picture(run, index):
+    """A picture that only this frame has: a function of all that its fingerprint covers."""
+    rng = np.random.default_rng(int(run.fingerprints[index], 16))
+    return rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)
+
+
+def render_all(run):
+    """Render what is missing; returns how many that were."""
+    missing = run.missing()
+    for index in missing:
+        run.save(index, picture(run, index))
+    return len(missing)
+
+
+def test_a_finished_run_has_nothing_to_do_and_its_frames_are_the_pictures(tmp_path):
+    with Run(tmp_path / "film.walk", a_walk(), SETTINGS) as run:
+        assert run.missing() == list(range(12))
+        render_all(run)
+    with Run(tmp_path / "film.walk", a_walk(), SETTINGS) as run:
+        assert run.missing() == []
+        for index, path in enumerate(run.frames()):
+            assert (np.asarray(Image.open(path)) == picture(run, index)).all()
+
+
+def test_the_manifest_says_what_was_asked_and_answered(tmp_path):
+    walk = a_walk(fps=Fraction(24000, 1001), closed=True)
+    with Run(tmp_path / "film.walk", walk, SETTINGS):
+        pass
+    manifest = json.loads((tmp_path / "film.walk" / "walk.json").read_text("utf-8"))
+    assert manifest["positions"] == list(walk.positions)
+    assert manifest["fps"] == "24000/1001"
+    assert [keyframe["prompt"] for keyframe in manifest["keyframes"]] == ["a", "b", "c"]
+    assert manifest["settings"] == dataclasses.asdict(SETTINGS) | {"software": []}
+
+
+@pytest.mark.parametrize(("smooth", "segments"), [(False, 2), (True, 4)])
+def test_an_edit_of_one_prompt_in_nine_renders_the_segments_that_it_changes(tmp_path, smooth, segments):
+    before, after = (a_walk(81, prompts, smooth=smooth) for prompts in ("abcdefghi", "abcdXfghi"))
+    with Run(tmp_path, before, SETTINGS) as run:
+        assert render_all(run) == 81
+    with Run(tmp_path, after, SETTINGS) as run:
+        # Ten frames a segment: nine inside each, and the edited keyframe itself.
+        assert render_all(run) == segments * 9 + 1
+        first = 40 - segments // 2 * 10
+        kept = [i for i, (a, b) in enumerate(zip(fingerprints(before, SETTINGS), run.fingerprints)) if a == b]
+        inside = set(range(first + 1, 40 + segments // 2 * 10)) - {30, 50}
+        assert set(range(81)) - set(kept) == (inside if smooth else set(range(31, 50)))
+    with Run(tmp_path, before, SETTINGS) as run:
+        assert run.missing() == []
+
+
+def test_twice_the_frames_render_only_the_new_ones(tmp_path):
+    with Run(tmp_path, a_walk(41), SETTINGS) as run:
+        assert render_all(run) == 41
+    with Run(tmp_path, a_walk(81), SETTINGS) as run:
+        assert render_all(run) == 40
+
+
+def test_another_rate_renders_nothing(tmp_path):
+    with Run(tmp_path, a_walk(), SETTINGS) as run:
+        render_all(run)
+    with Run(tmp_path, a_walk(fps=60), SETTINGS) as run:
+        assert run.missing() == []
+
+
+def test_a_picture_that_rests_is_rendered_once(tmp_path):
+    walk = Walk.through([Keyframe("a", 1, time=1), Keyframe("b", 2, time=2)], seconds=3, fps=10)
+    with Run(tmp_path, walk, SETTINGS) as run:
+        assert render_all(run) == 11
+        assert len(run) == len(run.frames()) == 30
+
+
+OTHERS = dict(
+    width=24, height=24, steps=2, guidance=2.0, scheduler="X", dtype="float16", batch=2, weights="x", device="cuda"
+)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_setting_that_decides_pixels_changes_the_fingerprint(name):
+    other = dataclasses.replace(SETTINGS, **{name: OTHERS[name]})
+    assert not set(fingerprints(a_walk(), SETTINGS)) & set(fingerprints(a_walk(), other))
+
+
+@pytest.mark.parametrize("change", [dict(prompt="x"), dict(seed=9), dict(negative_prompt="x")], ids=str)
+def test_everything_in_a_keyframe_that_decides_pixels_changes_the_fingerprint(change):
+    walk = a_walk(3)
+    other = dataclasses.replace(walk, keyframes=tuple(dataclasses.replace(k, **change) for k in walk.keyframes))
+    assert not set(fingerprints(walk, SETTINGS)) & set(fingerprints(other, SETTINGS))
+
+
+def test_where_the_model_lies_does_not_change_the_fingerprint():
+    moved = dataclasses.replace(SETTINGS, model="elsewhere")
+    assert fingerprints(a_walk(), SETTINGS) == fingerprints(a_walk(), moved)
+
+
+def test_damage_to_any_byte_of_a_frame_is_found(tmp_path):
+    with Run(tmp_path, a_walk(), SETTINGS) as run:
+        run.save(0, picture(run, 0))
+    (path,) = (tmp_path / "frames").glob("*.png")
+    good, fingerprint = path.read_bytes(), run.fingerprints[0]
+    assert is_whole(path, fingerprint)
+    damaged = [good[:n] for n in range(len(good))]  # cut anywhere
+    damaged += [good[:n] + bytes([good[n] ^ 1]) + good[n + 1 :] for n in range(len(good))]  # one bit anywhere
+    damaged += [good + b"\0", good[:100] + good[101:]]
+    for data in damaged:
+        path.write_bytes(data)
+        assert not is_whole(path, fingerprint)
+
+
+def test_damaged_and_foreign_frames_are_rendered_again(tmp_path):
+    with Run(tmp_path, a_walk(), SETTINGS) as run:
+        render_all(run)
+        truncated, foreign, gone, other = run.frames()[2:6]
+        reference = [path.read_bytes() for path in run.frames()]
+    truncated.write_bytes(truncated.read_bytes()[:-20])
+    Image.new("RGB", (16, 16)).save(foreign)
+    gone.unlink()
+    other.write_bytes(reference[0])  # whole, but of another place
+    with Run(tmp_path, a_walk(), SETTINGS) as run:
+        assert run.missing() == [2, 3, 4, 5]
+        render_all(run)
+        assert [path.read_bytes() for path in run.frames()] == reference
+
+
+def test_the_film_waits_for_its_last_frame(tmp_path):
+    with Run(tmp_path, a_walk(), SETTINGS) as run:
+        run.save(0, picture(run, 0))
+        with pytest.raises(Error, match=r"^11 of 12 frames are missing in "):
+            run.frames()
+
+
+def test_a_second_process_is_told_that_the_first_is_at_work(tmp_path):
+    folder = tmp_path / "film.walk"
+    folder.mkdir()
+    context = multiprocessing.get_context("spawn")
+    locked, done = context.Event(), context.Event()
+    process = context.Process(target=_hold_lock, args=(folder / "lock", locked, done))
+    process.start()
+    try:
+        assert locked.wait(30)
+        with pytest.raises(Error) as refusal:
+            Run(folder, a_walk(), SETTINGS)
+    finally:
+        done.set()
+        process.join()
+    assert str(refusal.value) == f"another walk is at work in {folder}; wait for it, or give another --out"
+    assert not (folder / "walk.json").exists()
+    Run(folder, a_walk(), SETTINGS).__exit__()  # it is free again
+
+
+def _hold_lock(path, locked, done):
+    with filelock.FileLock(path):
+        locked.set()
+        done.wait(30)
+
+
+def test_a_full_disk_is_said_and_costs_no_finished_frame(tmp_path, monkeypatch):
+    def full(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def save_in_background(run):
+        with run.saver() as save:
+            save(1, picture(run, 1))
+
+    with Run(tmp_path, a_walk(), SETTINGS) as run:
+        run.save(0, picture(run, 0))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)
+            with pytest.raises(Error, match=r"^the disk is full: .* was not written$"):
+                save_in_background(run)
+        assert len(run) == 1
+    with Run(tmp_path, a_walk(), SETTINGS) as run:
+        assert run.missing() == list(range(1, 12))
+        assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Error, match=r"film\.walk cannot be written \(Not a directory\); give another --out$"):
+        Run(tmp_path / "file" / "film.walk", a_walk(), SETTINGS)
+
+
+FRAMES = 60
+
+
+def _make_film(folder):
+    """What the command does, with a model that costs five milliseconds a frame."""
+    with Run(folder / "film.walk", a_walk(FRAMES), SETTINGS) as run:
+        missing = run.missing()
+        with run.saver() as save:
+            for index in missing:
+                time.sleep(0.005)
+                save(index, picture(run, index))
+        video.encode(run.frames(), folder / "film.mp4", run.walk.fps, size=64)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills processes that it forks")
+def test_fifty_kills_at_random_moments_lose_and_damage_nothing(tmp_path):
+    undisturbed = tmp_path / "undisturbed"
+    undisturbed.mkdir()
+    begun = time.monotonic()
+    _make_film(undisturbed)
+    duration = time.monotonic() - begun
+    expected = (undisturbed / "film.mp4").read_bytes()
+
+    rng, kills, films, folder = random.Random(7), 0, 0, tmp_path / "film 0"
+    folder.mkdir()
+    while kills < 50:
+        process = multiprocessing.get_context("fork").Process(target=_make_film, args=(folder,))
+        process.start()
+        process.join(rng.uniform(0, 0.6 * duration))
+        if process.is_alive():
+            os.kill(process.pid, signal.SIGKILL)
+            kills += 1
+        process.join()
+        _assert_all_visible_is_whole(folder, expected)
+        if (folder / "film.mp4").exists():
+            assert (folder / "film.mp4").read_bytes() == expected
+            films += 1
+            folder = tmp_path / f"film {films}"
+            folder.mkdir()
+    _make_film(folder)
+    assert (folder / "film.mp4").read_bytes() == expected
+    assert films  # else the kills came too early to try the film's own making
+
+
+def _assert_all_visible_is_whole(folder: Path, expected: bytes) -> None:
+    for path in folder.glob("film.walk/frames/[!.]*"):
+        assert is_whole(path, path.stem.split("-")[1])
+    assert all(path.read_bytes() == expected for path in folder.glob("*.mp4"))

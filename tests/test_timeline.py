@@ -1,0 +1,183 @@
+"""Keyframes laid out in time: exact arrivals, even pace, and whole-message refusals."""
+
+import re
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import scipy.interpolate
+
+from walk import Error, Keyframe, Walk
+from walk.timeline import parse_fps
+
+
+def keyframes(*times):
+    """As many keyframes as times; None for no time."""
+    return [Keyframe(f"thing {i}", i, time=time) for i, time in enumerate(times)]
+
+
+def arrivals(walk):
+    """For each keyframe the frames that show exactly it."""
+    return [[i for i, p in enumerate(walk.positions) if p == k] for k in range(len(walk.keyframes))]
+
+
+WAYS = [dict(smooth=False), dict(smooth=True), dict(ease=True), dict(smooth=False, ease=True)]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("closed", [False, True])
+@pytest.mark.parametrize("count", [2, 3, 5, 9])
+def test_every_keyframe_is_shown_by_exactly_one_frame(count, closed, way):
+    for frames in [*range(count, 4 * count), 200, 201]:
+        walk = Walk.through(keyframes(*[None] * count), frames=frames, closed=closed, **way)
+        assert walk.frames == frames
+        shown = arrivals(walk)
+        assert [len(on) for on in shown] == [1] * count
+        assert shown[0] == [0]
+        assert closed or shown[-1] == [frames - 1]
+        assert all(a < b for a, b in pairwise(walk.positions))  # so no two neighbours are equal
+
+
+def test_keyframes_are_as_even_as_whole_frames_allow():
+    walk = Walk.through(keyframes(*[None] * 5), frames=200)
+    assert [on[0] for on in arrivals(walk)] == [0, 50, 100, 149, 199]  # 199 / 4 = 49.75 each
+
+
+def test_positions_that_divide_evenly_are_evenly_spaced():
+    walk = Walk.through(keyframes(None, None, None), frames=9)
+    assert walk.positions == (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+
+
+def test_a_closed_walk_comes_back_one_step_after_its_last_frame():
+    walk = Walk.through(keyframes(None, None), frames=8, closed=True)
+    assert walk.positions == (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+    assert walk.neighbours(1.75) == ((0, 1, 0, 1), 0.75)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_twice_the_frames_keep_every_position(way):
+    half = Walk.through(keyframes(None, None, None, None), frames=100, **way)
+    full = Walk.through(keyframes(None, None, None, None), frames=199, **way)
+    assert set(half.positions) <= set(full.positions)
+
+
+def test_uneven_times_change_speed_as_scipys_monotone_interpolation_does():
+    times = [0, 1, 4, 4.5, 9, 10]
+    walk = Walk.through(keyframes(*times), fps=24)
+    knots = scipy.interpolate.PchipInterpolator([t * 24 for t in times], range(6))
+    inside = slice(24, 9 * 24)  # SciPy chooses other slopes at the very ends
+    np.testing.assert_allclose(np.array(walk.positions)[inside], knots(np.arange(walk.frames))[inside], atol=1e-12)
+
+
+def test_a_loop_with_uneven_times_has_no_jump_in_speed_at_its_seam():
+    walk = Walk.through(keyframes(0, 1, 5), frames=1000, fps=100, closed=True)
+    steps = np.diff([*walk.positions, 3.0])
+    assert steps[-1] == pytest.approx(steps[0], rel=0.05)
+
+
+def test_easing_slows_down_at_keyframes():
+    steps = np.diff(Walk.through(keyframes(None, None, None), frames=201, ease=True).positions)
+    assert steps[0] < steps[50] / 20
+    assert steps[99] < steps[50] / 20
+
+
+def test_a_keyframe_arrives_on_the_frame_nearest_to_its_time():
+    rng = np.random.default_rng(0)
+    for fps in [Fraction(25), Fraction(24000, 1001), Fraction(60)]:
+        for _ in range(70):
+            times = np.cumsum(rng.uniform(0.1, 5, size=4)).tolist()
+            walk = Walk.through(keyframes(0, *times), seconds=times[-1] + 1, fps=fps)
+            for on, time in zip(arrivals(walk), [0, *times]):
+                assert abs(on[0] / fps - Fraction(time)) <= 1 / (2 * fps)
+
+
+def test_keyframes_without_a_time_share_the_room_between_their_neighbours():
+    walk = Walk.through(keyframes(None, None, 2, None, None), seconds=Fraction(145, 24))
+    assert [on[0] for on in arrivals(walk)] == [0, 24, 48, 96, 144]
+
+
+def test_the_film_rests_on_the_outermost_keyframes_where_times_leave_room():
+    walk = Walk.through(keyframes(1, 2), seconds=3, fps=10)
+    assert walk.positions[:11] == (0.0,) * 11
+    assert walk.positions[20:] == (1.0,) * 10
+
+
+def test_a_closed_walk_goes_on_round_where_its_first_keyframe_has_a_time():
+    walk = Walk.through(keyframes(1, 3), seconds=4, fps=4, closed=True, smooth=False)
+    assert walk.positions == (1.5, 1.625, 1.75, 1.875, *(i / 8 for i in range(12)))
+
+
+def test_without_a_length_the_times_decide_and_else_two_seconds_for_each_pair():
+    assert Walk.through(keyframes(0, 7.5), fps=24).frames == 181
+    assert Walk.through(keyframes(None, None, None), fps=24).frames == 97
+    assert Walk.through(keyframes(None, None, None), fps=24, closed=True).frames == 144
+
+
+def test_frame_rates_stay_exact():
+    walk = Walk.through(keyframes(None, None), seconds=1001, fps=Fraction(24000, 1001))
+    assert walk.frames == 24000
+    assert walk.seconds == 1001
+
+
+@pytest.mark.parametrize(
+    ("text", "fps"),
+    [
+        ("25", 25),
+        ("12.5", Fraction(25, 2)),
+        ("23.976", Fraction(24000, 1001)),
+        ("29.97", Fraction(30000, 1001)),
+        ("59.94", Fraction(60000, 1001)),
+        ("24000/1001", Fraction(24000, 1001)),
+    ],
+)
+def test_rates_are_read_as_people_write_them(text, fps):
+    assert parse_fps(text) == fps
+
+
+@pytest.mark.parametrize("text", ["", "x", "-25", "1/0", "nan", "inf", "1e3", "25fps", "1/2/3"])
+def test_other_rates_are_refused(text):
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        parse_fps(text)
+
+
+def test_neighbours_of_a_keyframe_are_itself_and_between_two_they_depend_on_the_path():
+    open_walk = Walk.through(keyframes(None, None, None), frames=9)
+    assert open_walk.neighbours(1.0) == ((1,), 0.0)
+    assert open_walk.neighbours(0.5) == ((None, 0, 1, 2), 0.5)
+    assert open_walk.neighbours(1.25) == ((0, 1, 2, None), 0.25)
+    assert Walk.through(keyframes(None, None, None), frames=9, smooth=False).neighbours(1.25) == ((1, 2), 0.25)
+
+
+@pytest.mark.parametrize(
+    ("times", "options", "message"),
+    [
+        (
+            [None],
+            dict(frames=9),
+            "a walk needs two keyframes or more; give another prompt, or several seeds for this one",
+        ),
+        ([None] * 9, dict(frames=5), "9 keyframes do not fit in 5 frames; give at least one frame for each"),
+        ([None] * 2, dict(frames=10, seconds=3), "10 frames and 3 seconds (72 frames) do not agree; give one of them"),
+        ([None] * 2, dict(seconds=10**7), "240000000 frames are too many; the limit is 10000000"),
+        ([None] * 2, dict(fps=0), "fps 0 is out of range; it is a number over 0, up to 1000"),
+        ([None] * 2, dict(fps=1001), "fps 1001 is out of range; it is a number over 0, up to 1000"),
+        ([None, 9], dict(frames=48), "keyframe 2 ('thing 1') is at 9 s, but the film's last frame is at 1.95833 s"),
+        (
+            [0, 1, 1.01],
+            dict(frames=48),
+            "keyframe 2 ('thing 1') and keyframe 3 ('thing 2') would be shown on the same frame; "
+            "give them more room: a later time, more frames, or a higher fps",
+        ),
+        (
+            [0, None, None, 0.08],
+            dict(frames=48),
+            "keyframe 2 ('thing 1') and keyframe 3 ('thing 2') would be shown on the same frame; "
+            "give them more room: a later time, more frames, or a higher fps",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(times, options, message):
+    with pytest.raises(Error) as refusal:
+        Walk.through(keyframes(*times), **options)
+    assert str(refusal.value) == message
