@@ -120,6 +120,11 @@ def test_frame_rates_stay_exact():
     assert walk.seconds == 1001
 
 
+def test_a_time_at_the_films_very_end_is_its_last_frame():
+    walk = Walk.through(keyframes(None, 2), seconds=2, fps=24)
+    assert [on[0] for on in arrivals(walk)] == [0, 47]
+
+
 @pytest.mark.parametrize(
     ("text", "fps"),
     [
@@ -159,10 +164,14 @@ def test_neighbours_of_a_keyframe_are_itself_and_between_two_they_depend_on_the_
         ),
         ([None] * 9, dict(frames=5), "9 keyframes do not fit in 5 frames; give at least one frame for each"),
         ([None] * 2, dict(frames=10, seconds=3), "10 frames and 3 seconds (72 frames) do not agree; give one of them"),
-        ([None] * 2, dict(seconds=10**7), "240000000 frames are too many; the limit is 10000000"),
+        ([None] * 2, dict(seconds=10**7), "240000000 frames are too many; the limit is 1000000"),
         ([None] * 2, dict(fps=0), "fps 0 is out of range; it is a number over 0, up to 1000"),
         ([None] * 2, dict(fps=1001), "fps 1001 is out of range; it is a number over 0, up to 1000"),
-        ([None, 9], dict(frames=48), "keyframe 2 ('thing 1') is at 9 s, but the film's last frame is at 1.95833 s"),
+        (
+            [None, 9],
+            dict(frames=48),
+            "keyframe 2 ('thing 1') is at 9 s, but the film is 2 s long; give an earlier time, or a longer film",
+        ),
         (
             [0, 1, 1.01],
             dict(frames=48),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import difflib
+import errno
 import io
 import os
 import re
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from walk import Error, Settings, Walk, __version__, read_prompts, video
-from walk.keyframes import parse_time
+from walk.keyframes import format_time, parse_time, plural, prompt_file
 from walk.settings import BUILT_IN
 from walk.timeline import FPS, SECONDS_A_SEGMENT, parse_fps
 
@@ -35,13 +36,15 @@ PLAIN_SECONDS = 10  # between lines of progress where there is no terminal
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Returns the exit status: 0, 2 for what the user can mend, 130 if stopped."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if not arguments or {"-h", "--help", "help"} & set(arguments):
+    if not arguments or arguments == ["help"] or {"-h", "--help"} & set(arguments):
         print(help_text())
         return 0
     if "--version" in arguments:
         print(f"walk {__version__}")
         return 0
     _hush()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a film's name that the terminal cannot show is no reason to fail
+        sys.stdout.reconfigure(errors="backslashreplace")
     for name in ("SIGTERM", "SIGHUP"):  # a kill, or a closed terminal, stops like Ctrl-C
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.default_int_handler)
@@ -56,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"walk: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        print(f"\nwalk: stopped; {stop or 'nothing was begun'}", file=sys.stderr)
+        print(f"\nwalk: stopped; {str(stop) or 'nothing was begun'}", file=sys.stderr)
         return 130
     return 0
 
@@ -78,9 +81,10 @@ def film(**flags: Any) -> str:
     out, folder = _places(flags)
     look = _given(flags, "size", "quality")
     video.validate(out, **look)
+    _check_places(out, folder)
     say(
-        f"{len(keyframes)} keyframes, {walk.frames} frames, "
-        f"{float(walk.seconds):.3g} s at {_rate(walk.fps)} frames a second"
+        f"{len(keyframes)} keyframes, {plural(walk.frames, 'frame')}, "
+        f"{format_time(float(walk.seconds))} at {_rate(walk.fps)} frames a second"
     )
 
     # 2. What only the model knows; weights are not loaded yet.
@@ -147,22 +151,37 @@ def _nothing_is_lost(run: Run) -> Iterator[None]:
 
 def _places(flags: dict[str, Any]) -> tuple[Path, Path]:
     """The film, and its run folder beside it."""
+    prompts = flags["prompts"]
     if "out" in flags:
-        out = Path(flags["out"]).expanduser()
-    elif isinstance(flags["prompts"], str) and Path(flags["prompts"]).is_file():
-        out = Path(Path(flags["prompts"]).stem + ".mp4")
+        try:
+            out = Path(flags["out"]).expanduser()
+        except RuntimeError:
+            raise Error(f"{flags['out']} cannot be written: there is no such home folder; give another --out") from None
+    elif file := prompt_file(prompts):
+        out = Path(file.stem + ".mp4")
     else:
-        first = flags["prompts"] if isinstance(flags["prompts"], str) else flags["prompts"][0]
+        first = prompts if isinstance(prompts, str) else prompts[0]
         out = Path((re.sub(r"\W+", "-", first.split("|")[0].lower())[:40].strip("-") or "film") + ".mp4")
-    folder = out.with_suffix(".walk")
-    if out.is_dir():
-        raise Error(f"--out {out} is a folder; give the film's name, such as {out / 'film.mp4'}")
-    if out.exists() and not folder.is_dir():
-        raise Error(f"{out} exists and has no {folder.name} beside it, so it is not overwritten; give another --out")
+    with contextlib.suppress(OSError):  # a name too long for the file system is refused below
+        if out.is_dir():
+            raise Error(f"--out {out} is a folder; give the film's name, such as {out / 'film.mp4'}")
+    return out, out.with_suffix(".walk") if out.name else out
+
+
+def _check_places(out: Path, folder: Path) -> None:
+    """Raise Error if the film cannot be written, or would replace what walk has not made."""
+    try:
+        if out.exists() and not folder.is_dir():
+            raise Error(
+                f"{out} exists and has no {folder.name} beside it, so it is not overwritten; give another --out"
+            )
+        if len(os.fsencode(out.name)) > 230:  # of 255: there has to be room for a temporary name
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+    except OSError as error:
+        raise Error(f"{out} cannot be written ({error.strerror}); give another --out") from None
     parent = next(parent for parent in out.absolute().parents if parent.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise Error(f"{out} cannot be written: {parent} is not a folder that you may write to; give another --out")
-    return out, folder
 
 
 # Flags
@@ -176,7 +195,7 @@ class Flag(NamedTuple):
 
 
 def _integer(text: str) -> int:
-    if not re.fullmatch(r"[+-]?\d{1,19}", text):
+    if not re.fullmatch(r"[+-]?\d{1,1000}", text):
         raise ValueError(text)
     return int(text)
 
@@ -238,7 +257,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "prompts": Flag("FILE | PROMPT ...", _prompts, "a prompt file, or prompts", "a file with one prompt a line, or the prompts themselves"),
         "seed": Flag("N", _integer, "a whole number", "keyframe i starts from the noise of seed N + i (0)"),
         "seeds": Flag("N,N,...", _integers, "whole numbers with commas between", "a seed for each prompt, one for all, or several for one prompt"),
-        "negative": Flag("TEXT", str, "text", "what no picture should show"),
+        "negative": Flag("TEXT", str, 'text, or "" for none', "what no picture should show"),
     },
     "When": {
         "frames": Flag("N", _count, _WHOLE, "frames in the film"),
@@ -249,18 +268,18 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "ease": Flag("", bool, "", "slow down at keyframes"),
     },
     "How": {
-        "model": Flag("NAME", str, "text", f"a diffusers folder, or a hub id ({BUILT_IN}, built in)"),
+        "model": Flag("NAME", str, "a model", f"a diffusers folder, or a hub id ({BUILT_IN}, built in)"),
         "steps": Flag("N", _count, _WHOLE, "denoising steps (the model's)"),
         "guidance": Flag("X", _decimal, "a number, 0 or more", "how closely to follow the prompt; 1 and less: off (the model's)"),
-        "scheduler": Flag("NAME", str, "text", "such as EulerDiscreteScheduler (the model's)"),
+        "scheduler": Flag("NAME", str, "a name", "such as EulerDiscreteScheduler (the model's)"),
         "width": Flag("PIXELS", _count, _WHOLE, "of the pictures (the model's)"),
         "height": Flag("PIXELS", _count, _WHOLE, "of the pictures (the model's)"),
-        "device": Flag("NAME", str, "text", "cpu, cuda, cuda:1, mps (the fastest there is)"),
-        "dtype": Flag("NAME", str, "text", "float32, float16, bfloat16 (float16 on cuda, else float32)"),
+        "device": Flag("NAME", str, "a name", "cpu, cuda, cuda:1, mps (the fastest there is)"),
+        "dtype": Flag("NAME", str, "a name", "float32, float16, bfloat16 (float16 on cuda, else float32)"),
         "batch": Flag("N", _count, _WHOLE, "frames denoised together (by their size, up to 8)"),
     },
     "The film": {
-        "out": Flag("FILE.mp4", str, "text", "the film; its frames are kept in FILE.walk (the prompt file's name)"),
+        "out": Flag("FILE.mp4", str, "a file name", "the film; its frames are kept in FILE.walk (the prompt file's name)"),
         "size": Flag("PIXELS", _count, _WHOLE, f"its short side; pictures are scaled to it (theirs, at least {video.SHORT_SIDE})"),
         "quality": Flag("CRF", _integer, "a whole number", f"0 is lossless, 51 the worst ({video.QUALITY})"),
         "quiet": Flag("", bool, "", "print nothing but the film's path"),
@@ -277,8 +296,9 @@ def checked(arguments: Sequence[str]) -> list[str]:
     for name, given in values.items():
         flag = _FLAGS[name]
         if not flag.value:
-            if given and given[0].lower() not in ("true", "false"):
-                raise Error(f"--{name} takes no value, but '{given[0]}' follows it")
+            extra = given[1:] if given and given[0].lower() in ("true", "false") else given
+            if extra:
+                raise Error(f"--{name} takes no value, but '{extra[0]}' follows it")
             if not given or given[0].lower() == "true":
                 result.append(f"--{name}=True")
             continue
@@ -300,13 +320,13 @@ def _split(arguments: Sequence[str]) -> dict[str, list[str]]:
     values: dict[str, list[str]] = {}
     name = None
     for argument in arguments:
-        if re.match(r"--?[A-Za-z]", argument):
+        if re.match(r"[-–—]+[A-Za-z]|--$", argument):
             head, equals, value = argument.partition("=")
-            name = head.lstrip("-").replace("-", "_")
-            if name not in _FLAGS or not head.startswith("--"):
-                near = difflib.get_close_matches(name, _FLAGS, n=1, cutoff=0.5)
-                hint = f"did you mean --{near[0]}? " if near else ""
-                raise Error(f"there is no flag {head}; {hint}(walk --help lists them all)")
+            name = head.lstrip("-–—").replace("-", "_")
+            if name not in _FLAGS or not re.match(r"--[A-Za-z]", head):
+                near = _nearest_flag(name)
+                hint = f"did you mean --{near}? (walk --help lists them all)" if near else "walk --help lists them all"
+                raise Error(f"there is no flag {head}; {hint}")
             if name in values:
                 raise Error(f"--{name} was given twice")
             values[name] = [value] if equals else []
@@ -315,6 +335,21 @@ def _split(arguments: Sequence[str]) -> dict[str, list[str]]:
         else:
             values[name].append(argument)
     return values
+
+
+_ELSEWHERE = {  # what other tools call it
+    "cfg": "guidance", "cfg_scale": "guidance", "closed": "loop", "duration": "seconds", "interpolation": "path",
+    "length": "seconds", "n": "frames", "num_frames": "frames", "num_inference_steps": "steps", "output": "out",
+    "sampler": "scheduler", "o": "out",
+}  # fmt: skip
+
+
+def _nearest_flag(name: str) -> str | None:
+    if name in _FLAGS or name in _ELSEWHERE:
+        return _ELSEWHERE.get(name, name)
+    begun = [flag for flag in _FLAGS if (name and flag.startswith(name)) or name.startswith(flag + "_")]
+    near = begun or difflib.get_close_matches(name, _FLAGS, n=1)
+    return near[0] if near else None
 
 
 def _given(flags: dict[str, Any], *names: str, **renamed: str) -> dict[str, Any]:

@@ -5,8 +5,8 @@ Knows the text format and nothing else: no frames, no frame rates, no models.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -69,7 +69,7 @@ def read_prompts(
     else:
         chosen = [seed + i if line.seed is None else line.seed for i, line in enumerate(lines)]
     for value in chosen:
-        if not 0 <= value <= MAX_SEED:
+        if not isinstance(value, int) or not 0 <= value <= MAX_SEED:
             raise Error(f"seed {value} is out of range; seeds are whole numbers from 0 to {MAX_SEED}")
     return tuple(
         Keyframe(line.prompt, value, negative if line.negative is None else line.negative, line.time)
@@ -78,33 +78,60 @@ def read_prompts(
 
 
 def parse_time(text: str) -> float:
-    """Seconds from '12.5', '1:02.5' or '1:02:03.5'. Raises ValueError for anything else."""
-    match = re.fullmatch(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d*)?|\.\d+)", text.strip())
-    if not match or (match[2] is not None and float(match[3]) >= 60):
+    """Seconds from '12.5', '1:02.5', '90:00' or '1:02:03.5'. Raises ValueError for anything else."""
+    match = re.fullmatch(
+        r"(?:(?:(\d{1,6}):(?=[0-5]?\d:))?(\d{1,6}):(?=[0-5]?\d(?!\d)))?(\d{1,9}(?:\.\d*)?|\.\d+)", text.strip()
+    )
+    if not match:
         raise ValueError(text)
-    seconds = int(match[1] or 0) * 3600 + int(match[2] or 0) * 60 + float(match[3])
-    if not math.isfinite(seconds):
-        raise ValueError(text)
-    return seconds
+    return int(match[1] or 0) * 3600 + int(match[2] or 0) * 60 + float(match[3])
+
+
+def format_time(seconds: float) -> str:
+    """'8.04 s' or '1:02.5', to be read by people."""
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds, 2), 60)
+    return (
+        f"{int(minutes)}:{rest:05.2f}".rstrip("0").removesuffix(".") if rest % 1 else f"{int(minutes)}:{int(rest):02d}"
+    )
+
+
+def plural(count: int, noun: str) -> str:
+    """'1 frame', '2 frames'."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 # Where the text comes from
 
 
+def prompt_file(prompts: str | Path | Sequence[str]) -> Path | None:
+    """The file that is meant, if one is: a Path, or a string that names a file or looks like one."""
+    if isinstance(prompts, str) and prompts.strip() and (_looks_like_a_file(prompts) or _exists(prompts)):
+        prompts = Path(prompts)
+    if not isinstance(prompts, Path):
+        return None
+    with contextlib.suppress(RuntimeError):  # ~nobody
+        return prompts.expanduser()
+    return prompts
+
+
 def _texts(prompts: str | Path | Sequence[str]) -> Iterator[tuple[str, str]]:
     """(where, text) of every prompt."""
-    if isinstance(prompts, (str, Path)):
-        if isinstance(prompts, Path) or _looks_like_a_file(prompts) or _exists(prompts):
-            yield from _file_lines(Path(prompts))
-            return
-        prompts = [prompts]
-    if not prompts:
+    path = prompt_file(prompts)
+    if path is not None:
+        yield from _file_lines(path)
+        return
+    listed = [prompts] if isinstance(prompts, str) else [str(prompt) for prompt in prompts]  # type: ignore[union-attr]
+    if not listed:
         raise Error("no prompts were given; give a prompt file, or the prompts themselves")
-    for number, prompt in enumerate(prompts, 1):
-        if len(prompts) > 1 and _looks_like_a_file(prompt):
+    for number, prompt in enumerate(listed, 1):
+        if len(listed) > 1 and _looks_like_a_file(prompt):
             raise Error(f"'{prompt}' looks like a file; give one prompt file, or prompts, not both")
         if not prompt.strip():
             raise Error(f"prompt {number} is empty")
+        if any("\ud800" <= letter <= "\udfff" for letter in prompt):
+            raise Error(f"prompt {number} is not UTF-8 text")
         yield f"prompt {number}", prompt
 
 
@@ -125,14 +152,14 @@ def _exists(text: str) -> bool:
 
 def _file_lines(path: Path) -> Iterator[tuple[str, str]]:
     expected = "a prompt file is UTF-8 text with one prompt a line"
-    path = path.expanduser()
     if path.is_dir():
         raise Error(f"{path} is a folder; {expected}")
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
-        raise Error(f"{path} does not exist; {expected}") from None
+        hint = "" if path.suffix.lower() in TEXT_SUFFIXES else "; if it is a prompt, put it into one"
+        raise Error(f"{path} does not exist; {expected}{hint}") from None
     except OSError as error:
         raise Error(f"{path} cannot be read ({error.strerror}); {expected}") from None
     if b"\0" in data:
@@ -142,17 +169,14 @@ def _file_lines(path: Path) -> Iterator[tuple[str, str]]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        byte = data[error.start]
-        raise Error(f"{path}:{line}: byte 0x{byte:02x} is not UTF-8; {expected}") from None
-    found = False
-    for number, line_text in enumerate(re.split(r"\r\n|\r|\n", text), 1):
-        if line_text.strip() and not line_text.lstrip().startswith("#"):
-            found = True
-            yield f"{path}:{number}", line_text
-    if not found:
+        line = len(re.findall(rb"\r\n|\r|\n", data[: error.start])) + 1
+        raise Error(f"{path}:{line}: byte 0x{data[error.start]:02x} is not UTF-8; {expected}") from None
+    lines = [(f"{path}:{number}", line) for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1)]
+    prompts = [(where, line) for where, line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not prompts:
         only = "only comments and blank lines" if text.strip() else "nothing"
         raise Error(f"{path} has {only} in it; {expected}")
+    yield from prompts
 
 
 # What a line says
@@ -163,14 +187,19 @@ def _parse(where: str, text: str) -> _Line:
     prompt, *fields = text.split("|")
     settings: dict[str, str] = {}
     for field in fields:
-        match = re.match(r"\s*(\w+)\s*=(.*)", field, re.DOTALL)
+        match = re.match(r"\s*([\w-]+)\s*=(.*)", field, re.DOTALL)
+        almost = re.match(r"\s*(seed|time|negative)\s*:\s*(.*)|\s*(seed)\s+(\d+\s*)$", field, re.DOTALL)
         if match:
             name = match[1]
             if name in settings:
                 raise Error(f"{where}: {name} is set twice")
             settings[name] = match[2].strip()
+        elif almost:
+            name, value = almost[1] or almost[3], almost[2] or almost[4]
+            raise Error(f"{where}: '{field.strip()}' looks like a setting; write {name}={(value or '').strip()}")
         elif settings:
-            raise Error(f"{where}: '{field.strip()}' comes after {name}=; settings go at the end of the line")
+            what = f"'{field.strip()}'" if field.strip() else "a bar"
+            raise Error(f"{where}: {what} comes after {name}=; settings go at the end of the line")
         else:
             prompt += "|" + field
     prompt = prompt.strip()
@@ -185,7 +214,7 @@ def _parse(where: str, text: str) -> _Line:
 
 
 def _parse_seed(where: str, text: str) -> int:
-    if not re.fullmatch(r"[0-9]+", text) or int(text) > MAX_SEED:
+    if not re.fullmatch(r"[0-9]{1,19}", text) or int(text) > MAX_SEED:
         raise Error(f"{where}: seed '{text}' is not a seed; write a whole number from 0 to {MAX_SEED}")
     return int(text)
 
@@ -211,7 +240,7 @@ def _check_times(lines: list[_Line]) -> None:
             continue
         if earlier is not None and earlier.time is not None and line.time <= earlier.time:
             raise Error(
-                f"{line.where}: time {line.time:g} s is not after {earlier.time:g} s ({earlier.where}); "
+                f"{line.where}: time {format_time(line.time)} is not after {format_time(earlier.time)} ({earlier.where}); "
                 "times must increase from keyframe to keyframe"
             )
         earlier = line
@@ -225,7 +254,7 @@ def _pair(lines: list[_Line], seeds: Sequence[int]) -> tuple[list[_Line], list[i
     count = max(len(lines), len(seeds))
     if len(lines) not in (1, count) or len(seeds) not in (1, count):
         raise Error(
-            f"{len(lines)} prompts and {len(seeds)} seeds; give one seed for each prompt, "
+            f"{plural(len(lines), 'prompt')} and {plural(len(seeds), 'seed')}; give one seed for each prompt, "
             "one seed for all, or several seeds for one prompt"
         )
     if len(lines) == 1 and count > 1 and lines[0].time is not None:

@@ -8,6 +8,7 @@ Never hears of walks, frames or run folders.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -164,8 +165,8 @@ FAMILIES = {"StableDiffusionPipeline": StableDiffusion}
 
 def _family(folder: Path) -> type[StableDiffusion]:
     name = _json(folder / "model_index.json").get("_class_name")
-    if name not in FAMILIES:
-        raise Error(f"{folder} holds a {name}; supported are {', '.join(FAMILIES)}")
+    if not isinstance(name, str) or name not in FAMILIES:
+        raise Error(f"{folder} holds {name or 'no pipeline'}; supported are {', '.join(FAMILIES)}")
     return FAMILIES[name]
 
 
@@ -186,17 +187,29 @@ def find(name: str) -> Path:
     """The model's folder; from the hub, it is downloaded unless it is on this machine already."""
     if name == BUILT_IN:
         return Path(__file__).parent / "toybox"
-    path = Path(name).expanduser()
-    if path.is_dir():
-        if not (path / "model_index.json").is_file():
-            raise Error(f"{path} is a folder without a model_index.json; {ACCEPTED}")
-        return path
-    if path.is_file():
-        raise Error(f"{path} is a file; {ACCEPTED}")
-    match = re.fullmatch(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", name)
-    if not match or name.startswith("."):
+    with contextlib.suppress(OSError, RuntimeError):  # too long for a path, or ~nobody
+        path = Path(name).expanduser()
+        if path.is_dir():
+            if not (path / "model_index.json").is_file():
+                raise Error(f"{path} is a folder without a model_index.json; {ACCEPTED}")
+            return path
+        if path.is_file():
+            raise Error(f"{path} is a file; {ACCEPTED}")
+    repo, _, revision = name.partition("@")
+    if repo.count("/") != 1 or not _is_hub_id(repo):
         raise Error(f"there is no model '{name}' here; {ACCEPTED}")
-    return _cached(match[1], match[2]) or _download(match[1], match[2])
+    return _cached(repo, revision or None) or _download(repo, revision or None)
+
+
+def _is_hub_id(name: str) -> bool:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return True
 
 
 def _cached(repo: str, revision: str | None) -> Path | None:
@@ -269,11 +282,14 @@ def _identity(folder: Path) -> str:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text("utf-8"))
+        value = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise Error(f"{path} is missing; {ACCEPTED}") from None
     except ValueError as error:
         raise Error(f"{path} is damaged ({error})") from None
+    if not isinstance(value, dict):
+        raise Error(f"{path} is damaged (it holds no JSON object)")
+    return value
 
 
 # What the machine and the model allow
@@ -324,6 +340,7 @@ def _scheduler(folder: Path, name: str | None) -> Any:
         return own
     possible = {c.__name__: c for c in own._get_compatibles()}
     for candidate, scheduler in possible.items():
-        if name.lower() in (candidate.lower(), candidate.lower().removesuffix("scheduler")):
+        short = re.sub("(discrete|multistep)?scheduler$", "", candidate.lower())  # euler, dpmsolver, ddim
+        if name.lower() in (candidate.lower(), candidate.lower().removesuffix("scheduler"), short):
             return scheduler
     raise Error(f"scheduler '{name}' is unknown or does not fit this model; these do: {', '.join(sorted(possible))}")

@@ -14,11 +14,11 @@ from fractions import Fraction
 from itertools import pairwise
 
 from walk import Error
-from walk.keyframes import Keyframe
+from walk.keyframes import Keyframe, format_time, plural
 
 FPS = Fraction(24)
 SECONDS_A_SEGMENT = 2  # when neither a length nor times are given
-MAX_FRAMES = 10_000_000
+MAX_FRAMES = 1_000_000  # eleven hours
 
 # How people write the rates of NTSC video, whose true values are multiples of 1000/1001.
 _NTSC = {"23.976": 24, "23.98": 24, "29.97": 30, "47.95": 48, "59.94": 60, "119.88": 120}
@@ -135,7 +135,9 @@ def _frame_count(
         end = _nearest((_exact(time) + untimed * SECONDS_A_SEGMENT) * fps)
         frames = end if closed else end + 1
     if frames < len(keyframes):
-        raise Error(f"{len(keyframes)} keyframes do not fit in {frames} frames; give at least one frame for each")
+        raise Error(
+            f"{len(keyframes)} keyframes do not fit in {plural(frames, 'frame')}; give at least one frame for each"
+        )
     if frames > MAX_FRAMES:
         raise Error(f"{frames} frames are too many; the limit is {MAX_FRAMES}")
     return frames
@@ -149,10 +151,10 @@ def _arrivals(keyframes: Sequence[Keyframe], count: int, fps: Fraction, closed: 
     """The frame on which each keyframe is shown; a closed walk's end, too, as one more."""
     at = [None if keyframe.time is None else _exact(keyframe.time) * fps for keyframe in keyframes]
     for k, x in enumerate(at):
-        if x is not None and _nearest(x) > count - 1:
+        if x is not None and x > count - closed:  # an open walk's last frame also stands for its end
             raise Error(
-                f"{_name(keyframes, k)} is at {keyframes[k].time:g} s, "
-                f"but the film's last frame is at {float((count - 1) / fps):g} s"
+                f"{_name(keyframes, k)} is at {format_time(float(x / fps))}, but the film is "
+                f"{format_time(float(count / fps))} long; give an earlier time, or a longer film"
             )
     first = at[0] = at[0] or Fraction(0)
     if closed:
@@ -160,6 +162,8 @@ def _arrivals(keyframes: Sequence[Keyframe], count: int, fps: Fraction, closed: 
     elif at[-1] is None:
         at[-1] = Fraction(count - 1)
     arrivals = [_nearest(x) for x in _fill(at)]
+    if not closed:
+        arrivals[-1] = min(arrivals[-1], count - 1)
     for k, (a, b) in enumerate(pairwise(arrivals)):
         if a >= b:
             after = (k + 1) % len(keyframes)

@@ -61,7 +61,7 @@ def encode(
 def validate(out: Path, size: int | None = None, quality: int = QUALITY) -> None:
     """Raise Error for what `encode` would refuse."""
     if out.suffix.lower() not in SUFFIXES:
-        raise Error(f"{out}: a film's name ends in {' or '.join(SUFFIXES)}")
+        raise Error(f"{out}: a film's name ends in {' or '.join(SUFFIXES)}, as in film.mp4")
     if size is not None and (size % 2 or not 16 <= size <= 8192):
         raise Error(f"size {size} is not possible; the film's short side is an even number from 16 to 8192")
     if not 0 <= quality <= 51:

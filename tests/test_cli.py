@@ -1,0 +1,620 @@
+"""The command: what each flag becomes, and the whole message of everything that it refuses.
+
+A refusal is exit status 2, nothing on stdout, no traceback, and a folder left as it was.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from walk import Error, __version__, cli
+from walk.keyframes import MAX_SEED
+
+LIST = "(walk --help lists them all)"
+WHOLE = "a whole number, 1 or more"
+TIME = "seconds (12.5) or minutes:seconds (1:02.5), over 0"
+FPS = "a number over 0, such as 25, 23.976 or 24000/1001"
+FORMAT = "a prompt file is UTF-8 text with one prompt a line"
+MODEL = (
+    "a model is toybox (built in), a diffusers folder, or a hub id such as stable-diffusion-v1-5/stable-diffusion-v1-5"
+)
+AB = ["--prompts", "a red apple", "a green frog"]
+CHEAP = ["--steps", "1", "--width", "32", "--height", "32", "--size", "64"]
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    """`main` also sets handlers and variables for its process, which is this one."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
+        monkeypatch.setenv(name, "error")
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def refusal(capsys, monkeypatch):
+    """What the user is told by a command that is refused."""
+    monkeypatch.setattr(cli, "_render", lambda *_: pytest.fail("this was not refused"))
+
+    def of(*arguments):
+        before = tree(Path())
+        status = cli.main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert (status, out) == (2, "")
+        assert tree(Path()) == before
+        *_, last = err.splitlines()
+        assert "Traceback" not in err
+        assert last.startswith("walk: ")
+        return last.removeprefix("walk: ")
+
+    return of
+
+
+@pytest.fixture
+def received(monkeypatch, capsys):
+    """The flags that reach the film, as it is given them."""
+
+    def of(*arguments):
+        flags = {}
+        monkeypatch.setattr(cli, "film", lambda **given: flags.update(given) or "film.mp4")
+        status = cli.main(arguments)
+        assert (status, *capsys.readouterr()) == (0, "film.mp4\n", "")
+        return flags
+
+    return of
+
+
+def tree(folder):
+    return {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
+
+
+def command(*arguments, python=()):
+    """The command as a process of its own."""
+    root = str(Path(cli.__file__).parents[1])
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(
+        [sys.executable, *python, "-m", "walk", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+
+
+def brief(parameter):
+    return ascii(parameter)[:60]
+
+
+# Help, and what it costs
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["help"], [*AB, "--frames", "0", "--help"]])
+def test_help_is_the_result_that_was_asked_for(arguments, capsys):
+    status = cli.main(arguments)
+    out, err = capsys.readouterr()
+    assert (status, err) == (0, "")
+    assert out.startswith("walk makes a film that walks through what a text-to-image model knows.\n")
+
+
+def test_help_names_every_flag_and_fits_a_terminal(capsys):
+    flags = [flag for group in cli.FLAGS.values() for flag in group]
+    cli.main(["--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert re.findall(r"^  --(\w+)", "\n".join(lines), re.MULTILINE) == [*flags, "help"]
+    assert max(map(len, lines)) <= 100
+
+
+def test_version_is_told(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"walk {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [(["--help"], 0), (["--version"], 0), (["--promtps", "a.txt"], 2), ([*AB, "--frames", "1", "--size", "99"], 2)],
+)
+def test_help_and_what_is_refused_at_once_import_no_heavy_library(arguments, status):
+    done = command(*arguments, python=["-X", "importtime"])
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert done.returncode == status
+    assert "walk.cli" in imported
+    assert imported.isdisjoint({"torch", "diffusers", "transformers", "huggingface_hub", "moviepy", "scipy"})
+
+
+# A process of its own
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--promtps", "a.txt"], f"there is no flag --promtps; did you mean --prompts? {LIST}"),
+        (["--prompts", "nosuch.txt"], f"nosuch.txt does not exist; {FORMAT}"),
+    ],
+)
+def test_a_refusal_is_one_line_on_stderr_and_exit_status_2(arguments, message):
+    done = command(*arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"walk: {message}\n")
+
+
+def test_a_film_is_made_and_the_same_command_again_finds_it_whole(capsys):
+    arguments = [*AB, "--frames", "3", *CHEAP, "--out", "new/film.mp4"]
+
+    done = command(*arguments, "--quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "new/film.mp4\n", "")
+    assert sorted(path.name for path in Path("new").iterdir()) == ["film.mp4", "film.walk"]
+
+    assert cli.main(arguments) == 0
+    out, err = capsys.readouterr()
+    assert out == "new/film.mp4\n"
+    assert err.splitlines() == [
+        "2 keyframes, 3 frames, 0.125 s at 24 frames a second",
+        "toybox, the built-in model, draws things in a toy style; for others see --model",
+        "3 of 3 frames are in new/film.walk already",
+    ]
+
+
+def test_a_stop_before_the_first_frame_says_so(monkeypatch, capsys):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "read_prompts", stop)
+    assert cli.main(AB) == 130
+    assert capsys.readouterr() == ("", "\nwalk: stopped; nothing was begun\n")
+
+
+def test_what_is_not_the_users_fault_keeps_its_traceback(monkeypatch):
+    def fail(*_, **__):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(cli, "read_prompts", fail)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(AB)
+
+
+# What each flag becomes
+
+
+@pytest.mark.parametrize(
+    "prompts",
+    [
+        ["a red apple", "a green frog"],
+        ["it's \"quoted\", isn't it?", "a, b", "[c]", "['d']", "e=f", "-1", "ö | seed=3", "g\nh\\n"],
+        ["1984", "007", "1e3", "None", "True", "(1, 2)", "{}"],
+        ["a", "a"],
+    ],
+)
+def test_several_prompts_stay_the_texts_that_they_are(received, prompts):
+    assert received("--prompts", *prompts) == {"prompts": prompts}
+    assert received("--seed", "3", "--prompts", *prompts, "--loop") == {"prompts": prompts, "seed": 3, "loop": True}
+    assert received(f"--prompts={prompts[0]}", *prompts[1:]) == {"prompts": prompts}
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["a.txt", "1984", "007", "1e3", "3,5", "None", "True", "(1, 2)", "{'a': 1}", "[a fox]", "[", "a=b", "🙂", " a"],
+)
+def test_one_prompt_stays_the_text_that_it_is(received, prompt):
+    assert received("--prompts", prompt) == received(f"--prompts={prompt}") == {"prompts": prompt}
+
+
+def test_a_list_of_prompts_may_be_written_as_python_writes_it(received):
+    assert received("--prompts", '["a fox", "it\'s", 1984]') == {"prompts": ["a fox", "it's", "1984"]}
+
+
+def test_a_prompt_may_be_the_word_help(received):
+    assert received("--prompts", "help", "me") == {"prompts": ["help", "me"]}
+
+
+def test_a_value_may_begin_with_a_hyphen_after_an_equals_sign(received):
+    assert received("--prompts=-a-", "--negative=--b", "--out=-c.mp4") == {
+        "prompts": "-a-",
+        "negative": "--b",
+        "out": "-c.mp4",
+    }
+
+
+@pytest.mark.parametrize(
+    ("flag", "text", "value"),
+    [
+        *[("seed", "0", 0), ("seed", "007", 7), ("seed", str(MAX_SEED), MAX_SEED), ("seed", "-1", -1)],
+        *[("seeds", "7", [7]), ("seeds", "1,2,3", [1, 2, 3]), ("seeds", "1, 2, 3", [1, 2, 3])],
+        *[("seeds", "[1, 2]", [1, 2]), ("seeds", "(1,2)", [1, 2])],
+        *[("negative", "", ""), ("negative", "7", "7"), ("negative", "None", "None"), ("negative", "a, b", "a, b")],
+        *[("frames", "200", 200), ("steps", "1", 1), ("width", "64", 64), ("height", "64", 64), ("batch", "8", 8)],
+        *[("seconds", "12.5", Fraction(25, 2)), ("seconds", "0.1", Fraction(1, 10))],
+        *[("seconds", "1:02.5", Fraction(125, 2)), ("seconds", "1:00:00", Fraction(3600))],
+        *[("fps", "25", Fraction(25)), ("fps", "0.5", Fraction(1, 2)), ("fps", "24000/1001", Fraction(24000, 1001))],
+        *[("fps", "23.976", Fraction(24000, 1001)), ("fps", "29.97", Fraction(30000, 1001))],
+        *[("guidance", "0", 0.0), ("guidance", "7.5", 7.5), ("guidance", ".5", 0.5)],
+        *[("path", "smooth", "smooth"), ("path", "slerp", "slerp"), ("size", "720", 720), ("quality", "0", 0)],
+        *[("model", "1984", "1984"), ("scheduler", "None", "None"), ("device", "cuda:1", "cuda:1")],
+        *[("dtype", "float16", "float16"), ("out", "my film.mp4", "my film.mp4"), ("out", "1", "1")],
+    ],
+)
+def test_a_value_follows_its_flag_or_an_equals_sign(received, flag, text, value):
+    for arguments in ([f"--{flag}", text], [f"--{flag}={text}"]):
+        flags = received(*arguments)
+        assert flags == {flag: value}
+        assert type(flags[flag]) is type(value)
+
+
+@pytest.mark.parametrize("flag", ["loop", "ease", "quiet"])
+def test_a_switch_is_on_when_named_unless_it_is_false(received, flag):
+    for arguments in ([f"--{flag}"], [f"--{flag}=true"], [f"--{flag}", "True"]):
+        assert received(*arguments) == {flag: True}
+    for arguments in ([f"--{flag}=false"], [f"--{flag}=False"], [f"--{flag}", "false"]):
+        assert received(*arguments) == {}
+
+
+# Flags that are refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--promtps", "a"], f"there is no flag --promtps; did you mean --prompts? {LIST}"),
+        ([*AB, "--frame", "5"], f"there is no flag --frame; did you mean --frames? {LIST}"),
+        ([*AB, "--fram=5"], f"there is no flag --fram; did you mean --frames? {LIST}"),
+        ([*AB, "--Frames", "5"], f"there is no flag --Frames; did you mean --frames? {LIST}"),
+        ([*AB, "-frames", "5"], f"there is no flag -frames; did you mean --frames? {LIST}"),
+        ([*AB, "--num-steps", "5"], f"there is no flag --num-steps; did you mean --steps? {LIST}"),
+        ([*AB, "--xyzzy"], "there is no flag --xyzzy; walk --help lists them all"),
+        (["--frames", "5"], "--prompts is missing; give a prompt file, or the prompts themselves"),
+        (["--loop"], "--prompts is missing; give a prompt file, or the prompts themselves"),
+        (["a.txt"], "'a.txt' follows no flag; prompts come after --prompts"),
+        (["a red apple", *AB], "'a red apple' follows no flag; prompts come after --prompts"),
+        ([""], "'' follows no flag; prompts come after --prompts"),
+        (["--"], "there is no flag --; walk --help lists them all"),
+        ([*AB, "--frames", "5", "--frames", "5"], "--frames was given twice"),
+        ([*AB, "--frames=5", "--frames", "6"], "--frames was given twice"),
+        ([*AB, *AB], "--prompts was given twice"),
+        ([*AB, "--loop", "--loop"], "--loop was given twice"),
+        ([*AB, "--frames", "5", "6"], "--frames takes one value, but '6' follows '5'; quote a value with spaces"),
+        ([*AB, "--frames=5", "6"], "--frames takes one value, but '6' follows '5'; quote a value with spaces"),
+        ([*AB, "--out", "my", "film.mp4"], "--out takes one value, but 'film.mp4' follows 'my'; quote a value with spaces"),
+        ([*AB, "--seeds", "1,", "2"], "--seeds takes one value, but '2' follows '1,'; quote a value with spaces"),
+        ([*AB, "--loop", "3"], "--loop takes no value, but '3' follows it"),
+        ([*AB, "--loop=3"], "--loop takes no value, but '3' follows it"),
+        ([*AB, "--ease", "yes"], "--ease takes no value, but 'yes' follows it"),
+        ([*AB, "--quiet="], "--quiet takes no value, but '' follows it"),
+        ([*AB, "--loop", "true", "false"], "--loop takes no value, but 'false' follows it"),
+        ([*AB, "--quiet", "false", "a blue whale"], "--quiet takes no value, but 'a blue whale' follows it"),
+        ([*AB, "--seed", "1", "--seeds", "1,2"], "--seed and --seeds were both given; --seed counts up from keyframe to keyframe, --seeds lists them"),
+    ],
+    ids=brief,
+)  # fmt: skip
+def test_flags_that_are_not_understood_are_refused(refusal, arguments, message):
+    assert refusal(*arguments) == message
+
+
+EXPECTED = {
+    **{"prompts": "a prompt file, or prompts", "seed": "a whole number", "seeds": "whole numbers with commas between"},
+    **{
+        "negative": 'text, or "" for none',
+        "frames": WHOLE,
+        "seconds": TIME,
+        "fps": FPS,
+        "path": "smooth or slerp",
+        "model": "a model",
+    },
+    **{"steps": WHOLE, "guidance": "a number, 0 or more", "scheduler": "a name", "width": WHOLE, "height": WHOLE},
+    **{
+        "device": "a name",
+        "dtype": "a name",
+        "batch": WHOLE,
+        "out": "a file name",
+        "size": WHOLE,
+        "quality": "a whole number",
+    },
+}
+
+
+@pytest.mark.parametrize("flag", EXPECTED)
+def test_a_flag_without_its_value_is_refused(refusal, flag):
+    message = f"--{flag} needs a value; give {EXPECTED[flag]}"
+    assert refusal(f"--{flag}") == message
+    assert refusal(f"--{flag}", "--loop") == message
+    if flag != "negative":  # of which nothing is something
+        assert refusal(f"--{flag}", "") == refusal(f"--{flag}=") == message
+
+
+@pytest.mark.parametrize(
+    ("flag", "texts"),
+    [
+        *[
+            (flag, "0 -1 -0 2.5 nan inf 1e3 1,000 x")
+            for flag in ("frames", "steps", "width", "height", "batch", "size")
+        ],
+        ("seed", "1.5 nan inf 1e3 x 0x10 1,2"),
+        ("seeds", "1.5 nan 1, ,1 1,,2 a,b 1;2 1-3 []"),
+        ("seconds", "0 0.0 0:00 -1 nan inf 1e3 3:75 1s x"),
+        ("fps", "0 0.0 0/5 -24 nan inf 1e3 24/0 24/1.001 x"),
+        ("guidance", "-1 nan inf 1e3 7,5 x"),
+        ("quality", "17.5 nan inf x"),
+        ("path", "straight Smooth 0"),
+    ],
+)
+def test_a_value_that_a_flag_cannot_have_is_refused(refusal, flag, texts):
+    for text in texts.split():
+        message = f"--{flag} {text} is not possible; give {EXPECTED[flag]}"
+        assert refusal(*AB, f"--{flag}", text) == message
+        assert refusal(*AB, f"--{flag}={text}") == message
+
+
+# Values that do not fit
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--steps", "1001"], "steps 1001 is out of range; it is a whole number from 1 to 1000"),
+        (["--batch", "1025"], "batch 1025 is out of range; it is a whole number from 1 to 1024"),
+        (["--width", "4"], "width 4 is out of range; it is a whole number from 8 to 8192"),
+        (["--height", "9000"], "height 9000 is out of range; it is a whole number from 8 to 8192"),
+        (["--guidance", "100.5"], "guidance 100.5 is out of range; it is a number from 0 to 100"),
+        (["--fps", "1001"], "fps 1001 is out of range; it is a number over 0, up to 1000"),
+        (["--frames", "1000001"], "1000001 frames are too many; the limit is 1000000"),
+        (["--seed", "-1"], f"seed -1 is out of range; seeds are whole numbers from 0 to {MAX_SEED}"),
+        (["--seeds", "1,-2"], f"seed -2 is out of range; seeds are whole numbers from 0 to {MAX_SEED}"),
+        (["--seeds", "1,2,3"], "2 prompts and 3 seeds; give one seed for each prompt, one seed for all, or several seeds for one prompt"),
+        (["--size", "511"], "size 511 is not possible; the film's short side is an even number from 16 to 8192"),
+        (["--size", "14"], "size 14 is not possible; the film's short side is an even number from 16 to 8192"),
+        (["--size", "8194"], "size 8194 is not possible; the film's short side is an even number from 16 to 8192"),
+        (["--quality", "60"], "quality 60 is out of range; it is a whole number from 0 (lossless) to 51"),
+        (["--quality", "-1"], "quality -1 is out of range; it is a whole number from 0 (lossless) to 51"),
+        (["--dtype", "float64"], "dtype 'float64' is unknown; it is auto, float32, float16, bfloat16"),
+        (["--device", "gpu"], "device 'gpu' is unknown; it is auto, cpu, cuda, cuda:1 or mps"),
+    ],
+    ids=brief,
+)  # fmt: skip
+def test_a_value_out_of_range_is_refused(refusal, arguments, message):
+    assert refusal(*AB, *arguments) == message
+
+
+TIGHT = "give them more room: a later time, more frames, or a higher fps"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a", "b", "c", "--frames", "2"], "3 keyframes do not fit in 2 frames; give at least one frame for each"),
+        (["a", "b", "--frames", "1"], "2 keyframes do not fit in 1 frame; give at least one frame for each"),
+        (["a", "b", "--seconds", "0.01"], "2 keyframes do not fit in 0 frames; give at least one frame for each"),
+        (["a", "--seeds", "1,2,3", "--frames", "2", "--loop"], "3 keyframes do not fit in 2 frames; give at least one frame for each"),
+        (["a", "b", "--frames", "5", "--seconds", "9"], "5 frames and 9 seconds (216 frames) do not agree; give one of them"),
+        (["a", "b", "--frames", "25", "--seconds", "1:00", "--fps", "25"], "25 frames and 60 seconds (1500 frames) do not agree; give one of them"),
+        (["a", "b | time=20", "--frames", "25"], "keyframe 2 ('b') is at 20 s, but the film is 1.04 s long; give an earlier time, or a longer film"),
+        (["a", f"{'b' * 50} | time=1:00", "--seconds", "2.5"], f"keyframe 2 ('{'b' * 39}…') is at 1:00, but the film is 2.5 s long; give an earlier time, or a longer film"),
+        (["a", "b | time=0.01", "c"], f"keyframe 1 ('a') and keyframe 2 ('b') would be shown on the same frame; {TIGHT}"),
+        (["a", "b | time=1", "c | time=1.01"], f"keyframe 2 ('b') and keyframe 3 ('c') would be shown on the same frame; {TIGHT}"),
+        (["a"], "a walk needs two keyframes or more; give another prompt, or several seeds for this one"),
+        (["a", "--seeds", "7"], "a walk needs two keyframes or more; give another prompt, or several seeds for this one"),
+    ],
+    ids=brief,
+)  # fmt: skip
+def test_keyframes_that_do_not_fit_the_film_are_refused(refusal, arguments, message):
+    assert refusal("--prompts", *arguments) == message
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [
+        (["nosuch.txt"], f"nosuch.txt does not exist; {FORMAT}"),
+        (["folder"], f"folder is a folder; {FORMAT}"),
+        (["empty.txt"], f"empty.txt has nothing in it; {FORMAT}"),
+        (
+            ["bad.txt"],
+            "bad.txt:2: unknown setting sede=; did you mean seed=? (settings are seed=, time= and negative=)",
+        ),
+        (["a fox", "bad.txt"], "'bad.txt' looks like a file; give one prompt file, or prompts, not both"),
+        (["a fox", ""], "prompt 2 is empty"),
+        (["~nosuchuser/a.txt"], f"~nosuchuser/a.txt does not exist; {FORMAT}"),
+    ],
+    ids=brief,
+)
+def test_prompts_that_are_none_are_refused(refusal, prompts, message):
+    Path("folder").mkdir()
+    Path("empty.txt").touch()
+    Path("bad.txt").write_text("a fox\na frog | sede=3\n")
+    assert refusal("--prompts", *prompts) == message
+
+
+@pytest.mark.parametrize("prompt", ["a fox in the snow, " * 20, "雪の中の狐、" * 20], ids=brief)
+def test_a_prompt_may_be_longer_than_a_file_name(refusal, prompt):
+    # A size that is refused only after prompts, seeds and the film's name have been understood.
+    message = "size 511 is not possible; the film's short side is an even number from 16 to 8192"
+    assert refusal("--prompts", prompt, "--seeds", "1,2", "--size", "511") == message
+
+
+# The film's name
+
+
+@pytest.mark.parametrize(
+    ("prompts", "name"),
+    [
+        (["prompts.txt"], "prompts.mp4"),
+        (["sub/my.prompts.txt"], "my.prompts.mp4"),
+        (["~/prompts.txt"], "prompts.mp4"),
+        (["A red apple!", "a green frog"], "a-red-apple.mp4"),
+        (["A Fox | seed=3", "b"], "a-fox.mp4"),
+        (["ein Fuß im Schnee", "b"], "ein-fuß-im-schnee.mp4"),
+        (["a " * 30, "b"], f"{'a-' * 19}a.mp4"),
+        (["🙂", "b"], "film.mp4"),
+        (["black/white or so", "b"], "black-white-or-so.mp4"),
+    ],
+    ids=brief,
+)
+def test_a_film_without_a_name_gets_that_of_its_prompts_and_overwrites_none(
+    refusal, monkeypatch, tmp_path, prompts, name
+):
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    Path("sub").mkdir()
+    for file in ("prompts.txt", "sub/my.prompts.txt"):
+        Path(file).write_text("a fox\na frog")
+    Path(name).write_bytes(b"holidays")
+    folder = Path(name).with_suffix(".walk")
+    message = f"{name} exists and has no {folder} beside it, so it is not overwritten; give another --out"
+    assert refusal("--prompts", *prompts) == message
+
+
+def test_a_film_that_walk_did_not_make_is_left_as_it_is(refusal):
+    Path("film.mp4").write_bytes(b"holidays")
+    message = "film.mp4 exists and has no film.walk beside it, so it is not overwritten; give another --out"
+    assert refusal(*AB, "--out", "film.mp4") == message
+    Path("film.walk").write_text("a file, not a run")
+    assert refusal(*AB, "--out", "film.mp4") == message
+    assert Path("film.mp4").read_bytes() == b"holidays"
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        *[(name, f"{name}: a film's name ends in .mp4, as in film.mp4") for name in ("film", "film.avi", "film.mp4.gif", "sub/film.mov")],
+        ("folder", "--out folder is a folder; give the film's name, such as folder/film.mp4"),
+        ("folder/", "--out folder is a folder; give the film's name, such as folder/film.mp4"),
+        (".", "--out . is a folder; give the film's name, such as film.mp4"),
+        ("folder.mp4", "--out folder.mp4 is a folder; give the film's name, such as folder.mp4/film.mp4"),
+        ("file/film.mp4", "file/film.mp4 cannot be written: {here}/file is not a folder that you may write to; give another --out"),
+        ("file/a/film.mp4", "file/a/film.mp4 cannot be written: {here}/file is not a folder that you may write to; give another --out"),
+        ("blocked.mp4", "blocked.walk cannot be written (Not a directory); give another --out"),
+    ],
+    ids=brief,
+)  # fmt: skip
+def test_a_film_that_cannot_be_written_is_refused_before_it_is_made(refusal, tmp_path, out, message):
+    for name in ("folder", "folder.mp4"):
+        Path(name).mkdir()
+    for name in ("file", "blocked.walk"):
+        Path(name).write_text("kept")
+    assert refusal(*AB, "--out", out) == message.format(here=tmp_path)
+
+
+@pytest.mark.parametrize("out", ["~nosuchuser/film.mp4", f"{'x' * 300}.mp4"], ids=brief)
+def test_a_film_whose_name_the_system_cannot_have_is_refused_without_a_traceback(refusal, out):
+    assert refusal(*AB, "--out", out).startswith(f"{out} cannot be written")
+
+
+# What only the model and the machine know
+
+
+@pytest.fixture
+def no_accelerator(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+@pytest.mark.usefixtures("no_accelerator")
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "cuda:x", "mps", "cpu:1"])
+def test_a_device_that_is_not_there_is_refused(refusal, device):
+    assert refusal(*AB, "--device", device) == f"there is no device {device} here; there is cpu"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--width", "100"], "width 100 is not possible with this model; nearest are 96 and 104 (multiples of 8)"),
+        (["--height", "133"], "height 133 is not possible with this model; nearest are 128 and 136 (multiples of 8)"),
+        (["--width", "9"], "width 9 is not possible with this model; nearest are 8 and 16 (multiples of 8)"),
+    ],
+)
+def test_a_size_that_the_model_cannot_make_is_refused_with_those_that_it_can(refusal, arguments, message):
+    assert refusal(*AB, *arguments) == message
+
+
+def test_a_scheduler_that_does_not_fit_the_model_is_refused_with_all_that_do(refusal):
+    for name in ("Eulr", "FlowMatchEulerDiscreteScheduler", "1"):
+        message = refusal(*AB, "--scheduler", name)
+        start, names = message.split("; these do: ")
+        assert start == f"scheduler '{name}' is unknown or does not fit this model"
+        assert {"DDIMScheduler", "EulerDiscreteScheduler", "UniPCMultistepScheduler"} < set(names.split(", "))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("folder", f"folder is a folder without a model_index.json; {MODEL}"),
+        ("./folder", f"folder is a folder without a model_index.json; {MODEL}"),
+        ("file", f"file is a file; {MODEL}"),
+        ("file.safetensors", f"file.safetensors is a file; {MODEL}"),
+        *[(name, f"there is no model '{name}' here; {MODEL}") for name in ("nosuch", "./nosuch", "/no/such", "a/b/c", "~/x")],
+        ("https://huggingface.co/a/b", f"there is no model 'https://huggingface.co/a/b' here; {MODEL}"),
+    ],
+    ids=brief,
+)  # fmt: skip
+def test_a_model_that_is_not_there_is_refused(refusal, model, message):
+    Path("folder").mkdir()
+    for name in ("file", "file.safetensors"):
+        Path(name).touch()
+    assert refusal(*AB, "--model", model) == message
+
+
+@pytest.mark.parametrize("model", ["walk-tests/no-such-model", "walk-tests/no-such-model@v2"])
+def test_a_model_of_the_hub_is_refused_at_once_while_the_hub_is_off(refusal, monkeypatch, model):
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert refusal(*AB, "--model", model) == (
+        "walk-tests/no-such-model is not on this machine and the hub is switched off (HF_HUB_OFFLINE); "
+        "choose a model that is here (toybox is built in)"
+    )
+
+
+@pytest.mark.parametrize(
+    "model", ["org/name.git", "org/na--me", "org/-name", "models/..", "x" * 300, "~nosuchuser/x"], ids=brief
+)
+def test_a_model_whose_name_the_hub_or_the_system_cannot_have_is_refused_like_any_other(refusal, model):
+    assert refusal(*AB, "--model", model) == f"there is no model '{model}' here; {MODEL}"
+
+
+# What is told before the work
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--frames", "5"], "2 keyframes, 5 frames, 0.208 s at 24 frames a second"),
+        ([], "2 keyframes, 49 frames, 2.04 s at 24 frames a second"),
+        (["--loop"], "2 keyframes, 96 frames, 4 s at 24 frames a second"),
+        (["--fps", "23.976"], "2 keyframes, 49 frames, 2.04 s at 23.976 frames a second"),
+        (["--fps", "24000/1001"], "2 keyframes, 49 frames, 2.04 s at 23.976 frames a second"),
+        (["--seconds", "1:00", "--fps", "12.5"], "2 keyframes, 750 frames, 1:00 at 12.5 frames a second"),
+    ],
+    ids=brief,
+)
+def test_the_film_is_told_in_numbers_before_it_is_made(capsys, arguments, line):
+    assert cli.main([*AB, *arguments, "--model", "./nosuch"]) == 2
+    assert capsys.readouterr().err.splitlines()[0] == line
+
+
+def test_the_length_of_a_long_film_is_not_told_in_powers_of_ten(capsys):
+    assert cli.main([*AB, "--seconds", "20:00", "--fps", "2", "--model", "./nosuch"]) == 2
+    assert "e+" not in capsys.readouterr().err.splitlines()[0]
+
+
+def test_quiet_leaves_nothing_but_the_error(capsys):
+    assert cli.main([*AB, "--quiet", "--model", "./nosuch"]) == 2
+    assert capsys.readouterr() == ("", f"walk: there is no model './nosuch' here; {MODEL}\n")
+
+
+def test_an_error_at_work_says_how_much_of_it_is_kept(monkeypatch, capsys):
+    def fail(run, say):
+        raise Error("the disk is full")
+
+    monkeypatch.setattr(cli, "_render", fail)
+    assert cli.main([*AB, "--frames", "3", *CHEAP, "--quiet", "--out", "film.mp4"]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "walk: the disk is full; 0 of 3 frames are safe in film.walk; run the same command to go on\n",
+    )

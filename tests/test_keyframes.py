@@ -1,0 +1,352 @@
+"""The prompt format: all that it accepts, and the whole message of all that it refuses."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from walk import Error, Keyframe, read_prompts
+from walk.keyframes import MAX_FILE_BYTES, MAX_SEED, parse_time
+
+FORMAT = "a prompt file is UTF-8 text with one prompt a line"
+SETTINGS = "(settings are seed=, time= and negative=)"
+SEED = f"write a whole number from 0 to {MAX_SEED}"
+TIME = "write seconds (12.5) or minutes:seconds (1:02.5)"
+PAIRING = "give one seed for each prompt, one seed for all, or several seeds for one prompt"
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def read(content, **options):
+    """Keyframes of a file a.txt with this content."""
+    Path("a.txt").write_bytes(content if isinstance(content, bytes) else content.encode())
+    return read_prompts("a.txt", **options)
+
+
+def read_line(line):
+    (keyframe,) = read(line)
+    return keyframe
+
+
+def refusal(function, *arguments, **options):
+    """What the user is told."""
+    with pytest.raises(Error) as caught:
+        function(*arguments, **options)
+    return str(caught.value)
+
+
+def brief(parameter):
+    """A test's name, which a megabyte of prompts would not be."""
+    return ascii(parameter)[:40]
+
+
+# Files
+
+
+def test_a_file_has_one_prompt_a_line():
+    assert read("a red apple\na green frog | seed=7 | time=1:02.5 | negative=blurry\n") == (
+        Keyframe("a red apple", 0),
+        Keyframe("a green frog", 7, "blurry", 62.5),
+    )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "ein Fuß\nein Frosch | seed=4\n",
+        "ein Fuß\nein Frosch | seed=4",  # no line break at the end
+        "\N{BOM}ein Fuß\r\nein Frosch | seed=4\r\n",  # Windows' Notepad
+        "ein Fuß\rein Frosch | seed=4\r",
+        "  ein Fuß \t\n\tein Frosch|seed=4   \n",
+        "\N{BOM}# two of them\n\nein Fuß\n  \t\n   # and the other\nein Frosch | seed=4\n\n#",
+    ],
+)
+def test_line_breaks_marks_indents_and_comments_of_any_editor_are_read_alike(content):
+    assert read(content) == (Keyframe("ein Fuß", 0), Keyframe("ein Frosch", 4))
+
+
+def test_a_number_sign_within_a_prompt_belongs_to_it():
+    assert read_line("painting #5, in C# major").prompt == "painting #5, in C# major"
+
+
+def test_only_line_breaks_divide_prompts_so_that_line_numbers_are_those_of_an_editor():
+    assert [k.prompt for k in read("a\x0cb\u2028c\x85d\ne")] == ["a\x0cb\u2028c\x85d", "e"]
+
+
+@pytest.mark.parametrize("prompts", ["prompts", "./prompts", Path("prompts"), "my prompts.txt", Path("my prompts.txt")])
+def test_a_file_is_read_whatever_it_is_called_and_however_it_is_given(prompts):
+    for name in ("prompts", "my prompts.txt"):
+        Path(name).write_text("a fox\na frog")
+    assert [k.prompt for k in read_prompts(prompts)] == ["a fox", "a frog"]
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    Path("home.txt").write_text("a fox")
+    assert read_prompts("~/home.txt") == (Keyframe("a fox", 0),)
+
+
+def test_a_file_of_a_megabyte_is_read():
+    assert len(read((b"a" * 1023 + b"\n") * (MAX_FILE_BYTES // 1024))) == 1024
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", f"a.txt has nothing in it; {FORMAT}"),
+        ("\N{BOM}\r\n \r\n", f"a.txt has nothing in it; {FORMAT}"),
+        ("# a fox\n\n  # a frog", f"a.txt has only comments and blank lines in it; {FORMAT}"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", f"a.txt is a binary file or UTF-16; {FORMAT}"),
+        ("a fox".encode("utf-16"), f"a.txt is a binary file or UTF-16; {FORMAT}"),
+        ("a fox".encode("utf-16-be"), f"a.txt is a binary file or UTF-16; {FORMAT}"),
+        ("日本".encode("utf-16"), f"a.txt:1: byte 0xff is not UTF-8; {FORMAT}"),
+        ("a fox\r\n\r\na café\r\n".encode("latin-1"), f"a.txt:3: byte 0xe9 is not UTF-8; {FORMAT}"),
+        ("a fox\na café".encode()[:-1], f"a.txt:2: byte 0xc3 is not UTF-8; {FORMAT}"),
+        (b"a" * (MAX_FILE_BYTES + 1), f"a.txt is larger than a megabyte; {FORMAT}"),
+    ],
+    ids=brief,
+)
+def test_a_file_that_is_no_list_of_prompts_is_refused(content, message):
+    assert refusal(read, content) == message
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [
+        ("nosuch.txt", f"nosuch.txt does not exist; {FORMAT}"),
+        ("no such.txt", f"no such.txt does not exist; {FORMAT}"),
+        ("folder/prompts", f"folder/prompts does not exist; {FORMAT}; if it is a prompt, put it into one"),
+        ("/no/such/prompts", f"/no/such/prompts does not exist; {FORMAT}; if it is a prompt, put it into one"),
+        (Path("a fox"), f"a fox does not exist; {FORMAT}; if it is a prompt, put it into one"),
+        ("folder", f"folder is a folder; {FORMAT}"),
+        (Path("folder"), f"folder is a folder; {FORMAT}"),
+        ("fox.txt/prompts.txt", f"fox.txt/prompts.txt cannot be read (Not a directory); {FORMAT}"),
+        ("~nosuchuser/a.txt", f"~nosuchuser/a.txt does not exist; {FORMAT}"),
+    ],
+)
+def test_a_file_that_is_not_there_or_cannot_be_read_is_refused(prompts, message):
+    Path("folder").mkdir()
+    Path("fox.txt").write_text("a fox")
+    assert refusal(read_prompts, prompts) == message
+
+
+# Prompts without a file
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        *("fox", "1984", "007", "1e3", "3,5", "None", "True", "[1, 2]", "{}", "0", "-1", "?", "🙂"),
+        *("a fox.", "a fox, e.g. red", "a fox... or two", "St. Petersburg", "f/1.8, 85 mm", "3.5", "v1.0", "3 a.m."),
+        *("either/or, in neon", "a photo.jpg of a fox", "# a fox", "a fox\nin the snow", "é" * 3000),
+    ],
+    ids=brief,
+)
+def test_a_prompt_stays_the_text_that_it_is(prompt):
+    assert read_prompts(prompt) == read_prompts([prompt]) == (Keyframe(prompt, 0),)
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_a_sequence_is_one_prompt_each_with_settings_at_its_end(kind):
+    assert read_prompts(kind([" a fox ", "a frog | seed=7 | time=3"])) == (
+        Keyframe("a fox", 0),
+        Keyframe("a frog", 7, time=3.0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [
+        ([], "no prompts were given; give a prompt file, or the prompts themselves"),
+        ("", "prompt 1 is empty"),
+        (" ", "prompt 1 is empty"),
+        (["a fox", "\t"], "prompt 2 is empty"),
+        (["a fox", "| seed=3"], "prompt 2: there is no prompt before the settings"),
+        (["a fox", "a frog | seed=x"], f"prompt 2: seed 'x' is not a seed; {SEED}"),
+        (["a fox | time=4", "b", "c | time=4"], "prompt 3: time 4 s is not after 4 s (prompt 1); " + "times must increase from keyframe to keyframe"),
+    ],
+)  # fmt: skip
+def test_prompts_that_cannot_be_walked_through_are_refused(prompts, message):
+    assert refusal(read_prompts, prompts) == message
+
+
+@pytest.mark.parametrize(
+    "name", ["more.txt", "my prompts.txt", "notes.md", "./more", "folder/more", "/tmp/more", "~/x"]
+)
+def test_a_file_among_several_prompts_is_refused(name):
+    message = f"'{name}' looks like a file; give one prompt file, or prompts, not both"
+    assert refusal(read_prompts, ["a fox", name]) == message
+    assert refusal(read_prompts, [name, "a fox"]) == message
+
+
+# Settings at the end of a line
+
+
+@pytest.mark.parametrize(
+    ("line", "keyframe"),
+    [
+        ("fox|seed=3", Keyframe("fox", 3)),
+        ("fox | seed  =   3", Keyframe("fox", 3)),
+        ("fox | seed=007", Keyframe("fox", 7)),
+        (f"fox | seed={MAX_SEED}", Keyframe("fox", MAX_SEED)),
+        ("fox | time=0", Keyframe("fox", 0, time=0.0)),
+        ("fox | time=12.5 | seed=3", Keyframe("fox", 3, time=12.5)),
+        ("fox | negative=blurry, text | seed=3", Keyframe("fox", 3, "blurry, text")),
+        ("fox | negative= x = y #1 ", Keyframe("fox", 0, "x = y #1")),
+        ("fox | negative=", Keyframe("fox", 0)),
+        ("portrait | oil on canvas", Keyframe("portrait | oil on canvas", 0)),
+        ("portrait | oil on canvas | seed=3", Keyframe("portrait | oil on canvas", 3)),
+        ("portrait|oil||canvas|seed=3", Keyframe("portrait|oil||canvas", 3)),
+        ("fox | in the style: a=b | seed=3", Keyframe("fox | in the style: a=b", 3)),
+        ("a=b, seed=3", Keyframe("a=b, seed=3", 0)),
+    ],
+)
+def test_settings_end_a_line_and_any_other_bar_belongs_to_the_prompt(line, keyframe):
+    assert read_line(line) == keyframe
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("fox | sede=3", f"unknown setting sede=; did you mean seed=? {SETTINGS}"),
+        ("fox | Seed=3", f"unknown setting Seed=; did you mean seed=? {SETTINGS}"),
+        ("fox | negative_prompt=x", f"unknown setting negative_prompt=; did you mean negative=? {SETTINGS}"),
+        ("fox | seed=3 | colour=red", f"unknown setting colour= {SETTINGS}"),
+        ("fox | seed=", f"seed '' is not a seed; {SEED}"),
+        ("fox | seed=x", f"seed 'x' is not a seed; {SEED}"),
+        ("fox | seed=-1", f"seed '-1' is not a seed; {SEED}"),
+        ("fox | seed=1.5", f"seed '1.5' is not a seed; {SEED}"),
+        ("fox | seed=1, time=2", f"seed '1, time=2' is not a seed; {SEED}"),
+        (f"fox | seed={MAX_SEED + 1}", f"seed '{MAX_SEED + 1}' is not a seed; {SEED}"),
+        ("fox | time=", f"time '' is not a time; {TIME}"),
+        ("fox | time=3:75", f"time '3:75' is not a time; {TIME}"),
+        ("fox | time=-1", f"time '-1' is not a time; {TIME}"),
+        ("fox | time=nan", f"time 'nan' is not a time; {TIME}"),
+        ("fox | time=2 s", f"time '2 s' is not a time; {TIME}"),
+        ("fox | seed=3 | seed=3", "seed is set twice"),
+        ("fox | negative=a | seed=3 | negative=b", "negative is set twice"),
+        ("fox | seed=3 | oil on canvas", "'oil on canvas' comes after seed=; settings go at the end of the line"),
+        ("fox | seed=3 | negative=a | b", "'b' comes after negative=; settings go at the end of the line"),
+        ("| seed=3", "there is no prompt before the settings"),
+        (" \t| time=3 | seed=3", "there is no prompt before the settings"),
+    ],
+)
+def test_a_line_that_is_not_understood_is_refused_with_its_number(line, message):
+    assert refusal(read, f"# films\r\n\r\na frog\r\n{line}\r\n") == f"a.txt:4: {message}"
+
+
+def test_a_seed_with_more_digits_than_python_reads_is_refused_too():
+    digits = "9" * 5000
+    assert refusal(read_line, f"fox | seed={digits}") == f"a.txt:1: seed '{digits}' is not a seed; {SEED}"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        *[("0", 0), ("12.5", 12.5), ("12.", 12), (".5", 0.5), (" 7 ", 7), ("0.1", 0.1), ("90", 90), ("3600", 3600)],
+        *[
+            ("1:02.5", 62.5),
+            ("0:00", 0),
+            ("01:02", 62),
+            ("59:59.9", 3599.9),
+            ("1:02:03.5", 3723.5),
+            ("10:00:00", 36000),
+        ],
+    ],
+)
+def test_a_time_is_seconds_or_has_colons(text, seconds):
+    assert parse_time(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", " ", ".", ":", "1:", ":1", "x", "1s", "-1", "+1", "1e3", "1,5", "nan", "inf", "infinity", "1_000"),
+        *("0:60", "1:75", "1:60:00", "1:2:3:4", "1.5:00", "1:-2", "1: 2", "9" * 400),
+    ],
+    ids=brief,
+)
+def test_what_is_not_a_time_is_a_value_error(text):
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        parse_time(text)
+
+
+# Times
+
+
+def test_times_may_be_left_out_between_others():
+    assert [k.time for k in read("a\nb | time=1\nc\nd | time=1.001\ne\n")] == [None, 1, None, 1.001, None]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a | time=5\nb | time=4.5", "a.txt:2: time 4.5 s is not after 5 s (a.txt:1)"),
+        ("a | time=5\n# c\nb\nc | time=5", "a.txt:4: time 5 s is not after 5 s (a.txt:1)"),
+        ("a\nb | time=1:00\n\nc | time=0:59.5", "a.txt:4: time 59.5 s is not after 1:00 (a.txt:2)"),
+        ("a | time=0\nb | time=0", "a.txt:2: time 0 s is not after 0 s (a.txt:1)"),
+    ],
+)
+def test_times_that_do_not_increase_are_refused_with_both_lines(content, message):
+    assert refusal(read, content) == f"{message}; times must increase from keyframe to keyframe"
+
+
+# Seeds
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "seeds"),
+    [
+        ("a\nb\nc", {}, [0, 1, 2]),
+        ("a\nb\nc", {"seed": 40}, [40, 41, 42]),
+        ("a\nb | seed=7\nc", {"seed": 40}, [40, 7, 42]),  # editing one line moves no other
+        ("# a\n\na\n# b\nb", {"seed": 40}, [40, 41]),
+        ("a\na", {}, [0, 1]),
+        ("a", {"seed": MAX_SEED}, [MAX_SEED]),
+        ("a\nb\nc", {"seeds": [5, 3, 5]}, [5, 3, 5]),
+        ("a\nb\nc", {"seeds": (5,)}, [5, 5, 5]),
+        ("a", {"seeds": [5, 3, 5]}, [5, 3, 5]),
+        ("a | time=3", {"seeds": [5]}, [5]),
+        ("a\nb", {"seeds": [0, MAX_SEED]}, [0, MAX_SEED]),
+    ],
+)
+def test_seeds_count_up_or_are_paired_or_are_one_for_all(content, options, seeds):
+    assert [keyframe.seed for keyframe in read(content, **options)] == seeds
+
+
+def test_several_seeds_repeat_the_one_prompt_with_its_negative_prompt():
+    assert read("a fox | negative=blurry", seeds=[5, 3]) == (
+        Keyframe("a fox", 5, "blurry"),
+        Keyframe("a fox", 3, "blurry"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        ("a\nb\nc", {"seeds": [1, 2]}, f"3 prompts and 2 seeds; {PAIRING}"),
+        ("a\nb", {"seeds": [1, 2, 3]}, f"2 prompts and 3 seeds; {PAIRING}"),
+        ("a\nb\nc\nd", {"seeds": [1, 2]}, f"4 prompts and 2 seeds; {PAIRING}"),
+        ("a\nb", {"seeds": []}, f"2 prompts and 0 seeds; {PAIRING}"),
+        ("# x\na\nb | seed=3", {"seeds": [1, 2]}, "a.txt:3 has seed=3, and seeds for all prompts were given too; keep one"),
+        ("a | time=3", {"seeds": [1, 2]}, "a.txt:1 has a time, but becomes 2 keyframes, one for each seed; drop the time"),
+        ("a", {"seed": -1}, f"seed -1 is out of range; seeds are whole numbers from 0 to {MAX_SEED}"),
+        ("a\nb", {"seed": MAX_SEED}, f"seed {MAX_SEED + 1} is out of range; seeds are whole numbers from 0 to {MAX_SEED}"),
+        ("a\nb", {"seeds": [1, -2]}, f"seed -2 is out of range; seeds are whole numbers from 0 to {MAX_SEED}"),
+        ("a", {"seeds": [MAX_SEED + 1]}, f"seed {MAX_SEED + 1} is out of range; seeds are whole numbers from 0 to {MAX_SEED}"),
+    ],
+)  # fmt: skip
+def test_seeds_that_do_not_fit_the_prompts_are_refused(content, options, message):
+    assert refusal(read, content, **options) == message
+
+
+# Negative prompts
+
+
+def test_the_negative_prompt_is_for_every_line_that_has_none_of_its_own():
+    keyframes = read("a\nb | negative=text\nc | negative=\n", negative="blurry")
+    assert [keyframe.negative_prompt for keyframe in keyframes] == ["blurry", "text", ""]
