@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "--version" in arguments:
         print(f"walk {__version__}")
         return 0
-    _hush()
+    _prepare_libraries()
     if isinstance(sys.stdout, io.TextIOWrapper):  # a film's name that the terminal cannot show is no reason to fail
         sys.stdout.reconfigure(errors="backslashreplace")
     for name in ("SIGTERM", "SIGHUP"):  # a kill, or a closed terminal, stops like Ctrl-C
@@ -433,9 +433,12 @@ def _rate(fps: Fraction) -> str:
     return str(fps) if fps.denominator == 1 else f"{float(fps):.6g}"
 
 
-def _hush() -> None:
-    """Heavy libraries' warnings are for developers. Environment variables, so as not to import them."""
+def _prepare_libraries() -> None:
+    """What heavy libraries are to know before they are imported, in the environment as they read it."""
     for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
-        os.environ.setdefault(name, "error")
+        os.environ.setdefault(name, "error")  # their warnings are for developers
+    # Else torch's threads wait for each other by spinning: where a single other process is busy, a
+    # render on two cores was seen to take three to four times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if not sys.warnoptions:
         warnings.simplefilter("ignore")

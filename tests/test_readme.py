@@ -1,0 +1,40 @@
+"""README, the help and the code agree."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from walk import __version__, cli, read_prompts
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_readme_shows_the_help_as_it_is():
+    assert cli.help_text() + "\n" in blocks("text")
+
+
+@pytest.mark.parametrize("line", [line for block in blocks("sh") for line in block.splitlines() if "walk --" in line])
+def test_every_command_in_readme_is_understood(line):
+    words = shlex.split(line.split("&&")[-1], comments=True)
+    cli.checked(words[1:])
+
+
+def test_the_code_in_readme_compiles():
+    for block in blocks("python"):
+        compile(block, "README.md", "exec")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.txt")), ids=lambda path: path.name)
+def test_every_example_is_a_prompt_file(path):
+    assert len(read_prompts(path)) >= 3
+
+
+def test_the_changelog_knows_this_version():
+    assert re.search(rf"^## {re.escape(__version__)}\b", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
