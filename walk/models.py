@@ -16,6 +16,7 @@ import importlib.metadata
 import json
 import re
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Protocol
@@ -33,6 +34,7 @@ HUB_TIMEOUT = 6  # seconds that the hub has to answer
 ACCEPTED = (
     "a model is toybox (built in), a diffusers folder, or a hub id such as stable-diffusion-v1-5/stable-diffusion-v1-5"
 )
+_UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
 _ELSEWHERE = "choose a model that is here (toybox is built in)"
 
 
@@ -63,6 +65,7 @@ def complete(settings: Settings) -> Settings:
     folder = find(settings.model)
     family = _family(folder)
     scale, width, height = family.sizes(folder)
+    scale = max(scale, 8)  # which pipelines insist on
     filled = dataclasses.replace(
         settings,
         width=_size("width", settings.width or width, scale),
@@ -105,18 +108,30 @@ class StableDiffusion:
 
         self.settings = settings
         self.dtype = getattr(torch, settings.dtype)
-        self.pipe = _from_pretrained(StableDiffusionPipeline, folder, self.dtype, safety_checker=None)
+        with _loading(folder, "StableDiffusionPipeline"):
+            text_encoder = _text_encoder(folder / "text_encoder", self.dtype)
+            loader: Any = StableDiffusionPipeline
+            self.pipe = loader.from_pretrained(
+                folder,
+                text_encoder=text_encoder,
+                safety_checker=None,
+                requires_safety_checker=False,
+                dtype=self.dtype,
+                use_safetensors=True,
+                local_files_only=True,
+            )
+            self.pipe.to(settings.device)
+            _check_tokenizer(self.pipe.tokenizer, text_encoder.config)
         self.pipe.scheduler = _scheduler(folder, settings.scheduler).from_config(self.pipe.scheduler.config)
         self.pipe.set_progress_bar_config(disable=True)
-        self.pipe.to(settings.device)
-        self.pipe.unet.to(memory_format=torch.channels_last)  # a third faster on CPUs, more on tensor cores
+        self.pipe.unet.to(memory_format=torch.channels_last)  # a sixth faster on CPUs, more on tensor cores
         self.pipe.vae.to(memory_format=torch.channels_last)
 
     @staticmethod
     def sizes(folder: Path) -> tuple[int, int, int]:
         """(pixels a latent, width, height) that the model was trained for."""
-        scale = 2 ** (len(_json(folder / "vae" / "config.json")["block_out_channels"]) - 1)
-        size = _json(folder / "unet" / "config.json")["sample_size"]
+        scale = 2 ** (len(_field(folder / "vae" / "config.json", "block_out_channels")) - 1)
+        size = _field(folder / "unet" / "config.json", "sample_size")
         height, width = (size, size) if isinstance(size, int) else size
         return scale, width * scale, height * scale
 
@@ -156,7 +171,8 @@ class StableDiffusion:
     def decode(self, latents: Tensor) -> Tensor:
         vae = self.pipe.vae
         pictures = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor).sample
-        pictures = (pictures.float() / 2 + 0.5).clamp(0, 1).mul(255).round().nan_to_num(0)
+        pictures = (pictures.float() / 2 + 0.5) * pictures.isfinite().all(dim=(1, 2, 3), keepdim=True)
+        pictures = pictures.nan_to_num(0).clamp(0, 1).mul(255).round()
         return pictures.to(torch.uint8).permute(0, 2, 3, 1).cpu()
 
 
@@ -170,13 +186,40 @@ def _family(folder: Path) -> type[StableDiffusion]:
     return FAMILIES[name]
 
 
-def _from_pretrained(pipeline: Any, folder: Path, dtype: torch.dtype, **parts: Any) -> Any:
+@contextlib.contextmanager
+def _loading(folder: Path, name: str) -> Iterator[None]:
+    """What fails within is the folder's fault: a damaged file, or a part that is not there."""
     try:
-        return pipeline.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, local_files_only=True, requires_safety_checker=False, **parts
+        yield
+    except Error:
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise Error(f"{folder} does not load as a {name}: {reason}") from error
+
+
+def _text_encoder(folder: Path, dtype: torch.dtype) -> Any:
+    """transformers fills what a file lacks with random numbers, others at each load."""
+    from transformers import CLIPTextModel
+
+    _json(folder / "config.json")
+    loader: Any = CLIPTextModel
+    encoder, info = loader.from_pretrained(
+        folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
+    )
+    if info["missing_keys"]:
+        raise ValueError(f"{folder.name} has no {min(info['missing_keys'])}")
+    return encoder
+
+
+def _check_tokenizer(tokenizer: Any, encoder: Any) -> None:
+    """transformers makes a useless tokenizer where its files are missing, and says nothing."""
+    if len(tokenizer) < encoder.vocab_size:
+        raise ValueError(
+            f"the tokenizer knows {len(tokenizer)} of {encoder.vocab_size} words; is tokenizer.json missing?"
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise Error(f"{folder} does not load as a {pipeline.__name__}: {str(error).strip().splitlines()[0]}") from error
+    if tokenizer.model_max_length > encoder.max_position_embeddings:
+        raise ValueError("the tokenizer has no limit; is tokenizer_config.json missing?")
 
 
 # Where a model lies
@@ -195,8 +238,9 @@ def find(name: str) -> Path:
             return path
         if path.is_file():
             raise Error(f"{path} is a file; {ACCEPTED}")
-    repo, _, revision = name.partition("@")
-    if repo.count("/") != 1 or not _is_hub_id(repo):
+    repo, at, revision = name.partition("@")
+    named = not at or (re.fullmatch(r"[\w./-]+", revision) and ".." not in revision)
+    if repo.count("/") != 1 or not _is_hub_id(repo) or not named:
         raise Error(f"there is no model '{name}' here; {ACCEPTED}")
     return _cached(repo, revision or None) or _download(repo, revision or None)
 
@@ -220,9 +264,20 @@ def _cached(repo: str, revision: str | None) -> Path | None:
     if not isinstance(index, str):
         return None
     folder = Path(index).parent
-    weighty = ("unet", "vae", "text_encoder")
-    parts = [name for name, value in _json(Path(index)).items() if name in weighty and value[0]]
-    return folder if all(any((folder / part).glob("*.safetensors")) for part in parts) else None
+    parts = [name for name, value in _json(Path(index)).items() if isinstance(value, list) and any(value)]
+    return folder if all(_is_complete(folder / part) for part in parts if part not in _UNUSED) else None
+
+
+def _is_complete(part: Path) -> bool:
+    """Whether a part of a pipeline has its configuration and, if it has weights, all of them."""
+    if not any(part.glob("*config.json")):
+        return False
+    if (part / "tokenizer_config.json").exists():
+        return any(part.glob("tokenizer.json")) or any(part.glob("vocab.json"))
+    if (part / "config.json").exists() and not any(part.glob("*.safetensors")):
+        return False
+    shards = {name for index in part.glob("*.safetensors.index.json") for name in _json(index)["weight_map"].values()}
+    return all((part / shard).exists() for shard in shards)
 
 
 def _download(repo: str, revision: str | None) -> Path:
@@ -230,41 +285,47 @@ def _download(repo: str, revision: str | None) -> Path:
 
     if constants.HF_HUB_OFFLINE:
         raise Error(f"{repo} is not on this machine and the hub is switched off (HF_HUB_OFFLINE); {_ELSEWHERE}")
-    commit = _ask_hub(repo, revision)
+    _ask_hub(repo, revision)
     from diffusers import DiffusionPipeline  # takes seconds to import
+    from huggingface_hub.errors import GatedRepoError
 
     try:
-        return Path(DiffusionPipeline.download(repo, revision=commit, use_safetensors=True))
+        return Path(DiffusionPipeline.download(repo, revision=revision, use_safetensors=True, safety_checker=None))
+    except GatedRepoError:
+        raise _gated(repo) from None
     except Exception as error:  # of whichever HTTP library the hub's client uses
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise Error(f"{repo} could not be downloaded: {reason}; run the same command to go on") from error
 
 
-def _ask_hub(repo: str, revision: str | None) -> str:
-    """The commit that the hub has for a revision. The hub's own client would try for half a minute."""
+def _ask_hub(repo: str, revision: str | None) -> None:
+    """Raise Error if the hub has no such model, or does not answer; its own client tries for half a minute."""
     import huggingface_hub.errors as hub
     from huggingface_hub import HfApi
 
-    answer: Future[str] = Future()
+    answer: Future[object] = Future()
 
     def ask() -> None:
         try:
-            answer.set_result(HfApi().model_info(repo, revision=revision, timeout=HUB_TIMEOUT).sha or "main")
+            answer.set_result(HfApi().model_info(repo, revision=revision, timeout=HUB_TIMEOUT))
         except Exception as error:
             answer.set_exception(error)
 
     threading.Thread(target=ask, daemon=True).start()  # a thread that nobody need wait for
     try:
-        return answer.result(HUB_TIMEOUT)
+        answer.result(HUB_TIMEOUT)
     except hub.GatedRepoError:
-        page = f"https://huggingface.co/{repo}"
-        raise Error(f"{repo} is gated; accept its licence at {page}, then run hf auth login") from None
+        raise _gated(repo) from None
     except hub.RevisionNotFoundError:
         raise Error(f"{repo} has no revision {revision} on the hub") from None
     except hub.RepositoryNotFoundError:
         raise Error(f"the hub has no model {repo}, or it is private (hf auth login); {ACCEPTED}") from None
     except Exception:
         raise Error(f"{repo} is not on this machine and the hub does not answer; go online, or {_ELSEWHERE}") from None
+
+
+def _gated(repo: str) -> Error:
+    return Error(f"{repo} is gated; accept its licence at https://huggingface.co/{repo}, then run hf auth login")
 
 
 def _identity(folder: Path) -> str:
@@ -289,6 +350,13 @@ def _json(path: Path) -> dict[str, Any]:
         raise Error(f"{path} is damaged ({error})") from None
     if not isinstance(value, dict):
         raise Error(f"{path} is damaged (it holds no JSON object)")
+    return value
+
+
+def _field(path: Path, name: str) -> Any:
+    value = _json(path).get(name)
+    if value is None:
+        raise Error(f"{path} is damaged (it has no {name})")
     return value
 
 
@@ -335,10 +403,15 @@ def _scheduler(folder: Path, name: str | None) -> Any:
     """The scheduler's class: the model's own, or the named one if it can stand in for it."""
     import diffusers
 
-    own = getattr(diffusers, _json(folder / "scheduler" / "scheduler_config.json")["_class_name"])
+    config = folder / "scheduler" / "scheduler_config.json"
+    own = getattr(diffusers, str(_field(config, "_class_name")), None)
+    if own is None:
+        raise Error(f"{config} names a scheduler that diffusers {diffusers.__version__} does not have")
     if name is None:
         return own
-    possible = {c.__name__: c for c in own._get_compatibles()}
+    # Not those that lack their libraries, nor the one that draws noise from no generator of ours.
+    able = [c for c in own._get_compatibles() if not hasattr(c, "_backends") and c.__name__ != "DPMSolverSDEScheduler"]
+    possible = {c.__name__: c for c in able}
     for candidate, scheduler in possible.items():
         short = re.sub("(discrete|multistep)?scheduler$", "", candidate.lower())  # euler, dpmsolver, ddim
         if name.lower() in (candidate.lower(), candidate.lower().removesuffix("scheduler"), short):

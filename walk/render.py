@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -16,29 +17,36 @@ from walk.timeline import Walk
 
 
 def render(model: Model, walk: Walk, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (index, picture) for every index, in that order; pictures are (height, width, 3) uint8.
+    """Yield (index, picture) for every index, about in that order; pictures are (height, width, 3) uint8.
 
-    A picture depends on its place in the walk alone: not on which others are asked for, since every
-    batch has the one shape that the model's settings name (a short one is filled up).
+    A picture depends on its index alone and not on which others are asked for: every batch has the
+    one shape that the model's settings name (rows that nobody asks for are filled), and a frame always
+    takes the same row, since where threads share the work each row may be rounded otherwise.
 
     Raises Error for a picture that is black all over, which a model that has failed returns.
     """
-    batch = model.settings.batch
-    assert batch is not None
     start = _Start(model, walk)
-    for first in range(0, len(indices), batch):
-        chosen = list(indices[first : first + batch])
-        filled = chosen + chosen[-1:] * (batch - len(chosen))
-        noises, conditionings = zip(*(start.of(index) for index in filled))
+    place = {index: number for number, index in enumerate(indices)}
+    for rows in _batches(indices, model.settings.batch or 1):
+        chosen = [index for index in rows if index is not None]
+        noises, conditionings = zip(*(start.of(chosen[0] if index is None else index) for index in rows))
         conditioning = {name: torch.stack([c[name] for c in conditionings]) for name in conditionings[0]}
         pictures = model.decode(model.denoise(torch.stack(noises), conditioning)).numpy()
-        for index, picture in zip(chosen, pictures):
+        for index in sorted(chosen, key=place.__getitem__):
+            picture = pictures[rows.index(index)]
             if not picture.any():
                 raise Error(
                     f"frame {index} came out black, as when numbers overflow in {model.settings.dtype}; "
                     "try --dtype float32, another --scheduler or a lower --guidance"
                 )
             yield index, picture
+
+
+def _batches(indices: Sequence[int], batch: int) -> Iterator[list[int | None]]:
+    """The frame of each row, None where there is none; frame i is in row i % batch."""
+    rows = [deque(index for index in indices if index % batch == row) for row in range(batch)]
+    while any(rows):
+        yield [waiting.popleft() if waiting else None for waiting in rows]
 
 
 class _Start:

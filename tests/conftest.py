@@ -1,0 +1,15 @@
+import os
+
+import pytest
+
+# Before anything imports huggingface_hub or torch.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # on busy cores, threads that spin are a hundred times slower
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory):
+    """A tiny Stable Diffusion; not to be changed."""
+    import tiny  # takes seconds to import
+
+    return tiny.stable_diffusion(tmp_path_factory.mktemp("models") / "tiny")

@@ -1,0 +1,490 @@
+"""Models: a keyframe's frame is the pipeline's own picture, and whatever is wrong with a model is said."""
+
+import dataclasses
+import json
+import pickle
+import shutil
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import diffusers
+import huggingface_hub.errors as hub
+import numpy as np
+import pytest
+import tiny
+import torch
+from huggingface_hub import HfApi, constants
+from safetensors.torch import load_file, save_file
+
+from walk import Error, Keyframe, Settings, models
+
+FOX = Keyframe("a red fox", seed=3)
+OWL, BOATS = Keyframe("an owl", 5), Keyframe("two boats", 9, negative_prompt="rain")
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture(autouse=True)
+def _forget_what_was_found():
+    models.find.cache_clear()
+
+
+@pytest.fixture
+def folder(tiny_folder, tmp_path):
+    """A copy of the tiny model, to be damaged."""
+    return shutil.copytree(tiny_folder, tmp_path / "model")
+
+
+def load(folder, **settings):
+    return models.load(Settings(model=str(folder), device="cpu", **({"steps": 4} | settings)))
+
+
+def pictures(model, *keyframes):
+    """What the model makes of keyframes, in one batch."""
+    conditionings = [model.encode(keyframe) for keyframe in keyframes]
+    conditioning = {name: torch.stack([c[name] for c in conditionings]) for name in conditionings[0]}
+    noise = torch.stack([model.noise(keyframe.seed) for keyframe in keyframes])
+    return model.decode(model.denoise(noise, conditioning)).numpy()
+
+
+def plain(folder, keyframe, scheduler=None, **call):
+    """The same picture as any user of diffusers makes it, without us."""
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
+    if scheduler:
+        pipe.scheduler = getattr(diffusers, scheduler).from_config(pipe.scheduler.config)
+    generator = torch.Generator().manual_seed(keyframe.seed)
+    image = pipe(keyframe.prompt, negative_prompt=keyframe.negative_prompt, generator=generator, **call).images[0]
+    return np.asarray(image)
+
+
+def edit(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def levels(a, b):
+    """The largest difference between two pictures, in levels of 255."""
+    assert a.shape == b.shape
+    return np.abs(a.astype(int) - b.astype(int)).max()
+
+
+def assert_the_same(picture, expected):
+    """Within a level of 255, and that in a few places only."""
+    assert levels(picture, expected) <= 1
+    assert np.mean(picture != expected) < 0.01
+
+
+# A keyframe's picture
+
+
+@pytest.mark.parametrize(("guidance", "negative"), [(7.5, ""), (7.5, "blurry"), (1.0, "blurry"), (0.0, "")])
+@pytest.mark.parametrize(
+    ("prediction", "scheduler"),
+    [("epsilon", "PNDMScheduler"), ("epsilon", "DDIMScheduler"), ("v_prediction", "DDIMScheduler")],
+)
+def test_a_keyframe_is_the_plain_pipelines_picture(tmp_path, prediction, scheduler, guidance, negative):
+    folder = tiny.stable_diffusion(tmp_path, prediction=prediction, scheduler=scheduler)
+    keyframe = dataclasses.replace(FOX, negative_prompt=negative)
+    expected = plain(folder, keyframe, num_inference_steps=4, guidance_scale=guidance)
+    assert_the_same(pictures(load(folder, guidance=guidance), keyframe)[0], expected)
+
+
+@pytest.mark.parametrize("keyframe", [Keyframe("a red apple", 1), Keyframe("a green frog at night", 2, "trees")])
+def test_a_keyframe_of_the_built_in_model_is_the_plain_pipelines_picture(keyframe):
+    expected = plain(models.find("toybox"), keyframe, num_inference_steps=3, guidance_scale=3.0)
+    assert_the_same(pictures(load("toybox", steps=3), keyframe)[0], expected)
+
+
+def test_a_keyframe_of_another_size_is_the_plain_pipelines_picture(tiny_folder):
+    expected = plain(tiny_folder, FOX, num_inference_steps=4, width=48, height=24)
+    picture = pictures(load(tiny_folder, width=48, height=24), FOX)[0]
+    assert picture.shape == (24, 48, 3)
+    assert_the_same(picture, expected)
+
+
+def test_a_keyframe_with_another_scheduler_is_the_plain_pipelines_picture(tiny_folder):
+    expected = plain(tiny_folder, FOX, "DPMSolverMultistepScheduler", num_inference_steps=2)
+    assert levels(expected, plain(tiny_folder, FOX, num_inference_steps=2)) > 1
+    assert_the_same(pictures(load(tiny_folder, steps=2, scheduler="dpmsolvermultistep"), FOX)[0], expected)
+
+
+def test_prompt_seed_negative_prompt_guidance_and_steps_are_all_seen(tiny_folder):
+    model = load(tiny_folder)
+    (picture,) = pictures(model, FOX)
+    for change in ({"prompt": "a blue fox"}, {"seed": 4}, {"negative_prompt": "blurry"}):
+        assert levels(pictures(model, dataclasses.replace(FOX, **change))[0], picture) > 1, change
+    for change in ({"guidance": 1.0}, {"steps": 5}):
+        assert levels(pictures(load(tiny_folder, **change), FOX)[0], picture) > 1, change
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"batch": 1}, {"dtype": "bfloat16"}, pytest.param({"device": "cuda"}, marks=pytest.mark.gpu)],
+    ids=str,
+)
+def test_one_seed_is_one_noise_whatever_the_settings(tiny_folder, settings):
+    torch.rand(1)  # the global state of randomness is neither used ...
+    state = torch.get_rng_state()
+    noise = models.load(Settings(model=str(tiny_folder), **settings)).noise(7)
+    assert torch.equal(noise, torch.randn(4, 16, 16, generator=torch.Generator().manual_seed(7)))
+    assert torch.equal(torch.get_rng_state(), state)  # ... nor touched
+
+
+@pytest.mark.parametrize(
+    "scheduler", ["EulerAncestralDiscreteScheduler", "KDPM2AncestralDiscreteScheduler", "DDPMScheduler"]
+)
+def test_a_stochastic_schedulers_picture_does_not_depend_on_its_batch_mates(tiny_folder, scheduler):
+    model = load(tiny_folder, scheduler=scheduler)
+    first = pictures(model, FOX, OWL, BOATS)[0]
+    np.testing.assert_array_equal(pictures(model, FOX, BOATS, FOX)[0], first)
+    # Another row's sums are ordered otherwise: the last bits differ, but it is given the same noise.
+    assert levels(pictures(model, BOATS, OWL, FOX)[2], first) <= 1
+
+
+def test_a_stochastic_scheduler_keeps_its_noise_from_frame_to_frame_so_nothing_flickers(tiny_folder):
+    model = load(tiny_folder, scheduler="EulerAncestralDiscreteScheduler")
+    conditioning = {name: torch.stack([c, c * 1.001]) for name, c in model.encode(FOX).items()}
+    now, then = model.decode(model.denoise(torch.stack([model.noise(3)] * 2), conditioning)).numpy()
+    assert levels(now, then) <= 3
+
+
+def test_not_a_number_becomes_black_in_its_own_picture_only(tiny_folder):
+    model = load(tiny_folder)
+    latents = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    whole = model.decode(latents)
+    latents[1, 2, 3, 4] = float("nan")
+    assert torch.equal(model.decode(latents)[0], whole[0])
+    assert not model.decode(latents)[1].any()
+
+
+# What complete() fills in
+
+
+def test_the_built_in_models_own_settings_are_filled_in():
+    done = models.complete(Settings(device="cpu"))
+    assert (done.width, done.height, done.steps, done.guidance, done.batch) == (128, 128, 10, 3.0, 8)
+    assert (done.scheduler, done.device, done.dtype) == ("DPMSolverMultistepScheduler", "cpu", "float32")
+    assert {name.split()[0] for name in done.software} == {"torch", "diffusers", "transformers"}
+
+
+def test_another_models_own_settings_are_filled_in(tiny_folder):
+    done = models.complete(Settings(model=str(tiny_folder), device="cpu"))
+    assert (done.width, done.height, done.steps, done.guidance) == (32, 32, 30, 7.5)
+    assert (done.scheduler, done.dtype) == ("PNDMScheduler", "float32")
+    assert models.complete(done) == done
+    assert models.load(done).settings == done
+
+
+def test_what_was_asked_for_is_kept(tiny_folder):
+    asked = {"width": 64, "height": 40, "steps": 1, "guidance": 0.0, "dtype": "bfloat16", "batch": 3}
+    done = models.complete(Settings(model=str(tiny_folder), device="cpu", scheduler="ddim", **asked))
+    assert {name: getattr(done, name) for name in asked} == asked
+    assert done.scheduler == "DDIMScheduler"
+
+
+@pytest.mark.parametrize(("side", "batch"), [(64, 8), (512, 4), (768, 1), (1024, 1), (2048, 1)])
+def test_the_batch_follows_from_the_size_of_a_picture(tiny_folder, side, batch):
+    assert models.complete(Settings(model=str(tiny_folder), width=side, height=side)).batch == batch
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"width": 33}, "width 33 is not possible with this model; nearest are 32 and 40 (multiples of 8)"),
+        ({"scheduler": "Magic"}, "scheduler 'Magic' is unknown or does not fit this model; these do: DDIMScheduler, "),
+        ({"device": "cuda:99"}, "there is no device cuda:99 here; there is "),
+    ],
+)
+def test_what_the_model_or_the_machine_cannot_do_is_refused(tiny_folder, settings, message):
+    with pytest.raises(Error) as caught:
+        models.complete(Settings(model=str(tiny_folder), **settings))
+    assert str(caught.value).startswith(message)
+
+
+def test_a_moved_and_renamed_model_is_the_same_model(folder):
+    before = models.complete(Settings(model=str(folder)))
+    moved = folder.parent / "elsewhere" / "renamed"
+    moved.parent.mkdir()
+    folder.rename(moved)
+    assert models.complete(Settings(model=str(moved))).deciding() == before.deciding()
+
+
+def test_one_other_byte_of_the_weights_or_another_setting_is_another_model(folder):
+    seen = {models.complete(Settings(model=str(folder))).weights}
+    for path in folder.rglob("*.safetensors"):
+        data = path.read_bytes()
+        path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        seen.add(models.complete(Settings(model=str(folder))).weights)
+    edit(folder / "scheduler" / "scheduler_config.json", prediction_type="v_prediction")
+    seen.add(models.complete(Settings(model=str(folder))).weights)
+    assert len(seen) == 1 + 3 + 1
+
+
+# The hub's cache
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache, with the hub off."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return tmp_path / "hub"
+
+
+def fetch(cache, folder, revision="main"):
+    """Lay a model out as huggingface_hub 2.4 does when it downloads org/tiny; a commit gets no ref."""
+    home = cache / "models--org--tiny"
+    for path in (p for p in folder.rglob("*") if p.is_file()):
+        link = home / "snapshots" / COMMIT / path.relative_to(folder)
+        blob = home / "blobs" / f"{link.parent.name}-{link.name}"
+        for place in (link, blob):
+            place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, blob)
+        link.symlink_to(blob)
+    if revision != COMMIT:
+        (home / "refs" / revision).parent.mkdir(parents=True, exist_ok=True)
+        (home / "refs" / revision).write_text(COMMIT)
+    return home / "snapshots" / COMMIT
+
+
+def test_a_model_in_the_hubs_cache_works_with_the_hub_off(cache, tiny_folder):
+    fetch(cache, tiny_folder)
+    model = load("org/tiny")
+    assert model.settings.weights == f"commit {COMMIT}"
+    np.testing.assert_array_equal(pictures(model, FOX), pictures(load(tiny_folder), FOX))
+
+
+@pytest.mark.parametrize("revision", ["v1.5", "refs/pr/2", COMMIT])
+def test_a_revision_is_found_in_the_hubs_cache(cache, tiny_folder, revision):
+    folder = fetch(cache, tiny_folder, revision)
+    assert models.find(f"org/tiny@{revision}") == folder
+    for other in ("org/tiny", "org/tiny@v2"):
+        with pytest.raises(Error, match="org/tiny is not on this machine and the hub is switched off"):
+            models.find(other)
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "model_index.json",
+        "unet/diffusion_pytorch_model.safetensors",
+        "vae/diffusion_pytorch_model.safetensors",
+        "text_encoder/model.safetensors",
+        "unet/config.json",
+        "tokenizer/tokenizer.json",
+        "scheduler/scheduler_config.json",
+    ],
+)
+def test_an_incomplete_snapshot_is_no_model(cache, tiny_folder, lost):
+    (fetch(cache, tiny_folder) / lost).unlink()
+    with pytest.raises(Error, match="org/tiny is not on this machine and the hub is switched off"):
+        models.find("org/tiny")
+
+
+# The hub
+
+
+@pytest.fixture
+def ask(cache, monkeypatch):
+    """Switch the hub on, with this answer: an exception to raise, or a function."""
+
+    def answers(answer):
+        def model_info(self, *args, **kwargs):
+            if isinstance(answer, Exception):
+                raise answer
+            return answer()
+
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(HfApi, "model_info", model_info)
+
+    return answers
+
+
+def refusal(kind):
+    return kind("refused", response=SimpleNamespace(headers={}, request=None))
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (ConnectionError("Name or service not known"), "org/big is not on this machine and the hub does not answer"),
+        (refusal(hub.HfHubHTTPError), "org/big is not on this machine and the hub does not answer"),
+        (refusal(hub.GatedRepoError), "org/big is gated; accept its licence at https://huggingface.co/org/big,"),
+        (refusal(hub.RepositoryNotFoundError), "the hub has no model org/big, or it is private (hf auth login)"),
+        (refusal(hub.RevisionNotFoundError), "org/big has no revision v9 on the hub"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_the_hub_refuses_is_said(ask, answer, message):
+    ask(answer)
+    with pytest.raises(Error) as caught:
+        models.find("org/big@v9")
+    assert str(caught.value).startswith(message)
+
+
+def test_a_hub_that_does_not_answer_is_given_up_in_time(ask, monkeypatch):
+    over = threading.Event()
+    ask(lambda: over.wait(30))
+    monkeypatch.setattr(models, "HUB_TIMEOUT", 0.2)
+    begun = time.monotonic()
+    with pytest.raises(Error, match="org/big is not on this machine and the hub does not answer; go online, or choose"):
+        models.find("org/big")
+    assert time.monotonic() - begun < 2
+    over.set()
+    assert models.HUB_TIMEOUT < 10  # seconds
+
+
+def test_the_hub_is_not_asked_for_a_model_that_is_here(ask, cache, tiny_folder):
+    ask(AssertionError("asked"))
+    folder = fetch(cache, tiny_folder)
+    assert models.find("org/tiny") == folder
+
+
+@pytest.fixture
+def download(ask, monkeypatch):
+    """Let the hub have org/tiny, and this download it."""
+
+    def by(function):
+        ask(lambda: SimpleNamespace(sha=COMMIT))
+        monkeypatch.setattr(diffusers.DiffusionPipeline, "download", function)
+
+    return by
+
+
+def test_what_was_downloaded_is_found_again_with_the_hub_off(download, cache, tiny_folder, monkeypatch):
+    download(lambda repo, revision=None, **_: fetch(cache, tiny_folder, revision or "main"))
+    folder = models.find("org/tiny")
+    models.find.cache_clear()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert models.find("org/tiny") == folder
+
+
+def failing(error):
+    def fail(*args, **kwargs):
+        raise error
+
+    return fail
+
+
+def test_a_broken_download_is_said_and_how_to_go_on(download):
+    download(failing(TimeoutError("The read operation timed out")))
+    with pytest.raises(Error) as caught:
+        models.find("org/tiny")
+    reason = "The read operation timed out; run the same command to go on"
+    assert str(caught.value) == f"org/tiny could not be downloaded: {reason}"
+
+
+def test_a_gated_models_files_say_where_to_accept_the_licence(download):
+    download(failing(refusal(hub.GatedRepoError)))
+    with pytest.raises(Error, match="org/tiny is gated; accept its licence at"):
+        models.find("org/tiny")
+
+
+# What is no model
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nosuch", "there is no model 'nosuch' here; a model is toybox (built in), a diffusers folder, or a hub id"),
+        ("./models/x", "there is no model './models/x' here; a model is"),
+        ("/nosuch/folder", "there is no model '/nosuch/folder' here; a model is"),
+        ("a/b/c", "there is no model 'a/b/c' here; a model is"),
+        (str(Path(__file__).parent), f"{Path(__file__).parent} is a folder without a model_index.json; a model is"),
+        (__file__, f"{__file__} is a file; a model is"),
+        *(
+            (name, f"there is no model '{name}' here; a model is")
+            for name in ("org/a--b", "org/-a", "org/a.", "org/a.git", "~nosuchuser/x", "x" * 5000)
+        ),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_what_is_no_model_is_refused_with_what_is(cache, name, message):
+    with pytest.raises(Error) as caught:
+        models.find(name)
+    assert str(caught.value).startswith(message)
+
+
+def halve(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def forget_a_tensor(path):
+    tensors = load_file(path)
+    del tensors[max(name for name in tensors if name.endswith("proj.weight"))]
+    save_file(tensors, path, {"format": "pt"})
+
+
+BROKEN = [
+    (
+        "model_index.json",
+        lambda p: edit(p, _class_name="KandinskyPipeline"),
+        "holds KandinskyPipeline; supported are Stable",
+    ),
+    ("model_index.json", lambda p: edit(p, _class_name=["pipeline", "Mine"]), "holds ['pipeline', 'Mine']; supported"),
+    ("model_index.json", halve, "model_index.json is damaged"),
+    ("model_index.json", lambda p: p.write_text("[]"), "model_index.json is damaged"),
+    ("unet/config.json", Path.unlink, "unet/config.json is missing; a model is"),
+    ("unet/config.json", halve, "unet/config.json is damaged"),
+    ("vae/config.json", Path.unlink, "vae/config.json is missing; a model is"),
+    ("scheduler/scheduler_config.json", halve, "scheduler/scheduler_config.json is damaged"),
+    ("text_encoder/config.json", halve, "/text_encoder/config.json is damaged"),
+    ("tokenizer/tokenizer.json", halve, "does not load as a StableDiffusionPipeline: Expecting "),
+    ("unet/diffusion_pytorch_model.safetensors", halve, "Unable to load weights from checkpoint file"),
+    ("vae/diffusion_pytorch_model.safetensors", halve, "Unable to load weights from checkpoint file"),
+    ("vae/diffusion_pytorch_model.safetensors", Path.unlink, "Error no file named diffusion_pytorch_model.safetensors"),
+    ("text_encoder/model.safetensors", Path.unlink, "Error no file named model.safetensors"),
+    ("unet/config.json", lambda p: p.write_text("{}"), "unet/config.json"),
+    ("scheduler/scheduler_config.json", lambda p: edit(p, _class_name="X"), "scheduler"),
+    ("text_encoder/model.safetensors", halve, "does not load as"),
+    ("text_encoder/model.safetensors", forget_a_tensor, "does not load as"),
+    ("unet/diffusion_pytorch_model.safetensors", forget_a_tensor, "does not load as"),
+    ("tokenizer/tokenizer_config.json", Path.unlink, "does not load as"),
+    ("tokenizer/tokenizer.json", Path.unlink, "does not load as"),
+]
+
+
+@pytest.mark.parametrize(
+    ("part", "harm", "message"),
+    BROKEN,
+)
+def test_a_broken_model_is_refused_with_what_is_wrong(folder, part, harm, message):
+    harm(folder / part)
+    with pytest.raises(Error) as caught:
+        load(folder)
+    assert str(folder) in str(caught.value)
+    assert message in str(caught.value)
+
+
+# What a model's folder can do to its user
+
+
+class Bomb:
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.touch, (self.mark,)
+
+
+@pytest.mark.parametrize("beside", [True, False], ids=["beside safetensors", "alone"])
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_nothing_is_ever_unpickled(folder, part, beside):
+    (weights,) = (folder / part).glob("*.safetensors")
+    name = "pytorch_model.bin" if part == "text_encoder" else "diffusion_pytorch_model.bin"
+    (folder / part / name).write_bytes(pickle.dumps(Bomb(folder / "exploded")))
+    if beside:
+        load(folder)
+    else:
+        weights.unlink()
+        with pytest.raises(Error, match=f"Error no file named {weights.name}"):
+            load(folder)
+    assert not (folder / "exploded").exists()
+
+
+def test_no_code_out_of_a_models_folder_is_run(folder):
+    (folder / "unet" / "mine.py").write_text(f"open({str(folder / 'exploded')!r}, 'w')\nclass Mine: pass\n")
+    edit(folder / "model_index.json", unet=["mine", "Mine"])
+    with pytest.raises(Error, match="custom code"):
+        load(folder)
+    assert not (folder / "exploded").exists()

@@ -1,0 +1,257 @@
+"""Frames: each is a function of its place in the walk alone, whichever others are asked for."""
+
+import dataclasses
+import zlib
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from walk import Error, Keyframe, Settings, Walk, models
+from walk.render import render
+
+BATCH = 4
+KEYFRAMES = [Keyframe("a fox", 1), Keyframe("an owl", 2, "rain"), Keyframe("a boat", 3), Keyframe("a mill", 4)]
+
+
+class Fake:
+    """A model whose pictures are the very bytes of what they were made from: `parts` reads them back."""
+
+    def __init__(self):
+        self.settings = Settings(batch=BATCH)
+        self.encoded = []  # keyframes
+        self.batches = []  # what denoise was given
+
+    def encode(self, keyframe):
+        self.encoded.append(keyframe)
+        random = torch.Generator().manual_seed(zlib.crc32(f"{keyframe.prompt}|{keyframe.negative_prompt}".encode()))
+        shapes = {"prompt_embeds": (5, 3), "negative_prompt_embeds": (5, 3), "pooled_prompt_embeds": (6,)}
+        return {name: torch.randn(shape, generator=random) for name, shape in shapes.items()}
+
+    def noise(self, seed):
+        return torch.randn(1, 4, 6, generator=torch.Generator().manual_seed(seed))
+
+    def denoise(self, noise, conditioning):
+        self.batches.append({"noise": noise} | conditioning)
+        names = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds")
+        return torch.cat([noise.flatten(1), *(conditioning[name].flatten(1) for name in names)], 1)
+
+    def decode(self, latents):
+        return latents.view(torch.uint8).reshape(len(latents), 4, -1, 3)
+
+
+def parts(picture):
+    """The noise and the conditioning that the Fake made a picture from."""
+    noise, positive, negative, pooled = np.split(picture.reshape(-1).view(np.float32), [24, 39, 54])
+    return noise, positive.reshape(5, 3), negative.reshape(5, 3), pooled
+
+
+class Bare:
+    """A model whose pictures are the bytes of its latents, so that not a bit of them is lost."""
+
+    def __init__(self, model):
+        self.settings, self.encode, self.noise, self.denoise = model.settings, model.encode, model.noise, model.denoise
+
+    def decode(self, latents):
+        return latents.view(torch.uint8).flatten(2).unsqueeze(-1).expand(-1, -1, -1, 3)
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_folder):
+    settings = {"steps": 2, "batch": BATCH, "device": "cpu", "scheduler": "EulerAncestralDiscreteScheduler"}
+    return models.load(Settings(model=str(tiny_folder), **settings))
+
+
+@pytest.fixture(params=["fake", "tiny"])
+def model(request):
+    return Fake() if request.param == "fake" else request.getfixturevalue("tiny")
+
+
+def film(model, walk, indices=None):
+    """The pictures, by index."""
+    return dict(render(model, walk, range(walk.frames) if indices is None else indices))
+
+
+def assert_same(picture, expected):
+    np.testing.assert_array_equal(picture, expected, strict=True)
+
+
+# A frame is a function of its place
+
+
+@pytest.mark.parametrize("way", [{}, {"smooth": False}, {"closed": True}], ids=str)
+def test_any_frames_in_any_order_are_those_of_the_whole_film(model, way):
+    walk = Walk.through(KEYFRAMES[:3], frames=11, **way)  # the last batch is a short one
+    whole = film(model, walk)
+    for indices in ([10], [3, 1], [7, 2, 9, 0, 5], list(range(10, -1, -1))):
+        some = list(render(model, walk, indices))
+        assert sorted(index for index, _ in some) == sorted(indices)
+        for index, picture in some:
+            assert_same(picture, whole[index])
+
+
+def test_a_frame_does_not_depend_on_its_batch_mates(model):
+    walk = Walk.through(KEYFRAMES, frames=12)
+    alone = film(model, walk, [5])[5]
+    for mates in ([0, 1, 2], [11, 8, 6], [5, 5, 5], []):
+        assert_same(film(model, walk, [5, *mates])[5], alone)
+
+
+def test_a_frame_always_takes_the_same_row_of_its_batch():
+    walk = Walk.through(KEYFRAMES, frames=11)
+
+    def rows(indices):
+        model, places = Fake(), {}
+        pictures = film(model, walk, indices)
+        for index, picture in pictures.items():
+            (noise, *_) = parts(picture)
+            batches = [batch["noise"].flatten(1).numpy() for batch in model.batches]
+            places[index] = {row for batch in batches for row in range(BATCH) if np.array_equal(batch[row], noise)}
+        return places
+
+    whole = rows(range(11))
+    for indices in ([9], [1, 2, 3, 4], [0, 4, 8, 10]):
+        for index, row in rows(indices).items():
+            assert min(whole[index]) in row
+
+
+def test_not_a_bit_of_the_latents_depends_on_which_frames_are_asked_for(tiny):
+    walk = Walk.through(KEYFRAMES, frames=2 * BATCH)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        whole, rest = film(Bare(tiny), walk), film(Bare(tiny), walk, range(3, 2 * BATCH))
+    finally:
+        torch.set_num_threads(threads)
+    for index, picture in rest.items():
+        assert_same(picture, whole[index])
+
+
+def test_every_batch_has_the_models_one_shape():
+    for indices in (range(11), [3], [9, 2]):
+        model = Fake()
+        film(model, Walk.through(KEYFRAMES, frames=11), indices)
+        assert len(model.batches) == -(-len(indices) // BATCH)
+        for batch in model.batches:
+            assert {name: tuple(tensor.shape) for name, tensor in batch.items()} == {
+                "noise": (BATCH, 1, 4, 6),
+                "prompt_embeds": (BATCH, 5, 3),
+                "negative_prompt_embeds": (BATCH, 5, 3),
+                "pooled_prompt_embeds": (BATCH, 6),
+            }
+
+
+# What a frame is made of
+
+
+@pytest.mark.parametrize("way", [{}, {"smooth": False}, {"closed": True}, {"ease": True}], ids=str)
+def test_a_frame_on_a_keyframe_is_the_keyframes_own_picture(model, way):
+    walk = Walk.through(KEYFRAMES, frames=13, **way)
+    on = {index: int(p) for index, p in enumerate(walk.positions) if p == int(p)}
+    assert sorted(on.values()) == [0, 1, 2, 3]
+    for index, picture in film(model, walk, list(on)).items():
+        keyframe = walk.keyframes[on[index]]
+        conditioning = {name: torch.stack([c] * BATCH) for name, c in model.encode(keyframe).items()}
+        own = model.decode(model.denoise(torch.stack([model.noise(keyframe.seed)] * BATCH), conditioning))
+        assert_same(picture, own[0].numpy())
+
+
+def test_halfway_between_two_keyframes_everything_is_halfway():
+    a, between, b = (parts(picture) for picture in film(Fake(), Walk.through(KEYFRAMES[:2], frames=3)).values())
+
+    def halfway(x, y):
+        """On the great circle between two vectors, or between each two of a list of tokens."""
+        r, s = (np.linalg.norm(v, axis=-1, keepdims=True) for v in (x, y))
+        middle = x / r + y / s
+        return middle / np.linalg.norm(middle, axis=-1, keepdims=True) * (r + s) / 2
+
+    for x, mid, y in zip(a, between, b):
+        assert not np.allclose(x, y)
+        np.testing.assert_allclose(mid, halfway(x, y), rtol=1e-5, atol=1e-6)
+
+
+def test_a_shared_seed_keeps_the_noise_still_and_a_shared_prompt_the_conditioning():
+    for way in ({}, {"smooth": False}, {"closed": True}):
+        still = [dataclasses.replace(keyframe, seed=7) for keyframe in KEYFRAMES]
+        for picture in film(Fake(), Walk.through(still, frames=13, **way)).values():
+            assert_same(parts(picture)[0], Fake().noise(7).flatten().numpy())
+        same = [Keyframe("a fox", seed) for seed in range(3)]
+        first, *others = (parts(p)[1:] for p in film(Fake(), Walk.through(same, frames=13, **way)).values())
+        for other in others:
+            for tensor, expected in zip(other, first):
+                assert_same(tensor, expected)
+
+
+def test_each_prompt_with_its_negative_prompt_is_encoded_once():
+    model = Fake()
+    another = dataclasses.replace(KEYFRAMES[0], negative_prompt="snow")
+    again = dataclasses.replace(KEYFRAMES[0], seed=9)  # another seed is no other conditioning
+    film(model, Walk.through([*KEYFRAMES, another, again], frames=23))
+    assert model.encoded == [*KEYFRAMES, another]
+
+
+@pytest.mark.parametrize(
+    ("way", "indices", "needed"),
+    [
+        ({}, [0], [0]),
+        ({}, [4], [2]),
+        ({"smooth": False}, [1], [0, 1]),
+        ({"smooth": True}, [1], [0, 1, 2]),
+        ({"smooth": False}, [0, 2], [0, 1]),
+        ({}, [], []),
+    ],
+)
+def test_only_keyframes_that_are_seen_are_encoded(way, indices, needed):
+    model = Fake()
+    film(model, Walk.through(KEYFRAMES, frames=7, **way), indices)
+    assert [KEYFRAMES.index(keyframe) for keyframe in model.encoded] == needed
+
+
+# The round of a closed walk
+
+
+def test_after_a_closed_walks_last_frame_would_come_its_first(model):
+    closed = film(model, Walk.through(KEYFRAMES, frames=8, closed=True, smooth=False))
+    there_and_back = film(model, Walk.through([*KEYFRAMES, KEYFRAMES[0]], frames=9, smooth=False))
+    for index, picture in closed.items():
+        assert_same(picture, there_and_back[index])
+    assert_same(there_and_back[8], closed[0])
+
+
+def test_a_closed_walk_may_begin_at_any_of_its_keyframes(model):
+    begun = film(model, Walk.through(KEYFRAMES, frames=8, closed=True))
+    turned = film(model, Walk.through(KEYFRAMES[1:] + KEYFRAMES[:1], frames=8, closed=True))
+    for index, picture in turned.items():
+        assert_same(picture, begun[(index + 2) % 8])
+
+
+# Black
+
+
+class Failing(Fake):
+    """Every picture between keyframes 1 and 2 fails."""
+
+    def decode(self, latents):
+        pictures = super().decode(latents)
+        lit = [(latents[:, :24] - self.noise(seed).flatten()).abs().amax(1) == 0 for seed in (1, 2)]
+        pictures[~(lit[0] | lit[1])] = 0
+        return pictures
+
+
+def test_a_black_picture_is_an_error_that_names_its_frame_and_loses_none_before_it():
+    walk = Walk(tuple(KEYFRAMES), (0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 1.5, 1.0), Fraction(24))
+    frames = render(Failing(), walk, [7, 5, 4, 3, 2, 6, 1])
+    assert {next(frames)[0] for _ in range(5)} == {7, 5, 4, 3, 2}
+    with pytest.raises(Error, match=r"^frame 6 came out black, as when numbers overflow in auto; try --dtype float32"):
+        next(frames)
+
+
+def test_a_picture_with_one_lit_dot_is_not_black():
+    class Dark(Fake):
+        def decode(self, latents):
+            pictures = torch.zeros(len(latents), 8, 8, 3, dtype=torch.uint8)
+            pictures[:, 5, 5, 2] = 1
+            return pictures
+
+    assert len(film(Dark(), Walk.through(KEYFRAMES, frames=5))) == 5
