@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from walk import Error, __version__, cli
+from walk import Error, __version__, cli, flags
 from walk.keyframes import MAX_SEED
 
 LIST = "(walk --help lists them all)"
@@ -43,7 +43,7 @@ def _in_an_empty_folder(tmp_path, monkeypatch):
 @pytest.fixture
 def refusal(capsys, monkeypatch):
     """What the user is told by a command that is refused."""
-    monkeypatch.setattr(cli, "_render", lambda *_: pytest.fail("this was not refused"))
+    monkeypatch.setattr(cli, "_paced", lambda *_: pytest.fail("this was not refused"))
 
     def of(*arguments):
         before = tree(Path())
@@ -64,11 +64,11 @@ def received(monkeypatch, capsys):
     """The flags that reach the film, as it is given them."""
 
     def of(*arguments):
-        flags = {}
-        monkeypatch.setattr(cli, "film", lambda **given: flags.update(given) or "film.mp4")
+        reached = {}
+        monkeypatch.setitem(cli.COMMANDS, "", lambda **chosen: reached.update(chosen) or "film.mp4")
         status = cli.main(arguments)
         assert (status, *capsys.readouterr()) == (0, "film.mp4\n", "")
-        return flags
+        return reached
 
     return of
 
@@ -107,11 +107,20 @@ def test_help_is_the_result_that_was_asked_for(arguments, capsys):
 
 
 def test_help_names_every_flag_and_fits_a_terminal(capsys):
-    flags = [flag for group in cli.FLAGS.values() for flag in group]
     cli.main(["--help"])
     lines = capsys.readouterr().out.splitlines()
-    assert re.findall(r"^  --(\w+)", "\n".join(lines), re.MULTILINE) == [*flags, "help"]
+    assert re.findall(r"^  --(\w+)", "\n".join(lines), re.MULTILINE) == [*flags.ALL, "help"]
+    assert re.findall(r"^  walk ([a-z]+)", "\n".join(lines), re.MULTILINE) == [name for name in cli.COMMANDS if name]
     assert max(map(len, lines)) <= 100
+
+
+@pytest.mark.parametrize("name", [name for name in cli.COMMANDS if name])
+def test_each_command_has_a_help_that_fits_a_terminal(name, capsys):
+    for arguments in ([name, "--help"], [name, "-h"], [name, "x", "--help"]):
+        assert cli.main(arguments) == 0
+        out, err = capsys.readouterr()
+        assert (out.splitlines()[0], err) == (f"walk {name} {flags.COMMANDS[name].usage}", "")
+        assert max(map(len, out.splitlines())) <= 100
 
 
 def test_version_is_told(capsys):
@@ -146,8 +155,8 @@ def test_a_refusal_is_one_line_on_stderr_and_exit_status_2(arguments, message):
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"walk: {message}\n")
 
 
-def test_a_film_is_made_and_the_same_command_again_finds_it_whole(capsys):
-    arguments = [*AB, "--frames", "3", *CHEAP, "--out", "new/film.mp4"]
+def test_a_film_is_made_and_the_same_command_again_finds_it_whole(tiny_folder, capsys):
+    arguments = [*AB, "--frames", "3", *CHEAP, "--model", str(tiny_folder), "--out", "new/film.mp4"]
 
     done = command(*arguments, "--quiet")
     assert (done.returncode, done.stdout, done.stderr) == (0, "new/film.mp4\n", "")
@@ -158,8 +167,20 @@ def test_a_film_is_made_and_the_same_command_again_finds_it_whole(capsys):
     assert out == "new/film.mp4\n"
     assert err.splitlines() == [
         "2 keyframes, 3 frames, 0.125 s at 24 frames a second",
-        "toybox, the built-in model, draws things in a toy style; for others see --model",
         "3 of 3 frames are in new/film.walk already",
+    ]
+
+
+def test_who_names_no_model_is_told_of_the_built_in_one(monkeypatch, capsys):
+    def stop(*_):
+        raise Error("that was it")
+
+    monkeypatch.setattr(cli, "_paced", stop)
+    assert cli.main([*AB, "--frames", "3"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "2 keyframes, 3 frames, 0.125 s at 24 frames a second",
+        "toybox, the built-in model, draws things in a toy style; for others see --model",
+        "walk: that was it",
     ]
 
 
@@ -236,24 +257,31 @@ def test_a_value_may_begin_with_a_hyphen_after_an_equals_sign(received):
         *[("fps", "25", Fraction(25)), ("fps", "0.5", Fraction(1, 2)), ("fps", "24000/1001", Fraction(24000, 1001))],
         *[("fps", "23.976", Fraction(24000, 1001)), ("fps", "29.97", Fraction(30000, 1001))],
         *[("guidance", "0", 0.0), ("guidance", "7.5", 7.5), ("guidance", ".5", 0.5)],
-        *[("path", "smooth", "smooth"), ("path", "slerp", "slerp"), ("size", "720", 720), ("quality", "0", 0)],
+        *[
+            ("path", "smooth", "smooth"),
+            ("path", "slerp", "slerp"),
+            ("speed", "path", "path"),
+            ("codec", "av1", "av1"),
+            ("size", "720", 720),
+            ("quality", "0", 0),
+        ],
         *[("model", "1984", "1984"), ("scheduler", "None", "None"), ("device", "cuda:1", "cuda:1")],
         *[("dtype", "float16", "float16"), ("out", "my film.mp4", "my film.mp4"), ("out", "1", "1")],
     ],
 )
 def test_a_value_follows_its_flag_or_an_equals_sign(received, flag, text, value):
     for arguments in ([f"--{flag}", text], [f"--{flag}={text}"]):
-        flags = received(*arguments)
-        assert flags == {flag: value}
-        assert type(flags[flag]) is type(value)
+        reached = received(*arguments)
+        assert reached == {flag: value}
+        assert type(reached[flag]) is type(value)
 
 
-@pytest.mark.parametrize("flag", ["loop", "ease", "quiet"])
+@pytest.mark.parametrize("flag", ["loop", "ease", "quiet", "no_metadata"])
 def test_a_switch_is_on_when_named_unless_it_is_false(received, flag):
     for arguments in ([f"--{flag}"], [f"--{flag}=true"], [f"--{flag}", "True"]):
         assert received(*arguments) == {flag: True}
     for arguments in ([f"--{flag}=false"], [f"--{flag}=False"], [f"--{flag}", "false"]):
-        assert received(*arguments) == {}
+        assert received(*arguments) == {flag: False}
 
 
 # Flags that are refused
@@ -272,6 +300,25 @@ def test_a_switch_is_on_when_named_unless_it_is_false(received, flag):
         (["--frames", "5"], "--prompts is missing; give a prompt file, or the prompts themselves"),
         (["--loop"], "--prompts is missing; give a prompt file, or the prompts themselves"),
         (["a.txt"], "'a.txt' follows no flag; prompts come after --prompts"),
+        (["previw", *AB], "'previw' follows no flag; prompts come after --prompts; did you mean walk preview?"),
+        (["recipe", *AB], "'recipe' follows no flag; prompts come after --prompts"),
+        (["preview", "--frames", "5"], "--prompts is missing; give a prompt file, or the prompts themselves"),
+        (["preview", "a.txt"], "'a.txt' is one too many: walk preview --prompts FILE ..."),
+        (["preview", *AB, "--quik"], "there is no flag --quik; did you mean --quick? (walk preview --help lists them all)"),
+        ([*AB, "--quick"], f"there is no flag --quick; did you mean --quiet? {LIST}"),
+        (["seeds"], "walk seeds needs a prompt: walk seeds PROMPT"),
+        (["seeds", "a", "fox"], "'fox' is one too many: walk seeds PROMPT"),
+        (["seeds", "a fox", "--loop"], "there is no flag --loop; walk seeds --help lists them all"),
+        (["seeds", "a fox", "--count", "0"], f"--count 0 is not possible; give {WHOLE}"),
+        (["seeds", "a fox", "--from", "x"], "--from x is not possible; give a whole number"),
+        (["info"], "walk info needs a file name: walk info FILM"),
+        (["info", "--json"], "walk info needs a file name: walk info FILM"),
+        (["replay", "--steps", "5"], "walk replay needs a file name: walk replay FILM"),
+        (["replay", "a.mp4", *AB], "there is no flag --prompts; walk replay --help lists them all"),
+        (["diff", "a.mp4"], "walk diff needs a file name: walk diff FILM FILM"),
+        (["diff", "a.mp4", "b.mp4", "c.mp4"], "'c.mp4' is one too many: walk diff FILM FILM"),
+        (["prune"], "walk prune needs a run folder: walk prune FOLDER.walk"),
+        (["prune", "a.walk", "--yes=5"], "--yes takes no value, but '5' follows it"),
         (["a red apple", *AB], "'a red apple' follows no flag; prompts come after --prompts"),
         ([""], "'' follows no flag; prompts come after --prompts"),
         (["--"], "there is no flag --; walk --help lists them all"),
@@ -305,6 +352,7 @@ EXPECTED = {
         "seconds": TIME,
         "fps": FPS,
         "path": "smooth or slerp",
+        "speed": "even or path",
         "model": "a model",
     },
     **{"steps": WHOLE, "guidance": "a number, 0 or more", "scheduler": "a name", "width": WHOLE, "height": WHOLE},
@@ -313,6 +361,7 @@ EXPECTED = {
         "dtype": "a name",
         "batch": WHOLE,
         "out": "a file name",
+        "codec": "a codec",
         "size": WHOLE,
         "quality": "a whole number",
     },
@@ -342,6 +391,7 @@ def test_a_flag_without_its_value_is_refused(refusal, flag):
         ("guidance", "-1 nan inf 1e3 7,5 x"),
         ("quality", "17.5 nan inf x"),
         ("path", "straight Smooth 0"),
+        ("speed", "fast Even 2"),
     ],
 )
 def test_a_value_that_a_flag_cannot_have_is_refused(refusal, flag, texts):
@@ -370,15 +420,26 @@ def test_a_value_that_a_flag_cannot_have_is_refused(refusal, flag, texts):
         (["--size", "511"], "size 511 is not possible; the film's short side is an even number from 16 to 8192"),
         (["--size", "14"], "size 14 is not possible; the film's short side is an even number from 16 to 8192"),
         (["--size", "8194"], "size 8194 is not possible; the film's short side is an even number from 16 to 8192"),
-        (["--quality", "60"], "quality 60 is out of range; it is a whole number from 0 (lossless) to 51"),
-        (["--quality", "-1"], "quality -1 is out of range; it is a whole number from 0 (lossless) to 51"),
+        (["--quality", "60"], "quality 60 is out of range; for h264 it is a whole number from 0 (best) to 51"),
+        (["--quality", "-1"], "quality -1 is out of range; for h264 it is a whole number from 0 (best) to 51"),
         (["--dtype", "float64"], "dtype 'float64' is unknown; it is auto, float32, float16, bfloat16"),
+        (["--quality", "5", "--out", "a.gif"], "quality 5 has no meaning for gif; leave it out"),
+        (["--quality", "64", "--out", "a.webm"], "quality 64 is out of range; for vp9 it is a whole number from 0 (best) to 63"),
+        (["--negative", "blurry | text"], "negative prompt 'blurry | text' has a bar or control characters; it is plain text"),
+        (["--negative", "a\x1b[2J"], "negative prompt 'a\\x1b[2J' has a bar or control characters; it is plain text"),
         (["--device", "gpu"], "device 'gpu' is unknown; it is auto, cpu, cuda, cuda:1 or mps"),
     ],
     ids=brief,
 )  # fmt: skip
 def test_a_value_out_of_range_is_refused(refusal, arguments, message):
     assert refusal(*AB, *arguments) == message
+
+
+@pytest.mark.parametrize(("out", "codec"), [("a.mp4", "vp9"), ("a.mp4", "x264"), ("a.gif", "h264"), ("a/", "h264")])
+def test_a_codec_that_the_format_has_not_is_refused_with_those_that_it_has(refusal, out, codec):
+    where, has = refusal(*AB, "--out", out, "--codec", codec).split("; this ffmpeg has ")
+    assert where == f"codec {codec} is not possible in {Path(out).suffix or 'a folder'}"
+    assert {"a.mp4": "h264, ", "a.gif": "gif ", "a/": "png "}[out] in f"{has} "
 
 
 TIGHT = "give them more room: a later time, more frames, or a higher fps"
@@ -418,6 +479,8 @@ def test_keyframes_that_do_not_fit_the_film_are_refused(refusal, arguments, mess
         ),
         (["a fox", "bad.txt"], "'bad.txt' looks like a file; give one prompt file, or prompts, not both"),
         (["a fox", ""], "prompt 2 is empty"),
+        (["a fox", "# a frog"], "prompt 2 begins with #, which makes it a comment"),
+        (["a fox", "a frog\x1b[2J"], "prompt 2: 'a frog\\x1b[2J' has control characters"),
         (["~nosuchuser/a.txt"], f"~nosuchuser/a.txt does not exist; {FORMAT}"),
     ],
     ids=brief,
@@ -480,23 +543,34 @@ def test_a_film_that_walk_did_not_make_is_left_as_it_is(refusal):
 @pytest.mark.parametrize(
     ("out", "message"),
     [
-        *[(name, f"{name}: a film's name ends in .mp4, as in film.mp4") for name in ("film", "film.avi", "film.mp4.gif", "sub/film.mov")],
-        ("folder", "--out folder is a folder; give the film's name, such as folder/film.mp4"),
-        ("folder/", "--out folder is a folder; give the film's name, such as folder/film.mp4"),
-        (".", "--out . is a folder; give the film's name, such as film.mp4"),
-        ("folder.mp4", "--out folder.mp4 is a folder; give the film's name, such as folder.mp4/film.mp4"),
+        *[(name, f"{name}: a film's name ends in .mp4, .webm, .mov or .gif; for a folder of PNG files, write {name}/") for name in ("film", "sub/film")],
+        *[(name, f"{name}: a film's name ends in .mp4, .webm, .mov or .gif; a folder of PNG files is written FOLDER/") for name in ("film.avi", "film.gif.png")],
+        ("folder", "--out folder is a folder; give the film's name, such as folder/film.mp4, or folder/ for PNG files"),
+        ("folder/", "folder exists and has no folder.walk beside it, so it is not overwritten; give another --out"),
+        (".", "--out . is a folder; give the film's name, such as film.mp4, or ./ for PNG files"),
+        ("folder.mp4", "--out folder.mp4 is a folder; give the film's name, such as folder.mp4/film.mp4, or folder.mp4/ for PNG files"),
         ("file/film.mp4", "file/film.mp4 cannot be written: {here}/file is not a folder that you may write to; give another --out"),
         ("file/a/film.mp4", "file/a/film.mp4 cannot be written: {here}/file is not a folder that you may write to; give another --out"),
-        ("blocked.mp4", "blocked.walk cannot be written (Not a directory); give another --out"),
     ],
     ids=brief,
 )  # fmt: skip
 def test_a_film_that_cannot_be_written_is_refused_before_it_is_made(refusal, tmp_path, out, message):
     for name in ("folder", "folder.mp4"):
         Path(name).mkdir()
-    for name in ("file", "blocked.walk"):
-        Path(name).write_text("kept")
+    Path("file").write_text("kept")
     assert refusal(*AB, "--out", out) == message.format(here=tmp_path)
+
+
+@pytest.mark.parametrize("more", [[], ["--frames", "5"], ["--speed", "path"]], ids=str)
+def test_a_run_folder_whose_place_is_taken_is_refused_before_the_model_is_loaded(monkeypatch, capsys, more):
+    from walk import models
+
+    monkeypatch.setattr(models, "load", lambda *_: pytest.fail("this was not refused"))
+    Path("film.walk").write_text("kept")
+    assert cli.main([*AB, *more, "--quiet", "--out", "film.mp4"]) == 2
+    message = "film.walk cannot be written (Not a directory); give another --out"
+    assert capsys.readouterr() == ("", f"walk: {message}\n")
+    assert tree(Path()) == {Path("film.walk"): b"kept"}
 
 
 @pytest.mark.parametrize("out", ["~nosuchuser/film.mp4", f"{'x' * 300}.mp4"], ids=brief)
@@ -608,12 +682,15 @@ def test_quiet_leaves_nothing_but_the_error(capsys):
     assert capsys.readouterr() == ("", f"walk: there is no model './nosuch' here; {MODEL}\n")
 
 
-def test_an_error_at_work_says_how_much_of_it_is_kept(monkeypatch, capsys):
-    def fail(run, say):
+def test_an_error_at_work_says_how_much_of_it_is_kept(monkeypatch, capsys, tiny_folder):
+    from walk.run import Run
+
+    def fail(*_):
         raise Error("the disk is full")
 
-    monkeypatch.setattr(cli, "_render", fail)
-    assert cli.main([*AB, "--frames", "3", *CHEAP, "--quiet", "--out", "film.mp4"]) == 2
+    monkeypatch.setattr(Run, "save", fail)
+    model = ["--model", str(tiny_folder)]
+    assert cli.main([*AB, "--frames", "3", *CHEAP, *model, "--quiet", "--out", "film.mp4"]) == 2
     assert capsys.readouterr() == (
         "",
         "walk: the disk is full; 0 of 3 frames are safe in film.walk; run the same command to go on\n",

@@ -17,7 +17,7 @@ FENCES = {
     "transformers": {"models"},
     "huggingface_hub": {"models"},
     "subprocess": {"video"},
-    "moviepy": {"video"},
+    "moviepy": {"check"},
     "imageio_ffmpeg": {"video"},
     "fire": {"cli"},
     "tqdm": {"cli"},
@@ -30,8 +30,14 @@ BELOW = {
     "geometry": set(),
     "models": {"keyframes", "settings"},
     "render": {"geometry", "keyframes", "models", "timeline"},
-    "run": {"settings", "timeline"},
+    "recipe": {"keyframes", "settings"},
+    "run": {"keyframes", "settings", "timeline"},
+    "sheet": {"keyframes", "timeline"},
+    "speed": {"settings", "timeline"},
     "video": set(),
+    "check": {"video"},
+    "doctor": {"models", "video"},
+    "flags": {"keyframes", "settings", "timeline", "video"},
 }
 
 

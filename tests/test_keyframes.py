@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from walk import Error, Keyframe, read_prompts
+from walk import Error, Keyframe, flags, read_prompts
 from walk.keyframes import MAX_FILE_BYTES, MAX_SEED, parse_time
 
 FORMAT = "a prompt file is UTF-8 text with one prompt a line"
@@ -73,7 +73,7 @@ def test_a_number_sign_within_a_prompt_belongs_to_it():
 
 
 def test_only_line_breaks_divide_prompts_so_that_line_numbers_are_those_of_an_editor():
-    assert [k.prompt for k in read("a\x0cb\u2028c\x85d\ne")] == ["a\x0cb\u2028c\x85d", "e"]
+    assert [k.prompt for k in read("a\x0cb\u2028c\x85d\ne")] == ["a b c d", "e"]
 
 
 @pytest.mark.parametrize("prompts", ["prompts", "./prompts", Path("prompts"), "my prompts.txt", Path("my prompts.txt")])
@@ -142,12 +142,24 @@ def test_a_file_that_is_not_there_or_cannot_be_read_is_refused(prompts, message)
     [
         *("fox", "1984", "007", "1e3", "3,5", "None", "True", "[1, 2]", "{}", "0", "-1", "?", "🙂"),
         *("a fox.", "a fox, e.g. red", "a fox... or two", "St. Petersburg", "f/1.8, 85 mm", "3.5", "v1.0", "3 a.m."),
-        *("either/or, in neon", "a photo.jpg of a fox", "# a fox", "a fox\nin the snow", "é" * 3000),
+        *("either/or, in neon", "a photo.jpg of a fox", "painting #5", "é" * 3000),
+        *("👩\u200d🚀, 'ö' \"ß\"", "a \\n b", "شجرة تفاح", "a; rm -rf ~ $(b) `c`"),
     ],
     ids=brief,
 )
 def test_a_prompt_stays_the_text_that_it_is(prompt):
     assert read_prompts(prompt) == read_prompts([prompt]) == (Keyframe(prompt, 0),)
+
+
+@pytest.mark.parametrize(
+    "text", [" a fox in ", "a\tfox \t in", "a fox\nin", "a\r\nfox  in\n", "a\u3000fox\xa0in", "a\u2028fox\x0cin"]
+)
+def test_white_space_of_any_kind_is_one_space(text):
+    both = f"{text}|negative={text}"
+    assert read_prompts(text) == read_prompts([text]) == (Keyframe("a fox in", 0),)
+    assert read_prompts([both]) == (Keyframe("a fox in", 0, "a fox in"),)
+    if not {"\r", "\n"} & set(text):
+        assert read_line(both) == Keyframe("a fox in", 0, "a fox in")
 
 
 @pytest.mark.parametrize("kind", [list, tuple])
@@ -165,6 +177,12 @@ def test_a_sequence_is_one_prompt_each_with_settings_at_its_end(kind):
         ("", "prompt 1 is empty"),
         (" ", "prompt 1 is empty"),
         (["a fox", "\t"], "prompt 2 is empty"),
+        ("# a fox", "prompt 1 begins with #, which makes it a comment"),
+        (["a fox", "\n # a frog"], "prompt 2 begins with #, which makes it a comment"),
+        ("a fox\x1b[2J", "prompt 1: 'a fox\\x1b[2J' has control characters"),
+        (["a fox", "a\x00frog"], "prompt 2: 'a\\x00frog' has control characters"),
+        (["a fox", "a frog | negative=\x9b2J"], "prompt 2: 'a frog | negative=\\x9b2J' has control characters"),
+        (["a fox", "a \udce4 frog"], "prompt 2 is not UTF-8 text"),
         (["a fox", "| seed=3"], "prompt 2: there is no prompt before the settings"),
         (["a fox", "a frog | seed=x"], f"prompt 2: seed 'x' is not a seed; {SEED}"),
         (["a fox | time=4", "b", "c | time=4"], "prompt 3: time 4 s is not after 4 s (prompt 1); " + "times must increase from keyframe to keyframe"),
@@ -179,8 +197,8 @@ def test_prompts_that_cannot_be_walked_through_are_refused(prompts, message):
 )
 def test_a_file_among_several_prompts_is_refused(name):
     message = f"'{name}' looks like a file; give one prompt file, or prompts, not both"
-    assert refusal(read_prompts, ["a fox", name]) == message
-    assert refusal(read_prompts, [name, "a fox"]) == message
+    assert refusal(flags.checked, ["--prompts", "a fox", name]) == message
+    assert refusal(flags.checked, ["--prompts", name, "a fox"]) == message
 
 
 # Settings at the end of a line
@@ -227,6 +245,8 @@ def test_settings_end_a_line_and_any_other_bar_belongs_to_the_prompt(line, keyfr
         ("fox | time=-1", f"time '-1' is not a time; {TIME}"),
         ("fox | time=nan", f"time 'nan' is not a time; {TIME}"),
         ("fox | time=2 s", f"time '2 s' is not a time; {TIME}"),
+        ("fox\x1b]0;hi\x07", r"'fox\x1b]0;hi\x07' has control characters"),
+        ("fox | negative=\x08", r"'fox | negative=\x08' has control characters"),
         ("fox | seed=3 | seed=3", "seed is set twice"),
         ("fox | negative=a | seed=3 | negative=b", "negative is set twice"),
         ("fox | seed=3 | oil on canvas", "'oil on canvas' comes after seed=; settings go at the end of the line"),
@@ -350,3 +370,15 @@ def test_seeds_that_do_not_fit_the_prompts_are_refused(content, options, message
 def test_the_negative_prompt_is_for_every_line_that_has_none_of_its_own():
     keyframes = read("a\nb | negative=text\nc | negative=\n", negative="blurry")
     assert [keyframe.negative_prompt for keyframe in keyframes] == ["blurry", "text", ""]
+
+
+@pytest.mark.parametrize("negative", ["blurry | seed=3", "|", "a\x1b[2J", "a\x00"])
+def test_a_negative_prompt_that_no_line_could_hold_is_refused(negative):
+    message = f"negative prompt {negative!a} has a bar or control characters; it is plain text"
+    assert refusal(read, "a\nb", negative=negative) == message
+
+
+@pytest.mark.parametrize("negative", [" blurry,  text", "blurry,\ttext\n", "blurry, text"])
+def test_the_negative_prompt_for_every_line_reads_like_one_of_its_own(negative):
+    own, common = read(f"a | negative={negative}".replace("\n", " ")), read("a", negative=negative)
+    assert own == common == (Keyframe("a", 0, "blurry, text"),)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from walk import __version__, cli, read_prompts
+from walk import __version__, flags, read_prompts
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -17,13 +17,16 @@ def blocks(language):
 
 
 def test_readme_shows_the_help_as_it_is():
-    assert cli.help_text() + "\n" in blocks("text")
+    assert flags.help_text() + "\n" in blocks("text")
 
 
-@pytest.mark.parametrize("line", [line for block in blocks("sh") for line in block.splitlines() if "walk --" in line])
+@pytest.mark.parametrize(
+    "line", [line for block in blocks("sh") for line in block.splitlines() if re.search(r"(^|&& )walk ", line)]
+)
 def test_every_command_in_readme_is_understood(line):
-    words = shlex.split(line.split("&&")[-1], comments=True)
-    cli.checked(words[1:])
+    _, *words = shlex.split(line.split("&&")[-1].split(" > ")[0], comments=True)
+    name = words[0] if words[0] in flags.COMMANDS else ""
+    flags.checked(words[1:] if name else words, name)
 
 
 def test_the_code_in_readme_compiles():

@@ -1,108 +1,501 @@
 """The command: parse, join the parts, show progress, print errors. The only file that prints.
 
-stdout gets the film's path and nothing else; what is for the eye goes to stderr.
+stdout gets the film's path (or what else was asked for) and nothing else; what is for the eye goes
+to stderr.
 """
 
 from __future__ import annotations
 
-import ast
 import contextlib
-import difflib
+import dataclasses
 import errno
 import io
+import math
 import os
 import re
 import signal
 import sys
-import textwrap
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from statistics import median
+from typing import TYPE_CHECKING, Any
 
-from walk import Error, Settings, Walk, __version__, read_prompts, video
-from walk.keyframes import format_time, parse_time, plural, prompt_file
+from walk import Error, Settings, Walk, __version__, flags, read_prompts, recipe, video
+from walk.flags import given
+from walk.keyframes import Keyframe, format_time, plural, prompt_file
+from walk.recipe import Recipe
 from walk.settings import BUILT_IN
-from walk.timeline import FPS, SECONDS_A_SEGMENT, parse_fps
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from walk.models import Model
     from walk.run import Run
 
 PLAIN_SECONDS = 10  # between lines of progress where there is no terminal
+SEEDS = 16
+MAX_SEEDS = 256  # on one sheet
+HURRY = 2.5  # a segment that many times as fast as the median is worth a warning
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command. Returns the exit status: 0, 2 for what the user can mend, 130 if stopped."""
+    """Run the command. Returns the exit status: 0, 1 if what was to be checked is wrong, 2 for
+    what the user can mend, 130 if stopped."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    name = arguments[0] if arguments and arguments[0] in COMMANDS else ""
     if not arguments or arguments == ["help"] or {"-h", "--help"} & set(arguments):
-        print(help_text())
+        print(flags.help_text(name))
         return 0
     if "--version" in arguments:
         print(f"walk {__version__}")
         return 0
     _prepare_libraries()
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a film's name that the terminal cannot show is no reason to fail
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal cannot show is no reason to fail
         sys.stdout.reconfigure(errors="backslashreplace")
-    for name in ("SIGTERM", "SIGHUP"):  # a kill, or a closed terminal, stops like Ctrl-C
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.default_int_handler)
+    for number in ("SIGTERM", "SIGHUP"):  # a kill, or a closed terminal, stops like Ctrl-C
+        if hasattr(signal, number):
+            signal.signal(getattr(signal, number), signal.default_int_handler)
     try:
         import fire
         from fire.decorators import SetParseFns
 
-        parse = SetParseFns(**{name: flag.parse for name, flag in _FLAGS.items()})
-        # Fire would make the film first and complain of an unknown flag afterwards.
-        fire.Fire(parse(film), command=checked(arguments), name="walk")
+        parse = SetParseFns(**{name: flag.parse for name, flag in flags.COMMANDS[name].flags.items()})
+        checked = flags.checked(arguments[1:] if name else arguments, name)
+        result = fire.Fire(parse(COMMANDS[name]), command=checked, name="walk")
     except Error as error:
         print(f"walk: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         print(f"\nwalk: stopped; {str(stop) or 'nothing was begun'}", file=sys.stderr)
         return 130
-    return 0
+    return int(isinstance(result, _Wrong))
 
 
-def film(**flags: Any) -> str:
+# Commands. Each returns what belongs on stdout, and Fire prints it.
+
+
+def film(**chosen: Any) -> str:
     """Make the film that the flags describe; returns its path."""
-    # 1. Everything that can be refused without a model.
-    if "prompts" not in flags:
+    from walk.run import Run
+
+    order = _order(chosen)
+    pictures = _Pictures(order)
+    walk, _ = _paced(order, pictures)
+    with Run(order.folder, walk, pictures.settings, order.describe) as run, _nothing_is_lost(run):
+        _verify(run, order.say)
+        missing = run.missing()
+        if missing:
+            pictures.loaded()
+        with _Progress(order.say, "rendering", len(missing)) as progress:
+            pictures.render(run, missing, progress)
+        frames = run.frames()
+        metadata = _metadata(order, run) if order.describe else None
+        with _Progress(order.say, f"making {order.out.name}", len(frames), after=2) as progress:
+            video.encode(frames, order.out, walk.fps, **order.look, metadata=metadata, report=progress.reached)
+    return str(order.out)
+
+
+def preview(**chosen: Any) -> str:
+    """Render the keyframes and what lies half-way, as the film will; returns the path of a picture of them."""
+    from walk import sheet, speed
+    from walk.run import Run
+
+    # 1. The pictures.
+    order = _order(chosen)
+    pictures = _Pictures(order)
+    walk, seen = _paced(order, pictures, look=True)
+    keys, between = _landmarks(walk)
+    settings, folder, part = pictures.settings, order.folder, walk
+    indices = sorted({*keys, *between})
+    if chosen.get("quick"):
+        settings, folder = speed.pilot_settings(settings), folder / "pilot"
+        part = dataclasses.replace(walk, positions=tuple(walk.positions[index] for index in indices))
+        keys, between = ([indices.index(index) for index in some] for some in (keys, between))
+        indices = list(range(len(indices)))
+    with Run(folder, part, settings, order.describe) as run, _nothing_is_lost(run):
+        todo, left = run.missing(indices), len(run.missing())
+        with _Progress(order.say, "rendering the preview", len(todo)) as progress:
+            pictures.render(run, todo, progress)
+        shown = {index: run.picture(index) for index in indices}
+        left, size = left - len(todo), run.size()
+
+    # 2. What they tell, also of segments too short for a pilot.
+    for index, seen_there in shown.items():
+        seen.setdefault(part.positions[index], speed.features(seen_there))
+    steps = speed.predicted(walk, seen)
+    notes = _notes(order, walk, steps, pictures)
+    picture = order.out.with_name(order.out.stem + ".preview.png")
+    drawn = sheet.preview(walk, [shown[k] for k in keys], [shown[b] for b in between], steps, notes)
+    _save_sheet(drawn, picture)
+    for note in notes:
+        order.say(f"note: {note}")
+    if not chosen.get("quick"):
+        _say_estimate(order, walk, pictures, left, size)
+    return str(picture)
+
+
+def seeds(**chosen: Any) -> str:
+    """Render one prompt from several seeds; returns the path of a sheet of them."""
+    from walk import sheet
+    from walk.render import render
+
+    count, first = chosen.get("count", SEEDS), chosen.get("from", 0)
+    if count > MAX_SEEDS:
+        raise Error(f"--count {count} is too many for one sheet; the limit is {MAX_SEEDS}")
+    prompt = chosen["prompt"]
+    keyframes = read_prompts([prompt], seeds=range(first, first + count), **given(chosen, "negative"))
+    out = _expanded(chosen.get("out", f"{_slug(prompt)}.seeds.png"))
+    if out.suffix.lower() != ".png":
+        raise Error(f"{out}: a sheet's name ends in .png, as in seeds.png")
+    _check_writable(out)
+    say = _quiet if chosen.get("quiet") else _say
+    order = _Order(keyframes, None, Settings(**given(chosen, *flags.SETTINGS)), out, out, {}, say)
+    pictures = _Pictures(order)
+    walk = Walk(keyframes, tuple(map(float, range(count))), Fraction(1))
+    shown = {}
+    model = pictures.loaded()
+    with _Progress(say, "rendering", count) as progress:
+        for index, picture in render(model, walk, range(count)):
+            shown[index] = picture
+            progress.reached(len(shown))
+    _save_sheet(sheet.seeds([shown[i] for i in range(count)], [k.seed for k in keyframes], prompt), out)
+    return str(out)
+
+
+def info(film: str, **chosen: Any) -> str:
+    """What made a film, as a prompt file, or as JSON."""
+    made = _read_recipe(film)
+    if chosen.get("json"):
+        return recipe.to_text(made)
+    return recipe.as_prompt_file(made, f"{Path(film).stem}.txt")
+
+
+def replay(**chosen: Any) -> str:
+    """Make a film again from its recipe, with whatever flags change of it; returns the new film's path."""
+    path = chosen.pop("film")
+    made = _read_recipe(path)
+    flags_ = {name: flags.ALL[name].parse(text) for name, text in made.flags}
+    for name, other in (("frames", "seconds"), ("seconds", "frames")):
+        if name in chosen:
+            flags_.pop(other, None)
+    chosen.setdefault("out", str(Path(path).with_name(f"{Path(path).stem}-again{Path(path).suffix}")))
+    return film(**flags_ | chosen, prompts=list(made.prompts), weights=made.made_with[1] if made.made_with[1:] else "")
+
+
+def diff(film: str, other: str) -> str | None:
+    """What differs in the recipes of two films; nothing if they are the same."""
+    return "\n".join(recipe.differences(_read_recipe(film), _read_recipe(other))) or None
+
+
+def prune(folder: str, yes: bool = False) -> str | None:
+    """Frames that a run folder's newest film does not use: listed, or removed."""
+    from walk.run import unused
+
+    paths = unused(Path(folder))
+    total = sum(path.stat().st_size for path in paths)
+    if yes:
+        for path in paths:
+            path.unlink()
+    done = "removed" if yes else "not used; add --yes to remove them"
+    _say(f"{plural(len(paths), 'frame')}, {_bytes(total)}: {done}")
+    return None if yes else "\n".join(map(str, paths)) or None
+
+
+class _Wrong(str):
+    """What a command found that is not as it should be."""
+
+
+def check(film: str) -> str:
+    """What a film is, and what is wrong with it."""
+    from walk.check import check
+
+    report = check(Path(film))
+    lines = [
+        *report.facts,
+        *(f"{int(seconds // 60)}:{seconds % 60:06.3f}  {fault}" for seconds, fault in report.faults),
+    ]
+    if report.faults:
+        return _Wrong("\n".join(lines))
+    return "\n".join([*lines, "nothing is wrong"])
+
+
+def doctor() -> str:
+    """What this machine can do, and what to do where it cannot."""
+    from walk.doctor import examine
+
+    findings = examine(Path())
+    lines = [
+        f"{'-' if it.remedy else 'ok':<4}{it.text}" + (f"\n    {it.remedy}" if it.remedy else "") for it in findings
+    ]
+    text = "\n".join(lines)
+    return _Wrong(text) if any(finding.fatal for finding in findings) else text
+
+
+COMMANDS: dict[str, Callable[..., str | None]] = {
+    "": film,
+    "preview": preview,
+    "seeds": seeds,
+    "info": info,
+    "replay": replay,
+    "diff": diff,
+    "check": check,
+    "doctor": doctor,
+    "prune": prune,
+}
+
+
+# What the flags ask for
+
+
+@dataclass(frozen=True)
+class _Order:
+    keyframes: tuple[Keyframe, ...]
+    walk: Walk | None
+    settings: Settings
+    out: Path
+    folder: Path
+    look: dict[str, Any]
+    say: Callable[[str], None]
+    flags: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def describe(self) -> bool:
+        return not self.flags.get("no_metadata")
+
+
+def _order(chosen: dict[str, Any]) -> _Order:
+    """Everything that can be refused without a model, is."""
+    if "prompts" not in chosen:
         raise Error("--prompts is missing; give a prompt file, or the prompts themselves")
-    if "seed" in flags and "seeds" in flags:
+    if "seed" in chosen and "seeds" in chosen:
         raise Error(
             "--seed and --seeds were both given; --seed counts up from keyframe to keyframe, --seeds lists them"
         )
-    say = _quiet if flags.get("quiet") else _say
-    keyframes = read_prompts(flags["prompts"], **_given(flags, "seed", "seeds", "negative"))
-    timing = _given(flags, "frames", "seconds", "fps", "ease", closed="loop")
-    walk = Walk.through(keyframes, smooth=flags.get("path", PATHS[0]) == "smooth", **timing)
-    settings = Settings(**_given(flags, *SETTINGS))
-    out, folder = _places(flags)
-    look = _given(flags, "size", "quality")
+    say = _quiet if chosen.get("quiet") else _say
+    keyframes = read_prompts(chosen["prompts"], **given(chosen, "seed", "seeds", "negative"))
+    timing = given(chosen, "frames", "seconds", "fps", "ease", closed="loop")
+    walk = Walk.through(keyframes, smooth=chosen.get("path", flags.PATHS[0]) == "smooth", **timing)
+    settings = Settings(**given(chosen, *flags.SETTINGS))
+    out, folder = _places(chosen)
+    look = given(chosen, "size", "quality", "codec")
     video.validate(out, **look)
     _check_places(out, folder)
     say(
         f"{len(keyframes)} keyframes, {plural(walk.frames, 'frame')}, "
         f"{format_time(float(walk.seconds))} at {_rate(walk.fps)} frames a second"
     )
+    shown = video.shown_fps(out, walk.fps)
+    if shown != walk.fps:
+        say(f"{out.suffix} cannot show that rate: the film will have {_rate(shown)} frames a second")
+    return _Order(keyframes, walk, settings, out, folder, look, say, chosen)
 
-    # 2. What only the model knows; weights are not loaded yet.
-    from walk import models
+
+def _places(chosen: dict[str, Any]) -> tuple[Path, Path]:
+    """The film, and its run folder beside it."""
+    prompts = chosen["prompts"]
+    if "out" in chosen:
+        out = _expanded(chosen["out"])
+        if chosen["out"].endswith(("/", os.sep)) and not out.suffix:
+            return out, out.with_name(out.name + ".walk") if out.name else out
+    elif file := prompt_file(prompts):
+        out = Path(file.stem + ".mp4")
+    else:
+        out = Path(_slug(prompts if isinstance(prompts, str) else prompts[0]) + ".mp4")
+    with contextlib.suppress(OSError):  # a name too long for the file system is refused later
+        if out.is_dir():
+            raise Error(
+                f"--out {out} is a folder; give the film's name, such as {out / 'film.mp4'}, or {out}/ for PNG files"
+            )
+    if not out.suffix:
+        raise Error(
+            f"{out}: a film's name ends in {video.either(video.SUFFIXES)}; for a folder of PNG files, write {out}/"
+        )
+    return out, out.with_suffix(".walk")
+
+
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise Error(f"{path} cannot be written: there is no such home folder; give another --out") from None
+
+
+def _slug(prompt: str) -> str:
+    return re.sub(r"\W+", "-", prompt.split("|")[0].lower())[:40].strip("-") or "film"
+
+
+def _check_places(out: Path, folder: Path) -> None:
+    """Raise Error if the film cannot be written, or would replace what walk has not made."""
+    with contextlib.suppress(OSError):
+        if out.exists() and not folder.is_dir():
+            raise Error(
+                f"{out} exists and has no {folder.name} beside it, so it is not overwritten; give another --out"
+            )
+        if folder.exists() and not folder.is_dir():
+            raise Error(f"{folder} cannot be written ({os.strerror(errno.ENOTDIR)}); give another --out")
+    _check_writable(out)
+
+
+def _check_writable(out: Path) -> None:
+    if len(os.fsencode(out.name)) > 230:  # of 255: there has to be room for a temporary name
+        raise Error(f"{out} cannot be written ({os.strerror(errno.ENAMETOOLONG)}); give another --out")
+    parent = next(parent for parent in out.absolute().parents if parent.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise Error(f"{out} cannot be written: {parent} is not a folder that you may write to; give another --out")
+
+
+def _read_recipe(film: str) -> Recipe:
+    """A film's recipe, of which every flag has been checked like one that was typed."""
+    made = recipe.from_text(video.read_metadata(Path(film)).comment, film)
+    try:
+        unknown = [name for name, _ in made.flags if name not in flags.COMMANDS["recipe"].flags]
+        if unknown:
+            raise Error(f"there is no flag --{unknown[0][:60]}")
+        flags.checked([f"--{name}={value}" for name, value in made.flags], "recipe")
+        read_prompts(made.prompts)
+    except Error as error:
+        raise Error(f"{film}: the recipe is damaged: {error}") from None
+    return made
+
+
+def _metadata(order: _Order, run: Run) -> video.Metadata:
+    walk, chosen = run.walk, order.flags
+    deciding = {
+        "frames": walk.frames,
+        "fps": walk.fps,
+        "path": "smooth" if walk.smooth else "slerp",
+        "speed": chosen.get("speed", flags.SPEEDS[0]),
+        **{name: True for name in ("loop", "ease") if chosen.get(name)},
+        **order.look,
+    }
+    made = recipe.compose(walk.keyframes, deciding, run.settings)
+    keys, _ = _landmarks(walk)
+    starts = sorted((index / walk.fps, keyframe.prompt) for index, keyframe in zip(keys, walk.keyframes))
+    title = f"{walk.keyframes[0].prompt} – {walk.keyframes[-1].prompt}"
+    return video.Metadata(title, recipe.to_text(made), tuple(starts))
+
+
+# The work
+
+
+class _Pictures:
+    """Renders what runs miss. The model is found at once, and loaded when the first picture is."""
+
+    def __init__(self, order: _Order) -> None:
+        from walk import models
+
+        self.say = order.say
+        self.seconds = 0.0  # that a batch takes
+        if order.settings.model == BUILT_IN:
+            self.say("toybox, the built-in model, draws things in a toy style; for others see --model")
+        self.settings = models.complete(order.settings)
+        if order.flags.get("weights", self.settings.weights) != self.settings.weights:
+            self.say("note: the model is not the one that made that film, so its pictures will differ")
+        self._model: Model | None = None
+
+    def loaded(self) -> Model:
+        from walk import models
+
+        if self._model is None:
+            self.say("loading the model")
+            with contextlib.redirect_stderr(io.StringIO()):  # several libraries' bars and advice
+                self._model = models.load(self.settings)
+        return self._model
+
+    def render(self, run: Run, indices: Sequence[int], progress: _Progress) -> None:
+        """Render these frames of the run, and save them."""
+        from walk.render import batches, render
+
+        if not indices:
+            return
+        batch = run.settings.batch or 1
+        pictures = render(self.loaded().at(run.settings), run.walk, indices)
+        begun = time.monotonic()
+        with run.saver() as save:
+            for count, (index, picture) in enumerate(pictures, 1):
+                save(index, picture)
+                if count % batch == 0 or count == len(indices):  # a batch arrives all at once
+                    progress.more(batch if count % batch == 0 else count % batch)
+        self.seconds = (time.monotonic() - begun) / len(batches(indices, batch))
+
+
+def _paced(order: _Order, pictures: _Pictures, look: bool = False) -> tuple[Walk, dict[float, np.ndarray]]:
+    """The walk at the speed that was asked for, and what a pilot saw of it: kept, so that it need not look twice."""
+    from walk import speed
     from walk.run import Run
 
-    if settings.model == BUILT_IN:
-        say("toybox, the built-in model, draws things in a toy style; for others see --model")
-    settings = models.complete(settings)
+    walk = order.walk
+    assert walk is not None
+    even = order.flags.get("speed", flags.SPEEDS[0]) == "even"
+    seen: dict[float, np.ndarray] = {}
+    if not even and not look:
+        return walk, seen
+    settings = speed.pilot_settings(pictures.settings)
+    with _Progress(order.say, "looking ahead", speed.most(walk, pictures.settings)) as progress:
+        while positions := speed.wanted(walk, pictures.settings, seen):
+            probes = dataclasses.replace(walk, positions=tuple(positions))
+            with Run(order.folder / "pilot", probes, settings, order.describe) as run, _nothing_is_lost(run):
+                missing = run.missing()
+                pictures.render(run, missing, progress)
+                progress.skip(len(positions) - len(missing))
+                seen |= {position: speed.features(run.picture(index)) for index, position in enumerate(positions)}
+    return (speed.even(walk, seen) if even else walk), seen
 
-    # 3. The work. A frame, once saved, is safe.
-    with Run(folder, walk, settings) as run, _nothing_is_lost(run):
-        _verify(run, say)
-        _render(run, say)
-        frames = run.frames()
-        with _Progress(say, f"making {out.name}", len(frames), after=2) as progress:
-            video.encode(frames, out, walk.fps, **look, report=progress.reached)
-    return str(out)
+
+def _landmarks(walk: Walk) -> tuple[list[int], list[int]]:
+    """Indices of the frames that show the keyframes, and of those half-way to the next."""
+    keys = [walk.positions.index(float(k)) for k in range(len(walk.keyframes))]
+    ends = [*keys[1:], *([keys[0] + walk.frames] if walk.closed else [])]
+    return keys, [(a + b) // 2 % walk.frames for a, b in zip(keys, ends)]
+
+
+def _notes(order: _Order, walk: Walk, steps: Sequence[float], pictures: _Pictures) -> list[str]:
+    """What a user would want to know before a long render."""
+    from walk import models
+
+    model = pictures.loaded()
+    notes = [f"keyframe {k + 1}: {note}" for k, keyframe in enumerate(walk.keyframes) for note in model.notes(keyframe)]
+    width, height = models.native_size(pictures.settings)
+    if (width, height) != (pictures.settings.width, pictures.settings.height):
+        notes.append(
+            f"the model was made for {width}x{height}, not {pictures.settings.width}x{pictures.settings.height}"
+        )
+    keys, _ = _landmarks(walk)
+    ends = [*keys[1:], *([len(steps)] if walk.closed else [])]
+    speeds = [sum(steps[a:b]) / (b - a) for a, b in zip(keys, ends) if b > a]
+    for k, turning in enumerate(speeds):
+        if len(speeds) > 2 and turning > HURRY * median(speeds) > 0:
+            after = (k + 1) % len(walk.keyframes) + 1
+            notes.append(
+                f"keyframe {k + 1} to {after} is {turning / median(speeds):.1f} times as fast as the rest; give it more time"
+            )
+    return notes
+
+
+def _say_estimate(order: _Order, walk: Walk, pictures: _Pictures, left: int, size: float) -> None:
+    if not left:
+        order.say("all frames are there already")
+    elif pictures.seconds:
+        batches = math.ceil(left / (pictures.settings.batch or 1))
+        order.say(
+            f"the film: about {format_time(round(batches * pictures.seconds + 5))} more, {_bytes(size * walk.frames)} of frames"
+        )
+
+
+def _save_sheet(sheet: Any, path: Path) -> None:
+    from walk.run import write_whole
+
+    data = io.BytesIO()
+    sheet.save(data, "png")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, data.getvalue())
+    except OSError as error:
+        raise Error(f"{path} cannot be written ({error.strerror})") from None
 
 
 def _verify(run: Run, say: Callable[[str], None]) -> None:
@@ -115,23 +508,6 @@ def _verify(run: Run, say: Callable[[str], None]) -> None:
     if found:
         again = f", {damaged} damaged and made again" if damaged else ""
         say(f"{len(run)} of {run.walk.frames} frames are in {run.folder} already{again}")
-
-
-def _render(run: Run, say: Callable[[str], None]) -> None:
-    missing, batch = run.missing(), run.settings.batch or 1
-    if not missing:
-        return
-    from walk import models
-    from walk.render import render
-
-    say("loading the model")
-    with contextlib.redirect_stderr(io.StringIO()):  # several libraries' bars and advice
-        model = models.load(run.settings)
-    with _Progress(say, "rendering", len(missing)) as progress, run.saver() as save:
-        for count, (index, picture) in enumerate(render(model, run.walk, missing), 1):
-            save(index, picture)
-            if count % batch == 0 or count == len(missing):  # a batch arrives all at once
-                progress.reached(count)
 
 
 @contextlib.contextmanager
@@ -149,241 +525,6 @@ def _nothing_is_lost(run: Run) -> Iterator[None]:
         raise KeyboardInterrupt(kept()) from None
 
 
-def _places(flags: dict[str, Any]) -> tuple[Path, Path]:
-    """The film, and its run folder beside it."""
-    prompts = flags["prompts"]
-    if "out" in flags:
-        try:
-            out = Path(flags["out"]).expanduser()
-        except RuntimeError:
-            raise Error(f"{flags['out']} cannot be written: there is no such home folder; give another --out") from None
-    elif file := prompt_file(prompts):
-        out = Path(file.stem + ".mp4")
-    else:
-        first = prompts if isinstance(prompts, str) else prompts[0]
-        out = Path((re.sub(r"\W+", "-", first.split("|")[0].lower())[:40].strip("-") or "film") + ".mp4")
-    with contextlib.suppress(OSError):  # a name too long for the file system is refused below
-        if out.is_dir():
-            raise Error(f"--out {out} is a folder; give the film's name, such as {out / 'film.mp4'}")
-    return out, out.with_suffix(".walk") if out.name else out
-
-
-def _check_places(out: Path, folder: Path) -> None:
-    """Raise Error if the film cannot be written, or would replace what walk has not made."""
-    try:
-        if out.exists() and not folder.is_dir():
-            raise Error(
-                f"{out} exists and has no {folder.name} beside it, so it is not overwritten; give another --out"
-            )
-        if len(os.fsencode(out.name)) > 230:  # of 255: there has to be room for a temporary name
-            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-    except OSError as error:
-        raise Error(f"{out} cannot be written ({error.strerror}); give another --out") from None
-    parent = next(parent for parent in out.absolute().parents if parent.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise Error(f"{out} cannot be written: {parent} is not a folder that you may write to; give another --out")
-
-
-# Flags
-
-
-class Flag(NamedTuple):
-    value: str  # how its value is called in the help; '' for a switch
-    parse: Callable[[str], Any]  # raises ValueError
-    expects: str  # what is accepted, for errors
-    help: str
-
-
-def _integer(text: str) -> int:
-    if not re.fullmatch(r"[+-]?\d{1,1000}", text):
-        raise ValueError(text)
-    return int(text)
-
-
-def _count(text: str) -> int:
-    number = _integer(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
-
-
-def _decimal(text: str) -> float:
-    if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", text):
-        raise ValueError(text)
-    return float(text)
-
-
-def _integers(text: str) -> list[int]:
-    return [_integer(part.strip()) for part in text.strip("[]() ").split(",")]
-
-
-def _duration(text: str) -> Fraction:
-    seconds = Fraction(repr(parse_time(text)))
-    if not seconds:
-        raise ValueError(text)
-    return seconds
-
-
-def _fps(text: str) -> Fraction:
-    fps = parse_fps(text)
-    if not fps:
-        raise ValueError(text)
-    return fps
-
-
-def _path(text: str) -> str:
-    if text not in PATHS:
-        raise ValueError(text)
-    return text
-
-
-def _prompts(text: str) -> str | list[str]:
-    """A file or a prompt, or a list of prompts as `checked` joins them or as Python writes it."""
-    if text.startswith("["):
-        with contextlib.suppress(ValueError, SyntaxError):
-            values = ast.literal_eval(text)
-            if isinstance(values, list) and values:
-                return [str(value) for value in values]
-    return text
-
-
-PATHS = ("smooth", "slerp")
-SETTINGS = ("model", "steps", "guidance", "scheduler", "width", "height", "device", "dtype", "batch")
-_WHOLE = "a whole number, 1 or more"
-
-# fmt: off
-FLAGS: dict[str, dict[str, Flag]] = {
-    "What is seen": {
-        "prompts": Flag("FILE | PROMPT ...", _prompts, "a prompt file, or prompts", "a file with one prompt a line, or the prompts themselves"),
-        "seed": Flag("N", _integer, "a whole number", "keyframe i starts from the noise of seed N + i (0)"),
-        "seeds": Flag("N,N,...", _integers, "whole numbers with commas between", "a seed for each prompt, one for all, or several for one prompt"),
-        "negative": Flag("TEXT", str, 'text, or "" for none', "what no picture should show"),
-    },
-    "When": {
-        "frames": Flag("N", _count, _WHOLE, "frames in the film"),
-        "seconds": Flag("S", _duration, "seconds (12.5) or minutes:seconds (1:02.5), over 0", f"or its length: 12.5, 1:02.5 ({SECONDS_A_SEGMENT} for each pair of keyframes)"),
-        "fps": Flag("N", _fps, "a number over 0, such as 25, 23.976 or 24000/1001", f"frames a second, 23.976 or 24000/1001, too ({FPS})"),
-        "loop": Flag("", bool, "", "lead back to the first keyframe, for playing round and round"),
-        "path": Flag("smooth | slerp", _path, "smooth or slerp", "smooth turns no corner at keyframes; slerp: great circles (smooth)"),
-        "ease": Flag("", bool, "", "slow down at keyframes"),
-    },
-    "How": {
-        "model": Flag("NAME", str, "a model", f"a diffusers folder, or a hub id ({BUILT_IN}, built in)"),
-        "steps": Flag("N", _count, _WHOLE, "denoising steps (the model's)"),
-        "guidance": Flag("X", _decimal, "a number, 0 or more", "how closely to follow the prompt; 1 and less: off (the model's)"),
-        "scheduler": Flag("NAME", str, "a name", "such as EulerDiscreteScheduler (the model's)"),
-        "width": Flag("PIXELS", _count, _WHOLE, "of the pictures (the model's)"),
-        "height": Flag("PIXELS", _count, _WHOLE, "of the pictures (the model's)"),
-        "device": Flag("NAME", str, "a name", "cpu, cuda, cuda:1, mps (the fastest there is)"),
-        "dtype": Flag("NAME", str, "a name", "float32, float16, bfloat16 (float16 on cuda, else float32)"),
-        "batch": Flag("N", _count, _WHOLE, "frames denoised together (by their size, up to 8)"),
-    },
-    "The film": {
-        "out": Flag("FILE.mp4", str, "a file name", "the film; its frames are kept in FILE.walk (the prompt file's name)"),
-        "size": Flag("PIXELS", _count, _WHOLE, f"its short side; pictures are scaled to it (theirs, at least {video.SHORT_SIDE})"),
-        "quality": Flag("CRF", _integer, "a whole number", f"0 is lossless, 51 the worst ({video.QUALITY})"),
-        "quiet": Flag("", bool, "", "print nothing but the film's path"),
-    },
-}
-# fmt: on
-_FLAGS = {name: flag for group in FLAGS.values() for name, flag in group.items()}
-
-
-def checked(arguments: Sequence[str]) -> list[str]:
-    """The arguments, each as --name=value, or Error: unknown, repeated, without a value, malformed."""
-    values = _split(arguments)
-    result = []
-    for name, given in values.items():
-        flag = _FLAGS[name]
-        if not flag.value:
-            extra = given[1:] if given and given[0].lower() in ("true", "false") else given
-            if extra:
-                raise Error(f"--{name} takes no value, but '{extra[0]}' follows it")
-            if not given or given[0].lower() == "true":
-                result.append(f"--{name}=True")
-            continue
-        if not given or (given == [""] and name != "negative"):
-            raise Error(f"--{name} needs a value; give {flag.expects}")
-        if len(given) > 1 and name != "prompts":
-            raise Error(f"--{name} takes one value, but '{given[1]}' follows '{given[0]}'; quote a value with spaces")
-        text = given[0] if len(given) == 1 else repr(given)
-        try:
-            flag.parse(text)
-        except ValueError:
-            raise Error(f"--{name} {text} is not possible; give {flag.expects}") from None
-        result.append(f"--{name}={text}")
-    return result
-
-
-def _split(arguments: Sequence[str]) -> dict[str, list[str]]:
-    """Every flag's values: what follows it up to the next flag, or what its = leads to."""
-    values: dict[str, list[str]] = {}
-    name = None
-    for argument in arguments:
-        if re.match(r"[-–—]+[A-Za-z]|--$", argument):
-            head, equals, value = argument.partition("=")
-            name = head.lstrip("-–—").replace("-", "_")
-            if name not in _FLAGS or not re.match(r"--[A-Za-z]", head):
-                near = _nearest_flag(name)
-                hint = f"did you mean --{near}? (walk --help lists them all)" if near else "walk --help lists them all"
-                raise Error(f"there is no flag {head}; {hint}")
-            if name in values:
-                raise Error(f"--{name} was given twice")
-            values[name] = [value] if equals else []
-        elif name is None:
-            raise Error(f"'{argument}' follows no flag; prompts come after --prompts")
-        else:
-            values[name].append(argument)
-    return values
-
-
-_ELSEWHERE = {  # what other tools call it
-    "cfg": "guidance", "cfg_scale": "guidance", "closed": "loop", "duration": "seconds", "interpolation": "path",
-    "length": "seconds", "n": "frames", "num_frames": "frames", "num_inference_steps": "steps", "output": "out",
-    "sampler": "scheduler", "o": "out",
-}  # fmt: skip
-
-
-def _nearest_flag(name: str) -> str | None:
-    if name in _FLAGS or name in _ELSEWHERE:
-        return _ELSEWHERE.get(name, name)
-    begun = [flag for flag in _FLAGS if (name and flag.startswith(name)) or name.startswith(flag + "_")]
-    near = begun or difflib.get_close_matches(name, _FLAGS, n=1)
-    return near[0] if near else None
-
-
-def _given(flags: dict[str, Any], *names: str, **renamed: str) -> dict[str, Any]:
-    """Of these flags those that were given, so that defaults stay where they are defined."""
-    keys = {name: name for name in names} | renamed
-    return {key: flags[name] for key, name in keys.items() if name in flags}
-
-
-def help_text() -> str:
-    lines = [
-        "walk makes a film that walks through what a text-to-image model knows.",
-        "",
-        "  walk --prompts prompts.txt --frames 200",
-        '  walk --prompts "a red apple" "a green frog" --seconds 8 --loop',
-        '  walk --prompts "a robot in the city at night" --seeds 1,2,3',
-        "",
-        "Run the same command again to go on after a stop; change it to render only what changes.",
-    ]
-    for title, flags in FLAGS.items():
-        lines += ["", f"{title} (defaults in brackets):" if title == "What is seen" else f"{title}:"]
-        for name, flag in flags.items():
-            head = f"  --{name} {flag.value}".rstrip()
-            gap = "" if len(head) < 25 else "\n" + " " * 26
-            lines.append(f"{head:<26}".rstrip() + gap + flag.help if gap else f"{head:<26}{flag.help}")
-    lines += ["", "  --help, --version", "", *textwrap.wrap(_PROMPT_FILE, 92)]
-    return "\n".join(lines)
-
-
-_PROMPT_FILE = (
-    "A prompt file is UTF-8 with one prompt a line; lines from # are skipped. A line may end in settings: "
-    "a fox in the snow | seed=7 | time=1:02.5 | negative=blurry"
-)
-
-
 # What is shown
 
 
@@ -396,15 +537,16 @@ def _quiet(text: str) -> None:
 
 
 class _Progress:
-    """A bar on a terminal; elsewhere a line now and then."""
+    """A bar on a terminal; elsewhere a line now and then. It begins with the first count."""
 
     def __init__(self, say: Callable[[str], None], what: str, total: int, after: float = 0) -> None:
         self.say, self.what, self.total, self.after = say, what, total, after
+        self.count = 0
         self.begun = self.told = time.monotonic()
         self.bar: Any = None
 
     def __enter__(self) -> _Progress:
-        if self.say is _say and sys.stderr.isatty():
+        if self.say is _say and sys.stderr.isatty() and self.total:
             from tqdm import tqdm
 
             self.bar = tqdm(
@@ -412,14 +554,25 @@ class _Progress:
             )
         return self
 
+    def more(self, count: int) -> None:
+        self.reached(self.count + count)
+
+    def skip(self, count: int) -> None:
+        """So many need not be done after all."""
+        self.total -= count
+        if self.bar is not None:
+            self.bar.total = self.total
+            self.bar.refresh()
+
     def reached(self, count: int) -> None:
+        self.count = count
         now = time.monotonic()
         if self.bar is not None:
             self.bar.update(count - self.bar.n)
         elif now - self.told > PLAIN_SECONDS or (self.told == self.begun and not self.after):
             self.told = now
             rate = count / max(now - self.begun, 1e-9)
-            left = round((self.total - count) / rate)
+            left = round((self.total - count) / max(rate, 1e-9))
             self.say(
                 f"{self.what}: {count} of {self.total} frames, {rate:.3g} a second, {left // 60}:{left % 60:02d} left"
             )
@@ -427,6 +580,10 @@ class _Progress:
     def __exit__(self, *_: object) -> None:
         if self.bar is not None:
             self.bar.close()
+
+
+def _bytes(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def _rate(fps: Fraction) -> str:
@@ -437,8 +594,9 @@ def _prepare_libraries() -> None:
     """What heavy libraries are to know before they are imported, in the environment as they read it."""
     for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
         os.environ.setdefault(name, "error")  # their warnings are for developers
-    # Else torch's threads wait for each other by spinning: where a single other process is busy, a
-    # render on two cores was seen to take three to four times as long.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # torch's threads wait for each other by spinning. That is a fifth faster on an idle machine, but
+    # where others want its cores, a render was seen to take three to ten times as long.
+    if hasattr(os, "getloadavg") and os.getloadavg()[0] > 0.5 * (os.cpu_count() or 1):
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if not sys.warnoptions:
         warnings.simplefilter("ignore")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,9 @@ from typing import Any
 from walk import Error
 
 MAX_SEED = 2**63 - 1  # torch.Generator.manual_seed takes no more
+MAX_PROMPT = 20_000  # characters; no model reads a tenth of it
 MAX_FILE_BYTES = 1 << 20  # a megabyte of prompts is some other file
+_DIRECTIONS = {chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 TEXT_SUFFIXES = {".txt", ".text", ".md", ".csv", ".json", ".yaml", ".yml", ".lrc", ".srt"}
 
 
@@ -63,6 +66,9 @@ def read_prompts(
     Raises Error, which names file and line and says what was expected.
     """
     lines = [_parse(where, text) for where, text in _texts(prompts)]
+    negative = " ".join(negative.split())
+    if "|" in negative or has_control_characters(negative):
+        raise Error(f"negative prompt {negative[:60]!a} has a bar or control characters; it is plain text")
     _check_times(lines)
     if seeds is not None:
         lines, chosen = _pair(lines, seeds)
@@ -97,6 +103,11 @@ def format_time(seconds: float) -> str:
     )
 
 
+def has_control_characters(text: str) -> bool:
+    """Which a terminal might obey: escapes, changes of direction, halves of surrogate pairs."""
+    return any(unicodedata.category(letter) in ("Cc", "Cs") or letter in _DIRECTIONS for letter in text)
+
+
 def plural(count: int, noun: str) -> str:
     """'1 frame', '2 frames'."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
@@ -107,7 +118,7 @@ def plural(count: int, noun: str) -> str:
 
 def prompt_file(prompts: str | Path | Sequence[str]) -> Path | None:
     """The file that is meant, if one is: a Path, or a string that names a file or looks like one."""
-    if isinstance(prompts, str) and prompts.strip() and (_looks_like_a_file(prompts) or _exists(prompts)):
+    if isinstance(prompts, str) and prompts.strip() and (looks_like_a_file(prompts) or _exists(prompts)):
         prompts = Path(prompts)
     if not isinstance(prompts, Path):
         return None
@@ -126,18 +137,18 @@ def _texts(prompts: str | Path | Sequence[str]) -> Iterator[tuple[str, str]]:
     if not listed:
         raise Error("no prompts were given; give a prompt file, or the prompts themselves")
     for number, prompt in enumerate(listed, 1):
-        if len(listed) > 1 and _looks_like_a_file(prompt):
-            raise Error(f"'{prompt}' looks like a file; give one prompt file, or prompts, not both")
         if not prompt.strip():
             raise Error(f"prompt {number} is empty")
         if any("\ud800" <= letter <= "\udfff" for letter in prompt):
             raise Error(f"prompt {number} is not UTF-8 text")
+        if prompt.lstrip().startswith("#"):
+            raise Error(f"prompt {number} begins with #, which makes it a comment")
         yield f"prompt {number}", prompt
 
 
-def _looks_like_a_file(text: str) -> bool:
+def looks_like_a_file(text: str) -> bool:
     """Whether a user who wrote this meant a file, which must then exist."""
-    has_spaces = " " in text
+    has_spaces = bool(re.search(r"\s", text))
     has_folder = re.match(r"(~|\.\.?)?[/\\]", text) or (not has_spaces and re.search(r"[/\\]", text))
     has_suffix = not has_spaces and re.search(r"\w\.[A-Za-z]\w*$", text)
     return bool(has_folder or has_suffix or Path(text).suffix.lower() in TEXT_SUFFIXES)
@@ -184,6 +195,11 @@ def _file_lines(path: Path) -> Iterator[tuple[str, str]]:
 
 def _parse(where: str, text: str) -> _Line:
     """A prompt and the settings at its end. A bar that no `name=` follows belongs to the prompt."""
+    text = " ".join(text.split())  # tabs and line breaks, too, are but spaces
+    if has_control_characters(text):
+        raise Error(f"{where}: {text[:60]!a} has control characters")
+    if len(text) > MAX_PROMPT:
+        raise Error(f"{where}: the prompt has {len(text)} characters; at most {MAX_PROMPT} are possible")
     prompt, *fields = text.split("|")
     settings: dict[str, str] = {}
     for field in fields:

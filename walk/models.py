@@ -9,14 +9,16 @@ Never hears of walks, frames or run folders.
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
+import difflib
 import functools
 import hashlib
 import importlib.metadata
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,10 +32,13 @@ from walk.settings import BUILT_IN, Settings
 
 Conditioning = dict[str, Tensor]  # its keys are keyword names of the pipeline's __call__
 
-HUB_TIMEOUT = 6  # seconds that the hub has to answer
+HUB_TIMEOUT = 5  # seconds that the hub has to answer
 ACCEPTED = (
     "a model is toybox (built in), a diffusers folder, or a hub id such as stable-diffusion-v1-5/stable-diffusion-v1-5"
 )
+BUILT_IN_WEIGHTS = "sha256 b7943fb6c49dfbc040f90a2daa7d2702dd65c6bac3061e93d1613f2ffa142920"
+_FILLERS = ("and", "with", "to", "by", "at", "near", "next", "over", "for", "from", "is", "as", "no", "its")
+_DECIDING = (".json", ".txt", ".model", ".safetensors")
 _UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
 _ELSEWHERE = "choose a model that is here (toybox is built in)"
 
@@ -42,6 +47,12 @@ class Model(Protocol):
     """What a family has to offer. Everything that enters and leaves is batch first."""
 
     settings: Settings
+
+    def at(self, settings: Settings) -> Model:
+        """The same weights with other steps or another batch size."""
+
+    def notes(self, keyframe: Keyframe) -> list[str]:
+        """What of a prompt the model will not understand, in sentences for the user."""
 
     def encode(self, keyframe: Keyframe) -> Conditioning:
         """The conditioning of one keyframe: float32 tensors on the CPU, without a batch dimension."""
@@ -97,6 +108,45 @@ def load(settings: Settings) -> Model:
     return _family(folder)(folder, settings)
 
 
+def devices() -> list[tuple[str, str, str]]:
+    """(name, what it is, the dtype that it would use) of every device here, the preferred one first."""
+    found = []
+    for name in _devices():
+        settings = Settings(device=name)
+        if name.startswith("cuda"):
+            properties = torch.cuda.get_device_properties(name)
+            about = f"{properties.name}, {properties.total_memory / 1e9:.0f} GB"
+        else:
+            about = f"{torch.get_num_threads()} threads" if name == "cpu" else "Apple GPU"
+        found.append((name, about, _dtype(settings)))
+    return found
+
+
+def hub_answers() -> bool:
+    """Whether models can be downloaded; takes a few seconds at most."""
+    from huggingface_hub import HfApi, constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        _within(
+            HUB_TIMEOUT, lambda: HfApi().model_info("stable-diffusion-v1-5/stable-diffusion-v1-5", timeout=HUB_TIMEOUT)
+        )
+    except Exception:
+        return False
+    return True
+
+
+def built_in_is_whole() -> bool:
+    return _identity(find(BUILT_IN)) == BUILT_IN_WEIGHTS
+
+
+def native_size(settings: Settings) -> tuple[int, int]:
+    """(width, height) that the model was trained for, in pixels."""
+    folder = find(settings.model)
+    return _family(folder).sizes(folder)[1:]
+
+
 class StableDiffusion:
     """Stable Diffusion 1.x and 2.x (Rombach et al., CVPR 2022)."""
 
@@ -127,6 +177,11 @@ class StableDiffusion:
         self.pipe.unet.to(memory_format=torch.channels_last)  # a sixth faster on CPUs, more on tensor cores
         self.pipe.vae.to(memory_format=torch.channels_last)
 
+    def at(self, settings: Settings) -> StableDiffusion:
+        other = copy.copy(self)
+        other.settings = settings
+        return other
+
     @staticmethod
     def sizes(folder: Path) -> tuple[int, int, int]:
         """(pixels a latent, width, height) that the model was trained for."""
@@ -134,6 +189,17 @@ class StableDiffusion:
         size = _field(folder / "unet" / "config.json", "sample_size")
         height, width = (size, size) if isinstance(size, int) else size
         return scale, width * scale, height * scale
+
+    def notes(self, keyframe: Keyframe) -> list[str]:
+        tokenizer = self.pipe.tokenizer
+        ids = tokenizer(keyframe.prompt).input_ids
+        notes = []
+        if len(ids) > tokenizer.model_max_length:
+            cut = tokenizer.decode(ids[tokenizer.model_max_length - 1 : -1]).strip()
+            notes.append(f"the prompt is too long for the model, which does not read '{cut}'")
+        if self.settings.model == BUILT_IN:
+            notes += [_unknown(word) for word in _words(keyframe.prompt) if word not in {*_vocabulary(), *_FILLERS}]
+        return notes
 
     @torch.inference_mode()
     def encode(self, keyframe: Keyframe) -> Conditioning:
@@ -222,6 +288,23 @@ def _check_tokenizer(tokenizer: Any, encoder: Any) -> None:
         raise ValueError("the tokenizer has no limit; is tokenizer_config.json missing?")
 
 
+def _words(text: str) -> dict[str, None]:
+    """In their order, each once."""
+    return dict.fromkeys(re.findall(r"[^\W\d_]+", re.sub(r"['’]s\b", "", text.lower())))
+
+
+@functools.lru_cache
+def _vocabulary() -> dict[str, None]:
+    """Every word of the captions that the built-in model learned from."""
+    lines = (find(BUILT_IN) / "words.txt").read_text("utf-8").splitlines()
+    return _words(" ".join(line for line in lines if not line.startswith("#")))
+
+
+def _unknown(word: str) -> str:
+    near = difflib.get_close_matches(word, sorted(_vocabulary()), n=1, cutoff=0.75)
+    return f"the built-in model has never seen '{word}'" + (f"; it knows '{near[0]}'" if near else "")
+
+
 # Where a model lies
 
 
@@ -303,17 +386,8 @@ def _ask_hub(repo: str, revision: str | None) -> None:
     import huggingface_hub.errors as hub
     from huggingface_hub import HfApi
 
-    answer: Future[object] = Future()
-
-    def ask() -> None:
-        try:
-            answer.set_result(HfApi().model_info(repo, revision=revision, timeout=HUB_TIMEOUT))
-        except Exception as error:
-            answer.set_exception(error)
-
-    threading.Thread(target=ask, daemon=True).start()  # a thread that nobody need wait for
     try:
-        answer.result(HUB_TIMEOUT)
+        _within(HUB_TIMEOUT, lambda: HfApi().model_info(repo, revision=revision, timeout=HUB_TIMEOUT))
     except hub.GatedRepoError:
         raise _gated(repo) from None
     except hub.RevisionNotFoundError:
@@ -322,6 +396,20 @@ def _ask_hub(repo: str, revision: str | None) -> None:
         raise Error(f"the hub has no model {repo}, or it is private (hf auth login); {ACCEPTED}") from None
     except Exception:
         raise Error(f"{repo} is not on this machine and the hub does not answer; go online, or {_ELSEWHERE}") from None
+
+
+def _within(seconds: float, ask: Callable[[], object]) -> None:
+    """Call it in a thread that nobody need wait for; raises what it raises, or TimeoutError."""
+    answer: Future[object] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(ask())
+        except Exception as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    answer.result(seconds)
 
 
 def _gated(repo: str) -> Error:
@@ -333,7 +421,8 @@ def _identity(folder: Path) -> str:
     if folder.parent.name == "snapshots" and re.fullmatch(r"[0-9a-f]{40}", folder.name):
         return f"commit {folder.name}"
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".txt", ".model", ".safetensors")):
+    files = [folder / "model_index.json", *(p for p in folder.glob("*/**/*") if p.suffix in _DECIDING)]
+    for path in sorted(files):
         digest.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode())
         with path.open("rb") as file:
             while block := file.read(1 << 20):
@@ -363,12 +452,13 @@ def _field(path: Path, name: str) -> Any:
 # What the machine and the model allow
 
 
+def _devices() -> list[str]:
+    cuda = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    return [*cuda, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
+
+
 def _device(name: str) -> str:
-    kinds = ["cpu"]
-    if torch.backends.mps.is_available():
-        kinds.insert(0, "mps")
-    if torch.cuda.is_available():
-        kinds = [f"cuda:{i}" for i in range(torch.cuda.device_count())] + kinds
+    kinds = _devices()
     if name == "auto":
         return kinds[0].split(":")[0]
     if name not in kinds and f"{name}:0" not in kinds:

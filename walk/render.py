@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ def render(model: Model, walk: Walk, indices: Sequence[int]) -> Iterator[tuple[i
     """
     start = _Start(model, walk)
     place = {index: number for number, index in enumerate(indices)}
-    for rows in _batches(indices, model.settings.batch or 1):
+    for rows in batches(indices, model.settings.batch or 1):
         chosen = [index for index in rows if index is not None]
         noises, conditionings = zip(*(start.of(chosen[0] if index is None else index) for index in rows))
         conditioning = {name: torch.stack([c[name] for c in conditionings]) for name in conditionings[0]}
@@ -42,11 +42,16 @@ def render(model: Model, walk: Walk, indices: Sequence[int]) -> Iterator[tuple[i
             yield index, picture
 
 
-def _batches(indices: Sequence[int], batch: int) -> Iterator[list[int | None]]:
-    """The frame of each row, None where there is none; frame i is in row i % batch."""
-    rows = [deque(index for index in indices if index % batch == row) for row in range(batch)]
-    while any(rows):
-        yield [waiting.popleft() if waiting else None for waiting in rows]
+def batches(indices: Sequence[int], batch: int) -> list[list[int | None]]:
+    """The batches that render these frames: the frame of each row, None where there is none.
+
+    Neighbours are in different rows, and so are, as far as possible, frames at even distances, such as
+    a preview's: rows that nobody asks for are work for nothing.
+    """
+    rows: list[list[int]] = [[] for _ in range(batch)]
+    for index in indices:
+        rows[(index + 3 * (index // batch)) % batch].append(index)
+    return [list(frames) for frames in zip_longest(*rows)]
 
 
 class _Start:

@@ -21,8 +21,9 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,24 +32,28 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from walk import Error, __version__
+from walk.keyframes import Keyframe
 from walk.settings import Settings
 from walk.timeline import Walk
 
 WRITERS = 2  # threads; more only queue for the disk
+_NAME = re.compile(r"\d{6,}-([0-9a-f]{16})\.png")
 _KEY = "walk-fingerprint"  # the PNG's text chunk
 
 
 class Run:
     """An open run folder; a context manager. Only one process can have it open."""
 
-    def __init__(self, folder: Path | str, walk: Walk, settings: Settings) -> None:
-        """Open or create. `settings` are complete ones (`walk.models.complete`).
+    def __init__(self, folder: Path | str, walk: Walk, settings: Settings, describe: bool = True) -> None:
+        """Open or create. `settings` are complete ones (`walk.models.complete`). If `describe`, each
+        frame says in its PNG what made it: the keyframes around it, its place, and the settings.
 
         Raises Error if another process has it open or it cannot be written.
         """
         self.folder = Path(folder)
         self.walk = walk
         self.settings = settings
+        self.describe = describe
         self.fingerprints = fingerprints(walk, settings)
         self._frames = self.folder / "frames"
         try:
@@ -88,14 +93,14 @@ class Run:
                 path.unlink(missing_ok=True)
             yield index, whole
 
-    def missing(self) -> list[int]:
-        """Indices of the frames to render. Of frames that are the same picture, the first."""
+    def missing(self, among: Sequence[int] | None = None) -> list[int]:
+        """Indices of the frames to render, of all or among some. Of frames that are the same picture, the first."""
         for _ in self.check():
             pass
         first: dict[str, int] = {}
-        for index, fingerprint in enumerate(self.fingerprints):
-            if fingerprint not in self._finished:
-                first.setdefault(fingerprint, index)
+        for index in range(self.walk.frames) if among is None else among:
+            if self.fingerprints[index] not in self._finished:
+                first.setdefault(self.fingerprints[index], index)
         return list(first.values())
 
     def save(self, index: int, picture: np.ndarray) -> None:
@@ -106,6 +111,8 @@ class Run:
         fingerprint = self.fingerprints[index]
         info = PngImagePlugin.PngInfo()
         info.add_text(_KEY, fingerprint)
+        if self.describe:
+            info.add_text("walk", _canonical([self.settings.deciding(), *_place(self.walk, index)]).decode())
         data = io.BytesIO()
         # Level 1 is seven times faster than Pillow's own choice, for a tenth more bytes.
         Image.fromarray(picture).save(data, "png", compress_level=1, pnginfo=info)
@@ -132,6 +139,16 @@ class Run:
             raise Error(f"{len(missing)} of {self.walk.frames} frames are missing in {self.folder}")
         return [self._finished[fingerprint] for fingerprint in self.fingerprints]
 
+    def picture(self, index: int) -> np.ndarray:
+        """A finished frame, (height, width, 3) uint8."""
+        with Image.open(self._finished[self.fingerprints[index]]) as image:
+            return np.asarray(image.convert("RGB"))
+
+    def size(self) -> float:
+        """Bytes that a frame takes, on average over the finished ones."""
+        sizes = [path.stat().st_size for path in self._finished.values()]
+        return sum(sizes) / max(len(sizes), 1)
+
     def __len__(self) -> int:
         """How many frames of this walk are finished."""
         return sum(fingerprint in self._finished for fingerprint in self.fingerprints)
@@ -141,8 +158,7 @@ class Run:
         self._checked: set[str] = set()
         self._finished: dict[str, Path] = {}
         for path in sorted(self._frames.iterdir()):
-            match = re.fullmatch(r"\d{6,}-([0-9a-f]{16})\.png", path.name)
-            if match:
+            if match := _NAME.fullmatch(path.name):
                 self._finished[match[1]] = path
         for folder in (self._frames, self.folder):
             for path in folder.glob(".*.part*"):
@@ -178,14 +194,46 @@ class SaveFrame:
 def fingerprints(walk: Walk, settings: Settings) -> list[str]:
     """For each frame a digest, 16 hexadecimal digits, of everything that decides its pixels."""
     settled = hashlib.sha256(_canonical(settings.deciding()))
-    keyframes = [[k.prompt, k.negative_prompt, k.seed] for k in walk.keyframes]
     result = []
-    for position in walk.positions:
-        places, t = walk.neighbours(position)
+    for index in range(walk.frames):
         digest = settled.copy()
-        digest.update(_canonical([[None if k is None else keyframes[k] for k in places], t]))
+        digest.update(_canonical(_place(walk, index)))
         result.append(digest.hexdigest()[:16])
     return result
+
+
+def _place(walk: Walk, index: int) -> list[object]:
+    """The keyframes around a frame, and how far it is between them."""
+    places, t = walk.neighbours(walk.positions[index])
+    around = [None if k is None else walk.keyframes[k] for k in places]
+    return [[None if k is None else [k.prompt, k.negative_prompt, k.seed] for k in around], t]
+
+
+def unused(folder: Path) -> list[Path]:
+    """Finished frames that the newest walk in a run folder does not use.
+
+    Raises Error if the folder is no run folder.
+    """
+    walk, settings = read_manifest(folder)
+    used = set(fingerprints(walk, settings))
+    named = [(_NAME.fullmatch(path.name), path) for path in sorted((folder / "frames").iterdir())]
+    return [path for match, path in named if match and match[1] not in used]
+
+
+def read_manifest(folder: Path) -> tuple[Walk, Settings]:
+    """The walk and the settings of a run folder. Raises Error if it has none, or they are damaged."""
+    path = folder / "walk.json"
+    try:
+        data = json.loads(path.read_text("utf-8"))
+        keyframes = tuple(Keyframe(**keyframe) for keyframe in data["keyframes"])
+        walk = Walk(keyframes, tuple(data["positions"]), Fraction(data["fps"]), data["closed"], data["smooth"])
+        if not all(0 <= position <= len(keyframes) - (not walk.closed) for position in walk.positions):
+            raise ValueError("positions beyond the keyframes")
+        return walk, Settings(**data["settings"] | {"software": tuple(data["settings"]["software"])})
+    except OSError:
+        raise Error(f"{folder} is no run folder: it has no walk.json") from None
+    except (ValueError, TypeError, KeyError, RecursionError, ZeroDivisionError) as error:
+        raise Error(f"{path} is damaged ({error})") from None
 
 
 def is_whole(path: Path, fingerprint: str) -> bool:

@@ -1,0 +1,541 @@
+"""What each command makes, as a user sees it: pictures, films, and what is told of them. With a tiny model."""
+
+import json
+import re
+import signal
+import types
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+from PIL import Image
+
+from walk import Keyframe, Settings, cli, models, read_prompts, sheet, video
+
+ABC = ["--prompts", "a red apple", "a green frog", "a blue whale"]
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
+        monkeypatch.setenv(name, "error")
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def walk(tiny_folder, capsys):
+    """(stdout, the lines of stderr) of a command that does what it is asked, with a tiny model and few steps."""
+
+    def of(*arguments, model=True, status=0):
+        cheap = ["--model", str(tiny_folder)] * model
+        if model and "--steps" not in arguments:
+            cheap += ["--steps", "1"]
+        done = cli.main([*map(str, arguments), *cheap])
+        out, err = capsys.readouterr()
+        assert done == status, err
+        return out.removesuffix("\n"), err.splitlines()
+
+    return of
+
+
+@pytest.fixture
+def refusal(walk):
+    """The sentence with which a command is refused, before anything is rendered or written."""
+
+    def of(*arguments, model=False):
+        before = tree(Path())
+        out, err = walk(*arguments, model=model, status=2)
+        assert out == ""
+        assert tree(Path()) == before
+        return err[-1].removeprefix("walk: ")
+
+    return of
+
+
+def tree(folder):
+    return {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
+
+
+def frames(run="film.walk"):
+    """The frames that are finished in a run folder, and when each was written."""
+    return {path.name: path.stat().st_mtime_ns for path in Path(run, "frames").glob("*.png")}
+
+
+def pixels(folder):
+    return [np.asarray(Image.open(path)) for path in sorted(Path(folder).glob("*.png"))]
+
+
+# preview
+
+
+@pytest.mark.parametrize(
+    ("flags", "looked_at"),
+    [
+        ([*ABC], 5),
+        ([*ABC, "--loop"], 6),
+        ([*ABC, "--speed", "path"], 5),
+        ([*ABC, "--path", "slerp", "--ease"], 5),
+        (["--prompts", "a red apple", "a green frog"], 3),
+        (["--prompts", "a red apple | time=0.5", "a green frog | time=1", "--loop"], 4),
+    ],
+    ids=str,
+)
+def test_a_film_after_its_preview_renders_just_what_the_preview_did_not(walk, flags, looked_at):
+    flags = [*flags, "--frames", "36", "--out", "film.mp4"]
+    out, err = walk("preview", *flags)
+    assert out == "film.preview.png"
+    assert Image.open(out).size > (400, 400)
+    assert not Path("film.mp4").exists()
+    before = frames()
+    assert len(before) == looked_at
+    assert re.fullmatch(r"the film: about .* more, \d+\.\d MB of frames", err[-1])
+
+    out, err = walk(*flags)
+    assert out == "film.mp4"
+    assert f"{looked_at} of 36 frames are in film.walk already" in err
+    assert before.items() <= frames().items(), "the preview's frames were made again"
+    assert len(frames()) == 36
+
+    out, err = walk("preview", *flags)
+    assert err[-1] == "all frames are there already"
+
+
+def test_a_quick_preview_is_not_taken_for_the_film(walk):
+    flags = [*ABC, "--frames", "12", "--steps", "6", "--speed", "path", "--out", "film.mp4"]
+    out, _ = walk("preview", *flags, "--quick")
+    assert out == "film.preview.png"
+    assert not Path("film.walk/frames").exists()
+    _, err = walk(*flags)
+    assert not [line for line in err if "already" in line]
+    assert len(frames()) == 12
+
+
+def test_a_preview_shows_the_frames_of_the_film(walk, monkeypatch):
+    seen = {}
+    real = sheet.preview
+
+    def preview(walk, keys, between, *rest):
+        seen.update(keys=keys, between=between)
+        return real(walk, keys, between, *rest)
+
+    monkeypatch.setattr(sheet, "preview", preview)
+    flags = [*ABC, "--frames", "9", "--speed", "path"]
+    walk("preview", *flags, "--out", "film.mp4")
+    walk(*flags, "--out", "pngs/", "--size", "32")
+    film = pixels("pngs")
+    for got, indices in ((seen["keys"], (0, 4, 8)), (seen["between"], (2, 6))):
+        assert len(got) == len(indices)
+        for picture, index in zip(got, indices):
+            np.testing.assert_array_equal(picture, film[index])
+
+
+def test_a_preview_of_a_walk_that_rests_shows_the_same_frame_twice(walk):
+    # Between keyframes that are the same, every frame a third of the way is one picture.
+    file = Path("rests.txt")
+    file.write_text("a | time=0\nb | time=2\nc | time=4\nc | time=10\nc | time=13\n")
+    flags = ["--prompts", file, "--seeds", "7", "--fps", "1", "--frames", "14", "--path", "slerp", "--speed", "path"]
+    assert walk("preview", *flags)[0] == "rests.preview.png"
+
+
+def test_a_preview_refuses_what_the_film_would(refusal):
+    assert refusal("preview", *ABC, "--frames", "2") == (
+        "3 keyframes do not fit in 2 frames; give at least one frame for each"
+    )
+    assert "a film's name ends in" in refusal("preview", *ABC, "--out", "film.png")
+
+
+# What a preview notes
+
+
+@pytest.fixture(scope="module")
+def notes():
+    """What the built-in model says of a prompt; only its tokenizer is loaded."""
+    from transformers import CLIPTokenizer
+
+    model = models.StableDiffusion.__new__(models.StableDiffusion)
+    model.settings = Settings()
+    model.pipe = types.SimpleNamespace(tokenizer=CLIPTokenizer.from_pretrained(models.find("toybox") / "tokenizer"))
+    return lambda prompt: model.notes(Keyframe(prompt, 0))
+
+
+@pytest.mark.parametrize("prompt", ["a panda in a forest", "A Lemon, on a blue background!", "🙂 a robot"])
+def test_a_prompt_of_known_words_needs_no_note(notes, prompt):
+    assert notes(prompt) == []
+
+
+def test_words_that_the_built_in_model_has_never_seen_are_named_in_their_order(notes):
+    assert notes("a lemmon, a penguinn, a robbot in a forrest: xyzzyq") == [
+        "the built-in model has never seen 'lemmon'; it knows 'lemon'",
+        "the built-in model has never seen 'penguinn'; it knows 'penguin'",
+        "the built-in model has never seen 'robbot'; it knows 'robot'",
+        "the built-in model has never seen 'forrest'; it knows 'forest'",
+        "the built-in model has never seen 'xyzzyq'",
+    ]
+
+
+@pytest.mark.parametrize(("prompt", "word"), [("a café", "café"), ("ein Fuß", "fuß"), ("雪", "雪")])
+def test_unknown_words_of_any_script_are_named_whole(notes, prompt, word):
+    assert any(f"has never seen '{word}'" in note.lower() for note in notes(prompt))
+
+
+def test_a_quoted_word_is_the_word(notes):
+    assert notes("a 'panda' in the panda's \"forest\"") == []
+
+
+def test_what_of_a_prompt_is_cut_is_named(notes):
+    (note,) = [note for note in notes("a panda, " * 60 + "in the snow") if "too long" in note]
+    assert note.startswith("the prompt is too long for the model, which does not read '")
+    assert note.endswith("in the snow'")
+
+
+def test_a_preview_names_the_keyframe_that_is_cut_and_a_strange_size(walk):
+    long = "a fox which runs through snow"  # with a token for each letter, of which the tiny model reads 14
+    _, err = walk("preview", "--prompts", "a fox", long, "--frames", "5", "--width", "64")
+    noted = [line.removeprefix("note: ") for line in err if line.startswith("note: ")]
+    assert [note.split(": ")[0] for note in noted] == ["keyframe 2", "the model was made for 32x32, not 64x32"]
+    assert "does not read" in noted[0]
+
+
+@pytest.mark.parametrize("frames", [8, 2])
+def test_a_preview_names_a_segment_that_hurries(walk, frames):
+    file = Path("film.txt")
+    file.write_text(
+        "\n".join(f"{p} | time={t}" for p, t in zip("abcde", (0, 60, 60 + frames, 120 + frames, 180 + frames)))
+    )
+    _, err = walk("preview", "--prompts", file, "--fps", "1", "--speed", "path")
+    (note,) = [line for line in err if "as fast" in line] or ["none"]
+    assert re.fullmatch(r"note: keyframe 2 to 3 is [\d.]+ times as fast as the rest; give it more time", note)
+
+
+# seeds
+
+
+@pytest.fixture
+def sheets(monkeypatch):
+    """What each sheet shows: pictures by seed."""
+    made = []
+    real = sheet.seeds
+
+    def seeds(pictures, numbers, prompt):
+        made.append(dict(zip(numbers, pictures)))
+        return real(pictures, numbers, prompt)
+
+    monkeypatch.setattr(sheet, "seeds", seeds)
+    return made
+
+
+def test_a_sheet_of_seeds_is_named_after_its_prompt(walk, sheets):
+    out, err = walk("seeds", "A red apple!")
+    assert out == "a-red-apple.seeds.png"
+    assert list(sheets[0]) == list(range(16))
+    assert err[-1].startswith("rendering: ")
+    assert [path.name for path in Path().iterdir()] == [out]
+    assert Image.open(out).size > (400, 400)
+
+
+def test_a_seed_has_one_picture_on_every_sheet_and_in_the_film(walk, sheets):
+    walk("seeds", "a red apple", "--count", "3", "--out", "a.png")
+    walk("seeds", "a red apple", "--count", "4", "--from", "1", "--out", "b.png", "--quiet")
+    walk("--prompts", "a red apple", "--seeds", "0,2", "--frames", "2", "--out", "pngs/", "--size", "32")
+    first, second = sheets
+    assert (list(first), list(second)) == ([0, 1, 2], [1, 2, 3, 4])
+    for seed in (1, 2):
+        assert np.abs(first[seed].astype(int) - second[seed]).max() <= 1  # another row of the batch
+    assert np.abs(first[1].astype(int) - first[2]).max() > 10
+    for picture, seed in zip(pixels("pngs"), (0, 2)):
+        assert np.abs(first[seed].astype(int) - picture).max() <= 1
+
+
+def test_a_negative_prompt_changes_a_sheet(walk, sheets):
+    for negative in ("", "blurry"):
+        walk("seeds", "a red apple", "--count", "1", "--negative", negative, "--out", "a.png")
+    assert (sheets[0][0] != sheets[1][0]).any()
+
+
+def test_a_sheet_in_a_new_folder_is_written(walk):
+    assert walk("seeds", "a red apple", "--count", "1", "--out", "new/a.png")[0] == "new/a.png"
+    assert Image.open("new/a.png")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "a.jpg"], "a.jpg: a sheet's name ends in .png, as in seeds.png"),
+        (["--out", "file/a.png"], "file/a.png cannot be written: {here}/file is not a folder that you may write to; give another --out"),
+        (["--from", "-1"], "seed -1 is out of range; seeds are whole numbers from 0 to 9223372036854775807"),
+        (["--from", "9223372036854775807", "--count", "2"], "seed 9223372036854775808 is out of range; seeds are whole numbers from 0 to 9223372036854775807"),
+        (["--steps", "1001"], "steps 1001 is out of range; it is a whole number from 1 to 1000"),
+        (["--model", "./nosuch"], f"there is no model './nosuch' here; {models.ACCEPTED}"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_sheet_that_cannot_be_made_is_refused(refusal, tmp_path, arguments, message):
+    Path("file").touch()
+    assert refusal("seeds", "a red apple", *arguments) == message.format(here=tmp_path)
+
+
+@pytest.mark.parametrize("count", [10**6, 10**20])
+def test_more_seeds_than_a_sheet_can_show_are_refused(refusal, monkeypatch, count):
+    monkeypatch.setattr(models, "load", lambda *_: pytest.fail("this was not refused"))
+    assert str(count) in refusal("seeds", "a red apple", "--count", str(count))
+
+
+def test_a_prompt_with_a_seed_of_its_own_has_no_sheet(refusal):
+    message = "prompt 1 has seed=3, and seeds for all prompts were given too; keep one"
+    assert refusal("seeds", "a red apple | seed=3") == message
+
+
+# info, replay, diff
+
+
+@pytest.fixture
+def a_film(walk):
+    """A film of five frames, film.mp4."""
+    prompts = ["--prompts", "a fox | oil, it's | negative=blurry", "🙂 b | seed=7 | time=0.15"]
+    walk(*prompts, "--frames", "5", "--guidance", "2.5", "--path", "slerp", "--out", "film.mp4")
+
+
+@pytest.mark.usefixtures("a_film")
+def test_info_prints_a_prompt_file_that_says_how(walk):
+    out, err = walk("info", "film.mp4", model=False)
+    Path("again.txt").write_text(out + "\n", "utf-8")
+    assert err == []
+    assert out.splitlines()[1].startswith("# walk --prompts film.txt --frames 5 --fps 24 --path slerp ")
+    assert read_prompts("again.txt") == (
+        Keyframe("a fox | oil, it's", 0, "blurry"),
+        Keyframe("🙂 b", 7, time=0.15),
+    )
+
+
+@pytest.mark.usefixtures("a_film")
+def test_info_for_programs_is_json(walk):
+    said = json.loads(walk("info", "film.mp4", "--json", model=False)[0])
+    assert said["prompts"] == ["a fox | oil, it's | seed=0 | negative=blurry", "🙂 b | seed=7 | time=0.15"]
+    assert (said["flags"]["frames"], said["flags"]["guidance"], said["flags"]["steps"]) == ("5", "2.5", "1")
+
+
+@pytest.mark.usefixtures("a_film")
+def test_replay_makes_the_same_film_of_the_same_frames(walk):
+    out, err = walk("replay", "film.mp4", model=False)
+    assert out == "film-again.mp4"
+    assert not [line for line in err if "differ" in line]
+    assert Path("film.mp4").read_bytes() == Path(out).read_bytes()
+    assert [p.read_bytes() for p in sorted(Path("film.walk/frames").iterdir())] == [
+        p.read_bytes() for p in sorted(Path("film-again.walk/frames").iterdir())
+    ]
+    assert walk("diff", "film.mp4", out, model=False) == ("", [])
+
+
+@pytest.mark.usefixtures("a_film")
+def test_replay_changes_what_it_is_told_and_nothing_else(walk):
+    changes = ["--steps", "2", "--seconds", "0.25", "--quality", "20", "--loop"]
+    assert walk("replay", "film.mp4", *changes, "--out", "new.mp4", model=False)[0] == "new.mp4"
+    assert set(walk("diff", "film.mp4", "new.mp4", model=False)[0].splitlines()) == {
+        *("- --frames 5", "+ --frames 6", "- --steps 1", "+ --steps 2", "+ --quality 20", "+ --loop True"),
+    }
+
+
+@pytest.mark.parametrize("switch", ["loop", "ease"])
+def test_replay_can_switch_off_what_the_film_had_on(walk, switch):
+    walk(*ABC, "--frames", "6", f"--{switch}", "--out", "film.mp4")
+    walk("replay", "film.mp4", f"--{switch}=false", "--out", "new.mp4", model=False)
+    said = json.loads(walk("info", "new.mp4", "--json", model=False)[0])
+    assert switch not in said["flags"]
+
+
+@pytest.mark.usefixtures("a_film")
+def test_replay_says_when_the_model_is_another(walk, tmp_path_factory):
+    import tiny
+
+    other = tiny.stable_diffusion(tmp_path_factory.mktemp("models") / "other", seed=1)
+    _, err = walk("replay", "film.mp4", "--model", other, model=False)
+    assert "note: the model is not the one that made that film, so its pictures will differ" in err
+
+
+@pytest.mark.usefixtures("a_film")
+def test_replay_overwrites_nothing(refusal):
+    Path("film-again.mp4").write_bytes(b"holidays")
+    message = "film-again.mp4 exists and has no film-again.walk beside it, so it is not overwritten; give another --out"
+    assert refusal("replay", "film.mp4") == message
+
+
+def test_diff_tells_keyframes_apart(walk):
+    for name, prompts in (("a", ABC[1:]), ("b", [ABC[1], "a tree", ABC[3]])):
+        walk("--prompts", *prompts, "--frames", "3", "--out", f"{name}.mp4")
+    assert walk("diff", "a.mp4", "b.mp4", model=False)[0].splitlines() == [
+        "- keyframe 2: a green frog | seed=1",
+        "+ keyframe 2: a tree | seed=1",
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".webm", ".mov", ".mp4"])
+def test_a_film_of_each_format_can_be_replayed(walk, suffix):
+    walk(*ABC, "--frames", "3", "--size", "64", "--out", f"film{suffix}")
+    assert walk("replay", f"film{suffix}", model=False)[0] == f"film-again{suffix}"
+    assert Path(f"film{suffix}").read_bytes() == Path(f"film-again{suffix}").read_bytes()
+
+
+# Chapters
+
+
+@pytest.mark.parametrize(
+    ("flags", "chapters"),
+    [
+        ([*ABC, "--frames", "49"], [(0, "a red apple"), (1, "a green frog"), (2, "a blue whale")]),
+        ([*ABC, "--frames", "72", "--loop"], [(0, "a red apple"), (1, "a green frog"), (2, "a blue whale")]),
+        (["--prompts", "a", "b | time=0.5", "--seconds", "1"], [(0, "a"), (0.5, "b")]),
+        # From 1 s on; the last keyframe, at 2 s, is where the round begins again: at 0 s.
+        (["--prompts", "a | time=1", "b", "--loop", "--frames", "48"], [(0, "b"), (1, "a")]),
+    ],
+    ids=str,
+)
+def test_a_film_has_a_chapter_where_it_arrives_at_each_keyframe(walk, flags, chapters):
+    walk(*flags, "--speed", "path", "--size", "64", "--out", "film.mp4")
+    assert list(video.read_metadata(Path("film.mp4")).chapters) == chapters
+
+
+# prune
+
+
+@pytest.fixture
+def two_films(walk):
+    """A run folder in which a second film has taken over some frames of a first."""
+    walk("--prompts", "a", "b", "c", "--frames", "9", "--path", "slerp", "--out", "film.mp4")
+    old = set(frames())
+    walk("--prompts", "a", "b", "d", "--frames", "9", "--path", "slerp", "--out", "film.mp4")
+    return old, set(frames()) - old
+
+
+def test_prune_lists_what_the_newest_film_does_not_use(walk, two_films):
+    old, new = two_films
+    before = tree(Path())
+    out, err = walk("prune", "film.walk", model=False)
+    gone = {Path(line).name for line in out.splitlines()}
+    assert (len(old), len(new), len(gone)) == (9, 4, 4)
+    assert gone < old
+    assert len(err) == 1
+    assert re.fullmatch(r"4 frames, \d+\.\d MB: not used; add --yes to remove them", err[0])
+    assert tree(Path()) == before
+
+
+def test_prune_removes_them_and_the_film_needs_no_rendering(walk, two_films, monkeypatch):
+    gone = {Path(line) for line in walk("prune", "film.walk", model=False)[0].splitlines()}
+    before = tree(Path())
+    out, err = walk("prune", "film.walk", "--yes", model=False)
+    assert out == ""
+    assert re.fullmatch(r"4 frames, \d+\.\d MB: removed", err[0])
+    assert tree(Path()) == {path: content for path, content in before.items() if path not in gone}
+    assert walk("prune", "film.walk", "--yes", model=False)[1] == ["0 frames, 0.0 MB: removed"]
+
+    monkeypatch.setattr(models, "load", lambda *_: pytest.fail("a frame was rendered"))
+    _, err = walk("--prompts", "a", "b", "d", "--frames", "9", "--path", "slerp", "--out", "film.mp4")
+    assert "9 of 9 frames are in film.walk already" in err
+
+
+@pytest.mark.usefixtures("two_films")
+def test_prune_removes_nothing_that_is_no_frame_of_walks(walk):
+    strangers = [Path("film.walk/frames", name) for name in ("notes.png", "my-holidays.png", "a.txt")]
+    for path in strangers:
+        path.write_bytes(b"mine")
+    walk("prune", "film.walk", "--yes", model=False)
+    assert [path.name for path in strangers if not path.exists()] == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "folder is no run folder: it has no walk.json"),
+        *[(text, "folder/walk.json is damaged") for text in ("", "{", "[]", "{}", "null", "[" * 100_000)],
+        *[({name: value}, "folder/walk.json is damaged") for name, value in [
+            ("keyframes", 5), ("keyframes", [5]), ("keyframes", [{"promt": "a"}]), ("positions", ["a", "b"]), ("positions", None),
+            ("positions", [99.5]), ("fps", "1/0"), ("fps", None), ("settings", 5), ("settings", {"software": 5}),
+        ]],
+    ],
+    ids=lambda parameter: ascii(parameter)[:40],
+)  # fmt: skip
+def test_what_is_no_run_folder_is_not_pruned(refusal, content, message):
+    Path("folder/frames").mkdir(parents=True)
+    Path("folder/frames/000000-0123456789abcdef.png").write_bytes(b"kept")
+    good = {
+        "keyframes": [{"prompt": "a", "seed": 0}, {"prompt": "b", "seed": 1}],
+        **{"positions": [0.0, 0.5, 1.0], "fps": "24", "closed": False, "smooth": True, "settings": {"software": []}},
+    }
+    if content is not None:
+        text = content if isinstance(content, str) else json.dumps(good | content)
+        Path("folder/walk.json").write_text(text)
+    assert refusal("prune", "folder", "--yes").startswith(message)
+
+
+def test_a_folder_that_is_not_there_is_not_pruned(refusal):
+    assert refusal("prune", "nosuch.walk") == "nosuch.walk is no run folder: it has no walk.json"
+
+
+# no_metadata
+
+
+def test_a_film_without_metadata_says_nothing_of_its_prompts(walk, refusal):
+    walk(*ABC, "--frames", "3", "--no_metadata", "--out", "film.mp4")
+    for path in [Path("film.mp4"), *Path("film.walk/frames").iterdir()]:
+        assert not re.search(rb"red.apple|green.frog|tiny|walk recipe", path.read_bytes())
+    for arguments in (["info", "film.mp4"], ["replay", "film.mp4"], ["diff", "film.mp4", "film.mp4"]):
+        assert refusal(*arguments) == (
+            "film.mp4 carries no recipe: it was made by something else, re-encoded, or with --no_metadata"
+        )
+
+
+def test_frames_say_what_made_them(walk):
+    walk(*ABC, "--frames", "3", "--out", "pngs/")
+    for path, prompt in zip(sorted(Path("pngs").iterdir()), ABC[1:]):
+        assert prompt in Image.open(path).text["walk"]
+
+
+def test_frames_without_metadata_say_nothing_though_an_earlier_run_said_it(walk):
+    walk(*ABC, "--frames", "3", "--out", "pngs/")
+    walk(*ABC, "--frames", "3", "--no_metadata", "--out", "pngs/")
+    for path in sorted(Path("pngs").iterdir()):
+        assert b"apple" not in path.read_bytes()
+        assert b"frog" not in path.read_bytes()
+
+
+# Formats
+
+
+def test_a_folder_gets_the_frames_numbered(walk):
+    out, _ = walk(*ABC, "--frames", "5", "--out", "new/pngs/")
+    assert out.rstrip("/") == "new/pngs"
+    assert sorted(path.name for path in Path("new").iterdir()) == ["pngs", "pngs.walk"]
+    assert sorted(path.name for path in Path(out).iterdir()) == [f"{number:06d}.png" for number in range(5)]
+    for exported, frame in zip(pixels(out), pixels("new/pngs.walk/frames")):
+        np.testing.assert_array_equal(exported, frame)
+
+
+def test_a_folder_of_an_earlier_film_is_replaced_and_any_other_is_not(walk, refusal):
+    walk(*ABC, "--frames", "5", "--out", "pngs/")
+    walk(*ABC, "--frames", "3", "--out", "pngs/")
+    assert len(list(Path("pngs").iterdir())) == 3
+    Path("pngs/mine.png").write_bytes(b"mine")
+    assert "mine.png" in refusal(*ABC, "--frames", "3", "--out", "pngs/")
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".mov"])
+def test_a_film_of_each_format_has_its_frames(walk, suffix):
+    out, err = walk(*ABC, "--frames", "7", "--fps", "23.976", "--size", "64", "--out", f"film{suffix}")
+    count, seconds = imageio_ffmpeg.count_frames_and_secs(out)
+    assert (out, count) == (f"film{suffix}", 7)
+    assert seconds == pytest.approx(7 / 23.976, abs=0.011)
+    assert not [line for line in err if "cannot show" in line]
+
+
+@pytest.mark.parametrize(("fps", "shown", "delay"), [("24", "25", 40), ("30", "33.3333", 30), ("25", None, 40)])
+def test_a_gif_has_its_frames_at_the_rate_that_is_said(walk, fps, shown, delay):
+    out, err = walk(*ABC, "--frames", "7", "--fps", fps, "--size", "64", "--out", "film.gif")
+    told = [line for line in err if "cannot show" in line]
+    expected = f".gif cannot show that rate: the film will have {shown} frames a second"
+    assert told == ([expected] if shown else [])
+    with Image.open(out) as image:
+        assert (image.n_frames, image.info["duration"], image.info["loop"]) == (7, delay, 0)

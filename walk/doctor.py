@@ -1,0 +1,67 @@
+"""What this machine can do for a film, and what to do where it cannot. Prints nothing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+from walk import models, video
+
+MINUTE = 60 * 24 * 0.5e6  # bytes of frames of 512x512 in a minute
+LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "imageio-ffmpeg", "moviepy", "pillow")
+
+
+class Finding(NamedTuple):
+    text: str
+    remedy: str = ""  # '' if all is well
+    fatal: bool = False  # no film can be made here
+
+
+def examine(folder: Path) -> list[Finding]:
+    """Everything worth knowing before a film is made in this folder; takes some seconds."""
+    return [*_devices(), *_ffmpeg(), *_versions(), *_disk(folder), *_hub(), *_built_in()]
+
+
+def _devices() -> list[Finding]:
+    found = [Finding(f"{name}: {about}, computes in {dtype}") for name, about, dtype in models.devices()]
+    if len(found) == 1:
+        remedy = "large models will take minutes a frame; with a GPU, install the torch build for it (pytorch.org)"
+        found = [found[0]._replace(remedy=remedy)]
+    return found
+
+
+def _ffmpeg() -> list[Finding]:
+    encoders = video.encoders()
+    if "libx264" not in encoders:
+        return [Finding("ffmpeg has no H.264 encoder", "pip install --force-reinstall imageio-ffmpeg", fatal=True)]
+    hardware = [name for name in encoders if name.endswith(("_nvenc", "_videotoolbox", "_qsv", "_amf"))]
+    known = [name for name in ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "prores_ks") if name in encoders]
+    named = f"; hardware encoders, if the hardware is there: {', '.join(hardware)}" if hardware else ""
+    return [Finding(f"ffmpeg: {', '.join(known)}{named}")]
+
+
+def _versions() -> list[Finding]:
+    return [Finding(", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES))]
+
+
+def _disk(folder: Path) -> list[Finding]:
+    free = shutil.disk_usage(folder).free
+    text = f"disk: {free / 1e9:.1f} GB free here; a minute of 512x512 frames takes about {MINUTE / 1e9:.1f} GB"
+    if free < MINUTE / 10:
+        return [Finding(text, "make room, or give an --out elsewhere", fatal=True)]
+    return [Finding(text, "make room, or give an --out elsewhere" if free < 2 * MINUTE else "")]
+
+
+def _hub() -> list[Finding]:
+    if models.hub_answers():
+        return [Finding("the Hugging Face hub answers")]
+    remedy = "only models on this machine can be used: go online, unset HF_HUB_OFFLINE, or give --model a folder"
+    return [Finding("the Hugging Face hub does not answer", remedy)]
+
+
+def _built_in() -> list[Finding]:
+    if models.built_in_is_whole():
+        return [Finding("toybox, the built-in model, is whole")]
+    return [Finding("toybox, the built-in model, is damaged", "install walk again", fatal=True)]

@@ -1,0 +1,346 @@
+"""What each command takes: its flags, how they are read, and what is refused before anything begins.
+
+Fire would run a command first and complain of an unknown flag afterwards, so it gets checked ones only.
+Knows texts; does nothing and prints nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import difflib
+import re
+import textwrap
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from walk import Error, video
+from walk.keyframes import looks_like_a_file, parse_time
+from walk.settings import BUILT_IN
+from walk.timeline import FPS, SECONDS_A_SEGMENT, parse_fps
+
+
+class Flag(NamedTuple):
+    value: str  # how its value is called in the help; '' for a switch
+    parse: Callable[[str], Any]  # raises ValueError
+    expects: str  # what is accepted, for errors
+    help: str
+
+
+def _switch(text: str) -> bool:
+    return text == "True"
+
+
+def _integer(text: str) -> int:
+    if not re.fullmatch(r"[+-]?\d{1,1000}", text):
+        raise ValueError(text)
+    return int(text)
+
+
+def _count(text: str) -> int:
+    number = _integer(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+def _decimal(text: str) -> float:
+    if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", text):
+        raise ValueError(text)
+    return float(text)
+
+
+def _integers(text: str) -> list[int]:
+    return [_integer(part.strip()) for part in text.strip("[]() ").split(",")]
+
+
+def _duration(text: str) -> Fraction:
+    seconds = Fraction(repr(parse_time(text)))
+    if not seconds:
+        raise ValueError(text)
+    return seconds
+
+
+def _fps(text: str) -> Fraction:
+    fps = parse_fps(text)
+    if not fps:
+        raise ValueError(text)
+    return fps
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(text)
+        return text
+
+    return parse
+
+
+def _prompts(text: str) -> str | list[str]:
+    """A file or a prompt, or a list of prompts as `checked` joins them or as Python writes it."""
+    if text.startswith("["):
+        with contextlib.suppress(ValueError, SyntaxError):
+            values = ast.literal_eval(text)
+            if isinstance(values, list) and values:
+                return [str(value) for value in values]
+    return text
+
+
+PATHS = ("smooth", "slerp")
+SPEEDS = ("even", "path")
+_WHOLE = "a whole number, 1 or more"
+
+# fmt: off
+FLAGS: dict[str, dict[str, Flag]] = {
+    "What is seen": {
+        "prompts": Flag("FILE | PROMPT ...", _prompts, "a prompt file, or prompts", "a file with one prompt a line, or the prompts themselves"),
+        "seed": Flag("N", _integer, "a whole number", "keyframe i starts from the noise of seed N + i (0)"),
+        "seeds": Flag("N,N,...", _integers, "whole numbers with commas between", "a seed for each prompt, one for all, or several for one prompt"),
+        "negative": Flag("TEXT", str, 'text, or "" for none', "what no picture should show"),
+    },
+    "When": {
+        "frames": Flag("N", _count, _WHOLE, "frames in the film"),
+        "seconds": Flag("S", _duration, "seconds (12.5) or minutes:seconds (1:02.5), over 0", f"or its length: 12.5, 1:02.5 ({SECONDS_A_SEGMENT} for each pair of keyframes)"),
+        "fps": Flag("N", _fps, "a number over 0, such as 25, 23.976 or 24000/1001", f"frames a second, 23.976 or 24000/1001, too ({FPS})"),
+        "loop": Flag("", _switch, "", "lead back to the first keyframe, for playing round and round"),
+        "path": Flag("smooth | slerp", _one_of(*PATHS), "smooth or slerp", "smooth turns no corner at keyframes; slerp: great circles (smooth)"),
+        "speed": Flag("even | path", _one_of(*SPEEDS), "even or path", "even: to the eye, found out by a pilot; path: equal steps (even)"),
+        "ease": Flag("", _switch, "", "slow down at keyframes"),
+    },
+    "How": {
+        "model": Flag("NAME", str, "a model", f"a diffusers folder, or a hub id ({BUILT_IN}, built in)"),
+        "steps": Flag("N", _count, _WHOLE, "denoising steps (the model's)"),
+        "guidance": Flag("X", _decimal, "a number, 0 or more", "how closely to follow the prompt; 1 and less: off (the model's)"),
+        "scheduler": Flag("NAME", str, "a name", "such as EulerDiscreteScheduler (the model's)"),
+        "width": Flag("PIXELS", _count, _WHOLE, "of the pictures (the model's)"),
+        "height": Flag("PIXELS", _count, _WHOLE, "of the pictures (the model's)"),
+        "device": Flag("NAME", str, "a name", "cpu, cuda, cuda:1, mps (the fastest there is)"),
+        "dtype": Flag("NAME", str, "a name", "float32, float16, bfloat16 (float16 on cuda, else float32)"),
+        "batch": Flag("N", _count, _WHOLE, "frames denoised together (by their size, up to 8)"),
+    },
+    "The film": {
+        "out": Flag("FILE.mp4", str, "a file name", "the film, or .webm, .mov, .gif, or FOLDER/ for PNG files (.mp4)"),
+        "codec": Flag("NAME", str, "a codec", "h264, h265, av1, vp9, prores, or an encoder of ffmpeg's (the suffix's)"),
+        "no_metadata": Flag("", _switch, "", "leave prompts, settings and chapters out of the film and its frames"),
+        "size": Flag("PIXELS", _count, _WHOLE, f"its short side; pictures are scaled to it (theirs, at least {video.SHORT_SIDE})"),
+        "quality": Flag("CRF", _integer, "a whole number", f"0 is lossless, 51 the worst ({video.QUALITY})"),
+        "quiet": Flag("", _switch, "", "print nothing but the film's path"),
+    },
+}
+# fmt: on
+
+
+def _only(*names: str) -> dict[str, Flag]:
+    return {name: ALL[name] for name in names}
+
+
+ALL = {name: flag for group in FLAGS.values() for name, flag in group.items()}
+SETTINGS = tuple(FLAGS["How"])
+
+
+class Command(NamedTuple):
+    words: tuple[str, ...]  # what bare words stand for, in order
+    flags: dict[str, Flag]
+    usage: str
+    summary: str
+
+
+_FILM = Flag("FILE", str, "a file name", "a film")
+COMMANDS = {
+    "": Command((), ALL, "--prompts FILE ...", "make a film"),
+    "preview": Command(
+        (),
+        ALL | {"quick": Flag("", _switch, "", "fewer steps, for a first look")},
+        "--prompts FILE ...",
+        "look before the long render: one picture of the keyframes, what lies between, and the speed",
+    ),
+    "seeds": Command(
+        ("prompt",),
+        {
+            "prompt": Flag("PROMPT", str, "a prompt", "what the pictures show"),
+            "count": Flag("N", _count, _WHOLE, "how many (16)"),
+            "from": Flag("N", _integer, "a whole number", "the first seed (0)"),
+            **_only("negative", *SETTINGS, "quiet"),
+            "out": Flag("FILE.png", str, "a file name", "the sheet"),
+        },
+        "PROMPT",
+        "one sheet of numbered seeds to choose from",
+    ),
+    "info": Command(
+        ("film",),
+        {"film": _FILM, "json": Flag("", _switch, "", "for programs")},
+        "FILM",
+        "what made a film: its prompts as a prompt file, and the command",
+    ),
+    "replay": Command(
+        ("film",),
+        {"film": _FILM, **{name: flag for name, flag in ALL.items() if name not in ("prompts", "seed", "seeds")}},
+        "FILM",
+        "make a film again from what it carries; flags change it on the way",
+    ),
+    "diff": Command(
+        ("film", "other"), {"film": _FILM, "other": _FILM}, "FILM FILM", "what differs in what made two films"
+    ),
+    "check": Command(
+        ("film",), {"film": _FILM}, "FILM", "read a film again: what it is, and frames that are black, doubled or jump"
+    ),
+    "doctor": Command((), {}, "", "what this machine can do for a film, and what to do where it cannot"),
+    "prune": Command(
+        ("folder",),
+        {
+            "folder": Flag("FOLDER", str, "a run folder", "a run folder"),
+            "yes": Flag("", _switch, "", "remove them"),
+        },
+        "FOLDER.walk",
+        "list the frames that a run folder's newest film does not use",
+    ),
+}
+
+
+# What a film's recipe may hold: what decides it, not where it lies.
+COMMANDS["recipe"] = Command(
+    (), {name: flag for name, flag in ALL.items() if name not in ("prompts", "seed", "seeds", "out", "quiet")}, "", ""
+)
+
+
+def checked(arguments: Sequence[str], command: str = "") -> list[str]:
+    """The arguments, each as --name=value, or Error: unknown, repeated, without a value, malformed."""
+    flags = COMMANDS[command].flags
+    values = _split(arguments, command)
+    result = []
+    for name, given in values.items():
+        flag = flags[name]
+        if not flag.value:
+            extra = given[1:] if given and given[0].lower() in ("true", "false") else given
+            if extra:
+                raise Error(f"--{name} takes no value, but '{extra[0]}' follows it")
+            result.append(f"--{name}={not given or given[0].lower() == 'true'}")
+            continue
+        if not given or (given == [""] and name != "negative"):
+            raise Error(f"--{name} needs a value; give {flag.expects}")
+        if len(given) > 1 and name != "prompts":
+            raise Error(f"--{name} takes one value, but '{given[1]}' follows '{given[0]}'; quote a value with spaces")
+        if name == "prompts" and len(given) > 1:
+            _check_prompts(given)
+        text = given[0] if len(given) == 1 else repr(given)
+        try:
+            flag.parse(text)
+        except ValueError:
+            raise Error(f"--{name} {textwrap.shorten(text, 60)} is not possible; give {flag.expects}") from None
+        result.append(f"--{name}={text}")
+    for word in COMMANDS[command].words:
+        if word not in values:
+            raise Error(f"walk {command} needs {flags[word].expects}: walk {command} {COMMANDS[command].usage}")
+    return result
+
+
+def _check_prompts(prompts: Sequence[str]) -> None:
+    for prompt in prompts:
+        if looks_like_a_file(prompt):
+            raise Error(f"'{prompt}' looks like a file; give one prompt file, or prompts, not both")
+
+
+def _split(arguments: Sequence[str], command: str) -> dict[str, list[str]]:
+    """Every flag's values: what follows it up to the next flag, or what its = leads to."""
+    flags, words = COMMANDS[command].flags, list(COMMANDS[command].words)
+    help_line = f"walk {command} --help".replace("  ", " ")
+    values: dict[str, list[str]] = {}
+    name = None
+    for argument in arguments:
+        if re.match(r"[-–—]+[A-Za-z]|--$", argument):
+            head, equals, value = argument.partition("=")
+            name = head.lstrip("-–—").replace("-", "_")
+            if name not in flags or not re.match(r"--[A-Za-z]", head):
+                near = _nearest_flag(name, flags)
+                hint = f"did you mean --{near}? ({help_line} lists them all)" if near else f"{help_line} lists them all"
+                raise Error(f"there is no flag {textwrap.shorten(head, 60)}; {hint}")
+            if name in values:
+                raise Error(f"--{name} was given twice")
+            values[name] = [value] if equals else []
+        elif name is not None:
+            values[name].append(argument)
+        elif words:
+            values[words.pop(0)] = [argument]
+        elif command:
+            raise Error(f"'{argument}' is one too many: walk {command} {COMMANDS[command].usage}")
+        else:
+            commands = [name for name, other in COMMANDS.items() if name and other.summary]
+            near_command = difflib.get_close_matches(argument, commands, n=1, cutoff=0.75)
+            hint = f"; did you mean walk {near_command[0]}?" if near_command else ""
+            raise Error(f"'{argument}' follows no flag; prompts come after --prompts{hint}")
+    return values
+
+
+_ELSEWHERE = {  # what other tools call it
+    "cfg": "guidance", "cfg_scale": "guidance", "closed": "loop", "duration": "seconds", "interpolation": "path",
+    "length": "seconds", "n": "frames", "num_frames": "frames", "num_inference_steps": "steps", "output": "out",
+    "sampler": "scheduler", "o": "out",
+}  # fmt: skip
+
+
+def _nearest_flag(name: str, flags: dict[str, Flag]) -> str | None:
+    name = _ELSEWHERE.get(name, name)
+    if name in flags:
+        return name
+    begun = [flag for flag in flags if (name and flag.startswith(name)) or name.startswith(flag + "_")]
+    near = begun or difflib.get_close_matches(name, flags, n=1)
+    return near[0] if near else None
+
+
+def given(flags: dict[str, Any], *names: str, **renamed: str) -> dict[str, Any]:
+    """Of these flags those that were given, so that defaults stay where they are defined."""
+    keys = {name: name for name in names} | renamed
+    return {key: flags[name] for key, name in keys.items() if name in flags}
+
+
+def help_text(command: str = "") -> str:
+    """What `walk --help`, or the help of a command, prints."""
+    if command:
+        usage, summary = f"walk {command} {COMMANDS[command].usage}", COMMANDS[command].summary
+        if command in ("preview", "replay"):
+            own = {name: flag for name, flag in COMMANDS[command].flags.items() if name not in ALL}
+            more = [
+                "",
+                "and all the flags of walk --help"
+                + (", to change what the film carries" if command == "replay" else ""),
+            ]
+        else:
+            own, more = COMMANDS[command].flags, []
+        own = {name: flag for name, flag in own.items() if name not in COMMANDS[command].words}
+        return "\n".join(
+            [usage, "", *textwrap.wrap(summary[0].upper() + summary[1:] + ".", 92), "", *_table(own), *more]
+        )
+    lines = [
+        "walk makes a film that walks through what a text-to-image model knows.",
+        "",
+        "  walk --prompts prompts.txt --frames 200",
+        '  walk --prompts "a red apple" "a green frog" --seconds 8 --loop',
+        '  walk --prompts "a robot in the city at night" --seeds 1,2,3',
+        "",
+        "Run the same command again to go on after a stop; change it to render only what changes.",
+    ]
+    for title, flags in FLAGS.items():
+        lines += ["", f"{title} (defaults in brackets):" if title == "What is seen" else f"{title}:", *_table(flags)]
+    lines += ["", "Other commands (each has a --help):"]
+    for name, other in COMMANDS.items():
+        if other.summary and name:
+            head = f"  walk {name} {other.usage}".rstrip()
+            lines += [head, *textwrap.wrap(other.summary, 66, initial_indent=" " * 26, subsequent_indent=" " * 26)]
+    lines += ["", "  --help, --version", "", *textwrap.wrap(_PROMPT_FILE, 92)]
+    return "\n".join(lines)
+
+
+def _table(flags: dict[str, Flag]) -> list[str]:
+    lines = []
+    for name, flag in flags.items():
+        head = f"  --{name} {flag.value}".rstrip()
+        lines += [f"{head:<26}{flag.help}"] if len(head) < 25 else [head, " " * 26 + flag.help]
+    return lines
+
+
+_PROMPT_FILE = (
+    "A prompt file is UTF-8 with one prompt a line; lines from # are skipped. A line may end in settings: "
+    "a fox in the snow | seed=7 | time=1:02.5 | negative=blurry"
+)

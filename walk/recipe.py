@@ -1,0 +1,121 @@
+"""What makes a film again, as text that travels in the film. A recipe is data: nothing in it is run or opened.
+
+Knows no containers (walk.video puts the text there) and no flags' meanings (walk.flags checks them).
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from walk import Error, __version__
+from walk.keyframes import MAX_PROMPT, Keyframe, has_control_characters
+from walk.settings import Settings
+
+FORMAT = "walk recipe 1"
+MAX_TEXT = 8 << 20  # characters
+MAX_PROMPTS = 100_000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """prompts: lines of a prompt file, each with all of its settings. flags: the command's, without
+    their dashes. made_with: names and versions of what decided pixels beside these."""
+
+    prompts: tuple[str, ...]
+    flags: tuple[tuple[str, str], ...]
+    made_with: tuple[str, ...]
+
+
+def compose(keyframes: tuple[Keyframe, ...], flags: Mapping[str, object], settings: Settings) -> Recipe:
+    """The recipe of a film. flags: those that decide the film, beside the settings'."""
+    chosen = dict(flags)
+    for name in ("model", "width", "height", "steps", "guidance", "scheduler", "dtype", "batch"):
+        chosen[name] = getattr(settings, name)
+    texts = tuple((name, _plain(value) if isinstance(value, float) else str(value)) for name, value in chosen.items())
+    return Recipe(tuple(map(_line, keyframes)), texts, (f"walk {__version__}", settings.weights, *settings.software))
+
+
+def to_text(recipe: Recipe) -> str:
+    return json.dumps(
+        {
+            "format": FORMAT,
+            "prompts": recipe.prompts,
+            "flags": dict(recipe.flags),
+            "made_with": recipe.made_with,
+        },
+        ensure_ascii=False,
+    )
+
+
+def from_text(text: str, where: str) -> Recipe:
+    """Raises Error for whatever `to_text` would not write; `where` names the film."""
+    if not text.strip():
+        raise Error(f"{where} carries no recipe: it was made by something else, re-encoded, or with --no_metadata")
+    try:
+        data = json.loads(text) if len(text) <= MAX_TEXT else None
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise Error(f"{where} carries a comment, but not a recipe that this version of walk knows")
+    prompts, flags, made_with = (data.get(name) for name in ("prompts", "flags", "made_with"))
+    if not isinstance(prompts, list) or not isinstance(flags, dict) or not isinstance(made_with, list):
+        raise Error(f"{where}: the recipe is damaged: prompts, flags or made_with is missing")
+    texts = [*prompts, *flags, *flags.values(), *made_with]
+    if not 0 < len(prompts) <= MAX_PROMPTS or not all(
+        isinstance(text, str) and len(text) <= MAX_PROMPT for text in texts
+    ):
+        raise Error(f"{where}: the recipe is damaged: it holds something other than short texts")
+    strange = next((text for text in texts if has_control_characters(text)), None)
+    if strange is not None:
+        raise Error(f"{where}: the recipe is damaged: {strange[:60]!a} has control characters")
+    return Recipe(tuple(prompts), tuple(flags.items()), tuple(made_with))
+
+
+def as_prompt_file(recipe: Recipe, name: str) -> str:
+    """A prompt file that says in its comments how to make the film again."""
+    flags = [
+        f"--{flag}"
+        if value == "True"
+        else f"--{flag}={shlex.quote(value)}"
+        if value[:1] == "-"
+        else f"--{flag} {shlex.quote(value)}"
+        for flag, value in recipe.flags
+    ]
+    command = f"walk --prompts{'=' if name[:1] == '-' else ' '}{shlex.quote(name)} " + " ".join(flags)
+    return "\n".join([f"# made with {', '.join(recipe.made_with)}", f"# {command}", *recipe.prompts])
+
+
+def differences(a: Recipe, b: Recipe) -> list[str]:
+    """What differs, a line each: '-' for what only a has, '+' for b; keyframes are numbered from 1."""
+    lines = []
+    for kind, i, j, k, m in difflib.SequenceMatcher(None, a.prompts, b.prompts).get_opcodes():
+        if kind != "equal":
+            lines += [f"- keyframe {n + 1}: {a.prompts[n]}" for n in range(i, j)]
+            lines += [f"+ keyframe {n + 1}: {b.prompts[n]}" for n in range(k, m)]
+    one, other = dict(a.flags), dict(b.flags)
+    for name in [*one, *(name for name in other if name not in one)]:
+        if one.get(name) != other.get(name):
+            lines += [f"- --{name} {one[name]}"] if name in one else []
+            lines += [f"+ --{name} {other[name]}"] if name in other else []
+    lines += [f"- made with {text}" for text in a.made_with if text not in b.made_with]
+    lines += [f"+ made with {text}" for text in b.made_with if text not in a.made_with]
+    return lines
+
+
+def _line(keyframe: Keyframe) -> str:
+    settings = [f"seed={keyframe.seed}"]
+    if keyframe.time is not None:
+        settings.append(f"time={_plain(keyframe.time)}")
+    if keyframe.negative_prompt:
+        settings.append(f"negative={keyframe.negative_prompt}")
+    return " | ".join([keyframe.prompt, *settings])
+
+
+def _plain(number: float) -> str:
+    """Without an exponent, which prompt files and flags do not take."""
+    return format(Decimal(repr(float(number))), "f")

@@ -1,0 +1,160 @@
+"""Even speed for the eye: positions moved so that neighbouring frames look equally far apart.
+
+Equal steps along the path are not equal steps for the eye: a model rests near each keyframe, then
+turns one thing into the other within a few frames. A pilot looks at some pictures of each segment,
+made with fewer steps, and then at more of them where two neighbours differ most; their distances
+say how the frames are to be spread.
+
+Knows pictures and positions; makes no picture and touches no disk. What it says of a segment depends
+on that segment alone, so that an edit elsewhere moves nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from itertools import pairwise
+
+import numpy as np
+
+from walk.settings import Settings
+from walk.timeline import Walk
+
+SHARE = 0.18  # of the film's denoising and decoding that a pilot may take, about
+MOST = 12  # probes inside a segment; more changed little
+FIRST = 3  # of them to begin with
+THEN = 2  # in every round after that
+DECODING = 3  # denoising steps that take about as long as decoding
+STEADY = 0.1  # of the way is spread evenly along the path, whatever the pictures say
+GRAIN = 2**20  # parts of a segment that positions are rounded to, so that no library's last bit matters
+
+
+def pilot_settings(settings: Settings) -> Settings:
+    """What the pilot's pictures are made with: a fifth of the steps, but no fewer than five."""
+    steps = settings.steps or 1
+    return dataclasses.replace(settings, steps=max(min(steps, 5), steps // 5), batch=min(settings.batch or 1, 4))
+
+
+def wanted(walk: Walk, settings: Settings, seen: Mapping[float, np.ndarray]) -> list[float]:
+    """The positions that the pilot has to look at next, in order; none when it has seen enough.
+
+    seen: `features` of the pictures that it has seen, by position.
+    """
+    positions: set[float] = set()
+    for start, length in _segments(walk):
+        inside = [position for position in seen if start < position < start + 1]
+        allowed = _probes(length, settings) - len(inside)
+        if allowed <= 0:
+            continue
+        if inside:
+            widest = sorted(_gaps(walk, start, seen), key=lambda gap: -gap[2])[: min(THEN, allowed)]
+            positions |= {start + (a + b) / 2 for a, b, _ in widest}
+        else:
+            first = min(FIRST, allowed)
+            positions |= {float(start), _end(walk, start)} - set(seen)
+            positions |= {start + (i + 1) / (first + 1) for i in range(first)}
+    return sorted(positions)
+
+
+def most(walk: Walk, settings: Settings) -> int:
+    """How many pictures the pilot will look at, at most."""
+    inside = [_probes(length, settings) for _, length in _segments(walk)]
+    return sum(inside) + len(walk.keyframes) * any(inside)
+
+
+def even(walk: Walk, seen: Mapping[float, np.ndarray]) -> Walk:
+    """The walk with the same arrivals, and between them its frames as far apart as the pilot saw fit.
+
+    How much of the way between two keyframes is done at each moment stays as it was: what changes is
+    that the way is measured by the eye. A segment of which the pilot saw nothing stays as it is.
+    """
+    warps = {start: _warp(_gaps(walk, start, seen)) for start, _ in _segments(walk)}
+    positions = []
+    for position in walk.positions:
+        start = int(position)
+        warp = warps.get(start)
+        t = position - start
+        if t and warp is not None:
+            t = round(float(_monotone(*warp, t)) * GRAIN) / GRAIN
+        positions.append(start + t)
+    return dataclasses.replace(walk, positions=tuple(positions))
+
+
+def predicted(walk: Walk, seen: Mapping[float, np.ndarray]) -> list[float]:
+    """How far apart each two neighbouring frames will look, as far as the pilot can tell; in a closed
+    walk also the last and the first. Segments of which it saw nothing count as still."""
+    ways = {}
+    for start, _ in _segments(walk):
+        gaps = _gaps(walk, start, seen)
+        if gaps:
+            rises = [max(distance, 1e-9) for *_, distance in gaps]
+            ways[start] = np.array([0.0, *(b for _, b, _ in gaps)]), np.cumsum([0.0, *rises])
+
+    def done(position: float) -> float:
+        """Of the way, from the first keyframe on."""
+        before = sum(way[-1] for start, (_, way) in ways.items() if start < int(position))
+        inside = _monotone(*ways[int(position)], position % 1) if int(position) in ways else 0.0
+        return float(before + inside)
+
+    turn = float(len(walk.keyframes))
+    places = [*walk.positions, walk.positions[0] + turn] if walk.closed else list(walk.positions)
+    total = sum(way[-1] for _, way in ways.values())
+    ways_done = [done(p % turn) + (total if p >= turn else 0) if walk.closed else done(p) for p in places]
+    return [b - a if b >= a else b - a + total for a, b in pairwise(ways_done)]
+
+
+def features(picture: np.ndarray) -> np.ndarray:
+    """What the eye compares: the distance of two pictures is the Euclidean one of their features.
+
+    Root mean square of the pixels' levels. picture: (height, width, 3), uint8.
+    """
+    return picture.astype(np.float32).ravel() / np.sqrt(picture.size)
+
+
+def _segments(walk: Walk) -> list[tuple[int, int]]:
+    """(keyframe that it starts from, frames inside) of every segment."""
+    inside: dict[int, int] = {}
+    for position in walk.positions:
+        if position % 1:
+            inside[int(position)] = inside.get(int(position), 0) + 1
+    return sorted(inside.items())
+
+
+def _end(walk: Walk, start: int) -> float:
+    return float((start + 1) % len(walk.keyframes))
+
+
+def _probes(inside: int, settings: Settings) -> int:
+    """How many pictures inside a segment the pilot may look at."""
+    cost = ((pilot_settings(settings).steps or 1) + DECODING) / ((settings.steps or 1) + DECODING)
+    return min(MOST, int(SHARE * inside / cost))
+
+
+def _gaps(walk: Walk, start: int, seen: Mapping[float, np.ndarray]) -> list[tuple[float, float, float]]:
+    """(from, to, distance) between each two neighbours that were seen, within 0 .. 1 of a segment."""
+    places = sorted((position - start, seen[position]) for position in seen if start <= position < start + 1)
+    if len(places) < 2 or places[0][0] != 0:
+        return []
+    places.append((1.0, seen[_end(walk, start)]))
+    return [(a, b, float(np.linalg.norm(q - p))) for (a, p), (b, q) in pairwise(places)]
+
+
+def _warp(gaps: list[tuple[float, float, float]]) -> tuple[np.ndarray, np.ndarray] | None:
+    """The way done (0 .. 1) at places of a segment (0 .. 1); None where nothing moves."""
+    total = sum(distance for *_, distance in gaps)
+    if not total:
+        return None
+    steps = [STEADY * (b - a) + (1 - STEADY) * distance / total for a, b, distance in gaps]
+    return np.cumsum([0.0, *steps]), np.array([0.0, *(b for _, b, _ in gaps)])
+
+
+def _monotone(x: np.ndarray, y: np.ndarray, at: float) -> float:
+    """Monotone cubic interpolation (Fritsch & Butland 1984); x and y increase."""
+    h, slope = np.diff(x), np.diff(y) / np.diff(x)
+    w = 2 * h[1:] + h[:-1], h[1:] + 2 * h[:-1]
+    d = np.concatenate([slope[:1], (w[0] + w[1]) / (w[0] / slope[:-1] + w[1] / slope[1:]), slope[-1:]])
+    k = min(int(np.searchsorted(x, at, side="right")) - 1, len(h) - 1)
+    t = (at - x[k]) / h[k]
+    a, b = d[k] * h[k], d[k + 1] * h[k]
+    rise = y[k + 1] - y[k]
+    return y[k] + t * (a + t * (3 * rise - 2 * a - b + t * (a + b - 2 * rise)))
