@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from moviepy import VideoFileClip
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from walk import Error, video
 from walk.video import Metadata
@@ -421,11 +422,24 @@ def test_timestamps_are_those_that_another_reader_sees(tmp_path, name, codec):
 def test_an_export_is_the_frames_as_they_are_numbered_from_zero(tmp_path):
     frames = frames_of(tmp_path)
     video.validate(tmp_path / "folder")
-    video.encode(frames, tmp_path / "folder", Fraction(25))
+    video.encode(frames, tmp_path / "folder", Fraction(25), metadata=video.Metadata("", ""))
     pictures = sorted((tmp_path / "folder").iterdir())
     assert [picture.name for picture in pictures] == [f"{index:06d}.png" for index in range(12)]
     assert [picture.read_bytes() for picture in pictures] == [frame.read_bytes() for frame in frames]
     assert not list(tmp_path.glob(".*"))
+
+
+def test_an_export_without_metadata_is_the_pictures_alone(tmp_path):
+    frames = frames_of(tmp_path)
+    for frame in frames:
+        info = PngInfo()
+        info.add_text("walk", "a secret prompt")
+        Image.open(frame).save(frame, pnginfo=info)
+    video.encode(frames, tmp_path / "folder", Fraction(25))
+    for frame, picture in zip(frames, sorted((tmp_path / "folder").iterdir())):
+        assert b"secret" in frame.read_bytes()
+        assert b"secret" not in picture.read_bytes()
+        assert (np.asarray(Image.open(picture)) == np.asarray(Image.open(frame))).all()
 
 
 def test_an_export_is_resized_when_a_size_is_asked(tmp_path):
@@ -478,7 +492,7 @@ def test_a_link_to_a_folder_is_replaced_and_not_what_it_leads_to(tmp_path):
 def test_a_broken_frame_leaves_no_export_and_the_old_one_untouched(tmp_path, size):
     frames = frames_of(tmp_path)
     folder = tmp_path / "folder"
-    video.encode(frames[:2], folder, Fraction(25))
+    video.encode(frames[:2], folder, Fraction(25), metadata=video.Metadata("", ""))
     frames[5].write_bytes(frames[5].read_bytes()[:-40])
     with pytest.raises(Error) as refusal:
         video.encode(frames, folder, Fraction(25), size=size)
