@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 PLAIN_SECONDS = 10  # between lines of progress where there is no terminal
 SEEDS = 16
 MAX_SEEDS = 256  # on one sheet
+ENCODING = 25e-9  # seconds a pixel of H.264 takes on two cores, for estimates
 HURRY = 2.5  # a segment that many times as fast as the median is worth a warning
 
 
@@ -386,24 +387,29 @@ class _Pictures:
     """Renders what runs miss. The model is found at once, and loaded when the first picture is."""
 
     def __init__(self, order: _Order) -> None:
+        begun = time.monotonic()
         from walk import models
 
         self.say = order.say
         self.seconds = 0.0  # that a batch takes
+        self.startup = 0.0  # seconds until the model is there
         if order.settings.model == BUILT_IN:
             self.say("toybox, the built-in model, draws things in a toy style; for others see --model")
         self.settings = models.complete(order.settings)
         if order.flags.get("weights", self.settings.weights) != self.settings.weights:
             self.say("note: the model is not the one that made that film, so its pictures will differ")
         self._model: Model | None = None
+        self.startup = time.monotonic() - begun
 
     def loaded(self) -> Model:
         from walk import models
 
         if self._model is None:
             self.say("loading the model")
+            begun = time.monotonic()
             with contextlib.redirect_stderr(io.StringIO()):  # several libraries' bars and advice
                 self._model = models.load(self.settings)
+            self.startup += time.monotonic() - begun
         return self._model
 
     def render(self, run: Run, indices: Sequence[int], progress: _Progress) -> None:
@@ -480,10 +486,12 @@ def _say_estimate(order: _Order, walk: Walk, pictures: _Pictures, left: int, siz
     if not left:
         order.say("all frames are there already")
     elif pictures.seconds:
-        batches = math.ceil(left / (pictures.settings.batch or 1))
-        order.say(
-            f"the film: about {format_time(round(batches * pictures.seconds + 5))} more, {_bytes(size * walk.frames)} of frames"
+        width, height = video.film_size(
+            (pictures.settings.width or 0, pictures.settings.height or 0), order.look.get("size")
         )
+        batches = math.ceil(left / (pictures.settings.batch or 1))
+        seconds = pictures.startup + batches * pictures.seconds + walk.frames * width * height * ENCODING
+        order.say(f"the film: about {format_time(round(seconds))} more, {_bytes(size * walk.frames)} of frames")
 
 
 def _save_sheet(sheet: Any, path: Path) -> None:
@@ -596,7 +604,17 @@ def _prepare_libraries() -> None:
         os.environ.setdefault(name, "error")  # their warnings are for developers
     # torch's threads wait for each other by spinning. That is a fifth faster on an idle machine, but
     # where others want its cores, a render was seen to take three to ten times as long.
-    if hasattr(os, "getloadavg") and os.getloadavg()[0] > 0.5 * (os.cpu_count() or 1):
+    if _others_are_at_work():
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
+
+
+def _others_are_at_work() -> bool:
+    """Whether other processes keep wanting a processor. Only Linux tells how many do at this moment."""
+    waiting = []
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for _ in range(5):
+            waiting.append(int(Path("/proc/loadavg").read_text().split()[3].split("/")[0]))
+            time.sleep(0.01)
+    return min(waiting, default=1) > 1  # one is this process
