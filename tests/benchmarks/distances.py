@@ -86,7 +86,7 @@ CONTRAST = 0.1  # of OKLab: where a detail's contrast begins to saturate
 def features(picture: Picture) -> np.ndarray:
     """What the eye takes from a picture (h, w, 3; uint8): rows (n, 3), whose `distance` is what it sees change.
 
-    A normalised Laplacian pyramid (V. Laparra, J. Balle, A. Berardino, E. P. Simoncelli, 'Perceptual
+    A normalised Laplacian pyramid (V. Laparra, J. Ballé, A. Berardino, E. P. Simoncelli, 'Perceptual
     image quality assessment using a normalized Laplacian pyramid', 2016) of OKLab (Ottosson 2020):
     on every scale z is what 2x2 means f leave out of x, y is z adapted to the contrast around it,
     and rows are weighted so that each scale counts by its mean. The last scale is f itself.
