@@ -46,7 +46,7 @@ def pilot(walk, picture, settings=SETTINGS):
 def steps(walk, picture):
     pictures = [speed.features(picture(walk, position)) for position in walk.positions]
     pictures += pictures[:1] if walk.closed else []
-    return np.array([np.linalg.norm(b - a) for a, b in pairwise(pictures)])
+    return np.array([speed.distance(a, b) for a, b in pairwise(pictures)])
 
 
 @pytest.mark.parametrize("way", [dict(), dict(smooth=False), dict(closed=True, frames=120)], ids=str)
@@ -122,6 +122,28 @@ def test_the_pilot_costs_a_small_part_of_the_film(frames, count):
     probes = len(pilot(walk, a_model(), settings)[0])
     cost = (speed.pilot_settings(settings).steps + speed.DECODING) / (count + speed.DECODING)
     assert probes * cost <= 0.25 * frames
+
+
+def test_distance_is_nought_for_equals_only_and_one_from_black_to_white():
+    black, white = (np.full((64, 64, 3), level, np.uint8) for level in (0, 255))
+    almost = black.copy()
+    almost[5, 7] = 3
+    black_, white_, almost_ = map(speed.features, (black, white, almost))
+    assert speed.distance(black_, black_) == 0
+    assert speed.distance(black_, white_) == pytest.approx(1, abs=1e-3)
+    assert 0 < speed.distance(black_, almost_) < 0.01
+
+
+def test_distance_adds_up_along_a_slow_change():
+    rng = np.random.default_rng(0)
+    a, b = rng.uniform(60, 200, (2, 64, 64, 3))
+    start, middle, end = (speed.features(np.round(a + (b - a) * t).astype(np.uint8)) for t in (0, 0.5, 1))
+    halves = speed.distance(start, middle) + speed.distance(middle, end)
+    assert speed.distance(start, end) == pytest.approx(halves, rel=0.1)
+
+
+def test_a_large_pictures_features_stay_small():
+    assert speed.features(np.zeros((2048, 1024, 3), np.uint8)).nbytes < 5e6
 
 
 def test_the_interpolation_is_scipys():

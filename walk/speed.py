@@ -26,7 +26,29 @@ FIRST = 3  # of them to begin with
 THEN = 2  # in every round after that
 DECODING = 3  # denoising steps that take about as long as decoding
 STEADY = 0.1  # of the way is spread evenly along the path, whatever the pictures say
+SEEN = 256  # pixels on a picture's short side, or up to twice as many, are what is looked at
+CONTRAST = 0.1  # of OKLab: where a detail's contrast begins to saturate
 GRAIN = 2**20  # parts of a segment that positions are rounded to, so that no library's last bit matters
+
+# sRGB levels to linear light; that to cones; their cube roots to OKLab (Ottosson 2020).
+_SRGB = np.arange(256) / 255
+_LINEAR = np.where(_SRGB <= 0.04045, _SRGB / 12.92, ((_SRGB + 0.055) / 1.055) ** 2.4).astype(np.float32)
+_M1 = np.array(
+    [
+        [0.4122214708, 0.2119034982, 0.0883024619],
+        [0.5363325363, 0.6806995451, 0.2817188376],
+        [0.0514459929, 0.1073969566, 0.6299787005],
+    ],
+    np.float32,
+)
+_M2 = np.array(
+    [
+        [0.2104542553, 1.9779984951, 0.0259040371],
+        [0.7936177850, -2.4285922050, 0.7827717662],
+        [-0.0040720468, 0.4505937099, -0.8086757660],
+    ],
+    np.float32,
+)
 
 
 def pilot_settings(settings: Settings) -> Settings:
@@ -104,11 +126,41 @@ def predicted(walk: Walk, seen: Mapping[float, np.ndarray]) -> list[float]:
 
 
 def features(picture: np.ndarray) -> np.ndarray:
-    """What the eye compares: the distance of two pictures is the Euclidean one of their features.
+    """What the eye takes from a picture (height, width, 3; uint8): rows (n, 3), float32, for `distance`.
 
-    Root mean square of the pixels' levels. picture: (height, width, 3), uint8.
+    A normalised Laplacian pyramid (V. Laparra, J. Balle, A. Berardino & E. P. Simoncelli, 'Perceptual
+    image quality assessment using a normalized Laplacian pyramid', 2016) of OKLab (B. Ottosson, 'A
+    perceptual color space for image processing', 2020): on every scale z is what 2x2 means f leave
+    out of x, and y is z adapted to the contrast around it. Rows are weighted so that each scale counts
+    by its mean. Chosen by tests/benchmarks/distances.py.
     """
-    return picture.astype(np.float32).ravel() / np.sqrt(picture.size)
+    step = max(1, min(picture.shape[:2]) // SEEN)
+    x = np.cbrt(_reduced(_LINEAR[picture], step) @ _M1) @ _M2
+    rows = []
+    while min(x.shape[:2]) >= 16:
+        f = _reduced(x, 2)
+        z = x[: 2 * f.shape[0], : 2 * f.shape[1]] - _doubled(f)
+        contrast = np.sqrt(_reduced((z * z).sum(axis=-1, keepdims=True), 2))
+        y = z / (1 + _doubled(contrast) / CONTRAST)
+        rows.append(3 / y.size * y.reshape(-1, 3))
+        x = f
+    return np.concatenate([*rows, 3 / x.size * x.reshape(-1, 3)])
+
+
+def distance(a: np.ndarray, b: np.ndarray) -> float:
+    """How much the eye sees change between two pictures, of whose `features` this is a metric: each
+    scale's mean colour difference, summed. 0: nothing; black to white: 1."""
+    return float(np.linalg.norm(a - b, axis=1).sum())
+
+
+def _reduced(x: np.ndarray, step: int) -> np.ndarray:
+    """Means of step x step pixels; an incomplete last row or column is left out."""
+    h, w = x.shape[0] // step, x.shape[1] // step
+    return x[: h * step, : w * step].reshape(h, step, w, step, -1).mean((1, 3))
+
+
+def _doubled(x: np.ndarray) -> np.ndarray:
+    return x.repeat(2, axis=0).repeat(2, axis=1)
 
 
 def _segments(walk: Walk) -> list[tuple[int, int]]:
@@ -136,7 +188,7 @@ def _gaps(walk: Walk, start: int, seen: Mapping[float, np.ndarray]) -> list[tupl
     if len(places) < 2 or places[0][0] != 0:
         return []
     places.append((1.0, seen[_end(walk, start)]))
-    return [(a, b, float(np.linalg.norm(q - p))) for (a, p), (b, q) in pairwise(places)]
+    return [(a, b, distance(p, q)) for (a, p), (b, q) in pairwise(places)]
 
 
 def _warp(gaps: list[tuple[float, float, float]]) -> tuple[np.ndarray, np.ndarray] | None:

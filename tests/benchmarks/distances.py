@@ -17,7 +17,7 @@ neighbours within a film and of all its pairs (medians of the films), and of all
 equal steps of the one are for the other; `made`, the same on pairs made by hand. Then d(a, c) /
 (d(a, b) + d(b, c)) of frames one apart (median, 10th and 90th percentile); what a noise of one level
 makes of a median step; the time of a pair, its features included. Last, a quarter of each film's
-frames are chosen at even distances (one or two fewer where a single step is longer than that), and
+frames are chosen at even distances (fewer where a single step is longer than that), and
 the first reference says how much longer the largest step is than the median. A pair takes FLIP
 0.1 s and CVVDP 0.6 s: a quarter of an hour for seven films.
 """
