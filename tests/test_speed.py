@@ -84,6 +84,23 @@ def test_twice_the_frames_keep_the_positions_of_the_first():
     assert even_few.positions == even_many.positions[::2]
 
 
+def test_what_is_predicted_is_what_comes():
+    walk, picture = a_walk(), a_model()
+    seen, _ = pilot(walk, picture)
+    for paced in (walk, speed.even(walk, seen)):
+        expected, told = steps(paced, picture), np.array(speed.predicted(paced, seen))
+        assert len(told) == len(expected)
+        assert told.sum() == pytest.approx(expected.sum(), rel=0.15)
+        assert np.corrcoef(told, expected)[0, 1] > 0.9 or expected.std() < 0.3 * expected.mean()
+
+
+def test_other_pictures_tell_of_segments_that_the_pilot_left_out():
+    walk, picture = a_walk(5), a_model()
+    assert speed.predicted(walk, {}) == [0, 0, 0, 0]
+    shown = {position: speed.features(picture(walk, position)) for position in walk.positions}
+    assert speed.predicted(walk, {}, shown) == pytest.approx(list(steps(walk, picture)), rel=0.01)
+
+
 def test_the_pilot_looks_closer_where_more_happens():
     seen, rounds = pilot(a_walk(), a_model())
     inside = sorted(p for p in seen if 0 < p < 1)

@@ -125,9 +125,7 @@ def preview(**chosen: Any) -> str:
         left, size = left - len(todo), run.size()
 
     # 2. What they tell, also of segments too short for a pilot.
-    for index, seen_there in shown.items():
-        seen.setdefault(part.positions[index], speed.features(seen_there))
-    steps = speed.predicted(walk, seen)
+    steps = speed.predicted(walk, seen, {part.positions[index]: speed.features(shown[index]) for index in indices})
     notes = _notes(order, walk, steps, pictures)
     picture = order.out.with_name(order.out.stem + ".preview.png")
     drawn = sheet.preview(walk, [shown[k] for k in keys], [shown[b] for b in between], steps, notes)

@@ -102,12 +102,16 @@ def even(walk: Walk, seen: Mapping[float, np.ndarray]) -> Walk:
     return dataclasses.replace(walk, positions=tuple(positions))
 
 
-def predicted(walk: Walk, seen: Mapping[float, np.ndarray]) -> list[float]:
-    """How far apart each two neighbouring frames will look, as far as the pilot can tell; in a closed
-    walk also the last and the first. Segments of which it saw nothing count as still."""
+def predicted(walk: Walk, *looks: Mapping[float, np.ndarray]) -> list[float]:
+    """How far apart each two neighbouring frames will look; in a closed walk also the last and the first.
+
+    looks: features by position, of the pilot's pictures and, for segments too short for a pilot, of
+    others; each segment is judged by the first that saw its inside, since pictures of different steps
+    do not compare. One of which nobody saw the inside counts as still.
+    """
     ways = {}
     for start, _ in _segments(walk):
-        gaps = _gaps(walk, start, seen)
+        gaps = next((gaps for seen in looks if len(gaps := _gaps(walk, start, seen)) > 1), [])
         if gaps:
             rises = [max(distance, 1e-9) for *_, distance in gaps]
             ways[start] = np.array([0.0, *(b for _, b, _ in gaps)]), np.cumsum([0.0, *rises])
@@ -184,8 +188,8 @@ def _probes(inside: int, settings: Settings) -> int:
 
 def _gaps(walk: Walk, start: int, seen: Mapping[float, np.ndarray]) -> list[tuple[float, float, float]]:
     """(from, to, distance) between each two neighbours that were seen, within 0 .. 1 of a segment."""
-    places = sorted((position - start, seen[position]) for position in seen if start <= position < start + 1)
-    if len(places) < 2 or places[0][0] != 0:
+    places = [(position - start, seen[position]) for position in sorted(seen) if start <= position < start + 1]
+    if len(places) < 2 or places[0][0] != 0 or _end(walk, start) not in seen:
         return []
     places.append((1.0, seen[_end(walk, start)]))
     return [(a, b, distance(p, q)) for (a, p), (b, q) in pairwise(places)]
