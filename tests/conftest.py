@@ -1,4 +1,5 @@
 import os
+import signal
 
 import pytest
 
@@ -13,3 +14,15 @@ def tiny_folder(tmp_path_factory):
     import tiny  # takes seconds to import
 
     return tiny.stable_diffusion(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def empty_folder(tmp_path, monkeypatch):
+    """To run the command in. `main` also sets handlers and variables for its process, which is this one."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
+        monkeypatch.setenv(name, "error")
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

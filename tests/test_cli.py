@@ -5,7 +5,6 @@ A refusal is exit status 2, nothing on stdout, no traceback, and a folder left a
 
 import os
 import re
-import signal
 import subprocess
 import sys
 from fractions import Fraction
@@ -29,15 +28,8 @@ CHEAP = ["--steps", "1", "--width", "32", "--height", "32", "--size", "64"]
 
 
 @pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path, monkeypatch):
-    """`main` also sets handlers and variables for its process, which is this one."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
-        monkeypatch.setenv(name, "error")
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+def _in_an_empty_folder(empty_folder):
+    """Before any other fixture."""
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import re
-import signal
 import types
 from pathlib import Path
 
@@ -17,14 +16,8 @@ ABC = ["--prompts", "a red apple", "a green frog", "a blue whale"]
 
 
 @pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
-        monkeypatch.setenv(name, "error")
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+def _in_an_empty_folder(empty_folder):
+    """Before any other fixture."""
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import io
 import json
 import os
 import shlex
-import signal
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -25,14 +24,8 @@ UNKNOWN = "carries a comment, but not a recipe that this version of walk knows"
 
 
 @pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
-        monkeypatch.setenv(name, "error")
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+def _in_an_empty_folder(empty_folder):
+    """Before any other fixture."""
 
 
 def tree(folder):
