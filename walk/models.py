@@ -468,7 +468,7 @@ def _device(name: str) -> str:
 
 def _dtype(settings: Settings) -> str:
     """float16 where it is the fast one. On CPUs float32: bfloat16 needs recent ones to be faster,
-    and moves each pixel by half a level, differently from frame to frame."""
+    and moves each pixel by half a level on average."""
     if settings.dtype != "auto":
         return settings.dtype
     return "float16" if settings.device.startswith("cuda") else "float32"
