@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from walk import Keyframe, Settings, cli, models, read_prompts, sheet, video
+from walk import Keyframe, Settings, Walk, cli, models, read_prompts, sheet, video
 
 ABC = ["--prompts", "a red apple", "a green frog", "a blue whale"]
 
@@ -532,3 +532,11 @@ def test_a_gif_has_its_frames_at_the_rate_that_is_said(walk, fps, shown, delay):
     assert told == ([expected] if shown else [])
     with Image.open(out) as image:
         assert (image.n_frames, image.info["duration"], image.info["loop"]) == (7, delay, 0)
+
+
+def test_a_round_that_begins_between_keyframes_has_its_landmarks_in_place():
+    keyframes = [Keyframe("a", 0, time=2), Keyframe("b", 1), Keyframe("c", 2)]
+    walk = Walk.through(keyframes, seconds=6, fps=10, closed=True)  # at 2, 4 and 6 s, which is 0 s
+    keys, lengths = cli._landmarks(walk)
+    assert keys == [20, 40, 0]
+    assert lengths == [20, 20, 20]

@@ -109,7 +109,8 @@ def preview(**chosen: Any) -> str:
     order = _order(chosen)
     pictures = _Pictures(order)
     walk, seen = _paced(order, pictures, look=True)
-    keys, between = _landmarks(walk)
+    keys, lengths = _landmarks(walk)
+    between = [(key + length // 2) % walk.frames for key, length in zip(keys, lengths)]
     settings, folder, part = pictures.settings, order.folder, walk
     indices = sorted({*keys, *between})
     if chosen.get("quick"):
@@ -451,10 +452,10 @@ def _paced(order: _Order, pictures: _Pictures, look: bool = False) -> tuple[Walk
 
 
 def _landmarks(walk: Walk) -> tuple[list[int], list[int]]:
-    """Indices of the frames that show the keyframes, and of those half-way to the next."""
+    """Indices of the frames that show the keyframes, and how many frames it is from each to the next."""
     keys = [walk.positions.index(float(k)) for k in range(len(walk.keyframes))]
-    ends = [*keys[1:], *([keys[0] + walk.frames] if walk.closed else [])]
-    return keys, [(a + b) // 2 % walk.frames for a, b in zip(keys, ends)]
+    following = [*keys[1:], *(keys[:1] if walk.closed else [])]
+    return keys, [(b - a) % walk.frames for a, b in zip(keys, following)]
 
 
 def _notes(order: _Order, walk: Walk, steps: Sequence[float], pictures: _Pictures) -> list[str]:
@@ -468,9 +469,8 @@ def _notes(order: _Order, walk: Walk, steps: Sequence[float], pictures: _Picture
         notes.append(
             f"the model was made for {width}x{height}, not {pictures.settings.width}x{pictures.settings.height}"
         )
-    keys, _ = _landmarks(walk)
-    ends = [*keys[1:], *([len(steps)] if walk.closed else [])]
-    speeds = [sum(steps[a:b]) / (b - a) for a, b in zip(keys, ends) if b > a]
+    rounds = [*steps, *steps]  # a closed walk's segments may run past its last frame
+    speeds = [sum(rounds[key : key + length]) / length for key, length in zip(*_landmarks(walk))]
     for k, turning in enumerate(speeds):
         if len(speeds) > 2 and turning > HURRY * median(speeds) > 0:
             after = (k + 1) % len(walk.keyframes) + 1
