@@ -1,7 +1,11 @@
 """Planted faults are found where they are, and nothing is found in a good film."""
 
+import math
+import re
+import subprocess
 from fractions import Fraction
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 from PIL import Image
@@ -58,6 +62,178 @@ def test_a_jump_is_found_at_its_time(tmp_path):
     (fault,) = check(a_film(tmp_path, lambda pictures: [*pictures[:25], *(p[::-1] for p in pictures[25:])])).faults
     assert fault[0] == 1.0
     assert fault[1].startswith("the picture jumps: ")
+
+
+def scenery(places, folder, fps, plant=lambda pictures: pictures, name="film.mp4", sound=None):
+    """A film of smooth waves of colour, which move by these places."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:64, :64] / 64
+    waves = [(*rng.normal(0, 8, 2), rng.uniform(0, 6), rng.normal(0, 1.5), rng.normal(0, 25, 3)) for _ in range(12)]
+
+    def picture(place):
+        levels = sum(
+            np.sin(kx * x + ky * y + phase + speed * place)[..., None] * colour
+            for kx, ky, phase, speed, colour in waves
+        )
+        return np.clip(np.round(120 + levels), 0, 255).astype(np.uint8)
+
+    paths = []
+    for i, shown in enumerate(plant([picture(place) for place in places])):
+        paths.append(folder / f"{i:03d}.png")
+        Image.fromarray(shown).save(paths[-1])
+    video.encode(paths, folder / name, Fraction(fps), size=64, sound=sound)
+    return folder / name
+
+
+def kicks(fps, seconds, fade, every=0.5, rest=0.01):
+    """Where a film is that starts on each beat and slows down, by a factor of e in this number of frames."""
+    steps = np.full(int(fps * seconds), rest)
+    for beat in np.arange(0, seconds, every):
+        for i in range(round(beat * fps), len(steps)):
+            steps[i] += math.exp(-(i - round(beat * fps)) / fade)
+    return np.cumsum(steps) * 0.3
+
+
+FOREIGN = np.random.default_rng(1).integers(0, 255, (8, 8, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+
+
+@pytest.mark.parametrize(("fps", "fade"), [(24, 4), (30, 2), (60, 4), (60, 0.2)])  # 0.2: all in one frame
+def test_kicks_on_the_beat_are_no_jumps(tmp_path, fps, fade):
+    assert check(scenery(kicks(fps, 3, fade), tmp_path, fps)).faults == ()
+
+
+@pytest.mark.parametrize("fps", [24, 60])
+def test_a_foreign_frame_is_found_among_kicks(tmp_path, fps):
+    (fault,) = check(scenery(kicks(fps, 3, 3), tmp_path, fps, replaced(fps + 7, FOREIGN))).faults
+    assert fault[0] == pytest.approx((fps + 7) / fps)
+    assert fault[1] == "the picture jumps, and back"
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.webm"])
+def test_three_frames_cut_out_of_a_smooth_film_are_found_where_they_were(tmp_path, name):
+    places = np.cumsum(0.05 + 0.01 * np.sin(np.arange(75) / 25))
+    (fault,) = check(scenery(np.delete(places, [41, 42, 43]), tmp_path, 25, name=name)).faults
+    assert fault[0] == pytest.approx(41 / 25)
+    assert fault[1].startswith("the picture jumps: ")
+
+
+def test_each_of_several_faults_is_found(tmp_path):
+    def plant(pictures):
+        pictures[20], pictures[40] = FOREIGN, np.zeros_like(FOREIGN)
+        pictures[55] = pictures[54]
+        return pictures
+
+    places = np.delete(np.arange(80) * 0.1, [70, 71, 72])
+    faults = check(scenery(places, tmp_path, 25, plant)).faults
+    assert [round(time * 25) for time, _ in faults] == [20, 40, 40, 55, 70]
+
+
+def test_a_rest_is_a_fact_and_one_or_two_frames_again_are_a_fault(tmp_path):
+    moving = np.arange(20) * 0.1
+    rest = np.concatenate([moving, np.full(25, moving[-1]), moving + moving[-1] + 0.1])
+    report = check(scenery(rest, tmp_path, 25))
+    assert report.faults == ()
+    assert "still from 0:00.8 to 0:01.8" in report.facts
+    for again in (1, 2):
+        places = np.concatenate([moving, np.full(again, moving[-1]), moving + moving[-1] + 0.1])
+        report = check(scenery(places, tmp_path, 25))
+        assert [fault for _, fault in report.faults] == ["the frame is the one before again"] * again
+        assert report.faults[0][0] == pytest.approx(20 / 25)
+        assert not [fact for fact in report.facts if fact.startswith("still")]
+
+
+def test_many_rests_are_not_listed_one_by_one(tmp_path):
+    places = [place for i in range(8) for place in [*(i + np.arange(5) / 5), *[i + 0.99] * 5]]
+    facts = check(scenery(np.array(places), tmp_path, 25, name="film.mov")).facts
+    still = [fact for fact in facts if fact.startswith("still")]
+    assert still[0] == "still from 0:00.2 to 0:00.4"
+    assert still[5:] == ["still 3 times more, for 0.6 s together"]
+
+
+# Sound
+
+
+def tone(seconds, rate=44100, channels=2, loud=0.3):
+    t = np.arange(round(seconds * rate))[:, None] / rate
+    return video.Sound((loud * np.sin(2770 * t * np.ones(channels))).astype(np.float32), rate)
+
+
+def with_sound(film, sound, name):
+    """The film with another sound, put there by ffmpeg itself."""
+    raw, copy = film.with_name("sound.raw"), film.with_name(f"other-{name}")
+    sound.samples.tofile(raw)
+    read = ["-i", film, "-f", "f32le", "-ar", str(sound.rate), "-ac", str(sound.channels), "-i", raw]
+    codec = {"film.mp4": "aac", "film.mov": "pcm_s16le", "film.webm": "libvorbis"}[name]
+    made = ["-map", "0:v", "-map", "1:a", "-c:v", "copy", "-c:a", codec, copy]
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-y", *read, *made], check=True)
+    return copy
+
+
+every_rate_and_container = pytest.mark.parametrize(
+    ("fps", "name"),
+    [
+        (24, "film.mp4"),
+        (25, "film.mov"),
+        (Fraction(24000, 1001), "film.webm"),
+        (30, "film.mp4"),
+        (60, "film.webm"),
+        (60, "film.mov"),
+    ],
+    ids=str,
+)
+
+
+@every_rate_and_container
+def test_40_ms_of_sound_too_much_are_found_where_the_pictures_end(tmp_path, fps, name):
+    film = scenery(np.arange(50) * 0.05, tmp_path, fps, name=name, sound=tone(50 / fps))
+    assert check(film).faults == ()
+    end = float(50 / fps)
+    for more, place, fault in ((0.04, end, "longer"), (-0.04, end - 0.04, "shorter")):
+        ((time, said),) = check(with_sound(film, tone(end + more), name)).faults
+        assert time == pytest.approx(place, abs=0.002)
+        assert re.fullmatch(f"the sound is 0.0(39|40|41) s {fault} than the pictures", said)
+
+
+@every_rate_and_container
+def test_a_film_whose_sound_ends_within_half_a_frame_is_clean(tmp_path, fps, name):
+    for part in (-0.49, 0.49):
+        sound = tone((30 + part) / fps, 48000)
+        assert check(scenery(np.arange(30) * 0.05, tmp_path, fps, name=name, sound=sound)).faults == ()
+
+
+def test_sound_that_starts_late_is_found(tmp_path):
+    film, late = scenery(np.arange(50) * 0.05, tmp_path, 25, sound=tone(2)), tmp_path / "late.mp4"
+    read = ["-i", film, "-itsoffset", "0.5", "-i", film, "-map", "0:v", "-map", "1:a", "-c", "copy", late]
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *read], check=True)
+    starts, ends = check(late).faults
+    assert starts[0] == 0
+    assert re.fullmatch(
+        r"the sound starts 0\.(47|48|50)\d s after the pictures", starts[1]
+    )  # the copy lost its priming
+    assert ends == (2.0, "the sound is 0.500 s longer than the pictures")
+
+
+@pytest.mark.parametrize(
+    ("sound", "fact"),
+    [
+        (None, "no sound"),
+        (tone(2), "sound: stereo, 2.00 s, 44100 a second"),
+        (tone(2, 48000, 1), "sound: mono, 2.00 s, 48000 a second"),
+        (tone(2, 22050, 6), "sound: 6 channels, 2.00 s, 22050 a second"),
+        (tone(2, loud=0), "sound: stereo, 2.00 s, 44100 a second, all of it silence"),
+    ],
+)
+def test_the_sound_is_described(tmp_path, sound, fact):
+    report = check(scenery(np.arange(50) * 0.05, tmp_path, 25, sound=sound))
+    assert report.facts[2] == fact
+    assert report.faults == ()
+
+
+def test_a_silent_passage_is_no_fault(tmp_path):
+    sound = tone(2)
+    sound.samples[20000:60000] = 0
+    report = check(scenery(np.arange(50) * 0.05, tmp_path, 25, sound=sound))
+    assert (report.facts[2], report.faults) == ("sound: stereo, 2.00 s, 44100 a second", ())
 
 
 def test_a_prompt_that_looks_like_ffmpegs_report_leads_nobody_astray(tmp_path):

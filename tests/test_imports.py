@@ -18,13 +18,16 @@ FENCES = {
     "huggingface_hub": {"models"},
     "subprocess": {"video"},
     "moviepy": {"check"},
+    "librosa": {"audio"},
     "imageio_ffmpeg": {"video"},
     "fire": {"cli"},
     "tqdm": {"cli"},
 }
 # What each module may know of the others: only what is below it.
 BELOW = {
-    "keyframes": set(),
+    "lyrics": set(),
+    "keyframes": {"lyrics"},
+    "pace": set(),
     "settings": set(),
     "timeline": {"keyframes"},
     "geometry": set(),
@@ -35,9 +38,11 @@ BELOW = {
     "sheet": {"keyframes", "timeline"},
     "speed": {"settings", "timeline"},
     "video": set(),
+    "audio": {"keyframes", "video"},
+    "music": {"audio", "keyframes", "run", "video"},
     "check": {"video"},
     "doctor": {"models", "video"},
-    "flags": {"keyframes", "settings", "timeline", "video"},
+    "flags": {"keyframes", "pace", "settings", "timeline", "video"},
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 import scipy.interpolate
 
 from walk import Error, Keyframe, Walk
-from walk.timeline import parse_fps
+from walk.timeline import parse_fps, timed, within
 
 
 def keyframes(*times):
@@ -190,3 +190,101 @@ def test_what_does_not_fit_is_refused(times, options, message):
     with pytest.raises(Error) as refusal:
         Walk.through(keyframes(*times), **options)
     assert str(refusal.value) == message
+
+
+def test_a_rest_shows_its_keyframe_from_its_time_until_its_end():
+    cast = [Keyframe("a", 0), Keyframe("b", 1, time=1.0, until=2.0), Keyframe("c", 2)]
+    for way in WAYS:
+        walk = Walk.through(cast, seconds=3, **way)
+        assert arrivals(walk) == [[0], list(range(24, 49)), [71]]
+        assert all(a < b for a, b in pairwise(walk.positions[48:]))
+    closed = Walk.through(cast, seconds=3, closed=True)
+    assert arrivals(closed)[1] == list(range(24, 49))
+
+
+def test_a_rest_at_the_end_makes_the_film_as_long():
+    assert Walk.through([Keyframe("a", 0), Keyframe("b", 1, time=1.0, until=2.0)]).frames == 49
+
+
+def test_a_smooth_walk_slows_down_to_its_rest():
+    cast = [Keyframe("a", 0), Keyframe("b", 1, time=4.0, until=5.0), Keyframe("c", 2, time=9.0)]
+    steps = np.diff(Walk.through(cast).positions)
+    assert steps[95] < 0.1 * steps.max()
+    assert steps[120] < 0.1 * steps.max()
+
+
+def test_beats_and_bars_become_the_seconds_that_were_heard():
+    cast = [Keyframe("a", 0, beat=1), Keyframe("b", 1, bar=2), Keyframe("c", 2, beat=4.5), Keyframe("d", 3, time=9.0)]
+    times = [k.time for k in timed(cast, [0.1, 0.6, 1.1, 1.5, 2.1], [0.1, 1.1])]
+    assert times == [0.1, 1.1, 1.8, 9.0]
+
+
+@pytest.mark.parametrize(
+    ("keyframe", "message"),
+    [
+        (Keyframe("b", 1, beat=6), "keyframe 2 ('b') is at beat 6, but the sound has 5 beats"),
+        (Keyframe("b", 1, bar=2.5), "keyframe 2 ('b') is at bar 2.5, but the sound has 2 bars"),
+    ],
+)
+def test_a_beat_that_is_not_there_is_refused(keyframe, message):
+    with pytest.raises(Error) as refusal:
+        timed([Keyframe("a", 0), keyframe], [0.1, 0.6, 1.1, 1.5, 2.1], [0.1, 1.1])
+    assert str(refusal.value) == message
+
+
+def test_keyframes_without_a_time_move_to_the_nearest_bar():
+    bars = [0.3, 2.3, 4.3, 6.3, 8.3]
+    walk = Walk.through(keyframes(None, None, 5.0, None), seconds=10, fps=25, moments=[bars])
+    assert [on[0] for on in arrivals(walk)] == [0, 58, 125, 249]  # 2.3 s; as asked; the end
+
+
+def test_where_bars_are_too_few_keyframes_move_to_beats_and_else_stay():
+    bars, beats = [0.5, 2.5], [0.5, 1.0, 1.5, 2.0, 2.5]
+    walk = Walk.through(keyframes(None, None, None, None, None), seconds=3, fps=24, moments=[bars, beats])
+    assert [on[0] for on in arrivals(walk)] == [0, 12, 36, 48, 71]
+    walk = Walk.through(keyframes(None, None, None, None, None), seconds=3, fps=24, moments=[bars])
+    assert [on[0] for on in arrivals(walk)] == [0, 18, 36, 53, 71]
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_steps_decide_how_much_is_done_between_keyframes_that_arrive_as_before(closed):
+    generator = np.random.default_rng(0)
+    for _ in range(50):
+        count, frames = int(generator.integers(2, 6)), int(generator.integers(10, 80))
+        cast, steps = keyframes(*[None] * count), (generator.random(frames) + 0.01).tolist()
+        plain = Walk.through(cast, frames=frames, closed=closed)
+        walk = Walk.through(cast, frames=frames, closed=closed, steps=steps)
+        assert arrivals(walk) == arrivals(plain)
+        assert all(a < b for a, b in pairwise(walk.positions))
+        first, end = arrivals(walk)[0][0], arrivals(walk)[1][0]
+        done = np.cumsum([0, *steps[first + 1 : end + 1]])
+        np.testing.assert_allclose(walk.positions[first : end + 1], done / done[-1], atol=1e-6)
+
+
+def test_the_noise_is_paced_apart_when_it_is_asked_for():
+    cast, steps = keyframes(None, None), [1.0, 5.0] * 12
+    walk = Walk.through(cast, frames=24, noise_steps=steps)
+    assert walk.positions == Walk.through(cast, frames=24).positions
+    assert walk.noise == Walk.through(cast, frames=24, steps=steps).positions
+    assert Walk.through(cast, frames=24, steps=steps, noise_steps=steps).noise == ()
+
+
+def test_keyframes_arrive_on_the_frame_nearest_to_their_beat():
+    generator = np.random.default_rng(7)
+    for _ in range(200):
+        fps = [Fraction(24), Fraction(25), Fraction(30), Fraction(24000, 1001), Fraction(60)][generator.integers(5)]
+        beats = np.cumsum(generator.uniform(0.3, 1.0, 40)).round(4).tolist()
+        chosen = np.sort(generator.choice(np.arange(2, 40), 3, replace=False)).tolist()
+        cast = [Keyframe("start", 0), *(Keyframe(f"beat {n}", n, beat=n) for n in chosen), Keyframe("end", 99)]
+        steps = (generator.random(int(41 * fps)) + 0.01).tolist()
+        walk = Walk.through(timed(cast, beats, []), seconds=41, fps=fps, steps=[*steps, *steps])
+        for k, number in enumerate(chosen, 1):
+            (frame,) = arrivals(walk)[k]
+            assert abs(frame / fps - Fraction(str(beats[number - 1]))) <= Fraction(1, 2) / fps
+
+
+def test_the_part_of_a_song_begins_with_the_line_that_is_sung_there():
+    cast = [Keyframe(str(i), i, time=10.0 * i, until=10.0 * i + 4) for i in range(5)]
+    part = [(k.prompt, k.time, k.until) for k in within(cast, 12.0, 20.0)]
+    assert part == [("1", 0.0, 2.0), ("2", 8.0, 12.0), ("3", 18.0, 20.0)]
+    assert [(k.prompt, k.until) for k in within(cast, 17.0, 5.0)] == [("1", None), ("2", 5.0)]

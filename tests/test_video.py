@@ -1,8 +1,10 @@
 """Films, read back by other readers than the one that wrote them: PyAV, moviepy, Pillow, and by hand."""
 
+import random
 import re
 import resource
 import subprocess
+import wave
 from fractions import Fraction
 
 import av
@@ -14,7 +16,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from walk import Error, video
-from walk.video import Metadata
+from walk.video import Metadata, Sound
 
 # Saturated colours are where a wrong matrix or range shows most.
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255), (0, 255, 255)]
@@ -669,3 +671,362 @@ def test_every_row_of_options_is_one_that_ffmpeg_knows():
             own = set(re.findall(r"^ +-(\S+)", text, re.M))
             given = {option[1:] for option in video._row(name).options.split() if option.startswith("-")}
             assert given - {"b:v"} <= own
+
+
+# A sound is read
+
+
+def clicks(count, rate, channels=1, every=0.25):
+    """Silence with a click at its start and every quarter of a second, in the first channel only."""
+    samples = np.zeros((count, channels), np.float32)
+    samples[:: max(1, int(rate * every)), 0] = 0.75
+    return Sound(samples, rate)
+
+
+def music(count, rate, channels=2):
+    """A chord and some noise, other in each channel. Of six the fourth is for low tones alone."""
+    t = np.arange(count)[:, None] / rate
+    tones = 0.3 * np.sin(2 * np.pi * t * [[220, 330, 440, 55, 660, 770, 880, 990, 1100][:channels]])
+    return Sound((tones + np.random.default_rng(0).normal(0, 0.005, tones.shape)).astype(np.float32), rate)
+
+
+def wav(path, sound):
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(sound.channels)
+        file.setsampwidth(2)
+        file.setframerate(sound.rate)
+        file.writeframes(np.round(sound.samples * 32768).clip(-32768, 32767).astype("<i2").tobytes())
+    return path
+
+
+def made_of(source, name, *options):
+    """Another file, by ffmpeg itself."""
+    ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-y", "-i", source]
+    subprocess.run([*ffmpeg, *options, source.with_name(name)], check=True)
+    return source.with_name(name)
+
+
+def difference(a, b):
+    """Of the noise in one signal to the signal, in dB."""
+    return 10 * np.log10(np.sum((a - b) ** 2) / np.sum(a**2))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 6])
+@pytest.mark.parametrize("rate", [8000, 44100, 48000, 96000])
+def test_a_wav_is_read_to_the_bit(tmp_path, rate, channels):
+    made = Sound(np.random.default_rng(0).integers(-32768, 32768, (1234, channels)).astype(np.float32) / 32768, rate)
+    read = video.read_sound(wav(tmp_path / "a.wav", made))
+    assert (read.rate, read.channels, read.seconds, read.damage) == (rate, channels, Fraction(1234, rate), "")
+    assert read.samples.dtype == np.float32
+    assert (read.samples == made.samples).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "longer"),
+    [("a.flac", 0), ("a.aiff", 0), ("a.mp3", 0), ("a.ogg", 0), ("a.m4a", 0), ("a.mka", 0), ("a.aac", 2048), ("a.wma", 2048)],
+)  # fmt: skip
+def test_what_the_encoder_added_is_not_heard_where_the_file_says_so(tmp_path, name, longer):
+    made = music(44100, 44100)
+    read = video.read_sound(made_of(wav(tmp_path / "a.wav", made), name, "-b:a", "256k"))
+    assert (read.rate, read.channels, read.damage) == (44100, 2, "")
+    assert abs(len(read.samples) - 44100) <= longer
+    if not longer:
+        assert difference(made.samples, read.samples) < -20  # a single sample late, it would be -16
+
+
+def test_opus_has_a_rate_of_its_own_and_keeps_its_length(tmp_path):
+    read = video.read_sound(made_of(wav(tmp_path / "a.wav", music(44100, 44100)), "a.opus"))
+    assert (read.rate, read.channels, read.seconds) == (48000, 2, 1)
+
+
+def test_the_sound_of_a_film_is_read(tmp_path):
+    sound = music(22050, 22050)
+    video.encode(frames_of(tmp_path, 25), tmp_path / "film.mov", Fraction(25), size=16, sound=sound)
+    read = video.read_sound(tmp_path / "film.mov")
+    assert (read.rate, read.seconds, read.damage) == (22050, 1, "")
+    assert np.abs(read.samples - sound.samples).max() < 2**-22
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.mp3", "a.ogg", "a.m4a", "a.flac"])
+def test_a_part_is_cut_to_the_sample(tmp_path, name):
+    source = wav(tmp_path / "a.wav", music(88200, 44100))
+    source = source if name == "a.wav" else made_of(source, name)
+    whole = video.read_sound(source).samples
+    for start, seconds in [
+        (0, 1),
+        (Fraction(1, 3), Fraction(29, 25)),
+        (1, None),
+        (Fraction(1, 88200), Fraction(3, 88200)),
+    ]:
+        # A half is rounded up.
+        first = int(start * 44100 + Fraction(1, 2))
+        last = None if seconds is None else first + int(seconds * 44100 + Fraction(1, 2))
+        part = video.read_sound(source, Fraction(start), seconds and Fraction(seconds)).samples
+        assert (part == whole[first:last]).all()
+
+
+def test_a_sound_that_breaks_off_is_read_as_far_as_it_goes_and_says_so(tmp_path):
+    source = wav(tmp_path / "a.wav", music(44100 * 3, 44100))
+    mp3, flac = made_of(source, "a.mp3"), made_of(source, "a.flac")
+    for path in (source, mp3, flac):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        read = video.read_sound(path)
+        assert 1 < read.seconds < 1.7
+    assert re.fullmatch(
+        r".*a\.mp3 breaks off at 1\.\d+ s, though it says that it lasts 3 s", video.read_sound(mp3).damage
+    )
+    assert re.fullmatch(
+        r".*a\.flac breaks off at 1\.\d+ s, though it says that it lasts 3 s", video.read_sound(flac).damage
+    )
+    assert video.read_sound(source).damage == f"{source} is damaged: parts of its sound cannot be read"
+    assert video.read_sound(mp3, seconds=Fraction(1)).damage == ""
+    song = wav(tmp_path / "corrupt Error while decoding.wav", music(100, 44100))
+    assert video.read_sound(song).damage == ""
+    with pytest.raises(Error, match=r"^start 2 s is past the end; .*a\.mp3 breaks off at 1\.\d+ s, though it says"):
+        video.read_sound(mp3, Fraction(2))
+
+
+def test_what_has_no_sound_is_refused_with_a_reason(tmp_path):
+    sound = wav(tmp_path / "sound.wav", music(44100, 44100))
+    mp3 = made_of(sound, "whole.mp3").read_bytes()
+    (tmp_path / "stub.mp3").write_bytes(mp3[:300])
+    (tmp_path / "nothing.mp3").touch()
+    (tmp_path / "notes.mp3").write_text("a shopping list\n" * 1000)
+    (tmp_path / "list.mp3").write_text("#EXTM3U\n#EXTINF:1,\nsound.wav\n#EXT-X-ENDLIST\n")
+    (tmp_path / "list.wav").write_text("ffconcat version 1.0\nfile sound.wav\n")
+    wav(tmp_path / "empty.wav", music(0, 44100))
+    wav(tmp_path / "many.wav", music(100, 44100, 9))
+    broken = made_of(sound, "numbers.wav", "-c:a", "pcm_f32le")
+    broken.write_bytes(broken.read_bytes()[:-4] + np.float32(np.nan).tobytes())
+    video.encode(frames_of(tmp_path, 2), tmp_path / "mute.mp4", Fraction(25), size=16)
+    for name, reason in {
+        "missing.mp3": "cannot be read (No such file or directory)",
+        ".": "cannot be read (Is a directory)",
+        "stub.mp3": "is no sound that ffmpeg can read",
+        "nothing.mp3": "is no sound that ffmpeg can read",
+        "notes.mp3": "is no sound that ffmpeg can read",
+        "list.mp3": "is no sound that ffmpeg can read",
+        "list.wav": "is no sound that ffmpeg can read",
+        "0.png": "is no sound that ffmpeg can read",
+        "mute.mp4": "has no sound",
+        "empty.wav": "is empty; a sound has one sample at least",
+        "many.wav": "has 9 channels; a film has room for 8",
+        "numbers.wav": "has samples that are no numbers",
+    }.items():
+        with pytest.raises(Error) as refusal:
+            video.read_sound(tmp_path / name)
+        assert str(refusal.value) == f"{tmp_path / name} {reason}"
+
+
+@pytest.mark.parametrize(
+    ("start", "seconds", "message"),
+    [
+        (1, None, "start 1 s is past the end; {} lasts 1 s"),
+        (62.5, 3, "start 62.5 s is past the end; {} lasts 1 s"),
+        (0.5, 0.75, "0.5 s and 0.75 s more are past the end; {} lasts 1 s"),
+        (-1, None, "{} has no part from -1 s; a part starts at 0 s or later, and lasts longer than 0 s"),
+        (0, 0, "{} has no part from 0 s, for 0 s; a part starts at 0 s or later, and lasts longer than 0 s"),
+    ],
+)
+def test_a_part_that_a_sound_does_not_have_is_refused(tmp_path, start, seconds, message):
+    path = wav(tmp_path / "a.wav", music(8000, 8000))
+    with pytest.raises(Error) as refusal:
+        video.read_sound(path, Fraction(start), None if seconds is None else Fraction(seconds))
+    assert str(refusal.value) == message.format(path)
+
+
+# A film with sound
+
+SOUND_FILMS = [("film.mp4", "h264"), ("film.mov", "prores"), ("film.webm", "vp9")]
+every_film_with_sound = pytest.mark.parametrize(("name", "codec"), SOUND_FILMS)
+
+
+def ends_of(film):
+    """When a film's pictures and its sound end, in seconds, by PyAV's packets; and the number of frames."""
+    with av.open(str(film)) as container:
+        packets = [packet for packet in container.demux(video=0, audio=0) if packet.size]
+        tracks = [[one for one in packets if one.stream.type == kind] for kind in ("video", "audio")]
+        ends = [max((one.pts + one.duration) * one.time_base for one in track) for track in tracks]
+    return *ends, len(tracks[0])
+
+
+def heard_in(film):
+    """(samples, rate) of a film's sound, by PyAV."""
+    with av.open(str(film)) as container:
+        frames = [frame for frame in container.decode(audio=0)]
+        assert abs(frames[0].pts * frames[0].time_base) <= Fraction(1, 1000)
+        planes = [frame.to_ndarray() for frame in frames]
+        channels = frames[0].layout.nb_channels
+        if not frames[0].format.is_planar:
+            planes = [plane.reshape(-1, channels).T for plane in planes]
+        samples = np.concatenate(planes, axis=1).T
+        samples = samples / 2.0**31 if samples.dtype == np.int32 else samples
+        return samples, frames[0].sample_rate
+
+
+@every_film_with_sound
+@pytest.mark.parametrize(("rate", "channels"), [(44100, 2), (48000, 1), (22050, 6)], ids=str)
+def test_sound_keeps_its_channels_its_rate_and_its_length(tmp_path, name, codec, rate, channels):
+    sound = music(rate, rate, channels)
+    film = tmp_path / name
+    video.encode(frames_of(tmp_path, 25), film, Fraction(25), size=16, codec=codec, sound=sound)
+    samples, heard = heard_in(film)
+    _, seconds, _ = ends_of(film)
+    assert (heard, samples.shape[1]) == (rate, channels)
+    assert abs(seconds - 1) <= (Fraction(1, 500) if name == "film.webm" else 0)
+    for channel in range(channels):  # in their order
+        alike = [difference(sound.samples[:, channel], samples[:rate, other]) for other in range(channels)]
+        assert alike[channel] == min(alike) < -15
+    assert len(colours_in(film)) == 25
+
+
+@every_film_with_sound
+def test_a_signal_on_the_left_stays_on_the_left(tmp_path, name, codec):
+    sound = music(44100, 44100)
+    sound.samples[:, 1] = 0
+    video.encode(frames_of(tmp_path, 25), tmp_path / name, Fraction(25), size=16, codec=codec, sound=sound)
+    samples, _ = heard_in(tmp_path / name)
+    assert np.abs(samples[:, 0]).max() > 0.2
+    assert np.abs(samples[:, 1]).max() == 0
+
+
+@every_film_with_sound
+@pytest.mark.parametrize("rate", [44100, 48000])
+def test_a_click_is_heard_with_its_frame(tmp_path, name, codec, rate):
+    sound = clicks(rate * 2, rate)
+    video.encode(frames_of(tmp_path, 60), tmp_path / name, Fraction(30), size=16, codec=codec, sound=sound)
+    samples, _ = heard_in(tmp_path / name)
+    for place in np.flatnonzero(sound.samples[:, 0]):
+        begin = max(place - 500, 0)
+        assert abs(begin + np.argmax(np.abs(samples[begin : place + 500, 0])) - place) <= 1
+
+
+@every_film_with_sound
+def test_the_same_frames_and_sound_are_the_same_bytes(tmp_path, name, codec):
+    frames, said = (
+        busy_frames(tmp_path, 12),
+        Metadata("title", "comment", ((Fraction(0), "one"), (Fraction(3, 25), "two"))),
+    )
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        video.encode(frames, tmp_path / folder / name, Fraction(25), 192, None, codec, said, sound=music(21168, 44100))
+    assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+@every_container
+@pytest.mark.parametrize("fps", [Fraction(25), Fraction(24000, 1001)], ids=str)
+def test_sound_moves_neither_frames_nor_chapters(tmp_path, name, fps):
+    said = Metadata(HOSTILE, HOSTILE, ((Fraction(0), HOSTILE), (3 / fps, "later")))
+    sound = music(video._nearest(12 / fps * 44100), 44100)
+    for film, heard in ((tmp_path / name, sound), (tmp_path / f"mute-{name}", None)):
+        video.encode(frames_of(tmp_path), film, fps, size=64, metadata=said, sound=heard)
+    assert times_in(tmp_path / name) == times_in(tmp_path / f"mute-{name}")
+    (title, comment, chapters), (_, _, mute) = said_by(tmp_path / name), said_by(tmp_path / f"mute-{name}")
+    assert (title, comment) == (HOSTILE, HOSTILE)
+    assert chapters == mute
+
+
+@every_container
+def test_a_film_with_sound_and_without_metadata_says_nothing(tmp_path, name):
+    video.encode(frames_of(tmp_path), tmp_path / name, Fraction(24), size=64, sound=music(22050, 44100))
+    assert said_by(tmp_path / name) == (None, None, [])
+    assert not re.findall(rb"Lav[cf]\d|x26[45] [-(]|creation_time", (tmp_path / name).read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "heard"),
+    [
+        ("film.mp4", 44100, 44100),
+        ("film.mp4", 192000, 96000),
+        ("film.mp4", 9000, 11025),  # nothing is lost
+        ("film.mp4", 4000, 7350),
+        ("film.webm", 192000, 192000),
+        ("film.webm", 384000, 192000),
+        ("film.mov", 192000, 192000),
+        ("film.mov", 9000, 9000),
+    ],
+)
+def test_a_rate_that_the_format_does_not_have_becomes_the_next(tmp_path, name, rate, heard):
+    assert video.heard_rate(name, rate) == heard
+    video.encode(
+        frames_of(tmp_path, 3), tmp_path / name, Fraction(10), size=16, codec=None, sound=music(rate * 3 // 10, rate)
+    )
+    assert heard_in(tmp_path / name)[1] == heard
+
+
+def test_film_and_sound_are_of_one_length_for_a_hundred_lengths_rates_and_starts(tmp_path):
+    # The full sweep is tests/benchmarks/sync.py.
+    rng = random.Random(0)
+    rates = [
+        Fraction(25),
+        Fraction(24),
+        Fraction(24000, 1001),
+        Fraction(30000, 1001),
+        Fraction(30),
+        Fraction(60),
+        Fraction(25, 2),
+    ]
+    peers = [(Fraction(count), fps) for count in (29, 57, 58) for fps in (Fraction(25), Fraction(24000, 1001))]
+    cases = peers + [(Fraction(rng.uniform(0.6, 24)), rng.choice(rates)) for _ in range(94)]
+    frames = frames_of(tmp_path, 61, (16, 16))
+    source = {rate: wav(tmp_path / f"{rate}.wav", music(rate * 7, rate, 1)) for rate in (22050, 44100, 48000)}
+    for number, (length, fps) in enumerate(cases):
+        name = ["film.mp4", "film.mp4", "film.mov", "film.webm"][number % 4]
+        rate = rng.choice(list(source))
+        sound = video.read_sound(source[rate], Fraction(rng.uniform(0, 2)), length / fps)
+        count = max(1, int(sound.seconds * fps + Fraction(1, 2)))
+        video.encode(frames[:count], tmp_path / name, fps, size=16, sound=sound)
+        pictures, heard, shown = ends_of(tmp_path / name)
+        assert shown == count
+        assert abs(pictures - count / fps) <= Fraction(1, 500), (name, length, fps, rate)
+        assert abs(heard - count / fps) <= 1 / (2 * fps) + Fraction(1, 500), (name, length, fps, rate)
+
+
+def test_a_sound_of_less_than_a_frame_is_followed_by_silence(tmp_path):
+    video.encode(frames_of(tmp_path, 1), tmp_path / "film.mp4", Fraction(10), size=16, sound=music(10, 44100))
+    assert ends_of(tmp_path / "film.mp4")[1] == Fraction(1, 10)
+
+
+def test_pictures_and_sound_of_different_lengths_make_no_film(tmp_path):
+    for count in (23, 27):
+        with pytest.raises(Error) as refusal:
+            video.encode(
+                frames_of(tmp_path, count), tmp_path / "film.mp4", Fraction(25), size=16, sound=music(44100, 44100)
+            )
+        assert str(refusal.value) == (
+            f"the sound lasts 1 s, and the pictures {count / 25:.2f} s; they may differ by half a frame, 0.02 s"
+        )
+    assert not (tmp_path / "film.mp4").exists()
+
+
+@pytest.mark.parametrize("name", ["film.gif", "folder"])
+def test_where_there_is_no_room_for_sound_it_is_refused(tmp_path, name):
+    message = f"{tmp_path / name} has no room for sound; a film with sound ends in .mp4, .webm or .mov"
+    with pytest.raises(Error) as refusal:
+        video.validate(tmp_path / name, sound=True)
+    assert str(refusal.value) == message
+    with pytest.raises(Error) as refusal:
+        video.encode(frames_of(tmp_path, 25), tmp_path / name, Fraction(25), sound=music(8000, 8000))
+    assert str(refusal.value) == message
+    video.validate(tmp_path / "film.mp4", sound=True)
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.mov", "film.webm"])
+def test_a_film_whose_sound_is_not_what_was_asked_is_found(tmp_path, name):
+    film = tmp_path / name
+    video.encode(frames_of(tmp_path, 25), film, Fraction(25), size=16, sound=music(44100, 44100))
+    video.check(film, 25, Fraction(25), (16, 16), sound=(2, 44100))
+    for expected, message in (
+        ((1, 44100), "sound with 2 channels instead of 1"),
+        ((2, 48000), "sound of 44100 samples a second instead of 48000"),
+    ):
+        with pytest.raises(Error) as refusal:
+            video.check(film, 25, Fraction(25), (16, 16), sound=expected)
+        assert str(refusal.value) == f"the film that ffmpeg made has {message}"
+    codec = ["-c:a", "libvorbis"] if name == "film.webm" else []  # unless told, Opus
+    longer = made_of(film, f"longer-{name}", "-af", "apad=pad_dur=0.1", "-ar", "44100", "-c:v", "copy", *codec)
+    with pytest.raises(Error, match=r"^the film that ffmpeg made has sound to 1\.\d+ s with pictures to 1 s$"):
+        video.check(longer, 25, Fraction(25), (16, 16), sound=(2, 44100))
+    mute = made_of(film, f"mute-{name}", "-an", "-c:v", "copy")
+    with pytest.raises(Error, match=r"^the film that ffmpeg made has no sound$"):
+        video.check(mute, 25, Fraction(25), (16, 16), sound=(2, 44100))

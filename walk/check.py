@@ -1,27 +1,34 @@
 """A finished film, read again as a player would: is anything in it that nobody meant?
 
-moviepy decodes it, which is not what made it. Knows no walks: any film can be checked.
+moviepy decodes it, which is not what made it. Knows no walks and no music: any film can be checked.
 """
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 
 import numpy as np
 
 from walk import Error, video
 
-JUMP = 4  # times the median step from frame to frame
+JUMP = 3  # times what is around it; with three frames cut out of an even walk, a step is four times as large
+NEAR = 2.5  # seconds; around a step
 BLACK = 4  # levels; no pixel is lighter
 FLAT = 2  # levels; no pixel is further from another
-SAME = 0.02  # of the median step: less is the same picture, encoded twice
+SAME = 0.02  # of the mean step: less is the same picture, encoded again
+REST = 3  # times the same picture again, or more, are meant
+DOUBLED = 0.05  # of the smaller step beside it: less, and only once or twice, is not
+MOVES = 16  # levels, of what changes most; less can be too little for an encoder
+STILLS = 5  # rests that are listed one by one
 SIDE = 64  # pixels; pictures are compared at about this size
+TICK = Fraction(1, 500)  # seconds; some containers count in milliseconds
 
 
 @dataclass(frozen=True)
@@ -34,28 +41,45 @@ class Report:
 
 def check(film: Path) -> Report:
     """Read a film from its first frame to its last. Raises Error if it is no film."""
+    times, (width, height) = video.timestamps(film)
+    track = video.sound_track(film)
+    with tempfile.TemporaryDirectory() as scratch:
+        pictures = _seen(film, Path(scratch, "pictures.nut"), len(times))
+        silent = track is not None and _silent(film, Path(scratch, "sound.nut"))
+    usual = median([b - a for a, b in pairwise(times)] or [Fraction(1)])
+    end = times[-1] + usual
+    steps = [_far(a, b) for a, b in pairwise(pictures)]
+    foreign = list(_foreign(steps, pictures))
+    for index in foreign:
+        steps[index - 1 : index + 1] = [_far(pictures[index - 1], pictures[index + 1]) / 2] * 2
+    facts = (
+        f"{len(times)} frames of {width}x{height}, {float(end):.2f} s, {f'{float(1 / usual):.6g}' if usual else '?'} a second",
+        f"colours: {video.colour_tags(film)}",
+        _sound(track, silent),
+        *_rests(steps, [*times, end]),
+    )
+    faults = [*_uneven(times, usual), *_alone(pictures, times), *_apart(track, end, usual)]
+    faults += [(float(times[index]), "the picture jumps, and back") for index in foreign]
+    faults += [*_doubled(steps, pictures, times), *_jumps(steps, times)]
+    return Report(facts, tuple(sorted(faults)))
+
+
+# What a player sees and hears
+
+
+def _seen(film: Path, copy: Path, count: int) -> list[np.ndarray]:
+    """Every picture, reduced: (about SIDE, about SIDE, 3), float32 levels."""
     from moviepy import VideoFileClip
 
-    times, (width, height) = video.timestamps(film)
-    with tempfile.TemporaryDirectory() as scratch:
-        copy = Path(scratch, "film.nut")
-        video.bare_copy(film, copy)
-        try:
-            with VideoFileClip(str(copy), audio=False) as clip:
-                small = list(_pictures(clip.reader, len(times)))
-        except (OSError, KeyError, ValueError) as error:
-            raise Error(f"{film} cannot be played: {error}") from None
-    steps = [b - a for a, b in pairwise(times)] or [Fraction(1)]
-    rate = f"{float(1 / median(steps)):.6g}" if median(steps) else "?"
-    facts = (
-        f"{len(times)} frames of {width}x{height}, {float(times[-1] + median(steps)):.2f} s, {rate} a second",
-        f"colours: {video.colour_tags(film)}",
-    )
-    return Report(facts, tuple(sorted([*_uneven(times), *_alone(small, times), *_steps(small, times)])))
+    video.bare_copy(film, copy)
+    try:
+        with VideoFileClip(str(copy), audio=False) as clip:
+            return list(_pictures(clip.reader, count))
+    except (OSError, KeyError, ValueError) as error:
+        raise Error(f"{film} cannot be played: {error}") from None
 
 
 def _pictures(reader: object, count: int) -> Iterator[np.ndarray]:
-    """Every picture, reduced: (about SIDE, about SIDE, 3), float32 levels."""
     for index in range(count):
         picture = reader.last_read if index == 0 else reader.read_frame()  # type: ignore[attr-defined]
         step = max(1, min(picture.shape[:2]) // SIDE)
@@ -64,15 +88,51 @@ def _pictures(reader: object, count: int) -> Iterator[np.ndarray]:
         yield blocks.mean((1, 3), dtype=np.float32)
 
 
-def _uneven(times: list[Fraction]) -> Iterator[tuple[float, str]]:
-    steps = [b - a for a, b in pairwise(times)]
-    usual = median(steps) if steps else Fraction(0)
-    for time, step in zip(times[1:], steps):
-        if abs(step - usual) > Fraction(1, 500):  # some containers count in milliseconds
+def _silent(film: Path, copy: Path) -> bool:
+    from moviepy import AudioFileClip
+
+    video.bare_copy(film, copy, "a:0")
+    try:
+        with AudioFileClip(str(copy)) as clip:
+            parts = (clip.reader.read_chunk(clip.fps) for _ in range(math.ceil(clip.duration)))
+            return not any(np.any(part) for part in parts)
+    except (OSError, KeyError, ValueError) as error:
+        raise Error(f"the sound of {film} cannot be played: {error}") from None
+
+
+def _sound(track: video.Track | None, silent: bool) -> str:
+    if track is None:
+        return "no sound"
+    channels = {1: "mono", 2: "stereo"}.get(track.channels, f"{track.channels} channels")
+    length = f"{float(track.end - track.start):.2f} s"
+    return f"sound: {channels}, {length}, {track.rate} a second" + ", all of it silence" * silent
+
+
+# When it is shown and heard
+
+
+def _uneven(times: Sequence[Fraction], usual: Fraction) -> Iterator[tuple[float, str]]:
+    for before, time in pairwise(times):
+        if abs(time - before - usual) > TICK:
             yield float(time), "the frame comes at an uneven moment"
 
 
-def _alone(pictures: list[np.ndarray], times: list[Fraction]) -> Iterator[tuple[float, str]]:
+def _apart(track: video.Track | None, end: Fraction, frame: Fraction) -> Iterator[tuple[float, str]]:
+    """Where the sound starts or ends without the pictures, by more than half a frame and more than a packet."""
+    if track is None:
+        return
+    slack = max(frame / 2, track.packet) + TICK
+    if track.start > slack:
+        yield 0.0, f"the sound starts {float(track.start):.3f} s after the pictures"
+    if abs(track.end - end) > slack:
+        longer = "longer" if track.end > end else "shorter"
+        yield float(min(track.end, end)), f"the sound is {float(abs(track.end - end)):.3f} s {longer} than the pictures"
+
+
+# What a picture shows
+
+
+def _alone(pictures: Sequence[np.ndarray], times: Sequence[Fraction]) -> Iterator[tuple[float, str]]:
     for picture, time in zip(pictures, times):
         if picture.max() <= BLACK:
             yield float(time), "the frame is black"
@@ -80,11 +140,71 @@ def _alone(pictures: list[np.ndarray], times: list[Fraction]) -> Iterator[tuple[
             yield float(time), "the frame is of one colour"
 
 
-def _steps(pictures: list[np.ndarray], times: list[Fraction]) -> Iterator[tuple[float, str]]:
-    steps = [float(np.sqrt(np.mean((b - a) ** 2))) for a, b in pairwise(pictures)]
-    usual = median(steps) if steps else 0.0
-    for step, time in zip(steps, times[1:]):
-        if step > JUMP * usual > 0:
-            yield float(time), f"the picture jumps: {step / usual:.1f} times the usual step"
-        elif step < SAME * usual:
-            yield float(time), "the frame is the one before again"
+# How it changes. A step is the mean difference between a frame and the next.
+
+
+def _far(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(b - a).mean())
+
+
+def _usual(steps: Sequence[float]) -> float:
+    """The median step, of those that move."""
+    return median([step for step in steps if step > SAME * mean(steps)] or [0.0])
+
+
+def _rests(steps: Sequence[float], times: Sequence[Fraction]) -> Iterator[str]:
+    """times: the film's end, too."""
+    rests, place = [], 0
+    for still, run in groupby(steps, lambda step: step <= SAME * mean(steps)):
+        first, place = place, place + len(list(run))
+        if still and place - first >= REST:
+            rests.append((times[first], times[place + 1]))
+    for start, end in rests[:STILLS]:
+        yield f"still from {_clock(start)} to {_clock(end)}"
+    if more := rests[STILLS:]:
+        yield f"still {len(more)} times more, for {float(sum(end - start for start, end in more)):.1f} s together"
+
+
+def _doubled(
+    steps: Sequence[float], pictures: Sequence[np.ndarray], times: Sequence[Fraction]
+) -> Iterator[tuple[float, str]]:
+    """Frames that are shown twice or three times while all moves."""
+    moves = [float(np.abs(b - a).max()) for a, b in pairwise(pictures)]
+    for first in range(len(steps)):
+        for last in range(first + 1, min(first + REST, len(steps) + 1)):
+            around = [i for i in (first - 1, last) if 0 <= i < len(steps)]
+            moving = around and min(moves[i] for i in around) > MOVES
+            if moving and max(steps[first:last]) <= DOUBLED * min(steps[i] for i in around):
+                yield from ((float(time), "the frame is the one before again") for time in times[first + 1 : last + 1])
+
+
+def _foreign(steps: Sequence[float], pictures: Sequence[np.ndarray]) -> Iterator[int]:
+    """Frames after which the film goes on as if they had not been."""
+    usual = _usual(steps)
+    for index in range(1, len(pictures) - 1):
+        least = min(steps[index - 1 : index + 1])
+        if least > JUMP * usual and least > JUMP * _far(pictures[index - 1], pictures[index + 1]):
+            yield index
+
+
+def _jumps(steps: Sequence[float], times: Sequence[Fraction]) -> Iterator[tuple[float, str]]:
+    """Steps that stand alone.
+
+    In a film that moves with music some steps are large, too, but they fade over a few frames, or there
+    are others like them near. A jump has one other near it at most.
+    """
+    usual = _usual(steps)
+    kicks = [i for i, step in enumerate(steps) if step > 2 * min(_beside(steps, i), default=step)]
+    kicks = [i for i in kicks if steps[i] >= max(_beside(steps, i))]
+    for index, step in enumerate(steps):
+        near = sorted(steps[kick] for kick in kicks if 0 < abs(times[kick] - times[index]) <= NEAR)
+        if step > usual and step > JUMP * max([*_beside(steps, index), *near[-2:-1]], default=step):
+            yield float(times[index + 1]), f"the picture jumps: {step / usual:.1f} times the usual step"
+
+
+def _beside(steps: Sequence[float], index: int) -> Sequence[float]:
+    return [*steps[max(index - 1, 0) : index], *steps[index + 1 : index + 2]]
+
+
+def _clock(time: Fraction) -> str:
+    return f"{int(time // 60)}:{float(time % 60):04.1f}"

@@ -20,11 +20,12 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from walk import Error, Settings, Walk, __version__, flags, read_prompts, recipe, video
+from walk import Error, Settings, Walk, __version__, flags, lyrics, pace, read_prompts, recipe, timeline, video
 from walk.flags import given
 from walk.keyframes import Keyframe, format_time, plural, prompt_file
 from walk.recipe import Recipe
@@ -33,7 +34,9 @@ from walk.settings import BUILT_IN
 if TYPE_CHECKING:
     import numpy as np
 
+    from walk import sheet
     from walk.models import Model
+    from walk.music import Music
     from walk.run import Run
 
 PLAIN_SECONDS = 10  # between lines of progress where there is no terminal
@@ -96,7 +99,11 @@ def film(**chosen: Any) -> str:
         frames = run.frames()
         metadata = _metadata(order, run) if order.describe else None
         with _Progress(order.say, f"making {order.out.name}", len(frames), after=2) as progress:
-            video.encode(frames, order.out, walk.fps, **order.look, metadata=metadata, report=progress.reached)
+            run.claim(order.out.name)
+            sound = order.music.sound if order.music else None
+            video.encode(
+                frames, order.out, walk.fps, **order.look, metadata=metadata, sound=sound, report=progress.reached
+            )
     return str(order.out)
 
 
@@ -107,10 +114,12 @@ def preview(**chosen: Any) -> str:
 
     # 1. The pictures.
     order = _order(chosen)
+    picture = order.out.with_name(order.out.stem + ".preview.png")
+    _check_sheet(picture)
     pictures = _Pictures(order)
     walk, seen = _paced(order, pictures, look=True)
-    keys, lengths = _landmarks(walk)
-    between = [(key + length // 2) % walk.frames for key, length in zip(keys, lengths)]
+    keys, _ = _landmarks(walk)
+    between = [min(range(walk.frames), key=lambda i: abs(walk.positions[i] - k - 0.5)) for k in range(walk.segments)]
     settings, folder, part = pictures.settings, order.folder, walk
     indices = sorted({*keys, *between})
     if chosen.get("quick"):
@@ -128,8 +137,9 @@ def preview(**chosen: Any) -> str:
     # 2. What they tell, also of segments too short for a pilot.
     steps = speed.predicted(walk, seen, {part.positions[index]: speed.features(shown[index]) for index in indices})
     notes = _notes(order, walk, steps, pictures)
-    picture = order.out.with_name(order.out.stem + ".preview.png")
-    drawn = sheet.preview(walk, [shown[k] for k in keys], [shown[b] for b in between], steps, notes)
+    drawn = sheet.preview(
+        walk, [shown[k] for k in keys], [shown[b] for b in between], steps, notes, _drawn(order.music)
+    )
     _save_sheet(drawn, picture)
     for note in notes:
         order.say(f"note: {note}")
@@ -151,7 +161,7 @@ def seeds(**chosen: Any) -> str:
     out = _expanded(chosen.get("out", f"{_slug(prompt)}.seeds.png"))
     if out.suffix.lower() != ".png":
         raise Error(f"{out}: a sheet's name ends in .png, as in seeds.png")
-    _check_writable(out)
+    _check_sheet(out)
     say = _quiet if chosen.get("quiet") else _say
     order = _Order(keyframes, None, Settings(**given(chosen, *flags.SETTINGS)), out, out, {}, say)
     pictures = _Pictures(order)
@@ -179,10 +189,18 @@ def replay(**chosen: Any) -> str:
     path = chosen.pop("film")
     made = _read_recipe(path)
     flags_ = {name: flags.ALL[name].parse(text) for name, text in made.flags}
-    for name, other in (("frames", "seconds"), ("seconds", "frames")):
+    flags_.pop("beats", None)  # no path that a film names is opened
+    for name, other in (("frames", "seconds"), ("seconds", "frames"), ("bars", "frames"), ("bars", "seconds")):
         if name in chosen:
             flags_.pop(other, None)
     chosen.setdefault("out", str(Path(path).with_name(f"{Path(path).stem}-again{Path(path).suffix}")))
+    if "audio" in flags_ and "audio" not in chosen:  # the film's own sound is that part already
+        flags_ = {name: value for name, value in flags_.items() if name not in ("start", "bars", "offset", "seconds")}
+        flags_["audio"] = path
+    if made.positions and not set(chosen) & set(flags.TIMING):
+        chosen["places"] = made.positions
+    elif made.positions:  # as long as the music is
+        flags_.pop("frames", None)
     return film(**flags_ | chosen, prompts=list(made.prompts), weights=made.made_with[1] if made.made_with[1:] else "")
 
 
@@ -261,6 +279,7 @@ class _Order:
     look: dict[str, Any]
     say: Callable[[str], None]
     flags: dict[str, Any] = field(default_factory=dict)
+    music: Music | None = None
 
     @property
     def describe(self) -> bool:
@@ -275,23 +294,147 @@ def _order(chosen: dict[str, Any]) -> _Order:
         raise Error(
             "--seed and --seeds were both given; --seed counts up from keyframe to keyframe, --seeds lists them"
         )
+    if "places" not in chosen:
+        _check_together(chosen)
     say = _quiet if chosen.get("quiet") else _say
-    keyframes = read_prompts(chosen["prompts"], **given(chosen, "seed", "seeds", "negative"))
-    timing = given(chosen, "frames", "seconds", "fps", "ease", closed="loop")
-    walk = Walk.through(keyframes, smooth=chosen.get("path", flags.PATHS[0]) == "smooth", **timing)
+    keyframes = read_prompts(chosen["prompts"], **given(chosen, "seed", "seeds", "negative", "style"))
     settings = Settings(**given(chosen, *flags.SETTINGS))
     out, folder = _places(chosen)
     look = given(chosen, "size", "quality", "codec")
-    video.validate(out, **look)
+    video.validate(out, **look, sound="audio" in chosen)
     _check_places(out, folder)
+    if "places" in chosen:
+        music, walk = _again(chosen, keyframes)
+    else:
+        music = _music(chosen, keyframes, folder, say)
+        walk = _walk(chosen, keyframes, music)
     say(
-        f"{len(keyframes)} keyframes, {plural(walk.frames, 'frame')}, "
+        f"{len(walk.keyframes)} keyframes, {plural(walk.frames, 'frame')}, "
         f"{format_time(float(walk.seconds))} at {_rate(walk.fps)} frames a second"
     )
     shown = video.shown_fps(out, walk.fps)
     if shown != walk.fps:
         say(f"{out.suffix} cannot show that rate: the film will have {_rate(shown)} frames a second")
-    return _Order(keyframes, walk, settings, out, folder, look, say, chosen)
+    return _Order(walk.keyframes, walk, settings, out, folder, look, say, chosen, music)
+
+
+def _check_together(chosen: dict[str, Any]) -> None:
+    """Raise Error for flags that contradict each other, or need one that is not there."""
+    together = [
+        ("seconds", "bars"),
+        ("bpm", "beats"),
+        ("offset", "beats"),
+        *(("ease", name) for name in ("pace", "react")),
+    ]
+    for one, other in together:
+        if one in chosen and other in chosen:
+            raise Error(f"--{one} and --{other} were both given; give one of them")
+    known = {"audio", "bpm", "beats"} & set(chosen)
+    for name in ("start", "bars", "offset", "meter", "align"):
+        if name in chosen and not known:
+            raise Error(f"--{name} needs a sound or a tempo; give --audio, or --bpm")
+    if "start" in chosen and "audio" not in chosen:
+        raise Error("--start says where in a sound to begin; give --audio, too")
+    for name in ("pace", "pace_noise"):
+        if chosen.get(name) == "energy" and "audio" not in chosen:
+            raise Error(f"--{name} energy follows a sound; give --audio")
+        if chosen.get(name) == "beat" and not known:
+            raise Error(f"--{name} beat needs beats; give --audio, --bpm or --beats")
+    if "react" in chosen and set(_paces(chosen)) == {"even"}:
+        raise Error("--react says how far the pace departs from even; give --pace energy or --pace beat, too")
+
+
+def _paces(chosen: dict[str, Any]) -> tuple[str, str]:
+    """Of the prompts and of the noise."""
+    pace = chosen.get("pace", "energy" if "audio" in chosen and not chosen.get("ease") else "even")
+    return pace, chosen.get("pace_noise", pace)
+
+
+def _music(
+    chosen: dict[str, Any], keyframes: Sequence[Keyframe], folder: Path, say: Callable[[str], None]
+) -> Music | None:
+    """What the film moves to, if anything."""
+    if not {"audio", "bpm", "beats"} & set(chosen):
+        return None
+    from walk import music
+
+    fps = chosen.get("fps", timeline.FPS)
+    seconds = chosen.get("seconds")
+    how = {"closed": chosen.get("loop", False), **given(chosen, "bars", "meter", "bpm", "offset")}
+    if "beats" in chosen:
+        how["beats"] = Path(chosen["beats"])
+    if "audio" in chosen:
+        heard = music.hear(
+            Path(chosen["audio"]), folder, fps, seconds=seconds, **given(chosen, "start"), **how, report=say
+        )
+    else:
+        if "frames" in chosen and seconds is None:
+            seconds = chosen["frames"] / fps
+        if "beats" not in chosen and seconds is None:
+            how.setdefault("bars", len(keyframes) - 1 + how["closed"])
+        heard = music.tempo(fps, seconds=seconds, **how)
+    beats, bars = heard.rhythm.beats, heard.rhythm.bars
+    speed = f", {60 / median(b - a for a, b in pairwise(beats)):.4g} beats a minute" if len(beats) > 2 else ""
+    say(f"{heard.name}: {format_time(float(heard.seconds))}{speed}, {plural(len(bars), 'bar')}")
+    for note in heard.notes:
+        say(f"note: {note}")
+    return heard
+
+
+def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music | None) -> Walk:
+    timing = given(chosen, "frames", "seconds", "fps", "ease", closed="loop")
+    smooth = chosen.get("path", flags.PATHS[0]) == "smooth"
+    if music is None:
+        return Walk.through(
+            timeline.timed(keyframes, (), (), "there is no sound or tempo (--audio, --bpm) that"),
+            smooth=smooth,
+            **timing,
+        )
+    fps, rhythm = chosen.get("fps", timeline.FPS), music.rhythm
+    frames = timeline.frame_count(music.seconds, fps)
+    if chosen.get("frames", frames) != frames:
+        raise Error(
+            f"--frames {chosen['frames']} does not agree with {music.name}, which makes {frames}; drop --frames"
+        )
+    file = prompt_file(chosen["prompts"])
+    if file is not None and file.suffix.lower() in lyrics.SUFFIXES:
+        keyframes = timeline.within(keyframes, float(chosen.get("start", 0)), float(music.seconds))
+    keyframes = timeline.timed(keyframes, rhythm.beats, rhythm.bars, music.name)
+    moments = {"bar": (rhythm.bars, rhythm.beats), "beat": (rhythm.beats,), "off": ()}
+    prompts, noise = (_steps(name, chosen, music, frames, fps) for name in _paces(chosen))
+    return Walk.through(
+        keyframes,
+        smooth=smooth,
+        moments=moments[chosen.get("align", flags.ALIGN[0])],
+        steps=prompts,
+        noise_steps=noise,
+        **{**timing, "seconds": music.seconds, "frames": None},
+    )
+
+
+def _again(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...]) -> tuple[Music | None, Walk]:
+    """A film's own sound, and its frames where they were."""
+    positions, noise = chosen["places"]
+    fps, closed, smooth = chosen["fps"], chosen.get("loop", False), chosen.get("path", flags.PATHS[0]) == "smooth"
+    walk = Walk(keyframes, positions, fps, closed, smooth, noise)
+    if "audio" not in chosen:
+        return None, walk
+    from walk.audio import Rhythm
+    from walk.music import Music
+
+    path = Path(chosen["audio"])
+    return Music(path.name, video.read_sound(path), walk.seconds, Rhythm((), (), ())), walk
+
+
+def _steps(name: str, chosen: dict[str, Any], music: Music, frames: int, fps: Fraction) -> list[float] | None:
+    from walk.audio import ENVELOPE_RATE
+
+    react = given(chosen, "react")
+    if name == "beat":
+        return pace.on_beats(music.rhythm.beats, frames, fps, **react)
+    if name == "energy":
+        return pace.with_energy(music.rhythm.envelope, ENVELOPE_RATE, frames, fps, **react)
+    return None
 
 
 def _places(chosen: dict[str, Any]) -> tuple[Path, Path]:
@@ -330,14 +473,34 @@ def _slug(prompt: str) -> str:
 
 def _check_places(out: Path, folder: Path) -> None:
     """Raise Error if the film cannot be written, or would replace what walk has not made."""
+    from walk.run import films
+
     with contextlib.suppress(OSError):
         if out.exists() and not folder.is_dir():
             raise Error(
                 f"{out} exists and has no {folder.name} beside it, so it is not overwritten; give another --out"
             )
+        if out.exists() and out.name not in films(folder):
+            raise Error(
+                f"{out} exists and was not made from {folder.name}, so it is not overwritten; give another --out"
+            )
         if folder.exists() and not folder.is_dir():
             raise Error(f"{folder} cannot be written ({os.strerror(errno.ENOTDIR)}); give another --out")
     _check_writable(out)
+
+
+def _check_sheet(out: Path) -> None:
+    """Raise Error if a sheet cannot be written, or would replace a picture that is none."""
+    from PIL import Image
+
+    _check_writable(out)
+    with contextlib.suppress(OSError):
+        if not out.exists():
+            return
+        with Image.open(out) as picture:
+            if picture.info.get("Software") == "walk":
+                return
+    raise Error(f"{out} exists and is no sheet of walk's, so it is not overwritten; give another --out")
 
 
 def _check_writable(out: Path) -> None:
@@ -364,15 +527,19 @@ def _read_recipe(film: str) -> Recipe:
 
 def _metadata(order: _Order, run: Run) -> video.Metadata:
     walk, chosen = run.walk, order.flags
-    deciding = {
+    deciding: dict[str, object] = {
         "frames": walk.frames,
         "fps": walk.fps,
         "path": "smooth" if walk.smooth else "slerp",
         "speed": chosen.get("speed", flags.SPEEDS[0]),
         **{name: True for name in ("loop", "ease") if chosen.get(name)},
+        **given(chosen, "bars", "meter", "align", "pace", "pace_noise", "react"),
+        **{name: float(chosen[name]) for name in ("start", "offset", "bpm") if name in chosen},
+        **{name: Path(chosen[name]).name for name in ("audio", "beats") if name in chosen},
         **order.look,
     }
-    made = recipe.compose(walk.keyframes, deciding, run.settings)
+    positions = (walk.positions, walk.noise) if order.music else None
+    made = recipe.compose(walk.keyframes, deciding, run.settings, positions)
     keys, _ = _landmarks(walk)
     starts = sorted((index / walk.fps, keyframe.prompt) for index, keyframe in zip(keys, walk.keyframes))
     title = f"{walk.keyframes[0].prompt} – {walk.keyframes[-1].prompt}"
@@ -437,6 +604,7 @@ def _paced(order: _Order, pictures: _Pictures, look: bool = False) -> tuple[Walk
     assert walk is not None
     even = order.flags.get("speed", flags.SPEEDS[0]) == "even"
     seen: dict[float, np.ndarray] = {}
+    even &= "places" not in order.flags  # which are even already
     if not even and not look:
         return walk, seen
     settings = speed.pilot_settings(pictures.settings)
@@ -449,6 +617,17 @@ def _paced(order: _Order, pictures: _Pictures, look: bool = False) -> tuple[Walk
                 progress.skip(len(positions) - len(missing))
                 seen |= {position: speed.features(run.picture(index)) for index, position in enumerate(positions)}
     return (speed.even(walk, seen) if even else walk), seen
+
+
+def _drawn(music: Music | None) -> sheet.Music | None:
+    import numpy as np
+
+    from walk import sheet
+
+    if music is None:
+        return None
+    samples, rate = (music.sound.samples, music.sound.rate) if music.sound else (np.zeros((0, 1)), 0)
+    return sheet.Music(samples, rate, music.rhythm.beats, music.rhythm.bars)
 
 
 def _landmarks(walk: Walk) -> tuple[list[int], list[int]]:
@@ -493,10 +672,14 @@ def _say_estimate(order: _Order, walk: Walk, pictures: _Pictures, left: int, siz
 
 
 def _save_sheet(sheet: Any, path: Path) -> None:
+    from PIL import PngImagePlugin
+
     from walk.run import write_whole
 
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Software", "walk")
     data = io.BytesIO()
-    sheet.save(data, "png")
+    sheet.save(data, "png", pnginfo=info)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, data.getvalue())

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from walk import Error, video
 from walk.keyframes import looks_like_a_file, parse_time
+from walk.pace import PACES, REACT
 from walk.settings import BUILT_IN
 from walk.timeline import FPS, SECONDS_A_SEGMENT, parse_fps
 
@@ -56,10 +57,28 @@ def _integers(text: str) -> list[int]:
 
 
 def _duration(text: str) -> Fraction:
-    seconds = Fraction(repr(parse_time(text)))
+    seconds = _moment(text)
     if not seconds:
         raise ValueError(text)
     return seconds
+
+
+def _moment(text: str) -> Fraction:
+    return Fraction(repr(parse_time(text)))
+
+
+def _share(text: str) -> float:
+    number = _decimal(text)
+    if number > 1:
+        raise ValueError(text)
+    return number
+
+
+def _tempo(text: str) -> Fraction:
+    tempo = Fraction(repr(_decimal(text)))
+    if not 20 <= tempo <= 400:
+        raise ValueError(text)
+    return tempo
 
 
 def _fps(text: str) -> Fraction:
@@ -90,24 +109,42 @@ def _prompts(text: str) -> str | list[str]:
 
 PATHS = ("smooth", "slerp")
 SPEEDS = ("even", "path")
+ALIGN = ("bar", "beat", "off")
+METER = 4
+_PACE = "even, energy or beat"
+_TIME = "seconds (12.5) or minutes:seconds (1:02.5)"
 _WHOLE = "a whole number, 1 or more"
 
 # fmt: off
 FLAGS: dict[str, dict[str, Flag]] = {
     "What is seen": {
-        "prompts": Flag("FILE | PROMPT ...", _prompts, "a prompt file, or prompts", "a file with one prompt a line, or the prompts themselves"),
+        "prompts": Flag("FILE | PROMPT ...", _prompts, "a prompt file, or prompts", "a file with one prompt a line, a song's .lrc or .srt, or prompts"),
         "seed": Flag("N", _integer, "a whole number", "keyframe i starts from the noise of seed N + i (0)"),
         "seeds": Flag("N,N,...", _integers, "whole numbers with commas between", "a seed for each prompt, one for all, or several for one prompt"),
         "negative": Flag("TEXT", str, 'text, or "" for none', "what no picture should show"),
+        "style": Flag("TEXT", str, "text with {} in it", "around every prompt: 'an oil painting of {}'"),
     },
     "When": {
         "frames": Flag("N", _count, _WHOLE, "frames in the film"),
-        "seconds": Flag("S", _duration, "seconds (12.5) or minutes:seconds (1:02.5), over 0", f"or its length: 12.5, 1:02.5 ({SECONDS_A_SEGMENT} for each pair of keyframes)"),
+        "seconds": Flag("S", _duration, f"{_TIME}, over 0", f"or its length: 12.5, 1:02.5 (the sound's, or {SECONDS_A_SEGMENT} for each pair of keyframes)"),
         "fps": Flag("N", _fps, "a number over 0, such as 25, 23.976 or 24000/1001", f"frames a second, 23.976 or 24000/1001, too ({FPS})"),
         "loop": Flag("", _switch, "", "lead back to the first keyframe, for playing round and round"),
         "path": Flag("smooth | slerp", _one_of(*PATHS), "smooth or slerp", "smooth turns no corner at keyframes; slerp: great circles (smooth)"),
         "speed": Flag("even | path", _one_of(*SPEEDS), "even or path", "even: to the eye, found out by a pilot; path: equal steps (even)"),
         "ease": Flag("", _switch, "", "slow down at keyframes"),
+        "pace": Flag("NAME", _one_of(*PACES), _PACE, "even; energy: with the sound; beat: on its beats (energy with sound)"),
+        "pace_noise": Flag("NAME", _one_of(*PACES), _PACE, "of the noise alone, so that prompts may glide while it kicks (--pace)"),
+        "react": Flag("X", _share, "a number from 0 to 1", "how far the pace departs from even ({energy:g}, on beats {beat:g})".format(**REACT)),
+    },
+    "Music": {
+        "audio": Flag("FILE", str, "a sound file", "sound to move to, and to be as long as: mp3, wav, ..., or a video's"),
+        "start": Flag("TIME", _moment, _TIME, "where in the sound the film begins (0)"),
+        "bars": Flag("N", _count, _WHOLE, "or its length, from the first bar line after --start"),
+        "align": Flag("bar | beat | off", _one_of(*ALIGN), "bar, beat or off", "where keyframes without a time are moved to (bar)"),
+        "bpm": Flag("X", _tempo, "a number from 20 to 400", "the tempo, with --audio or without (as heard)"),
+        "offset": Flag("TIME", _moment, _TIME, "where in the sound a bar begins (as heard)"),
+        "meter": Flag("N", _count, _WHOLE, f"beats in a bar ({METER})"),
+        "beats": Flag("FILE", str, "a file name", "the beats: seconds, one a line (as heard)"),
     },
     "How": {
         "model": Flag("NAME", str, "a model", f"a diffusers folder, or a hub id ({BUILT_IN}, built in)"),
@@ -138,6 +175,8 @@ def _only(*names: str) -> dict[str, Flag]:
 
 ALL = {name: flag for group in FLAGS.values() for name, flag in group.items()}
 SETTINGS = tuple(FLAGS["How"])
+MUSIC = tuple(FLAGS["Music"])
+TIMING = (*FLAGS["When"], *MUSIC)  # what decides where frames are on the path
 
 
 class Command(NamedTuple):
@@ -176,7 +215,10 @@ COMMANDS = {
     ),
     "replay": Command(
         ("film",),
-        {"film": _FILM, **{name: flag for name, flag in ALL.items() if name not in ("prompts", "seed", "seeds")}},
+        {
+            "film": _FILM,
+            **{name: flag for name, flag in ALL.items() if name not in ("prompts", "seed", "seeds", "style")},
+        },
         "FILM",
         "make a film again from what it carries; flags change it on the way",
     ),
@@ -201,7 +243,10 @@ COMMANDS = {
 
 # What a film's recipe may hold: what decides it, not where it lies.
 COMMANDS["recipe"] = Command(
-    (), {name: flag for name, flag in ALL.items() if name not in ("prompts", "seed", "seeds", "out", "quiet")}, "", ""
+    (),
+    {name: flag for name, flag in ALL.items() if name not in ("prompts", "seed", "seeds", "style", "out", "quiet")},
+    "",
+    "",
 )
 
 
@@ -342,5 +387,6 @@ def _table(flags: dict[str, Flag]) -> list[str]:
 
 _PROMPT_FILE = (
     "A prompt file is UTF-8 with one prompt a line; lines from # are skipped. A line may end in settings: "
-    "a fox in the snow | seed=7 | time=1:02.5 | negative=blurry"
+    "a fox in the snow | seed=7 | time=1:02.5 | negative=blurry. In place of a time: beat=32 or bar=9; until=1:05 "
+    "rests there."
 )

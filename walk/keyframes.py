@@ -1,6 +1,6 @@
 """A prompt file, or a list of prompts, becomes a tuple of Keyframes.
 
-Knows the text format and nothing else: no frames, no frame rates, no models.
+Knows the text format and nothing else: no frames, no frame rates, no sound, no models.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from walk import Error
+from walk import Error, lyrics
 
 MAX_SEED = 2**63 - 1  # torch.Generator.manual_seed takes no more
 MAX_PROMPT = 20_000  # characters; no model reads a tenth of it
@@ -31,12 +32,18 @@ class Keyframe:
     seed: of the Gaussian noise that the picture starts from, 0 .. 2**63 - 1.
     negative_prompt: what the picture is guided away from.
     time: seconds of the film at which the walk arrives here; None: wherever there is room.
+    until: seconds of the film until which it rests here; None: it goes on at once.
+    beat, bar: in place of a time, counted from 1; 2.5 is half-way between the second and the third.
+        `walk.timeline.timed` makes times of them.
     """
 
     prompt: str
     seed: int
     negative_prompt: str = ""
     time: float | None = None
+    until: float | None = None
+    beat: float | None = None
+    bar: float | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,9 @@ class _Line:
     prompt: str
     seed: int | None = None
     time: float | None = None
+    until: float | None = None
+    beat: float | None = None
+    bar: float | None = None
     negative: str | None = None
 
 
@@ -53,22 +63,27 @@ def read_prompts(
     seed: int = 0,
     seeds: Sequence[int] | None = None,
     negative: str = "",
+    style: str = "{}",
 ) -> tuple[Keyframe, ...]:
     """Keyframes from a prompt file, from one prompt, or from a sequence of prompts.
 
     A file has one prompt a line; blank lines and lines that begin with `#` are skipped. A prompt
-    may end in settings: `a fox in the snow | seed=7 | time=1:02.5 | negative=blurry`.
+    may end in settings: `a fox in the snow | seed=7 | time=1:02.5 | negative=blurry`, `beat=32`
+    or `bar=9` in place of a time, and `until=1:05` to rest there.
+
+    The lines of a song (.lrc, .srt) are prompts at their times, with what `walk.lyrics` knows of them.
 
     seed: keyframe i gets seed + i, unless its line has a seed of its own.
     seeds: instead of `seed`: one for each prompt, one for all prompts, or several for one prompt.
     negative: the negative prompt of every keyframe that has none of its own.
+    style: what every prompt is put into, at its {}: 'an oil painting of {}'.
 
     Raises Error, which names file and line and says what was expected.
     """
     lines = [_parse(where, text) for where, text in _texts(prompts)]
-    negative = " ".join(negative.split())
-    if "|" in negative or has_control_characters(negative):
-        raise Error(f"negative prompt {negative[:60]!a} has a bar or control characters; it is plain text")
+    negative, style = (_plain(name, text) for name, text in (("negative prompt", negative), ("style", style)))
+    if "{}" not in style:
+        raise Error(f"style '{style[:60]}' has no {{}} in it, where the prompt goes, as in 'an oil painting of {{}}'")
     _check_times(lines)
     if seeds is not None:
         lines, chosen = _pair(lines, seeds)
@@ -78,7 +93,15 @@ def read_prompts(
         if not isinstance(value, int) or not 0 <= value <= MAX_SEED:
             raise Error(f"seed {value} is out of range; seeds are whole numbers from 0 to {MAX_SEED}")
     return tuple(
-        Keyframe(line.prompt, value, negative if line.negative is None else line.negative, line.time)
+        Keyframe(
+            style.replace("{}", line.prompt),
+            value,
+            negative if line.negative is None else line.negative,
+            line.time,
+            line.until,
+            line.beat,
+            line.bar,
+        )
         for line, value in zip(lines, chosen)
     )
 
@@ -111,6 +134,13 @@ def has_control_characters(text: str) -> bool:
 def plural(count: int, noun: str) -> str:
     """'1 frame', '2 frames'."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _plain(name: str, text: str) -> str:
+    text = " ".join(text.split())
+    if "|" in text or has_control_characters(text):
+        raise Error(f"{name} {text[:60]!a} has a bar or control characters; it is plain text")
+    return text
 
 
 # Where the text comes from
@@ -182,6 +212,9 @@ def _file_lines(path: Path) -> Iterator[tuple[str, str]]:
     except UnicodeDecodeError as error:
         line = len(re.findall(rb"\r\n|\r|\n", data[: error.start])) + 1
         raise Error(f"{path}:{line}: byte 0x{data[error.start]:02x} is not UTF-8; {expected}") from None
+    if path.suffix.lower() in lyrics.SUFFIXES:
+        yield from lyrics.prompt_lines(text, str(path))
+        return
     lines = [(f"{path}:{number}", line) for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1)]
     prompts = [(where, line) for where, line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not prompts:
@@ -204,7 +237,7 @@ def _parse(where: str, text: str) -> _Line:
     settings: dict[str, str] = {}
     for field in fields:
         match = re.match(r"\s*([\w-]+)\s*=(.*)", field, re.DOTALL)
-        almost = re.match(r"\s*(seed|time|negative)\s*:\s*(.*)|\s*(seed)\s+(\d+\s*)$", field, re.DOTALL)
+        almost = re.match(rf"\s*({'|'.join(_PARSERS)})\s*:\s*(.*)|\s*(seed|beat|bar)\s+(\d+\s*)$", field, re.DOTALL)
         if match:
             name = match[1]
             if name in settings:
@@ -225,7 +258,12 @@ def _parse(where: str, text: str) -> _Line:
     if unknown:
         near = difflib.get_close_matches(unknown[0], _PARSERS, n=1)
         hint = f"; did you mean {near[0]}=?" if near else ""
-        raise Error(f"{where}: unknown setting {unknown[0]}={hint} (settings are seed=, time= and negative=)")
+        raise Error(f"{where}: unknown setting {unknown[0]}={hint} (settings are {_SETTINGS})")
+    places = [name for name in ("time", "beat", "bar") if name in settings]
+    if len(places) > 1:
+        raise Error(f"{where}: {places[0]}= and {places[1]}= are both given; one says when")
+    if "until" in settings and not places:
+        raise Error(f"{where}: until= says how long to rest, but not from when; add time=, beat= or bar=")
     return _Line(where, prompt, **{name: _PARSERS[name](where, value) for name, value in settings.items()})
 
 
@@ -235,31 +273,51 @@ def _parse_seed(where: str, text: str) -> int:
     return int(text)
 
 
-def _parse_time_setting(where: str, text: str) -> float:
-    try:
-        return parse_time(text)
-    except ValueError:
-        raise Error(f"{where}: time '{text}' is not a time; write seconds (12.5) or minutes:seconds (1:02.5)") from None
+def _parse_moment(name: str) -> Callable[[str, str], float]:
+    def parse(where: str, text: str) -> float:
+        try:
+            return parse_time(text)
+        except ValueError:
+            wanted = "write seconds (12.5) or minutes:seconds (1:02.5)"
+            raise Error(f"{where}: {name} '{text}' is not a time; {wanted}") from None
+
+    return parse
+
+
+def _parse_count(name: str) -> Callable[[str, str], float]:
+    def parse(where: str, text: str) -> float:
+        if not re.fullmatch(r"\d{1,6}(\.\d{1,6})?", text) or float(text) < 1:
+            raise Error(f"{where}: {name} '{text}' is not possible; they are counted from 1, and 2.5 is half-way on")
+        return float(text)
+
+    return parse
 
 
 _PARSERS: dict[str, Callable[[str, str], Any]] = {
     "seed": _parse_seed,
-    "time": _parse_time_setting,
+    "time": _parse_moment("time"),
+    "until": _parse_moment("until"),
+    "beat": _parse_count("beat"),
+    "bar": _parse_count("bar"),
     "negative": lambda where, text: text,
 }
+_SETTINGS = "seed=, time=, beat=, bar=, until= and negative="
 
 
 def _check_times(lines: list[_Line]) -> None:
-    earlier: _Line | None = None
+    """Of what can be compared without hearing a sound."""
     for line in lines:
-        if line.time is None:
-            continue
-        if earlier is not None and earlier.time is not None and line.time <= earlier.time:
-            raise Error(
-                f"{line.where}: time {format_time(line.time)} is not after {format_time(earlier.time)} ({earlier.where}); "
-                "times must increase from keyframe to keyframe"
-            )
-        earlier = line
+        if line.time is not None and line.until is not None and line.until <= line.time:
+            raise Error(f"{line.where}: until {format_time(line.until)} is not after its time {format_time(line.time)}")
+    for name, show in (("time", format_time), ("beat", str), ("bar", str)):
+        timed = [line for line in lines if getattr(line, name) is not None]
+        for earlier, line in pairwise(timed):
+            end = (name == "time" and earlier.until) or getattr(earlier, name)
+            if getattr(line, name) <= end:
+                raise Error(
+                    f"{line.where}: {name} {show(getattr(line, name))} is not after {show(end)} ({earlier.where}); "
+                    f"{name}s must increase from keyframe to keyframe"
+                )
 
 
 def _pair(lines: list[_Line], seeds: Sequence[int]) -> tuple[list[_Line], list[int]]:
@@ -273,6 +331,6 @@ def _pair(lines: list[_Line], seeds: Sequence[int]) -> tuple[list[_Line], list[i
             f"{plural(len(lines), 'prompt')} and {plural(len(seeds), 'seed')}; give one seed for each prompt, "
             "one seed for all, or several seeds for one prompt"
         )
-    if len(lines) == 1 and count > 1 and lines[0].time is not None:
+    if len(lines) == 1 and count > 1 and (lines[0].time, lines[0].beat, lines[0].bar) != (None,) * 3:
         raise Error(f"{lines[0].where} has a time, but becomes {count} keyframes, one for each seed; drop the time")
     return lines * (count // len(lines)), list(seeds) * (count // len(seeds))

@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from walk import Error, __version__
 from walk.keyframes import MAX_PROMPT, Keyframe, has_control_characters
@@ -19,37 +20,48 @@ from walk.settings import Settings
 FORMAT = "walk recipe 1"
 MAX_TEXT = 8 << 20  # characters
 MAX_PROMPTS = 100_000
+MAX_POSITIONS = 100_000
+
+Positions = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 @dataclass(frozen=True)
 class Recipe:
     """prompts: lines of a prompt file, each with all of its settings. flags: the command's, without
-    their dashes. made_with: names and versions of what decided pixels beside these."""
+    their dashes. made_with: names and versions of what decided pixels beside these. positions: of a
+    film that moves to music, its frames' on the path, and its noise's where that is elsewhere."""
 
     prompts: tuple[str, ...]
     flags: tuple[tuple[str, str], ...]
     made_with: tuple[str, ...]
+    positions: Positions | None = None
 
 
-def compose(keyframes: tuple[Keyframe, ...], flags: Mapping[str, object], settings: Settings) -> Recipe:
+def compose(
+    keyframes: tuple[Keyframe, ...],
+    flags: Mapping[str, object],
+    settings: Settings,
+    positions: Positions | None = None,
+) -> Recipe:
     """The recipe of a film. flags: those that decide the film, beside the settings'."""
     chosen = dict(flags)
     for name in ("model", "width", "height", "steps", "guidance", "scheduler", "dtype", "batch"):
         chosen[name] = getattr(settings, name)
     texts = tuple((name, _plain(value) if isinstance(value, float) else str(value)) for name, value in chosen.items())
-    return Recipe(tuple(map(_line, keyframes)), texts, (f"walk {__version__}", settings.weights, *settings.software))
+    made_with = (f"walk {__version__}", settings.weights, *settings.software)
+    return Recipe(tuple(map(_line, keyframes)), texts, made_with, positions)
 
 
 def to_text(recipe: Recipe) -> str:
-    return json.dumps(
-        {
-            "format": FORMAT,
-            "prompts": recipe.prompts,
-            "flags": dict(recipe.flags),
-            "made_with": recipe.made_with,
-        },
-        ensure_ascii=False,
-    )
+    data: dict[str, Any] = {
+        "format": FORMAT,
+        "prompts": recipe.prompts,
+        "flags": dict(recipe.flags),
+        "made_with": recipe.made_with,
+    }
+    if recipe.positions and len(recipe.positions[0]) <= MAX_POSITIONS:
+        data["positions"] = recipe.positions
+    return json.dumps(data, ensure_ascii=False)
 
 
 def from_text(text: str, where: str) -> Recipe:
@@ -73,7 +85,26 @@ def from_text(text: str, where: str) -> Recipe:
     strange = next((text for text in texts if has_control_characters(text)), None)
     if strange is not None:
         raise Error(f"{where}: the recipe is damaged: {strange[:60]!a} has control characters")
-    return Recipe(tuple(prompts), tuple(flags.items()), tuple(made_with))
+    return Recipe(tuple(prompts), tuple(flags.items()), tuple(made_with), _positions(data, len(prompts), where))
+
+
+def _positions(data: dict[str, Any], keyframes: int, where: str) -> Positions | None:
+    if "positions" not in data:
+        return None
+    closed = "loop" in data["flags"]
+    lists = data["positions"]
+    if not (
+        isinstance(lists, list)
+        and [type(some) for some in lists] == [list, list]
+        and 0 < len(lists[0]) <= MAX_POSITIONS
+        and str(len(lists[0])) == data["flags"].get("frames")
+        and len(lists[1]) in (0, len(lists[0]))
+        and all(type(x) in (int, float) and 0 <= x <= keyframes - 1 + closed for some in lists for x in some)
+        and not (closed and keyframes in lists[0] + lists[1])
+    ):
+        raise Error(f"{where}: the recipe is damaged: positions are not places of its frames among the keyframes")
+    positions, noise = (tuple(map(float, some)) for some in lists)
+    return positions, noise
 
 
 def as_prompt_file(recipe: Recipe, name: str) -> str:
@@ -102,6 +133,8 @@ def differences(a: Recipe, b: Recipe) -> list[str]:
         if one.get(name) != other.get(name):
             lines += [f"- --{name} {one[name]}"] if name in one else []
             lines += [f"+ --{name} {other[name]}"] if name in other else []
+    if not lines and a.positions != b.positions:
+        lines.append("the frames are elsewhere on the path, as with another sound")
     lines += [f"- made with {text}" for text in a.made_with if text not in b.made_with]
     lines += [f"+ made with {text}" for text in b.made_with if text not in a.made_with]
     return lines
@@ -109,8 +142,9 @@ def differences(a: Recipe, b: Recipe) -> list[str]:
 
 def _line(keyframe: Keyframe) -> str:
     settings = [f"seed={keyframe.seed}"]
-    if keyframe.time is not None:
-        settings.append(f"time={_plain(keyframe.time)}")
+    for name, time in (("time", keyframe.time), ("until", keyframe.until)):
+        if time is not None:
+            settings.append(f"{name}={_plain(time)}")
     if keyframe.negative_prompt:
         settings.append(f"negative={keyframe.negative_prompt}")
     return " | ".join([keyframe.prompt, *settings])

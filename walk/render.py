@@ -64,15 +64,19 @@ class _Start:
         self.noises: dict[int, Tensor] = {}
 
     def of(self, index: int) -> tuple[Tensor, Conditioning]:
-        places, t = self.walk.neighbours(self.walk.positions[index])
-        keyframes = [None if k is None else self.walk.keyframes[k] for k in places]
+        # Noise is one point on one sphere; of a conditioning, every token is a point on its own.
+        keyframes, t = self._around((self.walk.noise or self.walk.positions)[index])
         noises = [None if k is None else self._noise(k.seed) for k in keyframes]
         shape = next(noise.shape for noise in noises if noise is not None)
-        # Noise is one point on one sphere; of a conditioning, every token is a point on its own.
         noise = along([None if noise is None else noise.flatten() for noise in noises], t).reshape(shape)
+        keyframes, t = self._around(self.walk.positions[index])
         conditionings = [None if k is None else self._conditioning(k) for k in keyframes]
         names = next(c for c in conditionings if c is not None)
         return noise, {name: along([None if c is None else c[name] for c in conditionings], t) for name in names}
+
+    def _around(self, position: float) -> tuple[list[Keyframe | None], float]:
+        places, t = self.walk.neighbours(position)
+        return [None if k is None else self.walk.keyframes[k] for k in places], t
 
     def _noise(self, seed: int) -> Tensor:
         if seed not in self.noises:

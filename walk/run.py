@@ -3,6 +3,7 @@
     film.walk/
       walk.json    the walk, the settings and the versions that the newest command asked for
       frames/      000137-<fingerprint>.png; frames of earlier walks are kept
+      films        names of the films that were made from here, a line each
       lock         held by the process that works here
 
 A frame is found by its fingerprint, a digest of all that decides its pixels. So whatever gives a
@@ -139,6 +140,12 @@ class Run:
             raise Error(f"{len(missing)} of {self.walk.frames} frames are missing in {self.folder}")
         return [self._finished[fingerprint] for fingerprint in self.fingerprints]
 
+    def claim(self, name: str) -> None:
+        """Say that a film of this name is made from here, before it is."""
+        names = films(self.folder)
+        if name not in names:
+            self._write(self.folder / "films", "\n".join([*names, name, ""]).encode("utf-8", "surrogateescape"))
+
     def picture(self, index: int) -> np.ndarray:
         """A finished frame, (height, width, 3) uint8."""
         with Image.open(self._finished[self.fingerprints[index]]) as image:
@@ -203,10 +210,21 @@ def fingerprints(walk: Walk, settings: Settings) -> list[str]:
 
 
 def _place(walk: Walk, index: int) -> list[object]:
-    """The keyframes around a frame, and how far it is between them."""
-    places, t = walk.neighbours(walk.positions[index])
-    around = [None if k is None else walk.keyframes[k] for k in places]
-    return [[None if k is None else [k.prompt, k.negative_prompt, k.seed] for k in around], t]
+    """The keyframes around a frame, and how far it is between them; the same of its noise, if that is elsewhere."""
+    place: list[object] = []
+    for positions in filter(None, (walk.positions, walk.noise)):
+        places, t = walk.neighbours(positions[index])
+        around = [None if k is None else walk.keyframes[k] for k in places]
+        place += [[None if k is None else [k.prompt, k.negative_prompt, k.seed] for k in around], t]
+    return place if place[:2] != place[2:] else place[:2]
+
+
+def films(folder: Path) -> list[str]:
+    """Names of the films that were made from a run folder."""
+    try:
+        return (folder / "films").read_bytes().decode("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return []
 
 
 def unused(folder: Path) -> list[Path]:
@@ -226,8 +244,9 @@ def read_manifest(folder: Path) -> tuple[Walk, Settings]:
     try:
         data = json.loads(path.read_text("utf-8"))
         keyframes = tuple(Keyframe(**keyframe) for keyframe in data["keyframes"])
-        walk = Walk(keyframes, tuple(data["positions"]), Fraction(data["fps"]), data["closed"], data["smooth"])
-        if not all(0 <= position <= len(keyframes) - (not walk.closed) for position in walk.positions):
+        places = tuple(data["positions"]), Fraction(data["fps"]), data["closed"], data["smooth"], tuple(data["noise"])
+        walk = Walk(keyframes, *places)
+        if not all(0 <= position <= len(keyframes) - (not walk.closed) for position in walk.positions + walk.noise):
             raise ValueError("positions beyond the keyframes")
         return walk, Settings(**data["settings"] | {"software": tuple(data["settings"]["software"])})
     except OSError:
@@ -296,6 +315,7 @@ def _manifest(walk: Walk, settings: Settings) -> bytes:
             "fps": str(walk.fps),
             "closed": walk.closed,
             "smooth": walk.smooth,
+            "noise": walk.noise,
             "settings": dataclasses.asdict(settings),
         },
         indent=1,

@@ -12,6 +12,7 @@ from bisect import bisect
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
@@ -22,7 +23,7 @@ from walk.timeline import Walk
 WIDTH, MARGIN, GAP = 1600, 48, 16  # of the widest sheet, in pixels
 LARGEST = 320  # the widest picture
 HEADING, TEXT = 36, 26  # type
-PLOT_HEIGHT = 240
+PLOT_HEIGHT, WAVE_HEIGHT = 240, 120
 BACKGROUND, PANEL, LINE = (24, 26, 30), (34, 37, 43), (84, 90, 100)
 BRIGHT, MUTED, WARNING = (236, 238, 241), (160, 167, 177), (245, 190, 95)
 CURVE, AREA = (128, 184, 255), (52, 82, 122)
@@ -34,8 +35,19 @@ LEGEND = (
     "the dashed line is the median: half of the film is faster, half is slower."
 )
 
+SOUND = "The sound, with its bars (long lines) and beats (short ones)."
+
 Colour = tuple[int, int, int]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+class Music(NamedTuple):
+    """samples: (n, channels), any scale; none (rate 0) where there is only a tempo. beats, bars: seconds."""
+
+    samples: np.ndarray
+    rate: int
+    beats: Sequence[float]
+    bars: Sequence[float]
 
 
 def seeds(pictures: Sequence[np.ndarray], seeds: Sequence[int], prompt: str) -> Image.Image:
@@ -59,12 +71,14 @@ def preview(
     between_pictures: Sequence[np.ndarray],
     speed: Sequence[float],
     warnings: Sequence[str] = (),
+    music: Music | None = None,
 ) -> Image.Image:
     """A walk at a glance: its keyframes with the pictures half-way between them, and its speed over time.
 
     keyframe_pictures: one for each keyframe, (height, width, 3) uint8.
     between_pictures: one for each segment; a closed walk has as many as keyframes.
     speed: how much the picture changes from each frame to the next; in a closed walk, also from the last to the first.
+    music: what it moves to.
     """
     # 1. Rows of equal length, as far as it goes: keyframes, and pictures between of about half their width.
     count = len(walk.keyframes)
@@ -86,7 +100,11 @@ def preview(
     closed = " The last keyframe leads back to the first." if walk.closed else ""
     heading = [_text(title, full, HEADING), _text(about + closed, full, colour=MUTED)]
     legend = [_text("Speed", full, HEADING), _text(LEGEND, full, colour=MUTED)]
-    plot = [_marked(walk, _curve(speed, full), len(speed)), _axis(len(speed) / float(walk.fps), full)]
+    seconds = len(speed) / float(walk.fps)
+    plot = [_marked(walk, _curve(speed, full), len(speed)), _axis(seconds, full)]
+    if music:
+        legend.append(_text(SOUND, full, colour=MUTED))
+        plot.insert(1, _waveform(music, seconds, full))
     parts = [_below(heading, 10), *rows, _below([_below(legend, 10), _below(plot, 6)], 24)]
     if warnings:
         parts.append(_below([_warning(text, full) for text in warnings], 10))
@@ -172,6 +190,29 @@ def _marked(walk: Walk, plot: Image.Image, steps: int) -> Image.Image:
             picture.paste(badge, (left, 0))
             free = left + badge.width + 3
     return picture
+
+
+def _waveform(music: Music, seconds: float, width: int) -> Image.Image:
+    """The loudest sample of each column, both ways; lines at bars and beats, in front where they can be seen."""
+    picture = Image.new("RGB", (width, WAVE_HEIGHT), PANEL)
+    draw, middle = ImageDraw.Draw(picture), WAVE_HEIGHT / 2
+    columns = np.interp((np.arange(width) + 0.5) * seconds / width, *_loudest(music, seconds / width))
+    for x, height in enumerate(columns / max(columns.max(), 1e-9) * (middle - 8)):
+        draw.line([(x, middle - height), (x, middle + height)], AREA)
+    for times, reach, colour in ((music.beats, 0.8, LINE), (music.bars, 0, MUTED)):
+        for time in times:
+            x = round(time / seconds * (width - 2))
+            draw.line([(x, reach * WAVE_HEIGHT), (x, WAVE_HEIGHT)], colour, 2)
+    return picture
+
+
+def _loudest(music: Music, step: float) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds, and the largest amplitude around each."""
+    if not music.rate or not len(music.samples):
+        return np.zeros(1), np.zeros(1)
+    count = max(1, round(step * music.rate))
+    starts = np.arange(0, len(music.samples), count)
+    return (starts + count / 2) / music.rate, np.maximum.reduceat(np.abs(music.samples).max(axis=1), starts)
 
 
 def _axis(seconds: float, width: int) -> Image.Image:

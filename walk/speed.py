@@ -12,13 +12,13 @@ on that segment alone, so that an edit elsewhere moves nothing.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
 
 from walk.settings import Settings
-from walk.timeline import Walk
+from walk.timeline import GRAIN, Walk
 
 SHARE = 0.18  # of the film's denoising and decoding that a pilot may take, about
 MOST = 12  # probes inside a segment; more changed little
@@ -28,7 +28,6 @@ DECODING = 3  # denoising steps that take about as long as decoding
 STEADY = 0.1  # of the way is spread evenly along the path, whatever the pictures say
 SEEN = 256  # pixels on a picture's short side, or up to twice as many, are what is looked at
 CONTRAST = 0.1  # of OKLab: where a detail's contrast begins to saturate
-GRAIN = 2**20  # parts of a segment that positions are rounded to, so that no library's last bit matters
 
 # sRGB levels to linear light; that to cones; their cube roots to OKLab (Ottosson 2020).
 _SRGB = np.arange(256) / 255
@@ -91,15 +90,15 @@ def even(walk: Walk, seen: Mapping[float, np.ndarray]) -> Walk:
     that the way is measured by the eye. A segment of which the pilot saw nothing stays as it is.
     """
     warps = {start: _warp(_gaps(walk, start, seen)) for start, _ in _segments(walk)}
-    positions = []
-    for position in walk.positions:
+
+    def moved(position: float) -> float:
         start = int(position)
         warp = warps.get(start)
         t = position - start
-        if t and warp is not None:
-            t = round(float(_monotone(*warp, t)) * GRAIN) / GRAIN
-        positions.append(start + t)
-    return dataclasses.replace(walk, positions=tuple(positions))
+        return start + round(float(_monotone(*warp, t)) * GRAIN) / GRAIN if t and warp is not None else position
+
+    noise = tuple(map(moved, walk.noise))  # which looks as if it went alone along the same way
+    return dataclasses.replace(walk, positions=tuple(map(moved, walk.positions)), noise=noise)
 
 
 def predicted(walk: Walk, *looks: Mapping[float, np.ndarray]) -> list[float]:
@@ -123,10 +122,16 @@ def predicted(walk: Walk, *looks: Mapping[float, np.ndarray]) -> list[float]:
         return float(before + inside)
 
     turn = float(len(walk.keyframes))
-    places = [*walk.positions, walk.positions[0] + turn] if walk.closed else list(walk.positions)
     total = sum(way[-1] for _, way in ways.values())
-    ways_done = [done(p % turn) + (total if p >= turn else 0) if walk.closed else done(p) for p in places]
-    return [b - a if b >= a else b - a + total for a, b in pairwise(ways_done)]
+
+    def steps(positions: Sequence[float]) -> list[float]:
+        places = [*positions, positions[0] + turn] if walk.closed else positions
+        ways_done = [done(p % turn) + (total if p >= turn else 0) if walk.closed else done(p) for p in places]
+        return [b - a if b >= a else b - a + total for a, b in pairwise(ways_done)]
+
+    if walk.noise:  # how much of a change is the noise's, nobody has seen: half of it, say
+        return [(a + b) / 2 for a, b in zip(steps(walk.positions), steps(walk.noise))]
+    return steps(walk.positions)
 
 
 def features(picture: np.ndarray) -> np.ndarray:

@@ -6,12 +6,14 @@ Knows no tensors: what lies between two keyframes is geometry's business.
 
 from __future__ import annotations
 
+import bisect
+import dataclasses
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from walk import Error
 from walk.keyframes import Keyframe, format_time, plural
@@ -19,6 +21,7 @@ from walk.keyframes import Keyframe, format_time, plural
 FPS = Fraction(24)
 SECONDS_A_SEGMENT = 2  # when neither a length nor times are given
 MAX_FRAMES = 1_000_000  # eleven hours
+GRAIN = 2**20  # parts of a segment that measured positions are rounded to, so that no library's last bit matters
 
 # How people write the rates of NTSC video, whose true values are multiples of 1000/1001.
 _NTSC = {"23.976": 24, "23.98": 24, "29.97": 30, "47.95": 48, "59.94": 60, "119.88": 120}
@@ -34,6 +37,7 @@ class Walk:
     fps: frames a second; never a float, so that 24000/1001 stays itself.
     closed: the last keyframe leads back to the first.
     smooth: no corner at keyframes.
+    noise: positions of the noise alone, where it is paced apart; (): it goes with the prompts.
     """
 
     keyframes: tuple[Keyframe, ...]
@@ -41,6 +45,7 @@ class Walk:
     fps: Fraction
     closed: bool = False
     smooth: bool = True
+    noise: tuple[float, ...] = ()
 
     @classmethod
     def through(
@@ -52,6 +57,9 @@ class Walk:
         closed: bool = False,
         smooth: bool = True,
         ease: bool = False,
+        moments: Sequence[Sequence[float]] = (),
+        steps: Sequence[float] | None = None,
+        noise_steps: Sequence[float] | None = None,
     ) -> Walk:
         """Lay keyframes out over `frames` frames or `seconds` seconds.
 
@@ -59,10 +67,15 @@ class Walk:
         A keyframe arrives on the frame nearest to its time; those without a time share the room
         between their neighbours evenly. An open walk starts exactly on the first keyframe and ends
         exactly on the last (and rests there, if their times leave room); in a closed one, frame
-        `frames` would be frame 0 again and is not made.
+        `frames` would be frame 0 again and is not made. At one with `until` the walk rests until then.
 
         smooth: also the speed is continuous where keyframes are unevenly spaced.
         ease: slow down to rest at every keyframe.
+        moments: increasing seconds, such as the bars of a song, to the nearest of which keyframes
+            without a time move; where they are too few for that, the next list's, such as the beats.
+        steps: for each frame how much of the way is done from the one before it, over 0, in any unit
+            (see walk.pace); None: evenly. Within a segment only their proportions count.
+        noise_steps: the noise's, if it is paced apart.
 
         Raises Error if the keyframes do not fit.
         """
@@ -73,13 +86,20 @@ class Walk:
         if not 0 < fps <= 1000:
             raise Error(f"fps {fps} is out of range; it is a number over 0, up to 1000")
         count = _frame_count(keyframes, frames, seconds, fps, closed)
-        arrivals = _arrivals(keyframes, count, fps, closed)
-        positions = _positions(arrivals, count, closed, smooth, ease)
-        return cls(keyframes, tuple(positions), fps, closed, smooth)
+        stays = _stays(keyframes, count, fps, closed, moments)
+        progress = [
+            _even(stays, count, closed, smooth, ease) if how is None else _paced(how) for how in (steps, noise_steps)
+        ]
+        positions, noise = (tuple(_positions(stays, count, closed, how)) for how in progress)
+        return cls(keyframes, positions, fps, closed, smooth, noise if noise != positions else ())
 
     @property
     def frames(self) -> int:
         return len(self.positions)
+
+    @property
+    def segments(self) -> int:
+        return len(self.keyframes) - (not self.closed)
 
     @property
     def seconds(self) -> Fraction:
@@ -99,6 +119,50 @@ class Walk:
         if self.closed:
             return tuple(k % len(self.keyframes) for k in reach), t
         return tuple(k if 0 <= k < len(self.keyframes) else None for k in reach), t
+
+
+def timed(
+    keyframes: Sequence[Keyframe], beats: Sequence[float], bars: Sequence[float], where: str = "the sound"
+) -> tuple[Keyframe, ...]:
+    """The keyframes with seconds in place of beats and bars, of which the seconds are given.
+
+    Raises Error for a beat or a bar that `where` does not have.
+    """
+    result = []
+    for k, keyframe in enumerate(keyframes):
+        for name, seconds in (("beat", beats), ("bar", bars)):
+            number = getattr(keyframe, name)
+            if number is None:
+                continue
+            if not 1 <= number <= len(seconds):
+                has = f"{where} has {plural(len(seconds), name)}" if seconds else f"{where} has none"
+                raise Error(f"{_name(keyframes, k)} is at {name} {number:g}, but {has}")
+            at, part = int(number) - 1, number % 1
+            time = seconds[at] + part * (seconds[min(at + 1, len(seconds) - 1)] - seconds[at])
+            keyframe = dataclasses.replace(keyframe, time=round(time, 6), beat=None, bar=None)
+        result.append(keyframe)
+    return tuple(result)
+
+
+def within(keyframes: Sequence[Keyframe], start: float, seconds: float) -> tuple[Keyframe, ...]:
+    """Of keyframes that all have times those from `start` on, with times from there; and before them the
+    one that is shown at its beginning."""
+    end = start + seconds
+    times = [keyframe.time or 0.0 for keyframe in keyframes]
+    first = max(bisect.bisect_right(times, start) - 1, 0)
+    part = []
+    for keyframe in keyframes[first : bisect.bisect_left(times, end)]:
+        until = None if keyframe.until is None else round(min(keyframe.until, end) - start, 6)
+        time = max(round((keyframe.time or 0.0) - start, 6), 0.0)
+        part.append(
+            dataclasses.replace(keyframe, time=time, until=until if until is not None and until > time else None)
+        )
+    return tuple(part)
+
+
+def frame_count(seconds: Fraction, fps: Fraction) -> int:
+    """How many frames are nearest to that length."""
+    return _nearest(seconds * fps)
 
 
 def parse_fps(text: str) -> Fraction:
@@ -129,8 +193,8 @@ def _frame_count(
             )
         frames = asked
     if frames is None:
-        timed = [(k, keyframe.time) for k, keyframe in enumerate(keyframes) if keyframe.time is not None]
-        last, time = timed[-1] if timed else (0, 0.0)
+        times = [(k, keyframe.until or keyframe.time) for k, keyframe in enumerate(keyframes)]
+        last, time = next(((k, time) for k, time in reversed(times) if time is not None), (0, 0.0))
         untimed = len(keyframes) - 1 - last + closed
         end = _nearest((_exact(time) + untimed * SECONDS_A_SEGMENT) * fps)
         frames = end if closed else end + 1
@@ -147,11 +211,14 @@ def _exact(time: float) -> Fraction:
     return Fraction(repr(float(time)))  # as it was written: 0.1 is a tenth
 
 
-def _arrivals(keyframes: Sequence[Keyframe], count: int, fps: Fraction, closed: bool) -> list[int]:
-    """The frame on which each keyframe is shown; a closed walk's end, too, as one more."""
+def _stays(
+    keyframes: Sequence[Keyframe], count: int, fps: Fraction, closed: bool, moments: Sequence[Sequence[float]]
+) -> list[tuple[int, int]]:
+    """The first and the last frame that show each keyframe; a closed walk's end, too, as one more."""
     at = [None if keyframe.time is None else _exact(keyframe.time) * fps for keyframe in keyframes]
-    for k, x in enumerate(at):
-        if x is not None and x > count - closed:  # an open walk's last frame also stands for its end
+    until = [None if keyframe.until is None else _exact(keyframe.until) * fps for keyframe in keyframes]
+    for k, x in [*enumerate(at), *enumerate(until)]:
+        if x is not None and x > count - closed + Fraction(1, 2) * (not closed):  # an open walk's last frame is its end
             raise Error(
                 f"{_name(keyframes, k)} is at {format_time(float(x / fps))}, but the film is "
                 f"{format_time(float(count / fps))} long; give an earlier time, or a longer film"
@@ -161,25 +228,52 @@ def _arrivals(keyframes: Sequence[Keyframe], count: int, fps: Fraction, closed: 
         at.append(first + count)
     elif at[-1] is None:
         at[-1] = Fraction(count - 1)
-    arrivals = [_nearest(x) for x in _fill(at)]
+    arrivals = _aligned(at, until, [[_exact(moment) * fps for moment in some] for some in moments])
+    leaves = [a if x is None else _nearest(x) for a, x in zip(arrivals, [*until, None])]
     if not closed:
-        arrivals[-1] = min(arrivals[-1], count - 1)
-    for k, (a, b) in enumerate(pairwise(arrivals)):
-        if a >= b:
+        arrivals, leaves = ([min(frame, count - 1) for frame in some] for some in (arrivals, leaves))
+    for k, (a, b) in enumerate(pairwise(zip(arrivals, leaves))):
+        if a[1] >= b[0]:
             after = (k + 1) % len(keyframes)
+            if a[0] < b[0]:
+                raise Error(
+                    f"{_name(keyframes, k)} rests until {_name(keyframes, after)} is there; give an earlier until="
+                )
             raise Error(
                 f"{_name(keyframes, k)} and {_name(keyframes, after)} would be shown on the same frame; "
                 "give them more room: a later time, more frames, or a higher fps"
             )
+    return list(zip(arrivals, leaves))
+
+
+def _aligned(
+    at: Sequence[Fraction | None], until: Sequence[Fraction | None], moments: Sequence[Sequence[Fraction]]
+) -> list[int]:
+    """The frames of what is given, and between them those of the nearest moments, if there are enough."""
+    even = _fill(at, until)
+    arrivals = [_nearest(x) for x in even]
+    given = [k for k, x in enumerate(at) if x is not None]
+    for a, b in pairwise(given):
+        for some in filter(None, moments):
+            moved = [_nearest(_closest(some, x)) for x in even[a + 1 : b]]
+            tried = [arrivals[a], *moved, arrivals[b]]
+            if all(x < y for x, y in pairwise(tried)):
+                arrivals[a + 1 : b] = moved
+                break
     return arrivals
 
 
-def _fill(at: list[Fraction | None]) -> list[Fraction]:
-    """Even spacing between what is given. The first and the last are given."""
+def _closest(moments: Sequence[Fraction], x: Fraction) -> Fraction:
+    i = bisect.bisect_left(moments, x)
+    return min(moments[max(i - 1, 0) : i + 1], key=lambda moment: abs(moment - x))
+
+
+def _fill(at: Sequence[Fraction | None], until: Sequence[Fraction | None]) -> list[Fraction]:
+    """Even spacing between what is given, from the end of its rest on. The first and the last are given."""
     given = [k for k, x in enumerate(at) if x is not None]
     filled = [at[given[0]] or Fraction(0)]
     for a, b in pairwise(given):
-        start, end = at[a] or Fraction(0), at[b] or Fraction(0)
+        start, end = until[a] or at[a] or Fraction(0), at[b] or Fraction(0)
         filled += [start + (end - start) * Fraction(k - a, b - a) for k in range(a + 1, b + 1)]
     return filled
 
@@ -189,40 +283,67 @@ def _name(keyframes: Sequence[Keyframe], k: int) -> str:
     return f"keyframe {k + 1} ('{prompt if len(prompt) <= 40 else prompt[:39] + '…'}')"
 
 
-def _positions(arrivals: list[int], count: int, closed: bool, smooth: bool, ease: bool) -> list[float]:
-    lengths = [b - a for a, b in pairwise(arrivals)]
-    slopes = _slopes(lengths, closed, arrivals[0] > 0, arrivals[-1] < count - 1) if smooth else None
+# Of the way in a segment (its number, a frame, the segment's first and last frame), 0 .. 1.
+Progress = Callable[[int, int, int, int], Fraction | float]
+
+
+def _positions(stays: list[tuple[int, int]], count: int, closed: bool, progress: Progress) -> list[float]:
     positions: list[float] = []
-    for k, length in enumerate(lengths):
-        for i in range(length):
-            t = Fraction(i, length)
-            if ease:
-                t = t * t * (3 - 2 * t)
-            elif slopes is not None:
-                t = _hermite(t, slopes[k] * length, slopes[k + 1] * length)
-            positions.append(float(k + t))
+    for k, ((arrival, leave), (end, _)) in enumerate(pairwise(stays)):
+        positions += [float(k)] * (leave - arrival)
+        positions += [float(k + progress(k, i, leave, end)) for i in range(leave, end)]
     if closed:  # frames before the first arrival are the end of the round
-        turn = arrivals[0] % count
+        turn = stays[0][0] % count
         return positions[count - turn :] + positions[: count - turn]
-    last = len(lengths)
-    return [0.0] * arrivals[0] + positions + [float(last)] * (count - arrivals[-1])
+    last = len(stays) - 1
+    return [0.0] * stays[0][0] + positions + [float(last)] * (count - stays[-1][0])
 
 
-def _slopes(lengths: list[int], closed: bool, rests_before: bool, rests_after: bool) -> list[Fraction]:
-    """Keyframes a frame, at each keyframe: continuous speed that never overshoots.
+def _even(stays: list[tuple[int, int]], count: int, closed: bool, smooth: bool, ease: bool) -> Progress:
+    slopes = _slopes(stays, count, closed)
+
+    def progress(k: int, frame: int, start: int, end: int) -> Fraction:
+        length = end - start
+        t = Fraction(frame - start, length)
+        if ease:
+            return t * t * (3 - 2 * t)
+        return _hermite(t, slopes[k] * length, slopes[k + 1] * length) if smooth else t
+
+    return progress
+
+
+def _paced(steps: Sequence[float]) -> Progress:
+    """Within each segment the way done grows with the steps."""
+    done = [0.0, *accumulate([*steps, *steps])]  # a closed walk's segments may run past its last frame
+
+    def progress(k: int, frame: int, start: int, end: int) -> float:
+        return round((done[frame + 1] - done[start + 1]) / (done[end + 1] - done[start + 1]) * GRAIN) / GRAIN
+
+    return progress
+
+
+def _slopes(stays: list[tuple[int, int]], count: int, closed: bool) -> list[Fraction]:
+    """Keyframes a frame, at each keyframe: continuous speed that never overshoots; 0 where the walk rests.
 
     Fritsch & Butland, 'A method for constructing local monotone piecewise cubic interpolants',
     SIAM J. Sci. Stat. Comput. 5 (1984): a weighted harmonic mean of the neighbouring speeds. Even
     spacing gives exactly even speed.
     """
-    inner = [Fraction(3 * (a + b), a * (a + 2 * b) + b * (2 * a + b)) for a, b in pairwise(lengths)]
+    lengths = [b[0] - a[1] for a, b in pairwise(stays)]
+    rests = [a < b for a, b in stays]
     if closed:
-        a, b = lengths[-1], lengths[0]
-        seam = Fraction(3 * (a + b), a * (a + 2 * b) + b * (2 * a + b))
-        return [seam, *inner, seam]
-    first = Fraction(0) if rests_before else Fraction(1, lengths[0])
-    last = Fraction(0) if rests_after else Fraction(1, lengths[-1])
-    return [first, *inner, last]
+        rests[-1] = rests[0]
+        lengths = [lengths[-1], *lengths, lengths[0]]
+        speeds = [_speed(a, b) for a, b in pairwise(lengths)]
+    else:
+        rests[0] |= stays[0][0] > 0
+        rests[-1] |= stays[-1][1] < count - 1
+        speeds = [Fraction(1, lengths[0]), *(_speed(a, b) for a, b in pairwise(lengths)), Fraction(1, lengths[-1])]
+    return [Fraction(0) if rest else speed for rest, speed in zip(rests, speeds)]
+
+
+def _speed(a: int, b: int) -> Fraction:
+    return Fraction(3 * (a + b), a * (a + 2 * b) + b * (2 * a + b))
 
 
 def _hermite(t: Fraction, start: Fraction, end: Fraction) -> Fraction:

@@ -1,7 +1,8 @@
-"""Frames become a film. The only file that starts ffmpeg.
+"""Frames and a sound become a film, and any file its sound. The only file that starts ffmpeg.
 
 ffmpeg comes with imageio-ffmpeg, so that none need be installed. What is made follows from the name's
-suffix (FORMATS), and how an encoder is asked for quality from ENCODERS. Knows files and rates, no walks.
+suffix (FORMATS), and how an encoder is asked for quality from ENCODERS. Knows files and rates, no walks
+and no music.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import math
 import os
 import re
 import shutil
+import struct
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -19,9 +21,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import imageio_ffmpeg
+import numpy as np
 from PIL import Image
 
 from walk import Error
@@ -31,7 +34,40 @@ SHORT_SIDE = 512  # pixels; smaller pictures are enlarged to it
 TITLE = 255  # bytes of a chapter's title; the list that many players read would be cut there
 
 # It may be anybody's film: one that is a playlist would make ffmpeg open what it names.
-_SAFE = ["-protocol_whitelist", "file", "-format_whitelist", "mov,matroska,webm,gif,avi,mpegts,flv,ogg"]
+_FILMS = "mov,matroska,webm,gif,avi,mpegts,flv,ogg"
+_SOUNDS = "3gp,aac,ac3,aiff,amr,ape,asf,au,caf,dts,eac3,flac,mp3,mpc,mpc8,mpeg,nut,tak,tta,voc,w64,wav,wv"
+_SAFE = ["-protocol_whitelist", "file", "-format_whitelist", _FILMS]
+_SAFE_SOUND = ["-protocol_whitelist", "file", "-format_whitelist", f"{_FILMS},{_SOUNDS}"]
+
+
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """samples: (n, channels) float32, -1 .. 1. rate: samples a second.
+
+    damage: what is missing from the file that it was read from, as a sentence; '' if nothing.
+    """
+
+    samples: np.ndarray
+    rate: int
+    damage: str = ""
+
+    @property
+    def seconds(self) -> Fraction:
+        return Fraction(len(self.samples), self.rate)
+
+    @property
+    def channels(self) -> int:
+        return self.samples.shape[1]
+
+
+class Track(NamedTuple):
+    """A film's sound as its packets tell: from start to end, in seconds of the film, in packets of this length."""
+
+    channels: int
+    rate: int
+    start: Fraction
+    end: Fraction
+    packet: Fraction
 
 
 @dataclass(frozen=True)
@@ -47,6 +83,8 @@ class Format(NamedTuple):
     codecs: tuple[str, ...]  # the first is the default
     options: str  # for the file
     video: bool = True  # YUV pictures, whose sides are even, and room for metadata
+    sound: str = ""  # options; {} is 128 times the number of channels. None: there is no room for it
+    rates: Sequence[int] = ()  # that the sound's codec has
 
 
 class Encoder(NamedTuple):
@@ -55,15 +93,32 @@ class Encoder(NamedTuple):
     pixels: str = "yuv420p"
 
 
+AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
+
 FORMATS = {
-    ".mp4": Format(("h264", "h265", "av1"), "-f mp4 -movflags +faststart"),
-    ".webm": Format(("vp9", "av1"), "-f webm"),
+    ".mp4": Format(
+        ("h264", "h265", "av1"), "-f mp4 -movflags +faststart", sound="-c:a aac -aac_pns 0 -b:a {}k", rates=AAC_RATES
+    ),
+    # Vorbis has any rate, Opus only five. Its first packet, of which nothing is heard, is before the start,
+    # and with older versions of ffmpeg the pictures would wait for it.
+    ".webm": Format(
+        ("vp9", "av1"),
+        "-f webm",
+        sound=r"-c:a libvorbis -q:a 8 -bsf:a setts=ts=max(TS\,0)",
+        rates=range(4000, 192001),
+    ),
     # QuickTime's older tags, which ffmpeg writes unless told, hold 64 kB at most.
-    ".mov": Format(("prores", "h264", "h265"), "-f mov -movflags +faststart+use_metadata_tags"),
+    ".mov": Format(
+        ("prores", "h264", "h265"),
+        "-f mov -movflags +faststart+use_metadata_tags",
+        sound="-c:a pcm_s24le",
+        rates=range(1, 1 << 20),
+    ),
     ".gif": Format(("gif",), "-f gif -loop 0", video=False),  # 0: for ever
     "": Format(("png",), "", video=False),  # a folder
 }
 SUFFIXES = tuple(suffix for suffix in FORMATS if suffix)
+CHANNELS = 8  # of sound, at most
 
 CODECS = {  # which encoder makes it: the first that this ffmpeg has
     "h264": ("libx264",),
@@ -106,6 +161,7 @@ def encode(
     codec: str | None = None,
     metadata: Metadata | None = None,
     report: Callable[[int], object] = lambda count: None,
+    sound: Sound | None = None,
 ) -> None:
     """Make a film of PNG files of one size, at a constant rate, in BT.709 (or as GIF or PNG, in RGB).
 
@@ -116,15 +172,18 @@ def encode(
     codec: one of the format's codecs, or an encoder by ffmpeg's own name, such as h264_nvenc.
     metadata: what the film says of itself; None: nothing. There is no room for it in a GIF or a folder.
     report: called with the number of frames handed over so far.
+    sound: what is heard from the first frame on, as long as the pictures to half a frame; keeps its channels
+        and its rate, or the nearest that the format has (`heard_rate`). Less than a frame is followed by silence.
 
     The film appears whole and checked, or not at all; on one machine, the same input gives the same
     bytes. Raises Error if it cannot be made.
     """
     out = Path(out)
-    encoder = _choose(out, size, quality, codec)
+    encoder = _choose(out, size, quality, codec, sound is not None)
     with Image.open(frames[0]) as first:
         shape = film_size(first.size, size, out)
     fps = shown_fps(out, fps)
+    sound = sound and _fitting(sound, len(frames) / fps, fps)
     bare = metadata is None
     metadata = _storable(metadata) if metadata and _format(out).video else None
     with tempfile.TemporaryDirectory() as scratch, _whole(out) as part:
@@ -135,15 +194,23 @@ def encode(
         elif encoder == "gif":
             _gif(source, target, Path(scratch, "palette.png"), frames, shape, report)
         else:
-            texts = _texts(Path(scratch, "texts"), metadata, len(frames) / fps)
-            _feed([*source, *texts, *_pictures(encoder, quality, shape), *target], frames, report)
-        check(part, len(frames), fps, shape, metadata)
+            heard, kept = _heard(Path(scratch, "sound"), sound, out)
+            texts = _texts(Path(scratch, "texts"), metadata, len(frames) / fps, 2 if sound else 1)
+            _feed([*source, *heard, *texts, *kept, *_pictures(encoder, quality, shape), *target], frames, report)
+        expected = (sound.channels, heard_rate(out, sound.rate)) if sound else None
+        check(part, len(frames), fps, shape, metadata, expected)
 
 
-def validate(out: Path | str, size: int | None = None, quality: int | None = None, codec: str | None = None) -> None:
+def validate(
+    out: Path | str,
+    size: int | None = None,
+    quality: int | None = None,
+    codec: str | None = None,
+    sound: bool = False,
+) -> None:
     """Raise Error for what `encode` would refuse, and for an encoder that does not work on this machine."""
     out = Path(out)
-    encoder = _choose(out, size, quality, codec)
+    encoder = _choose(out, size, quality, codec, sound)
     if not out.suffix:
         _check_replaceable(out)
     if encoder in ENCODERS:
@@ -176,10 +243,28 @@ def shown_fps(out: Path | str, fps: Fraction) -> Fraction:
     return min((Fraction(100, delay) for delay in delays), key=lambda rate: abs(rate - fps))
 
 
-def check(film: Path, frames: int, fps: Fraction, size: tuple[int, int], metadata: Metadata | None = None) -> None:
-    """Raise Error unless the film has exactly these frames, at exactly this rate and size, and this metadata."""
+def heard_rate(out: Path | str, rate: int) -> int:
+    """The rate of the film's sound: its own, or the next higher that the format has, or the highest."""
+    rates = _format(Path(out)).rates
+    return rate if rate in rates else min(rates, key=lambda there: (there < rate, abs(there - rate)))
+
+
+def check(
+    film: Path,
+    frames: int,
+    fps: Fraction,
+    size: tuple[int, int],
+    metadata: Metadata | None = None,
+    sound: tuple[int, int] | None = None,
+) -> None:
+    """Raise Error unless the film has exactly these frames, at exactly this rate and size, and this metadata.
+
+    sound: how many channels and samples a second are heard with them, from their start to their end (half
+    a frame and a packet more or less); None: it does not matter.
+    """
     try:
         times, shown, tick = _pictures_in(film, fps) if film.is_dir() else _packets(film)
+        track = sound_track(film) if sound and not film.is_dir() else None
     except Error:
         raise Error("the film that ffmpeg made cannot be read") from None
     # WebM counts thousandths of a second; everywhere else time is exact.
@@ -193,6 +278,8 @@ def check(film: Path, frames: int, fps: Fraction, size: tuple[int, int], metadat
         wrong.append("{}x{} pixels instead of {}x{}".format(*shown, *size))
     if metadata and read_metadata(film) != _storable(metadata):
         wrong.append("other metadata than it was given")
+    if sound:
+        wrong += _unheard(track, *sound, frames / fps, fps)
     if wrong:
         raise Error(f"the film that ffmpeg made has {' and '.join(wrong)}")
 
@@ -217,9 +304,51 @@ def read_metadata(film: Path) -> Metadata:
     )
 
 
+def read_sound(path: Path | str, start: Fraction = Fraction(0), seconds: Fraction | None = None) -> Sound:
+    """The first sound track of any file, or a part of it, with its own channels and rate.
+
+    start, seconds: in the file, to the nearest sample; seconds None: to its end. Where the file says
+    what its encoder added before and after the sound, that is left out. Raises Error if there is no such
+    sound. A file that breaks off, or has holes, gives what there is, and `damage` says so.
+    """
+    path, start = Path(path), Fraction(start)
+    if start < 0 or (seconds is not None and seconds <= 0):
+        part = f"{_short(start)} s" + (f", for {_short(seconds)} s" if seconds is not None else "")
+        raise Error(f"{path} has no part from {part}; a part starts at 0 s or later, and lasts longer than 0 s")
+    _check_readable(path)
+    samples, rate, heard, report = _listened(path, start, seconds)
+    if not heard:
+        missing = "is empty; a sound has one sample at least" if rate else "is no sound that ffmpeg can read"
+        raise Error(f"{path} {'has no sound' if 'matches no streams' in report else missing}")
+    whole = seconds is None or len(samples) < max(1, _nearest(seconds * rate))
+    damage = _damage(path, report, Fraction(heard, rate) if whole else None)
+    if whole and (seconds is not None or not len(samples)):
+        part = "start {} s is" if start >= Fraction(heard, rate) else "{} s and {} s more are"
+        past = part.format(_short(start), _short(seconds)) + " past the end"
+        raise Error(f"{past}; {damage or f'{path} lasts {_short(Fraction(heard, rate))} s'}")
+    _check_numbers(path, samples)
+    return Sound(samples, rate, damage)
+
+
 def timestamps(film: Path) -> tuple[list[Fraction], tuple[int, int]]:
     """When each frame of any film is shown, in seconds and in order; and (width, height). Decodes nothing."""
     return _packets(film)[:2]
+
+
+def sound_track(film: Path) -> Track | None:
+    """The first sound of any film. Decodes its first packet only."""
+    lines = _read(film, "-map", "0:a:0?", "-c", "copy", "-f", "framecrc").splitlines()
+    head = dict(line[1:].split(" 1: ") for line in lines if " 1: " in line)
+    packets = [[int(number) for number in line.split(",")[2:4]] for line in lines if line.startswith("1,")]
+    if not packets:
+        return None
+    tick = Fraction(head["tb"])
+    said = _read(film, "-frames:a", "1", "-af", "ashowinfo", "-f", "null", "-loglevel", "info", track="a:0")
+    channels, rate = re.findall(r" channels:(\d+) chlayout:.* rate:(\d+) ", said)[-1]
+    # What is before 0 is for the decoder, and not heard.
+    start = max(0, min(time for time, _ in packets)) * tick
+    end = max(time + duration for time, duration in packets) * tick
+    return Track(int(channels), int(rate), start, end, max(duration for _, duration in packets) * tick)
 
 
 def colour_tags(film: Path) -> str:
@@ -236,10 +365,11 @@ def encoders() -> dict[str, str]:
     return {name: codec or name for name, codec in re.findall(r"^ V\S+ (\w\S*)(?:.*\(codec (\w+)\))?", text, re.M)}
 
 
-def bare_copy(film: Path, copy: Path) -> None:
-    """The film's pictures and sound, not decoded, without metadata: readers that parse ffmpeg's report
-    are led astray by a prompt that looks like one. Raises Error if it is no film."""
-    safe = [*_SAFE, "-i", f"file:{film}", "-map", "0:v:0", "-map", "0:a?", "-map_chapters", "-1", "-map_metadata", "-1"]
+def bare_copy(film: Path, copy: Path, track: str = "v:0") -> None:
+    """The film's pictures (or its sound, "a:0"), not decoded, without metadata: readers that parse ffmpeg's
+    report are led astray by a prompt that looks like one. Raises Error if it is no film."""
+    # One track alone: what a decoder needs before a sound's start would make the pictures late.
+    safe = [*_SAFE, "-i", f"file:{film}", "-map", f"0:{track}", "-map_chapters", "-1", "-map_metadata", "-1"]
     command = [*_ffmpeg(), *safe, "-c", "copy", "-f", "nut", "-y", f"file:{copy}"]
     if subprocess.run(command, capture_output=True, check=False).returncode:
         raise Error(f"{film} is no film that ffmpeg can read")
@@ -255,9 +385,12 @@ def _format(out: Path) -> Format:
     return FORMATS[suffix]
 
 
-def _choose(out: Path, size: int | None, quality: int | None, codec: str | None) -> str:
+def _choose(out: Path, size: int | None, quality: int | None, codec: str | None, sound: bool) -> str:
     """ffmpeg's name of the encoder, or Error for what this format or this encoder cannot do."""
     form = _format(out)
+    if sound and not form.sound:
+        there = either([suffix for suffix in SUFFIXES if FORMATS[suffix].sound])
+        raise Error(f"{out} has no room for sound; a film with sound ends in {there}")
     if size is not None and ((form.video and size % 2) or not 16 <= size <= 8192):
         number = "an even number" if form.video else "a number"
         raise Error(f"size {size} is not possible; the film's short side is {number} from 16 to 8192")
@@ -303,6 +436,18 @@ def either(names: Sequence[str]) -> str:
     return " or ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
+def _fitting(sound: Sound, seconds: Fraction, fps: Fraction) -> Sound:
+    """The sound for pictures that last so long, or Error if it is of another length."""
+    half = 1 / (2 * fps)
+    if seconds - sound.seconds > half and seconds <= 1 / fps:  # less than any film
+        rest = _nearest(seconds * sound.rate) - len(sound.samples)
+        return Sound(np.pad(sound.samples, ((0, rest), (0, 0))), sound.rate)
+    if abs(seconds - sound.seconds) > half:
+        lengths = f"the sound lasts {_short(sound.seconds)} s, and the pictures {_short(seconds)} s"
+        raise Error(f"{lengths}; they may differ by half a frame, {_short(half)} s")
+    return sound
+
+
 # How ffmpeg is asked
 
 
@@ -345,18 +490,32 @@ def _gif(
     _feed(second, frames, lambda count: report((len(frames) + count) // 2))
 
 
-def _texts(file: Path, metadata: Metadata | None, seconds: Fraction) -> list[str]:
-    """The options that put the metadata into a film, by way of this file; or nothing at all."""
+def _heard(file: Path, sound: Sound | None, out: Path) -> tuple[list[str], list[str]]:
+    """The options that put the sound into a film, by way of this file: what is read, and what is made of it."""
+    if sound is None:
+        return [], []
+    np.asarray(sound.samples, "<f4").tofile(file)
+    rate = heard_rate(out, sound.rate)
+    read = f"-f f32le -ar {sound.rate} -ac {sound.channels} -i".split()
+    made = _format(out).sound.format(128 * sound.channels).split()
+    # So that lengths are exact to the sample; unless told, they are in thousandths of a second, as chapters stay.
+    clock = [] if out.suffix.lower() == ".webm" else ["-movie_timescale", str(math.lcm(rate, 1000))]
+    silence = ["-flags:a", "+bitexact", "-metadata:s:a:0", "encoder="]
+    return [*read, f"file:{file}"], ["-map", "1:a", "-ar", str(rate), *made, *clock, *silence]
+
+
+def _texts(file: Path, metadata: Metadata | None, seconds: Fraction, index: int) -> list[str]:
+    """The options that put the metadata into a film, by way of this file, ffmpeg's input of this index; or nothing."""
     silence = ["-metadata:s:v:0", "encoder="]  # else ffmpeg names it
     if metadata is None:
-        return ["-map_metadata", "-1", "-map_chapters", "-1", *silence]
+        return ["-map", "0:v", "-map_metadata", "-1", "-map_chapters", "-1", *silence]
     lines = [";FFMETADATA1", f"title={_escaped(metadata.title)}", f"comment={_escaped(metadata.comment)}"]
     starts = [int(start * 1000) for start, _ in metadata.chapters]
     ends = [*starts[1:], max(int(seconds * 1000), *starts, 0)]
     for (_, title), start, end in zip(metadata.chapters, starts, ends):
         lines += ["[CHAPTER]", "TIMEBASE=1/1000", f"START={start}", f"END={end}", f"title={_escaped(title)}"]
     file.write_bytes("\n".join([*lines, ""]).encode())
-    maps = "-map 0:v -map_metadata 1 -map_chapters 1"
+    maps = f"-map 0:v -map_metadata {index} -map_chapters {index}"
     return ["-f", "ffmetadata", "-i", f"file:{file}", *maps.split(), *silence]
 
 
@@ -420,18 +579,116 @@ def _packets(film: Path) -> tuple[list[Fraction], tuple[int, int], Fraction]:
     return sorted(times), (width, height), tick
 
 
-def _read(film: Path, *options: str) -> str:
-    """What ffmpeg tells of a film's pictures, or Error if there are none."""
-    safe = ["-protocol_whitelist", "file", "-format_whitelist", "mov,matroska,webm,gif,avi,mpegts,flv,ogg"]
-    try:
-        film.open("rb").close()
-    except OSError as error:
-        raise Error(f"{film} cannot be read ({error.strerror})") from None
-    command = [*_ffmpeg(), *safe, "-i", f"file:{film}", "-map", "0:v:0", *options, "-"]
+def _unheard(track: Track | None, channels: int, rate: int, seconds: Fraction, fps: Fraction) -> Iterator[str]:
+    """What is wrong with the sound of a film whose pictures last so long."""
+    if track is None:
+        yield "no sound"
+        return
+    if track.channels != channels:
+        yield f"sound with {track.channels} channels instead of {channels}"
+    if track.rate != rate:
+        yield f"sound of {track.rate} samples a second instead of {rate}"
+    if track.start > track.packet:
+        yield f"sound that starts at {_short(track.start)} s"
+    if abs(track.end - seconds) > 1 / (2 * fps) + track.packet:
+        yield f"sound to {_short(track.end)} s with pictures to {_short(seconds)} s"
+
+
+def _read(film: Path, *options: str, track: str = "v:0") -> str:
+    """What ffmpeg tells of a film's pictures (or of another track), or Error if there are none."""
+    _check_readable(film)
+    command = [*_ffmpeg(), *_SAFE, "-i", f"file:{film}", "-map", f"0:{track}", *options, "-"]
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:
         raise Error(f"{film} is no film that ffmpeg can read")
     return (done.stdout or done.stderr).decode(errors="replace")
+
+
+def _check_readable(path: Path) -> None:
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise Error(f"{path} cannot be read ({error.strerror})") from None
+
+
+# How a sound is read
+
+
+def _listened(path: Path, start: Fraction, seconds: Fraction | None) -> tuple[np.ndarray, int, int, str]:
+    """A part's samples, their rate (0: there is no sound), the number read to its end, and what ffmpeg said."""
+    # Whatever it was, it comes as plain numbers behind a few that say what they are.
+    plain = ["-map", "0:a:0", "-map_metadata", "-1", "-c:a", "pcm_f32be", "-f", "au", "-"]
+    command = [*_ffmpeg(), "-loglevel", "info", "-nostats", *_SAFE_SOUND, "-i", f"file:{path}", *plain]
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said)
+        assert process.stdout is not None
+        try:
+            samples, rate, heard = _decoded(process.stdout, start, seconds)
+            if seconds is None:
+                process.wait()
+        finally:
+            process.stdout.close()
+            process.kill()  # there may be hours more
+            process.wait()
+        said.seek(0)
+        return samples, rate, heard, said.read().decode(errors="replace")
+
+
+def _decoded(stream: IO[bytes], start: Fraction, seconds: Fraction | None) -> tuple[np.ndarray, int, int]:
+    """What `_listened` says of a stream in Sun's au format."""
+    head = stream.read(24)
+    if len(head) < 24:
+        return np.zeros((0, 1), np.float32), 0, 0
+    _, offset, _, _, rate, channels = struct.unpack(">4s5I", head)
+    stream.read(offset - len(head))
+    wide = 4 * channels
+    # Samples are counted, for a place that is looked up in a compressed file is not exact.
+    skipped = sum(map(len, _chunks(stream, _nearest(start * rate) * wide)))
+    data = bytearray()  # grows where it is: an hour of stereo is more than a gigabyte
+    for chunk in _chunks(stream, None if seconds is None else max(1, _nearest(seconds * rate)) * wide):
+        data += np.frombuffer(chunk, ">f4", len(chunk) // 4).astype(np.float32).tobytes()
+    count = len(data) // wide
+    samples = np.frombuffer(data, np.float32, count * channels).reshape(count, channels)
+    return samples, rate, skipped // wide + count
+
+
+def _chunks(stream: IO[bytes], size: int | None) -> Iterator[bytes]:
+    """So many bytes of the stream, or all to its end."""
+    while chunk := stream.read(1 << 20 if size is None else min(size, 1 << 20)):
+        size = None if size is None else size - len(chunk)
+        yield chunk
+
+
+def _damage(path: Path, report: str, length: Fraction | None) -> str:
+    """What is wrong with a file that could be read, by ffmpeg's report. length: None if it goes on."""
+    claims = re.findall(r"^  Duration: (\d+):(\d+):(\d+\.\d+)", report, re.MULTILINE)
+    # A film's duration is that of its pictures, too.
+    film = re.search(r"Stream #0:\d.*: Video: (?!.*attached pic)", report)
+    if claims and not film and "Estimating duration" not in report:
+        hours, minutes, seconds = map(Fraction, claims[0])
+        claimed = 3600 * hours + 60 * minutes + seconds
+        if length and claimed - length > Fraction(1, 4):
+            return f"{path} breaks off at {_short(length)} s, though it says that it lasts {_short(claimed)} s"
+    # In brackets is who says so; names and titles are not.
+    if re.search(r"^\[.*\] .*(corrupt|Error (submitting|while|during)|Decoding error)", report, re.MULTILINE):
+        return f"{path} is damaged: parts of its sound cannot be read"
+    return ""
+
+
+def _check_numbers(path: Path, samples: np.ndarray) -> None:
+    """Raise Error for samples of which no film can be made."""
+    if samples.shape[1] > CHANNELS:
+        raise Error(f"{path} has {samples.shape[1]} channels; a film has room for {CHANNELS}")
+    if not math.isfinite(samples.sum(dtype=np.float64)):
+        raise Error(f"{path} has samples that are no numbers")
+
+
+def _nearest(count: Fraction) -> int:
+    return math.floor(count + Fraction(1, 2))  # round() takes halves to the even side
+
+
+def _short(seconds: Fraction | None) -> str:
+    return f"{float(seconds or 0):.3f}".rstrip("0").rstrip(".")
 
 
 def _row(encoder: str) -> Encoder:

@@ -1,0 +1,391 @@
+"""What is heard in a sound, against the beats that it was made with; and loops, against its own steps."""
+
+import subprocess
+import sys
+from itertools import pairwise
+
+import mir_eval
+import numpy as np
+import pytest
+from benchmarks.beats import HELD_OUT, TUNED, song
+
+from walk import Error, audio
+from walk.audio import ENVELOPE_RATE, grid, listen, read_beats
+from walk.video import Sound
+
+RATE = 22050
+
+
+def clicks(bpm, seconds=12.0, rate=RATE, first=0.25):
+    """(a sound of short clicks, their seconds)."""
+    times = np.arange(first, seconds - 0.02, 60 / bpm)
+    samples = np.zeros((int(seconds * rate), 1), np.float32)
+    for time in times:
+        samples[round(time * rate) : round((time + 0.003) * rate)] = 0.8
+    return Sound(samples, rate), times
+
+
+def noise(seconds=5.0, channels=2, level=0.1, seed=0):
+    return np.random.default_rng(seed).normal(0, level, (int(seconds * RATE), channels)).astype(np.float32)
+
+
+def tone(hertz=440.0, seconds=5.0):
+    return (0.5 * np.sin(2 * np.pi * hertz * np.arange(int(seconds * RATE)) / RATE)).astype(np.float32)[:, None]
+
+
+def f_measure(truth, heard):
+    return mir_eval.beat.f_measure(*(mir_eval.beat.trim_beats(np.array(times)) for times in (truth, heard)))
+
+
+# Beats
+
+
+@pytest.mark.parametrize(
+    ("bpm", "rate"), [(60, 22050), (83, 44100), (120, 48000), (147.3, 8000), (180, 44100), (60, 48000), (180, 22050)]
+)
+def test_every_click_is_a_beat_within_10_ms_and_nothing_else_is(bpm, rate):
+    sound, times = clicks(bpm, rate=rate)
+    beats = np.array(listen(sound).beats)
+    assert len(beats) == len(times)
+    assert np.abs(beats - times).max() < 0.01
+
+
+@pytest.mark.parametrize("bpm", [60, 120, 180])
+def test_the_envelope_peaks_within_a_sixtieth_of_a_second_of_clicks(bpm):
+    sound, times = clicks(bpm)
+    envelope = np.array(listen(sound).envelope)
+    peaks = np.flatnonzero((envelope > 0.5) & (envelope >= np.roll(envelope, 1)) & (envelope > np.roll(envelope, -1)))
+    assert len(peaks) == len(times)
+    assert np.abs(peaks / ENVELOPE_RATE - times).max() < 1 / 60
+
+
+# The whole sweep is tests/benchmarks/beats.py; these are of tempi and seeds of their own.
+SONGS = [
+    ("four on the floor", 64, 44100),
+    ("rock", 172, 22050),
+    ("sixteenth hats", 88, 48000),
+    ("half-time", 78, 22050),
+    ("syncopated bass", 118, 44100),
+    ("swing", 137, 22050),
+    ("fade-in", 72, 22050),
+    ("by hand", 157, 22050),
+    ("disco", 126, 22050),
+    ("waltz", 96, 22050),
+    ("shuffle", 110, 22050),
+    ("busy", 101, 22050),
+    ("no drums", 86, 22050),
+    ("drifting tempo", 134, 22050),
+]
+
+
+@pytest.mark.parametrize(("name", "bpm", "rate"), SONGS, ids=str)
+def test_beats_and_bars_of_a_song_are_those_it_was_made_with(name, bpm, rate):
+    style = (TUNED | HELD_OUT)[name]
+    sound, beats, bars = song(style, bpm, rate, seconds=24, seed=1000 + bpm)
+    heard = listen(sound, meter=style.get("meter", 4))
+    assert f_measure(beats, heard.beats) > 0.95
+    assert f_measure(bars, heard.bars) > 0.9
+    assert np.median([np.abs(np.array(heard.beats) - beat).min() for beat in beats]) < 0.012
+
+
+def test_beats_are_heard_in_anti_phase_stereo_and_on_one_side():
+    sound, times = clicks(100)
+    for sides in ([1, -1], [1, 0]):
+        beats = np.array(listen(Sound(sound.samples * np.float32(sides), RATE)).beats)
+        assert len(beats) == len(times)
+        assert np.abs(beats - times).max() < 0.01
+
+
+def test_samples_that_are_no_numbers_move_no_beat():
+    sound, times = clicks(100)
+    for k, value in enumerate((np.nan, np.inf, -np.inf)):
+        sound.samples[RATE * (k + 2) : RATE * (k + 2) + 50] = value
+    assert f_measure(times, listen(sound).beats) == 1
+
+
+def test_beats_end_with_the_sound_that_has_them():
+    sound, times = clicks(120, seconds=8)
+    beats = listen(Sound(np.pad(sound.samples, ((3 * RATE, 5 * RATE), (0, 0))), RATE)).beats
+    assert len(beats) == len(times)
+    assert beats[0] == pytest.approx(times[0] + 3, abs=0.01)
+
+
+NOTHING = {
+    "no samples": np.zeros((0, 2)),
+    "one sample": np.ones((1, 1)),
+    "less than a spectrum": noise(0.01),
+    "silence": np.zeros((5 * RATE, 2)),
+    "silence, dithered": np.random.default_rng(0).integers(-1, 2, (5 * RATE, 2)) / 32768,
+    "a constant": np.full((5 * RATE, 1), 0.5),
+    "a sine": tone(),
+    "a low sine": tone(41.2),
+    "a single click": np.eye(5 * RATE, 1, -2 * RATE),
+    "noise": noise(),
+    "a second of noise": noise(1),
+    "no numbers": np.full((5 * RATE, 2), np.nan),
+}
+
+
+@pytest.mark.parametrize("samples", NOTHING.values(), ids=NOTHING)
+def test_without_a_pulse_there_are_no_beats_and_nothing_fails(samples):
+    sound = Sound(np.asarray(samples, np.float32), RATE)
+    heard = listen(sound)
+    assert heard.beats == heard.bars == ()
+    assert len(heard.envelope) == -(-len(samples) * ENVELOPE_RATE // RATE) or len(heard.envelope) == 1
+    assert all(0 <= value <= 1 for value in heard.envelope)
+    even = listen(sound, bpm=120)
+    assert len(even.beats) == int(np.ceil(len(samples) / RATE / 0.5 - 1e-9)) or even.beats[0] > 0
+
+
+@pytest.mark.parametrize("name", ["silence", "silence, dithered", "no numbers", "a sine", "a constant"])
+def test_the_envelope_of_what_never_begins_anything_is_zero(name):
+    assert max(listen(Sound(np.asarray(NOTHING[name], np.float32), RATE)).envelope) < 0.01
+
+
+def test_a_quiet_intro_does_not_dance():
+    sound, _ = clicks(120, seconds=10)
+    sound.samples[: 5 * RATE] *= 10 ** (-40 / 20)
+    envelope = listen(sound).envelope
+    quiet, loud = max(envelope[:490]), max(envelope[500:])
+    assert 0 < quiet < 0.1
+    assert loud == 1
+
+
+def test_drums_are_onsets_and_vibrato_is_not():
+    t = np.arange(8 * RATE) / RATE
+    voice = sum(np.sin(h * (2 * np.pi * 300 * t + 4 * np.sin(2 * np.pi * 6 * t))) / h for h in range(1, 8)) * 0.2
+    sound, times = clicks(60, seconds=8)
+    envelope = np.array(listen(Sound(sound.samples + voice[:, None].astype(np.float32), RATE)).envelope)
+    drums = np.abs(np.arange(len(envelope))[:, None] / ENVELOPE_RATE - times).min(axis=1) < 0.03
+    drums[:5] = True  # the voice begins
+    assert envelope[~drums].max() < 0.4 * np.median([envelope[round(t * ENVELOPE_RATE) - 2 :][:5].max() for t in times])
+
+
+# What the user knows
+
+
+def test_beats_of_a_known_tempo_are_exactly_even_and_where_the_onsets_are():
+    sound, times = clicks(128)
+    beats = listen(sound, bpm=128).beats
+    assert np.diff(beats) == pytest.approx(60 / 128, abs=2e-4)
+    assert np.abs(np.array(beats)[-len(times) :] - times).max() < 0.01
+    assert len(listen(sound, bpm=64).beats) < 0.6 * len(beats)
+
+
+def test_an_offset_is_a_beat_that_begins_a_bar():
+    sound, _ = clicks(128)
+    heard = listen(sound, bpm=120, offset=1.1)
+    assert heard.beats[:4] == pytest.approx((0.1, 0.6, 1.1, 1.6))
+    assert heard.bars[:2] == pytest.approx((1.1, 3.1))
+    assert listen(sound, bpm=120, offset=1.1 - 40).bars == heard.bars
+
+
+def test_an_offset_without_a_tempo_says_only_where_bars_begin():
+    sound, times = clicks(120)
+    for offset in (times[2] + 0.1, times[2] - 0.1, times[2] + 2, times[2] - 2, times[2] + 60):
+        heard = listen(sound, offset=offset)
+        assert len(heard.beats) == len(times)
+        assert heard.bars == heard.beats[2::4]
+
+
+def test_given_beats_are_the_beats():
+    sound, _ = clicks(120)
+    heard = listen(sound, beats=[0.5, 1.5, 2.25, 99.0], bars=[0.5, 99.0])
+    assert heard.beats == (0.5, 1.5, 2.25)
+    assert heard.bars == (0.5,)
+    assert listen(sound, beats=[0.5, 1.5, 2.25], meter=2, offset=1.5).bars == (1.5,)
+
+
+@pytest.mark.parametrize("options", [dict(bpm=0.0), dict(bpm=-1.0), dict(bpm=float("nan")), dict(meter=0)], ids=str)
+def test_a_tempo_or_meter_that_is_none_is_refused(options):
+    with pytest.raises(Error, match=r"give (beats a minute, such as 128|the beats in a bar)"):
+        listen(clicks(120)[0], **options)
+
+
+def test_a_grid_of_beats_does_not_drift():
+    rhythm = grid(143.0, 3, 0.5, 3600.0)
+    assert rhythm.beats[-1] == pytest.approx(0.5 - 60 / 143 + (len(rhythm.beats) - 1) * 60 / 143, abs=1e-4)
+    assert len(rhythm.beats) == 3600 * 143 / 60
+    assert rhythm.bars == rhythm.beats[1::3]
+
+
+def test_a_grid_pulses_on_its_beats_and_most_on_bars():
+    rhythm = grid(120.0, 4, 1.0, 8.0)
+    assert rhythm.bars == (1, 3, 5, 7)
+    assert len(rhythm.envelope) == 8 * ENVELOPE_RATE
+    assert [rhythm.envelope[round(bar * ENVELOPE_RATE)] for bar in rhythm.bars] == [1] * 4
+    assert rhythm.envelope[50] == 0.6
+    assert rhythm.envelope[95] < 0.1
+    assert grid(120.0, 4, 0.0, 0.0) == audio.Rhythm((), (), ())
+
+
+# Files of beats
+
+BEATS = {
+    "plain": "0.5\n1.0\n\n1:01.5\n",
+    "with comments": "# by ear\n0.5\r\n1.0\r\n61.5",
+    "Audacity's labels": "0.500000\t0.500000\tA\n1.000000\t1.000000\tB\n61.500000\t61.500000\tC 1\n",
+    "Audacity's, without names": "0.500000\t0.500000\t\n1.000000\t1.000000\t\n61.500000\t61.500000\t\n",
+    "Sonic Visualiser's": 'TIME,LABEL\n0.5,"New Point"\n1.0,"128.1 bpm"\n61.5,\n',
+}
+
+
+@pytest.mark.parametrize("text", BEATS.values(), ids=BEATS)
+def test_beats_are_read_as_other_tools_write_them(tmp_path, text):
+    (tmp_path / "beats.txt").write_text(text)
+    assert read_beats(tmp_path / "beats.txt") == ((0.5, 1.0, 61.5), None)
+
+
+@pytest.mark.parametrize(
+    "text", ["0.5\t3\n1.0\t4\n1.5\t1\n2.0\t2\n2.5\t1\n", "0.5 3.0\n1 4.0\n1.5 1.0\n2 2.0\n2.5 1.0"]
+)
+def test_numbered_beats_say_where_bars_begin(tmp_path, text):
+    (tmp_path / "beats.txt").write_text(text)
+    assert read_beats(tmp_path / "beats.txt") == ((0.5, 1.0, 1.5, 2.0, 2.5), (1.5, 2.5))
+
+
+WRONG = {
+    "0.5\nsoon\n": r"beats.txt:2: 'soon' does not begin with a time; a file of beats is",
+    "0.5\n\n0.4\n": r"beats.txt:3: 0.4 is not after 0.5; beats must increase",
+    "0.5\n0.5\n": r"beats.txt:2: 0.5 is not after 0.5",
+    "0.5\n-1\n": r"beats.txt:2: '-1' does not begin with a time",
+    "[00:12.00] a line of a song\n": r"beats.txt:1: '\[00:12.00\] a line",
+    "# nothing\n\n": "beats.txt has no beats in it",
+    "a cat\na dog\n": "beats.txt has no beats in it",
+    "": "beats.txt has no beats in it",
+    "0.5\0\n": "binary file or UTF-16",
+    "9" * (1 << 21): "larger than a megabyte",
+}
+
+
+@pytest.mark.parametrize(("text", "message"), WRONG.items(), ids=map(str, range(len(WRONG))))
+def test_errors_in_a_file_of_beats_name_the_line(tmp_path, text, message):
+    (tmp_path / "beats.txt").write_text(text)
+    with pytest.raises(Error, match=message):
+        read_beats(tmp_path / "beats.txt")
+
+
+def test_what_is_no_file_of_beats_is_refused(tmp_path):
+    (tmp_path / "latin.txt").write_bytes(b"0.5 \xe4\n")
+    for path, message in (("latin.txt", "not UTF-8"), ("none.txt", "does not exist"), ("", "is a folder")):
+        with pytest.raises(Error, match=message):
+            read_beats(tmp_path / path)
+
+
+# Parts and loops
+
+
+def test_a_part_is_exact_to_the_sample_and_silent_beyond_the_sound():
+    sound = Sound(noise(1), RATE)
+    assert np.array_equal(audio.part(sound, 123, 4567).samples, sound.samples[123 : 123 + 4567])
+    late = audio.part(sound, RATE - 10, 30).samples
+    assert np.array_equal(late[:10], sound.samples[-10:])
+    assert not late[10:].any()
+    assert len(audio.part(sound, 5 * RATE, 7).samples) == 7
+
+
+STYLES = list((TUNED | HELD_OUT).values())
+
+
+def loops():
+    """(sound, start, count) of many cuts: in the midst of a sound, at its beginning, at its end, and all of it."""
+    rng = np.random.default_rng(1)
+    for i in range(8):
+        sound, _, bars = song(STYLES[2 * i], rng.uniform(60, 180), RATE, 12, seed=i)
+        for k in range(6):
+            start = round((bars[k % 2] if k < 2 else rng.uniform(0, 5)) * RATE)
+            count = round(rng.uniform(0.2, 5) * RATE)
+            yield sound, start, count
+            yield Sound(sound.samples[start:], RATE), 0, count
+            yield Sound(sound.samples[: start + count], RATE), start, count
+            yield Sound(sound.samples[start : start + count], RATE), 0, count
+
+
+def test_the_step_across_a_loops_seam_is_one_that_the_sound_has_anyway():
+    plain = []
+    for sound, start, count in loops():
+        samples = audio.closed(sound, start, count).samples
+        assert samples.shape == (count, 2)
+        usual = np.quantile(np.abs(np.diff(samples, axis=0)), 0.99, axis=0)
+        assert (np.abs(samples[0] - samples[-1]) <= usual).all()
+        cut = audio.part(sound, start, count).samples
+        plain.append((np.abs(cut[0] - cut[-1]) > usual).any())
+    assert np.mean(plain) > 0.1  # so it would have clicked
+
+
+def test_a_loops_first_beat_stays_as_it_is_where_the_sound_begins_before_it():
+    sound = Sound(noise(4), RATE)
+    samples = audio.closed(sound, RATE, 2 * RATE).samples
+    fade = round(audio.FADE * RATE)
+    assert np.array_equal(samples[:-fade], sound.samples[RATE : 3 * RATE - fade])
+
+
+def test_a_loops_end_stays_as_it_is_where_only_after_it_there_is_more():
+    sound = Sound(noise(4), RATE)
+    samples = audio.closed(sound, 0, 2 * RATE).samples
+    kept = slice(round(audio.FADE * RATE), -RATE // 1000)
+    assert np.array_equal(samples[kept], sound.samples[: 2 * RATE][kept])
+
+
+@pytest.mark.parametrize("start", [0, RATE])
+def test_a_loop_is_as_loud_at_its_seam_as_elsewhere(start):
+    def decibels(x):
+        return 10 * np.log10((x**2).mean())
+
+    fade = round(audio.FADE * RATE)
+    seams = []
+    for seed in range(20):
+        samples = audio.closed(Sound(noise(4, seed=seed), RATE), start, 2 * RATE).samples
+        twice = np.concatenate([samples, samples])
+        seams.append(decibels(twice[2 * RATE - fade : 2 * RATE + fade]) - decibels(samples))
+    assert abs(np.mean(seams)) < 0.3
+
+
+def test_a_loop_that_meets_already_is_left_alone():
+    t = np.arange(2 * RATE) / RATE
+    tones = [np.sin(2 * np.pi * hertz * t + hertz) for hertz in (110, 220, 331, 440)]
+    sound = Sound(0.2 * np.sum(tones, axis=0)[:, None].astype(np.float32), RATE)
+    assert np.array_equal(audio.closed(sound, 0, len(t)).samples, sound.samples)
+
+
+def test_a_part_of_what_repeats_is_closed_without_a_trace():
+    t = np.arange(4 * RATE) / RATE
+    sound = Sound((0.5 * np.sin(2 * np.pi * 100 * t))[:, None].astype(np.float32), RATE)
+    samples = audio.closed(sound, RATE, RATE).samples
+    assert samples == pytest.approx(sound.samples[:RATE], abs=1e-3)
+
+
+def test_what_is_on_the_left_stays_there():
+    samples = noise(4)
+    samples[:, 1] = 0
+    for start in (0, RATE):
+        closed = audio.closed(Sound(samples, RATE), start, 2 * RATE).samples
+        assert closed[:, 0].any()
+        assert not closed[:, 1].any()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 50])
+def test_the_shortest_loops_have_as_many_samples_as_asked_for(count):
+    for start in (0, 100):
+        assert audio.closed(Sound(noise(1), RATE), start, count).samples.shape == (count, 2)
+        assert audio.closed(Sound(noise(1)[:count], RATE), 0, count).samples.shape == (count, 2)
+
+
+def test_importing_audio_imports_no_librosa():
+    script = "import sys, walk.audio; print(sorted({'librosa', 'scipy', 'numba', 'torch'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_the_example_loop_has_its_tempo_and_meets_its_start():
+    from pathlib import Path
+
+    from walk.video import read_sound
+
+    sound = read_sound(Path(__file__).parent.parent / "examples" / "loop.ogg")
+    assert sound.samples.shape == (756000, 2)
+    assert np.abs(sound.samples).max() < 10 ** (-1 / 20)
+    heard = listen(sound)
+    assert np.abs(np.array(heard.beats) - np.arange(32) * 60 / 112).max() < 0.01
+    assert heard.bars == heard.beats[::4]
+    assert np.array_equal(audio.closed(sound, 0, 756000).samples, sound.samples)
+    assert all(b > a for a, b in pairwise(heard.beats))

@@ -1,0 +1,312 @@
+"""Films that move to a sound: as long as it, arriving on its bars, the same after a stop, and closing with it."""
+
+import json
+import shutil
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+from walk import Error, audio, cli, music, run
+from walk.keyframes import read_prompts
+
+RATE = 22050
+ABC = ["a red apple", "a green frog", "a blue whale"]
+
+
+def drums(bpm=120, beats=16, channels=1, lead=0.0):
+    """A deep drum where a bar begins, a snare on each second beat, and hats between: (n, channels)."""
+    generator = np.random.default_rng(0)
+    samples = np.zeros(round((lead + beats * 60 / bpm) * RATE))
+    k = np.arange(RATE // 5) / RATE
+    kick = np.sin(2 * np.pi * (50 * k - 3 * np.exp(-30 * k))) * np.exp(-14 * k)
+    snare = generator.normal(size=len(k)) * np.exp(-25 * k) * 0.4
+    hat = generator.normal(size=len(k)) * np.exp(-90 * k) * 0.15
+    for i in range(2 * beats):
+        start = round((lead + i * 30 / bpm) * RATE)
+        hit = hat if i % 2 else (kick * (1 if i % 8 == 0 else 0.6) if i % 4 == 0 else snare)
+        samples[start : start + len(k)] += hit[: len(samples) - start]
+    return np.repeat(0.7 * samples[:, None] / np.abs(samples).max(), channels, axis=1)
+
+
+@pytest.fixture(scope="session")
+def song(tmp_path_factory):
+    """Eight seconds at 120 beats a minute."""
+    path = tmp_path_factory.mktemp("songs") / "song.wav"
+    soundfile.write(path, drums(), RATE)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(empty_folder):
+    """Before any other fixture."""
+
+
+@pytest.fixture
+def walk(tiny_folder, capsys):
+    """(stdout, the lines of stderr) of a command with a tiny model and few steps."""
+
+    def of(*arguments, status=0, prompts=ABC, model=True):
+        cheap = ["--model", str(tiny_folder), "--steps", "1", "--speed", "path"] * model
+        done = cli.main([*map(str, arguments), *(["--prompts", *prompts] if prompts else []), *cheap])
+        out, err = capsys.readouterr()
+        assert done == status, err
+        return out.removesuffix("\n"), err.splitlines()
+
+    return of
+
+
+def positions(folder="film.walk"):
+    return run.read_manifest(Path(folder))[0].positions
+
+
+def arrivals(folder="film.walk"):
+    """Seconds at which the film first shows each keyframe."""
+    made = run.read_manifest(Path(folder))[0]
+    return [float(made.positions.index(k) / made.fps) for k in range(len(made.keyframes))]
+
+
+def told(film):
+    """(frames, rate, sound's channels, its rate, its seconds) as PyAV reads them."""
+    with av.open(str(film)) as container:
+        fps, sound = container.streams.video[0].average_rate, container.streams.audio[0]
+        channels, rate = sound.channels, sound.rate
+        seconds = sum(frame.samples for frame in container.decode(sound)) / rate
+    with av.open(str(film)) as container:
+        return sum(1 for _ in container.decode(video=0)), fps, channels, rate, seconds
+
+
+# the film
+
+
+def test_a_film_is_as_long_as_its_sound_and_keyframes_arrive_on_bars(walk, song):
+    out, err = walk("--audio", song, "--out", "film.mp4")
+    assert out == "film.mp4"
+    assert "song.wav: 8 s, 120 beats a minute, 4 bars" in err
+    frames, fps, channels, rate, seconds = told(out)
+    assert (frames, fps, channels, rate) == (192, 24, 1, RATE)
+    assert abs(seconds - 8) < 1024 / RATE
+    assert arrivals() == [0, pytest.approx(4, abs=1 / 24), pytest.approx(191 / 24)]
+
+
+def test_a_part_of_the_sound_gives_a_film_of_that_part(walk, song):
+    walk("--audio", song, "--start", "2.5", "--seconds", "3", "--fps", "25", "--out", "film.mov")
+    frames, fps, _, _, seconds = told("film.mov")
+    assert (frames, fps, seconds) == (75, 25, 3)
+    with av.open("film.mov") as film:
+        heard = np.concatenate([frame.to_ndarray().reshape(-1) for frame in film.decode(audio=0)])
+    expected = soundfile.read(song)[0][round(2.5 * RATE) : round(5.5 * RATE)]
+    np.testing.assert_allclose(heard / 2**31, expected, atol=1e-4)
+
+
+def test_keyframes_arrive_on_the_beats_and_bars_that_they_name(walk, song):
+    prompts = ["a red apple", "a green frog | beat=6", "a blue whale | bar=3", "a red apple | time=5.1"]
+    walk("--audio", song, "--seconds", "6", "--fps", "30", prompts=prompts)
+    assert arrivals("a-red-apple.walk") == pytest.approx([0, 2.5, 4, 5.1], abs=0.5 / 30 + 0.01)
+
+
+@pytest.mark.parametrize("pace", ["even", "energy", "beat"])
+def test_every_pace_moves_always_forward_and_arrives(walk, song, pace):
+    walk("--audio", song, "--seconds", "4", "--pace", pace, "--out", "film.mp4")
+    steps = np.diff(positions())
+    assert (steps > 0).all()
+    assert positions()[-1] == 2
+    on_beats = steps[11::12].mean() / np.delete(steps, range(11, len(steps), 12)).mean()
+    assert on_beats > 3 if pace != "even" else on_beats == pytest.approx(1, abs=0.2)
+
+
+def test_the_noise_can_kick_while_prompts_glide(walk, song):
+    walk("--audio", song, "--seconds", "2", "--pace", "even", "--pace-noise", "beat", "--out", "film.mp4")
+    made, _ = run.read_manifest(Path("film.walk"))
+    assert np.diff(made.noise).max() > 4 * np.median(np.diff(made.noise))
+    assert np.diff(made.positions).max() < 1.5 * np.median(np.diff(made.positions))
+
+
+def test_a_tempo_alone_makes_a_film_of_whole_bars(walk):
+    _, err = walk("--bpm", "120", "--bars", "3", "--pace", "beat", "--out", "film.mp4")
+    assert "120 beats a minute: 6 s, 120 beats a minute, 3 bars" in err
+    assert arrivals() == [0, 2, 143 / 24]  # half-way is 2.98 s
+    assert len(positions()) == 144
+
+
+def test_lines_of_a_song_are_shown_when_they_are_sung(walk, song):
+    Path("song.lrc").write_text(
+        "[00:01.00]a red apple\n[00:03.00]a frog\n[00:04.00]\n[00:06.00]a whale\n[00:09.00]a cat\n"
+    )
+    walk("--audio", song, "--start", "2", "--seconds", "6", "--style", "{} in oil", prompts=["song.lrc"])
+    made, _ = run.read_manifest(Path("song.walk"))
+    assert [(k.prompt, k.time, k.until) for k in made.keyframes] == [
+        ("a red apple in oil", 0, None),
+        ("a frog in oil", 1, 2),
+        ("a whale in oil", 4, None),
+    ]
+    assert made.positions[24:49] == (1.0,) * 25
+
+
+# loops
+
+
+def test_a_loop_of_bars_is_a_whole_number_of_frames_and_closes_with_its_sound(walk, tmp_path):
+    soundfile.write("song.wav", drums(bpm=112, beats=20, channels=2, lead=0.4), RATE)
+    _, err = walk(
+        "--audio", "song.wav", "--loop", "--bars", "4", "--bpm", "112", "--offset", "0.4", "--out", "film.mov"
+    )
+    (said,) = [line for line in err if "the loop is" in line]
+    assert said == "note: 4 bars are 8.571 s; the loop is 206 frames, 0.29 of a frame longer"
+    frames, _, channels, rate, seconds = told("film.mov")
+    assert (frames, channels, rate) == (206, 2, RATE)
+    assert seconds == pytest.approx(206 / 24, abs=1 / RATE)
+    with av.open("film.mov") as film:
+        heard = np.concatenate([frame.to_ndarray().reshape(-1, 2) for frame in film.decode(audio=0)]) / 2**31
+    twice = np.abs(np.diff(np.concatenate([heard, heard]), axis=0)).max(axis=1)
+    assert twice[len(heard) - 1] <= np.percentile(twice, 99)
+    made, _ = run.read_manifest(Path("film.walk"))
+    steps = np.diff([*made.positions, 3.0])
+    assert 0 < steps[-1] <= steps.max()
+
+
+def test_a_sound_of_exactly_so_many_bars_is_enough_for_them():
+    soundfile.write("loop.wav", drums(beats=16), RATE)
+    heard = music.hear(Path("loop.wav"), Path("film.walk"), Fraction(24), closed=True, bars=4, bpm=Fraction(120))
+    assert (heard.seconds, len(heard.sound.samples), heard.notes) == (8, 8 * RATE, ())
+
+
+# what is kept
+
+
+def test_a_sound_is_heard_once(walk, song, monkeypatch):
+    walk("--audio", song, "--seconds", "2", "--out", "film.mp4")
+    before = Path("film.mp4").read_bytes()
+
+    def listen(*_):
+        raise AssertionError("it listened again")
+
+    monkeypatch.setattr(audio, "listen", listen)
+    moved = shutil.copy(song, "elsewhere.wav")
+    _, err = walk("--audio", moved, "--seconds", "2", "--out", "film.mp4")
+    assert "48 of 48 frames are in film.walk already" in err
+    made = av.open("film.mp4").metadata
+    assert Path("film.mp4").read_bytes() == before or "elsewhere" in made["comment"]
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_text("{")])
+def test_what_was_heard_is_heard_again_where_it_was_lost(walk, song, damage):
+    walk("--audio", song, "--seconds", "2", "--out", "film.mp4")
+    before = Path("film.mp4").read_bytes()
+    (kept,) = Path("film.walk").glob("sound-*.json")
+    damage(kept)
+    Path("film.mp4").unlink()
+    _, err = walk("--audio", song, "--seconds", "2", "--out", "film.mp4")
+    assert "48 of 48 frames are in film.walk already" in err
+    assert Path("film.mp4").read_bytes() == before
+
+
+def test_a_film_with_music_is_made_again_from_itself_alone(walk, song):
+    walk("--audio", song, "--start", "1", "--bars", "2", "--pace", "beat", "--out", "film.mov")
+    out, _ = walk("replay", "film.mov", "--out", "again.mov", prompts=None, model=False)
+    assert positions("again.walk") == positions("film.walk")
+    frames = [
+        {p.name: p.read_bytes() for p in Path(folder, "frames").iterdir()} for folder in ("film.walk", "again.walk")
+    ]
+    assert frames[0] == frames[1]
+    assert told(out)[2:] == told("film.mov")[2:]
+
+
+def test_a_film_with_music_at_another_rate_keeps_its_length(walk, song):
+    walk("--audio", song, "--start", "1", "--seconds", "2", "--out", "film.mp4")
+    out, _ = walk("replay", "film.mp4", "--fps", "12", "--out", "again.mp4", prompts=None, model=False)
+    assert told(out)[:2] == (24, 12)
+
+
+# a preview
+
+
+def test_a_preview_shows_the_sound_below_the_speed(walk, song):
+    from PIL import Image
+
+    without, _ = walk("preview", "--seconds", "4", "--out", "a.mp4")
+    with_sound, _ = walk("preview", "--seconds", "4", "--audio", song, "--out", "b.mp4")
+    assert Image.open(with_sound).height > Image.open(without).height + 100
+
+
+# what is refused
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--audio", "no.mp3"], "no.mp3 cannot be read (No such file or directory)"),
+        (["--audio", "text.mp3"], "text.mp3 is no sound that ffmpeg can read"),
+        (["--audio", "song.wav", "--start", "20"], "start 20 s is past the end; song.wav lasts 8 s"),
+        (["--audio", "song.wav", "--start", "20", "--loop"], "start 20 s is past the end; song.wav lasts 8 s"),
+        (["--audio", "song.wav", "--frames", "100"], "--frames 100 does not agree with song.wav, which makes 192; drop --frames"),
+        (["--audio", "song.wav", "--bars", "9"], "song.wav has 4 whole bars there, and --bars asks for 9"),
+        (["--audio", "song.wav", "--bars", "2", "--seconds", "4"], "--seconds and --bars were both given; give one of them"),
+        (["--audio", "song.wav", "--seconds", "0"], "--seconds 0 is not possible; give seconds (12.5) or minutes:seconds (1:02.5), over 0"),
+        (["--audio", "song.wav", "--start", "-1"], "--start -1 is not possible; give seconds (12.5) or minutes:seconds (1:02.5)"),
+        (["--audio", "song.wav", "--react", "2"], "--react 2 is not possible; give a number from 0 to 1"),
+        (["--audio", "song.wav", "--pace", "fast"], "--pace fast is not possible; give even, energy or beat"),
+        (["--audio", "song.wav", "--pace", "even", "--react", "0.4"], "--react says how far the pace departs from even; give --pace energy or --pace beat, too"),
+        (["--audio", "song.wav", "--ease", "--pace", "beat"], "--ease and --pace were both given; give one of them"),
+        (["--audio", "song.wav", "--bpm", "3000"], "--bpm 3000 is not possible; give a number from 20 to 400"),
+        (["--audio", "song.wav", "--bpm", "90", "--beats", "b.txt"], "--bpm and --beats were both given; give one of them"),
+        (["--audio", "song.wav", "--out", "film.gif"], None),
+        (["--pace", "energy"], "--pace energy follows a sound; give --audio"),
+        (["--pace", "beat"], "--pace beat needs beats; give --audio, --bpm or --beats"),
+        (["--start", "3"], "--start needs a sound or a tempo; give --audio, or --bpm"),
+        (["--bpm", "90", "--start", "3"], "--start says where in a sound to begin; give --audio, too"),
+        (["--align", "bar"], "--align needs a sound or a tempo; give --audio, or --bpm"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_cannot_be_is_refused_before_a_model_is_looked_for(walk, song, flags, message):
+    shutil.copy(song, "song.wav")
+    Path("text.mp3").write_text("la la la")
+    before = set(Path().iterdir())
+    out, err = walk(*flags, model=False, status=2)
+    assert out == ""
+    assert message is None or err[-1] == f"walk: {message}"
+    assert "toybox" not in "".join(err)
+    assert {path for path in Path().iterdir() if path.suffix != ".walk"} == before
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [
+        (["a cat", "a dog | beat=3"], "keyframe 2 ('a dog') is at beat 3, but there is no sound or tempo (--audio, --bpm) that has none"),
+        (["a cat | until=3", "a dog"], "prompt 1: until= says how long to rest, but not from when; add time=, beat= or bar="),
+        (["a cat | beat=3 | bar=1", "a dog"], "prompt 1: beat= and bar= are both given; one says when"),
+        (["a cat | beat=0", "a dog"], "prompt 1: beat '0' is not possible; they are counted from 1, and 2.5 is half-way on"),
+        (["a cat | bar=3", "a dog | bar=2"], "prompt 2: bar 2.0 is not after 3.0 (prompt 1); bars must increase from keyframe to keyframe"),
+        (["a cat | time=3 | until=2", "a dog"], "prompt 1: until 2 s is not after its time 3 s"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_musical_times_that_cannot_be_are_refused(walk, prompts, message):
+    _, err = walk(prompts=prompts, model=False, status=2)
+    assert err[-1] == f"walk: {message}"
+
+
+def test_a_recipe_with_positions_elsewhere_is_refused():
+    from walk import Settings, recipe
+
+    made = recipe.compose(read_prompts(ABC), {"frames": 3}, Settings(), ((0.0, 1.0, 2.0), ()))
+    data = json.loads(recipe.to_text(made))
+    assert recipe.from_text(json.dumps(data), "f.mp4").positions == ((0.0, 1.0, 2.0), ())
+    hostile = (
+        [0, 1],
+        [[0, 1], []],
+        [[0, 1, 3], []],
+        [[0, 1, -1], []],
+        [[0, 1, "2"], []],
+        [[0, 1, 2], [1]],
+        "x",
+        [[0, 1, True], []],
+        [[0, 1, 1e999], []],
+    )
+    for wrong in hostile:
+        with pytest.raises(Error, match="positions are not places"):
+            recipe.from_text(json.dumps({**data, "positions": wrong}), "f.mp4")

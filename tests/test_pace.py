@@ -1,0 +1,66 @@
+"""How much is done in each frame: most on the beats, never nothing."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from walk import pace
+
+RATES = [Fraction(24), Fraction(25), Fraction(30), Fraction(24000, 1001), Fraction(60)]
+
+
+@pytest.mark.parametrize("fps", RATES)
+@pytest.mark.parametrize("bpm", [60, 97, 120, 180])
+def test_on_beats_the_largest_steps_are_into_the_frames_nearest_to_the_beats(fps, bpm):
+    beats = [0.3 + i * 60 / bpm for i in range(20)]
+    steps = np.array(pace.on_beats(beats, int(21 * 60 / bpm * fps), fps))
+    largest = np.sort(np.argsort(steps)[-20:])
+    assert largest.tolist() == [int(beat * fps + Fraction(1, 2)) for beat in map(Fraction, beats)]
+    assert steps.mean() == pytest.approx(1)
+    assert steps.min() >= pace.LEAST
+
+
+@pytest.mark.parametrize("fps", RATES)
+def test_with_energy_steps_follow_the_onsets(fps):
+    generator = np.random.default_rng(1)
+    envelope = np.zeros(1000)
+    onsets = np.arange(20, 980, 24) + generator.integers(0, 12, 40)
+    envelope[onsets] = generator.random(40) + 0.1
+    steps = np.array(pace.with_energy(envelope.tolist(), 100, int(10 * fps), fps))
+    at = np.array([int(Fraction(int(onset), 100) * fps + Fraction(1, 2)) for onset in onsets])
+    assert np.sort(np.argsort(steps)[-40:]).tolist() == at.tolist()
+    np.testing.assert_array_equal(np.argsort(steps[at]), np.argsort(envelope[onsets]))
+    assert steps.mean() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("beats", [[], [1.0], [500.0]])
+def test_without_a_pulse_the_pace_is_even(beats):
+    assert pace.on_beats(beats, 50, Fraction(24)) == [1.0] * 50
+
+
+@pytest.mark.parametrize("envelope", [[], [0.0] * 300, [0.0]])
+def test_in_silence_the_pace_is_even(envelope):
+    assert pace.with_energy(envelope, 100, 50, Fraction(24)) == [1.0] * 50
+
+
+def test_between_beats_far_apart_the_picture_glides():
+    beats = [0.5 * i for i in range(10)] + [20 + 0.5 * i for i in range(10)]
+    steps = pace.on_beats(beats, 600, Fraction(24))
+    assert min(steps[150:450]) > 0.5
+
+
+def test_how_far_the_pace_departs_from_even_is_chosen():
+    beats = [0.5 * i for i in range(10)]
+    assert pace.on_beats(beats, 120, Fraction(24), react=0.0) == [1.0] * 120
+    half, whole = (pace.on_beats(beats, 120, Fraction(24), react) for react in (0.5, 1.0))
+    assert 2 * (max(half) - 1) == pytest.approx(max(whole) - 1)
+
+
+def test_a_quiet_passage_does_not_dance_as_a_loud_one_does():
+    envelope = np.zeros(2000)
+    envelope[:1000:50] = 0.05
+    envelope[1000::50] = 1.0
+    steps = np.array(pace.with_energy(envelope.tolist(), 100, 480, Fraction(24)))
+    quiet, loud = steps[:240], steps[240:]
+    assert quiet.max() / np.median(quiet) < 0.2 * loud.max() / np.median(loud)

@@ -1,0 +1,523 @@
+"""A soundtrack becomes arrays: onset envelope, beats, bars; and the part of it that a film plays.
+
+Onsets are where bands of the spectrum grow louder, beats are found by dynamic programming at a tempo
+that is chosen here: left to its prior, librosa doubles slow music and halves fast. Spectra are averaged
+over a sound's channels, since stereo in anti-phase would cancel in a sum of samples.
+
+Knows no frames and no keyframes; touches no disk but to read a file of beats, and imports librosa
+only to listen.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from walk import Error
+from walk.keyframes import parse_time
+from walk.video import Sound
+
+ENVELOPE_RATE = 100  # values a second
+SLOWEST, FASTEST = 58, 185  # beats a minute that are looked for; any tempo can be given
+FADE = 0.03  # seconds in which a loop's end becomes its start
+MAX_FILE_BYTES = 1 << 20  # of beats: a day of them
+_EXPECTED = "a file of beats is text with the seconds of one beat a line"
+
+_RATE = 2 * ENVELOPE_RATE  # spectra a second
+_WINDOW = 0.0232  # seconds of a spectrum: 1024 samples at 44.1 kHz
+_LEAD = 8  # spectra before the sound's beginning, so that what begins with it is an onset
+_LAG = 2  # spectra in which a band must grow louder
+_EARLY = 0.02  # seconds that a beat at the very beginning may be heard too soon
+_BANDS = 40
+_LOWEST, _HIGHEST = 20.0, 16000.0  # Hz
+_START = 6  # moments in which a sound sets in
+_CHUNK = 2048  # spectra at a time
+_SILENCE = 1e-8  # power of a sound whose loudest moment is but its last bit
+_LOUDNESS = 0.3  # power of power (S. S. Stevens, 'On the psychophysical law', 1957)
+_RIPPLE = 0.005  # of the loudest moment: so much a steady low tone seems to come and go
+_WEAKEST = 0.1  # of the loudest moment: where no onset is stronger, none has strength 1
+_PULSE = 0.1  # autocorrelation at a beat, two, a bar and two: less is no pulse
+_TIGHT = 600.0  # how unwilling beats are to leave their tempo; librosa's default is 100
+_NOTES = 55 * 2 ** (np.arange(-0.5, 61) / 12)  # Hz between semitones, from A1 on
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """What was heard. Times are seconds from the sound's beginning, increasing.
+
+    beats: () where there is no pulse.
+    bars: those of the beats that begin a bar.
+    envelope: strength of percussive onsets, ENVELOPE_RATE values a second from time 0, each 0 .. 1,
+        where 0 is nothing and 1 the strongest in the whole sound (less, if all of it is faint beside what sounds on).
+    """
+
+    beats: tuple[float, ...]
+    bars: tuple[float, ...]
+    envelope: tuple[float, ...]
+
+
+def listen(
+    sound: Sound,
+    meter: int = 4,
+    bpm: float | None = None,
+    offset: float | None = None,
+    beats: Sequence[float] | None = None,
+    bars: Sequence[float] | None = None,
+) -> Rhythm:
+    """The beats, bars and onsets of a sound; beats and bars as they are given, or as they are heard.
+
+    meter: beats in a bar.
+    bpm: beats a minute; the beats are then exactly even, and lie where the onsets are.
+    offset: seconds of a beat that begins a bar, also before or past the sound. With bpm all beats follow
+        from it, otherwise the bars are counted from the beat nearest to it.
+    beats, bars: seconds; bars without beats are ignored.
+
+    Never fails for what is in a sound: samples that are no numbers are silence, and silence has no
+    beats and an envelope of zeros. Raises Error for a bpm that is not positive or a meter below 1.
+    """
+    _check(bpm, meter)
+    length = float(sound.seconds)
+    loudness = _loudness(sound)
+    onsets = _onsets(loudness)
+    if beats is not None:
+        heard = np.array([time for time in beats if 0 <= time < length])
+    elif bpm is not None:
+        heard = _even(onsets, bpm, offset, length)
+    else:
+        heard = _follow(onsets, loudness, meter, length)
+    if beats is None or bars is None:
+        bars = heard[_downbeat(sound, onsets, heard, meter, offset) :: meter].tolist()
+    return Rhythm(_times(heard), _times([time for time in bars if 0 <= time < length]), _envelope(onsets, loudness))
+
+
+def grid(bpm: float, meter: int, offset: float, seconds: float) -> Rhythm:
+    """The beats of a tempo, without any sound, for so many seconds from 0 on.
+
+    offset: seconds of a beat that begins a bar. The envelope is a pulse on each beat that fades to 1/e
+    in a tenth of a second; a bar begins with 1, its other beats have 0.6. Raises Error like `listen`.
+    """
+    _check(bpm, meter)
+    beats = _steady(60 / bpm, offset, seconds)
+    first = -round((beats[0] - offset) * bpm / 60) % meter if len(beats) else 0
+    moments = np.arange(math.ceil(seconds * ENVELOPE_RATE)) / ENVELOPE_RATE
+    last = np.searchsorted(beats - 0.5 / ENVELOPE_RATE, moments, side="right") - 1  # the nearest moment has all of it
+    since = np.maximum(moments - beats[last], 0) if len(beats) else moments
+    strength = np.where((last - first) % meter, 0.6, 1.0) * (last >= 0)
+    return Rhythm(_times(beats), _times(beats[first::meter]), _times(strength * np.exp(-since / 0.1)))
+
+
+def _check(bpm: float | None, meter: int) -> None:
+    if bpm is not None and not 0 < bpm < math.inf:
+        raise Error(f"bpm {bpm:g} is not a tempo; give beats a minute, such as 128")
+    if meter < 1:
+        raise Error(f"meter {meter} is not a meter; give the beats in a bar, such as 4")
+
+
+def _times(values: Sequence[float] | np.ndarray) -> tuple[float, ...]:
+    return tuple(round(float(value), 4) for value in values)
+
+
+# Onsets
+
+
+def _loudness(sound: Sound) -> np.ndarray:
+    """(spectra, bands): about how loud each band is, relative to the sound's loudest moment.
+
+    Spectrum k is of the moment (k - _LEAD) / _RATE, whatever the sample rate.
+    """
+    import librosa
+
+    samples = np.nan_to_num(np.asarray(sound.samples, np.float32), nan=0, posinf=0, neginf=0)
+    size = max(16, round(_WINDOW * sound.rate))
+    n_fft = 1 << (size - 1).bit_length()
+    window = np.hanning(size + 2)[1:-1].astype(np.float32)
+    window *= 2 / window.sum()
+    with warnings.catch_warnings():  # of bands above what this rate can hold, which stay empty
+        warnings.simplefilter("ignore")
+        bands = librosa.filters.mel(sr=sound.rate, n_fft=n_fft, n_mels=_BANDS, fmin=_LOWEST, fmax=_HIGHEST, norm=None).T
+    centres = np.round(np.arange(-_LEAD, len(samples) * _RATE / sound.rate) * sound.rate / _RATE).astype(int)
+    before = size // 2 - centres[0]
+
+    power = np.zeros((len(centres), _BANDS), np.float32)
+    for channel in samples.T:
+        moments = np.lib.stride_tricks.sliding_window_view(np.pad(channel, (before, size)), size)
+        for i in range(0, len(centres), _CHUNK):
+            spectra = np.fft.rfft(moments[centres[i : i + _CHUNK] - centres[0]] * window, n_fft)
+            power[i : i + _CHUNK] += (spectra.real**2 + spectra.imag**2) @ bands / samples.shape[1]
+    loudest = power.sum(axis=1).max(initial=0)
+    return (power / loudest) ** _LOUDNESS if loudest > _SILENCE else np.zeros_like(power)
+
+
+def _onsets(loudness: np.ndarray) -> np.ndarray:
+    """(moments, bands): how much louder each band grows; moment k is k / _RATE.
+
+    Louder than the band and its neighbours were before, so that a vibrato is no onset (S. Boeck &
+    G. Widmer, 'Maximum filter vibrato suppression for onset detection', DAFx 2013). Loudness grows
+    fastest within 2 ms of where drums begin, so that no latency needs to be taken off.
+    """
+    from scipy.ndimage import maximum_filter1d
+
+    before = maximum_filter1d(loudness, 3, axis=1)[_LEAD - _LAG : len(loudness) - _LAG]
+    onsets = np.maximum(loudness[_LEAD:] - before, 0)
+    onsets[-math.ceil(_WINDOW / 2 * _RATE) :] = 0  # that the sound breaks off there is none
+    strength = onsets.sum(axis=1, keepdims=True)
+    return onsets * np.maximum(1 - _RIPPLE * loudness.sum(axis=1).max(initial=0) / (strength + 1e-12), 0)
+
+
+def _envelope(onsets: np.ndarray, loudness: np.ndarray) -> tuple[float, ...]:
+    """Every second moment, with the stronger of its neighbours; what is always there is taken off.
+
+    That the sound sets in, maybe in the midst of music, is no stronger than what begins in it.
+    """
+    strength = onsets.sum(axis=1)
+    strength = np.maximum(strength - np.median(strength), 0) if len(strength) else strength
+    strength[:_START] = np.minimum(strength[:_START], strength[_START:].max(initial=0))
+    wide = np.pad(strength, (1, 2))
+    wide = np.maximum(np.maximum(wide[:-2], wide[1:-1]), wide[2:])[: len(strength)]
+    most = max(wide.max(initial=0), _WEAKEST * loudness.sum(axis=1).max(initial=0))
+    return _times(wide[::2] / most if most else wide[::2])
+
+
+# Beats
+
+
+def _steady(period: float, first: float, seconds: float, early: float = 0.0) -> np.ndarray:
+    """Every `period` from 0 on and before `seconds`, one of them at `first`. What is a little early is at 0."""
+    k = np.arange(math.ceil((-first - early) / period - 1e-9), math.ceil((seconds - first) / period - 1e-9))
+    return np.maximum(first + k * period, 0)
+
+
+def _even(onsets: np.ndarray, bpm: float, offset: float | None, length: float) -> np.ndarray:
+    """Beats of a known tempo, from `offset` or where most begins."""
+    period = 60 / bpm
+    if offset is None:
+        strength = _levelled(onsets.sum(axis=1))
+        firsts = np.arange(0, min(period, length), 1 / _RATE)
+        sums = [_at(strength, _steady(period, first, length)).sum() for first in firsts]
+        offset = float(firsts[np.argmax(sums)]) if sums else 0.0
+        beats = _steady(period, offset, length)
+        times, weights = _peaks(strength, beats)
+        offset += float(np.average(times - beats, weights=weights)) if len(beats) else 0.0
+    return _steady(period, offset, length)
+
+
+def _follow(onsets: np.ndarray, loudness: np.ndarray, meter: int, length: float) -> np.ndarray:
+    """Beats as they are heard: a tempo, beats at about that tempo, and then their exact times."""
+    strength = _levelled(onsets.sum(axis=1))
+    period = _period(strength, meter)
+    if period is None:
+        return np.zeros(0)
+    slow = next((p for p in (2 * period, period) if 120 / FASTEST <= p <= 60 / SLOWEST), None)
+    if slow is not None:
+        period = slow / 2 if _is_half(onsets, _tracked(strength, slow), meter) else slow
+    beats = _exact(strength, _tracked(strength, period) / _RATE, period)
+    audible = np.flatnonzero(loudness[_LEAD:].sum(axis=1) > 1e-6**_LOUDNESS) / _RATE
+    return beats[(beats >= max(audible[0] - 0.03, 0)) & (beats < min(audible[-1] + 0.03, length))]
+
+
+def _levelled(strength: np.ndarray) -> np.ndarray:
+    """Relative to the 8 seconds around, so that quiet passages have beats as well."""
+    from scipy.ndimage import uniform_filter1d
+
+    around = uniform_filter1d(strength.astype(float) ** 2, 8 * _RATE + 1, mode="constant")
+    around = np.sqrt(np.maximum(around, 0))  # rounding can take a running sum below 0
+    return strength / np.maximum(around, 0.02 * around.max(initial=0) + 1e-9)
+
+
+def _at(strength: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """The strongest within 20 ms of each time."""
+    from scipy.ndimage import maximum_filter1d
+
+    near = maximum_filter1d(strength, round(0.04 * _RATE) + 1)
+    return near[np.clip(np.round(times * _RATE).astype(int), 0, len(near) - 1)]
+
+
+def _period(strength: np.ndarray, meter: int) -> float | None:
+    """Seconds of a beat, or of two or half a beat; None where nothing repeats.
+
+    The one whose autocorrelation is largest at a beat, two, a bar and two bars: a dotted beat has
+    onsets on its multiples too, but bars do not repeat there.
+    """
+    import librosa
+    from scipy.ndimage import gaussian_filter1d
+
+    x = gaussian_filter1d(strength - strength.mean(), 0.01 * _RATE) if len(strength) else strength
+    size = min(int(len(x) * 0.75), int(_RATE * 2.1 * 60 / SLOWEST * meter))
+    periods = np.exp(np.arange(math.log(60 / FASTEST), math.log(60 / SLOWEST), 0.0025))
+    if size < 2 * periods[0] * _RATE or not x.any():
+        return None
+    acf = librosa.autocorrelate(x, max_size=size) / (1 - np.arange(size) / len(x))
+    lags = np.outer(sorted({1, 2, meter, 2 * meter}), periods) * _RATE
+    likeness = np.interp(lags, np.arange(size), acf / acf[0], right=0).sum(axis=0) / (lags < size).sum(axis=0).clip(1)
+    likeness[lags[1] >= size] = 0  # too long to be heard twice
+    best = int(np.argmax(likeness))
+    return float(periods[best]) if likeness[best] > _PULSE else None
+
+
+def _is_half(onsets: np.ndarray, beats: np.ndarray, meter: int) -> bool:
+    """Whether these beats are every second one only.
+
+    Then drums are as strong between beats as on them; and of two neighbours not one has the bass drum
+    and the other the snare, which is how most music marks its beats. Weights: tests/benchmarks/beats.py.
+    """
+    times = beats / _RATE
+    if len(times) < 4:
+        return False
+    centres = _band_centres()
+    between = (times[1:] + times[:-1]) / 2
+    drums = _levelled(onsets[:, centres < 5000].sum(axis=1))
+    filled = _at(drums, between).mean() / (_at(drums, times).mean() + 1e-9)
+    alike = 0.5  # in bars of three, beats alternate anyway
+    if meter % 2 == 0:
+        kick = _levelled(onsets[:, centres < 200].sum(axis=1))
+        snare = _levelled(onsets[:, (centres > 1500) & (centres < 5000)].sum(axis=1))
+        pairs = [sorted((_at(x, times[::2]).mean(), _at(x, times[1::2]).mean())) for x in (kick, snare)]
+        alike = min((less + 1e-9) / (more + 1e-9) for less, more in pairs)
+    tempo = 60 / float(np.median(np.diff(times)))
+    return bool(1.2 * (min(filled, 1.2) - 0.5) + (alike - 0.5) > 0.3 * math.log2(tempo / 78))
+
+
+def _band_centres() -> np.ndarray:
+    import librosa
+
+    return librosa.mel_frequencies(_BANDS + 2, fmin=_LOWEST, fmax=_HIGHEST)[1:-1]
+
+
+def _tracked(strength: np.ndarray, period: float) -> np.ndarray:
+    """Moments of beats about a period apart (D. Ellis, 'Beat tracking by dynamic programming', 2007)."""
+    import librosa
+
+    options: dict[str, Any] = {"sr": _RATE, "hop_length": 1, "tightness": _TIGHT, "trim": False, "sparse": False}
+    return np.flatnonzero(librosa.beat.beat_track(onset_envelope=strength, bpm=60 / period, **options)[1])
+
+
+def _exact(strength: np.ndarray, beats: np.ndarray, period: float) -> np.ndarray:
+    """Beats on the straight line through all onsets near them, if they have one tempo; else through those
+    of their neighbours. They go on at their tempo to both ends of the sound."""
+    if len(beats) < 2:
+        return np.zeros(0)
+    k = np.concatenate([[0], np.cumsum(np.maximum(1, np.round(np.diff(beats) / period)))])
+    times, weights = _peaks(strength, beats)
+    first, period = _line(k, times, weights)
+    off = np.abs(times - first - k * period)
+    if weights[off < 0.015].sum() > 0.7 * weights.sum():
+        return _steady(period, first, len(strength) / _RATE, _EARLY)
+
+    inner = []
+    for i in np.arange(k[-1] + 1):
+        near = np.abs(k - i) <= 4
+        inner.append(_line(k[near] - i, times[near], weights[near] * (5 - np.abs(k[near] - i)))[0])
+    head, tail = inner[1] - inner[0], inner[-1] - inner[-2]
+    before = inner[0] - head * np.arange(1, inner[0] / head + 1)[::-1]
+    after = inner[-1] + tail * np.arange(1, (len(strength) / _RATE - inner[-1]) / tail)
+    beats = np.concatenate([before, inner, after])
+    return np.maximum(beats[beats > -_EARLY], 0)
+
+
+def _peaks(strength: np.ndarray, beats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(seconds, strength) of the strongest moment within 40 ms of each beat, by a parabola through three."""
+    wide = np.pad(strength, (round(0.04 * _RATE) + 1, round(0.04 * _RATE) + 2))
+    near = np.round(beats * _RATE).astype(int)[:, None] + np.arange(2 * round(0.04 * _RATE) + 3)
+    values = wide[np.minimum(near, len(wide) - 1)]
+    best = values[:, 1:-1].argmax(axis=1) + 1
+    a, b, c = (values[np.arange(len(beats)), best + side] for side in (-1, 0, 1))
+    bend = np.maximum(2 * b - a - c, 1e-9)
+    shift = np.clip(0.5 * (c - a) / bend, -0.5, 0.5)
+    moments = near[:, 0] + best - (round(0.04 * _RATE) + 1) + shift
+    return np.where(b > 0, moments / _RATE, beats), b + 1e-6
+
+
+def _line(k: np.ndarray, times: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """(start, step) of the line start + step * k that most of the times are on: least squares, thrice,
+    each time without those farthest off."""
+    kept = weights
+    for _ in range(3):
+        at, when = np.average(k, weights=kept), np.average(times, weights=kept)
+        spread = (kept * (k - at) ** 2).sum()
+        step = (kept * (k - at) * (times - when)).sum() / spread if spread else 0.0
+        off = np.abs(times - when - step * (k - at))
+        kept = weights * (off <= max(0.01, 2 * float(np.median(off))))
+    return float(when - step * at), float(step)
+
+
+# Bars
+
+
+def _downbeat(sound: Sound, onsets: np.ndarray, beats: np.ndarray, meter: int, offset: float | None) -> int:
+    """Which beat begins the first bar: the one at `offset`, or as harmony, bass drum and snare have it."""
+    if len(beats) < 2:
+        return 0
+    if offset is not None:
+        gap = float(np.median(np.diff(beats)))
+        k = int(np.argmin(np.abs(beats - offset)))
+        return (k + round((offset - beats[k]) / gap)) % meter
+    centres = _band_centres()
+    kick = _at(_levelled(onsets[:, centres < 200].sum(axis=1)), beats)
+    snare = _at(_levelled(onsets[:, (centres > 1500) & (centres < 5000)].sum(axis=1)), beats)
+    evidence = 2 * _relative(_new_harmony(sound, beats, meter)) + _relative(kick) - 0.5 * _relative(snare)
+    sums = [evidence[first::meter].mean() for first in range(min(meter, len(beats)))]
+    return int(np.argmax(np.add(sums, [0.05, *[0.0] * (len(sums) - 1)])))
+
+
+def _relative(x: np.ndarray) -> np.ndarray:
+    return (x - x.mean()) / (x.std() + 1e-9)
+
+
+def _new_harmony(sound: Sound, beats: np.ndarray, meter: int) -> np.ndarray:
+    """How unlike the notes from each beat on are to those before it: 1 - the cosine of their loudnesses by
+    semitone, for a beat on both sides and for half a bar, summed."""
+    size = round(sound.rate * min(float(np.median(np.diff(beats))), 1.0))
+    n_fft = 1 << size.bit_length()
+    edges = np.clip(np.round(_NOTES * n_fft / sound.rate).astype(int), 0, n_fft // 2)
+    window = np.hanning(size).astype(np.float32)[:, None]
+    padded = np.pad(np.nan_to_num(sound.samples, nan=0, posinf=0, neginf=0), ((0, size), (0, 0)))
+    notes = []
+    for first in np.round(beats * sound.rate).astype(int):
+        spectrum = np.fft.rfft(padded[first : first + size] * window, n_fft, axis=0)
+        power = np.concatenate([[0.0], np.cumsum((spectrum.real**2 + spectrum.imag**2).sum(axis=1))])
+        notes.append(np.diff(power[edges]) ** _LOUDNESS)
+    return _change(np.array(notes), 1) + _change(np.array(notes), max(2, meter // 2))
+
+
+def _change(rows: np.ndarray, n: int) -> np.ndarray:
+    """1 - the cosine between the sum of n rows from each row on and of the n before it; 0 for the first n."""
+    padded = np.pad(rows, ((0, n), (0, 0)))
+    sums = sum((padded[i : i + len(rows)] for i in range(n)), np.zeros_like(rows))
+    unit = sums / (np.linalg.norm(sums, axis=1, keepdims=True) + 1e-9)
+    return np.pad(1 - (unit[n:] * unit[:-n]).sum(axis=1), (min(n, len(rows)), 0))
+
+
+# A part of a sound
+
+
+def part(sound: Sound, start_sample: int, count: int) -> Sound:
+    """`count` samples from `start_sample` on, exactly; silence where the sound has none."""
+    samples = np.zeros((count, sound.samples.shape[1]), np.float32)
+    first, last = max(start_sample, 0), min(start_sample + count, len(sound.samples))
+    if first < last:
+        samples[first - start_sample : last - start_sample] = sound.samples[first:last]
+    return Sound(samples, sound.rate)
+
+
+def closed(sound: Sound, start_sample: int, count: int, fade: float = FADE) -> Sound:
+    """As `part`, but its end meets its start without a click when it is played round and round.
+
+    What comes before the part fades in under its end, so that the first beat stays as it is; where the
+    sound begins there, what comes after it fades out under its start; where there is nothing else, both fade
+    within 5 ms. If they meet already, nothing changes. Takes `fade` seconds or less.
+    """
+    samples = part(sound, start_sample, count).samples
+    if count < 2 or _meets(samples):
+        return Sound(samples, sound.rate)
+    most = min(round(fade * sound.rate), count // 2)
+    before = min(most, start_sample)
+    after = min(most, len(sound.samples) - start_sample - count)
+    if max(before, after) < min(most, 0.001 * sound.rate):
+        _fade_ends(samples, min(count // 2, round(0.005 * sound.rate)))
+    elif before >= after:
+        samples[-before:] = _blend(samples[-before:], sound.samples[start_sample - before : start_sample])
+    else:
+        beyond = sound.samples[start_sample + count : start_sample + count + after]
+        samples[:after] = _blend(beyond, samples[:after])
+    return Sound(_eased(samples, sound.rate), sound.rate)
+
+
+def _meets(samples: np.ndarray) -> bool:
+    """Whether neither the step across the seam nor its bend is unusual for the sound."""
+    seam = np.concatenate([samples[-2:], samples[:2]])
+    step, bend = np.abs(np.diff(seam, axis=0))[1:2], np.abs(np.diff(seam, 2, axis=0))
+    return bool((step <= _usual(samples, 1, 0.99)).all() and (bend <= _usual(samples, 2, 0.99)).all())
+
+
+def _usual(samples: np.ndarray, n: int, share: float) -> np.ndarray:
+    """What this share of each channel's n-th differences does not exceed."""
+    differences = np.abs(np.diff(samples, n, axis=0))
+    return np.quantile(differences, share, axis=0) if len(differences) else np.zeros(samples.shape[1])
+
+
+def _blend(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """From a to b. Gains for signals as alike as these, so that none swells or dips on the way (M. Fink,
+    M. Holters & U. Zoelzer, 'Signal-matched power-complementary cross-fading and dry-wet mixing', DAFx 2016):
+    linear for the same sound, of equal power for unlike ones."""
+    t = (np.arange(len(a), dtype=np.float32)[:, None] + 0.5) / len(a)
+    alike = float((a * b).sum()) / (math.sqrt(float((a * a).sum()) * float((b * b).sum())) + 1e-12)
+    gain = 1 / np.sqrt((1 - t) ** 2 + t**2 + 2 * max(alike, 0) * t * (1 - t))
+    return np.clip(((1 - t) * a + t * b) * gain, -1, 1)
+
+
+def _fade_ends(samples: np.ndarray, count: int) -> None:
+    rise = np.linspace(0, 1, max(count, 1), dtype=np.float32)[:, None]
+    samples[: len(rise)] *= rise
+    samples[-len(rise) :] *= rise[::-1]
+
+
+def _eased(samples: np.ndarray, rate: int) -> np.ndarray:
+    """The last millisecond bent so that the step across the seam is no larger than most that the sound has."""
+    usual = _usual(samples, 1, 0.95)
+    step = samples[0] - samples[-1]
+    excess = step - np.clip(step, -usual, usual)
+    count = min(len(samples) // 2, max(1, rate // 1000))
+    samples[-count:] += np.linspace(0, 1, count + 1, dtype=np.float32)[1:, None] * excess
+    return samples
+
+
+# Beats that were written down
+
+
+def read_beats(path: Path) -> tuple[tuple[float, ...], tuple[float, ...] | None]:
+    """(beats, bars) in seconds from a text file, one beat a line; bars None where it does not say.
+
+    Times are seconds or minutes:seconds, first in the line; what follows after a tab, comma, semicolon or
+    space is ignored (Audacity's and Sonic Visualiser's labels), unless every line has a whole number there
+    and some a 1: the beat's number in its bar (madmom, BeatNet, Beat This!). Blank lines and lines that
+    begin with # are skipped, and so is a header before the first time.
+
+    Raises Error with file and line.
+    """
+    times: list[float] = []
+    numbers: list[str] = []
+    for where, line in _lines(path):
+        fields = [field.strip().strip('"') for field in re.split(r"[\t,;]|\s+", line)]
+        try:
+            time = parse_time(fields[0])
+        except ValueError:
+            if not times and not re.search(r"\d", line):
+                continue
+            raise Error(f"{where}: '{line[:40]}' does not begin with a time; {_EXPECTED}") from None
+        if times and time <= times[-1]:
+            raise Error(f"{where}: {fields[0]} is not after {times[-1]:g}; beats must increase from line to line")
+        times.append(time)
+        numbers.append(fields[-1] if len(fields) > 1 else "")
+    if not times:
+        raise Error(f"{path} has no beats in it; {_EXPECTED}")
+    numbered = all(re.fullmatch(r"[1-9]\d?(\.0)?", number) for number in numbers)
+    bars = tuple(time for time, number in zip(times, numbers) if float(number) == 1) if numbered else ()
+    return tuple(times), bars or None
+
+
+def _lines(path: Path) -> list[tuple[str, str]]:
+    """(where, text) of every line that is not blank or a comment."""
+    if path.is_dir():
+        raise Error(f"{path} is a folder; {_EXPECTED}")
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except FileNotFoundError:
+        raise Error(f"{path} does not exist; {_EXPECTED}") from None
+    except OSError as error:
+        raise Error(f"{path} cannot be read ({error.strerror}); {_EXPECTED}") from None
+    if len(data) > MAX_FILE_BYTES or b"\0" in data:
+        raise Error(f"{path} is {'a binary file or UTF-16' if 0 in data else 'larger than a megabyte'}; {_EXPECTED}")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise Error(f"{path} is not UTF-8 text; {_EXPECTED}") from None
+    lines = [(f"{path}:{number}", line.strip()) for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1)]
+    return [(where, line) for where, line in lines if line and not line.startswith("#")]

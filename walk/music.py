@@ -1,0 +1,230 @@
+"""What a film moves to: the part of a sound that it plays, and the beats in it. Heard once, and kept.
+
+Joins walk.audio and walk.video; knows no keyframes. What was heard is written down beside the film's
+frames, so that neither another version of a library nor a sound that has moved changes a film that
+was begun.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from walk import Error, audio, video
+from walk.audio import ENVELOPE_RATE, Rhythm
+from walk.keyframes import format_time, plural
+from walk.video import Sound
+
+SLACK = 0.15  # of a bar that may be missing at a sound's end
+
+
+@dataclass(frozen=True, eq=False)
+class Music:
+    """name: of the sound, or of the tempo. sound: what the film plays; None: there is only a tempo.
+    seconds: of the film. rhythm: in the film's time. notes: what the user should know."""
+
+    name: str
+    sound: Sound | None
+    seconds: Fraction
+    rhythm: Rhythm
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Of a sound, in samples; and what is heard in it."""
+
+    first: int
+    count: int
+    seconds: Fraction
+    rhythm: Rhythm
+    notes: tuple[str, ...]
+
+
+def hear(
+    path: Path,
+    folder: Path,
+    fps: Fraction,
+    closed: bool = False,
+    start: Fraction = Fraction(0),
+    seconds: Fraction | None = None,
+    bars: int | None = None,
+    meter: int = 4,
+    bpm: Fraction | None = None,
+    offset: Fraction | None = None,
+    beats: Path | None = None,
+    report: Callable[[str], object] = lambda text: None,
+) -> Music:
+    """The sound of a film, and its beats.
+
+    start, seconds: which part of the sound; None: up to its end.
+    bars: instead of seconds, and from the first bar line after `start` on.
+    closed: the part's end meets its start, and it lasts a whole number of frames at `fps`.
+    bpm, offset, beats: what is known of the beats, in the time of the sound file (see `walk.audio.listen`).
+    folder: where what was heard is kept, and found again by the sound's contents and all of these.
+
+    Raises Error if the sound or the beats cannot be read, or there is not as much of it.
+    """
+    path = path.expanduser()
+    begin = Fraction(0) if closed else start  # what is around a loop is blended into its ends
+    sound = video.read_sound(path, begin, None if closed else seconds)
+    first = _nearest((start - begin) * sound.rate)
+    there = len(sound.samples) - first
+    if there <= 0:
+        raise Error(
+            f"start {format_time(float(start))} is past the end; {path} lasts {format_time(float(sound.seconds))}"
+        )
+    if seconds is not None and seconds * sound.rate > there:
+        rest = f"{format_time(there / sound.rate)} from {format_time(float(start))} on" if start else ""
+        raise Error(
+            f"{format_time(float(seconds))} of {path} were asked for, but it has {rest or format_time(there / sound.rate)}"
+        )
+    known = _written(beats, meter) if beats else None
+    asked = [_digest(path), *map(str, (start, seconds, bars, closed and fps, meter, bpm, offset, known))]
+    kept = folder / f"sound-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]}.json"
+    part = _kept(kept)
+    if part is None:
+        count = there if seconds is None else _nearest(seconds * sound.rate)
+        report(f"listening to {path.name}")
+        there_too = _within(known, float(start), count / sound.rate) if known else None
+        rhythm = audio.listen(
+            audio.part(sound, first, count),
+            meter,
+            None if bpm is None else float(bpm),
+            None if offset is None else float(offset - start),
+            there_too.beats if there_too else None,
+            there_too.bars if there_too else None,
+        )
+        part = _cut(path.name, sound.rate, first, count, rhythm, fps, closed, bars, meter)
+        _keep(kept, part)
+    cut = audio.closed if closed else audio.part
+    notes = (sound.damage, *part.notes) if sound.damage else part.notes
+    return Music(path.name, cut(sound, part.first, part.count), part.seconds, part.rhythm, notes)
+
+
+def tempo(
+    fps: Fraction,
+    closed: bool = False,
+    seconds: Fraction | None = None,
+    bars: int | None = None,
+    meter: int = 4,
+    bpm: Fraction | None = None,
+    offset: Fraction = Fraction(0),
+    beats: Path | None = None,
+) -> Music:
+    """Beats without a sound: of a tempo, or of a file. The film lasts so many bars, or seconds, or as long as the file's beats.
+
+    Raises Error like `hear`.
+    """
+    if beats is not None:
+        heard, name = _written(beats, meter), beats.name
+        seconds = seconds or Fraction(repr(heard.beats[-1]))
+    else:
+        assert bpm is not None
+        name = f"{float(bpm):g} beats a minute"
+        seconds = seconds or offset + ((bars or 0) + 1) * meter * 60 / bpm
+        heard = audio.grid(float(bpm), meter, float(offset), float(seconds))
+    if bars is None:
+        return Music(name, None, seconds, _within(heard, 0.0, float(seconds)))
+    part = _cut(name, 10**6, 0, _nearest(seconds * 10**6), heard, fps, closed, bars, meter)
+    return Music(name, None, part.seconds, part.rhythm, part.notes)
+
+
+def _cut(
+    name: str,
+    rate: int,
+    first: int,
+    count: int,
+    rhythm: Rhythm,
+    fps: Fraction,
+    closed: bool,
+    bars: int | None,
+    meter: int,
+) -> _Part:
+    """The whole number of bars, or in a loop of frames, that is asked for."""
+    start, seconds = Fraction(0), Fraction(count, rate)
+    notes: list[str] = []
+    if bars is not None:
+        lines = _bar_lines(rhythm, float(seconds), meter)
+        if len(lines) <= bars:
+            raise Error(f"{name} has {plural(max(len(lines) - 1, 0), 'whole bar')} there, and --bars asks for {bars}")
+        start, seconds = (Fraction(round(x * 1e6), 10**6) for x in (lines[0], lines[bars] - lines[0]))
+    exact = seconds
+    if closed:
+        frames = max(_nearest(seconds * fps), 1)
+        seconds = frames / fps
+        if error := (seconds - exact) * fps:
+            what, are = (plural(bars, "bar"), "is" if bars == 1 else "are") if bars else (name, "is")
+            notes.append(
+                f"{what} {are} {float(exact):.4g} s; the loop is {frames} frames, "
+                f"{float(abs(error)):.2f} of a frame {'longer' if error > 0 else 'shorter'}"
+            )
+    part = _within(rhythm, float(start), float(min(seconds, exact)))
+    return _Part(first + _nearest(start * rate), _nearest(seconds * rate), seconds, part, tuple(notes))
+
+
+def _written(path: Path, meter: int) -> Rhythm:
+    """What a file of beats says; each first of so many begins a bar, unless it says so itself."""
+    beats, bars = audio.read_beats(path.expanduser())
+    return Rhythm(beats, beats[::meter] if bars is None else bars, ())
+
+
+def _within(rhythm: Rhythm, start: float, seconds: float) -> Rhythm:
+    """The same in the time of a part; its onsets as strong as if they were all."""
+    beats, bars = (
+        tuple(round(time - start, 4) for time in times if 0 <= round(time - start, 4) < seconds)
+        for times in (rhythm.beats, rhythm.bars)
+    )
+    first = round(start * ENVELOPE_RATE)
+    envelope = rhythm.envelope[first : first + math.ceil(seconds * ENVELOPE_RATE)]
+    most = max(envelope, default=0) or 1
+    return Rhythm(beats, bars, tuple(round(value / most, 4) for value in envelope))
+
+
+def _bar_lines(rhythm: Rhythm, seconds: float, meter: int) -> list[float]:
+    """Where bars begin, and where the last one ends, if that is about where the sound does."""
+    lines = list(rhythm.bars)
+    if len(lines) > 1:
+        end = lines[-1] + lines[-1] - lines[-2]
+        if end <= seconds + SLACK * (lines[-1] - lines[-2]):
+            lines.append(end)
+    return lines
+
+
+def _nearest(x: Fraction) -> int:
+    return math.floor(x + Fraction(1, 2))
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _keep(path: Path, part: _Part) -> None:
+    from walk.run import write_whole
+
+    data = dataclasses.asdict(part) | {"seconds": str(part.seconds)}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps(data).encode())
+    except OSError as error:
+        raise Error(f"{path.parent} cannot be written ({error.strerror}); give another --out") from None
+
+
+def _kept(path: Path) -> _Part | None:
+    """What was heard before; None if nothing was, or it is damaged."""
+    try:
+        data = json.loads(path.read_text("utf-8"))
+        rhythm = Rhythm(**{name: tuple(values) for name, values in data["rhythm"].items()})
+        return _Part(data["first"], data["count"], Fraction(data["seconds"]), rhythm, tuple(data["notes"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
