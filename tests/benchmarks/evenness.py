@@ -1,0 +1,87 @@
+"""Even speed: random triples of prompts, as a film with equal steps along the path and as one with even speed.
+
+python tests/benchmarks/evenness.py [--triples 20] [--frames 61] [--seed 0] [--path smooth]
+
+Reports, by root mean square of sRGB levels and by walk.speed's own distance, the variance of the steps
+(PDV; Karras et al.'s perceptual path length, CVPR 2019, is their sum) and the largest step over the median;
+and what the pilot takes of a film's processor time.
+"""
+
+import argparse
+import json
+import random
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from walk import Settings, Walk, models, read_prompts, speed
+from walk.render import render
+
+BACKGROUNDS = "white blue pink teal red purple yellow green".split()
+
+
+def rms(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.sqrt(np.mean((a.astype(float) - b.astype(float)) ** 2)))
+
+
+def eye(a: np.ndarray, b: np.ndarray) -> float:
+    return 100 * speed.distance(speed.features(a), speed.features(b))
+
+
+def figures(pictures: Sequence[np.ndarray], distance: Callable[[np.ndarray, np.ndarray], float]) -> tuple[float, float]:
+    """PDV, and the largest step over the median."""
+    steps = [distance(a, b) for a, b in pairwise(pictures)]
+    return float(np.var(steps)), max(steps) / statistics.median(steps)
+
+
+def rendered(model: models.Model, walk: Walk) -> list[np.ndarray]:
+    pictures = dict(render(model, walk, range(walk.frames)))
+    return [pictures[index] for index in range(walk.frames)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--triples", type=int, default=20)
+    parser.add_argument("--frames", type=int, default=61)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--path", default="smooth", choices=["smooth", "slerp"])
+    options = parser.parse_args()
+
+    model = models.load(Settings())
+    text = (models.find("toybox") / "words.txt").read_text("utf-8")
+    things = [line for line in text.split("# Things:")[1].split("#")[0].splitlines() if line]
+    draw = random.Random(options.seed)
+    rows = []
+    for number in range(options.triples):
+        prompts = [f"a {draw.choice(things)} on a {draw.choice(BACKGROUNDS)} background" for _ in range(3)]
+        walk = Walk.through(read_prompts(prompts, 3 * number), options.frames, smooth=options.path == "smooth")
+        begun = time.process_time()
+        plain = rendered(model, walk)
+        film = time.process_time() - begun
+        settings = speed.pilot_settings(model.settings)
+        seen: dict[float, np.ndarray] = {}
+        while positions := speed.wanted(walk, model.settings, seen):
+            probes = Walk(walk.keyframes, tuple(positions), walk.fps, smooth=walk.smooth)
+            shown = rendered(model.at(settings), probes)
+            seen |= {position: speed.features(picture) for position, picture in zip(positions, shown)}
+        pilot = time.process_time() - begun - film
+        even = rendered(model, speed.even(walk, seen))
+        row = {"pilot": pilot / (pilot + film)}
+        for name, distance in (("rms", rms), ("eye", eye)):
+            (before, jump), (after, largest) = figures(plain, distance), figures(even, distance)
+            row |= {f"{name}_pdv": before / after, f"{name}_before": jump, f"{name}_largest": largest}
+        rows.append(row)
+        print(
+            f"{number + 1}: {prompts}: " + ", ".join(f"{name} {value:.3g}" for name, value in row.items()), flush=True
+        )
+    result = {f"median_{name}": round(statistics.median(row[name] for row in rows), 3) for name in rows[0]}
+    for name in ("rms", "eye"):
+        result[f"{name}_largest_up_to_2.2"] = sum(row[f"{name}_largest"] <= 2.2 for row in rows)
+    print(json.dumps({"triples": options.triples, "frames": options.frames, "path": options.path, **result}))
+
+
+if __name__ == "__main__":
+    main()
