@@ -40,7 +40,7 @@ BELOW = {
     "video": set(),
     "audio": {"keyframes", "video"},
     "music": {"audio", "keyframes", "run", "video"},
-    "check": {"video"},
+    "check": {"speed", "video"},
     "doctor": {"models", "video"},
     "flags": {"keyframes", "pace", "settings", "timeline", "video"},
 }

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby, pairwise
 from pathlib import Path
 from statistics import mean, median
+from typing import NamedTuple
 
 import numpy as np
 
-from walk import Error, video
+from walk import Error, speed, video
 
 JUMP = 3  # times what is around it; with three frames cut out of an even walk, a step is four times as large
 NEAR = 2.5  # seconds; around a step
@@ -33,59 +34,95 @@ TICK = Fraction(1, 500)  # seconds; some containers count in milliseconds
 
 @dataclass(frozen=True)
 class Report:
-    """facts: what the film is, a line each. faults: (seconds, what is wrong there)."""
+    """facts: what the film is, a line each. faults: (seconds, what is wrong there). steps: how far each frame
+    looks from the one before, as walk.speed.distance says."""
 
     facts: tuple[str, ...]
     faults: tuple[tuple[float, str], ...]
+    steps: tuple[float, ...]
 
 
-def check(film: Path) -> Report:
-    """Read a film from its first frame to its last. Raises Error if it is no film."""
+class _Frame(NamedTuple):
+    """What is kept of a frame, in levels: the lightest, the largest range of a colour, and the mean and the
+    largest difference from the frame before and the mean one from that before it (0 where there is none)."""
+
+    lightest: float
+    range: float
+    step: float
+    most: float
+    past: float
+    seen: float  # by the eye
+
+
+def check(film: Path, report: Callable[[int], object] = lambda count: None) -> Report:
+    """Read a film from its first frame to its last. Raises Error if it is no film.
+
+    report: called with the number of frames read so far.
+    """
     times, (width, height) = video.timestamps(film)
     track = video.sound_track(film)
     with tempfile.TemporaryDirectory() as scratch:
-        pictures = _seen(film, Path(scratch, "pictures.nut"), len(times))
+        frames = _seen(film, Path(scratch, "pictures.nut"), len(times), report)
         silent = track is not None and _silent(film, Path(scratch, "sound.nut"))
     usual = median([b - a for a, b in pairwise(times)] or [Fraction(1)])
     end = times[-1] + usual
-    steps = [_far(a, b) for a, b in pairwise(pictures)]
-    foreign = list(_foreign(steps, pictures))
+    steps = [frame.step for frame in frames[1:]]
+    foreign = list(_foreign(frames, steps))
     for index in foreign:
-        steps[index - 1 : index + 1] = [_far(pictures[index - 1], pictures[index + 1]) / 2] * 2
+        steps[index - 1 : index + 1] = [frames[index + 1].past / 2] * 2
     facts = (
         f"{len(times)} frames of {width}x{height}, {float(end):.2f} s, {f'{float(1 / usual):.6g}' if usual else '?'} a second",
         f"colours: {video.colour_tags(film)}",
         _sound(track, silent),
         *_rests(steps, [*times, end]),
     )
-    faults = [*_uneven(times, usual), *_alone(pictures, times), *_apart(track, end, usual)]
+    faults = [*_uneven(times, usual), *_alone(frames, times), *_apart(track, end, usual)]
     faults += [(float(times[index]), "the picture jumps, and back") for index in foreign]
-    faults += [*_doubled(steps, pictures, times), *_jumps(steps, times)]
-    return Report(facts, tuple(sorted(faults)))
+    faults += [*_doubled(steps, frames, times), *_jumps(steps, times)]
+    return Report(facts, tuple(sorted(faults)), tuple(frame.seen for frame in frames[1:]))
 
 
 # What a player sees and hears
 
 
-def _seen(film: Path, copy: Path, count: int) -> list[np.ndarray]:
-    """Every picture, reduced: (about SIDE, about SIDE, 3), float32 levels."""
+def _seen(film: Path, copy: Path, count: int, report: Callable[[int], object]) -> list[_Frame]:
     from moviepy import VideoFileClip
 
     video.bare_copy(film, copy)
     try:
         with VideoFileClip(str(copy), audio=False) as clip:
-            return list(_pictures(clip.reader, count))
+            return list(_frames(_pictures(clip.reader, count), report))
     except (OSError, KeyError, ValueError) as error:
         raise Error(f"{film} cannot be played: {error}") from None
 
 
 def _pictures(reader: object, count: int) -> Iterator[np.ndarray]:
+    """Every picture, reduced: (about SIDE, about SIDE, 3), float32 levels."""
     for index in range(count):
         picture = reader.last_read if index == 0 else reader.read_frame()  # type: ignore[attr-defined]
         step = max(1, min(picture.shape[:2]) // SIDE)
         height, width = (side // step * step for side in picture.shape[:2])
         blocks = picture[:height, :width].reshape(height // step, step, width // step, step, 3)
         yield blocks.mean((1, 3), dtype=np.float32)
+
+
+def _frames(pictures: Iterator[np.ndarray], report: Callable[[int], object]) -> Iterator[_Frame]:
+    """Of a film of any length, no more than three pictures at a time."""
+    before: list[np.ndarray] = []
+    seen = None
+    for count, picture in enumerate(pictures, 1):
+        features = speed.features(picture.round().astype(np.uint8))
+        change = np.abs(picture - before[-1]) if before else np.zeros(1)
+        yield _Frame(
+            float(picture.max()),
+            float(np.ptp(picture.reshape(-1, 3), axis=0).max()),
+            float(change.mean()),
+            float(change.max()),
+            float(np.abs(picture - before[0]).mean()) if len(before) > 1 else 0.0,
+            speed.distance(seen, features) if seen is not None else 0.0,
+        )
+        before, seen = [*before[-1:], picture], features
+        report(count)
 
 
 def _silent(film: Path, copy: Path) -> bool:
@@ -132,19 +169,15 @@ def _apart(track: video.Track | None, end: Fraction, frame: Fraction) -> Iterato
 # What a picture shows
 
 
-def _alone(pictures: Sequence[np.ndarray], times: Sequence[Fraction]) -> Iterator[tuple[float, str]]:
-    for picture, time in zip(pictures, times):
-        if picture.max() <= BLACK:
+def _alone(frames: Sequence[_Frame], times: Sequence[Fraction]) -> Iterator[tuple[float, str]]:
+    for frame, time in zip(frames, times):
+        if frame.lightest <= BLACK:
             yield float(time), "the frame is black"
-        elif np.ptp(picture.reshape(-1, 3), axis=0).max() <= FLAT:
+        elif frame.range <= FLAT:
             yield float(time), "the frame is of one colour"
 
 
 # How it changes. A step is the mean difference between a frame and the next.
-
-
-def _far(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.abs(b - a).mean())
 
 
 def _usual(steps: Sequence[float]) -> float:
@@ -166,24 +199,23 @@ def _rests(steps: Sequence[float], times: Sequence[Fraction]) -> Iterator[str]:
 
 
 def _doubled(
-    steps: Sequence[float], pictures: Sequence[np.ndarray], times: Sequence[Fraction]
+    steps: Sequence[float], frames: Sequence[_Frame], times: Sequence[Fraction]
 ) -> Iterator[tuple[float, str]]:
     """Frames that are shown twice or three times while all moves."""
-    moves = [float(np.abs(b - a).max()) for a, b in pairwise(pictures)]
     for first in range(len(steps)):
         for last in range(first + 1, min(first + REST, len(steps) + 1)):
             around = [i for i in (first - 1, last) if 0 <= i < len(steps)]
-            moving = around and min(moves[i] for i in around) > MOVES
+            moving = around and min(frames[i + 1].most for i in around) > MOVES
             if moving and max(steps[first:last]) <= DOUBLED * min(steps[i] for i in around):
                 yield from ((float(time), "the frame is the one before again") for time in times[first + 1 : last + 1])
 
 
-def _foreign(steps: Sequence[float], pictures: Sequence[np.ndarray]) -> Iterator[int]:
+def _foreign(frames: Sequence[_Frame], steps: Sequence[float]) -> Iterator[int]:
     """Frames after which the film goes on as if they had not been."""
     usual = _usual(steps)
-    for index in range(1, len(pictures) - 1):
+    for index in range(1, len(frames) - 1):
         least = min(steps[index - 1 : index + 1])
-        if least > JUMP * usual and least > JUMP * _far(pictures[index - 1], pictures[index + 1]):
+        if least > JUMP * usual and least > JUMP * frames[index + 1].past:
             yield index
 
 

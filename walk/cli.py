@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
+from statistics import median, pvariance
 from typing import TYPE_CHECKING, Any
 
 from walk import Error, Settings, Walk, __version__, flags, lyrics, pace, read_prompts, recipe, timeline, video
@@ -88,7 +88,7 @@ def film(**chosen: Any) -> str:
 
     order = _order(chosen)
     pictures = _Pictures(order)
-    walk, _ = _paced(order, pictures)
+    walk, seen = _paced(order, pictures)
     with Run(order.folder, walk, pictures.settings, order.describe) as run, _nothing_is_lost(run):
         _verify(run, order.say)
         missing = run.missing()
@@ -104,6 +104,8 @@ def film(**chosen: Any) -> str:
             video.encode(
                 frames, order.out, walk.fps, **order.look, metadata=metadata, sound=sound, report=progress.reached
             )
+    if order.out.suffix:
+        _watch(order, walk, seen)
     return str(order.out)
 
 
@@ -231,10 +233,11 @@ def check(film: str) -> str:
     """What a film is, and what is wrong with it."""
     from walk.check import check
 
-    report = check(Path(film))
+    with _Progress(_say, f"reading {film}", len(video.timestamps(Path(film))[0]), after=2) as progress:
+        report = check(Path(film), progress.reached)
     lines = [
         *report.facts,
-        *(f"{int(seconds // 60)}:{seconds % 60:06.3f}  {fault}" for seconds, fault in report.faults),
+        *(f"{_clock(seconds)}  {fault}" for seconds, fault in report.faults),
     ]
     if report.faults:
         return _Wrong("\n".join(lines))
@@ -306,7 +309,7 @@ def _order(chosen: dict[str, Any]) -> _Order:
     if "places" in chosen:
         music, walk = _again(chosen, keyframes)
     else:
-        music = _music(chosen, keyframes, folder, say)
+        music = _music(chosen, keyframes, out, folder, say)
         walk = _walk(chosen, keyframes, music)
     say(
         f"{len(walk.keyframes)} keyframes, {plural(walk.frames, 'frame')}, "
@@ -351,7 +354,7 @@ def _paces(chosen: dict[str, Any]) -> tuple[str, str]:
 
 
 def _music(
-    chosen: dict[str, Any], keyframes: Sequence[Keyframe], folder: Path, say: Callable[[str], None]
+    chosen: dict[str, Any], keyframes: Sequence[Keyframe], out: Path, folder: Path, say: Callable[[str], None]
 ) -> Music | None:
     """What the film moves to, if anything."""
     if not {"audio", "bpm", "beats"} & set(chosen):
@@ -378,6 +381,8 @@ def _music(
     say(f"{heard.name}: {format_time(float(heard.seconds))}{speed}, {plural(len(bars), 'bar')}")
     for note in heard.notes:
         say(f"note: {note}")
+    if heard.sound and (rate := video.heard_rate(out, heard.sound.rate)) != heard.sound.rate:
+        say(f"{out.suffix} cannot hold {heard.sound.rate} samples a second: the film will have {rate}")
     return heard
 
 
@@ -630,6 +635,26 @@ def _drawn(music: Music | None) -> sheet.Music | None:
     return sheet.Music(samples, rate, music.rhythm.beats, music.rhythm.bars)
 
 
+def _watch(order: _Order, walk: Walk, seen: dict[float, np.ndarray]) -> None:
+    """Read the film as a player would, and say how even it is, and what is wrong with it."""
+    from walk import speed
+    from walk.check import check
+
+    with _Progress(order.say, f"watching {order.out.name}", walk.frames, after=2) as progress:
+        report = check(order.out, progress.reached)
+    if report.steps:
+        steps = [100 * step for step in report.steps]  # black to white is 100
+        figures = f"PPL {sum(steps):.0f}, PDV {pvariance(steps):.2g}"
+        along = ""
+        if order.walk is not None and seen and walk != order.walk:
+            before = speed.predicted(order.walk, seen)
+            along = f" (along the path about {speed.unevenness(before):.1f})"
+        largest = f"the largest {speed.unevenness(report.steps):.1f} times the median{along}"
+        order.say(f"steps from frame to frame, to the eye: {figures}, {largest}")
+    for seconds, fault in report.faults:
+        order.say(f"note: {_clock(seconds)}  {fault}")
+
+
 def _landmarks(walk: Walk) -> tuple[list[int], list[int]]:
     """Indices of the frames that show the keyframes, and how many frames it is from each to the next."""
     keys = [walk.positions.index(float(k)) for k in range(len(walk.keyframes))]
@@ -769,6 +794,10 @@ class _Progress:
     def __exit__(self, *_: object) -> None:
         if self.bar is not None:
             self.bar.close()
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds // 60)}:{seconds % 60:06.3f}"
 
 
 def _bytes(count: float) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 from walk.settings import Settings
 from walk.timeline import GRAIN, Walk
 
-SHARE = 0.18  # of the film's denoising and decoding that a pilot may take, about
+SHARE = 0.14  # of the film's denoising and decoding that a pilot may take, about
 MOST = 12  # probes inside a segment; more changed little
 FIRST = 3  # of them to begin with
 THEN = 2  # in every round after that
@@ -162,6 +162,12 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.linalg.norm(a - b, axis=1).sum())
 
 
+def unevenness(steps: Sequence[float]) -> float:
+    """The largest step over the median; 0 where nothing moves."""
+    usual = float(np.median(steps)) if len(steps) else 0.0
+    return max(steps) / usual if usual else 0.0
+
+
 def _reduced(x: np.ndarray, step: int) -> np.ndarray:
     """Means of step x step pixels; an incomplete last row or column is left out."""
     h, w = x.shape[0] // step, x.shape[1] // step
@@ -188,7 +194,7 @@ def _end(walk: Walk, start: int) -> float:
 def _probes(inside: int, settings: Settings) -> int:
     """How many pictures inside a segment the pilot may look at."""
     cost = ((pilot_settings(settings).steps or 1) + DECODING) / ((settings.steps or 1) + DECODING)
-    return min(MOST, int(SHARE * inside / cost))
+    return max(0, min(MOST, int(SHARE * inside / cost) - 1))  # one looks at the keyframe
 
 
 def _gaps(walk: Walk, start: int, seen: Mapping[float, np.ndarray]) -> list[tuple[float, float, float]]:

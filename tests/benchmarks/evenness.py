@@ -20,7 +20,7 @@ import numpy as np
 from walk import Settings, Walk, models, read_prompts, speed
 from walk.render import render
 
-BACKGROUNDS = "white blue pink teal red purple yellow green".split()
+BACKGROUNDS = ["white", "blue", "pink", "teal", "red", "purple", "yellow", "green"]
 
 
 def rms(a: np.ndarray, b: np.ndarray) -> float:
