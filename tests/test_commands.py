@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from walk import Keyframe, Settings, Walk, cli, models, read_prompts, sheet, video
+from walk import Keyframe, Settings, Walk, cli, hub, models, read_prompts, sheet, video
 
 ABC = ["--prompts", "a red apple", "a green frog", "a blue whale"]
 
@@ -152,7 +152,7 @@ def notes():
 
     model = models.StableDiffusion.__new__(models.StableDiffusion)
     model.settings = Settings()
-    model.pipe = types.SimpleNamespace(tokenizer=CLIPTokenizer.from_pretrained(models.find("toybox") / "tokenizer"))
+    model.pipe = types.SimpleNamespace(tokenizer=CLIPTokenizer.from_pretrained(hub.find("toybox") / "tokenizer"))
     return lambda prompt: model.notes(Keyframe(prompt, 0))
 
 
@@ -263,7 +263,7 @@ def test_a_sheet_in_a_new_folder_is_written(walk):
         (["--from", "-1"], "seed -1 is out of range; seeds are whole numbers from 0 to 9223372036854775807"),
         (["--from", "9223372036854775807", "--count", "2"], "seed 9223372036854775808 is out of range; seeds are whole numbers from 0 to 9223372036854775807"),
         (["--steps", "1001"], "steps 1001 is out of range; it is a whole number from 1 to 1000"),
-        (["--model", "./nosuch"], f"there is no model './nosuch' here; {models.ACCEPTED}"),
+        (["--model", "./nosuch"], f"there is no model './nosuch' here; {hub.ACCEPTED}"),
     ],
     ids=str,
 )  # fmt: skip

@@ -13,9 +13,9 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("[!_]*.py"))
 # Who may import a library; whoever is not named here may not.
 FENCES = {
     "torch": {"geometry", "models", "render"},
-    "diffusers": {"models"},
+    "diffusers": {"hub", "models"},
     "transformers": {"models"},
-    "huggingface_hub": {"models"},
+    "huggingface_hub": {"hub"},
     "subprocess": {"video"},
     "moviepy": {"check"},
     "imageio_ffmpeg": {"video"},
@@ -28,7 +28,8 @@ BELOW = {
     "settings": set(),
     "timeline": {"keyframes"},
     "geometry": set(),
-    "models": {"keyframes", "settings"},
+    "hub": {"settings"},
+    "models": {"hub", "keyframes", "settings"},
     "render": {"geometry", "keyframes", "models", "timeline"},
     "recipe": {"keyframes", "settings"},
     "run": {"keyframes", "settings", "timeline"},
@@ -36,7 +37,7 @@ BELOW = {
     "speed": {"settings", "timeline"},
     "video": set(),
     "check": {"video"},
-    "doctor": {"models", "video"},
+    "doctor": {"hub", "models", "video"},
     "flags": {"keyframes", "settings", "timeline", "video"},
 }
 

@@ -4,30 +4,24 @@ import dataclasses
 import json
 import pickle
 import shutil
-import threading
-import time
 from pathlib import Path
-from types import SimpleNamespace
 
-import diffusers
-import huggingface_hub.errors as hub
 import numpy as np
 import pytest
 import tiny
 import torch
-from huggingface_hub import HfApi, constants
+from oracle import assert_the_same, levels, load, pictures, plain
 from safetensors.torch import load_file, save_file
 
-from walk import Error, Keyframe, Settings, models
+from walk import Error, Keyframe, Settings, hub, models
 
 FOX = Keyframe("a red fox", seed=3)
 OWL, BOATS = Keyframe("an owl", 5), Keyframe("two boats", 9, negative_prompt="rain")
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.fixture(autouse=True)
 def _forget_what_was_found():
-    models.find.cache_clear()
+    hub.find.cache_clear()
 
 
 @pytest.fixture
@@ -36,42 +30,8 @@ def folder(tiny_folder, tmp_path):
     return shutil.copytree(tiny_folder, tmp_path / "model")
 
 
-def load(folder, **settings):
-    return models.load(Settings(model=str(folder), device="cpu", **({"steps": 4} | settings)))
-
-
-def pictures(model, *keyframes):
-    """What the model makes of keyframes, in one batch."""
-    conditionings = [model.encode(keyframe) for keyframe in keyframes]
-    conditioning = {name: torch.stack([c[name] for c in conditionings]) for name in conditionings[0]}
-    noise = torch.stack([model.noise(keyframe.seed) for keyframe in keyframes])
-    return model.decode(model.denoise(noise, conditioning)).numpy()
-
-
-def plain(folder, keyframe, scheduler=None, **call):
-    """The same picture as any user of diffusers makes it, without us."""
-    pipe = diffusers.StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
-    if scheduler:
-        pipe.scheduler = getattr(diffusers, scheduler).from_config(pipe.scheduler.config)
-    generator = torch.Generator().manual_seed(keyframe.seed)
-    image = pipe(keyframe.prompt, negative_prompt=keyframe.negative_prompt, generator=generator, **call).images[0]
-    return np.asarray(image)
-
-
 def edit(path, **changes):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-
-def levels(a, b):
-    """The largest difference between two pictures, in levels of 255."""
-    assert a.shape == b.shape
-    return np.abs(a.astype(int) - b.astype(int)).max()
-
-
-def assert_the_same(picture, expected):
-    """Within a level of 255, and that in a few places only."""
-    assert levels(picture, expected) <= 1
-    assert np.mean(picture != expected) < 0.01
 
 
 # A keyframe's picture
@@ -91,7 +51,7 @@ def test_a_keyframe_is_the_plain_pipelines_picture(tmp_path, prediction, schedul
 
 @pytest.mark.parametrize("keyframe", [Keyframe("a red apple", 1), Keyframe("a green frog at night", 2, "trees")])
 def test_a_keyframe_of_the_built_in_model_is_the_plain_pipelines_picture(keyframe):
-    expected = plain(models.find("toybox"), keyframe, num_inference_steps=3, guidance_scale=3.0)
+    expected = plain(hub.find("toybox"), keyframe, num_inference_steps=3, guidance_scale=3.0)
     assert_the_same(pictures(load("toybox", steps=3), keyframe)[0], expected)
 
 
@@ -220,189 +180,7 @@ def test_one_other_byte_of_the_weights_or_another_setting_is_another_model(folde
     assert len(seen) == 1 + 3 + 1
 
 
-# The hub's cache
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """An empty cache, with the hub off."""
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    return tmp_path / "hub"
-
-
-def fetch(cache, folder, revision="main"):
-    """Lay a model out as huggingface_hub 2.4 does when it downloads org/tiny; a commit gets no ref."""
-    home = cache / "models--org--tiny"
-    for path in (p for p in folder.rglob("*") if p.is_file()):
-        link = home / "snapshots" / COMMIT / path.relative_to(folder)
-        blob = home / "blobs" / f"{link.parent.name}-{link.name}"
-        for place in (link, blob):
-            place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, blob)
-        link.symlink_to(blob)
-    if revision != COMMIT:
-        (home / "refs" / revision).parent.mkdir(parents=True, exist_ok=True)
-        (home / "refs" / revision).write_text(COMMIT)
-    return home / "snapshots" / COMMIT
-
-
-def test_a_model_in_the_hubs_cache_works_with_the_hub_off(cache, tiny_folder):
-    fetch(cache, tiny_folder)
-    model = load("org/tiny")
-    assert model.settings.weights == f"commit {COMMIT}"
-    np.testing.assert_array_equal(pictures(model, FOX), pictures(load(tiny_folder), FOX))
-
-
-@pytest.mark.parametrize("revision", ["v1.5", "refs/pr/2", COMMIT])
-def test_a_revision_is_found_in_the_hubs_cache(cache, tiny_folder, revision):
-    folder = fetch(cache, tiny_folder, revision)
-    assert models.find(f"org/tiny@{revision}") == folder
-    for other in ("org/tiny", "org/tiny@v2"):
-        with pytest.raises(Error, match="org/tiny is not on this machine and the hub is switched off"):
-            models.find(other)
-
-
-@pytest.mark.parametrize(
-    "lost",
-    [
-        "model_index.json",
-        "unet/diffusion_pytorch_model.safetensors",
-        "vae/diffusion_pytorch_model.safetensors",
-        "text_encoder/model.safetensors",
-        "unet/config.json",
-        "tokenizer/tokenizer.json",
-        "scheduler/scheduler_config.json",
-    ],
-)
-def test_an_incomplete_snapshot_is_no_model(cache, tiny_folder, lost):
-    (fetch(cache, tiny_folder) / lost).unlink()
-    with pytest.raises(Error, match="org/tiny is not on this machine and the hub is switched off"):
-        models.find("org/tiny")
-
-
-# The hub
-
-
-@pytest.fixture
-def ask(cache, monkeypatch):
-    """Switch the hub on, with this answer: an exception to raise, or a function."""
-
-    def answers(answer):
-        def model_info(self, *args, **kwargs):
-            if isinstance(answer, Exception):
-                raise answer
-            return answer()
-
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(HfApi, "model_info", model_info)
-
-    return answers
-
-
-def refusal(kind):
-    return kind("refused", response=SimpleNamespace(headers={}, request=None))
-
-
-@pytest.mark.parametrize(
-    ("answer", "message"),
-    [
-        (ConnectionError("Name or service not known"), "org/big is not on this machine and the hub does not answer"),
-        (refusal(hub.HfHubHTTPError), "org/big is not on this machine and the hub does not answer"),
-        (refusal(hub.GatedRepoError), "org/big is gated; accept its licence at https://huggingface.co/org/big,"),
-        (refusal(hub.RepositoryNotFoundError), "the hub has no model org/big, or it is private (hf auth login)"),
-        (refusal(hub.RevisionNotFoundError), "org/big has no revision v9 on the hub"),
-    ],
-    ids=lambda value: type(value).__name__,
-)
-def test_what_the_hub_refuses_is_said(ask, answer, message):
-    ask(answer)
-    with pytest.raises(Error) as caught:
-        models.find("org/big@v9")
-    assert str(caught.value).startswith(message)
-
-
-def test_a_hub_that_does_not_answer_is_given_up_in_time(ask, monkeypatch):
-    over = threading.Event()
-    ask(lambda: over.wait(30))
-    monkeypatch.setattr(models, "HUB_TIMEOUT", 0.2)
-    begun = time.monotonic()
-    with pytest.raises(Error, match="org/big is not on this machine and the hub does not answer; go online, or choose"):
-        models.find("org/big")
-    assert time.monotonic() - begun < 2
-    over.set()
-    assert models.HUB_TIMEOUT < 10  # seconds
-
-
-def test_the_hub_is_not_asked_for_a_model_that_is_here(ask, cache, tiny_folder):
-    ask(AssertionError("asked"))
-    folder = fetch(cache, tiny_folder)
-    assert models.find("org/tiny") == folder
-
-
-@pytest.fixture
-def download(ask, monkeypatch):
-    """Let the hub have org/tiny, and this download it."""
-
-    def by(function):
-        ask(lambda: SimpleNamespace(sha=COMMIT))
-        monkeypatch.setattr(diffusers.DiffusionPipeline, "download", function)
-
-    return by
-
-
-def test_what_was_downloaded_is_found_again_with_the_hub_off(download, cache, tiny_folder, monkeypatch):
-    download(lambda repo, revision=None, **_: fetch(cache, tiny_folder, revision or "main"))
-    folder = models.find("org/tiny")
-    models.find.cache_clear()
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert models.find("org/tiny") == folder
-
-
-def failing(error):
-    def fail(*args, **kwargs):
-        raise error
-
-    return fail
-
-
-def test_a_broken_download_is_said_and_how_to_go_on(download):
-    download(failing(TimeoutError("The read operation timed out")))
-    with pytest.raises(Error) as caught:
-        models.find("org/tiny")
-    reason = "The read operation timed out; run the same command to go on"
-    assert str(caught.value) == f"org/tiny could not be downloaded: {reason}"
-
-
-def test_a_gated_models_files_say_where_to_accept_the_licence(download):
-    download(failing(refusal(hub.GatedRepoError)))
-    with pytest.raises(Error, match="org/tiny is gated; accept its licence at"):
-        models.find("org/tiny")
-
-
-# What is no model
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("nosuch", "there is no model 'nosuch' here; a model is toybox (built in), a diffusers folder, or a hub id"),
-        ("./models/x", "there is no model './models/x' here; a model is"),
-        ("/nosuch/folder", "there is no model '/nosuch/folder' here; a model is"),
-        ("a/b/c", "there is no model 'a/b/c' here; a model is"),
-        (str(Path(__file__).parent), f"{Path(__file__).parent} is a folder without a model_index.json; a model is"),
-        (__file__, f"{__file__} is a file; a model is"),
-        *(
-            (name, f"there is no model '{name}' here; a model is")
-            for name in ("org/a--b", "org/-a", "org/a.", "org/a.git", "~nosuchuser/x", "x" * 5000)
-        ),
-    ],
-    ids=lambda text: text[:20],
-)
-def test_what_is_no_model_is_refused_with_what_is(cache, name, message):
-    with pytest.raises(Error) as caught:
-        models.find(name)
-    assert str(caught.value).startswith(message)
+# What is wrong with a model
 
 
 def halve(path):
