@@ -150,9 +150,10 @@ def notes():
     """What the built-in model says of a prompt; only its tokenizer is loaded."""
     from transformers import CLIPTokenizer
 
-    model = models.StableDiffusion.__new__(models.StableDiffusion)
-    model.settings = Settings()
-    model.pipe = types.SimpleNamespace(tokenizer=CLIPTokenizer.from_pretrained(hub.find("toybox") / "tokenizer"))
+    model = models.Pipeline.__new__(models.Pipeline)
+    model.settings, model.family = Settings(), models.FAMILIES["StableDiffusionPipeline"]
+    tokenizer = CLIPTokenizer.from_pretrained(hub.find("toybox") / "tokenizer")
+    model.pipe = types.SimpleNamespace(components={"tokenizer": tokenizer}, __call__=lambda: None)
     return lambda prompt: model.notes(Keyframe(prompt, 0))
 
 

@@ -14,6 +14,7 @@ import dataclasses
 import difflib
 import functools
 import importlib.metadata
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ import torch
 from torch import Tensor
 
 from walk import Error
+from walk.families import FAMILIES, Family
 from walk.hub import field, find, identity, read_json
 from walk.keyframes import Keyframe
 from walk.settings import BUILT_IN, Settings
@@ -30,6 +32,7 @@ from walk.settings import BUILT_IN, Settings
 Conditioning = dict[str, Tensor]  # its keys are keyword names of the pipeline's __call__
 
 BUILT_IN_WEIGHTS = "sha256 b7943fb6c49dfbc040f90a2daa7d2702dd65c6bac3061e93d1613f2ffa142920"
+DISTILLED = (4, 0.0)  # steps and guidance
 _FILLERS = ("and", "with", "to", "by", "at", "near", "next", "over", "for", "from", "is", "as", "no", "its")
 
 
@@ -45,14 +48,15 @@ class Model(Protocol):
         """What of a prompt the model will not understand, in sentences for the user."""
 
     def encode(self, keyframe: Keyframe) -> Conditioning:
-        """The conditioning of one keyframe: float32 tensors on the CPU, without a batch dimension."""
+        """The conditioning of one keyframe on the CPU, without a batch dimension: what is interpolated in
+        float32, and masks of integers, of which frames between keyframes take the union."""
 
     def noise(self, seed: int) -> Tensor:
-        """The Gaussian start of one picture, (channels, height, width), float32 on the CPU: one seed,
-        one tensor, on every device."""
+        """The Gaussian start of one picture, such as (channels, height, width), float32 on the CPU: one
+        seed, one tensor, on every device."""
 
     def denoise(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
-        """Latents (batch, channels, height, width) from as much noise and conditioning."""
+        """Latents, of the noise's shape, from as much noise and conditioning."""
 
     def decode(self, latents: Tensor) -> Tensor:
         """Pictures (batch, height, width, 3), uint8 on the CPU. One that is not finite is black."""
@@ -64,24 +68,23 @@ def complete(settings: Settings) -> Settings:
     Raises Error if the model is not there, not supported, or cannot make what is asked.
     """
     folder = find(settings.model)
-    family = _family(folder)
-    scale, width, height = family.sizes(folder)
-    scale = max(scale, 8)  # which pipelines insist on
+    _, family = _family(folder)
+    multiple, width, height = _sizes(folder)
     filled = dataclasses.replace(
         settings,
-        width=_size("width", settings.width or width, scale),
-        height=_size("height", settings.height or height, scale),
+        width=_size("width", settings.width or width, multiple),
+        height=_size("height", settings.height or height, multiple),
         device=_device(settings.device),
         weights=identity(folder),
         software=tuple(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "diffusers", "transformers")),
     )
-    steps, guidance = (10, 3.0) if settings.model == BUILT_IN else (family.steps, family.guidance)
+    steps, guidance = (10, 3.0) if settings.model == BUILT_IN else _recommended(folder, family)
     return dataclasses.replace(
         filled,
         steps=filled.steps or steps,
         guidance=guidance if filled.guidance is None else float(filled.guidance),
         scheduler=_scheduler(folder, filled.scheduler).__name__,
-        dtype=_dtype(filled),
+        dtype=_dtype(filled, family.dtype),
         batch=filled.batch or _batch(filled),
     )
 
@@ -95,7 +98,7 @@ def load(settings: Settings) -> Model:
         # The fastest algorithm may differ from run to run, and with it the last bit.
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
-    return _family(folder)(folder, settings)
+    return Pipeline(folder, settings)
 
 
 def devices() -> list[tuple[str, str, str]]:
@@ -118,113 +121,224 @@ def built_in_is_whole() -> bool:
 
 def native_size(settings: Settings) -> tuple[int, int]:
     """(width, height) that the model was trained for, in pixels."""
-    folder = find(settings.model)
-    return _family(folder).sizes(folder)[1:]
+    return _sizes(find(settings.model))[1:]
 
 
-class StableDiffusion:
-    """Stable Diffusion 1.x and 2.x (Rombach et al., CVPR 2022)."""
-
-    steps = 30
-    guidance = 7.5
+class Pipeline:
+    """Any of diffusers' text-to-image pipelines, through its public arguments; a `Family` tells how."""
 
     def __init__(self, folder: Path, settings: Settings) -> None:
-        from diffusers import StableDiffusionPipeline
-
+        name, self.family = _family(folder)
         self.settings = settings
         self.dtype = getattr(torch, settings.dtype)
-        with _loading(folder, "StableDiffusionPipeline"):
-            text_encoder = _text_encoder(folder / "text_encoder", self.dtype)
-            loader: Any = StableDiffusionPipeline
-            self.pipe = loader.from_pretrained(
-                folder,
-                text_encoder=text_encoder,
-                safety_checker=None,
-                requires_safety_checker=False,
-                dtype=self.dtype,
-                use_safetensors=True,
-                local_files_only=True,
-            )
+        with _loading(folder, name):
+            self.pipe = _loaded(folder, name, self.dtype)
+            _check_tokenizers(self.pipe)
+            if self.family.upcast and self.dtype == torch.float16 and self.pipe.vae.config.get("force_upcast"):
+                self.pipe.vae.to(torch.float32)
             self.pipe.to(settings.device)
-            _check_tokenizer(self.pipe.tokenizer, text_encoder.config)
         self.pipe.scheduler = _scheduler(folder, settings.scheduler).from_config(self.pipe.scheduler.config)
         self.pipe.set_progress_bar_config(disable=True)
-        self.pipe.unet.to(memory_format=torch.channels_last)  # a sixth faster on CPUs, more on tensor cores
-        self.pipe.vae.to(memory_format=torch.channels_last)
+        self.denoiser: Any = getattr(self.pipe, self.family.denoiser)
+        for part in (self.denoiser, self.pipe.vae):
+            if not any(tensor.ndim > 4 for tensor in part.parameters()):
+                part.to(memory_format=torch.channels_last)  # a sixth faster on CPUs, more on tensor cores
 
-    def at(self, settings: Settings) -> StableDiffusion:
+    def at(self, settings: Settings) -> Pipeline:
         other = copy.copy(self)
         other.settings = settings
         return other
 
-    @staticmethod
-    def sizes(folder: Path) -> tuple[int, int, int]:
-        """(pixels a latent, width, height) that the model was trained for."""
-        scale = 2 ** (len(field(folder / "vae" / "config.json", "block_out_channels")) - 1)
-        size = field(folder / "unet" / "config.json", "sample_size")
-        height, width = (size, size) if isinstance(size, int) else size
-        return scale, width * scale, height * scale
-
     def notes(self, keyframe: Keyframe) -> list[str]:
-        tokenizer = self.pipe.tokenizer
-        ids = tokenizer(keyframe.prompt).input_ids
         notes = []
-        if len(ids) > tokenizer.model_max_length:
-            cut = tokenizer.decode(ids[tokenizer.model_max_length - 1 : -1]).strip()
+        if cut := self._cut(keyframe.prompt):
             notes.append(f"the prompt is too long for the model, which does not read '{cut}'")
+        if keyframe.negative_prompt and not self.family.negatives:
+            notes.append("the model takes no negative prompt, so it is not heard")
         if self.settings.model == BUILT_IN:
             notes += [_unknown(word) for word in _words(keyframe.prompt) if word not in {*_vocabulary(), *_FILLERS}]
         return notes
 
+    def _cut(self, prompt: str) -> str:
+        """The end of a prompt that is too long even for the encoder that reads most."""
+        most = _defaults(self.pipe).get("max_sequence_length", 10**6)
+        tokenizers = [part for name, part in self.pipe.components.items() if name.startswith("tokenizer") and part]
+        tokenizer = max(tokenizers, key=lambda tokenizer: min(tokenizer.model_max_length, most))
+        room = min(tokenizer.model_max_length, most) - tokenizer.num_special_tokens_to_add()
+        ids = tokenizer(prompt, add_special_tokens=False).input_ids
+        return tokenizer.decode(ids[room:]).strip() if len(ids) > room else ""
+
     @torch.inference_mode()
     def encode(self, keyframe: Keyframe) -> Conditioning:
-        guided = (self.settings.guidance or 0) > 1
-        positive, negative = self.pipe.encode_prompt(
-            keyframe.prompt, self.settings.device, 1, guided, keyframe.negative_prompt or None
-        )
-        conditioning = {"prompt_embeds": positive}
-        if guided:
-            conditioning["negative_prompt_embeds"] = negative
-        return {name: tensor[0].float().cpu() for name, tensor in conditioning.items()}
+        conditioning = self._encoded(keyframe.prompt, keyframe.negative_prompt or None)
+        if self.family.again and self._guided:
+            negative = self._encoded(keyframe.negative_prompt or self.family.empty or "", None)
+            conditioning |= {f"negative_{name}": tensor for name, tensor in negative.items()}
+        return conditioning
+
+    @property
+    def _guided(self) -> bool:
+        return self.family.negatives and (self.settings.guidance or 0) > self.family.off
+
+    def _encoded(self, prompt: str, negative: str | None) -> Conditioning:
+        """What the pipeline itself makes of a prompt: with the same arguments as its `__call__` would."""
+        given = _defaults(self.pipe)
+        given |= {
+            "prompt": prompt,
+            "negative_prompt": given.get("negative_prompt") if negative is None else negative,
+            "device": self.settings.device,
+            "do_classifier_free_guidance": self._guided,
+        }
+        wanted = inspect.signature(self.pipe.encode_prompt).parameters
+        made = self.pipe.encode_prompt(**{name: given[name] for name in wanted if name in given})
+        # A pipeline without negative prompts returns a list, or nothing, in their place.
+        named = {
+            name: value[0].cpu()
+            for name, value in zip(self.family.returns, made)
+            if name and value is not None and len(value)
+        }
+        conditioning = {
+            name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in named.items()
+        }
+        if self.family.ragged:
+            return _padded(conditioning, given["max_sequence_length"])
+        return _filled(conditioning) if self.family.masked else conditioning
 
     def noise(self, seed: int) -> Tensor:
-        scale = self.pipe.vae_scale_factor
-        sides = [side // scale for side in (self.settings.height, self.settings.width) if side]
-        return torch.randn(self.pipe.unet.config.in_channels, *sides, generator=torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        height, width = self.settings.height or 0, self.settings.width or 0
+        channels = self.denoiser.config.in_channels
+        if self.family.packed:
+            made = self.pipe.prepare_latents(1, channels // 4, height, width, torch.float32, "cpu", generator)
+            return made[0][0] if isinstance(made, tuple) else made[0]  # Flux returns coordinates, too
+        scale = self.pipe.vae_scale_factor * (2 if self.family.patches else 1)
+        return torch.randn(channels, height // scale, width // scale, generator=generator)
 
     @torch.inference_mode()
     def denoise(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
-        to = {"device": self.settings.device, "dtype": self.dtype}
-        return self.pipe(
-            **{name: tensor.to(**to) for name, tensor in conditioning.items()},
-            latents=noise.to(**to),
-            height=self.settings.height,
-            width=self.settings.width,
-            num_inference_steps=self.settings.steps,
-            guidance_scale=self.settings.guidance,
+        noise = noise.to(self.settings.device, torch.float32 if self.family.float32 else self.dtype)
+        conditioning = {name: self._there(tensor) for name, tensor in conditioning.items()}
+        if not self.family.alone:
+            return self._denoised(noise, conditioning)
+        rows: list[dict[str, Any]] = [
+            {name: tensor[row : row + 1] for name, tensor in conditioning.items()} for row in range(len(noise))
+        ]
+        if self.family.ragged:
+            rows = [_without_padding(row) for row in rows]
+        if self.family.listed:
+            rows = [{name: list(tensor) for name, tensor in row.items()} for row in rows]
+        return torch.cat([self._denoised(noise[i : i + 1], row) for i, row in enumerate(rows)])
+
+    def _denoised(self, noise: Tensor, conditioning: dict[str, Any]) -> Tensor:
+        settings = self.settings
+        call: dict[str, Any] = {
+            "latents": noise,
+            "height": settings.height,
+            "width": settings.width,
+            "num_inference_steps": settings.steps,
+            self.family.guidance_name: settings.guidance,
             # Stochastic schedulers draw from these: one a frame, else frames depend on their batch;
             # one seed, else the film flickers.
-            generator=[torch.Generator().manual_seed(0) for _ in noise],
-            output_type="latent",
-        ).images
+            "generator": [torch.Generator().manual_seed(0) for _ in noise],
+            "output_type": "latent",
+        }
+        own = _defaults(self.pipe)
+        if "negative_prompt" in own:
+            call["negative_prompt"] = None  # some pipelines take the empty one for a second one
+        if "use_resolution_binning" in own:
+            call["use_resolution_binning"] = False  # pictures are made at the size that was asked for
+        if "intermediate_timesteps" in own and settings.steps != 2:
+            call["intermediate_timesteps"] = None  # which Sana-Sprint has for two steps only
+        return self.pipe(**conditioning, **call).images
+
+    def _there(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.settings.device, self.dtype if tensor.is_floating_point() else None)
 
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:
-        vae = self.pipe.vae
-        pictures = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor).sample
+        pictures = self.pipe.vae.decode(self._unscaled(latents.to(self.pipe.vae.dtype))).sample
+        if pictures.ndim == 5:  # of a VAE for videos
+            pictures = pictures[:, :, 0]
         pictures = (pictures.float() / 2 + 0.5) * pictures.isfinite().all(dim=(1, 2, 3), keepdim=True)
         pictures = pictures.nan_to_num(0).clamp(0, 1).mul(255).round()
         return pictures.to(torch.uint8).permute(0, 2, 3, 1).cpu()
 
+    def _unscaled(self, latents: Tensor) -> Tensor:
+        """As the VAE has learned them; the denoiser learned them with mean 0 and deviation 1."""
+        config = self.pipe.vae.config
+        if self.family.packed:
+            side = 2 * self.pipe.vae_scale_factor
+            latents = _unpacked(latents, (self.settings.height or 0) // side, (self.settings.width or 0) // side)
+        if self.family.patches:
+            return latents
+        mean, deviation = config.get("latents_mean"), config.get("latents_std")
+        if mean is None or deviation is None:
+            latents = latents / config.scaling_factor
+            return latents + config.shift_factor if config.get("shift_factor") else latents
+        mean, deviation = (latents.new_tensor(value).view(1, -1, 1, 1) for value in (mean, deviation))
+        latents = latents * deviation / config.get("scaling_factor", 1) + mean
+        return latents.unsqueeze(2) if hasattr(config, "temperal_downsample") else latents
 
-FAMILIES = {"StableDiffusionPipeline": StableDiffusion}
 
-
-def _family(folder: Path) -> type[StableDiffusion]:
+def _family(folder: Path) -> tuple[str, Family]:
     name = read_json(folder / "model_index.json").get("_class_name")
     if not isinstance(name, str) or name not in FAMILIES:
         raise Error(f"{folder} holds {name or 'no pipeline'}; supported are {', '.join(FAMILIES)}")
-    return FAMILIES[name]
+    return name, FAMILIES[name]
+
+
+def _defaults(pipe: Any) -> dict[str, Any]:
+    """The arguments of a pipeline's `__call__` that need not be given."""
+    parameters = inspect.signature(pipe.__call__).parameters.values()
+    return {each.name: each.default for each in parameters if each.default is not each.empty}
+
+
+# Embeddings of unequal length. Masks are integers, by which they are told from what is interpolated.
+
+
+def _padded(conditioning: Conditioning, length: int) -> Conditioning:
+    """Embeddings (tokens, d) filled up to one length by their last token, each with its mask."""
+    result = {}
+    for name, tensor in conditioning.items():
+        extra = length - len(tensor)
+        result[name] = torch.cat([tensor, tensor[-1:].expand(extra, -1)])
+        result[f"{name}_mask"] = (torch.arange(length) < len(tensor)).long()
+    return result
+
+
+def _without_padding(row: Conditioning) -> dict[str, Any]:
+    """Of a batch of one, the tokens in the masks."""
+    return {
+        name: tensor[row[f"{name}_mask"].bool()].unsqueeze(0)
+        for name, tensor in row.items()
+        if not name.endswith("_mask")
+    }
+
+
+def _filled(conditioning: Conditioning) -> Conditioning:
+    """Where the mask hides a token, the last one that it shows.
+
+    A frame beside a keyframe hears all tokens of both its neighbours, and what an encoder leaves where
+    there is no token would be noise to it; the last token, heard twice, changes least.
+    """
+    result = dict(conditioning)
+    for name in ("prompt", "negative_prompt"):
+        if f"{name}_embeds" in conditioning:
+            shown = conditioning[f"{name}_attention_mask"].bool()
+            if not shown.any():
+                continue
+            result[f"{name}_embeds"] = conditioning[f"{name}_embeds"].clone()
+            result[f"{name}_embeds"][~shown] = result[f"{name}_embeds"][shown][-1]
+    return result
+
+
+def _unpacked(latents: Tensor, rows: int, columns: int) -> Tensor:
+    """(batch, patches, 4 channels) to (batch, channels, height, width)."""
+    patches = latents.view(len(latents), rows, columns, -1, 2, 2)  # the last two: within a patch
+    return patches.permute(0, 3, 1, 4, 2, 5).reshape(len(latents), -1, 2 * rows, 2 * columns)
+
+
+# Loading
 
 
 @contextlib.contextmanager
@@ -239,12 +353,27 @@ def _loading(folder: Path, name: str) -> Iterator[None]:
         raise Error(f"{folder} does not load as a {name}: {reason}") from error
 
 
-def _text_encoder(folder: Path, dtype: torch.dtype) -> Any:
+def _loaded(folder: Path, name: str, dtype: torch.dtype) -> Any:
+    import diffusers
+
+    loader: Any = getattr(diffusers, name)
+    index = read_json(folder / "model_index.json")
+    parts: dict[str, Any] = {
+        part: _text_encoder(folder / part, value[1], dtype)
+        for part, value in index.items()
+        if part.startswith("text_encoder") and isinstance(value, list) and value[0] == "transformers"
+    }
+    if "safety_checker" in inspect.signature(loader).parameters:
+        parts |= {"safety_checker": None, "requires_safety_checker": False}
+    return loader.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True, **parts)
+
+
+def _text_encoder(folder: Path, name: str, dtype: torch.dtype) -> Any:
     """transformers fills what a file lacks with random numbers, others at each load."""
-    from transformers import CLIPTextModel
+    import transformers
 
     read_json(folder / "config.json")
-    loader: Any = CLIPTextModel
+    loader: Any = getattr(transformers, name)
     encoder, info = loader.from_pretrained(
         folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
     )
@@ -253,14 +382,20 @@ def _text_encoder(folder: Path, dtype: torch.dtype) -> Any:
     return encoder
 
 
-def _check_tokenizer(tokenizer: Any, encoder: Any) -> None:
+def _check_tokenizers(pipe: Any) -> None:
     """transformers makes a useless tokenizer where its files are missing, and says nothing."""
-    if len(tokenizer) < encoder.vocab_size:
-        raise ValueError(
-            f"the tokenizer knows {len(tokenizer)} of {encoder.vocab_size} words; is tokenizer.json missing?"
-        )
-    if tokenizer.model_max_length > encoder.max_position_embeddings:
-        raise ValueError("the tokenizer has no limit; is tokenizer_config.json missing?")
+    for name, tokenizer in pipe.components.items():
+        encoder = pipe.components.get(name.replace("tokenizer", "text_encoder"))
+        if not name.startswith("tokenizer") or tokenizer is None or encoder is None:
+            continue
+        config = encoder.config.get_text_config()
+        clip = "clip" in config.model_type  # others have room for more words than they know
+        if len(tokenizer) < (config.vocab_size if clip else config.vocab_size * 0.9):
+            raise ValueError(
+                f"the {name} knows {len(tokenizer)} of {config.vocab_size} words; is tokenizer.json missing?"
+            )
+        if clip and tokenizer.model_max_length > config.max_position_embeddings:
+            raise ValueError(f"the {name} has no limit; is tokenizer_config.json missing?")
 
 
 def _words(text: str) -> dict[str, None]:
@@ -297,18 +432,43 @@ def _device(name: str) -> str:
     return name
 
 
-def _dtype(settings: Settings) -> str:
-    """float16 where it is the fast one. On CPUs float32: bfloat16 needs recent ones to be faster,
+def _dtype(settings: Settings, fast: str = "float16") -> str:
+    """Half the bytes where that is fast. On CPUs float32: bfloat16 needs recent ones to be faster,
     and moves each pixel by half a level on average."""
     if settings.dtype != "auto":
         return settings.dtype
-    return "float16" if settings.device.startswith("cuda") else "float32"
+    return fast if settings.device.startswith("cuda") else "float32"
 
 
 def _batch(settings: Settings) -> int:
     """By picture size alone: the same settings are then the same batch on every machine."""
     pixels = (settings.width or 512) * (settings.height or 512)
     return max(1, min(8, 4 * 512 * 512 // pixels))
+
+
+def _sizes(folder: Path) -> tuple[int, int, int]:
+    """(what sides are multiples of, width, height that the model was trained for), in pixels."""
+    _, family = _family(folder)
+    scale = _scale(folder / "vae" / "config.json")
+    size = family.sample or field(folder / family.denoiser / "config.json", "sample_size")
+    height, width = (size, size) if isinstance(size, int) else size
+    return max(scale * family.patch, family.multiple), width * scale, height * scale
+
+
+def _scale(config: Path) -> int:
+    """Pixels a latent: each step of the VAE but the first halves the sides."""
+    names = {"encoder_block_out_channels": -1, "temperal_downsample": 0, "block_out_channels": -1}
+    found = next((name for name in names if name in read_json(config)), "block_out_channels")
+    return 2 ** (len(field(config, found)) + names[found])
+
+
+def _recommended(folder: Path, family: Family) -> tuple[int, float]:
+    """(steps, guidance)"""
+    if family.distilled is not None:
+        file, name, value = family.distilled
+        if read_json(folder / file).get(name) == value:
+            return DISTILLED
+    return family.steps, family.guidance
 
 
 def _size(name: str, pixels: int, scale: int) -> int:

@@ -54,6 +54,12 @@ def batches(indices: Sequence[int], batch: int) -> list[list[int | None]]:
     return [list(frames) for frames in zip_longest(*rows)]
 
 
+def _between(points: Sequence[Tensor | None], t: float) -> Tensor:
+    """A part of the conditioning, of one keyframe or between two of them; a mask's is the union of theirs."""
+    masks = [point for point in (points[1:3] if len(points) == 4 else points) if point is not None]
+    return along(points, t) if masks[0].is_floating_point() else torch.stack(masks).amax(0)
+
+
 class _Start:
     """Noise and conditioning of any frame; what belongs to a keyframe is made once, when first needed."""
 
@@ -72,7 +78,7 @@ class _Start:
         noise = along([None if noise is None else noise.flatten() for noise in noises], t).reshape(shape)
         conditionings = [None if k is None else self._conditioning(k) for k in keyframes]
         names = next(c for c in conditionings if c is not None)
-        return noise, {name: along([None if c is None else c[name] for c in conditionings], t) for name in names}
+        return noise, {name: _between([None if c is None else c[name] for c in conditionings], t) for name in names}
 
     def _noise(self, seed: int) -> Tensor:
         if seed not in self.noises:
