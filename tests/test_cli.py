@@ -21,7 +21,8 @@ TIME = "seconds (12.5) or minutes:seconds (1:02.5), over 0"
 FPS = "a number over 0, such as 25, 23.976 or 24000/1001"
 FORMAT = "a prompt file is UTF-8 text with one prompt a line"
 MODEL = (
-    "a model is toybox (built in), a diffusers folder, or a hub id such as stable-diffusion-v1-5/stable-diffusion-v1-5"
+    "a model is toybox (built in), a short name such as sdxl (walk models lists them), a diffusers folder, "
+    "a .safetensors checkpoint, or a hub id such as stable-diffusion-v1-5/stable-diffusion-v1-5"
 )
 AB = ["--prompts", "a red apple", "a green frog"]
 CHEAP = ["--steps", "1", "--width", "32", "--height", "32", "--size", "64"]
@@ -613,7 +614,7 @@ def test_a_scheduler_that_does_not_fit_the_model_is_refused_with_all_that_do(ref
         ("folder", f"folder is a folder without a model_index.json; {MODEL}"),
         ("./folder", f"folder is a folder without a model_index.json; {MODEL}"),
         ("file", f"file is a file; {MODEL}"),
-        ("file.safetensors", f"file.safetensors is a file; {MODEL}"),
+        ("file.safetensors", "file.safetensors is damaged (it does not begin as safetensors files do)"),
         *[(name, f"there is no model '{name}' here; {MODEL}") for name in ("nosuch", "./nosuch", "/no/such", "a/b/c", "~/x")],
         ("https://huggingface.co/a/b", f"there is no model 'https://huggingface.co/a/b' here; {MODEL}"),
     ],

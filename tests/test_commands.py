@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from walk import Keyframe, Settings, Walk, cli, hub, models, read_prompts, sheet, video
+from walk.catalogue import CATALOGUE
 
 ABC = ["--prompts", "a red apple", "a green frog", "a blue whale"]
 
@@ -541,3 +542,20 @@ def test_a_round_that_begins_between_keyframes_has_its_landmarks_in_place():
     keys, lengths = cli._landmarks(walk)
     assert keys == [20, 40, 0]
     assert lengths == [20, 20, 20]
+
+
+# models
+
+
+def test_models_lists_every_short_name_and_whether_it_is_on_this_machine(walk, monkeypatch):
+    monkeypatch.setattr(hub, "is_here", lambda repo: repo == "stabilityai/sdxl-turbo")
+    out, err = walk("models", model=False)
+    head, *rows = out.splitlines()
+    assert (head.split()[:5], err) == (["name", "pixels", "steps", "guidance", "here"], [])
+    assert [row.split()[0] for row in rows] == ["toybox", *(entry.name for entry in CATALOGUE)]
+    assert [row.split()[0] for row in rows if row.split()[4] == "yes"] == ["toybox", "sdxl-turbo"]
+    (turbo,) = (row for row in rows if row.startswith("sdxl-turbo"))
+    assert turbo.split()[1:4] == ["512", "1", "0"]
+    assert turbo.endswith("stabilityai/sdxl-turbo")
+    (built_in, *_) = rows
+    assert built_in.split()[1:4] == ["128", "10", "3"]

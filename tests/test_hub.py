@@ -10,10 +10,14 @@ import diffusers
 import huggingface_hub.errors as refused
 import numpy as np
 import pytest
+import tiny
+import torch
 from huggingface_hub import HfApi, constants
 from oracle import load, pictures
+from safetensors.torch import save_file
 
-from walk import Error, Keyframe, hub
+from walk import Error, Keyframe, Settings, hub, models
+from walk.catalogue import CATALOGUE
 
 FOX = Keyframe("a red fox", seed=3)
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -22,6 +26,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 @pytest.fixture(autouse=True)
 def _forget_what_was_found():
     hub.find.cache_clear()
+    hub.lora.cache_clear()
 
 
 @pytest.fixture
@@ -32,9 +37,9 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "hub"
 
 
-def fetch(cache, folder, revision="main"):
-    """Lay a model out as huggingface_hub 2.4 does when it downloads org/tiny; a commit gets no ref."""
-    home = cache / "models--org--tiny"
+def fetch(cache, folder, revision="main", repo="org/tiny"):
+    """Lay a model out as huggingface_hub 2.4 does when it downloads one; a commit gets no ref."""
+    home = cache / f"models--{repo.replace('/', '--')}"
     for path in (p for p in folder.rglob("*") if p.is_file()):
         link = home / "snapshots" / COMMIT / path.relative_to(folder)
         blob = home / "blobs" / f"{link.parent.name}-{link.name}"
@@ -181,13 +186,140 @@ def test_a_gated_models_files_say_where_to_accept_the_licence(download):
         hub.find("org/tiny")
 
 
+# Short names
+
+
+@pytest.mark.parametrize(
+    "name", ["sd-turbo", "stabilityai/sd-turbo", "sd-turbo@main", f"stabilityai/sd-turbo@{COMMIT}"]
+)
+def test_a_short_name_is_its_hub_ids_model_with_its_makers_steps_and_guidance(cache, tiny_folder, name):
+    folder = fetch(cache, tiny_folder, repo="stabilityai/sd-turbo")
+    assert hub.find(name) == folder
+    done = models.complete(Settings(model=name, device="cpu"))
+    assert (done.steps, done.guidance) == (1, 0.0)
+    asked = models.complete(Settings(model=name, device="cpu", steps=3, guidance=2.0))
+    assert (asked.steps, asked.guidance) == (3, 2.0)
+
+
+def test_a_misspelt_short_name_is_mended(cache):
+    with pytest.raises(Error, match=r"^there is no model 'sdx-turbo' here; did you mean sdxl-turbo\?$"):
+        hub.find("sdx-turbo")
+
+
+def test_short_names_are_those_of_families_that_walk_knows_and_are_all_different():
+    names = [name for entry in CATALOGUE for name in (entry.name, entry.repo)]
+    assert len(set(names)) == len(names)
+    assert not any(
+        "/" in entry.name or Settings(steps=entry.steps, guidance=entry.guidance).lora for entry in CATALOGUE
+    )
+
+
+def test_whether_a_model_is_on_this_machine_is_known_without_the_hub(cache, tiny_folder):
+    assert not hub.is_here("stabilityai/sd-turbo")
+    folder = fetch(cache, tiny_folder, repo="stabilityai/sd-turbo")
+    assert hub.is_here("stabilityai/sd-turbo")
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    assert not hub.is_here("stabilityai/sd-turbo")
+
+
+# Single files
+
+
+@pytest.fixture
+def checkpoint(tiny_folder, tmp_path):
+    """The tiny model in one file."""
+    return tiny.as_checkpoint(tiny_folder, tmp_path / "own.safetensors")
+
+
+def describe(tiny_folder, folder):
+    """A copy without weights."""
+    return shutil.copytree(tiny_folder, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+
+
+def test_a_single_checkpoint_is_the_same_model_as_its_parts(checkpoint, tiny_folder):
+    describe(tiny_folder, checkpoint.with_suffix(""))
+    model = load(checkpoint)
+    np.testing.assert_array_equal(pictures(model, FOX), pictures(load(tiny_folder), FOX))
+    assert models.complete(model.settings) == model.settings
+
+
+def test_a_checkpoint_is_described_by_the_model_that_it_resembles(checkpoint, cache, tiny_folder):
+    described = fetch(cache, tiny_folder, repo="stable-diffusion-v1-5/stable-diffusion-v1-5")
+    for weights in described.glob("*/*.safetensors"):
+        weights.unlink()
+    np.testing.assert_array_equal(pictures(load(checkpoint), FOX), pictures(load(tiny_folder), FOX))
+
+
+def test_a_checkpoint_without_a_description_says_what_to_do(checkpoint, cache):
+    with pytest.raises(Error) as caught:
+        hub.find(str(checkpoint))
+    repo = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+    assert str(caught.value) == (
+        f"{checkpoint} needs the configuration of {repo}, which is not on this machine, and the hub is switched off "
+        "(HF_HUB_OFFLINE); go online once, or lay a folder own with a diffusers configuration beside it"
+    )
+
+
+def test_a_checkpoint_of_other_weights_is_another_model(checkpoint, tiny_folder):
+    describe(tiny_folder, checkpoint.with_suffix(""))
+    seen = {hub.identity(str(checkpoint))}
+    data = checkpoint.read_bytes()
+    checkpoint.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    seen.add(hub.identity(str(checkpoint)))
+    next(checkpoint.with_suffix("").glob("scheduler/*")).write_text("{}")
+    seen.add(hub.identity(str(checkpoint)))
+    assert len(seen) == 3
+
+
+def test_a_damaged_checkpoint_is_said_to_be(checkpoint):
+    checkpoint.write_bytes(b"<html>not found</html>")
+    with pytest.raises(Error, match=r"own\.safetensors is damaged"):
+        hub.find(str(checkpoint))
+
+
+# LoRAs
+
+
+def test_a_lora_is_a_file_or_the_only_one_of_a_repository(cache, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "style.safetensors").touch()
+    assert hub.lora(str(home / "style.safetensors")) == home / "style.safetensors"
+    folder = fetch(cache, home, repo="org/style")
+    assert hub.lora("org/style") == hub.lora("org/style/style.safetensors") == folder / "style.safetensors"
+    (home / "other.safetensors").touch()
+    fetch(cache, home, repo="org/two")
+    with pytest.raises(
+        Error, match=r"org/two has 2 files of weights \(other.safetensors, style.safetensors\); give one"
+    ):
+        hub.lora("org/two")
+    assert hub.lora("org/two/other.safetensors").name == "other.safetensors"
+
+
+@pytest.mark.parametrize("name", ["nosuch", "nosuch.safetensors", "a b/c", "org/x/y.bin", "/nosuch/x.safetensors"])
+def test_what_is_no_lora_is_refused(cache, name):
+    with pytest.raises(Error, match=r"there is no LoRA '.*' here; a LoRA is a \.safetensors file, or a hub id"):
+        hub.lora(name)
+
+
+def test_a_lora_of_the_hubs_that_is_not_here_says_so(cache):
+    with pytest.raises(Error, match="org/style is not on this machine and the hub is switched off"):
+        hub.lora("org/style")
+
+
+def test_a_lora_given_for_a_model_says_where_it_belongs(cache, tmp_path):
+    save_file({"unet.x.lora_A.weight": torch.zeros(1)}, tmp_path / "style.safetensors")
+    with pytest.raises(Error, match=r"is a LoRA; give it as --lora style.safetensors"):
+        hub.find(str(tmp_path / "style.safetensors"))
+
+
 # What is no model
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nosuch", "there is no model 'nosuch' here; a model is toybox (built in), a diffusers folder, or a hub id"),
+        ("nosuch", "there is no model 'nosuch' here; a model is toybox (built in), a short name such as sdxl"),
         ("./models/x", "there is no model './models/x' here; a model is"),
         ("/nosuch/folder", "there is no model '/nosuch/folder' here; a model is"),
         ("a/b/c", "there is no model 'a/b/c' here; a model is"),

@@ -6,6 +6,7 @@ import pickle
 import shutil
 from pathlib import Path
 
+import diffusers
 import numpy as np
 import pytest
 import tiny
@@ -22,6 +23,7 @@ OWL, BOATS = Keyframe("an owl", 5), Keyframe("two boats", 9, negative_prompt="ra
 @pytest.fixture(autouse=True)
 def _forget_what_was_found():
     hub.find.cache_clear()
+    hub.lora.cache_clear()
 
 
 @pytest.fixture
@@ -178,6 +180,72 @@ def test_one_other_byte_of_the_weights_or_another_setting_is_another_model(folde
     edit(folder / "scheduler" / "scheduler_config.json", prediction_type="v_prediction")
     seen.add(models.complete(Settings(model=str(folder))).weights)
     assert len(seen) == 1 + 3 + 1
+
+
+# LoRAs
+
+
+def save_lora(folder, path, seed):
+    """A random one for the attentions of the UNet."""
+    from peft import LoraConfig
+    from peft.utils import get_peft_model_state_dict
+
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        pipe.unet.add_adapter(LoraConfig(r=2, init_lora_weights="gaussian", target_modules=["to_q", "to_v"]))
+        weights = get_peft_model_state_dict(pipe.unet)
+        weights = {name: torch.randn_like(tensor) * 0.3 for name, tensor in weights.items()}
+    diffusers.StableDiffusionPipeline.save_lora_weights(path.parent, unet_lora_layers=weights, weight_name=path.name)
+    return path
+
+
+def test_loras_are_the_plain_pipelines_with_their_weights(tiny_folder, tmp_path):
+    pytest.importorskip("peft")
+    one, other = (save_lora(tiny_folder, tmp_path / f"{seed}.safetensors", seed) for seed in (1, 2))
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(tiny_folder, safety_checker=None)
+    for name, path in (("one", one), ("other", other)):
+        pipe.load_lora_weights(tmp_path, weight_name=path.name, adapter_name=name)
+    pipe.set_adapters(["one", "other"], [0.5, -1.25])
+    generator = torch.Generator().manual_seed(FOX.seed)
+    expected = np.asarray(pipe(FOX.prompt, generator=generator, num_inference_steps=4).images[0])
+
+    (picture,) = pictures(load(tiny_folder, lora=f"{one}:0.5,{other}:-1.25"), FOX)
+    assert levels(picture, expected) <= 1
+    for different in ("", str(one), f"{one}:0.5", f"{one}:0.5,{other}:1.25"):
+        assert levels(pictures(load(tiny_folder, lora=different), FOX)[0], picture) > 1
+
+
+def test_another_lora_or_weight_is_another_model(tiny_folder, tmp_path):
+    a, b = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    a.write_bytes(b"a")
+    b.write_bytes(b"b")
+
+    def deciding(**settings):
+        return json.dumps(models.complete(Settings(model=str(tiny_folder), **settings)).deciding())
+
+    told_apart = ["", f"{a}", f"{b}", f"{a}:0.5", f"{a},{b}", f"{a}:0.5,{b}"]
+    assert len({deciding(lora=lora) for lora in told_apart}) == len(told_apart)
+    before = deciding(lora=f"{a}:1.0")
+    assert before == deciding(lora=f"{a}")
+    a.rename(tmp_path / "renamed.safetensors")
+    hub.lora.cache_clear()
+    assert deciding(lora=str(tmp_path / "renamed.safetensors")) == before
+
+
+def test_what_is_no_lora_of_this_model_is_refused(tiny_folder, tmp_path):
+    pytest.importorskip("peft")
+    save_file({"unet.nowhere.lora_A.weight": torch.zeros(2, 2)}, tmp_path / "alien.safetensors")
+    with pytest.raises(Error, match=r"the LoRA .*alien.safetensors does not fit the model: "):
+        load(tiny_folder, lora=str(tmp_path / "alien.safetensors"))
+
+
+def test_without_the_library_for_loras_it_is_said_how_to_get_it(tiny_folder, tmp_path, monkeypatch):
+    (tmp_path / "a.safetensors").touch()
+    find_spec = models.importlib.util.find_spec
+    monkeypatch.setattr(models.importlib.util, "find_spec", lambda name: None if name == "peft" else find_spec(name))
+    with pytest.raises(Error, match="a LoRA needs a library that is not here; pip install peft"):
+        load(tiny_folder, lora=str(tmp_path / "a.safetensors"))
 
 
 # What is wrong with a model

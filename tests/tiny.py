@@ -6,12 +6,14 @@ A builder saves one as a diffusers folder; the same arguments give the same weig
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import pre_tokenizers
 from transformers import (
     CLIPTextConfig,
@@ -360,6 +362,69 @@ def flux2_klein(folder: Path, distilled: bool = False) -> Path:
             is_distilled=distilled,
         ).save_pretrained(folder)
     return folder
+
+
+def as_checkpoint(folder: Path, path: Path) -> Path:
+    """The parts of a `stable_diffusion` in one file, under the names that Stable Diffusion's own code gave them."""
+    tensors = {}
+    for part, prefix in (
+        ("unet", "model.diffusion_model."),
+        ("vae", "first_stage_model."),
+        ("text_encoder", "cond_stage_model.transformer.text_model."),
+    ):
+        (file,) = (folder / part).glob("*.safetensors")
+        for name, tensor in load_file(file).items():
+            for pattern, original in _ORIGINAL.get(part, ()):
+                name = re.sub(pattern, original, name)
+            if part == "vae" and "attn_1" in name and name.endswith("weight") and tensor.ndim == 2:
+                tensor = tensor[:, :, None, None]  # a convolution there
+            tensors[prefix + name] = tensor.contiguous()
+    save_file(tensors, path)
+    return path
+
+
+# For two levels with one layer each, of which the second has attention.
+_ORIGINAL = {
+    "unet": (
+        (r"(resnets.\d).norm1", r"\1.in_layers.0"),
+        (r"(resnets.\d).conv1", r"\1.in_layers.2"),
+        (r"(resnets.\d).time_emb_proj", r"\1.emb_layers.1"),
+        (r"(resnets.\d).norm2", r"\1.out_layers.0"),
+        (r"(resnets.\d).conv2", r"\1.out_layers.3"),
+        (r"(resnets.\d).conv_shortcut", r"\1.skip_connection"),
+        (r"^conv_in", "input_blocks.0.0"),
+        (r"^down_blocks.0.resnets.0", "input_blocks.1.0"),
+        (r"^down_blocks.0.downsamplers.0.conv", "input_blocks.2.0.op"),
+        (r"^down_blocks.1.resnets.0", "input_blocks.3.0"),
+        (r"^down_blocks.1.attentions.0", "input_blocks.3.1"),
+        (r"^mid_block.resnets.0", "middle_block.0"),
+        (r"^mid_block.attentions.0", "middle_block.1"),
+        (r"^mid_block.resnets.1", "middle_block.2"),
+        (r"^up_blocks.0.resnets.(\d)", r"output_blocks.\1.0"),
+        (r"^up_blocks.0.attentions.(\d)", r"output_blocks.\1.1"),
+        (r"^up_blocks.0.upsamplers.0", "output_blocks.1.2"),
+        (r"^up_blocks.1.resnets.0", "output_blocks.2.0"),
+        (r"^up_blocks.1.resnets.1", "output_blocks.3.0"),
+        (r"^time_embedding.linear_1", "time_embed.0"),
+        (r"^time_embedding.linear_2", "time_embed.2"),
+        (r"^conv_norm_out", "out.0"),
+        (r"^conv_out", "out.2"),
+    ),
+    "vae": (
+        (r"down_blocks.(\d).resnets", r"down.\1.block"),
+        (r"down_blocks.(\d).downsamplers.0", r"down.\1.downsample"),
+        (r"up_blocks.0.resnets", "up.1.block"),
+        (r"up_blocks.1.resnets", "up.0.block"),
+        (r"up_blocks.0.upsamplers.0", "up.1.upsample"),
+        (r"mid_block.resnets.0", "mid.block_1"),
+        (r"mid_block.resnets.1", "mid.block_2"),
+        (r"mid_block.attentions.0.group_norm", "mid.attn_1.norm"),
+        (r"mid_block.attentions.0.to_out.0", "mid.attn_1.proj_out"),
+        (r"mid_block.attentions.0.to_", "mid.attn_1."),
+        (r"conv_norm_out", "norm_out"),
+        (r"conv_shortcut", "nin_shortcut"),
+    ),
+}
 
 
 # Parts, which the families share

@@ -235,6 +235,20 @@ def doctor() -> str:
     return _Wrong(text) if any(finding.fatal for finding in findings) else text
 
 
+def list_models() -> str:
+    """Models with a short name, and whether they are on this machine."""
+    from walk import hub
+    from walk.catalogue import CATALOGUE
+
+    rows = [("name", "pixels", "steps", "guidance", "here", "licence", "hub id")]
+    rows.append((BUILT_IN, "128", "10", "3", "yes", "MIT", "built in"))
+    for it in CATALOGUE:
+        here = "yes" if hub.is_here(it.repo) else "no"
+        rows.append((it.name, str(it.side), str(it.steps), f"{it.guidance:g}", here, it.licence, it.repo))
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
 COMMANDS: dict[str, Callable[..., str | None]] = {
     "": film,
     "preview": preview,
@@ -243,6 +257,7 @@ COMMANDS: dict[str, Callable[..., str | None]] = {
     "replay": replay,
     "diff": diff,
     "check": check,
+    "models": list_models,
     "doctor": doctor,
     "prune": prune,
 }

@@ -110,7 +110,8 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "ease": Flag("", _switch, "", "slow down at keyframes"),
     },
     "How": {
-        "model": Flag("NAME", str, "a model", f"a diffusers folder, or a hub id ({BUILT_IN}, built in)"),
+        "model": Flag("NAME", str, "a model", f"a short name (walk models), folder, file, or hub id ({BUILT_IN}, built in)"),
+        "lora": Flag("NAME:WEIGHT,...", str, "a .safetensors file or a hub id, and its weight if not 1", "what a fine-tuning added to the model, times its weight (none)"),
         "steps": Flag("N", _count, _WHOLE, "denoising steps (the model's)"),
         "guidance": Flag("X", _decimal, "a number, 0 or more", "how closely to follow the prompt; 1 and less: off (the model's)"),
         "scheduler": Flag("NAME", str, "a name", "such as EulerDiscreteScheduler (the model's)"),
@@ -186,6 +187,7 @@ COMMANDS = {
     "check": Command(
         ("film",), {"film": _FILM}, "FILM", "read a film again: what it is, and frames that are black, doubled or jump"
     ),
+    "models": Command((), {}, "", "models with a short name, what they are made for, and which are on this machine"),
     "doctor": Command((), {}, "", "what this machine can do for a film, and what to do where it cannot"),
     "prune": Command(
         ("folder",),

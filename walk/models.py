@@ -14,7 +14,9 @@ import dataclasses
 import difflib
 import functools
 import importlib.metadata
+import importlib.util
 import inspect
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,8 +26,9 @@ import torch
 from torch import Tensor
 
 from walk import Error
+from walk.catalogue import known
 from walk.families import FAMILIES, Family
-from walk.hub import field, find, identity, read_json
+from walk.hub import checkpoint, field, find, identity, lora, read_json
 from walk.keyframes import Keyframe
 from walk.settings import BUILT_IN, Settings
 
@@ -75,10 +78,10 @@ def complete(settings: Settings) -> Settings:
         width=_size("width", settings.width or width, multiple),
         height=_size("height", settings.height or height, multiple),
         device=_device(settings.device),
-        weights=identity(folder),
+        weights=identity(settings.model, settings.loras()),
         software=tuple(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "diffusers", "transformers")),
     )
-    steps, guidance = (10, 3.0) if settings.model == BUILT_IN else _recommended(folder, family)
+    steps, guidance = _recommended(settings.model, folder, family)
     return dataclasses.replace(
         filled,
         steps=filled.steps or steps,
@@ -116,7 +119,7 @@ def devices() -> list[tuple[str, str, str]]:
 
 
 def built_in_is_whole() -> bool:
-    return identity(find(BUILT_IN)) == BUILT_IN_WEIGHTS
+    return identity(BUILT_IN) == BUILT_IN_WEIGHTS
 
 
 def native_size(settings: Settings) -> tuple[int, int]:
@@ -132,8 +135,10 @@ class Pipeline:
         self.settings = settings
         self.dtype = getattr(torch, settings.dtype)
         with _loading(folder, name):
-            self.pipe = _loaded(folder, name, self.dtype)
+            self.pipe = _loaded(folder, name, self.dtype, checkpoint(settings.model))
             _check_tokenizers(self.pipe)
+        _add_loras(self.pipe, settings.loras())
+        with _loading(folder, name):
             if self.family.upcast and self.dtype == torch.float16 and self.pipe.vae.config.get("force_upcast"):
                 self.pipe.vae.to(torch.float32)
             self.pipe.to(settings.device)
@@ -353,19 +358,45 @@ def _loading(folder: Path, name: str) -> Iterator[None]:
         raise Error(f"{folder} does not load as a {name}: {reason}") from error
 
 
-def _loaded(folder: Path, name: str, dtype: torch.dtype) -> Any:
+def _loaded(folder: Path, name: str, dtype: torch.dtype, file: Path | None) -> Any:
+    """The pipeline that a folder holds, or that it describes and a file holds."""
     import diffusers
 
     loader: Any = getattr(diffusers, name)
+    checker = {"safety_checker": None, "requires_safety_checker": False}
+    more: dict[str, Any] = checker if "safety_checker" in inspect.signature(loader).parameters else {}
+    if file is not None:
+        return loader.from_single_file(file, config=str(folder), dtype=dtype, local_files_only=True, **more)
     index = read_json(folder / "model_index.json")
     parts: dict[str, Any] = {
         part: _text_encoder(folder / part, value[1], dtype)
         for part, value in index.items()
         if part.startswith("text_encoder") and isinstance(value, list) and value[0] == "transformers"
     }
-    if "safety_checker" in inspect.signature(loader).parameters:
-        parts |= {"safety_checker": None, "requires_safety_checker": False}
+    parts |= more
     return loader.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True, **parts)
+
+
+def _add_loras(pipe: Any, loras: list[tuple[str, float]]) -> None:
+    """Into the weights, so that a step takes no longer."""
+    if not loras:
+        return
+    if importlib.util.find_spec("peft") is None:
+        raise Error("a LoRA needs a library that is not here; pip install peft")
+    if not hasattr(pipe, "load_lora_weights"):
+        raise Error(f"diffusers knows no LoRAs for a {type(pipe).__name__}; leave out --lora")
+    for number, (name, _) in enumerate(loras):
+        path = lora(name)
+        try:
+            pipe.load_lora_weights(path.parent, weight_name=path.name, adapter_name=f"lora{number}")
+            if f"lora{number}" not in itertools.chain(*pipe.get_list_adapters().values()):
+                raise ValueError("none of its weights has a place in the model")
+        except Exception as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise Error(f"the LoRA {path} does not fit the model: {reason}") from error
+    pipe.set_adapters([f"lora{number}" for number in range(len(loras))], [weight for _, weight in loras])
+    pipe.fuse_lora()
+    pipe.unload_lora_weights()
 
 
 def _text_encoder(folder: Path, name: str, dtype: torch.dtype) -> Any:
@@ -462,8 +493,12 @@ def _scale(config: Path) -> int:
     return 2 ** (len(field(config, found)) + names[found])
 
 
-def _recommended(folder: Path, family: Family) -> tuple[int, float]:
+def _recommended(model: str, folder: Path, family: Family) -> tuple[int, float]:
     """(steps, guidance)"""
+    if model == BUILT_IN:
+        return 10, 3.0
+    if entry := known(model):
+        return entry.steps, entry.guidance
     if family.distilled is not None:
         file, name, value = family.distilled
         if read_json(folder / file).get(name) == value:
