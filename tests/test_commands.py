@@ -8,6 +8,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from walk import Keyframe, Settings, Walk, cli, hub, models, read_prompts, sheet, video
@@ -559,3 +560,73 @@ def test_models_lists_every_short_name_and_whether_it_is_on_this_machine(walk, m
     assert turbo.endswith("stabilityai/sdxl-turbo")
     (built_in, *_) = rows
     assert built_in.split()[1:4] == ["128", "10", "3"]
+
+
+# memory
+
+
+@pytest.fixture
+def room(monkeypatch):
+    """Let a model have room for so many frames at a time, after so many batches that found room."""
+
+    def of(frames, after=0):
+        begun = []
+        denoise = models.Pipeline.denoise
+
+        def limited(self, noise, conditioning):
+            begun.append(len(noise))
+            if len(noise) > frames and len(begun) > after:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return denoise(self, noise, conditioning)
+
+        monkeypatch.setattr(models.Pipeline, "denoise", limited)
+        return begun
+
+    return of
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_out_of_memory_the_film_is_the_one_that_the_smaller_batch_makes(walk, room, monkeypatch, after):
+    flags = [*ABC, "--frames", "12", "--speed", "path"]
+    with monkeypatch.context():
+        walk(*flags, "--batch", "2", "--out", "small.mp4")
+    expected = {path.name: path.read_bytes() for path in Path("small.walk/frames").glob("*.png")}
+    room(2, after)
+    out, err = walk(*flags, "--out", "film.mp4")
+    assert out == "film.mp4"
+    said = [line for line in err if "room" in line]
+    assert said == [
+        "8 frames at a time find no room in memory; going on with 4",
+        "4 frames at a time find no room in memory; going on with 2",
+    ]
+    made = {path.name: path.read_bytes() for path in Path("film.walk/frames").glob("*.png")}
+    assert made.items() >= expected.items()
+    assert len(made) == 12 + after * 8, "what was rendered before is kept"
+
+
+def test_the_same_command_again_goes_on_with_the_batch_that_found_room(walk, room):
+    flags = [*ABC, "--frames", "12", "--speed", "path", "--out", "film.mp4"]
+    begun = room(2)
+    walk(*flags)
+    begun.clear()
+    next(Path("film.walk/frames").glob("000003-*.png")).unlink()
+    _, err = walk(*flags)
+    assert begun == [2]
+    assert "11 of 12 frames are in film.walk already" in err
+    assert not [line for line in err if "room" in line]
+
+
+def test_when_not_even_a_frame_finds_room_the_way_out_is_said(walk, room):
+    room(0)
+    out, err = walk(*ABC, "--frames", "6", "--speed", "path", "--out", "film.mp4", status=2)
+    assert out == ""
+    assert err[-1].startswith(
+        "walk: a frame needs more memory than there is; try a smaller --width and --height, or --low_memory; "
+        "0 of 6 frames are safe in film.walk"
+    )
+
+
+def test_sparing_a_gpus_memory_without_a_gpu_is_refused(refusal):
+    assert refusal(*ABC, "--low_memory", "--device", "cpu", "--out", "film.mp4", model=True) == (
+        "--low_memory spares a GPU's memory, and cpu has none of its own; leave it out"
+    )

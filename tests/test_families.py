@@ -152,7 +152,7 @@ class Recorder:
         return noise
 
     def decode(self, latents):
-        return torch.ones(len(latents), 1, 1, 3, dtype=torch.uint8)
+        return torch.arange(len(latents) * 6, dtype=torch.uint8).reshape(-1, 1, 2, 3)
 
 
 @EVERY

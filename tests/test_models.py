@@ -119,6 +119,63 @@ def test_not_a_number_becomes_black_in_its_own_picture_only(tiny_folder):
     assert not model.decode(latents)[1].any()
 
 
+def test_a_picture_whose_decoding_overflows_is_decoded_again_in_float32(tiny_folder, monkeypatch):
+    model = load(tiny_folder, dtype="bfloat16")
+    vae, decode = model.pipe.vae, model.pipe.vae.decode
+
+    def overflowing(latents):
+        decoded = decode(latents)
+        if vae.dtype != torch.float32:
+            decoded.sample[1] = float("inf")
+        return decoded
+
+    latents = torch.randn(3, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    whole = model.decode(latents)
+    monkeypatch.setattr(vae, "decode", overflowing)
+    again = model.decode(latents)
+    assert vae.dtype == torch.bfloat16
+    assert torch.equal(again[[0, 2]], whole[[0, 2]])
+    assert 0 < levels(again[1].numpy(), whole[1].numpy()) < 16  # bfloat16 rounds to about that
+
+
+# Where the parts are
+
+
+def test_text_encoders_leave_the_gpu_once_the_prompts_are_read(tiny_folder, monkeypatch):
+    model = load(tiny_folder)
+    moves = []
+    monkeypatch.setattr(model.pipe.text_encoder, "to", moves.append)
+    there = "cpu"
+    monkeypatch.setattr(type(model.pipe.text_encoder), "device", property(lambda _: torch.device(there)))
+    model.encode(FOX)
+    model.denoise(model.noise(3)[None], {name: tensor[None] for name, tensor in model.encode(FOX).items()})
+    assert moves == []  # on the CPU, nothing moves
+
+    model = model.at(dataclasses.replace(model.settings, device="cuda:1"))
+    monkeypatch.setattr(model, "_encode", lambda keyframe: {})
+    model.encode(OWL)
+    assert moves == ["cuda:1"]
+    there = "cuda:1"
+    model.encode(BOATS)
+    assert moves == ["cuda:1"]
+    with pytest.raises((RuntimeError, AssertionError), match=r"CUDA|cuda"):
+        model.denoise(model.noise(3)[None], {})
+    assert moves == ["cuda:1", "cpu"]
+
+
+def test_a_prompt_is_read_once_whatever_the_steps(tiny_folder, monkeypatch):
+    model = load(tiny_folder)
+    read = []
+    forward = model.pipe.text_encoder.forward
+    monkeypatch.setattr(model.pipe.text_encoder, "forward", lambda ids, **_: read.append(len(ids)) or forward(ids, **_))
+    with_guidance = model.encode(FOX)
+    assert model.at(dataclasses.replace(model.settings, steps=9)).encode(FOX).keys() == with_guidance.keys()
+    assert len(read) == 2  # the prompt, and the negative one
+    model.encode(dataclasses.replace(FOX, negative_prompt="fog"))
+    assert model.at(dataclasses.replace(model.settings, guidance=1.0)).encode(FOX).keys() == {"prompt_embeds"}
+    assert len(read) == 2 + 2 + 1
+
+
 # What complete() fills in
 
 

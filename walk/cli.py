@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import functools
 import io
 import math
 import os
@@ -24,7 +25,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from walk import Error, Settings, Walk, __version__, flags, read_prompts, recipe, video
+from walk import Error, OutOfMemoryError, Settings, Walk, __version__, flags, read_prompts, recipe, video
 from walk.flags import given
 from walk.keyframes import Keyframe, format_time, plural, prompt_file
 from walk.recipe import Recipe
@@ -79,6 +80,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 # Commands. Each returns what belongs on stdout, and Fire prints it.
 
 
+def _halving(command: Callable[..., str]) -> Callable[..., str]:
+    """Where so many frames at a time find no room, the command once more with half of them. Frames are then those
+    of the smaller batch, as if it had been so from the start."""
+
+    @functools.wraps(command)
+    def tried(**chosen: Any) -> str:
+        while True:
+            try:
+                return command(**chosen)
+            except Error as error:
+                full = error if isinstance(error, OutOfMemoryError) else error.__cause__
+                if not isinstance(full, OutOfMemoryError) or full.batch == 1:
+                    raise
+                chosen |= {"batch": full.batch // 2}
+            say = _quiet if chosen.get("quiet") else _say
+            say(f"{2 * chosen['batch']} frames at a time find no room in memory; going on with {chosen['batch']}")
+
+    return tried
+
+
+@_halving
 def film(**chosen: Any) -> str:
     """Make the film that the flags describe; returns its path."""
     from walk.run import Run
@@ -100,6 +122,7 @@ def film(**chosen: Any) -> str:
     return str(order.out)
 
 
+@_halving
 def preview(**chosen: Any) -> str:
     """Render the keyframes and what lies half-way, as the film will; returns the path of a picture of them."""
     from walk import sheet, speed
@@ -138,6 +161,7 @@ def preview(**chosen: Any) -> str:
     return str(picture)
 
 
+@_halving
 def seeds(**chosen: Any) -> str:
     """Render one prompt from several seeds; returns the path of a sheet of them."""
     from walk import sheet
@@ -410,6 +434,8 @@ class _Pictures:
         if order.settings.model == BUILT_IN:
             self.say("toybox, the built-in model, draws things in a toy style; for others see --model")
         self.settings = models.complete(order.settings)
+        if order.settings.batch is None:
+            self.settings = _as_there_was_room(self.settings, order.folder)
         if order.flags.get("weights", self.settings.weights) != self.settings.weights:
             self.say("note: the model is not the one that made that film, so its pictures will differ")
         self._model: Model | None = None
@@ -441,6 +467,18 @@ class _Pictures:
                 if count % batch == 0 or count == len(indices):  # a batch arrives all at once
                     progress.more(batch if count % batch == 0 else count % batch)
         self.seconds = (time.monotonic() - begun) / len(batches(indices, batch))
+
+
+def _as_there_was_room(settings: Settings, folder: Path) -> Settings:
+    """With the smaller batch of the run that is there, if it is the same but for that: its frames still serve."""
+    from walk.run import read_manifest
+
+    with contextlib.suppress(Error):
+        before = read_manifest(folder)[1]
+        if (before.batch or 0) < (settings.batch or 0):
+            smaller = dataclasses.replace(settings, batch=before.batch)
+            return smaller if smaller.deciding() == before.deciding() else settings
+    return settings
 
 
 def _paced(order: _Order, pictures: _Pictures, look: bool = False) -> tuple[Walk, dict[float, np.ndarray]]:

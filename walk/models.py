@@ -62,7 +62,8 @@ class Model(Protocol):
         """Latents, of the noise's shape, from as much noise and conditioning."""
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Pictures (batch, height, width, 3), uint8 on the CPU. One that is not finite is black."""
+        """Pictures (batch, height, width, 3), uint8 on the CPU. One that fails is of one colour: black
+        where it is not finite."""
 
 
 def complete(settings: Settings) -> Settings:
@@ -72,12 +73,15 @@ def complete(settings: Settings) -> Settings:
     """
     folder = find(settings.model)
     _, family = _family(folder)
+    device = _device(settings.device)
+    if settings.low_memory and not device.startswith("cuda"):
+        raise Error(f"--low_memory spares a GPU's memory, and {device} has none of its own; leave it out")
     multiple, width, height = _sizes(folder)
     filled = dataclasses.replace(
         settings,
         width=_size("width", settings.width or width, multiple),
         height=_size("height", settings.height or height, multiple),
-        device=_device(settings.device),
+        device=device,
         weights=identity(settings.model, settings.loras()),
         software=tuple(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "diffusers", "transformers")),
     )
@@ -141,9 +145,18 @@ class Pipeline:
         with _loading(folder, name):
             if self.family.upcast and self.dtype == torch.float16 and self.pipe.vae.config.get("force_upcast"):
                 self.pipe.vae.to(torch.float32)
-            self.pipe.to(settings.device)
         self.pipe.scheduler = _scheduler(folder, settings.scheduler).from_config(self.pipe.scheduler.config)
-        self.pipe.set_progress_bar_config(disable=True)
+        self.encoders = [
+            part for name, part in self.pipe.components.items() if name.startswith("text_encoder") and part
+        ]
+        self.encoded: dict[tuple[object, ...], Conditioning] = {}
+        self.painter = _without_text(self.pipe)
+        self.painter.set_progress_bar_config(disable=True)
+        with _loading(folder, name):
+            if settings.low_memory:
+                self.painter.enable_model_cpu_offload(device=settings.device)
+            else:
+                self.painter.to(settings.device)
         self.denoiser: Any = getattr(self.pipe, self.family.denoiser)
         for part in (self.denoiser, self.pipe.vae):
             if not any(tensor.ndim > 4 for tensor in part.parameters()):
@@ -173,8 +186,20 @@ class Pipeline:
         ids = tokenizer(prompt, add_special_tokens=False).input_ids
         return tokenizer.decode(ids[room:]).strip() if len(ids) > room else ""
 
-    @torch.inference_mode()
     def encode(self, keyframe: Keyframe) -> Conditioning:
+        key = (keyframe.prompt, keyframe.negative_prompt, self._guided)
+        if key not in self.encoded:
+            self._move_encoders(self.settings.device)
+            self.encoded[key] = self._encode(keyframe)
+        return dict(self.encoded[key])
+
+    def _move_encoders(self, device: str) -> None:
+        for encoder in self.encoders:
+            if encoder.device.type != device.split(":")[0]:
+                encoder.to(device)
+
+    @torch.inference_mode()
+    def _encode(self, keyframe: Keyframe) -> Conditioning:
         conditioning = self._encoded(keyframe.prompt, keyframe.negative_prompt or None)
         if self.family.again and self._guided:
             negative = self._encoded(keyframe.negative_prompt or self.family.empty or "", None)
@@ -221,6 +246,8 @@ class Pipeline:
 
     @torch.inference_mode()
     def denoise(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
+        if self.settings.device.startswith("cuda"):  # elsewhere their memory is the same
+            self._move_encoders("cpu")
         noise = noise.to(self.settings.device, torch.float32 if self.family.float32 else self.dtype)
         conditioning = {name: self._there(tensor) for name, tensor in conditioning.items()}
         if not self.family.alone:
@@ -254,13 +281,23 @@ class Pipeline:
             call["use_resolution_binning"] = False  # pictures are made at the size that was asked for
         if "intermediate_timesteps" in own and settings.steps != 2:
             call["intermediate_timesteps"] = None  # which Sana-Sprint has for two steps only
-        return self.pipe(**conditioning, **call).images
+        return self.painter(**conditioning, **call).images
 
     def _there(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.settings.device, self.dtype if tensor.is_floating_point() else None)
 
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:
+        pictures = self._decoded(latents)
+        failed = (pictures == pictures[:, :1, :1]).all(dim=(1, 2, 3))
+        dtype = self.pipe.vae.dtype
+        if failed.any() and dtype != torch.float32:  # the latents may be whole, and their decoding have overflowed
+            self.pipe.vae.to(torch.float32)
+            pictures[failed] = self._decoded(latents)[failed]
+            self.pipe.vae.to(dtype)
+        return pictures
+
+    def _decoded(self, latents: Tensor) -> Tensor:
         pictures = self.pipe.vae.decode(self._unscaled(latents.to(self.pipe.vae.dtype))).sample
         if pictures.ndim == 5:  # of a VAE for videos
             pictures = pictures[:, :, 0]
@@ -397,6 +434,15 @@ def _add_loras(pipe: Any, loras: list[tuple[str, float]]) -> None:
     pipe.set_adapters([f"lora{number}" for number in range(len(loras))], [weight for _, weight in loras])
     pipe.fuse_lora()
     pipe.unload_lora_weights()
+
+
+def _without_text(pipe: Any) -> Any:
+    """The same pipeline without what reads prompts, so that this may leave the GPU."""
+    text = {name: None for name in pipe.components if name.startswith(("text_encoder", "tokenizer"))}
+    own = {name: value for name, value in pipe.config.items() if name in inspect.signature(type(pipe)).parameters}
+    return type(pipe)(
+        **{name: value for name, value in own.items() if name not in pipe.components} | pipe.components | text
+    )
 
 
 def _text_encoder(folder: Path, name: str, dtype: torch.dtype) -> Any:

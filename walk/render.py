@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import zip_longest
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from walk import Error
+from walk import Error, OutOfMemoryError
 from walk.geometry import along
 from walk.keyframes import Keyframe
 from walk.models import Conditioning, Model
@@ -23,23 +24,43 @@ def render(model: Model, walk: Walk, indices: Sequence[int]) -> Iterator[tuple[i
     one shape that the model's settings name (rows that nobody asks for are filled), and a frame always
     takes the same row, since where threads share the work each row may be rounded otherwise.
 
-    Raises Error for a picture that is black all over, which a model that has failed returns.
+    Raises Error for a picture that is of one colour all over, which a model that has failed returns,
+    and OutOfMemoryError if a batch is too large.
     """
-    start = _Start(model, walk)
+    start = _Start(model, walk, indices)
     place = {index: number for number, index in enumerate(indices)}
-    for rows in batches(indices, model.settings.batch or 1):
-        chosen = [index for index in rows if index is not None]
-        noises, conditionings = zip(*(start.of(chosen[0] if index is None else index) for index in rows))
-        conditioning = {name: torch.stack([c[name] for c in conditionings]) for name in conditionings[0]}
-        pictures = model.decode(model.denoise(torch.stack(noises), conditioning)).numpy()
-        for index in sorted(chosen, key=place.__getitem__):
+    for rows, noise, conditioning in _prepared(start, batches(indices, model.settings.batch or 1)):
+        pictures = _pictures(model, noise, conditioning)
+        for index in sorted((index for index in rows if index is not None), key=place.__getitem__):
             picture = pictures[rows.index(index)]
-            if not picture.any():
+            if (picture == picture[0, 0]).all():
                 raise Error(
-                    f"frame {index} came out black, as when numbers overflow in {model.settings.dtype}; "
-                    "try --dtype float32, another --scheduler or a lower --guidance"
+                    f"frame {index} came out {'one colour' if picture.any() else 'black'}, as when numbers overflow in "
+                    f"{model.settings.dtype}; try --dtype float32, another --scheduler or a lower --guidance"
                 )
             yield index, picture
+
+
+def _pictures(model: Model, noise: Tensor, conditioning: Conditioning) -> np.ndarray:
+    try:
+        return model.decode(model.denoise(noise, conditioning)).numpy()
+    except RuntimeError as error:
+        # Of the class alone one cannot tell: Apple's GPUs and CPUs only say it.
+        if not isinstance(error, torch.OutOfMemoryError) and "memory" not in str(error):
+            raise
+    raise OutOfMemoryError(len(noise))  # here, where the error no longer holds what fills the memory
+
+
+def _prepared(start: _Start, rows: list[list[int | None]]) -> Iterator[tuple[list[int | None], Tensor, Conditioning]]:
+    """Each batch with what it is made from; while a GPU works on one, the next is prepared."""
+    if start.model.settings.device == "cpu":  # two crowds of threads would fight for its cores
+        yield from ((each, *start.batch(each)) for each in rows)
+        return
+    with ThreadPoolExecutor(1) as ahead:
+        following = [ahead.submit(start.batch, each) for each in rows[:1]]
+        for number, each in enumerate(rows):
+            following += [ahead.submit(start.batch, later) for later in rows[number + 1 : number + 2]]
+            yield each, *following.pop(0).result()
 
 
 def batches(indices: Sequence[int], batch: int) -> list[list[int | None]]:
@@ -76,32 +97,41 @@ def _mask_between(a: Tensor, b: Tensor, t: float) -> Tensor:
 
 
 class _Start:
-    """Noise and conditioning of any frame; what belongs to a keyframe is made once, when first needed."""
+    """Noise and conditioning of any of these frames. What belongs to a keyframe is made once, and prompts
+    are all read before the first frame, so that a model can then put its text encoders away."""
 
-    def __init__(self, model: Model, walk: Walk) -> None:
+    def __init__(self, model: Model, walk: Walk, indices: Sequence[int]) -> None:
         self.model = model
         self.walk = walk
         self.conditionings: dict[tuple[str, str], Conditioning] = {}
         self.noises: dict[int, Tensor] = {}
+        for keyframe in dict.fromkeys(k for index in indices for k in self._around(index)[0] if k is not None):
+            key = (keyframe.prompt, keyframe.negative_prompt)
+            if key not in self.conditionings:
+                self.conditionings[key] = model.encode(keyframe)
+
+    def batch(self, rows: Sequence[int | None]) -> tuple[Tensor, Conditioning]:
+        """For these frames; where there is none, any of them is as good."""
+        any_index = next(index for index in rows if index is not None)
+        noises, conditionings = zip(*(self.of(any_index if index is None else index) for index in rows))
+        return torch.stack(noises), {name: torch.stack([c[name] for c in conditionings]) for name in conditionings[0]}
 
     def of(self, index: int) -> tuple[Tensor, Conditioning]:
-        places, t = self.walk.neighbours(self.walk.positions[index])
-        keyframes = [None if k is None else self.walk.keyframes[k] for k in places]
+        keyframes, t = self._around(index)
         noises = [None if k is None else self._noise(k.seed) for k in keyframes]
         shape = next(noise.shape for noise in noises if noise is not None)
         # Noise is one point on one sphere; of a conditioning, every token is a point on its own.
         noise = along([None if noise is None else noise.flatten() for noise in noises], t).reshape(shape)
-        conditionings = [None if k is None else self._conditioning(k) for k in keyframes]
+        conditionings = [None if k is None else self.conditionings[k.prompt, k.negative_prompt] for k in keyframes]
         names = next(c for c in conditionings if c is not None)
         return noise, {name: _between([None if c is None else c[name] for c in conditionings], t) for name in names}
+
+    def _around(self, index: int) -> tuple[list[Keyframe | None], float]:
+        """The keyframes that a frame is made from, and how far it is between them."""
+        places, t = self.walk.neighbours(self.walk.positions[index])
+        return [None if k is None else self.walk.keyframes[k] for k in places], t
 
     def _noise(self, seed: int) -> Tensor:
         if seed not in self.noises:
             self.noises[seed] = self.model.noise(seed)
         return self.noises[seed]
-
-    def _conditioning(self, keyframe: Keyframe) -> Conditioning:
-        key = (keyframe.prompt, keyframe.negative_prompt)
-        if key not in self.conditionings:
-            self.conditionings[key] = self.model.encode(keyframe)
-        return self.conditionings[key]

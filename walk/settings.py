@@ -40,6 +40,7 @@ class Settings:
         other matrix shapes round otherwise), so it is kept with the run.
     weights, software: identity of the model's files, and versions of the libraries; found, not chosen.
     lora: .safetensors files or hub ids with commas between, each with its weight: 'a.safetensors:0.8,org/b'.
+    low_memory: parts of the model are on the GPU only while they work. Decides no pixel.
 
     Raises Error for values outside these.
     """
@@ -56,6 +57,7 @@ class Settings:
     weights: str = ""
     software: tuple[str, ...] = ()
     lora: str = ""
+    low_memory: bool = False
 
     def __post_init__(self) -> None:
         _whole("width", self.width, 8, 8192)
@@ -80,6 +82,7 @@ class Settings:
         values["model"] = self.weights
         values["device"] = self.device.split(":")[0]  # cuda:0 and cuda:1 are taken for twins
         del values["weights"], values["lora"]  # the model's identity tells of its LoRAs, too
+        del values["low_memory"]
         return values | {"algorithm": ALGORITHM}
 
 
