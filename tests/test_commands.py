@@ -562,6 +562,28 @@ def test_models_lists_every_short_name_and_whether_it_is_on_this_machine(walk, m
     assert built_in.split()[1:4] == ["128", "10", "3"]
 
 
+# bench
+
+
+def test_bench_tells_the_rate_the_parts_and_a_films_time_and_leaves_nothing(walk, monkeypatch):
+    from walk import bench
+
+    monkeypatch.setattr(bench.measure, "__defaults__", (0.1,))
+    out, _ = walk("bench", "--frames", "100", "--batch", "2")
+    head, rate, once, film = out.splitlines()
+    assert head.endswith("32x32, 1 steps, 2 at a time, float32 on cpu")
+    shares = re.fullmatch(r"[\d.e+]+ frames a second: denoise (\d+)%, decode (\d+)%, idle (\d+)%; writing.*", rate)
+    assert 98 <= sum(map(int, shares.groups())) <= 102
+    assert re.fullmatch(r"once: .* s to load, .* s for the first batch, .* s a prompt", once)
+    assert re.fullmatch(r"a film of 100 frames: about \d.*", film)
+    assert list(Path().iterdir()) == []
+
+    told = json.loads(walk("bench", "--json")[0])
+    assert told["frames"] == 720
+    assert told["denoise"] + told["decode"] + told["idle"] == pytest.approx(1, abs=0.01)
+    assert told["film"] >= told["frames"] / told["frames_a_second"]
+
+
 # memory
 
 

@@ -39,6 +39,7 @@ BELOW = {
     "speed": {"settings", "timeline"},
     "video": set(),
     "check": {"video"},
+    "bench": {"keyframes", "models", "render", "run", "timeline"},
     "doctor": {"hub", "models", "video"},
     "flags": {"keyframes", "settings", "timeline", "video"},
 }

@@ -11,6 +11,7 @@ import dataclasses
 import errno
 import functools
 import io
+import json
 import math
 import os
 import re
@@ -41,6 +42,7 @@ PLAIN_SECONDS = 10  # between lines of progress where there is no terminal
 SEEDS = 16
 MAX_SEEDS = 256  # on one sheet
 ENCODING = 25e-9  # seconds a pixel of H.264 takes on two cores, for estimates
+BENCH_FRAMES = 720  # half a minute
 HURRY = 2.5  # a segment that many times as fast as the median is worth a warning
 
 
@@ -259,6 +261,45 @@ def doctor() -> str:
     return _Wrong(text) if any(finding.fatal for finding in findings) else text
 
 
+@_halving
+def bench(**chosen: Any) -> str:
+    """How fast a model's frames are made on this machine, and where the time goes."""
+    import tempfile
+
+    from walk.bench import measure
+
+    say = _quiet if chosen.get("quiet") else _say
+    order = _Order((), None, Settings(**given(chosen, *flags.SETTINGS)), Path(), Path(), {}, say)
+    pictures = _Pictures(order)
+    model = pictures.loaded()
+    say("making frames")
+    with tempfile.TemporaryDirectory() as folder:
+        it = measure(model, Path(folder))
+    settings = model.settings
+    frames = chosen.get("frames", BENCH_FRAMES)
+    told = {
+        "model": settings.model, "device": settings.device, "dtype": settings.dtype, "batch": settings.batch,
+        "width": settings.width, "height": settings.height, "steps": settings.steps,
+        "frames_a_second": round(it.rate, 4), "load": round(pictures.startup, 2), "first_batch": round(it.first, 3),
+        "encode_a_prompt": round(it.encode, 4), "denoise": round(it.denoise / it.total, 4),
+        "decode": round(it.decode / it.total, 4), "idle": round(it.idle / it.total, 4),
+        "write_beside": round(it.write / it.total, 4), "frames": frames,
+        "film": round(pictures.startup + it.film(frames), 1),
+    }  # fmt: skip
+    if chosen.get("json"):
+        return json.dumps(told)
+    shares = ", ".join(f"{name} {told[name]:.0%}" for name in ("denoise", "decode", "idle"))
+    return "\n".join(
+        [
+            f"{settings.model}, {settings.width}x{settings.height}, {settings.steps} steps, {settings.batch} at a time, "
+            f"{settings.dtype} on {settings.device}",
+            f"{it.rate:.3g} frames a second: {shares}; writing, beside that, {it.write / it.total:.0%}",
+            f"once: {pictures.startup:.1f} s to load, {it.first:.1f} s for the first batch, {it.encode:.2g} s a prompt",
+            f"a film of {frames} frames: about {format_time(round(told['film']))}",
+        ]
+    )
+
+
 def list_models() -> str:
     """Models with a short name, and whether they are on this machine."""
     from walk import hub
@@ -281,6 +322,7 @@ COMMANDS: dict[str, Callable[..., str | None]] = {
     "replay": replay,
     "diff": diff,
     "check": check,
+    "bench": bench,
     "models": list_models,
     "doctor": doctor,
     "prune": prune,

@@ -188,6 +188,16 @@ COMMANDS = {
     "check": Command(
         ("film",), {"film": _FILM}, "FILM", "read a film again: what it is, and frames that are black, doubled or jump"
     ),
+    "bench": Command(
+        (),
+        {
+            **_only(*SETTINGS, "quiet"),
+            "frames": Flag("N", _count, _WHOLE, "frames of the film whose time is told (720)"),
+            "json": Flag("", _switch, "", "for programs"),
+        },
+        "--model NAME ...",
+        "how fast a model's frames are made on this machine, and where the time goes",
+    ),
     "models": Command((), {}, "", "models with a short name, what they are made for, and which are on this machine"),
     "doctor": Command((), {}, "", "what this machine can do for a film, and what to do where it cannot"),
     "prune": Command(

@@ -122,6 +122,14 @@ def devices() -> list[tuple[str, str, str]]:
     return found
 
 
+def wait(device: str) -> None:
+    """Until everything that was begun there is done."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    elif device == "mps":
+        torch.mps.synchronize()
+
+
 def built_in_is_whole() -> bool:
     return identity(BUILT_IN) == BUILT_IN_WEIGHTS
 
