@@ -230,3 +230,63 @@ def test_a_negative_prompt_that_is_not_heard_is_noted(model):
     keyframe = dataclasses.replace(FOX, negative_prompt="fog")
     assert model("FluxPipeline").notes(keyframe) == ["the model takes no negative prompt, so it is not heard"]
     assert model("SanaPipeline").notes(keyframe) == []
+
+
+# Other decoders
+
+
+@pytest.mark.parametrize("name", ["StableDiffusionPipeline", "StableDiffusionXLPipeline", "FluxPipeline"])
+def test_a_tiny_decoder_is_the_plain_pipelines_with_that_decoder(home, tmp_path, name):
+    folder = tiny.decoder(tmp_path)
+    pipe = diffusers.DiffusionPipeline.from_pretrained(home(name))
+    pipe.vae = diffusers.AutoencoderTiny.from_pretrained(folder)
+    generator = torch.Generator().manual_seed(FOX.seed)
+    guidance = families.FAMILIES[name].guidance
+    image = pipe(FOX.prompt, generator=generator, num_inference_steps=2, guidance_scale=guidance, **SIZE).images[0]
+    model = load(home(name), **SIZE, steps=2, decoder=str(folder))
+    assert levels(pictures(model, FOX)[0], np.asarray(image)) <= 1
+    assert model.settings.deciding() != load(home(name), **SIZE, steps=2).settings.deciding()
+
+
+def test_another_decoder_is_another_model(home, tmp_path):
+    name = "StableDiffusionPipeline"
+    folders = [tiny.decoder(tmp_path / str(seed), seed) for seed in (1, 2)]
+    chosen = [Settings(model=str(home(name)), decoder=str(decoder)) for decoder in ("own", *folders)]
+    assert len({models.complete(settings).weights for settings in chosen}) == 3
+
+
+def test_a_decoder_that_is_not_there_or_is_none_is_refused(home):
+    def refused(name, decoder):
+        with pytest.raises(Error) as caught:
+            models.complete(Settings(model=str(home(name)), decoder=decoder))
+        return str(caught.value)
+
+    assert refused("SanaPipeline", "tiny").startswith(
+        "there is no tiny decoder for this model; there is one for Stable"
+    )
+    assert refused("StableDiffusionPipeline", "nosuch").startswith(
+        "there is no decoder 'nosuch' here; it is own, tiny,"
+    )
+    vae = home("StableDiffusionPipeline") / "vae"
+    assert refused("StableDiffusionPipeline", str(vae)).startswith(f"{vae} holds no AutoencoderTiny")
+
+
+# Fewer bits
+
+
+@EVERY
+def test_in_half_precision_a_keyframe_is_about_the_plain_pipelines_picture(home, name):
+    """Half a level apart on average: bfloat16 has eight bits, and they are rounded elsewhere."""
+    model = load(home(name), **SIZE, steps=2, dtype="bfloat16")
+    family = families.FAMILIES[name]
+    pipe = diffusers.DiffusionPipeline.from_pretrained(home(name), dtype=torch.bfloat16)
+    call = {"generator": torch.Generator().manual_seed(0), family.guidance_name: family.guidance}
+    call["latents"] = model.noise(FOX.seed)[None].to(torch.float32 if family.float32 else torch.bfloat16)
+    if name == "QwenImagePipeline":
+        call["negative_prompt"] = " "
+    if name in ("PixArtSigmaPipeline", "SanaPipeline", "SanaSprintPipeline"):
+        call["use_resolution_binning"] = False
+    expected = np.asarray(pipe(prompt=FOX.prompt, num_inference_steps=2, **SIZE, **call).images[0])
+    (picture,) = pictures(model, FOX)
+    assert np.abs(picture.astype(int) - expected.astype(int)).mean() < 1
+    assert picture.std() > 10

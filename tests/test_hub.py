@@ -27,6 +27,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 def _forget_what_was_found():
     hub.find.cache_clear()
     hub.lora.cache_clear()
+    hub.decoder.cache_clear()
 
 
 @pytest.fixture
@@ -144,6 +145,13 @@ def test_the_hub_is_not_asked_for_a_model_that_is_here(ask, cache, tiny_folder):
     ask(AssertionError("asked"))
     folder = fetch(cache, tiny_folder)
     assert hub.find("org/tiny") == folder
+
+
+def test_a_pipeline_that_is_not_supported_is_refused_before_it_is_downloaded(ask, monkeypatch):
+    ask(lambda: SimpleNamespace(sha=COMMIT, config={"diffusers": {"_class_name": "KandinskyPipeline"}}))
+    monkeypatch.setattr(diffusers.DiffusionPipeline, "download", failing(AssertionError("downloaded")))
+    with pytest.raises(Error, match=r"^org/tiny holds KandinskyPipeline; supported are StableDiffusionPipeline, "):
+        hub.find("org/tiny")
 
 
 @pytest.fixture

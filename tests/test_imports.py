@@ -29,7 +29,7 @@ BELOW = {
     "timeline": {"keyframes"},
     "geometry": set(),
     "catalogue": set(),
-    "hub": {"catalogue", "settings"},
+    "hub": {"catalogue", "families", "settings"},
     "families": set(),
     "models": {"catalogue", "families", "hub", "keyframes", "settings"},
     "render": {"geometry", "keyframes", "models", "timeline"},

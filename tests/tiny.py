@@ -364,6 +364,19 @@ def flux2_klein(folder: Path, distilled: bool = False) -> Path:
     return folder
 
 
+def decoder(folder: Path, seed: int = 0) -> Path:
+    """A TAESD for a VAE with four channels that makes two pixels of a latent."""
+    with _seeded(seed):
+        vae = diffusers.AutoencoderTiny(
+            encoder_block_out_channels=(8, 8),
+            decoder_block_out_channels=(8, 8),
+            num_encoder_blocks=(1, 1),
+            num_decoder_blocks=(1, 1),
+        )
+    vae.save_pretrained(folder)
+    return folder
+
+
 def as_checkpoint(folder: Path, path: Path) -> Path:
     """The parts of a `stable_diffusion` in one file, under the names that Stable Diffusion's own code gave them."""
     tensors = {}

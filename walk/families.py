@@ -31,6 +31,7 @@ class Family:
     float32: latents are kept in float32.
     upcast: in float16 the VAE overflows if its configuration says so.
     dtype: on GPUs.
+    tiny: hub id of a small decoder for its latents (Bohan, TAESD), if there is one.
     distilled: (file, field, value) that tells a model that needs but four steps and no guidance.
     """
 
@@ -54,6 +55,7 @@ class Family:
     float32: bool = False
     upcast: bool = False
     dtype: str = "bfloat16"
+    tiny: str = ""
     distilled: tuple[str, str, bool] | None = None
 
     @property
@@ -70,15 +72,15 @@ _UNET: dict[str, Any] = {"denoiser": "unet", "patch": 1, "dtype": "float16"}
 # fmt: off
 FAMILIES = {
     # Rombach et al., CVPR 2022
-    "StableDiffusionPipeline": Family(_BOTH, 30, 7.5, **_UNET),
+    "StableDiffusionPipeline": Family(_BOTH, 30, 7.5, tiny="madebyollin/taesd", **_UNET),
     # Luo et al., 2023. Guidance is built in, and goes with an empty negative prompt.
-    "LatentConsistencyModelPipeline": Family(("prompt_embeds", ""), 4, 8.5, **_UNET),
+    "LatentConsistencyModelPipeline": Family(("prompt_embeds", ""), 4, 8.5, tiny="madebyollin/taesd", **_UNET),
     # Podell et al., ICLR 2024
-    "StableDiffusionXLPipeline": Family(_POOLED, 30, 5.0, upcast=True, **_UNET),
+    "StableDiffusionXLPipeline": Family(_POOLED, 30, 5.0, upcast=True, tiny="madebyollin/taesdxl", **_UNET),
     # Esser et al., ICML 2024
-    "StableDiffusion3Pipeline": Family(_POOLED, 28, 7.0),
+    "StableDiffusion3Pipeline": Family(_POOLED, 28, 7.0, tiny="madebyollin/taesd3"),
     # Guidance is built in, into schnell none.
-    "FluxPipeline": Family(("prompt_embeds", "pooled_prompt_embeds", ""), 28, 3.5, packed=True, sample=128, distilled=("transformer/config.json", "guidance_embeds", False)),
+    "FluxPipeline": Family(("prompt_embeds", "pooled_prompt_embeds", ""), 28, 3.5, packed=True, sample=128, tiny="madebyollin/taef1", distilled=("transformer/config.json", "guidance_embeds", False)),
     "Flux2KleinPipeline": Family(("prompt_embeds", ""), 50, 4.0, again=True, patches=True, sample=128, distilled=("model_index.json", "is_distilled", True)),
     # Chen et al., ECCV 2024
     "PixArtSigmaPipeline": Family(_MASKED, 20, 4.5, masked=True, dtype="float16"),

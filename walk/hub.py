@@ -21,6 +21,7 @@ from typing import Any
 
 from walk import Error
 from walk.catalogue import CATALOGUE, known
+from walk.families import FAMILIES
 from walk.settings import BUILT_IN
 
 HUB_TIMEOUT = 5  # seconds that the hub has to answer
@@ -192,7 +193,32 @@ def lora(name: str) -> Path:
     return found[0]
 
 
+@functools.lru_cache
+def decoder(name: str) -> Path:
+    """The folder of a small decoder, on this machine or from the hub."""
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        if not _is_hub_id(name) or "/" not in name:
+            raise Error(f"there is no decoder '{name}' here; it is own, tiny, or a folder in diffusers' format")
+        files = ["config.json", "*.safetensors"]
+        folder = _snapshot(name, files, here=True)
+        folder = _snapshot(name, files, here=False) if folder == Path() else folder
+    if read_json(folder / "config.json").get("_class_name") != "AutoencoderTiny":
+        raise Error(f"{folder} holds no AutoencoderTiny; a decoder is own, tiny, or a folder with one")
+    return folder
+
+
 def _lora_files(repo: str, file: str, here: bool) -> list[Path]:
+    folder = _snapshot(repo, [file or "*.safetensors"], here)
+    return (
+        [path for path in folder.rglob("*.safetensors") if not file or path == folder / file]
+        if folder != Path()
+        else []
+    )
+
+
+def _snapshot(repo: str, patterns: list[str], here: bool) -> Path:
+    """Where these files are, on this machine or from the hub; `Path()` if they are to be here and are not."""
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -202,10 +228,9 @@ def _lora_files(repo: str, file: str, here: bool) -> list[Path]:
         _ask_hub(repo, None)
     try:
         with _downloading(repo):
-            folder = Path(snapshot_download(repo, allow_patterns=[file or "*.safetensors"], local_files_only=here))
+            return Path(snapshot_download(repo, allow_patterns=patterns, local_files_only=here))
     except LocalEntryNotFoundError:
-        return []
-    return [path for path in folder.rglob("*.safetensors") if not file or path == folder / file]
+        return Path()
 
 
 # The hub
@@ -216,7 +241,10 @@ def _download(repo: str, revision: str | None) -> Path:
 
     if constants.HF_HUB_OFFLINE:
         raise Error(f"{repo} is not on this machine and the hub is switched off (HF_HUB_OFFLINE); {_ELSEWHERE}")
-    _ask_hub(repo, revision)
+    config = getattr(_ask_hub(repo, revision), "config", None) or {}
+    name = config.get("diffusers", {}).get("_class_name")
+    if name is not None and name not in FAMILIES:  # before gigabytes are downloaded for nothing
+        raise Error(f"{repo} holds {name}; supported are {', '.join(FAMILIES)}")
     from diffusers import DiffusionPipeline  # takes seconds to import
 
     with _downloading(repo):
@@ -238,13 +266,14 @@ def _downloading(repo: str) -> Iterator[None]:
         raise Error(f"{repo} could not be downloaded: {reason}; run the same command to go on") from error
 
 
-def _ask_hub(repo: str, revision: str | None) -> None:
-    """Raise Error if the hub has no such model, or does not answer; its own client tries for half a minute."""
+def _ask_hub(repo: str, revision: str | None) -> Any:
+    """What the hub knows of a model. Raises Error if it has none, or does not answer; its own client tries for
+    half a minute."""
     import huggingface_hub.errors as hub
     from huggingface_hub import HfApi
 
     try:
-        _within(HUB_TIMEOUT, lambda: HfApi().model_info(repo, revision=revision, timeout=HUB_TIMEOUT))
+        return _within(HUB_TIMEOUT, lambda: HfApi().model_info(repo, revision=revision, timeout=HUB_TIMEOUT))
     except hub.GatedRepoError:
         raise _gated(repo) from None
     except hub.RevisionNotFoundError:
@@ -255,7 +284,7 @@ def _ask_hub(repo: str, revision: str | None) -> None:
         raise Error(f"{repo} is not on this machine and the hub does not answer; go online, or {_ELSEWHERE}") from None
 
 
-def _within(seconds: float, ask: Callable[[], object]) -> None:
+def _within(seconds: float, ask: Callable[[], object]) -> object:
     """Call it in a thread that nobody need wait for; raises what it raises, or TimeoutError."""
     answer: Future[object] = Future()
 
@@ -266,7 +295,7 @@ def _within(seconds: float, ask: Callable[[], object]) -> None:
             answer.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    answer.result(seconds)
+    return answer.result(seconds)
 
 
 def answers() -> bool:
@@ -288,12 +317,14 @@ def _gated(repo: str) -> Error:
     return Error(f"{repo} is gated; accept its licence at https://huggingface.co/{repo}, then run hf auth login")
 
 
-def identity(model: str, loras: Iterable[tuple[str, float]] = ()) -> str:
+def identity(model: str, loras: Iterable[tuple[str, float]] = (), decoder_name: str = "") -> str:
     """What tells these weights from any others: the hub's commit, or a digest of the files."""
     parts = [_identity(find(model))]
     if file := checkpoint(model):
         parts.append(f"checkpoint {_digest(file)}")
     parts += [f"lora {_digest(lora(name))}:{weight:g}" for name, weight in loras]
+    if decoder_name:
+        parts += [f"decoder {_digest(path)}" for path in sorted(decoder(decoder_name).glob("*.safetensors"))]
     return ", ".join(parts)
 
 

@@ -28,7 +28,7 @@ from torch import Tensor
 from walk import Error
 from walk.catalogue import known
 from walk.families import FAMILIES, Family
-from walk.hub import checkpoint, field, find, identity, lora, read_json
+from walk.hub import checkpoint, decoder, field, find, identity, lora, read_json
 from walk.keyframes import Keyframe
 from walk.settings import BUILT_IN, Settings
 
@@ -82,7 +82,7 @@ def complete(settings: Settings) -> Settings:
         width=_size("width", settings.width or width, multiple),
         height=_size("height", settings.height or height, multiple),
         device=device,
-        weights=identity(settings.model, settings.loras()),
+        weights=identity(settings.model, settings.loras(), _small_decoder(settings, family)),
         software=tuple(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "diffusers", "transformers")),
     )
     steps, guidance = _recommended(settings.model, folder, family)
@@ -150,6 +150,8 @@ class Pipeline:
             self.pipe = _loaded(folder, name, self.dtype, checkpoint(settings.model))
             _check_tokenizers(self.pipe)
         _add_loras(self.pipe, settings.loras())
+        if small := _small_decoder(settings, self.family):
+            self.pipe.register_modules(vae=_tiny(decoder(small), self.dtype))
         with _loading(folder, name):
             if self.family.upcast and self.dtype == torch.float16 and self.pipe.vae.config.get("force_upcast"):
                 self.pipe.vae.to(torch.float32)
@@ -420,6 +422,22 @@ def _loaded(folder: Path, name: str, dtype: torch.dtype, file: Path | None) -> A
     }
     parts |= more
     return loader.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True, **parts)
+
+
+def _small_decoder(settings: Settings, family: Family) -> str:
+    """A folder or hub id, if not the model's own decoder is wanted."""
+    if settings.decoder == "tiny" and not family.tiny:
+        able = ", ".join(name for name, family in FAMILIES.items() if family.tiny)
+        raise Error(f"there is no tiny decoder for this model; there is one for {able}")
+    return {"own": "", "tiny": family.tiny}.get(settings.decoder, settings.decoder)
+
+
+def _tiny(folder: Path, dtype: torch.dtype) -> Any:
+    from diffusers import AutoencoderTiny
+
+    loader: Any = AutoencoderTiny
+    with _loading(folder, "AutoencoderTiny"):
+        return loader.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
 
 
 def _add_loras(pipe: Any, loras: list[tuple[str, float]]) -> None:

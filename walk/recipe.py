@@ -36,8 +36,9 @@ def compose(keyframes: tuple[Keyframe, ...], flags: Mapping[str, object], settin
     chosen = dict(flags)
     for name in ("model", "width", "height", "steps", "guidance", "scheduler", "dtype", "batch"):
         chosen[name] = getattr(settings, name)
-    if settings.lora:
-        chosen["lora"] = settings.lora
+    for name, usual in (("lora", ""), ("decoder", "own")):
+        if getattr(settings, name) != usual:
+            chosen[name] = getattr(settings, name)
     texts = tuple((name, _plain(value) if isinstance(value, float) else str(value)) for name, value in chosen.items())
     return Recipe(tuple(map(_line, keyframes)), texts, (f"walk {__version__}", settings.weights, *settings.software))
 
