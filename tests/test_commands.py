@@ -13,6 +13,7 @@ from PIL import Image
 
 from walk import Keyframe, Settings, Walk, cli, hub, models, read_prompts, sheet, video
 from walk.catalogue import CATALOGUE
+from walk.families import FAMILIES
 
 ABC = ["--prompts", "a red apple", "a green frog", "a blue whale"]
 
@@ -153,7 +154,7 @@ def notes():
     from transformers import CLIPTokenizer
 
     model = models.Pipeline.__new__(models.Pipeline)
-    model.settings, model.family = Settings(), models.FAMILIES["StableDiffusionPipeline"]
+    model.settings, model.family = Settings(), FAMILIES["StableDiffusionPipeline"]
     tokenizer = CLIPTokenizer.from_pretrained(hub.find("toybox") / "tokenizer")
     model.pipe = types.SimpleNamespace(components={"tokenizer": tokenizer}, __call__=lambda: None)
     return lambda prompt: model.notes(Keyframe(prompt, 0))

@@ -14,7 +14,7 @@ import tiny
 import torch
 from huggingface_hub import HfApi, constants
 from oracle import load, pictures
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from walk import Error, Keyframe, Settings, hub, models
 from walk.catalogue import CATALOGUE
@@ -283,6 +283,16 @@ def test_a_damaged_checkpoint_is_said_to_be(checkpoint):
     checkpoint.write_bytes(b"<html>not found</html>")
     with pytest.raises(Error, match=r"own\.safetensors is damaged"):
         hub.find(str(checkpoint))
+
+
+@pytest.mark.parametrize("lost", ["model.diffusion_model.out.2.weight", "first_stage_model.quant_conv.bias"])
+def test_a_checkpoint_that_lacks_weights_is_refused(checkpoint, tiny_folder, lost):
+    describe(tiny_folder, checkpoint.with_suffix(""))
+    tensors = load_file(checkpoint)
+    del tensors[lost]
+    save_file(tensors, checkpoint)
+    with pytest.raises(Error, match="does not load as a StableDiffusionPipeline: "):
+        load(checkpoint)
 
 
 # LoRAs

@@ -12,9 +12,9 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("[!_]*.py"))
 
 # Who may import a library; whoever is not named here may not.
 FENCES = {
-    "torch": {"geometry", "models", "render"},
-    "diffusers": {"hub", "models"},
-    "transformers": {"models"},
+    "torch": {"geometry", "loading", "models", "render"},
+    "diffusers": {"hub", "loading"},
+    "transformers": {"loading"},
     "huggingface_hub": {"hub"},
     "subprocess": {"video"},
     "moviepy": {"check"},
@@ -31,7 +31,8 @@ BELOW = {
     "catalogue": set(),
     "hub": {"catalogue", "families", "settings"},
     "families": set(),
-    "models": {"catalogue", "families", "hub", "keyframes", "settings"},
+    "loading": {"families", "hub", "settings"},
+    "models": {"catalogue", "families", "loading", "hub", "keyframes", "settings"},
     "render": {"geometry", "keyframes", "models", "timeline"},
     "recipe": {"keyframes", "settings"},
     "run": {"keyframes", "settings", "timeline"},

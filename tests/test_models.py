@@ -14,7 +14,7 @@ import torch
 from oracle import assert_the_same, levels, load, pictures, plain
 from safetensors.torch import load_file, save_file
 
-from walk import Error, Keyframe, Settings, hub, models
+from walk import Error, Keyframe, Settings, hub, loading, models
 
 FOX = Keyframe("a red fox", seed=3)
 OWL, BOATS = Keyframe("an owl", 5), Keyframe("two boats", 9, negative_prompt="rain")
@@ -299,8 +299,8 @@ def test_what_is_no_lora_of_this_model_is_refused(tiny_folder, tmp_path):
 
 def test_without_the_library_for_loras_it_is_said_how_to_get_it(tiny_folder, tmp_path, monkeypatch):
     (tmp_path / "a.safetensors").touch()
-    find_spec = models.importlib.util.find_spec
-    monkeypatch.setattr(models.importlib.util, "find_spec", lambda name: None if name == "peft" else find_spec(name))
+    find_spec = loading.importlib.util.find_spec
+    monkeypatch.setattr(loading.importlib.util, "find_spec", lambda name: None if name == "peft" else find_spec(name))
     with pytest.raises(Error, match="a LoRA needs a library that is not here; pip install peft"):
         load(tiny_folder, lora=str(tmp_path / "a.safetensors"))
 

@@ -1,34 +1,29 @@
-"""Every model family behind encode / noise / denoise / decode. The only file that imports diffusers.
+"""Every model family behind encode / noise / denoise / decode, by one adapter and the table of walk.families.
 
-A model is a folder in diffusers' format: the built-in one, one on this machine, or one from the
-Hugging Face hub. Its family is chosen by the pipeline class that its `model_index.json` names.
+A family is chosen by the pipeline class that a model's `model_index.json` names.
 
-Never hears of walks, frames or run folders, nor of where a model lies.
+Never hears of walks, frames or run folders, nor of where a model lies (walk.hub) and how it is loaded (walk.loading).
 """
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import difflib
 import functools
 import importlib.metadata
-import importlib.util
 import inspect
-import itertools
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from walk import Error
+from walk import Error, loading
 from walk.catalogue import known
-from walk.families import FAMILIES, Family
-from walk.hub import checkpoint, decoder, field, find, identity, lora, read_json
+from walk.families import Family
+from walk.hub import field, find, identity, read_json
 from walk.keyframes import Keyframe
 from walk.settings import BUILT_IN, Settings
 
@@ -72,7 +67,7 @@ def complete(settings: Settings) -> Settings:
     Raises Error if the model is not there, not supported, or cannot make what is asked.
     """
     folder = find(settings.model)
-    _, family = _family(folder)
+    _, family = loading.family_of(folder)
     device = _device(settings.device)
     if settings.low_memory and not device.startswith("cuda"):
         raise Error(f"--low_memory spares a GPU's memory, and {device} has none of its own; leave it out")
@@ -82,7 +77,7 @@ def complete(settings: Settings) -> Settings:
         width=_size("width", settings.width or width, multiple),
         height=_size("height", settings.height or height, multiple),
         device=device,
-        weights=identity(settings.model, settings.loras(), _small_decoder(settings, family)),
+        weights=identity(settings.model, settings.loras(), loading.small_decoder(settings, family)),
         software=tuple(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "diffusers", "transformers")),
     )
     steps, guidance = _recommended(settings.model, folder, family)
@@ -90,7 +85,7 @@ def complete(settings: Settings) -> Settings:
         filled,
         steps=filled.steps or steps,
         guidance=guidance if filled.guidance is None else float(filled.guidance),
-        scheduler=_scheduler(folder, filled.scheduler).__name__,
+        scheduler=loading.scheduler(folder, filled.scheduler).__name__,
         dtype=_dtype(filled, family.dtype),
         batch=filled.batch or _batch(filled),
     )
@@ -143,31 +138,18 @@ class Pipeline:
     """Any of diffusers' text-to-image pipelines, through its public arguments; a `Family` tells how."""
 
     def __init__(self, folder: Path, settings: Settings) -> None:
-        name, self.family = _family(folder)
         self.settings = settings
         self.dtype = getattr(torch, settings.dtype)
-        with _loading(folder, name):
-            self.pipe = _loaded(folder, name, self.dtype, checkpoint(settings.model))
-            _check_tokenizers(self.pipe)
-        _add_loras(self.pipe, settings.loras())
-        if small := _small_decoder(settings, self.family):
-            self.pipe.register_modules(vae=_tiny(decoder(small), self.dtype))
-        with _loading(folder, name):
-            if self.family.upcast and self.dtype == torch.float16 and self.pipe.vae.config.get("force_upcast"):
-                self.pipe.vae.to(torch.float32)
-        self.pipe.scheduler = _scheduler(folder, settings.scheduler).from_config(self.pipe.scheduler.config)
-        self.encoders = [
-            part for name, part in self.pipe.components.items() if name.startswith("text_encoder") and part
-        ]
-        self.encoded: dict[tuple[object, ...], Conditioning] = {}
-        self.painter = _without_text(self.pipe)
-        self.painter.set_progress_bar_config(disable=True)
-        with _loading(folder, name):
-            if settings.low_memory:
-                self.painter.enable_model_cpu_offload(device=settings.device)
-            else:
-                self.painter.to(settings.device)
+        _, self.family = loading.family_of(folder)
+        self.pipe = loading.load(folder, settings)
+        self.painter = loading.without_text(self.pipe)
         self.denoiser: Any = getattr(self.pipe, self.family.denoiser)
+        self.encoders = [part for name, part in loading.parts(self.pipe, "text_encoder")]
+        self.encoded: dict[tuple[object, ...], Conditioning] = {}
+        if settings.low_memory:
+            self.painter.enable_model_cpu_offload(device=settings.device)
+        else:
+            self.painter.to(settings.device)
         for part in (self.denoiser, self.pipe.vae):
             if not any(tensor.ndim > 4 for tensor in part.parameters()):
                 part.to(memory_format=torch.channels_last)  # a sixth faster on CPUs, more on tensor cores
@@ -190,7 +172,7 @@ class Pipeline:
     def _cut(self, prompt: str) -> str:
         """The end of a prompt that is too long even for the encoder that reads most."""
         most = _defaults(self.pipe).get("max_sequence_length", 10**6)
-        tokenizers = [part for name, part in self.pipe.components.items() if name.startswith("tokenizer") and part]
+        tokenizers = [tokenizer for _, tokenizer in loading.parts(self.pipe, "tokenizer")]
         tokenizer = max(tokenizers, key=lambda tokenizer: min(tokenizer.model_max_length, most))
         room = min(tokenizer.model_max_length, most) - tokenizer.num_special_tokens_to_add()
         ids = tokenizer(prompt, add_special_tokens=False).input_ids
@@ -332,13 +314,6 @@ class Pipeline:
         return latents.unsqueeze(2) if hasattr(config, "temperal_downsample") else latents
 
 
-def _family(folder: Path) -> tuple[str, Family]:
-    name = read_json(folder / "model_index.json").get("_class_name")
-    if not isinstance(name, str) or name not in FAMILIES:
-        raise Error(f"{folder} holds {name or 'no pipeline'}; supported are {', '.join(FAMILIES)}")
-    return name, FAMILIES[name]
-
-
 def _defaults(pipe: Any) -> dict[str, Any]:
     """The arguments of a pipeline's `__call__` that need not be given."""
     parameters = inspect.signature(pipe.__call__).parameters.values()
@@ -390,115 +365,7 @@ def _unpacked(latents: Tensor, rows: int, columns: int) -> Tensor:
     return patches.permute(0, 3, 1, 4, 2, 5).reshape(len(latents), -1, 2 * rows, 2 * columns)
 
 
-# Loading
-
-
-@contextlib.contextmanager
-def _loading(folder: Path, name: str) -> Iterator[None]:
-    """What fails within is the folder's fault: a damaged file, or a part that is not there."""
-    try:
-        yield
-    except Error:
-        raise
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise Error(f"{folder} does not load as a {name}: {reason}") from error
-
-
-def _loaded(folder: Path, name: str, dtype: torch.dtype, file: Path | None) -> Any:
-    """The pipeline that a folder holds, or that it describes and a file holds."""
-    import diffusers
-
-    loader: Any = getattr(diffusers, name)
-    checker = {"safety_checker": None, "requires_safety_checker": False}
-    more: dict[str, Any] = checker if "safety_checker" in inspect.signature(loader).parameters else {}
-    if file is not None:
-        return loader.from_single_file(file, config=str(folder), dtype=dtype, local_files_only=True, **more)
-    index = read_json(folder / "model_index.json")
-    parts: dict[str, Any] = {
-        part: _text_encoder(folder / part, value[1], dtype)
-        for part, value in index.items()
-        if part.startswith("text_encoder") and isinstance(value, list) and value[0] == "transformers"
-    }
-    parts |= more
-    return loader.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True, **parts)
-
-
-def _small_decoder(settings: Settings, family: Family) -> str:
-    """A folder or hub id, if not the model's own decoder is wanted."""
-    if settings.decoder == "tiny" and not family.tiny:
-        able = ", ".join(name for name, family in FAMILIES.items() if family.tiny)
-        raise Error(f"there is no tiny decoder for this model; there is one for {able}")
-    return {"own": "", "tiny": family.tiny}.get(settings.decoder, settings.decoder)
-
-
-def _tiny(folder: Path, dtype: torch.dtype) -> Any:
-    from diffusers import AutoencoderTiny
-
-    loader: Any = AutoencoderTiny
-    with _loading(folder, "AutoencoderTiny"):
-        return loader.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
-
-
-def _add_loras(pipe: Any, loras: list[tuple[str, float]]) -> None:
-    """Into the weights, so that a step takes no longer."""
-    if not loras:
-        return
-    if importlib.util.find_spec("peft") is None:
-        raise Error("a LoRA needs a library that is not here; pip install peft")
-    if not hasattr(pipe, "load_lora_weights"):
-        raise Error(f"diffusers knows no LoRAs for a {type(pipe).__name__}; leave out --lora")
-    for number, (name, _) in enumerate(loras):
-        path = lora(name)
-        try:
-            pipe.load_lora_weights(path.parent, weight_name=path.name, adapter_name=f"lora{number}")
-            if f"lora{number}" not in itertools.chain(*pipe.get_list_adapters().values()):
-                raise ValueError("none of its weights has a place in the model")
-        except Exception as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise Error(f"the LoRA {path} does not fit the model: {reason}") from error
-    pipe.set_adapters([f"lora{number}" for number in range(len(loras))], [weight for _, weight in loras])
-    pipe.fuse_lora()
-    pipe.unload_lora_weights()
-
-
-def _without_text(pipe: Any) -> Any:
-    """The same pipeline without what reads prompts, so that this may leave the GPU."""
-    text = {name: None for name in pipe.components if name.startswith(("text_encoder", "tokenizer"))}
-    own = {name: value for name, value in pipe.config.items() if name in inspect.signature(type(pipe)).parameters}
-    return type(pipe)(
-        **{name: value for name, value in own.items() if name not in pipe.components} | pipe.components | text
-    )
-
-
-def _text_encoder(folder: Path, name: str, dtype: torch.dtype) -> Any:
-    """transformers fills what a file lacks with random numbers, others at each load."""
-    import transformers
-
-    read_json(folder / "config.json")
-    loader: Any = getattr(transformers, name)
-    encoder, info = loader.from_pretrained(
-        folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
-    )
-    if info["missing_keys"]:
-        raise ValueError(f"{folder.name} has no {min(info['missing_keys'])}")
-    return encoder
-
-
-def _check_tokenizers(pipe: Any) -> None:
-    """transformers makes a useless tokenizer where its files are missing, and says nothing."""
-    for name, tokenizer in pipe.components.items():
-        encoder = pipe.components.get(name.replace("tokenizer", "text_encoder"))
-        if not name.startswith("tokenizer") or tokenizer is None or encoder is None:
-            continue
-        config = encoder.config.get_text_config()
-        clip = "clip" in config.model_type  # others have room for more words than they know
-        if len(tokenizer) < (config.vocab_size if clip else config.vocab_size * 0.9):
-            raise ValueError(
-                f"the {name} knows {len(tokenizer)} of {config.vocab_size} words; is tokenizer.json missing?"
-            )
-        if clip and tokenizer.model_max_length > config.max_position_embeddings:
-            raise ValueError(f"the {name} has no limit; is tokenizer_config.json missing?")
+# What the built-in model knows
 
 
 def _words(text: str) -> dict[str, None]:
@@ -551,7 +418,7 @@ def _batch(settings: Settings) -> int:
 
 def _sizes(folder: Path) -> tuple[int, int, int]:
     """(what sides are multiples of, width, height that the model was trained for), in pixels."""
-    _, family = _family(folder)
+    _, family = loading.family_of(folder)
     scale = _scale(folder / "vae" / "config.json")
     size = family.sample or field(folder / family.denoiser / "config.json", "sample_size")
     height, width = (size, size) if isinstance(size, int) else size
@@ -585,23 +452,3 @@ def _size(name: str, pixels: int, scale: int) -> int:
             f"{name} {pixels} is not possible with this model; nearest are {near} and {near + scale} (multiples of {scale})"
         )
     return pixels
-
-
-def _scheduler(folder: Path, name: str | None) -> Any:
-    """The scheduler's class: the model's own, or the named one if it can stand in for it."""
-    import diffusers
-
-    config = folder / "scheduler" / "scheduler_config.json"
-    own = getattr(diffusers, str(field(config, "_class_name")), None)
-    if own is None:
-        raise Error(f"{config} names a scheduler that diffusers {diffusers.__version__} does not have")
-    if name is None:
-        return own
-    # Not those that lack their libraries, nor the one that draws noise from no generator of ours.
-    able = [c for c in own._get_compatibles() if not hasattr(c, "_backends") and c.__name__ != "DPMSolverSDEScheduler"]
-    possible = {c.__name__: c for c in able}
-    for candidate, scheduler in possible.items():
-        short = re.sub("(discrete|multistep)?scheduler$", "", candidate.lower())  # euler, dpmsolver, ddim
-        if name.lower() in (candidate.lower(), candidate.lower().removesuffix("scheduler"), short):
-            return scheduler
-    raise Error(f"scheduler '{name}' is unknown or does not fit this model; these do: {', '.join(sorted(possible))}")
