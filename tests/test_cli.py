@@ -21,7 +21,8 @@ TIME = "seconds (12.5) or minutes:seconds (1:02.5), over 0"
 FPS = "a number over 0, such as 25, 23.976 or 24000/1001"
 FORMAT = "a prompt file is UTF-8 text with one prompt a line"
 MODEL = (
-    "a model is toybox (built in), a diffusers folder, or a hub id such as stable-diffusion-v1-5/stable-diffusion-v1-5"
+    "a model is toybox (built in), a short name such as sdxl (walk models lists them), a diffusers folder, "
+    "a .safetensors checkpoint, or a hub id such as stable-diffusion-v1-5/stable-diffusion-v1-5"
 )
 AB = ["--prompts", "a red apple", "a green frog"]
 CHEAP = ["--steps", "1", "--width", "32", "--height", "32", "--size", "64"]
@@ -157,10 +158,14 @@ def test_a_film_is_made_and_the_same_command_again_finds_it_whole(tiny_folder, c
     assert cli.main(arguments) == 0
     out, err = capsys.readouterr()
     assert out == "new/film.mp4\n"
-    assert err.splitlines() == [
+    *said, steps = err.splitlines()
+    assert said == [
         "2 keyframes, 3 frames, 0.125 s at 24 frames a second",
         "3 of 3 frames are in new/film.walk already",
     ]
+    assert re.fullmatch(
+        r"steps from frame to frame, to the eye: PPL \d+, PDV [\d.]+, the largest 1\.\d times the median", steps
+    )
 
 
 def test_who_names_no_model_is_told_of_the_built_in_one(monkeypatch, capsys):
@@ -613,7 +618,7 @@ def test_a_scheduler_that_does_not_fit_the_model_is_refused_with_all_that_do(ref
         ("folder", f"folder is a folder without a model_index.json; {MODEL}"),
         ("./folder", f"folder is a folder without a model_index.json; {MODEL}"),
         ("file", f"file is a file; {MODEL}"),
-        ("file.safetensors", f"file.safetensors is a file; {MODEL}"),
+        ("file.safetensors", "file.safetensors is damaged (it does not begin as safetensors files do)"),
         *[(name, f"there is no model '{name}' here; {MODEL}") for name in ("nosuch", "./nosuch", "/no/such", "a/b/c", "~/x")],
         ("https://huggingface.co/a/b", f"there is no model 'https://huggingface.co/a/b' here; {MODEL}"),
     ],

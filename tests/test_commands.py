@@ -8,9 +8,12 @@ from pathlib import Path
 import imageio_ffmpeg
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from walk import Keyframe, Settings, Walk, cli, models, read_prompts, sheet, video
+from walk import Keyframe, Settings, Walk, cli, hub, models, read_prompts, sheet, video
+from walk.catalogue import CATALOGUE
+from walk.families import FAMILIES
 
 ABC = ["--prompts", "a red apple", "a green frog", "a blue whale"]
 
@@ -150,9 +153,10 @@ def notes():
     """What the built-in model says of a prompt; only its tokenizer is loaded."""
     from transformers import CLIPTokenizer
 
-    model = models.StableDiffusion.__new__(models.StableDiffusion)
-    model.settings = Settings()
-    model.pipe = types.SimpleNamespace(tokenizer=CLIPTokenizer.from_pretrained(models.find("toybox") / "tokenizer"))
+    model = models.Pipeline.__new__(models.Pipeline)
+    model.settings, model.family = Settings(), FAMILIES["StableDiffusionPipeline"]
+    tokenizer = CLIPTokenizer.from_pretrained(hub.find("toybox") / "tokenizer")
+    model.pipe = types.SimpleNamespace(components={"tokenizer": tokenizer}, __call__=lambda: None)
     return lambda prompt: model.notes(Keyframe(prompt, 0))
 
 
@@ -263,7 +267,7 @@ def test_a_sheet_in_a_new_folder_is_written(walk):
         (["--from", "-1"], "seed -1 is out of range; seeds are whole numbers from 0 to 9223372036854775807"),
         (["--from", "9223372036854775807", "--count", "2"], "seed 9223372036854775808 is out of range; seeds are whole numbers from 0 to 9223372036854775807"),
         (["--steps", "1001"], "steps 1001 is out of range; it is a whole number from 1 to 1000"),
-        (["--model", "./nosuch"], f"there is no model './nosuch' here; {models.ACCEPTED}"),
+        (["--model", "./nosuch"], f"there is no model './nosuch' here; {hub.ACCEPTED}"),
     ],
     ids=str,
 )  # fmt: skip
@@ -540,3 +544,112 @@ def test_a_round_that_begins_between_keyframes_has_its_landmarks_in_place():
     keys, lengths = cli._landmarks(walk)
     assert keys == [20, 40, 0]
     assert lengths == [20, 20, 20]
+
+
+# models
+
+
+def test_models_lists_every_short_name_and_whether_it_is_on_this_machine(walk, monkeypatch):
+    monkeypatch.setattr(hub, "is_here", lambda repo: repo == "stabilityai/sdxl-turbo")
+    out, err = walk("models", model=False)
+    head, *rows = out.splitlines()
+    assert (head.split()[:5], err) == (["name", "pixels", "steps", "guidance", "here"], [])
+    assert [row.split()[0] for row in rows] == ["toybox", *(entry.name for entry in CATALOGUE)]
+    assert [row.split()[0] for row in rows if row.split()[4] == "yes"] == ["toybox", "sdxl-turbo"]
+    (turbo,) = (row for row in rows if row.startswith("sdxl-turbo"))
+    assert turbo.split()[1:4] == ["512", "1", "0"]
+    assert turbo.endswith("stabilityai/sdxl-turbo")
+    (built_in, *_) = rows
+    assert built_in.split()[1:4] == ["128", "10", "3"]
+
+
+# bench
+
+
+def test_bench_tells_the_rate_the_parts_and_a_films_time_and_leaves_nothing(walk, monkeypatch):
+    from walk import bench
+
+    monkeypatch.setattr(bench.measure, "__defaults__", (0.1,))
+    out, _ = walk("bench", "--frames", "100", "--batch", "2")
+    head, rate, once, film = out.splitlines()
+    assert head.endswith("32x32, 1 steps, 2 at a time, float32 on cpu")
+    shares = re.fullmatch(r"[\d.e+]+ frames a second: denoise (\d+)%, decode (\d+)%, idle (\d+)%; writing.*", rate)
+    assert 98 <= sum(map(int, shares.groups())) <= 102
+    assert re.fullmatch(r"once: .* s to load, .* s for the first batch, .* s a prompt", once)
+    assert re.fullmatch(r"a film of 100 frames: about \d.*", film)
+    assert list(Path().iterdir()) == []
+
+    told = json.loads(walk("bench", "--json")[0])
+    assert told["frames"] == 720
+    assert told["denoise"] + told["decode"] + told["idle"] == pytest.approx(1, abs=0.01)
+    assert told["film"] >= told["frames"] / told["frames_a_second"]
+
+
+# memory
+
+
+@pytest.fixture
+def room(monkeypatch):
+    """Let a model have room for so many frames at a time, after so many batches that found room."""
+
+    def of(frames, after=0):
+        begun = []
+        denoise = models.Pipeline.denoise
+
+        def limited(self, noise, conditioning):
+            begun.append(len(noise))
+            if len(noise) > frames and len(begun) > after:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return denoise(self, noise, conditioning)
+
+        monkeypatch.setattr(models.Pipeline, "denoise", limited)
+        return begun
+
+    return of
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_out_of_memory_the_film_is_the_one_that_the_smaller_batch_makes(walk, room, monkeypatch, after):
+    flags = [*ABC, "--frames", "12", "--speed", "path"]
+    with monkeypatch.context():
+        walk(*flags, "--batch", "2", "--out", "small.mp4")
+    expected = {path.name: path.read_bytes() for path in Path("small.walk/frames").glob("*.png")}
+    room(2, after)
+    out, err = walk(*flags, "--out", "film.mp4")
+    assert out == "film.mp4"
+    said = [line for line in err if "room" in line]
+    assert said == [
+        "8 frames at a time find no room in memory; going on with 4",
+        "4 frames at a time find no room in memory; going on with 2",
+    ]
+    made = {path.name: path.read_bytes() for path in Path("film.walk/frames").glob("*.png")}
+    assert made.items() >= expected.items()
+    assert len(made) == 12 + after * 8, "what was rendered before is kept"
+
+
+def test_the_same_command_again_goes_on_with_the_batch_that_found_room(walk, room):
+    flags = [*ABC, "--frames", "12", "--speed", "path", "--out", "film.mp4"]
+    begun = room(2)
+    walk(*flags)
+    begun.clear()
+    next(Path("film.walk/frames").glob("000003-*.png")).unlink()
+    _, err = walk(*flags)
+    assert begun == [2]
+    assert "11 of 12 frames are in film.walk already" in err
+    assert not [line for line in err if "room" in line]
+
+
+def test_when_not_even_a_frame_finds_room_the_way_out_is_said(walk, room):
+    room(0)
+    out, err = walk(*ABC, "--frames", "6", "--speed", "path", "--out", "film.mp4", status=2)
+    assert out == ""
+    assert err[-1].startswith(
+        "walk: a frame needs more memory than there is; try a smaller --width and --height, or --low_memory; "
+        "0 of 6 frames are safe in film.walk"
+    )
+
+
+def test_sparing_a_gpus_memory_without_a_gpu_is_refused(refusal):
+    assert refusal(*ABC, "--low_memory", "--device", "cpu", "--out", "film.mp4", model=True) == (
+        "--low_memory spares a GPU's memory, and cpu has none of its own; leave it out"
+    )

@@ -12,10 +12,10 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("[!_]*.py"))
 
 # Who may import a library; whoever is not named here may not.
 FENCES = {
-    "torch": {"geometry", "models", "render"},
-    "diffusers": {"models"},
-    "transformers": {"models"},
-    "huggingface_hub": {"models"},
+    "torch": {"geometry", "loading", "models", "render"},
+    "diffusers": {"hub", "loading"},
+    "transformers": {"loading"},
+    "huggingface_hub": {"hub"},
     "subprocess": {"video"},
     "moviepy": {"check"},
     "librosa": {"audio"},
@@ -31,7 +31,11 @@ BELOW = {
     "settings": set(),
     "timeline": {"keyframes"},
     "geometry": set(),
-    "models": {"keyframes", "settings"},
+    "catalogue": set(),
+    "hub": {"catalogue", "families", "settings"},
+    "families": set(),
+    "loading": {"families", "hub", "settings"},
+    "models": {"catalogue", "families", "loading", "hub", "keyframes", "settings"},
     "render": {"geometry", "keyframes", "models", "timeline"},
     "recipe": {"keyframes", "settings"},
     "run": {"keyframes", "settings", "timeline"},
@@ -41,7 +45,8 @@ BELOW = {
     "audio": {"keyframes", "video"},
     "music": {"audio", "keyframes", "run", "video"},
     "check": {"speed", "video"},
-    "doctor": {"models", "video"},
+    "bench": {"keyframes", "models", "render", "run", "timeline"},
+    "doctor": {"hub", "models", "video"},
     "flags": {"keyframes", "pace", "settings", "timeline", "video"},
 }
 

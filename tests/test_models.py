@@ -4,30 +4,26 @@ import dataclasses
 import json
 import pickle
 import shutil
-import threading
-import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import diffusers
-import huggingface_hub.errors as hub
 import numpy as np
 import pytest
 import tiny
 import torch
-from huggingface_hub import HfApi, constants
+from oracle import assert_the_same, levels, load, pictures, plain
 from safetensors.torch import load_file, save_file
 
-from walk import Error, Keyframe, Settings, models
+from walk import Error, Keyframe, Settings, hub, loading, models
 
 FOX = Keyframe("a red fox", seed=3)
 OWL, BOATS = Keyframe("an owl", 5), Keyframe("two boats", 9, negative_prompt="rain")
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.fixture(autouse=True)
 def _forget_what_was_found():
-    models.find.cache_clear()
+    hub.find.cache_clear()
+    hub.lora.cache_clear()
 
 
 @pytest.fixture
@@ -36,42 +32,8 @@ def folder(tiny_folder, tmp_path):
     return shutil.copytree(tiny_folder, tmp_path / "model")
 
 
-def load(folder, **settings):
-    return models.load(Settings(model=str(folder), device="cpu", **({"steps": 4} | settings)))
-
-
-def pictures(model, *keyframes):
-    """What the model makes of keyframes, in one batch."""
-    conditionings = [model.encode(keyframe) for keyframe in keyframes]
-    conditioning = {name: torch.stack([c[name] for c in conditionings]) for name in conditionings[0]}
-    noise = torch.stack([model.noise(keyframe.seed) for keyframe in keyframes])
-    return model.decode(model.denoise(noise, conditioning)).numpy()
-
-
-def plain(folder, keyframe, scheduler=None, **call):
-    """The same picture as any user of diffusers makes it, without us."""
-    pipe = diffusers.StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
-    if scheduler:
-        pipe.scheduler = getattr(diffusers, scheduler).from_config(pipe.scheduler.config)
-    generator = torch.Generator().manual_seed(keyframe.seed)
-    image = pipe(keyframe.prompt, negative_prompt=keyframe.negative_prompt, generator=generator, **call).images[0]
-    return np.asarray(image)
-
-
 def edit(path, **changes):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-
-def levels(a, b):
-    """The largest difference between two pictures, in levels of 255."""
-    assert a.shape == b.shape
-    return np.abs(a.astype(int) - b.astype(int)).max()
-
-
-def assert_the_same(picture, expected):
-    """Within a level of 255, and that in a few places only."""
-    assert levels(picture, expected) <= 1
-    assert np.mean(picture != expected) < 0.01
 
 
 # A keyframe's picture
@@ -91,7 +53,7 @@ def test_a_keyframe_is_the_plain_pipelines_picture(tmp_path, prediction, schedul
 
 @pytest.mark.parametrize("keyframe", [Keyframe("a red apple", 1), Keyframe("a green frog at night", 2, "trees")])
 def test_a_keyframe_of_the_built_in_model_is_the_plain_pipelines_picture(keyframe):
-    expected = plain(models.find("toybox"), keyframe, num_inference_steps=3, guidance_scale=3.0)
+    expected = plain(hub.find("toybox"), keyframe, num_inference_steps=3, guidance_scale=3.0)
     assert_the_same(pictures(load("toybox", steps=3), keyframe)[0], expected)
 
 
@@ -157,6 +119,63 @@ def test_not_a_number_becomes_black_in_its_own_picture_only(tiny_folder):
     assert not model.decode(latents)[1].any()
 
 
+def test_a_picture_whose_decoding_overflows_is_decoded_again_in_float32(tiny_folder, monkeypatch):
+    model = load(tiny_folder, dtype="bfloat16")
+    vae, decode = model.pipe.vae, model.pipe.vae.decode
+
+    def overflowing(latents):
+        decoded = decode(latents)
+        if vae.dtype != torch.float32:
+            decoded.sample[1] = float("inf")
+        return decoded
+
+    latents = torch.randn(3, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    whole = model.decode(latents)
+    monkeypatch.setattr(vae, "decode", overflowing)
+    again = model.decode(latents)
+    assert vae.dtype == torch.bfloat16
+    assert torch.equal(again[[0, 2]], whole[[0, 2]])
+    assert 0 < levels(again[1].numpy(), whole[1].numpy()) < 16  # bfloat16 rounds to about that
+
+
+# Where the parts are
+
+
+def test_text_encoders_leave_the_gpu_once_the_prompts_are_read(tiny_folder, monkeypatch):
+    model = load(tiny_folder)
+    moves = []
+    monkeypatch.setattr(model.pipe.text_encoder, "to", moves.append)
+    there = "cpu"
+    monkeypatch.setattr(type(model.pipe.text_encoder), "device", property(lambda _: torch.device(there)))
+    model.encode(FOX)
+    model.denoise(model.noise(3)[None], {name: tensor[None] for name, tensor in model.encode(FOX).items()})
+    assert moves == []  # on the CPU, nothing moves
+
+    model = model.at(dataclasses.replace(model.settings, device="cuda:1"))
+    monkeypatch.setattr(model, "_encode", lambda keyframe: {})
+    model.encode(OWL)
+    assert moves == ["cuda:1"]
+    there = "cuda:1"
+    model.encode(BOATS)
+    assert moves == ["cuda:1"]
+    with pytest.raises((RuntimeError, AssertionError), match=r"CUDA|cuda"):
+        model.denoise(model.noise(3)[None], {})
+    assert moves == ["cuda:1", "cpu"]
+
+
+def test_a_prompt_is_read_once_whatever_the_steps(tiny_folder, monkeypatch):
+    model = load(tiny_folder)
+    read = []
+    forward = model.pipe.text_encoder.forward
+    monkeypatch.setattr(model.pipe.text_encoder, "forward", lambda ids, **_: read.append(len(ids)) or forward(ids, **_))
+    with_guidance = model.encode(FOX)
+    assert model.at(dataclasses.replace(model.settings, steps=9)).encode(FOX).keys() == with_guidance.keys()
+    assert len(read) == 2  # the prompt, and the negative one
+    model.encode(dataclasses.replace(FOX, negative_prompt="fog"))
+    assert model.at(dataclasses.replace(model.settings, guidance=1.0)).encode(FOX).keys() == {"prompt_embeds"}
+    assert len(read) == 2 + 2 + 1
+
+
 # What complete() fills in
 
 
@@ -220,189 +239,73 @@ def test_one_other_byte_of_the_weights_or_another_setting_is_another_model(folde
     assert len(seen) == 1 + 3 + 1
 
 
-# The hub's cache
+# LoRAs
 
 
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """An empty cache, with the hub off."""
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    return tmp_path / "hub"
+def save_lora(folder, path, seed):
+    """A random one for the attentions of the UNet."""
+    from peft import LoraConfig
+    from peft.utils import get_peft_model_state_dict
+
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        pipe.unet.add_adapter(LoraConfig(r=2, init_lora_weights="gaussian", target_modules=["to_q", "to_v"]))
+        weights = get_peft_model_state_dict(pipe.unet)
+        weights = {name: torch.randn_like(tensor) * 0.3 for name, tensor in weights.items()}
+    diffusers.StableDiffusionPipeline.save_lora_weights(path.parent, unet_lora_layers=weights, weight_name=path.name)
+    return path
 
 
-def fetch(cache, folder, revision="main"):
-    """Lay a model out as huggingface_hub 2.4 does when it downloads org/tiny; a commit gets no ref."""
-    home = cache / "models--org--tiny"
-    for path in (p for p in folder.rglob("*") if p.is_file()):
-        link = home / "snapshots" / COMMIT / path.relative_to(folder)
-        blob = home / "blobs" / f"{link.parent.name}-{link.name}"
-        for place in (link, blob):
-            place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, blob)
-        link.symlink_to(blob)
-    if revision != COMMIT:
-        (home / "refs" / revision).parent.mkdir(parents=True, exist_ok=True)
-        (home / "refs" / revision).write_text(COMMIT)
-    return home / "snapshots" / COMMIT
+def test_loras_are_the_plain_pipelines_with_their_weights(tiny_folder, tmp_path):
+    pytest.importorskip("peft")
+    one, other = (save_lora(tiny_folder, tmp_path / f"{seed}.safetensors", seed) for seed in (1, 2))
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(tiny_folder, safety_checker=None)
+    for name, path in (("one", one), ("other", other)):
+        pipe.load_lora_weights(tmp_path, weight_name=path.name, adapter_name=name)
+    pipe.set_adapters(["one", "other"], [0.5, -1.25])
+    generator = torch.Generator().manual_seed(FOX.seed)
+    expected = np.asarray(pipe(FOX.prompt, generator=generator, num_inference_steps=4).images[0])
+
+    (picture,) = pictures(load(tiny_folder, lora=f"{one}:0.5,{other}:-1.25"), FOX)
+    assert levels(picture, expected) <= 1
+    for different in ("", str(one), f"{one}:0.5", f"{one}:0.5,{other}:1.25"):
+        assert levels(pictures(load(tiny_folder, lora=different), FOX)[0], picture) > 1
 
 
-def test_a_model_in_the_hubs_cache_works_with_the_hub_off(cache, tiny_folder):
-    fetch(cache, tiny_folder)
-    model = load("org/tiny")
-    assert model.settings.weights == f"commit {COMMIT}"
-    np.testing.assert_array_equal(pictures(model, FOX), pictures(load(tiny_folder), FOX))
+def test_another_lora_or_weight_is_another_model(tiny_folder, tmp_path):
+    a, b = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    a.write_bytes(b"a")
+    b.write_bytes(b"b")
+
+    def deciding(**settings):
+        return json.dumps(models.complete(Settings(model=str(tiny_folder), **settings)).deciding())
+
+    told_apart = ["", f"{a}", f"{b}", f"{a}:0.5", f"{a},{b}", f"{a}:0.5,{b}"]
+    assert len({deciding(lora=lora) for lora in told_apart}) == len(told_apart)
+    before = deciding(lora=f"{a}:1.0")
+    assert before == deciding(lora=f"{a}")
+    a.rename(tmp_path / "renamed.safetensors")
+    hub.lora.cache_clear()
+    assert deciding(lora=str(tmp_path / "renamed.safetensors")) == before
 
 
-@pytest.mark.parametrize("revision", ["v1.5", "refs/pr/2", COMMIT])
-def test_a_revision_is_found_in_the_hubs_cache(cache, tiny_folder, revision):
-    folder = fetch(cache, tiny_folder, revision)
-    assert models.find(f"org/tiny@{revision}") == folder
-    for other in ("org/tiny", "org/tiny@v2"):
-        with pytest.raises(Error, match="org/tiny is not on this machine and the hub is switched off"):
-            models.find(other)
+def test_what_is_no_lora_of_this_model_is_refused(tiny_folder, tmp_path):
+    pytest.importorskip("peft")
+    save_file({"unet.nowhere.lora_A.weight": torch.zeros(2, 2)}, tmp_path / "alien.safetensors")
+    with pytest.raises(Error, match=r"the LoRA .*alien.safetensors does not fit the model: "):
+        load(tiny_folder, lora=str(tmp_path / "alien.safetensors"))
 
 
-@pytest.mark.parametrize(
-    "lost",
-    [
-        "model_index.json",
-        "unet/diffusion_pytorch_model.safetensors",
-        "vae/diffusion_pytorch_model.safetensors",
-        "text_encoder/model.safetensors",
-        "unet/config.json",
-        "tokenizer/tokenizer.json",
-        "scheduler/scheduler_config.json",
-    ],
-)
-def test_an_incomplete_snapshot_is_no_model(cache, tiny_folder, lost):
-    (fetch(cache, tiny_folder) / lost).unlink()
-    with pytest.raises(Error, match="org/tiny is not on this machine and the hub is switched off"):
-        models.find("org/tiny")
+def test_without_the_library_for_loras_it_is_said_how_to_get_it(tiny_folder, tmp_path, monkeypatch):
+    (tmp_path / "a.safetensors").touch()
+    find_spec = loading.importlib.util.find_spec
+    monkeypatch.setattr(loading.importlib.util, "find_spec", lambda name: None if name == "peft" else find_spec(name))
+    with pytest.raises(Error, match="a LoRA needs a library that is not here; pip install peft"):
+        load(tiny_folder, lora=str(tmp_path / "a.safetensors"))
 
 
-# The hub
-
-
-@pytest.fixture
-def ask(cache, monkeypatch):
-    """Switch the hub on, with this answer: an exception to raise, or a function."""
-
-    def answers(answer):
-        def model_info(self, *args, **kwargs):
-            if isinstance(answer, Exception):
-                raise answer
-            return answer()
-
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(HfApi, "model_info", model_info)
-
-    return answers
-
-
-def refusal(kind):
-    return kind("refused", response=SimpleNamespace(headers={}, request=None))
-
-
-@pytest.mark.parametrize(
-    ("answer", "message"),
-    [
-        (ConnectionError("Name or service not known"), "org/big is not on this machine and the hub does not answer"),
-        (refusal(hub.HfHubHTTPError), "org/big is not on this machine and the hub does not answer"),
-        (refusal(hub.GatedRepoError), "org/big is gated; accept its licence at https://huggingface.co/org/big,"),
-        (refusal(hub.RepositoryNotFoundError), "the hub has no model org/big, or it is private (hf auth login)"),
-        (refusal(hub.RevisionNotFoundError), "org/big has no revision v9 on the hub"),
-    ],
-    ids=lambda value: type(value).__name__,
-)
-def test_what_the_hub_refuses_is_said(ask, answer, message):
-    ask(answer)
-    with pytest.raises(Error) as caught:
-        models.find("org/big@v9")
-    assert str(caught.value).startswith(message)
-
-
-def test_a_hub_that_does_not_answer_is_given_up_in_time(ask, monkeypatch):
-    over = threading.Event()
-    ask(lambda: over.wait(30))
-    monkeypatch.setattr(models, "HUB_TIMEOUT", 0.2)
-    begun = time.monotonic()
-    with pytest.raises(Error, match="org/big is not on this machine and the hub does not answer; go online, or choose"):
-        models.find("org/big")
-    assert time.monotonic() - begun < 2
-    over.set()
-    assert models.HUB_TIMEOUT < 10  # seconds
-
-
-def test_the_hub_is_not_asked_for_a_model_that_is_here(ask, cache, tiny_folder):
-    ask(AssertionError("asked"))
-    folder = fetch(cache, tiny_folder)
-    assert models.find("org/tiny") == folder
-
-
-@pytest.fixture
-def download(ask, monkeypatch):
-    """Let the hub have org/tiny, and this download it."""
-
-    def by(function):
-        ask(lambda: SimpleNamespace(sha=COMMIT))
-        monkeypatch.setattr(diffusers.DiffusionPipeline, "download", function)
-
-    return by
-
-
-def test_what_was_downloaded_is_found_again_with_the_hub_off(download, cache, tiny_folder, monkeypatch):
-    download(lambda repo, revision=None, **_: fetch(cache, tiny_folder, revision or "main"))
-    folder = models.find("org/tiny")
-    models.find.cache_clear()
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert models.find("org/tiny") == folder
-
-
-def failing(error):
-    def fail(*args, **kwargs):
-        raise error
-
-    return fail
-
-
-def test_a_broken_download_is_said_and_how_to_go_on(download):
-    download(failing(TimeoutError("The read operation timed out")))
-    with pytest.raises(Error) as caught:
-        models.find("org/tiny")
-    reason = "The read operation timed out; run the same command to go on"
-    assert str(caught.value) == f"org/tiny could not be downloaded: {reason}"
-
-
-def test_a_gated_models_files_say_where_to_accept_the_licence(download):
-    download(failing(refusal(hub.GatedRepoError)))
-    with pytest.raises(Error, match="org/tiny is gated; accept its licence at"):
-        models.find("org/tiny")
-
-
-# What is no model
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("nosuch", "there is no model 'nosuch' here; a model is toybox (built in), a diffusers folder, or a hub id"),
-        ("./models/x", "there is no model './models/x' here; a model is"),
-        ("/nosuch/folder", "there is no model '/nosuch/folder' here; a model is"),
-        ("a/b/c", "there is no model 'a/b/c' here; a model is"),
-        (str(Path(__file__).parent), f"{Path(__file__).parent} is a folder without a model_index.json; a model is"),
-        (__file__, f"{__file__} is a file; a model is"),
-        *(
-            (name, f"there is no model '{name}' here; a model is")
-            for name in ("org/a--b", "org/-a", "org/a.", "org/a.git", "~nosuchuser/x", "x" * 5000)
-        ),
-    ],
-    ids=lambda text: text[:20],
-)
-def test_what_is_no_model_is_refused_with_what_is(cache, name, message):
-    with pytest.raises(Error) as caught:
-        models.find(name)
-    assert str(caught.value).startswith(message)
+# What is wrong with a model
 
 
 def halve(path):

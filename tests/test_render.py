@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from walk import Error, Keyframe, Settings, Walk, models
+from walk import Error, Keyframe, OutOfMemoryError, Settings, Walk, models
 from walk.render import render
 
 BATCH = 4
@@ -247,6 +247,15 @@ def test_a_black_picture_is_an_error_that_names_its_frame_and_loses_none_before_
         next(frames)
 
 
+def test_a_picture_of_one_colour_is_an_error_too():
+    class Grey(Fake):
+        def decode(self, latents):
+            return torch.full((len(latents), 8, 8, 3), 127, dtype=torch.uint8)
+
+    with pytest.raises(Error, match=r"^frame 0 came out one colour, as when numbers overflow"):
+        film(Grey(), Walk.through(KEYFRAMES, frames=5))
+
+
 def test_a_picture_with_one_lit_dot_is_not_black():
     class Dark(Fake):
         def decode(self, latents):
@@ -255,3 +264,46 @@ def test_a_picture_with_one_lit_dot_is_not_black():
             return pictures
 
     assert len(film(Dark(), Walk.through(KEYFRAMES, frames=5))) == 5
+
+
+# Memory
+
+
+class Small(Fake):
+    """Has room for so many frames at a time."""
+
+    room = 2
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    def denoise(self, noise, conditioning):
+        if len(noise) > self.room:
+            raise self.error
+        return super().denoise(noise, conditioning)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."),
+        RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory"),
+    ],
+    ids=lambda error: str(error)[:12],
+)
+def test_a_batch_that_finds_no_room_says_how_large_it_was(error):
+    model = Small()
+    model.error = error
+    with pytest.raises(
+        OutOfMemoryError, match=r"^4 frames at a time need more memory than there is; try --batch 2$"
+    ) as caught:
+        film(model, Walk.through(KEYFRAMES, frames=5))
+    assert caught.value.batch == 4
+    model.settings = Settings(batch=2)
+    assert len(film(model, Walk.through(KEYFRAMES, frames=5))) == 5
+
+
+def test_another_error_keeps_its_traceback():
+    model = Small()
+    model.error = RuntimeError("required rank 4 tensor to use channels_last memory format")
+    with pytest.raises(RuntimeError, match="required rank 4"):
+        film(model, Walk.through(KEYFRAMES, frames=5))

@@ -6,16 +6,42 @@ A builder saves one as a diffusers folder; the same arguments give the same weig
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from safetensors.torch import load_file, save_file
+from tokenizers import pre_tokenizers
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    Gemma2Config,
+    Gemma2Model,
+    GemmaTokenizer,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2Tokenizer,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+    UMT5Config,
+    UMT5EncoderModel,
+)
 
 WIDTH = 32  # of the text encoder
 TOKENS = 16  # a prompt's length
+_LUMINA = (  # what Lumina puts before each prompt
+    "You are an assistant designed to generate superior images with the superior degree of image-text alignment "
+    "based on textual prompts or user prompts."
+)
+_LETTERS = [chr(code) for code in range(ord("!"), ord("~") + 1)]
 
 
 def stable_diffusion(
@@ -37,6 +63,383 @@ def stable_diffusion(
     return folder
 
 
+def latent_consistency(folder: Path) -> Path:
+    with _seeded(0):
+        diffusers.LatentConsistencyModelPipeline(
+            vae=_vae(latent_channels=4),
+            text_encoder=_clip(),
+            tokenizer=_tokenizer(),
+            unet=_unet(sample_size=16, time_cond_proj_dim=8),
+            scheduler=_scheduler("LCMScheduler", original_inference_steps=50),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        ).save_pretrained(folder)
+    return folder
+
+
+def stable_diffusion_xl(folder: Path, scheduler: str = "EulerDiscreteScheduler") -> Path:
+    with _seeded(0):
+        diffusers.StableDiffusionXLPipeline(
+            vae=_vae(latent_channels=4),
+            text_encoder=_clip(),
+            text_encoder_2=_clip(CLIPTextModelWithProjection, projection_dim=WIDTH),
+            tokenizer=_tokenizer(),
+            tokenizer_2=_tokenizer(),
+            unet=_unet(
+                sample_size=16,
+                cross_attention_dim=2 * WIDTH,
+                addition_embed_type="text_time",
+                addition_time_embed_dim=8,
+                projection_class_embeddings_input_dim=WIDTH + 6 * 8,
+            ),
+            scheduler=_scheduler(scheduler, **({"timestep_spacing": "trailing"} if "Ancestral" in scheduler else {})),
+        ).save_pretrained(folder)
+    return folder
+
+
+def stable_diffusion_3(folder: Path) -> Path:
+    with _seeded(0):
+        diffusers.StableDiffusion3Pipeline(
+            vae=_vae(latent_channels=16, shift_factor=0.06),
+            text_encoder=_clip(CLIPTextModelWithProjection, projection_dim=WIDTH),
+            text_encoder_2=_clip(CLIPTextModelWithProjection, projection_dim=WIDTH),
+            text_encoder_3=_t5(2 * WIDTH),
+            tokenizer=_tokenizer(),
+            tokenizer_2=_tokenizer(),
+            tokenizer_3=_t5_tokenizer(),
+            transformer=diffusers.SD3Transformer2DModel(
+                sample_size=16,
+                num_layers=1,
+                attention_head_dim=8,
+                num_attention_heads=4,
+                joint_attention_dim=2 * WIDTH,
+                caption_projection_dim=32,
+                pooled_projection_dim=2 * WIDTH,
+            ),
+            scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
+        ).save_pretrained(folder)
+    return folder
+
+
+def flux(folder: Path, guided: bool = True) -> Path:
+    with _seeded(0):
+        diffusers.FluxPipeline(
+            vae=_vae(latent_channels=4, shift_factor=0.1),
+            text_encoder=_clip(),
+            text_encoder_2=_t5(WIDTH),
+            tokenizer=_tokenizer(),
+            tokenizer_2=_t5_tokenizer(),
+            transformer=_loud(
+                diffusers.FluxTransformer2DModel(
+                    in_channels=16,
+                    num_layers=1,
+                    num_single_layers=1,
+                    attention_head_dim=16,
+                    num_attention_heads=2,
+                    joint_attention_dim=WIDTH,
+                    pooled_projection_dim=WIDTH,
+                    guidance_embeds=guided,
+                    axes_dims_rope=(4, 6, 6),
+                ),
+                2,
+            ),
+            scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=guided),
+        ).save_pretrained(folder)
+    return folder
+
+
+def pixart_sigma(folder: Path) -> Path:
+    with _seeded(0):
+        diffusers.PixArtSigmaPipeline(
+            vae=_vae(latent_channels=4),
+            text_encoder=_t5(WIDTH),
+            tokenizer=_t5_tokenizer(),
+            transformer=_loud(
+                diffusers.PixArtTransformer2DModel(
+                    sample_size=32,
+                    num_layers=2,
+                    num_attention_heads=4,
+                    attention_head_dim=8,
+                    cross_attention_dim=32,
+                    caption_channels=WIDTH,
+                    use_additional_conditions=False,
+                ),
+                2,
+            ),
+            scheduler=diffusers.DPMSolverMultistepScheduler(),
+        ).save_pretrained(folder)
+    return folder
+
+
+def sana(folder: Path, sprint: bool = False) -> Path:
+    own = {"guidance_embeds": True, "qk_norm": "rms_norm_across_heads"} if sprint else {}
+    with _seeded(0):
+        transformer = diffusers.SanaTransformer2DModel(
+            in_channels=4,
+            out_channels=4,
+            num_layers=1,
+            num_attention_heads=2,
+            attention_head_dim=8,
+            num_cross_attention_heads=2,
+            cross_attention_head_dim=8,
+            cross_attention_dim=16,
+            caption_channels=WIDTH,
+            sample_size=32,
+            **own,
+        )
+        parts = {
+            "vae": diffusers.AutoencoderDC(
+                latent_channels=4,
+                attention_head_dim=2,
+                encoder_block_types=("ResBlock", "EfficientViTBlock"),
+                decoder_block_types=("ResBlock", "EfficientViTBlock"),
+                encoder_block_out_channels=(8, 8),
+                decoder_block_out_channels=(8, 8),
+                encoder_qkv_multiscales=((), (5,)),
+                decoder_qkv_multiscales=((), (5,)),
+                encoder_layers_per_block=(1, 1),
+                decoder_layers_per_block=(1, 1),
+                downsample_block_type="conv",
+                upsample_block_type="interpolate",
+                scaling_factor=0.41407,
+            ),
+            "text_encoder": _gemma(),
+            "tokenizer": _gemma_tokenizer(),
+            "transformer": transformer,
+        }
+        if sprint:
+            pipe = diffusers.SanaSprintPipeline(**parts, scheduler=diffusers.SCMScheduler())
+        else:
+            flow = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": 3.0}
+            pipe = diffusers.SanaPipeline(**parts, scheduler=diffusers.DPMSolverMultistepScheduler(**flow))
+    pipe.save_pretrained(folder)
+    return folder
+
+
+def sana_sprint(folder: Path) -> Path:
+    return sana(folder, sprint=True)
+
+
+def z_image(folder: Path) -> Path:
+    with _seeded(0):
+        transformer = diffusers.ZImageTransformer2DModel(
+            in_channels=4,
+            dim=32,
+            n_layers=1,
+            n_refiner_layers=1,
+            n_heads=2,
+            n_kv_heads=2,
+            cap_feat_dim=WIDTH,
+            axes_dims=[4, 6, 6],
+            axes_lens=[1024, 64, 64],
+        )
+        for tensor in (transformer.x_pad_token, transformer.cap_pad_token):  # diffusers leaves them undefined
+            torch.nn.init.normal_(tensor)
+        diffusers.ZImagePipeline(
+            vae=_vae(latent_channels=4, shift_factor=0.1),
+            text_encoder=_qwen3(),
+            tokenizer=_qwen_tokenizer(),
+            transformer=transformer,
+            scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
+        ).save_pretrained(folder)
+    return folder
+
+
+def qwen_image(folder: Path) -> Path:
+    with _seeded(0):
+        diffusers.QwenImagePipeline(
+            vae=diffusers.AutoencoderKLQwenImage(
+                base_dim=8,
+                z_dim=4,
+                dim_mult=[1, 2],
+                num_res_blocks=1,
+                temperal_downsample=[False],
+                latents_mean=[-0.7, 0.3, 0.1, -0.4],
+                latents_std=[2.8, 1.4, 2.3, 3.2],
+            ),
+            text_encoder=_qwen_vl(),
+            tokenizer=_qwen_tokenizer(),
+            transformer=_loud(
+                diffusers.QwenImageTransformer2DModel(
+                    in_channels=16,
+                    out_channels=4,
+                    num_layers=1,
+                    attention_head_dim=16,
+                    num_attention_heads=2,
+                    joint_attention_dim=WIDTH,
+                    axes_dims_rope=(4, 6, 6),
+                ),
+                10,
+                "attn",
+            ),
+            scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        ).save_pretrained(folder)
+    return folder
+
+
+def lumina2(folder: Path) -> Path:
+    with _seeded(0):
+        diffusers.Lumina2Pipeline(
+            vae=_vae(latent_channels=4, shift_factor=0.1, blocks=4),
+            text_encoder=_gemma(),
+            tokenizer=_gemma_tokenizer(),
+            transformer=_loud(
+                diffusers.Lumina2Transformer2DModel(
+                    sample_size=8,
+                    in_channels=4,
+                    hidden_size=32,
+                    num_layers=1,
+                    num_refiner_layers=1,
+                    num_attention_heads=2,
+                    num_kv_heads=1,
+                    multiple_of=16,
+                    axes_dim_rope=(4, 6, 6),
+                    cap_feat_dim=WIDTH,
+                ),
+                10,
+                "caption",
+            ),
+            scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=6.0),
+        ).save_pretrained(folder)
+    return folder
+
+
+def aura_flow(folder: Path) -> Path:
+    with _seeded(0):
+        diffusers.AuraFlowPipeline(
+            vae=_vae(latent_channels=4),
+            text_encoder=_t5(WIDTH, UMT5EncoderModel, UMT5Config),
+            tokenizer=_t5_tokenizer(),
+            transformer=_loud(
+                diffusers.AuraFlowTransformer2DModel(
+                    sample_size=16,
+                    in_channels=4,
+                    num_mmdit_layers=1,
+                    num_single_dit_layers=1,
+                    attention_head_dim=8,
+                    num_attention_heads=4,
+                    joint_attention_dim=WIDTH,
+                    caption_projection_dim=32,
+                    out_channels=4,
+                    pos_embed_max_size=256,
+                ),
+                2.5,
+            ),
+            scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=1.73),
+        ).save_pretrained(folder)
+    return folder
+
+
+def flux2_klein(folder: Path, distilled: bool = False) -> Path:
+    with _seeded(0):
+        diffusers.Flux2KleinPipeline(
+            vae=diffusers.AutoencoderKLFlux2(
+                down_block_types=("DownEncoderBlock2D",) * 2,
+                up_block_types=("UpDecoderBlock2D",) * 2,
+                block_out_channels=(4, 8),
+                norm_num_groups=4,
+                layers_per_block=1,
+                latent_channels=4,
+            ),
+            text_encoder=_qwen3(layers=28),
+            tokenizer=_qwen_tokenizer(),
+            transformer=_loud(
+                diffusers.Flux2Transformer2DModel(
+                    in_channels=16,
+                    num_layers=1,
+                    num_single_layers=1,
+                    attention_head_dim=16,
+                    num_attention_heads=2,
+                    joint_attention_dim=3 * WIDTH,
+                    timestep_guidance_channels=32,
+                    axes_dims_rope=(4, 4, 4, 4),
+                    guidance_embeds=False,
+                ),
+                2,
+            ),
+            scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+            is_distilled=distilled,
+        ).save_pretrained(folder)
+    return folder
+
+
+def decoder(folder: Path, seed: int = 0) -> Path:
+    """A TAESD for a VAE with four channels that makes two pixels of a latent."""
+    with _seeded(seed):
+        vae = diffusers.AutoencoderTiny(
+            encoder_block_out_channels=(8, 8),
+            decoder_block_out_channels=(8, 8),
+            num_encoder_blocks=(1, 1),
+            num_decoder_blocks=(1, 1),
+        )
+    vae.save_pretrained(folder)
+    return folder
+
+
+def as_checkpoint(folder: Path, path: Path) -> Path:
+    """The parts of a `stable_diffusion` in one file, under the names that Stable Diffusion's own code gave them."""
+    tensors = {}
+    for part, prefix in (
+        ("unet", "model.diffusion_model."),
+        ("vae", "first_stage_model."),
+        ("text_encoder", "cond_stage_model.transformer.text_model."),
+    ):
+        (file,) = (folder / part).glob("*.safetensors")
+        for name, tensor in load_file(file).items():
+            for pattern, original in _ORIGINAL.get(part, ()):
+                name = re.sub(pattern, original, name)
+            if part == "vae" and "attn_1" in name and name.endswith("weight") and tensor.ndim == 2:
+                tensor = tensor[:, :, None, None]  # a convolution there
+            tensors[prefix + name] = tensor.contiguous()
+    save_file(tensors, path)
+    return path
+
+
+# For two levels with one layer each, of which the second has attention.
+_ORIGINAL = {
+    "unet": (
+        (r"(resnets.\d).norm1", r"\1.in_layers.0"),
+        (r"(resnets.\d).conv1", r"\1.in_layers.2"),
+        (r"(resnets.\d).time_emb_proj", r"\1.emb_layers.1"),
+        (r"(resnets.\d).norm2", r"\1.out_layers.0"),
+        (r"(resnets.\d).conv2", r"\1.out_layers.3"),
+        (r"(resnets.\d).conv_shortcut", r"\1.skip_connection"),
+        (r"^conv_in", "input_blocks.0.0"),
+        (r"^down_blocks.0.resnets.0", "input_blocks.1.0"),
+        (r"^down_blocks.0.downsamplers.0.conv", "input_blocks.2.0.op"),
+        (r"^down_blocks.1.resnets.0", "input_blocks.3.0"),
+        (r"^down_blocks.1.attentions.0", "input_blocks.3.1"),
+        (r"^mid_block.resnets.0", "middle_block.0"),
+        (r"^mid_block.attentions.0", "middle_block.1"),
+        (r"^mid_block.resnets.1", "middle_block.2"),
+        (r"^up_blocks.0.resnets.(\d)", r"output_blocks.\1.0"),
+        (r"^up_blocks.0.attentions.(\d)", r"output_blocks.\1.1"),
+        (r"^up_blocks.0.upsamplers.0", "output_blocks.1.2"),
+        (r"^up_blocks.1.resnets.0", "output_blocks.2.0"),
+        (r"^up_blocks.1.resnets.1", "output_blocks.3.0"),
+        (r"^time_embedding.linear_1", "time_embed.0"),
+        (r"^time_embedding.linear_2", "time_embed.2"),
+        (r"^conv_norm_out", "out.0"),
+        (r"^conv_out", "out.2"),
+    ),
+    "vae": (
+        (r"down_blocks.(\d).resnets", r"down.\1.block"),
+        (r"down_blocks.(\d).downsamplers.0", r"down.\1.downsample"),
+        (r"up_blocks.0.resnets", "up.1.block"),
+        (r"up_blocks.1.resnets", "up.0.block"),
+        (r"up_blocks.0.upsamplers.0", "up.1.upsample"),
+        (r"mid_block.resnets.0", "mid.block_1"),
+        (r"mid_block.resnets.1", "mid.block_2"),
+        (r"mid_block.attentions.0.group_norm", "mid.attn_1.norm"),
+        (r"mid_block.attentions.0.to_out.0", "mid.attn_1.proj_out"),
+        (r"mid_block.attentions.0.to_", "mid.attn_1."),
+        (r"conv_norm_out", "norm_out"),
+        (r"conv_shortcut", "nin_shortcut"),
+    ),
+}
+
+
 # Parts, which the families share
 
 
@@ -45,6 +448,15 @@ def _seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
+
+
+def _loud(module: Any, factor: float, part: str = "") -> Any:
+    """With larger weights, so that random ones heed the prompt."""
+    with torch.no_grad():
+        for name, tensor in module.named_parameters():
+            if tensor.ndim == 2 and part in name:
+                tensor *= factor
+    return module
 
 
 def _scheduler(name: str, **config: Any) -> Any:
@@ -67,17 +479,18 @@ def _unet(**config: Any) -> diffusers.UNet2DConditionModel:
     return diffusers.UNet2DConditionModel(**(blocks | config))
 
 
-def _vae(**config: Any) -> diffusers.AutoencoderKL:
-    blocks = {
-        "down_block_types": ("DownEncoderBlock2D",) * 2,
-        "up_block_types": ("UpDecoderBlock2D",) * 2,
-        "block_out_channels": (4, 8),
+def _vae(blocks: int = 2, **config: Any) -> diffusers.AutoencoderKL:
+    """Each block but the first halves the sides."""
+    sizes = {
+        "down_block_types": ("DownEncoderBlock2D",) * blocks,
+        "up_block_types": ("UpDecoderBlock2D",) * blocks,
+        "block_out_channels": (4,) * (blocks - 1) + (8,),
         "norm_num_groups": 4,
     }
-    return diffusers.AutoencoderKL(**(blocks | config))
+    return diffusers.AutoencoderKL(**(sizes | config))
 
 
-def _clip(**config: Any) -> CLIPTextModel:
+def _clip(kind: Any = CLIPTextModel, **config: Any) -> Any:
     size = {
         "hidden_size": WIDTH,
         "intermediate_size": 2 * WIDTH,
@@ -89,11 +502,65 @@ def _clip(**config: Any) -> CLIPTextModel:
         "pad_token_id": 1,
     }
     vocabulary = len(_tokenizer())
-    return CLIPTextModel(CLIPTextConfig(vocab_size=vocabulary, **(size | config))).eval()
+    return kind(CLIPTextConfig(vocab_size=vocabulary, **(size | config))).eval()
 
 
 def _tokenizer() -> CLIPTokenizer:
     """A token for each letter, and one for each letter that ends a word."""
-    letters = [chr(code) for code in range(ord("!"), ord("~") + 1)]
-    tokens = ["<|startoftext|>", "<|endoftext|>", *letters, *(letter + "</w>" for letter in letters)]
+    tokens = ["<|startoftext|>", "<|endoftext|>", *_LETTERS, *(letter + "</w>" for letter in _LETTERS)]
     return CLIPTokenizer({token: i for i, token in enumerate(tokens)}, merges=[], model_max_length=TOKENS)
+
+
+def _t5(width: int, kind: Any = T5EncoderModel, config: Any = T5Config) -> Any:
+    size = {"d_model": width, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
+    return kind(config(vocab_size=len(_t5_tokenizer()), **size)).eval()
+
+
+def _t5_tokenizer() -> T5Tokenizer:
+    """A token for each letter, and one for each letter that begins a word."""
+    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    letters = [(begin + letter, -3.0) for letter in _LETTERS for begin in ("", "▁")]
+    return T5Tokenizer([*special, ("▁", -4.0), *letters], extra_ids=0)
+
+
+def _gemma() -> Gemma2Model:
+    size = {"hidden_size": WIDTH, "intermediate_size": 32, "num_hidden_layers": 2, "head_dim": 8}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
+    return Gemma2Model(Gemma2Config(vocab_size=len(_gemma_tokenizer()), **size, **heads)).eval()
+
+
+def _gemma_tokenizer() -> GemmaTokenizer:
+    tokens = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *_LETTERS]
+    tokenizer = GemmaTokenizer({token: i for i, token in enumerate(tokens)}, merges=[], add_bos_token=True)
+    tokenizer.add_tokens([_LUMINA], special_tokens=True)
+    return tokenizer
+
+
+def _qwen3(layers: int = 2) -> Qwen3ForCausalLM:
+    return Qwen3ForCausalLM(Qwen3Config(**_qwen_size(num_hidden_layers=layers), head_dim=8)).eval()
+
+
+def _qwen_vl() -> Qwen2_5_VLForConditionalGeneration:
+    rope = {"type": "default", "rope_type": "default", "mrope_section": [2, 3, 3]}
+    text = _qwen_size(num_hidden_layers=2) | {"rope_scaling": rope, "rope_parameters": rope}
+    vision = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": WIDTH}
+    return Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=vision)).eval()
+
+
+def _qwen_size(**config: Any) -> dict[str, Any]:
+    size = {"vocab_size": len(_qwen_tokenizer()), "hidden_size": WIDTH, "intermediate_size": 32}
+    return {**size, "num_attention_heads": 2, "num_key_value_heads": 1} | config
+
+
+def _qwen_tokenizer() -> Qwen2Tokenizer:
+    """A token for each byte, in GPT-2's spelling of bytes."""
+    bytes_ = pre_tokenizers.ByteLevel.alphabet()
+    tokenizer = Qwen2Tokenizer({byte: i for i, byte in enumerate(sorted(bytes_))}, merges=[])
+    # Of Qwen-Image's template 34 tokens are dropped; were each of its letters a token, a prompt would be lost among them.
+    template = " by detailing the color, shape, size, texture, quantity, text, spatial relationships of the objects"
+    tokenizer.add_tokens(["<|im_start|>", "<|im_end|>", f"{template} and background:"], special_tokens=True)
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    return tokenizer

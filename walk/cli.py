@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import functools
 import io
+import json
 import math
 import os
 import re
@@ -25,7 +27,20 @@ from pathlib import Path
 from statistics import median, pvariance
 from typing import TYPE_CHECKING, Any
 
-from walk import Error, Settings, Walk, __version__, flags, lyrics, pace, read_prompts, recipe, timeline, video
+from walk import (
+    Error,
+    OutOfMemoryError,
+    Settings,
+    Walk,
+    __version__,
+    flags,
+    lyrics,
+    pace,
+    read_prompts,
+    recipe,
+    timeline,
+    video,
+)
 from walk.flags import given
 from walk.keyframes import Keyframe, format_time, plural, prompt_file
 from walk.recipe import Recipe
@@ -43,6 +58,7 @@ PLAIN_SECONDS = 10  # between lines of progress where there is no terminal
 SEEDS = 16
 MAX_SEEDS = 256  # on one sheet
 ENCODING = 25e-9  # seconds a pixel of H.264 takes on two cores, for estimates
+BENCH_FRAMES = 720  # half a minute
 HURRY = 2.5  # a segment that many times as fast as the median is worth a warning
 
 
@@ -82,6 +98,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 # Commands. Each returns what belongs on stdout, and Fire prints it.
 
 
+def _halving(command: Callable[..., str]) -> Callable[..., str]:
+    """Where so many frames at a time find no room, the command once more with half of them. Frames are then those
+    of the smaller batch, as if it had been so from the start."""
+
+    @functools.wraps(command)
+    def tried(**chosen: Any) -> str:
+        while True:
+            try:
+                return command(**chosen)
+            except Error as error:
+                full = error if isinstance(error, OutOfMemoryError) else error.__cause__
+                if not isinstance(full, OutOfMemoryError) or full.batch == 1:
+                    raise
+                chosen |= {"batch": full.batch // 2}
+            say = _quiet if chosen.get("quiet") else _say
+            say(f"{2 * chosen['batch']} frames at a time find no room in memory; going on with {chosen['batch']}")
+
+    return tried
+
+
+@_halving
 def film(**chosen: Any) -> str:
     """Make the film that the flags describe; returns its path."""
     from walk.run import Run
@@ -109,6 +146,7 @@ def film(**chosen: Any) -> str:
     return str(order.out)
 
 
+@_halving
 def preview(**chosen: Any) -> str:
     """Render the keyframes and what lies half-way, as the film will; returns the path of a picture of them."""
     from walk import sheet, speed
@@ -150,6 +188,7 @@ def preview(**chosen: Any) -> str:
     return str(picture)
 
 
+@_halving
 def seeds(**chosen: Any) -> str:
     """Render one prompt from several seeds; returns the path of a sheet of them."""
     from walk import sheet
@@ -256,6 +295,59 @@ def doctor() -> str:
     return _Wrong(text) if any(finding.fatal for finding in findings) else text
 
 
+@_halving
+def bench(**chosen: Any) -> str:
+    """How fast a model's frames are made on this machine, and where the time goes."""
+    import tempfile
+
+    from walk.bench import measure
+
+    say = _quiet if chosen.get("quiet") else _say
+    order = _Order((), None, Settings(**given(chosen, *flags.SETTINGS)), Path(), Path(), {}, say)
+    pictures = _Pictures(order)
+    model = pictures.loaded()
+    say("making frames")
+    with tempfile.TemporaryDirectory() as folder:
+        it = measure(model, Path(folder))
+    settings = model.settings
+    frames = chosen.get("frames", BENCH_FRAMES)
+    told = {
+        "model": settings.model, "device": settings.device, "dtype": settings.dtype, "batch": settings.batch,
+        "width": settings.width, "height": settings.height, "steps": settings.steps,
+        "frames_a_second": round(it.rate, 4), "load": round(pictures.startup, 2), "first_batch": round(it.first, 3),
+        "encode_a_prompt": round(it.encode, 4), "denoise": round(it.denoise / it.total, 4),
+        "decode": round(it.decode / it.total, 4), "idle": round(it.idle / it.total, 4),
+        "write_beside": round(it.write / it.total, 4), "frames": frames,
+        "film": round(pictures.startup + it.film(frames), 1),
+    }  # fmt: skip
+    if chosen.get("json"):
+        return json.dumps(told)
+    shares = ", ".join(f"{name} {told[name]:.0%}" for name in ("denoise", "decode", "idle"))
+    return "\n".join(
+        [
+            f"{settings.model}, {settings.width}x{settings.height}, {settings.steps} steps, {settings.batch} at a time, "
+            f"{settings.dtype} on {settings.device}",
+            f"{it.rate:.3g} frames a second: {shares}; writing, beside that, {it.write / it.total:.0%}",
+            f"once: {pictures.startup:.1f} s to load, {it.first:.1f} s for the first batch, {it.encode:.2g} s a prompt",
+            f"a film of {frames} frames: about {format_time(round(told['film']))}",
+        ]
+    )
+
+
+def list_models() -> str:
+    """Models with a short name, and whether they are on this machine."""
+    from walk import hub
+    from walk.catalogue import CATALOGUE
+
+    rows = [("name", "pixels", "steps", "guidance", "here", "licence", "hub id")]
+    rows.append((BUILT_IN, "128", "10", "3", "yes", "MIT", "built in"))
+    for it in CATALOGUE:
+        here = "yes" if hub.is_here(it.repo) else "no"
+        rows.append((it.name, str(it.side), str(it.steps), f"{it.guidance:g}", here, it.licence, it.repo))
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
 COMMANDS: dict[str, Callable[..., str | None]] = {
     "": film,
     "preview": preview,
@@ -264,6 +356,8 @@ COMMANDS: dict[str, Callable[..., str | None]] = {
     "replay": replay,
     "diff": diff,
     "check": check,
+    "bench": bench,
+    "models": list_models,
     "doctor": doctor,
     "prune": prune,
 }
@@ -567,6 +661,8 @@ class _Pictures:
         if order.settings.model == BUILT_IN:
             self.say("toybox, the built-in model, draws things in a toy style; for others see --model")
         self.settings = models.complete(order.settings)
+        if order.settings.batch is None:
+            self.settings = _as_there_was_room(self.settings, order.folder)
         if order.flags.get("weights", self.settings.weights) != self.settings.weights:
             self.say("note: the model is not the one that made that film, so its pictures will differ")
         self._model: Model | None = None
@@ -598,6 +694,18 @@ class _Pictures:
                 if count % batch == 0 or count == len(indices):  # a batch arrives all at once
                     progress.more(batch if count % batch == 0 else count % batch)
         self.seconds = (time.monotonic() - begun) / len(batches(indices, batch))
+
+
+def _as_there_was_room(settings: Settings, folder: Path) -> Settings:
+    """With the smaller batch of the run that is there, if it is the same but for that: its frames still serve."""
+    from walk.run import read_manifest
+
+    with contextlib.suppress(Error):
+        before = read_manifest(folder)[1]
+        if (before.batch or 0) < (settings.batch or 0):
+            smaller = dataclasses.replace(settings, batch=before.batch)
+            return smaller if smaller.deciding() == before.deciding() else settings
+    return settings
 
 
 def _paced(order: _Order, pictures: _Pictures, look: bool = False) -> tuple[Walk, dict[float, np.ndarray]]:

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from walk import models, video
+from walk import hub, models, video
 
 MINUTE = 60 * 24 * 0.5e6  # bytes of frames of 512x512 in a minute
 LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "imageio-ffmpeg", "moviepy", "pillow")
@@ -55,7 +55,7 @@ def _disk(folder: Path) -> list[Finding]:
 
 
 def _hub() -> list[Finding]:
-    if models.hub_answers():
+    if hub.answers():
         return [Finding("the Hugging Face hub answers")]
     remedy = "only models on this machine can be used: go online, unset HF_HUB_OFFLINE, or give --model a folder"
     return [Finding("the Hugging Face hub does not answer", remedy)]

@@ -147,7 +147,8 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "beats": Flag("FILE", str, "a file name", "the beats: seconds, one a line (as heard)"),
     },
     "How": {
-        "model": Flag("NAME", str, "a model", f"a diffusers folder, or a hub id ({BUILT_IN}, built in)"),
+        "model": Flag("NAME", str, "a model", f"a short name (walk models), folder, file, or hub id ({BUILT_IN}, built in)"),
+        "lora": Flag("NAME:WEIGHT,...", str, "a .safetensors file or a hub id, and its weight if not 1", "what a fine-tuning added to the model, times its weight (none)"),
         "steps": Flag("N", _count, _WHOLE, "denoising steps (the model's)"),
         "guidance": Flag("X", _decimal, "a number, 0 or more", "how closely to follow the prompt; 1 and less: off (the model's)"),
         "scheduler": Flag("NAME", str, "a name", "such as EulerDiscreteScheduler (the model's)"),
@@ -155,6 +156,8 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "height": Flag("PIXELS", _count, _WHOLE, "of the pictures (the model's)"),
         "device": Flag("NAME", str, "a name", "cpu, cuda, cuda:1, mps (the fastest there is)"),
         "dtype": Flag("NAME", str, "a name", "float32, float16, bfloat16 (float16 on cuda, else float32)"),
+        "decoder": Flag("own | tiny", str, "own, tiny, or a folder with a tiny decoder", "tiny: faster and a little softer, where the family has one (own)"),
+        "low_memory": Flag("", _switch, "", "parts of the model are on the GPU only while they work"),
         "batch": Flag("N", _count, _WHOLE, "frames denoised together (by their size, up to 8)"),
     },
     "The film": {
@@ -228,6 +231,17 @@ COMMANDS = {
     "check": Command(
         ("film",), {"film": _FILM}, "FILM", "read a film again: what it is, and frames that are black, doubled or jump"
     ),
+    "bench": Command(
+        (),
+        {
+            **_only(*SETTINGS, "quiet"),
+            "frames": Flag("N", _count, _WHOLE, "frames of the film whose time is told (720)"),
+            "json": Flag("", _switch, "", "for programs"),
+        },
+        "--model NAME ...",
+        "how fast a model's frames are made on this machine, and where the time goes",
+    ),
+    "models": Command((), {}, "", "models with a short name, what they are made for, and which are on this machine"),
     "doctor": Command((), {}, "", "what this machine can do for a film, and what to do where it cannot"),
     "prune": Command(
         ("folder",),

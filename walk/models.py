@@ -1,46 +1,37 @@
-"""Every model family behind encode / noise / denoise / decode. The only file that imports diffusers.
+"""Every model family behind encode / noise / denoise / decode, by one adapter and the table of walk.families.
 
-A model is a folder in diffusers' format: the built-in one, one on this machine, or one from the
-Hugging Face hub. Its family is chosen by the pipeline class that its `model_index.json` names.
+A family is chosen by the pipeline class that a model's `model_index.json` names.
 
-Never hears of walks, frames or run folders.
+Never hears of walks, frames or run folders, nor of where a model lies (walk.hub) and how it is loaded (walk.loading).
 """
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import difflib
 import functools
-import hashlib
 import importlib.metadata
-import json
+import inspect
 import re
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from walk import Error
+from walk import Error, loading
+from walk.catalogue import known
+from walk.families import Family
+from walk.hub import field, find, identity, read_json
 from walk.keyframes import Keyframe
 from walk.settings import BUILT_IN, Settings
 
 Conditioning = dict[str, Tensor]  # its keys are keyword names of the pipeline's __call__
 
-HUB_TIMEOUT = 5  # seconds that the hub has to answer
-ACCEPTED = (
-    "a model is toybox (built in), a diffusers folder, or a hub id such as stable-diffusion-v1-5/stable-diffusion-v1-5"
-)
 BUILT_IN_WEIGHTS = "sha256 b7943fb6c49dfbc040f90a2daa7d2702dd65c6bac3061e93d1613f2ffa142920"
+DISTILLED = (4, 0.0)  # steps and guidance
 _FILLERS = ("and", "with", "to", "by", "at", "near", "next", "over", "for", "from", "is", "as", "no", "its")
-_DECIDING = (".json", ".txt", ".model", ".safetensors")
-_UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
-_ELSEWHERE = "choose a model that is here (toybox is built in)"
 
 
 class Model(Protocol):
@@ -55,17 +46,19 @@ class Model(Protocol):
         """What of a prompt the model will not understand, in sentences for the user."""
 
     def encode(self, keyframe: Keyframe) -> Conditioning:
-        """The conditioning of one keyframe: float32 tensors on the CPU, without a batch dimension."""
+        """The conditioning of one keyframe on the CPU, without a batch dimension: what is interpolated in
+        float32, and masks of integers: ones for the tokens that the model hears, then zeros."""
 
     def noise(self, seed: int) -> Tensor:
-        """The Gaussian start of one picture, (channels, height, width), float32 on the CPU: one seed,
-        one tensor, on every device."""
+        """The Gaussian start of one picture, such as (channels, height, width), float32 on the CPU: one
+        seed, one tensor, on every device."""
 
     def denoise(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
-        """Latents (batch, channels, height, width) from as much noise and conditioning."""
+        """Latents, of the noise's shape, from as much noise and conditioning."""
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Pictures (batch, height, width, 3), uint8 on the CPU. One that is not finite is black."""
+        """Pictures (batch, height, width, 3), uint8 on the CPU. One that fails is of one colour: black
+        where it is not finite."""
 
 
 def complete(settings: Settings) -> Settings:
@@ -74,24 +67,26 @@ def complete(settings: Settings) -> Settings:
     Raises Error if the model is not there, not supported, or cannot make what is asked.
     """
     folder = find(settings.model)
-    family = _family(folder)
-    scale, width, height = family.sizes(folder)
-    scale = max(scale, 8)  # which pipelines insist on
+    _, family = loading.family_of(folder)
+    device = _device(settings.device)
+    if settings.low_memory and not device.startswith("cuda"):
+        raise Error(f"--low_memory spares a GPU's memory, and {device} has none of its own; leave it out")
+    multiple, width, height = _sizes(folder)
     filled = dataclasses.replace(
         settings,
-        width=_size("width", settings.width or width, scale),
-        height=_size("height", settings.height or height, scale),
-        device=_device(settings.device),
-        weights=_identity(folder),
+        width=_size("width", settings.width or width, multiple),
+        height=_size("height", settings.height or height, multiple),
+        device=device,
+        weights=identity(settings.model, settings.loras(), loading.small_decoder(settings, family)),
         software=tuple(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "diffusers", "transformers")),
     )
-    steps, guidance = (10, 3.0) if settings.model == BUILT_IN else (family.steps, family.guidance)
+    steps, guidance = _recommended(settings.model, folder, family)
     return dataclasses.replace(
         filled,
         steps=filled.steps or steps,
         guidance=guidance if filled.guidance is None else float(filled.guidance),
-        scheduler=_scheduler(folder, filled.scheduler).__name__,
-        dtype=_dtype(filled),
+        scheduler=loading.scheduler(folder, filled.scheduler).__name__,
+        dtype=_dtype(filled, family.dtype),
         batch=filled.batch or _batch(filled),
     )
 
@@ -105,7 +100,7 @@ def load(settings: Settings) -> Model:
         # The fastest algorithm may differ from run to run, and with it the last bit.
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
-    return _family(folder)(folder, settings)
+    return Pipeline(folder, settings)
 
 
 def devices() -> list[tuple[str, str, str]]:
@@ -122,170 +117,255 @@ def devices() -> list[tuple[str, str, str]]:
     return found
 
 
-def hub_answers() -> bool:
-    """Whether models can be downloaded; takes a few seconds at most."""
-    from huggingface_hub import HfApi, constants
-
-    if constants.HF_HUB_OFFLINE:
-        return False
-    try:
-        _within(
-            HUB_TIMEOUT, lambda: HfApi().model_info("stable-diffusion-v1-5/stable-diffusion-v1-5", timeout=HUB_TIMEOUT)
-        )
-    except Exception:
-        return False
-    return True
+def wait(device: str) -> None:
+    """Until everything that was begun there is done."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    elif device == "mps":
+        torch.mps.synchronize()
 
 
 def built_in_is_whole() -> bool:
-    return _identity(find(BUILT_IN)) == BUILT_IN_WEIGHTS
+    return identity(BUILT_IN) == BUILT_IN_WEIGHTS
 
 
 def native_size(settings: Settings) -> tuple[int, int]:
     """(width, height) that the model was trained for, in pixels."""
-    folder = find(settings.model)
-    return _family(folder).sizes(folder)[1:]
+    return _sizes(find(settings.model))[1:]
 
 
-class StableDiffusion:
-    """Stable Diffusion 1.x and 2.x (Rombach et al., CVPR 2022)."""
-
-    steps = 30
-    guidance = 7.5
+class Pipeline:
+    """Any of diffusers' text-to-image pipelines, through its public arguments; a `Family` tells how."""
 
     def __init__(self, folder: Path, settings: Settings) -> None:
-        from diffusers import StableDiffusionPipeline
-
         self.settings = settings
         self.dtype = getattr(torch, settings.dtype)
-        with _loading(folder, "StableDiffusionPipeline"):
-            text_encoder = _text_encoder(folder / "text_encoder", self.dtype)
-            loader: Any = StableDiffusionPipeline
-            self.pipe = loader.from_pretrained(
-                folder,
-                text_encoder=text_encoder,
-                safety_checker=None,
-                requires_safety_checker=False,
-                dtype=self.dtype,
-                use_safetensors=True,
-                local_files_only=True,
-            )
-            self.pipe.to(settings.device)
-            _check_tokenizer(self.pipe.tokenizer, text_encoder.config)
-        self.pipe.scheduler = _scheduler(folder, settings.scheduler).from_config(self.pipe.scheduler.config)
-        self.pipe.set_progress_bar_config(disable=True)
-        self.pipe.unet.to(memory_format=torch.channels_last)  # a sixth faster on CPUs, more on tensor cores
-        self.pipe.vae.to(memory_format=torch.channels_last)
+        _, self.family = loading.family_of(folder)
+        self.pipe = loading.load(folder, settings)
+        self.painter = loading.without_text(self.pipe)
+        self.denoiser: Any = getattr(self.pipe, self.family.denoiser)
+        self.encoders = [part for name, part in loading.parts(self.pipe, "text_encoder")]
+        self.encoded: dict[tuple[object, ...], Conditioning] = {}
+        if settings.low_memory:
+            self.painter.enable_model_cpu_offload(device=settings.device)
+        else:
+            self.painter.to(settings.device)
+        for part in (self.denoiser, self.pipe.vae):
+            if not any(tensor.ndim > 4 for tensor in part.parameters()):
+                part.to(memory_format=torch.channels_last)  # a sixth faster on CPUs, more on tensor cores
 
-    def at(self, settings: Settings) -> StableDiffusion:
+    def at(self, settings: Settings) -> Pipeline:
         other = copy.copy(self)
         other.settings = settings
         return other
 
-    @staticmethod
-    def sizes(folder: Path) -> tuple[int, int, int]:
-        """(pixels a latent, width, height) that the model was trained for."""
-        scale = 2 ** (len(_field(folder / "vae" / "config.json", "block_out_channels")) - 1)
-        size = _field(folder / "unet" / "config.json", "sample_size")
-        height, width = (size, size) if isinstance(size, int) else size
-        return scale, width * scale, height * scale
-
     def notes(self, keyframe: Keyframe) -> list[str]:
-        tokenizer = self.pipe.tokenizer
-        ids = tokenizer(keyframe.prompt).input_ids
         notes = []
-        if len(ids) > tokenizer.model_max_length:
-            cut = tokenizer.decode(ids[tokenizer.model_max_length - 1 : -1]).strip()
+        if cut := self._cut(keyframe.prompt):
             notes.append(f"the prompt is too long for the model, which does not read '{cut}'")
+        if keyframe.negative_prompt and not self.family.negatives:
+            notes.append("the model takes no negative prompt, so it is not heard")
         if self.settings.model == BUILT_IN:
             notes += [_unknown(word) for word in _words(keyframe.prompt) if word not in {*_vocabulary(), *_FILLERS}]
         return notes
 
-    @torch.inference_mode()
+    def _cut(self, prompt: str) -> str:
+        """The end of a prompt that is too long even for the encoder that reads most."""
+        most = _defaults(self.pipe).get("max_sequence_length", 10**6)
+        tokenizers = [tokenizer for _, tokenizer in loading.parts(self.pipe, "tokenizer")]
+        tokenizer = max(tokenizers, key=lambda tokenizer: min(tokenizer.model_max_length, most))
+        room = min(tokenizer.model_max_length, most) - tokenizer.num_special_tokens_to_add()
+        ids = tokenizer(prompt, add_special_tokens=False).input_ids
+        return tokenizer.decode(ids[room:]).strip() if len(ids) > room else ""
+
     def encode(self, keyframe: Keyframe) -> Conditioning:
-        guided = (self.settings.guidance or 0) > 1
-        positive, negative = self.pipe.encode_prompt(
-            keyframe.prompt, self.settings.device, 1, guided, keyframe.negative_prompt or None
-        )
-        conditioning = {"prompt_embeds": positive}
-        if guided:
-            conditioning["negative_prompt_embeds"] = negative
-        return {name: tensor[0].float().cpu() for name, tensor in conditioning.items()}
+        key = (keyframe.prompt, keyframe.negative_prompt, self._guided)
+        if key not in self.encoded:
+            self._move_encoders(self.settings.device)
+            self.encoded[key] = self._encode(keyframe)
+        return dict(self.encoded[key])
+
+    def _move_encoders(self, device: str) -> None:
+        for encoder in self.encoders:
+            if encoder.device.type != device.split(":")[0]:
+                encoder.to(device)
+
+    @torch.inference_mode()
+    def _encode(self, keyframe: Keyframe) -> Conditioning:
+        conditioning = self._encoded(keyframe.prompt, keyframe.negative_prompt or None)
+        if self.family.again and self._guided:
+            negative = self._encoded(keyframe.negative_prompt or self.family.empty or "", None)
+            conditioning |= {f"negative_{name}": tensor for name, tensor in negative.items()}
+        return conditioning
+
+    @property
+    def _guided(self) -> bool:
+        return self.family.negatives and (self.settings.guidance or 0) > self.family.off
+
+    def _encoded(self, prompt: str, negative: str | None) -> Conditioning:
+        """What the pipeline itself makes of a prompt: with the same arguments as its `__call__` would."""
+        given = _defaults(self.pipe)
+        given |= {
+            "prompt": prompt,
+            "negative_prompt": given.get("negative_prompt") if negative is None else negative,
+            "device": self.settings.device,
+            "do_classifier_free_guidance": self._guided,
+        }
+        wanted = inspect.signature(self.pipe.encode_prompt).parameters
+        made = self.pipe.encode_prompt(**{name: given[name] for name in wanted if name in given})
+        # A pipeline without negative prompts returns a list, or nothing, in their place.
+        named = {
+            name: value[0].cpu()
+            for name, value in zip(self.family.returns, made)
+            if name and value is not None and len(value)
+        }
+        conditioning = {
+            name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in named.items()
+        }
+        if self.family.ragged:
+            return _padded(conditioning, given["max_sequence_length"])
+        return _filled(conditioning) if self.family.masked else conditioning
 
     def noise(self, seed: int) -> Tensor:
-        scale = self.pipe.vae_scale_factor
-        sides = [side // scale for side in (self.settings.height, self.settings.width) if side]
-        return torch.randn(self.pipe.unet.config.in_channels, *sides, generator=torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        height, width = self.settings.height or 0, self.settings.width or 0
+        channels = self.denoiser.config.in_channels
+        if self.family.packed:
+            made = self.pipe.prepare_latents(1, channels // 4, height, width, torch.float32, "cpu", generator)
+            return made[0][0] if isinstance(made, tuple) else made[0]  # Flux returns coordinates, too
+        scale = self.pipe.vae_scale_factor * (2 if self.family.patches else 1)
+        return torch.randn(channels, height // scale, width // scale, generator=generator)
 
     @torch.inference_mode()
     def denoise(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
-        to = {"device": self.settings.device, "dtype": self.dtype}
-        return self.pipe(
-            **{name: tensor.to(**to) for name, tensor in conditioning.items()},
-            latents=noise.to(**to),
-            height=self.settings.height,
-            width=self.settings.width,
-            num_inference_steps=self.settings.steps,
-            guidance_scale=self.settings.guidance,
+        if self.settings.device.startswith("cuda"):  # elsewhere their memory is the same
+            self._move_encoders("cpu")
+        noise = noise.to(self.settings.device, torch.float32 if self.family.float32 else self.dtype)
+        conditioning = {name: self._there(tensor) for name, tensor in conditioning.items()}
+        if not self.family.alone:
+            return self._denoised(noise, conditioning)
+        rows: list[dict[str, Any]] = [
+            {name: tensor[row : row + 1] for name, tensor in conditioning.items()} for row in range(len(noise))
+        ]
+        if self.family.ragged:
+            rows = [_without_padding(row) for row in rows]
+        if self.family.listed:
+            rows = [{name: list(tensor) for name, tensor in row.items()} for row in rows]
+        return torch.cat([self._denoised(noise[i : i + 1], row) for i, row in enumerate(rows)])
+
+    def _denoised(self, noise: Tensor, conditioning: dict[str, Any]) -> Tensor:
+        settings = self.settings
+        call: dict[str, Any] = {
+            "latents": noise,
+            "height": settings.height,
+            "width": settings.width,
+            "num_inference_steps": settings.steps,
+            self.family.guidance_name: settings.guidance,
             # Stochastic schedulers draw from these: one a frame, else frames depend on their batch;
             # one seed, else the film flickers.
-            generator=[torch.Generator().manual_seed(0) for _ in noise],
-            output_type="latent",
-        ).images
+            "generator": [torch.Generator().manual_seed(0) for _ in noise],
+            "output_type": "latent",
+        }
+        own = _defaults(self.pipe)
+        if "negative_prompt" in own:
+            call["negative_prompt"] = None  # some pipelines take the empty one for a second one
+        if "use_resolution_binning" in own:
+            call["use_resolution_binning"] = False  # pictures are made at the size that was asked for
+        if "intermediate_timesteps" in own and settings.steps != 2:
+            call["intermediate_timesteps"] = None  # which Sana-Sprint has for two steps only
+        return self.painter(**conditioning, **call).images
+
+    def _there(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.settings.device, self.dtype if tensor.is_floating_point() else None)
 
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:
-        vae = self.pipe.vae
-        pictures = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor).sample
+        pictures = self._decoded(latents)
+        failed = (pictures == pictures[:, :1, :1]).all(dim=(1, 2, 3))
+        dtype = self.pipe.vae.dtype
+        if failed.any() and dtype != torch.float32:  # the latents may be whole, and their decoding have overflowed
+            self.pipe.vae.to(torch.float32)
+            pictures[failed] = self._decoded(latents)[failed]
+            self.pipe.vae.to(dtype)
+        return pictures
+
+    def _decoded(self, latents: Tensor) -> Tensor:
+        pictures = self.pipe.vae.decode(self._unscaled(latents.to(self.pipe.vae.dtype))).sample
+        if pictures.ndim == 5:  # of a VAE for videos
+            pictures = pictures[:, :, 0]
         pictures = (pictures.float() / 2 + 0.5) * pictures.isfinite().all(dim=(1, 2, 3), keepdim=True)
         pictures = pictures.nan_to_num(0).clamp(0, 1).mul(255).round()
         return pictures.to(torch.uint8).permute(0, 2, 3, 1).cpu()
 
-
-FAMILIES = {"StableDiffusionPipeline": StableDiffusion}
-
-
-def _family(folder: Path) -> type[StableDiffusion]:
-    name = _json(folder / "model_index.json").get("_class_name")
-    if not isinstance(name, str) or name not in FAMILIES:
-        raise Error(f"{folder} holds {name or 'no pipeline'}; supported are {', '.join(FAMILIES)}")
-    return FAMILIES[name]
-
-
-@contextlib.contextmanager
-def _loading(folder: Path, name: str) -> Iterator[None]:
-    """What fails within is the folder's fault: a damaged file, or a part that is not there."""
-    try:
-        yield
-    except Error:
-        raise
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise Error(f"{folder} does not load as a {name}: {reason}") from error
+    def _unscaled(self, latents: Tensor) -> Tensor:
+        """As the VAE has learned them; the denoiser learned them with mean 0 and deviation 1."""
+        config = self.pipe.vae.config
+        if self.family.packed:
+            side = 2 * self.pipe.vae_scale_factor
+            latents = _unpacked(latents, (self.settings.height or 0) // side, (self.settings.width or 0) // side)
+        if self.family.patches:
+            return latents
+        mean, deviation = config.get("latents_mean"), config.get("latents_std")
+        if mean is None or deviation is None:
+            latents = latents / config.scaling_factor
+            return latents + config.shift_factor if config.get("shift_factor") else latents
+        mean, deviation = (latents.new_tensor(value).view(1, -1, 1, 1) for value in (mean, deviation))
+        latents = latents * deviation / config.get("scaling_factor", 1) + mean
+        return latents.unsqueeze(2) if hasattr(config, "temperal_downsample") else latents
 
 
-def _text_encoder(folder: Path, dtype: torch.dtype) -> Any:
-    """transformers fills what a file lacks with random numbers, others at each load."""
-    from transformers import CLIPTextModel
-
-    _json(folder / "config.json")
-    loader: Any = CLIPTextModel
-    encoder, info = loader.from_pretrained(
-        folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
-    )
-    if info["missing_keys"]:
-        raise ValueError(f"{folder.name} has no {min(info['missing_keys'])}")
-    return encoder
+def _defaults(pipe: Any) -> dict[str, Any]:
+    """The arguments of a pipeline's `__call__` that need not be given."""
+    parameters = inspect.signature(pipe.__call__).parameters.values()
+    return {each.name: each.default for each in parameters if each.default is not each.empty}
 
 
-def _check_tokenizer(tokenizer: Any, encoder: Any) -> None:
-    """transformers makes a useless tokenizer where its files are missing, and says nothing."""
-    if len(tokenizer) < encoder.vocab_size:
-        raise ValueError(
-            f"the tokenizer knows {len(tokenizer)} of {encoder.vocab_size} words; is tokenizer.json missing?"
-        )
-    if tokenizer.model_max_length > encoder.max_position_embeddings:
-        raise ValueError("the tokenizer has no limit; is tokenizer_config.json missing?")
+# Embeddings of unequal length. Masks are integers, by which they are told from what is interpolated.
+
+
+def _padded(conditioning: Conditioning, length: int) -> Conditioning:
+    """Embeddings (tokens, d) filled up to one length by their last token, each with its mask."""
+    result = {}
+    for name, tensor in conditioning.items():
+        extra = length - len(tensor)
+        result[name] = torch.cat([tensor, tensor[-1:].expand(extra, -1)])
+        result[f"{name}_mask"] = (torch.arange(length) < len(tensor)).long()
+    return result
+
+
+def _without_padding(row: Conditioning) -> dict[str, Any]:
+    """Of a batch of one, the tokens in the masks."""
+    return {
+        name: tensor[row[f"{name}_mask"].bool()].unsqueeze(0)
+        for name, tensor in row.items()
+        if not name.endswith("_mask")
+    }
+
+
+def _filled(conditioning: Conditioning) -> Conditioning:
+    """Where the mask hides a token, the last one that it shows.
+
+    On the way to a longer prompt they are heard too, one after the other, and what an encoder leaves
+    where there is no token would be noise; the last token, heard twice, changes least.
+    """
+    result = dict(conditioning)
+    for name in ("prompt", "negative_prompt"):
+        if f"{name}_embeds" in conditioning:
+            shown = conditioning[f"{name}_attention_mask"].bool()
+            if not shown.any():
+                continue
+            result[f"{name}_embeds"] = conditioning[f"{name}_embeds"].clone()
+            result[f"{name}_embeds"][~shown] = result[f"{name}_embeds"][shown][-1]
+    return result
+
+
+def _unpacked(latents: Tensor, rows: int, columns: int) -> Tensor:
+    """(batch, patches, 4 channels) to (batch, channels, height, width)."""
+    patches = latents.view(len(latents), rows, columns, -1, 2, 2)  # the last two: within a patch
+    return patches.permute(0, 3, 1, 4, 2, 5).reshape(len(latents), -1, 2 * rows, 2 * columns)
+
+
+# What the built-in model knows
 
 
 def _words(text: str) -> dict[str, None]:
@@ -305,150 +385,6 @@ def _unknown(word: str) -> str:
     return f"the built-in model has never seen '{word}'" + (f"; it knows '{near[0]}'" if near else "")
 
 
-# Where a model lies
-
-
-@functools.lru_cache
-def find(name: str) -> Path:
-    """The model's folder; from the hub, it is downloaded unless it is on this machine already."""
-    if name == BUILT_IN:
-        return Path(__file__).parent / "toybox"
-    with contextlib.suppress(OSError, RuntimeError):  # too long for a path, or ~nobody
-        path = Path(name).expanduser()
-        if path.is_dir():
-            if not (path / "model_index.json").is_file():
-                raise Error(f"{path} is a folder without a model_index.json; {ACCEPTED}")
-            return path
-        if path.is_file():
-            raise Error(f"{path} is a file; {ACCEPTED}")
-    repo, at, revision = name.partition("@")
-    named = not at or (re.fullmatch(r"[\w./-]+", revision) and ".." not in revision)
-    if repo.count("/") != 1 or not _is_hub_id(repo) or not named:
-        raise Error(f"there is no model '{name}' here; {ACCEPTED}")
-    return _cached(repo, revision or None) or _download(repo, revision or None)
-
-
-def _is_hub_id(name: str) -> bool:
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
-
-    try:
-        validate_repo_id(name)
-    except HFValidationError:
-        return False
-    return True
-
-
-def _cached(repo: str, revision: str | None) -> Path | None:
-    """The snapshot on this machine, if all of its parts are there: asking the hub could only change it."""
-    from huggingface_hub import try_to_load_from_cache
-
-    index = try_to_load_from_cache(repo, "model_index.json", revision=revision)
-    if not isinstance(index, str):
-        return None
-    folder = Path(index).parent
-    parts = [name for name, value in _json(Path(index)).items() if isinstance(value, list) and any(value)]
-    return folder if all(_is_complete(folder / part) for part in parts if part not in _UNUSED) else None
-
-
-def _is_complete(part: Path) -> bool:
-    """Whether a part of a pipeline has its configuration and, if it has weights, all of them."""
-    if not any(part.glob("*config.json")):
-        return False
-    if (part / "tokenizer_config.json").exists():
-        return any(part.glob("tokenizer.json")) or any(part.glob("vocab.json"))
-    if (part / "config.json").exists() and not any(part.glob("*.safetensors")):
-        return False
-    shards = {name for index in part.glob("*.safetensors.index.json") for name in _json(index)["weight_map"].values()}
-    return all((part / shard).exists() for shard in shards)
-
-
-def _download(repo: str, revision: str | None) -> Path:
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE:
-        raise Error(f"{repo} is not on this machine and the hub is switched off (HF_HUB_OFFLINE); {_ELSEWHERE}")
-    _ask_hub(repo, revision)
-    from diffusers import DiffusionPipeline  # takes seconds to import
-    from huggingface_hub.errors import GatedRepoError
-
-    try:
-        return Path(DiffusionPipeline.download(repo, revision=revision, use_safetensors=True, safety_checker=None))
-    except GatedRepoError:
-        raise _gated(repo) from None
-    except Exception as error:  # of whichever HTTP library the hub's client uses
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise Error(f"{repo} could not be downloaded: {reason}; run the same command to go on") from error
-
-
-def _ask_hub(repo: str, revision: str | None) -> None:
-    """Raise Error if the hub has no such model, or does not answer; its own client tries for half a minute."""
-    import huggingface_hub.errors as hub
-    from huggingface_hub import HfApi
-
-    try:
-        _within(HUB_TIMEOUT, lambda: HfApi().model_info(repo, revision=revision, timeout=HUB_TIMEOUT))
-    except hub.GatedRepoError:
-        raise _gated(repo) from None
-    except hub.RevisionNotFoundError:
-        raise Error(f"{repo} has no revision {revision} on the hub") from None
-    except hub.RepositoryNotFoundError:
-        raise Error(f"the hub has no model {repo}, or it is private (hf auth login); {ACCEPTED}") from None
-    except Exception:
-        raise Error(f"{repo} is not on this machine and the hub does not answer; go online, or {_ELSEWHERE}") from None
-
-
-def _within(seconds: float, ask: Callable[[], object]) -> None:
-    """Call it in a thread that nobody need wait for; raises what it raises, or TimeoutError."""
-    answer: Future[object] = Future()
-
-    def run() -> None:
-        try:
-            answer.set_result(ask())
-        except Exception as error:
-            answer.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    answer.result(seconds)
-
-
-def _gated(repo: str) -> Error:
-    return Error(f"{repo} is gated; accept its licence at https://huggingface.co/{repo}, then run hf auth login")
-
-
-def _identity(folder: Path) -> str:
-    """What tells these weights from any others: the hub's commit, or a digest of the files."""
-    if folder.parent.name == "snapshots" and re.fullmatch(r"[0-9a-f]{40}", folder.name):
-        return f"commit {folder.name}"
-    digest = hashlib.sha256()
-    files = [folder / "model_index.json", *(p for p in folder.glob("*/**/*") if p.suffix in _DECIDING)]
-    for path in sorted(files):
-        digest.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode())
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return f"sha256 {digest.hexdigest()}"
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise Error(f"{path} is missing; {ACCEPTED}") from None
-    except ValueError as error:
-        raise Error(f"{path} is damaged ({error})") from None
-    if not isinstance(value, dict):
-        raise Error(f"{path} is damaged (it holds no JSON object)")
-    return value
-
-
-def _field(path: Path, name: str) -> Any:
-    value = _json(path).get(name)
-    if value is None:
-        raise Error(f"{path} is damaged (it has no {name})")
-    return value
-
-
 # What the machine and the model allow
 
 
@@ -466,18 +402,47 @@ def _device(name: str) -> str:
     return name
 
 
-def _dtype(settings: Settings) -> str:
-    """float16 where it is the fast one. On CPUs float32: bfloat16 needs recent ones to be faster,
+def _dtype(settings: Settings, fast: str = "float16") -> str:
+    """Half the bytes where that is fast. On CPUs float32: bfloat16 needs recent ones to be faster,
     and moves each pixel by half a level on average."""
     if settings.dtype != "auto":
         return settings.dtype
-    return "float16" if settings.device.startswith("cuda") else "float32"
+    return fast if settings.device.startswith("cuda") else "float32"
 
 
 def _batch(settings: Settings) -> int:
     """By picture size alone: the same settings are then the same batch on every machine."""
     pixels = (settings.width or 512) * (settings.height or 512)
     return max(1, min(8, 4 * 512 * 512 // pixels))
+
+
+def _sizes(folder: Path) -> tuple[int, int, int]:
+    """(what sides are multiples of, width, height that the model was trained for), in pixels."""
+    _, family = loading.family_of(folder)
+    scale = _scale(folder / "vae" / "config.json")
+    size = family.sample or field(folder / family.denoiser / "config.json", "sample_size")
+    height, width = (size, size) if isinstance(size, int) else size
+    return max(scale * family.patch, family.multiple), width * scale, height * scale
+
+
+def _scale(config: Path) -> int:
+    """Pixels a latent: each step of the VAE but the first halves the sides."""
+    names = {"encoder_block_out_channels": -1, "temperal_downsample": 0, "block_out_channels": -1}
+    found = next((name for name in names if name in read_json(config)), "block_out_channels")
+    return 2 ** (len(field(config, found)) + names[found])
+
+
+def _recommended(model: str, folder: Path, family: Family) -> tuple[int, float]:
+    """(steps, guidance)"""
+    if model == BUILT_IN:
+        return 10, 3.0
+    if entry := known(model):
+        return entry.steps, entry.guidance
+    if family.distilled is not None:
+        file, name, value = family.distilled
+        if read_json(folder / file).get(name) == value:
+            return DISTILLED
+    return family.steps, family.guidance
 
 
 def _size(name: str, pixels: int, scale: int) -> int:
@@ -487,23 +452,3 @@ def _size(name: str, pixels: int, scale: int) -> int:
             f"{name} {pixels} is not possible with this model; nearest are {near} and {near + scale} (multiples of {scale})"
         )
     return pixels
-
-
-def _scheduler(folder: Path, name: str | None) -> Any:
-    """The scheduler's class: the model's own, or the named one if it can stand in for it."""
-    import diffusers
-
-    config = folder / "scheduler" / "scheduler_config.json"
-    own = getattr(diffusers, str(_field(config, "_class_name")), None)
-    if own is None:
-        raise Error(f"{config} names a scheduler that diffusers {diffusers.__version__} does not have")
-    if name is None:
-        return own
-    # Not those that lack their libraries, nor the one that draws noise from no generator of ours.
-    able = [c for c in own._get_compatibles() if not hasattr(c, "_backends") and c.__name__ != "DPMSolverSDEScheduler"]
-    possible = {c.__name__: c for c in able}
-    for candidate, scheduler in possible.items():
-        short = re.sub("(discrete|multistep)?scheduler$", "", candidate.lower())  # euler, dpmsolver, ddim
-        if name.lower() in (candidate.lower(), candidate.lower().removesuffix("scheduler"), short):
-            return scheduler
-    raise Error(f"scheduler '{name}' is unknown or does not fit this model; these do: {', '.join(sorted(possible))}")

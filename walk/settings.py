@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +21,15 @@ DTYPES = ("float32", "float16", "bfloat16")
 # begun by an older version is rendered again rather than mixed.
 ALGORITHM = 1
 
+_LORA = re.compile(r"(.+?)(?::(-?\d+(?:\.\d*)?|-?\.\d+))?")
+
 
 @dataclass(frozen=True)
 class Settings:
     """How pictures are made.
 
-    model: 'toybox' (built in), a local diffusers folder, or a hub id ('org/name', 'org/name@revision').
+    model: 'toybox' (built in), a short name ('sdxl'), a local diffusers folder, a .safetensors checkpoint, or
+        a hub id ('org/name', 'org/name@revision').
     width, height: pixels; None: what the model was trained for.
     steps: denoising steps; None: the model's own.
     guidance: classifier-free guidance scale, 1 or less: off; None: the model's own.
@@ -35,6 +39,9 @@ class Settings:
     batch: frames denoised together; None: by picture size. It decides pixels (by about 1e-4, since
         other matrix shapes round otherwise), so it is kept with the run.
     weights, software: identity of the model's files, and versions of the libraries; found, not chosen.
+    lora: .safetensors files or hub ids with commas between, each with its weight: 'a.safetensors:0.8,org/b'.
+    low_memory: parts of the model are on the GPU only while they work. Decides no pixel.
+    decoder: 'own', 'tiny' (the family's TAESD: faster, a little softer), or a folder with such a decoder.
 
     Raises Error for values outside these.
     """
@@ -50,6 +57,9 @@ class Settings:
     batch: int | None = None
     weights: str = ""
     software: tuple[str, ...] = ()
+    lora: str = ""
+    low_memory: bool = False
+    decoder: str = "own"
 
     def __post_init__(self) -> None:
         _whole("width", self.width, 8, 8192)
@@ -63,12 +73,18 @@ class Settings:
         if self.device.split(":")[0] not in ("auto", "cpu", "cuda", "mps"):
             raise Error(f"device '{self.device}' is unknown; it is auto, cpu, cuda, cuda:1 or mps")
 
+    def loras(self) -> list[tuple[str, float]]:
+        """Each with its weight, 1 unless it is given."""
+        found = [_LORA.fullmatch(text.strip()) for text in self.lora.split(",") if text.strip()]
+        return [(match[1], float(match[2] or 1)) for match in found if match]
+
     def deciding(self) -> dict[str, Any]:
         """What decides pixels, as plain data: a model's identity, not the place where it lies."""
         values = dataclasses.asdict(self)
         values["model"] = self.weights
         values["device"] = self.device.split(":")[0]  # cuda:0 and cuda:1 are taken for twins
-        del values["weights"]
+        del values["weights"], values["lora"]  # their identity is the model's
+        del values["low_memory"], values["decoder"]
         return values | {"algorithm": ALGORITHM}
 
 

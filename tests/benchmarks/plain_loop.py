@@ -20,7 +20,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
-from walk import Settings, Walk, models, read_prompts, video
+from walk import Settings, Walk, hub, models, read_prompts, video
 from walk.geometry import slerp
 from walk.render import render
 from walk.run import Run
@@ -72,7 +72,7 @@ def main() -> None:
     options = parser.parse_args()
 
     walk = Walk.through(read_prompts(PROMPTS), frames=options.frames, smooth=False)
-    pipe = StableDiffusionPipeline.from_pretrained(models.find("toybox"), requires_safety_checker=False)
+    pipe = StableDiffusionPipeline.from_pretrained(hub.find("toybox"), requires_safety_checker=False)
     pipe.set_progress_bar_config(disable=True)
     model = models.load(Settings(steps=STEPS, guidance=GUIDANCE))
     times: dict[str, list[float]] = {"plain loop": [], "walk": []}

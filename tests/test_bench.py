@@ -1,0 +1,57 @@
+"""What bench tells of a model's speed, by models whose speed is known."""
+
+import time
+
+import pytest
+import torch
+
+from walk import Settings
+from walk.bench import Measured, measure
+
+
+class Slow:
+    """Takes so many seconds for each part."""
+
+    def __init__(self, denoise, decode, batch=2):
+        self.settings = Settings(batch=batch)
+        self.parts = denoise, decode
+        self.at = self.notes = None
+        self.batches = 0
+
+    def encode(self, keyframe):
+        time.sleep(0.05)
+        return {"prompt_embeds": torch.ones(2, 3)}
+
+    def noise(self, seed):
+        return torch.randn(1, 2, 3, generator=torch.Generator().manual_seed(seed))
+
+    def denoise(self, noise, conditioning):
+        self.batches += 1
+        time.sleep(self.parts[0] + (self.batches == 1))
+        return noise
+
+    def decode(self, latents):
+        time.sleep(self.parts[1])
+        pictures = torch.arange(len(latents) * 48, dtype=torch.uint8)
+        return pictures.reshape(len(latents), 4, 4, 3)
+
+
+def test_the_time_of_each_part_is_told_and_the_slow_first_batch_is_kept_apart(tmp_path):
+    measured = measure(Slow(0.08, 0.04), tmp_path, seconds=0.5)
+    batches = measured.frames / 2
+    assert batches >= 3
+    assert measured.denoise == pytest.approx(0.08 * batches, rel=0.3)
+    assert measured.decode == pytest.approx(0.04 * batches, rel=0.3)
+    assert measured.encode == pytest.approx(0.05, rel=0.5)
+    assert measured.first > 1
+    assert 0.5 < measured.total < 2
+    assert measured.denoise + measured.decode + measured.idle == pytest.approx(measured.total)
+    assert measured.rate == pytest.approx(2 / 0.12, rel=0.4)
+    assert measured.write > 0
+
+
+def test_a_films_time_is_told_from_the_rate():
+    measured = Measured(frames=10, first=2.0, encode=0.5, denoise=3.0, decode=1.0, write=0.1, total=5.0)
+    assert measured.rate == 2
+    assert measured.idle == 1
+    assert measured.film(96) == 3 * 0.5 + 2 + 48  # with a keyframe at each end and one half-way

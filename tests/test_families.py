@@ -1,0 +1,292 @@
+"""Every family: a keyframe's frame is the plain pipeline's own picture, and what lies between moves without a jump."""
+
+import dataclasses
+import functools
+
+import diffusers
+import numpy as np
+import pytest
+import tiny
+import torch
+from oracle import levels, load, pictures
+
+from walk import Error, Keyframe, Settings, Walk, families, models
+from walk.render import render
+
+FOX = Keyframe("a red fox", seed=3)
+KEYFRAMES = (FOX, Keyframe("an owl in the rain", 5), Keyframe("two boats", 9))
+SIZE = {"width": 64, "height": 32}
+BUILDERS = {
+    "StableDiffusionPipeline": tiny.stable_diffusion,
+    "LatentConsistencyModelPipeline": tiny.latent_consistency,
+    "StableDiffusionXLPipeline": tiny.stable_diffusion_xl,
+    "StableDiffusion3Pipeline": tiny.stable_diffusion_3,
+    "FluxPipeline": tiny.flux,
+    "Flux2KleinPipeline": tiny.flux2_klein,
+    "PixArtSigmaPipeline": tiny.pixart_sigma,
+    "SanaPipeline": tiny.sana,
+    "SanaSprintPipeline": tiny.sana_sprint,
+    "ZImagePipeline": tiny.z_image,
+    "QwenImagePipeline": tiny.qwen_image,
+    "Lumina2Pipeline": tiny.lumina2,
+    "AuraFlowPipeline": tiny.aura_flow,
+}
+STOCHASTIC = {"LatentConsistencyModelPipeline", "SanaSprintPipeline"}  # their schedulers draw noise at each step
+EVERY = pytest.mark.parametrize("name", BUILDERS)
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory):
+    """Where each family's tiny pipeline lies, built when first asked for."""
+    root = tmp_path_factory.mktemp("families")
+    return functools.cache(lambda name: BUILDERS[name](root / name))
+
+
+@pytest.fixture(scope="session")
+def model(home):
+    """Loaded ones, by name and settings."""
+    loaded = functools.cache(lambda name: load(home(name), **SIZE, steps=2, batch=1))
+    return lambda name, **settings: loaded(name).at(dataclasses.replace(loaded(name).settings, **settings))
+
+
+def plain(folder, keyframe, steps=2, guidance=None, **call):
+    """The same picture as any user of diffusers makes it, without us."""
+    pipe = diffusers.DiffusionPipeline.from_pretrained(folder)
+    pipe.set_progress_bar_config(disable=True)
+    name = type(pipe).__name__
+    call = {"generator": torch.Generator().manual_seed(keyframe.seed)} | call
+    if keyframe.negative_prompt:
+        call["negative_prompt"] = keyframe.negative_prompt
+    elif name == "QwenImagePipeline":
+        call["negative_prompt"] = " "  # as its makers do; without, it has no guidance
+    if guidance is not None:
+        call["true_cfg_scale" if name == "QwenImagePipeline" else "guidance_scale"] = guidance
+    if name in ("PixArtSigmaPipeline", "SanaPipeline", "SanaSprintPipeline"):
+        call["use_resolution_binning"] = False
+    return np.asarray(pipe(prompt=keyframe.prompt, num_inference_steps=steps, **SIZE, **call).images[0])
+
+
+def test_every_family_has_a_tiny_pipeline():
+    assert set(BUILDERS) == set(families.FAMILIES)
+
+
+@pytest.mark.parametrize("name", sorted(set(BUILDERS) - STOCHASTIC))
+def test_a_keyframe_is_the_plain_pipelines_picture(home, model, name):
+    expected = plain(home(name), FOX, guidance=families.FAMILIES[name].guidance)
+    assert levels(pictures(model(name), FOX)[0], expected) <= 1
+    other = dataclasses.replace(FOX, prompt="an owl in the rain")
+    assert levels(pictures(model(name), other)[0], expected) > 1
+
+
+@pytest.mark.parametrize("name", sorted(set(BUILDERS) - STOCHASTIC))
+def test_a_keyframe_without_guidance_is_the_plain_pipelines_picture(home, model, name):
+    off = families.FAMILIES[name].off
+    assert levels(pictures(model(name, guidance=off), FOX)[0], plain(home(name), FOX, guidance=off)) <= 1
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, family in families.FAMILIES.items() if family.negatives and name != "Flux2KleinPipeline"]
+)
+def test_a_keyframe_with_a_negative_prompt_is_the_plain_pipelines_picture(home, model, name):
+    keyframe = dataclasses.replace(FOX, negative_prompt="blurry and dark")
+    expected = plain(home(name), keyframe, guidance=families.FAMILIES[name].guidance)
+    assert levels(pictures(model(name), keyframe)[0], expected) <= 1
+
+
+@pytest.mark.parametrize("name", sorted(STOCHASTIC))
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_keyframe_of_a_stochastic_family_is_the_plain_pipelines_with_the_noise_of_steps_fixed(
+    home, model, name, steps
+):
+    """From frame to frame that noise must stay; a keyframe's seed decides the noise that it starts from."""
+    call = {"intermediate_timesteps": None} if name == "SanaSprintPipeline" and steps == 1 else {}
+    if steps == 2:  # with one step, none is drawn
+        call |= {"latents": model(name).noise(FOX.seed)[None], "generator": torch.Generator().manual_seed(0)}
+    expected = plain(home(name), FOX, steps, families.FAMILIES[name].guidance, **call)
+    assert levels(pictures(model(name, steps=steps), FOX)[0], expected) <= 1
+
+
+def test_a_turbo_models_one_step_draws_no_noise_though_its_scheduler_is_stochastic(tmp_path):
+    folder = tiny.stable_diffusion_xl(tmp_path, "EulerAncestralDiscreteScheduler")
+    expected = plain(folder, FOX, steps=1, guidance=0.0)
+    assert levels(pictures(load(folder, steps=1, guidance=0.0, **SIZE), FOX)[0], expected) <= 1
+
+
+def film(model, walk, indices=None):
+    return dict(render(model, walk, range(walk.frames) if indices is None else indices))
+
+
+@EVERY
+def test_a_frame_hardly_depends_on_the_batch(model, name):
+    walk = Walk.through(KEYFRAMES[:2], frames=8)
+    one, three, eight = (film(model(name, batch=batch), walk) for batch in (1, 3, 8))
+    for index, picture in one.items():
+        assert levels(three[index], picture) <= 1
+        assert levels(eight[index], picture) <= 1
+
+
+@EVERY
+def test_some_of_the_frames_are_the_same_bytes_as_in_the_whole_film(model, name):
+    walk = Walk.through(KEYFRAMES, frames=7)
+    whole = film(model(name, batch=3), walk)
+    for indices in ([4], [6, 1, 5]):
+        for index, picture in film(model(name, batch=3), walk, indices).items():
+            np.testing.assert_array_equal(picture, whole[index])
+
+
+@EVERY
+def test_the_keyframe_of_a_walk_is_the_keyframes_own_picture(model, name):
+    middle = film(model(name), Walk.through(KEYFRAMES, frames=5), [2])[2]
+    assert levels(middle, pictures(model(name), KEYFRAMES[1])[0]) <= 1
+
+
+class Recorder:
+    """A model that keeps what frames are made from."""
+
+    def __init__(self, model):
+        self.settings, self.encode, self.noise = model.settings, model.encode, model.noise
+        self.made = []
+
+    def denoise(self, noise, conditioning):
+        self.made.append({"noise": noise[0]} | {name: tensor[0] for name, tensor in conditioning.items()})
+        return noise
+
+    def decode(self, latents):
+        return torch.arange(len(latents) * 6, dtype=torch.uint8).reshape(-1, 1, 2, 3)
+
+
+@EVERY
+def test_everything_that_a_frame_is_made_from_moves_without_a_jump(model, name):
+    recorder = Recorder(model(name))
+    keyframes = [dataclasses.replace(k, negative_prompt=word) for k, word in zip(KEYFRAMES, ("", "fog", "a cat"))]
+    film(recorder, Walk.through(keyframes, frames=25))
+    family = families.FAMILIES[name]
+    assert {n for n in family.returns if n} <= set(recorder.made[0])
+    for part, first in recorder.made[0].items():
+        if not first.is_floating_point():
+            continue
+        steps = torch.stack([(b[part] - a[part]).norm() for a, b in zip(recorder.made, recorder.made[1:])])
+        assert steps.min() > 0, f"{part} rests"
+        assert steps.max() < 3 * steps.mean(), f"{part} jumps"
+
+
+@pytest.mark.parametrize("name", [name for name, family in families.FAMILIES.items() if family.masked or family.ragged])
+def test_on_the_way_to_a_longer_prompt_its_tokens_are_heard_one_after_the_other(model, name):
+    recorder = Recorder(model(name))
+    film(recorder, Walk.through(KEYFRAMES, frames=49))
+    mask = next(name for name in recorder.made[0] if name.endswith("mask") and not name.startswith("negative"))
+    counts = [int(made[mask].sum()) for made in recorder.made]
+    keys = [counts[0], counts[24], counts[48]]
+    assert keys == [int(model(name).encode(keyframe)[mask].sum()) for keyframe in KEYFRAMES]
+    assert keys[0] < keys[1] > keys[2]
+    changes = np.diff(counts).tolist()
+    assert set(changes[:24]) <= {0, 1}
+    assert set(changes[24:]) <= {0, -1}
+    for made, count in zip(recorder.made, counts):
+        assert made[mask].tolist() == [1] * count + [0] * (len(made[mask]) - count)
+
+
+# What is recommended
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (functools.partial(tiny.flux, guided=True), (28, 3.5)),
+        (functools.partial(tiny.flux, guided=False), (4, 0.0)),
+        (functools.partial(tiny.flux2_klein, distilled=False), (50, 4.0)),
+        (functools.partial(tiny.flux2_klein, distilled=True), (4, 0.0)),
+        (tiny.sana_sprint, (2, 4.5)),
+        (tiny.latent_consistency, (4, 8.5)),
+    ],
+)
+def test_a_distilled_model_gets_its_few_steps_and_no_guidance(tmp_path, build, expected):
+    done = models.complete(Settings(model=str(build(tmp_path)), device="cpu"))
+    assert (done.steps, done.guidance) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "multiple"), [("SanaPipeline", 48, 32), ("FluxPipeline", 34, 8), ("Lumina2Pipeline", 40, 16)]
+)
+def test_a_size_that_the_family_cannot_make_is_refused(home, name, width, multiple):
+    with pytest.raises(Error, match=rf"width {width} is not possible with this model; .* \(multiples of {multiple}\)"):
+        models.complete(Settings(model=str(home(name)), width=width))
+
+
+# What is noted of prompts
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"), [("StableDiffusionXLPipeline", 14), ("StableDiffusion3Pipeline", 255), ("FluxPipeline", 511)]
+)
+def test_only_what_no_encoder_reads_is_noted_as_cut(model, name, limit):
+    words = "x" * (limit + 3)  # a token each, beside those that begin and end a prompt
+    assert model(name).notes(Keyframe(words[:limit], 0)) == []
+    (note,) = model(name).notes(Keyframe(words, 0))
+    assert note == "the prompt is too long for the model, which does not read 'xxx'"
+
+
+def test_a_negative_prompt_that_is_not_heard_is_noted(model):
+    keyframe = dataclasses.replace(FOX, negative_prompt="fog")
+    assert model("FluxPipeline").notes(keyframe) == ["the model takes no negative prompt, so it is not heard"]
+    assert model("SanaPipeline").notes(keyframe) == []
+
+
+# Other decoders
+
+
+@pytest.mark.parametrize("name", ["StableDiffusionPipeline", "StableDiffusionXLPipeline", "FluxPipeline"])
+def test_a_tiny_decoder_is_the_plain_pipelines_with_that_decoder(home, tmp_path, name):
+    folder = tiny.decoder(tmp_path)
+    pipe = diffusers.DiffusionPipeline.from_pretrained(home(name))
+    pipe.vae = diffusers.AutoencoderTiny.from_pretrained(folder)
+    generator = torch.Generator().manual_seed(FOX.seed)
+    guidance = families.FAMILIES[name].guidance
+    image = pipe(FOX.prompt, generator=generator, num_inference_steps=2, guidance_scale=guidance, **SIZE).images[0]
+    model = load(home(name), **SIZE, steps=2, decoder=str(folder))
+    assert levels(pictures(model, FOX)[0], np.asarray(image)) <= 1
+    assert model.settings.deciding() != load(home(name), **SIZE, steps=2).settings.deciding()
+
+
+def test_another_decoder_is_another_model(home, tmp_path):
+    name = "StableDiffusionPipeline"
+    folders = [tiny.decoder(tmp_path / str(seed), seed) for seed in (1, 2)]
+    chosen = [Settings(model=str(home(name)), decoder=str(decoder)) for decoder in ("own", *folders)]
+    assert len({models.complete(settings).weights for settings in chosen}) == 3
+
+
+def test_a_decoder_that_is_not_there_or_is_none_is_refused(home):
+    def refused(name, decoder):
+        with pytest.raises(Error) as caught:
+            models.complete(Settings(model=str(home(name)), decoder=decoder))
+        return str(caught.value)
+
+    assert refused("SanaPipeline", "tiny").startswith(
+        "there is no tiny decoder for this model; there is one for Stable"
+    )
+    assert refused("StableDiffusionPipeline", "nosuch").startswith(
+        "there is no decoder 'nosuch' here; it is own, tiny,"
+    )
+    vae = home("StableDiffusionPipeline") / "vae"
+    assert refused("StableDiffusionPipeline", str(vae)).startswith(f"{vae} holds no AutoencoderTiny")
+
+
+# Fewer bits
+
+
+@EVERY
+def test_in_half_precision_a_keyframe_is_about_the_plain_pipelines_picture(home, name):
+    """Half a level apart on average: bfloat16 has eight bits, and they are rounded elsewhere."""
+    model = load(home(name), **SIZE, steps=2, dtype="bfloat16")
+    family = families.FAMILIES[name]
+    pipe = diffusers.DiffusionPipeline.from_pretrained(home(name), dtype=torch.bfloat16)
+    call = {"generator": torch.Generator().manual_seed(0), family.guidance_name: family.guidance}
+    call["latents"] = model.noise(FOX.seed)[None].to(torch.float32 if family.float32 else torch.bfloat16)
+    if name == "QwenImagePipeline":
+        call["negative_prompt"] = " "
+    if name in ("PixArtSigmaPipeline", "SanaPipeline", "SanaSprintPipeline"):
+        call["use_resolution_binning"] = False
+    expected = np.asarray(pipe(prompt=FOX.prompt, num_inference_steps=2, **SIZE, **call).images[0])
+    (picture,) = pictures(model, FOX)
+    assert np.abs(picture.astype(int) - expected.astype(int)).mean() < 1
+    assert picture.std() > 10

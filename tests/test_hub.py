@@ -1,0 +1,356 @@
+"""Where a model lies: found without the hub where it can be, and said in time where it cannot."""
+
+import shutil
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import diffusers
+import huggingface_hub.errors as refused
+import numpy as np
+import pytest
+import tiny
+import torch
+from huggingface_hub import HfApi, constants
+from oracle import load, pictures
+from safetensors.torch import load_file, save_file
+
+from walk import Error, Keyframe, Settings, hub, models
+from walk.catalogue import CATALOGUE
+
+FOX = Keyframe("a red fox", seed=3)
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture(autouse=True)
+def _forget_what_was_found():
+    hub.find.cache_clear()
+    hub.lora.cache_clear()
+    hub.decoder.cache_clear()
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache, with the hub off."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return tmp_path / "hub"
+
+
+def fetch(cache, folder, revision="main", repo="org/tiny"):
+    """Lay a model out as huggingface_hub 2.4 does when it downloads one; a commit gets no ref."""
+    home = cache / f"models--{repo.replace('/', '--')}"
+    for path in (p for p in folder.rglob("*") if p.is_file()):
+        link = home / "snapshots" / COMMIT / path.relative_to(folder)
+        blob = home / "blobs" / f"{link.parent.name}-{link.name}"
+        for place in (link, blob):
+            place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, blob)
+        link.symlink_to(blob)
+    if revision != COMMIT:
+        (home / "refs" / revision).parent.mkdir(parents=True, exist_ok=True)
+        (home / "refs" / revision).write_text(COMMIT)
+    return home / "snapshots" / COMMIT
+
+
+def test_a_model_in_the_hubs_cache_works_with_the_hub_off(cache, tiny_folder):
+    fetch(cache, tiny_folder)
+    model = load("org/tiny")
+    assert model.settings.weights == f"commit {COMMIT}"
+    np.testing.assert_array_equal(pictures(model, FOX), pictures(load(tiny_folder), FOX))
+
+
+@pytest.mark.parametrize("revision", ["v1.5", "refs/pr/2", COMMIT])
+def test_a_revision_is_found_in_the_hubs_cache(cache, tiny_folder, revision):
+    folder = fetch(cache, tiny_folder, revision)
+    assert hub.find(f"org/tiny@{revision}") == folder
+    for other in ("org/tiny", "org/tiny@v2"):
+        with pytest.raises(Error, match="org/tiny is not on this machine and the hub is switched off"):
+            hub.find(other)
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "model_index.json",
+        "unet/diffusion_pytorch_model.safetensors",
+        "vae/diffusion_pytorch_model.safetensors",
+        "text_encoder/model.safetensors",
+        "unet/config.json",
+        "tokenizer/tokenizer.json",
+        "scheduler/scheduler_config.json",
+    ],
+)
+def test_an_incomplete_snapshot_is_no_model(cache, tiny_folder, lost):
+    (fetch(cache, tiny_folder) / lost).unlink()
+    with pytest.raises(Error, match="org/tiny is not on this machine and the hub is switched off"):
+        hub.find("org/tiny")
+
+
+# The hub
+
+
+@pytest.fixture
+def ask(cache, monkeypatch):
+    """Switch the hub on, with this answer: an exception to raise, or a function."""
+
+    def answers(answer):
+        def model_info(self, *args, **kwargs):
+            if isinstance(answer, Exception):
+                raise answer
+            return answer()
+
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(HfApi, "model_info", model_info)
+
+    return answers
+
+
+def refusal(kind):
+    return kind("refused", response=SimpleNamespace(headers={}, request=None))
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (ConnectionError("Name or service not known"), "org/big is not on this machine and the hub does not answer"),
+        (refusal(refused.HfHubHTTPError), "org/big is not on this machine and the hub does not answer"),
+        (refusal(refused.GatedRepoError), "org/big is gated; accept its licence at https://huggingface.co/org/big,"),
+        (refusal(refused.RepositoryNotFoundError), "the hub has no model org/big, or it is private (hf auth login)"),
+        (refusal(refused.RevisionNotFoundError), "org/big has no revision v9 on the hub"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_the_hub_refuses_is_said(ask, answer, message):
+    ask(answer)
+    with pytest.raises(Error) as caught:
+        hub.find("org/big@v9")
+    assert str(caught.value).startswith(message)
+
+
+def test_a_hub_that_does_not_answer_is_given_up_in_time(ask, monkeypatch):
+    over = threading.Event()
+    ask(lambda: over.wait(30))
+    monkeypatch.setattr(hub, "HUB_TIMEOUT", 0.2)
+    begun = time.monotonic()
+    with pytest.raises(Error, match="org/big is not on this machine and the hub does not answer; go online, or choose"):
+        hub.find("org/big")
+    assert time.monotonic() - begun < 2
+    over.set()
+    assert hub.HUB_TIMEOUT < 10  # seconds
+
+
+def test_the_hub_is_not_asked_for_a_model_that_is_here(ask, cache, tiny_folder):
+    ask(AssertionError("asked"))
+    folder = fetch(cache, tiny_folder)
+    assert hub.find("org/tiny") == folder
+
+
+def test_a_pipeline_that_is_not_supported_is_refused_before_it_is_downloaded(ask, monkeypatch):
+    ask(lambda: SimpleNamespace(sha=COMMIT, config={"diffusers": {"_class_name": "KandinskyPipeline"}}))
+    monkeypatch.setattr(diffusers.DiffusionPipeline, "download", failing(AssertionError("downloaded")))
+    with pytest.raises(Error, match=r"^org/tiny holds KandinskyPipeline; supported are StableDiffusionPipeline, "):
+        hub.find("org/tiny")
+
+
+@pytest.fixture
+def download(ask, monkeypatch):
+    """Let the hub have org/tiny, and this download it."""
+
+    def by(function):
+        ask(lambda: SimpleNamespace(sha=COMMIT))
+        monkeypatch.setattr(diffusers.DiffusionPipeline, "download", function)
+
+    return by
+
+
+def test_what_was_downloaded_is_found_again_with_the_hub_off(download, cache, tiny_folder, monkeypatch):
+    download(lambda repo, revision=None, **_: fetch(cache, tiny_folder, revision or "main"))
+    folder = hub.find("org/tiny")
+    hub.find.cache_clear()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert hub.find("org/tiny") == folder
+
+
+def failing(error):
+    def fail(*args, **kwargs):
+        raise error
+
+    return fail
+
+
+def test_a_broken_download_is_said_and_how_to_go_on(download):
+    download(failing(TimeoutError("The read operation timed out")))
+    with pytest.raises(Error) as caught:
+        hub.find("org/tiny")
+    reason = "The read operation timed out; run the same command to go on"
+    assert str(caught.value) == f"org/tiny could not be downloaded: {reason}"
+
+
+def test_a_gated_models_files_say_where_to_accept_the_licence(download):
+    download(failing(refusal(refused.GatedRepoError)))
+    with pytest.raises(Error, match="org/tiny is gated; accept its licence at"):
+        hub.find("org/tiny")
+
+
+# Short names
+
+
+@pytest.mark.parametrize(
+    "name", ["sd-turbo", "stabilityai/sd-turbo", "sd-turbo@main", f"stabilityai/sd-turbo@{COMMIT}"]
+)
+def test_a_short_name_is_its_hub_ids_model_with_its_makers_steps_and_guidance(cache, tiny_folder, name):
+    folder = fetch(cache, tiny_folder, repo="stabilityai/sd-turbo")
+    assert hub.find(name) == folder
+    done = models.complete(Settings(model=name, device="cpu"))
+    assert (done.steps, done.guidance) == (1, 0.0)
+    asked = models.complete(Settings(model=name, device="cpu", steps=3, guidance=2.0))
+    assert (asked.steps, asked.guidance) == (3, 2.0)
+
+
+def test_a_misspelt_short_name_is_mended(cache):
+    with pytest.raises(Error, match=r"^there is no model 'sdx-turbo' here; did you mean sdxl-turbo\?$"):
+        hub.find("sdx-turbo")
+
+
+def test_short_names_are_those_of_families_that_walk_knows_and_are_all_different():
+    names = [name for entry in CATALOGUE for name in (entry.name, entry.repo)]
+    assert len(set(names)) == len(names)
+    assert not any(
+        "/" in entry.name or Settings(steps=entry.steps, guidance=entry.guidance).lora for entry in CATALOGUE
+    )
+
+
+def test_whether_a_model_is_on_this_machine_is_known_without_the_hub(cache, tiny_folder):
+    assert not hub.is_here("stabilityai/sd-turbo")
+    folder = fetch(cache, tiny_folder, repo="stabilityai/sd-turbo")
+    assert hub.is_here("stabilityai/sd-turbo")
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    assert not hub.is_here("stabilityai/sd-turbo")
+
+
+# Single files
+
+
+@pytest.fixture
+def checkpoint(tiny_folder, tmp_path):
+    """The tiny model in one file."""
+    return tiny.as_checkpoint(tiny_folder, tmp_path / "own.safetensors")
+
+
+def describe(tiny_folder, folder):
+    """A copy without weights."""
+    return shutil.copytree(tiny_folder, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+
+
+def test_a_single_checkpoint_is_the_same_model_as_its_parts(checkpoint, tiny_folder):
+    describe(tiny_folder, checkpoint.with_suffix(""))
+    model = load(checkpoint)
+    np.testing.assert_array_equal(pictures(model, FOX), pictures(load(tiny_folder), FOX))
+    assert models.complete(model.settings) == model.settings
+
+
+def test_a_checkpoint_is_described_by_the_model_that_it_resembles(checkpoint, cache, tiny_folder):
+    described = fetch(cache, tiny_folder, repo="stable-diffusion-v1-5/stable-diffusion-v1-5")
+    for weights in described.glob("*/*.safetensors"):
+        weights.unlink()
+    np.testing.assert_array_equal(pictures(load(checkpoint), FOX), pictures(load(tiny_folder), FOX))
+
+
+def test_a_checkpoint_without_a_description_says_what_to_do(checkpoint, cache):
+    with pytest.raises(Error) as caught:
+        hub.find(str(checkpoint))
+    repo = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+    assert str(caught.value) == (
+        f"{checkpoint} needs the configuration of {repo}, which is not on this machine, and the hub is switched off "
+        "(HF_HUB_OFFLINE); go online once, or lay a folder own with a diffusers configuration beside it"
+    )
+
+
+def test_a_checkpoint_of_other_weights_is_another_model(checkpoint, tiny_folder):
+    describe(tiny_folder, checkpoint.with_suffix(""))
+    seen = {hub.identity(str(checkpoint))}
+    data = checkpoint.read_bytes()
+    checkpoint.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    seen.add(hub.identity(str(checkpoint)))
+    next(checkpoint.with_suffix("").glob("scheduler/*")).write_text("{}")
+    seen.add(hub.identity(str(checkpoint)))
+    assert len(seen) == 3
+
+
+def test_a_damaged_checkpoint_is_said_to_be(checkpoint):
+    checkpoint.write_bytes(b"<html>not found</html>")
+    with pytest.raises(Error, match=r"own\.safetensors is damaged"):
+        hub.find(str(checkpoint))
+
+
+@pytest.mark.parametrize("lost", ["model.diffusion_model.out.2.weight", "first_stage_model.quant_conv.bias"])
+def test_a_checkpoint_that_lacks_weights_is_refused(checkpoint, tiny_folder, lost):
+    describe(tiny_folder, checkpoint.with_suffix(""))
+    tensors = load_file(checkpoint)
+    del tensors[lost]
+    save_file(tensors, checkpoint)
+    with pytest.raises(Error, match="does not load as a StableDiffusionPipeline: "):
+        load(checkpoint)
+
+
+# LoRAs
+
+
+def test_a_lora_is_a_file_or_the_only_one_of_a_repository(cache, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "style.safetensors").touch()
+    assert hub.lora(str(home / "style.safetensors")) == home / "style.safetensors"
+    folder = fetch(cache, home, repo="org/style")
+    assert hub.lora("org/style") == hub.lora("org/style/style.safetensors") == folder / "style.safetensors"
+    (home / "other.safetensors").touch()
+    fetch(cache, home, repo="org/two")
+    with pytest.raises(
+        Error, match=r"org/two has 2 files of weights \(other.safetensors, style.safetensors\); give one"
+    ):
+        hub.lora("org/two")
+    assert hub.lora("org/two/other.safetensors").name == "other.safetensors"
+
+
+@pytest.mark.parametrize("name", ["nosuch", "nosuch.safetensors", "a b/c", "org/x/y.bin", "/nosuch/x.safetensors"])
+def test_what_is_no_lora_is_refused(cache, name):
+    with pytest.raises(Error, match=r"there is no LoRA '.*' here; a LoRA is a \.safetensors file, or a hub id"):
+        hub.lora(name)
+
+
+def test_a_lora_of_the_hubs_that_is_not_here_says_so(cache):
+    with pytest.raises(Error, match="org/style is not on this machine and the hub is switched off"):
+        hub.lora("org/style")
+
+
+def test_a_lora_given_for_a_model_says_where_it_belongs(cache, tmp_path):
+    save_file({"unet.x.lora_A.weight": torch.zeros(1)}, tmp_path / "style.safetensors")
+    with pytest.raises(Error, match=r"is a LoRA; give it as --lora style.safetensors"):
+        hub.find(str(tmp_path / "style.safetensors"))
+
+
+# What is no model
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nosuch", "there is no model 'nosuch' here; a model is toybox (built in), a short name such as sdxl"),
+        ("./models/x", "there is no model './models/x' here; a model is"),
+        ("/nosuch/folder", "there is no model '/nosuch/folder' here; a model is"),
+        ("a/b/c", "there is no model 'a/b/c' here; a model is"),
+        (str(Path(__file__).parent), f"{Path(__file__).parent} is a folder without a model_index.json; a model is"),
+        (__file__, f"{__file__} is a file; a model is"),
+        *(
+            (name, f"there is no model '{name}' here; a model is")
+            for name in ("org/a--b", "org/-a", "org/a.", "org/a.git", "~nosuchuser/x", "x" * 5000)
+        ),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_what_is_no_model_is_refused_with_what_is(cache, name, message):
+    with pytest.raises(Error) as caught:
+        hub.find(name)
+    assert str(caught.value).startswith(message)

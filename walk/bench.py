@@ -1,0 +1,106 @@
+"""How fast a model's frames are made here, and where the time goes. Prints nothing.
+
+Times the same way that a film's frames take: through `render`, and onto the disk.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from walk import models
+from walk.keyframes import Keyframe
+from walk.render import render
+from walk.run import Run
+from walk.timeline import FPS, SECONDS_A_SEGMENT, Walk
+
+KEYFRAMES = (Keyframe("a red apple on a table", 1), Keyframe("a green frog in the rain", 2))
+SECONDS = 5.0  # to be timed at the least, after the first batch
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Seconds, of `frames` frames after a first batch; what is not denoising or decoding is idle.
+
+    Frames are written while others are made, so writing is no part of the rest unless the disk is too slow.
+    """
+
+    frames: int
+    first: float  # batch, which also warms up what is slow once
+    encode: float  # a prompt
+    denoise: float
+    decode: float  # and the copy from the GPU
+    write: float  # one after the other
+    total: float
+
+    @property
+    def rate(self) -> float:
+        """Frames a second."""
+        return self.frames / self.total
+
+    @property
+    def idle(self) -> float:
+        return max(0.0, self.total - self.denoise - self.decode)
+
+    def film(self, frames: int) -> float:
+        """Seconds that the frames of a film will take, without loading the model, with keyframes as usual."""
+        keyframes = 1 + frames / (SECONDS_A_SEGMENT * FPS)
+        return float(keyframes) * self.encode + self.first + frames / self.rate
+
+
+def measure(model: models.Model, folder: Path, seconds: float = SECONDS) -> Measured:
+    """Render until enough time is over, into a run folder that is the caller's to remove."""
+    timed = _Timed(model)
+    batch = model.settings.batch or 1
+    walk = Walk.through(KEYFRAMES, frames=1000 * batch)
+    # 1. The first batch, in which libraries choose their ways and memory is taken.
+    pictures = render(timed, walk, range(walk.frames))
+    begun = time.perf_counter()
+    first = [next(pictures) for _ in range(batch)]
+    warmed = time.perf_counter() - begun - timed.seconds["encode"]
+    encode = timed.seconds.pop("encode") / len(KEYFRAMES)
+    timed.seconds.clear()
+
+    # 2. Whole batches, three at the least.
+    count = 0
+    with Run(folder, walk, model.settings) as run:
+        begun = time.perf_counter()
+        with run.saver() as save:
+            for count, (index, picture) in enumerate(pictures, 1):
+                save(index, picture)
+                if count % batch == 0 and count >= 3 * batch and time.perf_counter() - begun > seconds:
+                    break
+        total = time.perf_counter() - begun
+
+        # 3. What writing takes, by itself.
+        begun = time.perf_counter()
+        run.save(*first[0])
+        write = (time.perf_counter() - begun) * count
+    return Measured(count, warmed, encode, timed.seconds["denoise"], timed.seconds["decode"], write, total)
+
+
+class _Timed:
+    """A model that keeps account of its seconds. It waits for each part, which GPUs need not do."""
+
+    def __init__(self, model: models.Model) -> None:
+        self.settings = model.settings
+        self.noise = model.noise
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.encode = self._timed("encode", model.encode)
+        self.denoise = self._timed("denoise", model.denoise)
+        self.decode = self._timed("decode", model.decode)
+        self.at, self.notes = model.at, model.notes
+
+    def _timed(self, name: str, part: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*arguments: Any) -> Any:
+            begun = time.perf_counter()
+            result = part(*arguments)
+            models.wait(self.settings.device)
+            self.seconds[name] += time.perf_counter() - begun
+            return result
+
+        return timed

@@ -1,0 +1,48 @@
+"""Models with a short name: where they lie on the hub, what they make, and what their makers recommend.
+
+Knows no files and imports no library; `walk models` shows it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    name: str
+    repo: str
+    side: int  # pixels, of the pictures that it was made for
+    steps: int
+    guidance: float
+    licence: str
+
+
+_STABILITY = "Stability AI Community"
+# fmt: off
+CATALOGUE = (
+    Entry("sd15", "stable-diffusion-v1-5/stable-diffusion-v1-5", 512, 30, 7.5, "CreativeML Open RAIL-M"),
+    Entry("sd-turbo", "stabilityai/sd-turbo", 512, 1, 0.0, _STABILITY),
+    Entry("lcm", "SimianLuo/LCM_Dreamshaper_v7", 768, 4, 8.5, "MIT"),
+    Entry("sdxl", "stabilityai/stable-diffusion-xl-base-1.0", 1024, 30, 5.0, "CreativeML Open RAIL++-M"),
+    Entry("sdxl-turbo", "stabilityai/sdxl-turbo", 512, 1, 0.0, f"{_STABILITY}, non-commercial"),
+    Entry("sd3.5", "stabilityai/stable-diffusion-3.5-medium", 1024, 40, 4.5, f"{_STABILITY}, gated"),
+    Entry("sd3.5-large", "stabilityai/stable-diffusion-3.5-large", 1024, 28, 3.5, f"{_STABILITY}, gated"),
+    Entry("sd3.5-turbo", "stabilityai/stable-diffusion-3.5-large-turbo", 1024, 4, 0.0, f"{_STABILITY}, gated"),
+    Entry("flux-schnell", "black-forest-labs/FLUX.1-schnell", 1024, 4, 0.0, "Apache 2.0, gated"),
+    Entry("flux-dev", "black-forest-labs/FLUX.1-dev", 1024, 28, 3.5, "FLUX.1 non-commercial, gated"),
+    Entry("flux2-klein", "black-forest-labs/FLUX.2-klein-4B", 1024, 4, 0.0, "Apache 2.0"),
+    Entry("pixart-sigma", "PixArt-alpha/PixArt-Sigma-XL-2-1024-MS", 1024, 20, 4.5, "CreativeML Open RAIL++-M"),
+    Entry("sana", "Efficient-Large-Model/SANA1.5_1.6B_1024px_diffusers", 1024, 20, 4.5, "NVIDIA NSCL, non-commercial"),
+    Entry("sana-sprint", "Efficient-Large-Model/Sana_Sprint_1.6B_1024px_diffusers", 1024, 2, 4.5, "NVIDIA NSCL, non-commercial"),
+    Entry("z-image-turbo", "Tongyi-MAI/Z-Image-Turbo", 1024, 8, 0.0, "Apache 2.0"),
+    Entry("qwen-image", "Qwen/Qwen-Image", 1024, 50, 4.0, "Apache 2.0"),
+    Entry("lumina2", "Alpha-VLLM/Lumina-Image-2.0", 1024, 30, 4.0, "Apache 2.0"),
+    Entry("auraflow", "fal/AuraFlow-v0.3", 1024, 50, 3.5, "Apache 2.0"),
+)
+# fmt: on
+
+
+def known(model: str) -> Entry | None:
+    """By its short name, or its hub id, with or without @revision."""
+    name = model.partition("@")[0]
+    return next((entry for entry in CATALOGUE if name in (entry.name, entry.repo)), None)

@@ -1,0 +1,97 @@
+"""What has to be known of each pipeline that diffusers calls by another keyword or shapes in another way: a table.
+
+Knows no tensors, imports no library, and does nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Family:
+    """What pipelines of one class expect.
+
+    returns: keyword names of what `encode_prompt` returns, in its order; '' for what is not to be handed on.
+    steps, guidance: what its makers recommend.
+    denoiser: the part that denoises.
+    guidance_name: the keyword of the guidance scale.
+    off: guidance up to here is none.
+    again: `encode_prompt` knows no negative prompt, and is asked a second time for it.
+    empty: the negative prompt where there is none; None: the pipeline's own.
+    masked: a mask says which tokens are heard; the others' embeddings mean nothing.
+    ragged: embeddings have as many tokens as the prompt.
+    listed: embeddings are handed on as a list.
+    alone: rows of a batch are padded to the longest one, so each is denoised for itself.
+    patch: latents' sides are multiples of this many; multiple: pictures' sides are, of this many pixels.
+    packed: latents are a list of patches of 2x2, in the order that Flux gave them.
+    patches: latents' channels hold patches of 2x2, which are unpacked and unscaled by the pipeline itself (Flux 2).
+    sample: latents' side, of that picture size for which it was made; None: as the denoiser's configuration says.
+    float32: latents are kept in float32.
+    upcast: in float16 the VAE overflows if its configuration says so.
+    dtype: on GPUs.
+    tiny: hub id of a small decoder for its latents (Bohan, TAESD), if there is one.
+    distilled: (file, field, value) that tells a model that needs but four steps and no guidance.
+    """
+
+    returns: tuple[str, ...]
+    steps: int
+    guidance: float
+    denoiser: str = "transformer"
+    guidance_name: str = "guidance_scale"
+    off: float = 1.0
+    again: bool = False
+    empty: str | None = None
+    masked: bool = False
+    ragged: bool = False
+    listed: bool = False
+    alone: bool = False
+    patch: int = 2
+    multiple: int = 8
+    packed: bool = False
+    patches: bool = False
+    sample: int | None = None
+    float32: bool = False
+    upcast: bool = False
+    dtype: str = "bfloat16"
+    tiny: str = ""
+    distilled: tuple[str, str, bool] | None = None
+
+    @property
+    def negatives(self) -> bool:
+        """Whether negative prompts are heard."""
+        return self.again or any(name.startswith("negative") for name in self.returns)
+
+
+_BOTH = ("prompt_embeds", "negative_prompt_embeds")
+_POOLED = (*_BOTH, "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
+_MASKED = ("prompt_embeds", "prompt_attention_mask", "negative_prompt_embeds", "negative_prompt_attention_mask")
+_UNET: dict[str, Any] = {"denoiser": "unet", "patch": 1, "dtype": "float16"}
+
+# fmt: off
+FAMILIES = {
+    # Rombach et al., CVPR 2022
+    "StableDiffusionPipeline": Family(_BOTH, 30, 7.5, tiny="madebyollin/taesd", **_UNET),
+    # Luo et al., 2023. Guidance is built in, and goes with an empty negative prompt.
+    "LatentConsistencyModelPipeline": Family(("prompt_embeds", ""), 4, 8.5, tiny="madebyollin/taesd", **_UNET),
+    # Podell et al., ICLR 2024
+    "StableDiffusionXLPipeline": Family(_POOLED, 30, 5.0, upcast=True, tiny="madebyollin/taesdxl", **_UNET),
+    # Esser et al., ICML 2024
+    "StableDiffusion3Pipeline": Family(_POOLED, 28, 7.0, tiny="madebyollin/taesd3"),
+    # Guidance is built in, into schnell none.
+    "FluxPipeline": Family(("prompt_embeds", "pooled_prompt_embeds", ""), 28, 3.5, packed=True, sample=128, tiny="madebyollin/taef1", distilled=("transformer/config.json", "guidance_embeds", False)),
+    "Flux2KleinPipeline": Family(("prompt_embeds", ""), 50, 4.0, again=True, patches=True, sample=128, distilled=("model_index.json", "is_distilled", True)),
+    # Chen et al., ECCV 2024
+    "PixArtSigmaPipeline": Family(_MASKED, 20, 4.5, masked=True, dtype="float16"),
+    # Xie et al., ICLR 2025
+    "SanaPipeline": Family(_MASKED, 20, 4.5, masked=True, patch=1, multiple=32, float32=True),
+    "SanaSprintPipeline": Family(_MASKED[:2], 2, 4.5, masked=True, patch=1, multiple=32, float32=True),
+    "ZImagePipeline": Family(_BOTH, 50, 5.0, off=0.0, ragged=True, listed=True, alone=True, sample=128, float32=True),
+    # Without a negative prompt there would be no guidance; a blank is what its makers use.
+    "QwenImagePipeline": Family(("prompt_embeds", ""), 50, 4.0, guidance_name="true_cfg_scale", again=True, empty=" ", ragged=True, alone=True, packed=True, sample=128),
+    "Lumina2Pipeline": Family(_MASKED, 30, 4.0, masked=True, alone=True),
+    # Its masks are asked for but not used: tokens beyond the prompt are zeros.
+    "AuraFlowPipeline": Family(_MASKED, 50, 3.5, sample=128, upcast=True),
+}
+# fmt: on

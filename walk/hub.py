@@ -1,0 +1,370 @@
+"""Where a model lies: in the package, in a folder, in a file, in the hub's cache or on the hub; and what tells it
+from others. The same of LoRAs.
+
+Knows files, and nothing of what is in a pipeline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import functools
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from walk import Error
+from walk.catalogue import CATALOGUE, known
+from walk.families import FAMILIES
+from walk.settings import BUILT_IN
+
+HUB_TIMEOUT = 5  # seconds that the hub has to answer
+ACCEPTED = (
+    "a model is toybox (built in), a short name such as sdxl (walk models lists them), a diffusers folder, "
+    "a .safetensors checkpoint, or a hub id such as stable-diffusion-v1-5/stable-diffusion-v1-5"
+)
+_DECIDING = (".json", ".txt", ".model", ".safetensors")
+_UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
+_ELSEWHERE = "choose a model that is here (toybox is built in)"
+
+
+@functools.lru_cache
+def find(name: str) -> Path:
+    """The model's folder; from the hub, it is downloaded unless it is on this machine already.
+
+    Of a single checkpoint it is a folder that describes its parts, without their weights.
+    """
+    if name == BUILT_IN:
+        return Path(__file__).parent / "toybox"
+    with contextlib.suppress(OSError, RuntimeError):  # too long for a path, or ~nobody
+        path = Path(name).expanduser()
+        if path.is_dir():
+            if not (path / "model_index.json").is_file():
+                raise Error(f"{path} is a folder without a model_index.json; {ACCEPTED}")
+            return path
+        if path.is_file():
+            return _description(path)
+    repo, revision = _hub_id(name)
+    return _cached(repo, revision) or _download(repo, revision)
+
+
+def checkpoint(name: str) -> Path | None:
+    """The file, if the model is a single one."""
+    with contextlib.suppress(OSError, RuntimeError):
+        path = Path(name).expanduser()
+        return path if name != BUILT_IN and path.is_file() else None
+    return None
+
+
+def is_here(repo: str) -> bool:
+    """Whether a model of the hub's, and all of it, is on this machine."""
+    return _cached(repo, None) is not None
+
+
+def _hub_id(name: str) -> tuple[str, str | None]:
+    """(repository, revision) of a model that is no file and no folder."""
+    repo, at, revision = name.partition("@")
+    entry = known(repo)
+    repo = entry.repo if entry else repo
+    named = not at or (re.fullmatch(r"[\w./-]+", revision) and ".." not in revision)
+    if repo.count("/") != 1 or not _is_hub_id(repo) or not named:
+        near = difflib.get_close_matches(name, [BUILT_IN, *(entry.name for entry in CATALOGUE)], n=1)
+        raise Error(f"there is no model '{name}' here" + (f"; did you mean {near[0]}?" if near else f"; {ACCEPTED}"))
+    return repo, revision or None
+
+
+def _is_hub_id(name: str) -> bool:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return True
+
+
+def _cached(repo: str, revision: str | None) -> Path | None:
+    """The snapshot on this machine, if all of its parts are there: asking the hub could only change it."""
+    from huggingface_hub import try_to_load_from_cache
+
+    index = try_to_load_from_cache(repo, "model_index.json", revision=revision)
+    if not isinstance(index, str):
+        return None
+    folder = Path(index).parent
+    return folder if all(_is_complete(folder / part) for part in _parts(folder)) else None
+
+
+def _parts(folder: Path) -> list[str]:
+    index = read_json(folder / "model_index.json")
+    return [name for name, value in index.items() if isinstance(value, list) and any(value) and name not in _UNUSED]
+
+
+def _is_complete(part: Path) -> bool:
+    """Whether a part of a pipeline has its configuration and, if it has weights, all of them."""
+    if not any(part.glob("*config.json")):
+        return False
+    if (part / "tokenizer_config.json").exists():
+        return any(
+            (part / name).exists() for name in ("tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model")
+        )
+    if (part / "config.json").exists() and not any(part.glob("*.safetensors")):
+        return False
+    shards = {
+        name for index in part.glob("*.safetensors.index.json") for name in read_json(index)["weight_map"].values()
+    }
+    return all((part / shard).exists() for shard in shards)
+
+
+# Single files
+
+
+def _description(path: Path) -> Path:
+    """The folder that describes a checkpoint's parts: one of its name beside it, or that of the model it resembles."""
+    if path.suffix != ".safetensors":
+        raise Error(f"{path} is a file; {ACCEPTED}")
+    beside = path.with_suffix("")
+    if (beside / "model_index.json").is_file():
+        return beside
+    shapes = _shapes(path)
+    if any("lora" in name for name in shapes):
+        raise Error(f"{path} is a LoRA; give it as --lora {path.name}, and the model that it belongs to as --model")
+    from diffusers.loaders import single_file_utils
+
+    known_by_shapes: Any = single_file_utils.fetch_diffusers_config
+    repo = known_by_shapes(shapes)["pretrained_model_name_or_path"]
+    return _described(repo) or _download_description(repo, path)
+
+
+def _shapes(path: Path) -> dict[str, Any]:
+    """What a safetensors file says of its tensors, which are not read."""
+    try:
+        with path.open("rb") as file:
+            header = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), 1 << 27)))
+        return {name: SimpleNamespace(shape=it["shape"]) for name, it in header.items() if name != "__metadata__"}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise Error(f"{path} is damaged (it does not begin as safetensors files do)") from error
+
+
+def _described(repo: str) -> Path | None:
+    """Its snapshot on this machine, if it has every part's configuration."""
+    from huggingface_hub import try_to_load_from_cache
+
+    index = try_to_load_from_cache(repo, "model_index.json")
+    if not isinstance(index, str):
+        return None
+    folder = Path(index).parent
+    return folder if all(any((folder / part).glob("*config.json")) for part in _parts(folder)) else None
+
+
+def _download_description(repo: str, path: Path) -> Path:
+    from huggingface_hub import constants, snapshot_download
+
+    if constants.HF_HUB_OFFLINE:
+        raise Error(
+            f"{path} needs the configuration of {repo}, which is not on this machine, and the hub is switched off "
+            f"(HF_HUB_OFFLINE); go online once, or lay a folder {path.stem} with a diffusers configuration beside it"
+        )
+    _ask_hub(repo, None)
+    with _downloading(repo):
+        return Path(snapshot_download(repo, allow_patterns=["*.json", "*/*.json", "*/*.txt", "*/*.model"]))
+
+
+@functools.lru_cache
+def lora(name: str) -> Path:
+    """A LoRA's file; from the hub, 'org/name' or 'org/name/file.safetensors', it is downloaded unless it is here."""
+    with contextlib.suppress(OSError, RuntimeError):
+        path = Path(name).expanduser()
+        if path.is_file() and path.suffix == ".safetensors":
+            return path
+    repo, file = "/".join(name.split("/")[:2]), "/".join(name.split("/")[2:])
+    if "/" not in name or not _is_hub_id(repo) or Path(name).exists() or (file and not file.endswith(".safetensors")):
+        raise Error(f"there is no LoRA '{name}' here; a LoRA is a .safetensors file, or a hub id")
+    found = _lora_files(repo, file, here=True) or _lora_files(repo, file, here=False)
+    if len(found) != 1:
+        names = ", ".join(sorted(str(path.name) for path in found)[:5]) or "none"
+        raise Error(f"{repo} has {len(found)} files of weights ({names}); give one, as {repo}/FILE.safetensors")
+    return found[0]
+
+
+@functools.lru_cache
+def decoder(name: str) -> Path:
+    """The folder of a small decoder, on this machine or from the hub."""
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        if not _is_hub_id(name) or "/" not in name:
+            raise Error(f"there is no decoder '{name}' here; it is own, tiny, or a folder in diffusers' format")
+        files = ["config.json", "*.safetensors"]
+        folder = _snapshot(name, files, here=True)
+        folder = _snapshot(name, files, here=False) if folder == Path() else folder
+    if read_json(folder / "config.json").get("_class_name") != "AutoencoderTiny":
+        raise Error(f"{folder} holds no AutoencoderTiny; a decoder is own, tiny, or a folder with one")
+    return folder
+
+
+def _lora_files(repo: str, file: str, here: bool) -> list[Path]:
+    folder = _snapshot(repo, [file or "*.safetensors"], here)
+    return (
+        [path for path in folder.rglob("*.safetensors") if not file or path == folder / file]
+        if folder != Path()
+        else []
+    )
+
+
+def _snapshot(repo: str, patterns: list[str], here: bool) -> Path:
+    """Where these files are, on this machine or from the hub; `Path()` if they are to be here and are not."""
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    if not here:
+        if constants.HF_HUB_OFFLINE:
+            raise Error(f"{repo} is not on this machine and the hub is switched off (HF_HUB_OFFLINE)")
+        _ask_hub(repo, None)
+    try:
+        with _downloading(repo):
+            return Path(snapshot_download(repo, allow_patterns=patterns, local_files_only=here))
+    except LocalEntryNotFoundError:
+        return Path()
+
+
+# The hub
+
+
+def _download(repo: str, revision: str | None) -> Path:
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise Error(f"{repo} is not on this machine and the hub is switched off (HF_HUB_OFFLINE); {_ELSEWHERE}")
+    config = getattr(_ask_hub(repo, revision), "config", None) or {}
+    name = config.get("diffusers", {}).get("_class_name")
+    if name is not None and name not in FAMILIES:  # before gigabytes are downloaded for nothing
+        raise Error(f"{repo} holds {name}; supported are {', '.join(FAMILIES)}")
+    from diffusers import DiffusionPipeline  # takes seconds to import
+
+    with _downloading(repo):
+        return Path(DiffusionPipeline.download(repo, revision=revision, use_safetensors=True, safety_checker=None))
+
+
+@contextlib.contextmanager
+def _downloading(repo: str) -> Iterator[None]:
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
+
+    try:
+        yield
+    except GatedRepoError:
+        raise _gated(repo) from None
+    except LocalEntryNotFoundError:
+        raise
+    except Exception as error:  # of whichever HTTP library the hub's client uses
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise Error(f"{repo} could not be downloaded: {reason}; run the same command to go on") from error
+
+
+def _ask_hub(repo: str, revision: str | None) -> Any:
+    """What the hub knows of a model. Raises Error if it has none, or does not answer; its own client tries for
+    half a minute."""
+    import huggingface_hub.errors as hub
+    from huggingface_hub import HfApi
+
+    try:
+        return _within(HUB_TIMEOUT, lambda: HfApi().model_info(repo, revision=revision, timeout=HUB_TIMEOUT))
+    except hub.GatedRepoError:
+        raise _gated(repo) from None
+    except hub.RevisionNotFoundError:
+        raise Error(f"{repo} has no revision {revision} on the hub") from None
+    except hub.RepositoryNotFoundError:
+        raise Error(f"the hub has no model {repo}, or it is private (hf auth login); {ACCEPTED}") from None
+    except Exception:
+        raise Error(f"{repo} is not on this machine and the hub does not answer; go online, or {_ELSEWHERE}") from None
+
+
+def _within(seconds: float, ask: Callable[[], object]) -> object:
+    """Call it in a thread that nobody need wait for; raises what it raises, or TimeoutError."""
+    answer: Future[object] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(ask())
+        except Exception as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return answer.result(seconds)
+
+
+def answers() -> bool:
+    """Whether models can be downloaded; takes a few seconds at most."""
+    from huggingface_hub import HfApi, constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        _within(
+            HUB_TIMEOUT, lambda: HfApi().model_info("stable-diffusion-v1-5/stable-diffusion-v1-5", timeout=HUB_TIMEOUT)
+        )
+    except Exception:
+        return False
+    return True
+
+
+def _gated(repo: str) -> Error:
+    return Error(f"{repo} is gated; accept its licence at https://huggingface.co/{repo}, then run hf auth login")
+
+
+def identity(model: str, loras: Iterable[tuple[str, float]] = (), decoder_name: str = "") -> str:
+    """What tells these weights from any others: the hub's commit, or a digest of the files."""
+    parts = [_identity(find(model))]
+    if file := checkpoint(model):
+        parts.append(f"checkpoint {_digest(file)}")
+    parts += [f"lora {_digest(lora(name))}:{weight:g}" for name, weight in loras]
+    if decoder_name:
+        parts += [f"decoder {_digest(path)}" for path in sorted(decoder(decoder_name).glob("*.safetensors"))]
+    return ", ".join(parts)
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    _digest_file(digest, path)
+    return f"sha256 {digest.hexdigest()}"
+
+
+def _digest_file(digest: Any, path: Path) -> None:
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+
+
+def _identity(folder: Path) -> str:
+    if folder.parent.name == "snapshots" and re.fullmatch(r"[0-9a-f]{40}", folder.name):
+        return f"commit {folder.name}"
+    digest = hashlib.sha256()
+    files = [folder / "model_index.json", *(p for p in folder.glob("*/**/*") if p.suffix in _DECIDING)]
+    for path in sorted(files):
+        digest.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode())
+        _digest_file(digest, path)
+    return f"sha256 {digest.hexdigest()}"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise Error(f"{path} is missing; {ACCEPTED}") from None
+    except ValueError as error:
+        raise Error(f"{path} is damaged ({error})") from None
+    if not isinstance(value, dict):
+        raise Error(f"{path} is damaged (it holds no JSON object)")
+    return value
+
+
+def field(path: Path, name: str) -> Any:
+    value = read_json(path).get(name)
+    if value is None:
+        raise Error(f"{path} is damaged (it has no {name})")
+    return value

@@ -1,0 +1,187 @@
+"""A pipeline as the settings want it, loaded whole from its files or its one file, or an Error that says what is wrong.
+
+Knows no keyframes and no pictures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import inspect
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from walk import Error
+from walk.families import FAMILIES, Family
+from walk.hub import checkpoint, decoder, field, lora, read_json
+from walk.settings import Settings
+
+
+def family_of(folder: Path) -> tuple[str, Family]:
+    name = read_json(folder / "model_index.json").get("_class_name")
+    if not isinstance(name, str) or name not in FAMILIES:
+        raise Error(f"{folder} holds {name or 'no pipeline'}; supported are {', '.join(FAMILIES)}")
+    return name, FAMILIES[name]
+
+
+@contextlib.contextmanager
+def _loading(folder: Path, name: str) -> Iterator[None]:
+    """What fails within is the folder's fault: a damaged file, or a part that is not there."""
+    try:
+        yield
+    except Error:
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise Error(f"{folder} does not load as a {name}: {reason}") from error
+
+
+def load(folder: Path, settings: Settings) -> Any:
+    """The pipeline with everything that the settings change of it, still in main memory."""
+    name, family = family_of(folder)
+    dtype = getattr(torch, settings.dtype)
+    with _loading(folder, name):
+        pipe = _loaded(folder, name, dtype, checkpoint(settings.model))
+        _check_tokenizers(pipe)
+        _check_whole(pipe)
+    _add_loras(pipe, settings.loras())
+    if small := small_decoder(settings, family):
+        pipe.register_modules(vae=_tiny(decoder(small), dtype))
+    if family.upcast and dtype == torch.float16 and pipe.vae.config.get("force_upcast"):
+        pipe.vae.to(torch.float32)
+    pipe.scheduler = scheduler(folder, settings.scheduler).from_config(pipe.scheduler.config)
+    return pipe
+
+
+def _loaded(folder: Path, name: str, dtype: torch.dtype, file: Path | None) -> Any:
+    """The pipeline that a folder holds, or that it describes and a file holds."""
+    import diffusers
+
+    loader: Any = getattr(diffusers, name)
+    checker = {"safety_checker": None, "requires_safety_checker": False}
+    more: dict[str, Any] = checker if "safety_checker" in inspect.signature(loader).parameters else {}
+    if file is not None:
+        return loader.from_single_file(file, config=str(folder), dtype=dtype, local_files_only=True, **more)
+    index = read_json(folder / "model_index.json")
+    parts: dict[str, Any] = {
+        part: _text_encoder(folder / part, value[1], dtype)
+        for part, value in index.items()
+        if part.startswith("text_encoder") and isinstance(value, list) and value[0] == "transformers"
+    }
+    parts |= more
+    return loader.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True, **parts)
+
+
+def small_decoder(settings: Settings, family: Family) -> str:
+    """A folder or hub id, if not the model's own decoder is wanted."""
+    if settings.decoder == "tiny" and not family.tiny:
+        able = ", ".join(name for name, family in FAMILIES.items() if family.tiny)
+        raise Error(f"there is no tiny decoder for this model; there is one for {able}")
+    return {"own": "", "tiny": family.tiny}.get(settings.decoder, settings.decoder)
+
+
+def _tiny(folder: Path, dtype: torch.dtype) -> Any:
+    from diffusers import AutoencoderTiny
+
+    loader: Any = AutoencoderTiny
+    with _loading(folder, "AutoencoderTiny"):
+        return loader.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
+
+
+def _add_loras(pipe: Any, loras: list[tuple[str, float]]) -> None:
+    """Into the weights, so that a step takes no longer."""
+    if not loras:
+        return
+    if importlib.util.find_spec("peft") is None:
+        raise Error("a LoRA needs a library that is not here; pip install peft")
+    if not hasattr(pipe, "load_lora_weights"):
+        raise Error(f"diffusers knows no LoRAs for a {type(pipe).__name__}; leave out --lora")
+    for number, (name, _) in enumerate(loras):
+        path = lora(name)
+        try:
+            pipe.load_lora_weights(path.parent, weight_name=path.name, adapter_name=f"lora{number}")
+            if f"lora{number}" not in itertools.chain(*pipe.get_list_adapters().values()):
+                raise ValueError("none of its weights has a place in the model")
+        except Exception as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise Error(f"the LoRA {path} does not fit the model: {reason}") from error
+    pipe.set_adapters([f"lora{number}" for number in range(len(loras))], [weight for _, weight in loras])
+    pipe.fuse_lora()
+    pipe.unload_lora_weights()
+
+
+def parts(pipe: Any, kind: str) -> list[tuple[str, Any]]:
+    """Its text encoders, or tokenizers."""
+    return [(name, part) for name, part in pipe.components.items() if name.startswith(kind) and part is not None]
+
+
+def without_text(pipe: Any) -> Any:
+    """The same pipeline without what reads prompts, so that this may leave the GPU."""
+    text = {name: None for kind in ("text_encoder", "tokenizer") for name, _ in parts(pipe, kind)}
+    own = {name: pipe.config[name] for name in inspect.signature(type(pipe)).parameters if name in pipe.config}
+    painter = type(pipe)(**own | pipe.components | text)
+    painter.set_progress_bar_config(disable=True)
+    return painter
+
+
+def _text_encoder(folder: Path, name: str, dtype: torch.dtype) -> Any:
+    """transformers fills what a file lacks with random numbers, others at each load."""
+    import transformers
+
+    read_json(folder / "config.json")
+    loader: Any = getattr(transformers, name)
+    encoder, info = loader.from_pretrained(
+        folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
+    )
+    if info["missing_keys"]:
+        raise ValueError(f"{folder.name} has no {min(info['missing_keys'])}")
+    return encoder
+
+
+def _check_whole(pipe: Any) -> None:
+    """diffusers leaves what a file lacks without a value."""
+    for part, module in pipe.components.items():
+        for name, tensor in module.named_parameters() if isinstance(module, torch.nn.Module) else ():
+            if tensor.is_meta:
+                raise ValueError(f"{part} has no {name}")
+
+
+def _check_tokenizers(pipe: Any) -> None:
+    """transformers makes a useless tokenizer where its files are missing, and says nothing."""
+    for name, tokenizer in parts(pipe, "tokenizer"):
+        encoder = pipe.components.get(name.replace("tokenizer", "text_encoder"))
+        if encoder is None:
+            continue
+        config = encoder.config.get_text_config()
+        clip = "clip" in config.model_type  # others have room for more words than they know
+        if len(tokenizer) < (config.vocab_size if clip else config.vocab_size * 0.9):
+            raise ValueError(
+                f"the {name} knows {len(tokenizer)} of {config.vocab_size} words; is tokenizer.json missing?"
+            )
+        if clip and tokenizer.model_max_length > config.max_position_embeddings:
+            raise ValueError(f"the {name} has no limit; is tokenizer_config.json missing?")
+
+
+def scheduler(folder: Path, name: str | None) -> Any:
+    """The scheduler's class: the model's own, or the named one if it can stand in for it."""
+    import diffusers
+
+    config = folder / "scheduler" / "scheduler_config.json"
+    own = getattr(diffusers, str(field(config, "_class_name")), None)
+    if own is None:
+        raise Error(f"{config} names a scheduler that diffusers {diffusers.__version__} does not have")
+    if name is None:
+        return own
+    # Not those that lack their libraries, nor the one that draws noise from no generator of ours.
+    able = [c for c in own._get_compatibles() if not hasattr(c, "_backends") and c.__name__ != "DPMSolverSDEScheduler"]
+    possible = {c.__name__: c for c in able}
+    for candidate, scheduler in possible.items():
+        short = re.sub("(discrete|multistep)?scheduler$", "", candidate.lower())  # euler, dpmsolver, ddim
+        if name.lower() in (candidate.lower(), candidate.lower().removesuffix("scheduler"), short):
+            return scheduler
+    raise Error(f"scheduler '{name}' is unknown or does not fit this model; these do: {', '.join(sorted(possible))}")
