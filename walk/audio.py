@@ -197,15 +197,18 @@ def _steady(period: float, first: float, seconds: float, early: float = 0.0) -> 
 def _even(onsets: np.ndarray, bpm: float, offset: float | None, length: float) -> np.ndarray:
     """Beats of a known tempo, from `offset` or where most begins."""
     period = 60 / bpm
-    if offset is None:
-        strength = _levelled(onsets.sum(axis=1))
-        firsts = np.arange(0, min(period, length), 1 / _RATE)
-        sums = [_at(strength, _steady(period, first, length)).sum() for first in firsts]
-        offset = float(firsts[np.argmax(sums)]) if sums else 0.0
-        beats = _steady(period, offset, length)
-        times, weights = _peaks(strength, beats)
-        offset += float(np.average(times - beats, weights=weights)) if len(beats) else 0.0
-    return _steady(period, offset, length)
+    if offset is not None:
+        return _steady(period, offset, length)
+    strength = _levelled(onsets.sum(axis=1))
+    firsts = np.arange(0, min(period, length), 1 / _RATE)
+    sums = [_at(strength, _steady(period, first, length)).sum() for first in firsts]
+    beats = _steady(period, float(firsts[np.argmax(sums)]) if sums else 0.0, length)
+    if not len(beats):
+        return beats
+    times, weights = _peaks(strength, beats)
+    first = beats[0] + float(np.average(times - beats, weights=weights))
+    first -= period * math.ceil(first / period - 1)  # the first that is not before the sound
+    return _steady(period, 0.0 if period - first < _EARLY / 2 else first, length)
 
 
 def _follow(onsets: np.ndarray, loudness: np.ndarray, meter: int, length: float) -> np.ndarray:
