@@ -25,11 +25,12 @@ def test_on_beats_the_largest_steps_are_into_the_frames_nearest_to_the_beats(fps
 def test_with_energy_steps_follow_the_onsets(fps):
     generator = np.random.default_rng(1)
     envelope = np.zeros(1000)
-    onsets = np.arange(20, 980, 24) + generator.integers(0, 12, 40)
-    envelope[onsets] = generator.random(40) + 0.1
+    onsets = np.arange(20, 980, 48) + generator.integers(0, 24, 20)
+    envelope[onsets] = 0.5 + generator.random(20)
     steps = np.array(pace.with_energy(envelope.tolist(), 100, int(10 * fps), fps))
     at = np.array([int(Fraction(int(onset), 100) * fps + Fraction(1, 2)) for onset in onsets])
-    assert np.sort(np.argsort(steps)[-40:]).tolist() == at.tolist()
+    rises = np.flatnonzero(np.diff(steps) > 0) + 1
+    assert rises.tolist() == at.tolist()
     np.testing.assert_array_equal(np.argsort(steps[at]), np.argsort(envelope[onsets]))
     assert steps.mean() == pytest.approx(1)
 
@@ -63,4 +64,4 @@ def test_a_quiet_passage_does_not_dance_as_a_loud_one_does():
     envelope[1000::50] = 1.0
     steps = np.array(pace.with_energy(envelope.tolist(), 100, 480, Fraction(24)))
     quiet, loud = steps[:240], steps[240:]
-    assert quiet.max() / np.median(quiet) < 0.2 * loud.max() / np.median(loud)
+    assert np.ptp(quiet) < 0.06 * np.ptp(loud)

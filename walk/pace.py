@@ -15,7 +15,7 @@ from statistics import median
 PACES = ("even", "energy", "beat")
 REACT = {"energy": 0.7, "beat": 1.0}  # how far from even speed
 LEAST = 0.03  # of even speed: never quite still
-KICK = 0.12  # seconds in which a beat's move fades to 1/e; on fast beats, a fifth of one
+KICK = 0.12  # seconds in which a move fades to 1/e; on fast beats, a fifth of one
 GAP = 2.5  # usual beats without any: there the picture glides
 
 
@@ -46,12 +46,14 @@ def with_energy(
     """Steps that follow the strength of a sound's onsets.
 
     envelope: 0 or more, `rate` values a second from time 0 on. A frame has the strongest of what is
-    nearer to it than to other frames. Returns as `on_beats`; in silence all is even.
+    nearer to it than to other frames, or what the frames before have left: onsets fade like beats.
+    Returns as `on_beats`; in silence all is even.
     """
-    steps = []
+    steps, left, fading = [], 0.0, math.exp(-1 / (KICK * float(fps)))
     for frame in range(frames):
         first, last = (math.ceil(max(2 * frame + side, 0) * Fraction(rate) / (2 * fps)) for side in (-1, 1))
-        steps.append(max(envelope[first : max(last, first + 1)], default=0.0))
+        left = max(left * fading, *envelope[first : max(last, first + 1)], 0.0)
+        steps.append(left)
     return _mixed(steps, react)
 
 
