@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pyramid
 import torch
 from config import Config, arguments
 from data import Studio
@@ -103,7 +104,7 @@ def encode(vae: nn.Module, work: Path, device: str, config: Config) -> None:
 
 
 def main() -> None:
-    options = arguments(__doc__, start="")
+    options = arguments(__doc__, start="", minutes=0.0)
     config: Config = options.config
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
@@ -111,10 +112,11 @@ def main() -> None:
         vae = AutoencoderKL.from_pretrained(options.start, subfolder="vae", torch_dtype=torch.float32)
     else:
         vae = build(config)
+        pyramid.start(vae)
     vae.to(options.device, memory_format=torch.channels_last)
     if not options.start:
         studio = Studio(options.work, options.device)
-        train(vae, studio, options.work / "autoencoder.pt", config, config.autoencoder_minutes)
+        train(vae, studio, options.work / "autoencoder.pt", config, options.minutes or config.autoencoder_minutes)
         studio.generator.manual_seed(0)
         standardise(vae, studio.compose(studio.labels(config, 256)))
     with torch.no_grad():

@@ -55,6 +55,8 @@ def export(work: Path, out: Path, config: Config) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), "dtype": "float32"}, indent=2) + "\n")
     (out / "words.txt").write_text(words(config), "utf-8")
     shutil.copy(TOYBOX / "LICENSE", out)
+    for path in out.rglob("*.safetensors"):
+        path.chmod(0o644)
 
 
 def main() -> None:
