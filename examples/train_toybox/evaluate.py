@@ -129,14 +129,14 @@ def walks(model: models.Model, sheets: Path | None) -> dict[str, object]:
 
 def sheet(pictures, labels: list[str], right: list[bool], columns: int, path: Path) -> None:
     """A contact sheet; what the judge took for something else has a red label."""
-    side = pictures[0].shape[-1]
+    side = max(128, pictures[0].shape[-1])
     high = side + 26 * any(labels)
     image = Image.new("RGB", (columns * side, -(-len(pictures) // columns) * high), "white")
     draw = ImageDraw.Draw(image)
     for k, (picture, label, good) in enumerate(zip(pictures, labels, right)):
         x, y = k % columns * side, k // columns * high
         levels = ((picture + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
-        image.paste(Image.fromarray(levels), (x, y))
+        image.paste(Image.fromarray(levels).resize((side, side)), (x, y))
         draw.multiline_text((x + 2, y + side), label, fill="black" if good else "red", spacing=1)
     image.save(path)
 

@@ -50,9 +50,12 @@ def export(work: Path, out: Path, config: Config) -> None:
         requires_safety_checker=False,
     )
     pipe.to(torch.float16).save_pretrained(out, safe_serialization=True)
-    # transformers loads the text encoder in the precision that its file names, whatever the other parts have.
-    path = out / "text_encoder" / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "dtype": "float32"}, indent=2) + "\n")
+    for path in out.rglob("*.json"):
+        plain = json.loads(path.read_text("utf-8"))
+        if plain.pop("_name_or_path", None) or path.parent.name == "text_encoder":
+            # transformers loads the text encoder in the precision that its file names, whatever the others have.
+            plain |= {"dtype": "float32"} if path.parent.name == "text_encoder" else {}
+            path.write_text(json.dumps(plain, indent=2) + "\n", "utf-8")
     (out / "words.txt").write_text(words(config), "utf-8")
     shutil.copy(TOYBOX / "LICENSE", out)
     for path in out.rglob("*.safetensors"):
