@@ -34,6 +34,7 @@ _RATE = 2 * ENVELOPE_RATE  # spectra a second
 _WINDOW = 0.0232  # seconds of a spectrum: 1024 samples at 44.1 kHz
 _LEAD = 8  # spectra before the sound's beginning, so that what begins with it is an onset
 _LAG = 2  # spectra in which a band must grow louder
+_FINE = 0.0025  # between tempi that are tried, of each
 _EARLY = 0.02  # seconds that a beat at the very beginning may be heard too soon
 _BANDS = 40
 _LOWEST, _HIGHEST = 20.0, 16000.0  # Hz
@@ -253,7 +254,7 @@ def _period(strength: np.ndarray, meter: int) -> float | None:
 
     x = gaussian_filter1d(strength - strength.mean(), 0.01 * _RATE) if len(strength) else strength
     size = min(int(len(x) * 0.75), int(_RATE * 2.1 * 60 / SLOWEST * meter))
-    periods = np.exp(np.arange(math.log(60 / FASTEST), math.log(60 / SLOWEST), 0.0025))
+    periods = np.exp(np.arange(math.log(60 / FASTEST), math.log(60 / SLOWEST), _FINE))
     if size < 2 * periods[0] * _RATE or not x.any():
         return None
     acf = librosa.autocorrelate(x, max_size=size) / (1 - np.arange(size) / len(x))
@@ -261,6 +262,9 @@ def _period(strength: np.ndarray, meter: int) -> float | None:
     likeness = np.interp(lags, np.arange(size), acf / acf[0], right=0).sum(axis=0) / (lags < size).sum(axis=0).clip(1)
     likeness[lags[1] >= size] = 0  # too long to be heard twice
     best = int(np.argmax(likeness))
+    third = best - round(math.log(3) / _FINE)  # where three beats are as alike as one, one is the beat
+    if third >= 4 and likeness[third - 4 : third + 5].max() > 0.95 * likeness[best]:
+        best = third - 4 + int(np.argmax(likeness[third - 4 : third + 5]))
     return float(periods[best]) if likeness[best] > _PULSE else None
 
 

@@ -29,7 +29,7 @@ from walk.settings import BUILT_IN, Settings
 
 Conditioning = dict[str, Tensor]  # its keys are keyword names of the pipeline's __call__
 
-BUILT_IN_WEIGHTS = "sha256 b7943fb6c49dfbc040f90a2daa7d2702dd65c6bac3061e93d1613f2ffa142920"
+BUILT_IN_WEIGHTS = "sha256 80521a7e70655dbbad8fb9a52a03de07352fbe1fedecbdcb08e1a45cfebec54d"
 DISTILLED = (4, 0.0)  # steps and guidance
 _FILLERS = ("and", "with", "to", "by", "at", "near", "next", "over", "for", "from", "is", "as", "no", "its")
 

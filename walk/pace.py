@@ -13,7 +13,7 @@ from itertools import pairwise
 from statistics import median
 
 PACES = ("even", "energy", "beat")
-REACT = {"energy": 0.7, "beat": 1.0}  # how far from even speed
+REACT = {"energy": 0.8, "beat": 1.0}  # how far from even speed
 LEAST = 0.03  # of even speed: never quite still
 KICK = 0.12  # seconds in which a move fades to 1/e; on fast beats, a fifth of one
 GAP = 2.5  # usual beats without any: there the picture glides
