@@ -125,6 +125,17 @@ def test_the_noise_can_kick_while_prompts_glide(walk, song):
     assert np.diff(made.positions).max() < 1.5 * np.median(np.diff(made.positions))
 
 
+def test_noise_that_is_paced_apart_is_even_to_the_eye_too(tiny_folder, song):
+    flags = ["--prompts", *ABC, "--audio", str(song), "--seconds", "3", "--pace", "even", "--pace_noise", "beat"]
+    flags += ["--model", str(tiny_folder), "--steps", "1", "--out", "film.mp4"]
+    assert cli.main(["preview", "--quick", *flags]) == cli.main(flags) == 0
+    made, _ = run.read_manifest(Path("film.walk"))
+    assert len(made.noise) == len(made.positions) == 72
+    assert [made.noise.index(k) for k in range(3)] == [made.positions.index(k) for k in range(3)]
+    pilot, _ = run.read_manifest(Path("film.walk/pilot"))
+    assert pilot.noise == ()
+
+
 def test_a_tempo_alone_makes_a_film_of_whole_bars(walk):
     _, err = walk("--bpm", "120", "--bars", "3", "--pace", "beat", "--out", "film.mp4")
     assert "120 beats a minute: 6 s, 120 beats a minute, 3 bars" in err

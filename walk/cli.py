@@ -164,7 +164,8 @@ def preview(**chosen: Any) -> str:
     indices = sorted({*keys, *between})
     if chosen.get("quick"):
         settings, folder = speed.pilot_settings(settings), folder / "pilot"
-        part = dataclasses.replace(walk, positions=tuple(walk.positions[index] for index in indices))
+        positions, noise = (tuple(some[i] for i in indices if some) for some in (walk.positions, walk.noise))
+        part = dataclasses.replace(walk, positions=positions, noise=noise)
         keys, between = ([indices.index(index) for index in some] for some in (keys, between))
         indices = list(range(len(indices)))
     with Run(folder, part, settings, order.describe) as run, _nothing_is_lost(run):
@@ -723,7 +724,7 @@ def _paced(order: _Order, pictures: _Pictures, look: bool = False) -> tuple[Walk
     settings = speed.pilot_settings(pictures.settings)
     with _Progress(order.say, "looking ahead", speed.most(walk, pictures.settings)) as progress:
         while positions := speed.wanted(walk, pictures.settings, seen):
-            probes = dataclasses.replace(walk, positions=tuple(positions))
+            probes = dataclasses.replace(walk, positions=tuple(positions), noise=())
             with Run(order.folder / "pilot", probes, settings, order.describe) as run, _nothing_is_lost(run):
                 missing = run.missing()
                 pictures.render(run, missing, progress)
