@@ -57,7 +57,8 @@ if TYPE_CHECKING:
 PLAIN_SECONDS = 10  # between lines of progress where there is no terminal
 SEEDS = 16
 MAX_SEEDS = 256  # on one sheet
-ENCODING = 25e-9  # seconds a pixel of H.264 takes on two cores, for estimates
+ENCODING = 45e-9  # seconds that a pixel's encoding and watching take on two cores, for estimates
+BEGUN = time.monotonic()
 BENCH_FRAMES = 720  # half a minute
 HURRY = 2.5  # a segment that many times as fast as the median is worth a warning
 
@@ -653,7 +654,6 @@ class _Pictures:
     """Renders what runs miss. The model is found at once, and loaded when the first picture is."""
 
     def __init__(self, order: _Order) -> None:
-        begun = time.monotonic()
         from walk import models
 
         self.say = order.say
@@ -667,7 +667,7 @@ class _Pictures:
         if order.flags.get("weights", self.settings.weights) != self.settings.weights:
             self.say("note: the model is not the one that made that film, so its pictures will differ")
         self._model: Model | None = None
-        self.startup = time.monotonic() - begun
+        self.startup = time.monotonic() - BEGUN
 
     def loaded(self) -> Model:
         from walk import models

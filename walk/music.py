@@ -18,9 +18,10 @@ from pathlib import Path
 
 from walk import Error, audio, video
 from walk.audio import ENVELOPE_RATE, Rhythm
-from walk.keyframes import format_time, plural
+from walk.keyframes import plural
 from walk.video import Sound
 
+CONTEXT = 15  # seconds around a part that are heard, too: beats are known by what comes before and after
 SLACK = 0.15  # of a bar that may be missing at a sound's end
 
 
@@ -72,35 +73,27 @@ def hear(
     Raises Error if the sound or the beats cannot be read, or there is not as much of it.
     """
     path = path.expanduser()
-    begin = Fraction(0) if closed else start  # what is around a loop is blended into its ends
-    sound = video.read_sound(path, begin, None if closed else seconds)
+    begin = max(start - CONTEXT, Fraction(0))
+    sound = _around(path, begin, start, seconds)
     first = _nearest((start - begin) * sound.rate)
     there = len(sound.samples) - first
-    if there <= 0:
-        raise Error(
-            f"start {format_time(float(start))} is past the end; {path} lasts {format_time(float(sound.seconds))}"
-        )
-    if seconds is not None and seconds * sound.rate > there:
-        rest = f"{format_time(there / sound.rate)} from {format_time(float(start))} on" if start else ""
-        raise Error(
-            f"{format_time(float(seconds))} of {path} were asked for, but it has {rest or format_time(there / sound.rate)}"
-        )
     known = _written(beats, meter) if beats else None
     asked = [_digest(path), *map(str, (start, seconds, bars, closed and fps, meter, bpm, offset, known))]
     kept = folder / f"sound-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]}.json"
     part = _kept(kept)
     if part is None:
-        count = there if seconds is None else _nearest(seconds * sound.rate)
         report(f"listening to {path.name}")
-        there_too = _within(known, float(start), count / sound.rate) if known else None
+        given = _within(known, float(begin), float(sound.seconds)) if known else None
         rhythm = audio.listen(
-            audio.part(sound, first, count),
+            sound,
             meter,
             None if bpm is None else float(bpm),
-            None if offset is None else float(offset - start),
-            there_too.beats if there_too else None,
-            there_too.bars if there_too else None,
+            None if offset is None else float(offset - begin),
+            given.beats if given else None,
+            given.bars if given else None,
         )
+        count = there if seconds is None else _nearest(seconds * sound.rate)
+        rhythm = _within(rhythm, float(start - begin), count / sound.rate)
         part = _cut(path.name, sound.rate, first, count, rhythm, fps, closed, bars, meter)
         _keep(kept, part)
     cut = audio.closed if closed else audio.part
@@ -134,6 +127,17 @@ def tempo(
         return Music(name, None, seconds, _within(heard, 0.0, float(seconds)))
     part = _cut(name, 10**6, 0, _nearest(seconds * 10**6), heard, fps, closed, bars, meter)
     return Music(name, None, part.seconds, part.rhythm, part.notes)
+
+
+def _around(path: Path, begin: Fraction, start: Fraction, seconds: Fraction | None) -> Sound:
+    """The sound from `begin` on, and what follows the part that is asked for, as far as there is any."""
+    try:
+        sound = video.read_sound(path, begin, None if seconds is None else start - begin + seconds + CONTEXT)
+    except Error:
+        sound = None  # it ends before that
+    if sound is None or sound.seconds <= start - begin:
+        video.read_sound(path, start, seconds)  # which says what is wrong, if the part is not there
+    return sound or video.read_sound(path, begin)
 
 
 def _cut(
