@@ -21,7 +21,7 @@ _STABILITY = "Stability AI Community"
 # fmt: off
 CATALOGUE = (
     Entry("sd15", "stable-diffusion-v1-5/stable-diffusion-v1-5", 512, 30, 7.5, "CreativeML Open RAIL-M"),
-    Entry("sd-turbo", "stabilityai/sd-turbo", 512, 1, 0.0, _STABILITY),
+    Entry("sd-turbo", "stabilityai/sd-turbo", 512, 1, 0.0, f"{_STABILITY}, non-commercial"),
     Entry("lcm", "SimianLuo/LCM_Dreamshaper_v7", 768, 4, 8.5, "MIT"),
     Entry("sdxl", "stabilityai/stable-diffusion-xl-base-1.0", 1024, 30, 5.0, "CreativeML Open RAIL++-M"),
     Entry("sdxl-turbo", "stabilityai/sdxl-turbo", 512, 1, 0.0, f"{_STABILITY}, non-commercial"),

@@ -4,6 +4,8 @@
       walk.json    the walk, the settings and the versions that the newest command asked for
       frames/      000137-<fingerprint>.png; frames of earlier walks are kept
       films        names of the films that were made from here, a line each
+      pilot/       such a folder for the pictures of walk.speed's pilot
+      sound-*.json what walk.music heard
       lock         held by the process that works here
 
 A frame is found by its fingerprint, a digest of all that decides its pixels. So whatever gives a
