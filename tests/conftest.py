@@ -5,6 +5,7 @@ import pytest
 
 # Before anything imports huggingface_hub or torch.
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the cores are shared by processes of tests
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # on busy cores, threads that spin are a hundred times slower
 
 
