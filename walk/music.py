@@ -94,7 +94,7 @@ def hear(
         )
         count = there if seconds is None else _nearest(seconds * sound.rate)
         rhythm = _within(rhythm, float(start - begin), count / sound.rate)
-        part = _cut(path.name, sound.rate, first, count, rhythm, fps, closed, bars, meter)
+        part = _cut(path.name, sound.rate, first, count, rhythm, fps, closed, bars)
         _keep(kept, part)
     cut = audio.closed if closed else audio.part
     notes = (sound.damage, *part.notes) if sound.damage else part.notes
@@ -125,7 +125,7 @@ def tempo(
         heard = audio.grid(float(bpm), meter, float(offset), float(seconds))
     if bars is None:
         return Music(name, None, seconds, _within(heard, 0.0, float(seconds)))
-    part = _cut(name, 10**6, 0, _nearest(seconds * 10**6), heard, fps, closed, bars, meter)
+    part = _cut(name, 10**6, 0, _nearest(seconds * 10**6), heard, fps, closed, bars)
     return Music(name, None, part.seconds, part.rhythm, part.notes)
 
 
@@ -149,13 +149,12 @@ def _cut(
     fps: Fraction,
     closed: bool,
     bars: int | None,
-    meter: int,
 ) -> _Part:
     """The whole number of bars, or in a loop of frames, that is asked for."""
     start, seconds = Fraction(0), Fraction(count, rate)
     notes: list[str] = []
     if bars is not None:
-        lines = _bar_lines(rhythm, float(seconds), meter)
+        lines = _bar_lines(rhythm, float(seconds))
         if len(lines) <= bars:
             raise Error(f"{name} has {plural(max(len(lines) - 1, 0), 'whole bar')} there, and --bars asks for {bars}")
         start, seconds = (Fraction(round(x * 1e6), 10**6) for x in (lines[0], lines[bars] - lines[0]))
@@ -191,7 +190,7 @@ def _within(rhythm: Rhythm, start: float, seconds: float) -> Rhythm:
     return Rhythm(beats, bars, tuple(round(value / most, 4) for value in envelope))
 
 
-def _bar_lines(rhythm: Rhythm, seconds: float, meter: int) -> list[float]:
+def _bar_lines(rhythm: Rhythm, seconds: float) -> list[float]:
     """Where bars begin, and where the last one ends, if that is about where the sound does."""
     lines = list(rhythm.bars)
     if len(lines) > 1:
