@@ -36,7 +36,7 @@ def _in_an_empty_folder(empty_folder):
 @pytest.fixture
 def refusal(capsys, monkeypatch):
     """What the user is told by a command that is refused."""
-    monkeypatch.setattr(cli, "_paced", lambda *_: pytest.fail("this was not refused"))
+    monkeypatch.setattr(cli, "_opened", lambda *_: pytest.fail("this was not refused"))
 
     def of(*arguments):
         before = tree(Path())
@@ -172,7 +172,7 @@ def test_who_names_no_model_is_told_of_the_built_in_one(monkeypatch, capsys):
     def stop(*_):
         raise Error("that was it")
 
-    monkeypatch.setattr(cli, "_paced", stop)
+    monkeypatch.setattr(cli, "_opened", stop)
     assert cli.main([*AB, "--frames", "3"]) == 2
     assert capsys.readouterr().err.splitlines() == [
         "2 keyframes, 3 frames, 0.125 s at 24 frames a second",

@@ -89,7 +89,7 @@ def test_replay_walks_through_the_films_keyframes(monkeypatch, keyframes):
         walks.append(order.walk)
         raise Error("that was it")
 
-    monkeypatch.setattr(cli, "_paced", stop)
+    monkeypatch.setattr(cli, "_opened", stop)
     assert command(monkeypatch, recipe.to_text(made), "replay", "film.mp4") == 2
     assert walks, "replay refused it"
     assert (walks[0].keyframes, walks[0].frames, walks[0].fps) == (keyframes, 2000, 24)

@@ -1,15 +1,18 @@
-"""Even speed: what the pilot asks for, and where it puts the frames."""
+"""Even speed: what is looked at, and where the frames are put."""
 
 import dataclasses
 import re
+from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import scipy.interpolate
+import tiny
 
-from walk import Keyframe, Settings, Walk, cli, models, speed
+from walk import Keyframe, Settings, Walk, cli, models, pace, speed
 from walk.render import render
+from walk.run import read_manifest
 
 SETTINGS = Settings(width=16, height=16, steps=10, guidance=1.0, batch=8)
 
@@ -34,13 +37,21 @@ def a_model(sharpness=8.0):
     return picture
 
 
-def pilot(walk, picture, settings=SETTINGS):
-    """Everything that the pilot looks at, and in how many rounds."""
-    seen, rounds = {}, 0
-    while wanted := speed.wanted(walk, settings, seen):
-        seen |= {position: speed.features(picture(walk, position)) for position in wanted}
+def paced(walk, picture, chunk=8, **how):
+    """A pacer that has seen all it wants, and how often it was given something."""
+    made = {}
+    pacer, rounds = speed.Pacer(walk, lambda position: made[position], **how), 0
+    while wanted := pacer.wanted():
+        part = wanted[: len(wanted) // chunk * chunk] or wanted
+        assert not made.keys() & set(part), "wanted again"
+        made |= {position: picture(walk, position) for position in part}
+        pacer.saw(part)
         rounds += 1
-    return seen, rounds
+    return pacer, made, rounds
+
+
+def evened(walk, picture, **how):
+    return paced(walk, picture, **how)[0].walk
 
 
 def steps(walk, picture):
@@ -49,20 +60,42 @@ def steps(walk, picture):
     return np.array([speed.distance(a, b) for a, b in pairwise(pictures)])
 
 
-@pytest.mark.parametrize("way", [dict(), dict(smooth=False), dict(closed=True, frames=120)], ids=str)
+@pytest.mark.parametrize("way", [dict(), dict(smooth=False), dict(closed=True, frames=120), dict(frames=31)], ids=str)
 def test_frames_look_evenly_far_apart(way):
     walk, picture = a_walk(**way), a_model()
-    even = speed.even(walk, pilot(walk, picture)[0])
-    plain, evened = steps(walk, picture), steps(even, picture)
-    assert plain.max() / np.median(plain) > 10
-    assert evened.max() / np.median(evened) < 2
-    assert evened.var() < plain.var() / 10
+    pacer, made, _ = paced(walk, picture)
+    plain, even = steps(walk, picture), steps(pacer.walk, picture)
+    assert plain.max() / np.median(plain) > 5
+    assert even.max() / np.median(even) < 1.6
+    assert even.var() < plain.var() / 10
+    assert set(pacer.walk.positions) <= made.keys(), "the film is not rendered yet"
+    assert len(made) < 1.2 * walk.frames
+
+
+@pytest.mark.parametrize("family", [tiny.pixart_sigma, tiny.lumina2])
+def test_it_does_not_depend_on_the_family(family, tmp_path):
+    family(tmp_path)
+    model = models.load(Settings(model=str(tmp_path), steps=2, width=64, height=64))
+    walk = a_walk(31, "ab")
+
+    def picture(walk, position):
+        part = dataclasses.replace(walk, positions=(position,))
+        return next(pictures for _, pictures in render(model, part, [0]))
+
+    pacer, made, _ = paced(walk, picture)
+    made |= {position: picture(walk, position) for position in {*walk.positions, *pacer.walk.positions} - made.keys()}
+    for distance in (lambda a, b: speed.distance(*map(speed.features, (a, b))), lambda a, b: (a - b * 1.0).std()):
+        plain, even = (
+            np.array([distance(made[p], made[q]) for p, q in pairwise(w.positions)]) for w in (walk, pacer.walk)
+        )
+        assert even.var() / even.mean() ** 2 < 0.6 * plain.var() / plain.mean() ** 2
+        assert even.max() / np.median(even) < 1.5
 
 
 @pytest.mark.parametrize("way", [dict(), dict(closed=True, frames=120), dict(ease=True)], ids=str)
 def test_length_and_arrivals_stay_as_they_were(way):
     walk = a_walk(**way)
-    even = speed.even(walk, pilot(walk, a_model())[0])
+    even = evened(walk, a_model())
     assert even == dataclasses.replace(walk, positions=even.positions)
     assert [p for p in even.positions if p % 1 == 0] == [p for p in walk.positions if p % 1 == 0]
     assert all(even.positions[i] == p for i, p in enumerate(walk.positions) if p % 1 == 0)
@@ -71,74 +104,150 @@ def test_length_and_arrivals_stay_as_they_were(way):
 
 def test_an_edit_moves_no_frame_of_a_segment_that_it_does_not_touch():
     before, after = a_walk(prompts="abcde", smooth=False), a_walk(prompts="abXde", smooth=False)
-    moved_before, moved_after = (speed.even(w, pilot(w, a_model())[0]).positions for w in (before, after))
+    moved_before, moved_after = (evened(w, a_model()).positions for w in (before, after))
     untouched = [i for i, p in enumerate(before.positions) if p <= 1 or p >= 3]
     assert [moved_before[i] for i in untouched] == [moved_after[i] for i in untouched]
     assert moved_before != moved_after
 
 
-def test_twice_the_frames_keep_the_positions_of_the_first():
-    few, many = (a_walk(frames) for frames in (121, 241))
-    assert pilot(few, a_model())[0].keys() == pilot(many, a_model())[0].keys()
-    even_few, even_many = (speed.even(w, pilot(w, a_model())[0]) for w in (few, many))
-    assert even_few.positions == even_many.positions[::2]
+@pytest.mark.parametrize("chunk", [1, 3, 1000])
+def test_the_walk_does_not_depend_on_how_much_is_rendered_at_a_time(chunk):
+    walk = a_walk(prompts="abcd")
+    assert evened(walk, a_model(), chunk=chunk) == evened(walk, a_model())
+
+
+def test_what_is_wanted_fills_whole_batches():
+    # Segments do not wait for each other: what one of them wants next goes with what is left of another's.
+    _, made, rounds = paced(a_walk(241, "abcde"), a_model())
+    walk_batches = sum(1 for _ in range(0, 241, 8))
+    batches = []
+    pacer = speed.Pacer(a_walk(241, "abcde"), made.__getitem__)
+    while wanted := pacer.wanted():
+        part = wanted[: len(wanted) // 8 * 8] or wanted
+        batches.append(-(-len(part) // 8))
+        pacer.saw(part)
+    assert len(batches) == rounds
+    assert sum(batches) <= 1.15 * walk_batches
+
+
+@pytest.mark.parametrize(
+    "way", [dict(), dict(frames=40), dict(frames=9), dict(ease=True), dict(sharpness=40.0)], ids=str
+)
+def test_the_first_look_is_part_of_the_film(way):
+    picture = a_model(way.pop("sharpness", 8.0))
+    walk = a_walk(**way)
+    first, made, _ = paced(walk, picture, further=False)
+    assert made.keys() <= set(evened(walk, picture).positions)
+    assert made.keys() <= set(first.walk.positions)
+    assert len(first.walk.positions) == walk.frames
+
+
+def test_of_a_walk_along_the_path_a_few_frames_are_looked_at():
+    walk = a_walk(121)
+    pacer, made, _ = paced(walk, a_model(), even=False)
+    assert pacer.walk == walk
+    assert made.keys() <= set(walk.positions)
+    assert len(made) == 2 * speed.FIRST + 3
 
 
 def test_what_is_predicted_is_what_comes():
     walk, picture = a_walk(), a_model()
-    seen, _ = pilot(walk, picture)
-    for paced in (walk, speed.even(walk, seen)):
-        expected, told = steps(paced, picture), np.array(speed.predicted(paced, seen))
+    pacer, *_ = paced(walk, picture)
+    for some in (walk, pacer.walk):
+        expected, told = steps(some, picture), np.array(speed.predicted(some, pacer.distances))
         assert len(told) == len(expected)
-        assert told.sum() == pytest.approx(expected.sum(), rel=0.15)
+        assert told.sum() == pytest.approx(expected.sum(), rel=0.1)
         assert np.corrcoef(told, expected)[0, 1] > 0.9 or expected.std() < 0.3 * expected.mean()
 
 
-def test_other_pictures_tell_of_segments_that_the_pilot_left_out():
-    walk, picture = a_walk(5), a_model()
-    assert speed.predicted(walk, {}) == [0, 0, 0, 0]
-    shown = {position: speed.features(picture(walk, position)) for position in walk.positions}
-    assert speed.predicted(walk, {}, shown) == pytest.approx(list(steps(walk, picture)), rel=0.01)
+def test_a_film_tells_what_it_would_have_been_along_the_path():
+    walk, picture = a_walk(), a_model()
+    even = evened(walk, picture)
+    told = speed.predicted(walk, list(zip(even.positions, steps(even, picture))))
+    assert max(told) == pytest.approx(max(steps(walk, picture)), rel=0.15)
 
 
-def test_the_pilot_looks_closer_where_more_happens():
-    seen, rounds = pilot(a_walk(), a_model())
-    inside = sorted(p for p in seen if 0 < p < 1)
-    assert len(inside) == speed.MOST
-    assert sum(0.375 <= p <= 0.625 for p in inside) >= len(inside) / 2
-    assert rounds > 3
+def test_where_more_happens_there_are_more_frames():
+    positions = np.array(evened(a_walk(), a_model()).positions)
+    assert np.sum((positions > 0.375) & (positions < 0.625)) > 0.8 * np.sum((positions > 0) & (positions < 1))
 
 
 def test_a_walk_that_rests_stays_as_it_is():
     walk = a_walk(prompts="aa")
-    assert speed.even(walk, pilot(walk, a_model())[0]) == walk
+    assert evened(walk, a_model()) == walk
 
 
-def test_segments_too_short_for_a_pilot_stay_as_they_are():
+def test_segments_of_a_frame_stay_as_they_are():
     walk = a_walk(5)
-    assert speed.wanted(walk, SETTINGS, {}) == []
-    assert speed.even(walk, {}) == walk
+    pacer, *_ = paced(walk, a_model())
+    assert pacer.walk == walk
+    assert speed.predicted(walk, pacer.distances) == pytest.approx(list(steps(walk, a_model())), rel=0.01)
 
 
 def test_what_is_done_when_stays_with_the_pace():
-    eased = speed.even(a_walk(ease=True), pilot(a_walk(), a_model())[0])
+    eased = evened(a_walk(ease=True), a_model())
     quick = steps(eased, a_model())
     assert quick[:3].max() < quick[25:35].min() / 2  # slow at the keyframe, though even to the eye
 
 
-@pytest.mark.parametrize(("settings", "pilot_steps"), [(1, 1), (4, 4), (10, 5), (20, 5), (30, 6), (50, 10)])
-def test_the_pilot_takes_fewer_steps(settings, pilot_steps):
-    assert speed.pilot_settings(dataclasses.replace(SETTINGS, steps=settings)).steps == pilot_steps
+def test_kicks_stay_on_their_frames():
+    beats = [0.5 * i for i in range(1, 10)]
+    keyframes = [Keyframe(prompt, i) for i, prompt in enumerate("abc")]
+    walk = Walk.through(keyframes, frames=121, steps=pace.on_beats(beats, 121, Fraction(24)))
+    pacer, made, _ = paced(walk, a_model())
+    asked = np.diff([0.0, *walk.positions])
+    shown = np.concatenate([[0.0], steps(pacer.walk, a_model())])
+    for beat in beats:
+        at = round(24 * beat)
+        around = slice(at - 5, at + 6)
+        assert np.argmax(asked[around]) == 5
+        assert abs(np.argmax(shown[around]) - 5) <= 1
+    assert len(made) < 1.3 * walk.frames
 
 
-@pytest.mark.parametrize("frames", [30, 61, 121, 481, 2001])
-@pytest.mark.parametrize("count", [1, 4, 10, 30])
-def test_the_pilot_costs_a_small_part_of_the_film(frames, count):
-    settings = dataclasses.replace(SETTINGS, steps=count)
-    walk = a_walk(frames)
-    probes = len(pilot(walk, a_model(), settings)[0])
-    cost = (speed.pilot_settings(settings).steps + speed.DECODING) / (count + speed.DECODING)
-    assert probes * cost <= 0.25 * frames
+def test_no_frames_are_lost_in_a_jump():
+    """The model flips from one picture to another, which no frame can come between; elsewhere it glides."""
+
+    def picture(walk, position):
+        level = 40 + 60 * position + 80 * (position > 0.7310585)
+        return (level + np.random.default_rng(0).uniform(0, 1, (64, 64, 3))).astype(np.uint8)
+
+    walk = a_walk(49, "ab")
+    pacer, made, _ = paced(walk, picture)
+    shown = steps(pacer.walk, picture)
+    assert shown.max() > 5 * np.median(shown)
+    assert np.sum(np.abs(np.array(pacer.walk.positions) - 0.7310585) < 0.005) <= 3
+    assert len(made) < 1.35 * walk.frames
+
+
+def test_noise_that_is_paced_apart_is_moved_along():
+    walk = a_walk(97, "abc")
+    noise = tuple(p**2 / 2 for p in walk.positions)
+    apart = dataclasses.replace(walk, noise=noise)
+    pacer, made, _ = paced(apart, a_model())
+    assert len(made) <= 3 + 2 * speed.FIRST + 0.1 * walk.frames, "these pictures are no frames"
+    assert pacer.walk.positions != walk.positions
+    moved = dict(zip(walk.positions, pacer.walk.positions)) | dict(zip(noise, pacer.walk.noise))
+    assert [moved[p] for p in sorted(moved)] == sorted(moved.values()), "one way for both"
+
+
+@pytest.mark.parametrize(("settings", "quick"), [(1, 1), (4, 4), (10, 5), (20, 5), (30, 6), (50, 10)])
+def test_a_quick_look_takes_fewer_steps(settings, quick):
+    assert speed.quick(dataclasses.replace(SETTINGS, steps=settings)).steps == quick
+
+
+def test_a_long_film_is_paced_in_no_time_and_in_little_memory():
+    walk = a_walk(4001, "abc")
+    looks = 0
+
+    def picture(walk, position):
+        nonlocal looks
+        looks += 1
+        return a_model()(walk, position)
+
+    pacer, made, _ = paced(walk, picture, chunk=64)
+    assert len(made) == looks < 1.1 * walk.frames
+    assert set(pacer.walk.positions) <= made.keys()
 
 
 def test_distance_is_nought_for_equals_only_and_one_from_black_to_white():
@@ -160,7 +269,7 @@ def test_distance_adds_up_along_a_slow_change():
 
 
 def test_a_large_pictures_features_stay_small():
-    assert speed.features(np.zeros((2048, 1024, 3), np.uint8)).nbytes < 5e6
+    assert sum(part.nbytes for part in speed.features(np.zeros((2048, 1024, 3), np.uint8))) < 2e6
 
 
 def test_the_interpolation_is_scipys():
@@ -173,37 +282,33 @@ def test_the_interpolation_is_scipys():
 
 def test_the_command_does_not_look_twice(tmp_path, monkeypatch, tiny_folder, capfd):
     monkeypatch.chdir(tmp_path)
-    command = [
-        "--prompts",
-        "a cat",
-        "a dog",
-        "--frames",
-        "40",
-        "--model",
-        str(tiny_folder),
-        "--steps",
-        "2",
-        "--out",
-        "film.mp4",
-    ]
+    command = ["--prompts", "a cat", "a dog", "--frames", "40", "--out", "film.mp4"]
+    command += ["--model", str(tiny_folder), "--steps", "2"]
     assert cli.main(command) == 0
-    film, first = (tmp_path / "film.mp4").read_bytes(), capfd.readouterr().err
-    assert "looking ahead" in first
-    pilots = sorted((tmp_path / "film.walk" / "pilot" / "frames").iterdir())
-    assert cli.main(command) == 0
-    again = capfd.readouterr().err
-    assert not re.search("looking ahead|loading the model|rendering", again)
+    film = (tmp_path / "film.mp4").read_bytes()
+    assert "rendering" in capfd.readouterr().err
+    frames = tmp_path / "film.walk" / "frames"
+    made = {path.name: path.read_bytes() for path in frames.iterdir()}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(speed, "Pacer", None)  # what was decided is in the manifest
+        assert cli.main(command) == 0
+    assert not re.search("loading the model|rendering", capfd.readouterr().err)
     assert (tmp_path / "film.mp4").read_bytes() == film
 
-    pilots[3].unlink()  # as after a kill
-    next((tmp_path / "film.walk" / "frames").iterdir()).unlink()
-    assert cli.main(command) == 0
-    assert (tmp_path / "film.mp4").read_bytes() == film
+    for gone in (list(made)[::3], list(made)):
+        for name in gone:
+            (frames / name).unlink()
+        assert cli.main(command) == 0
+        assert (tmp_path / "film.mp4").read_bytes() == film
+        assert {path.name: path.read_bytes() for path in frames.iterdir()} == made
 
 
-def test_probes_are_the_pictures_of_those_places(tiny_folder):
-    model = models.load(Settings(model=str(tiny_folder), steps=2))
-    walk = a_walk(40, "ab")
-    wanted = speed.wanted(walk, model.settings, {})
-    probes = dataclasses.replace(walk, positions=tuple(wanted))
-    assert [index for index, _ in render(model.at(speed.pilot_settings(model.settings)), probes, range(len(wanted)))]
+def test_an_even_film_after_one_along_the_path_is_even(tmp_path, monkeypatch, tiny_folder):
+    monkeypatch.chdir(tmp_path)
+    command = ["--prompts", "a cat", "a dog", "--frames", "24", "--out", "film.mp4", "--model", str(tiny_folder)]
+    positions = []
+    for flags in ([], ["--speed", "path"], []):
+        assert cli.main([*command, *flags, "--steps", "1"]) == 0
+        positions.append(read_manifest(tmp_path / "film.walk")[0].positions)
+    assert positions[0] == positions[2] != positions[1]

@@ -19,7 +19,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
@@ -47,12 +47,11 @@ from walk.recipe import Recipe
 from walk.settings import BUILT_IN
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from walk import sheet
     from walk.models import Model
     from walk.music import Music
     from walk.run import Run
+    from walk.speed import Pacer
 
 PLAIN_SECONDS = 10  # between lines of progress where there is no terminal
 SEEDS = 16
@@ -122,28 +121,23 @@ def _halving(command: Callable[..., str]) -> Callable[..., str]:
 @_halving
 def film(**chosen: Any) -> str:
     """Make the film that the flags describe; returns its path."""
-    from walk.run import Run
-
     order = _order(chosen)
     pictures = _Pictures(order)
-    walk, seen = _paced(order, pictures)
-    with Run(order.folder, walk, pictures.settings, order.describe) as run, _nothing_is_lost(run):
-        _verify(run, order.say)
-        missing = run.missing()
-        if missing:
-            pictures.loaded()
-        with _Progress(order.say, "rendering", len(missing)) as progress:
-            pictures.render(run, missing, progress)
+    with _opened(order, pictures) as run, _Work(order, pictures, run) as work:
+        run = run.decide(run.decided() or _looked(order, run, work).walk) if _is_even(order) else run
+        work.make(run)
+        if not work.rendering:
+            work.say_found()
         frames = run.frames()
         metadata = _metadata(order, run) if order.describe else None
         with _Progress(order.say, f"making {order.out.name}", len(frames), after=2) as progress:
             run.claim(order.out.name)
             sound = order.music.sound if order.music else None
             video.encode(
-                frames, order.out, walk.fps, **order.look, metadata=metadata, sound=sound, report=progress.reached
+                frames, order.out, run.walk.fps, **order.look, metadata=metadata, sound=sound, report=progress.reached
             )
     if order.out.suffix:
-        _watch(order, walk, seen)
+        _watch(order, run.walk)
     return str(order.out)
 
 
@@ -151,37 +145,31 @@ def film(**chosen: Any) -> str:
 def preview(**chosen: Any) -> str:
     """Render the keyframes and what lies half-way, as the film will; returns the path of a picture of them."""
     from walk import sheet, speed
-    from walk.run import Run
 
-    # 1. The pictures.
+    # 1. The pictures: nearly all of them are frames of the film, too.
     order = _order(chosen)
     picture = order.out.with_name(order.out.stem + ".preview.png")
     _check_sheet(picture)
     pictures = _Pictures(order)
-    walk, seen = _paced(order, pictures, look=True)
-    keys, _ = _landmarks(walk)
-    between = [min(range(walk.frames), key=lambda i: abs(walk.positions[i] - k - 0.5)) for k in range(walk.segments)]
-    settings, folder, part = pictures.settings, order.folder, walk
-    indices = sorted({*keys, *between})
     if chosen.get("quick"):
-        settings, folder = speed.pilot_settings(settings), folder / "pilot"
-        positions, noise = (tuple(some[i] for i in indices if some) for some in (walk.positions, walk.noise))
-        part = dataclasses.replace(walk, positions=positions, noise=noise)
-        keys, between = ([indices.index(index) for index in some] for some in (keys, between))
-        indices = list(range(len(indices)))
-    with Run(folder, part, settings, order.describe) as run, _nothing_is_lost(run):
-        todo, left = run.missing(indices), len(run.missing())
-        with _Progress(order.say, "rendering the preview", len(todo)) as progress:
-            pictures.render(run, todo, progress)
-        shown = {index: run.picture(index) for index in indices}
-        left, size = left - len(todo), run.size()
+        pictures.settings = speed.quick(pictures.settings)
+        order = dataclasses.replace(order, folder=order.folder / "quick")
+    with _opened(order, pictures) as run, _Work(order, pictures, run, "rendering the preview") as work:
+        before = run.decided() if _is_even(order) else None
+        pacer = _looked(order, run, work, further=False)
+        walk = before or pacer.walk
+        run = run.at(walk)
+        seen = {position for position, _ in pacer.distances}
+        indices = [*_landmarks(walk)[0], *(_half_way(walk, k, seen) for k in range(walk.segments))]
+        work.make(run, indices)
+        shown = [run.picture(index) for index in indices]
+        left, size = len(run.missing()), run.size()
 
-    # 2. What they tell, also of segments too short for a pilot.
-    steps = speed.predicted(walk, seen, {part.positions[index]: speed.features(shown[index]) for index in indices})
+    # 2. What they tell.
+    steps, along = (speed.predicted(some, pacer.distances) for some in (walk, pacer.asked))
     notes = _notes(order, walk, steps, pictures)
-    drawn = sheet.preview(
-        walk, [shown[k] for k in keys], [shown[b] for b in between], steps, notes, _drawn(order.music)
-    )
+    count = len(walk.keyframes)
+    drawn = sheet.preview(walk, shown[:count], shown[count:], steps, notes, _drawn(order.music), along)
     _save_sheet(drawn, picture)
     for note in notes:
         order.say(f"note: {note}")
@@ -709,28 +697,93 @@ def _as_there_was_room(settings: Settings, folder: Path) -> Settings:
     return settings
 
 
-def _paced(order: _Order, pictures: _Pictures, look: bool = False) -> tuple[Walk, dict[float, np.ndarray]]:
-    """The walk at the speed that was asked for, and what a pilot saw of it: kept, so that it need not look twice."""
-    from walk import speed
+def _is_even(order: _Order) -> bool:
+    return order.flags.get("speed", flags.SPEEDS[0]) == "even" and "places" not in order.flags  # even already
+
+
+def _opened(order: _Order, pictures: _Pictures) -> Run:
     from walk.run import Run
 
-    walk = order.walk
-    assert walk is not None
-    even = order.flags.get("speed", flags.SPEEDS[0]) == "even"
-    seen: dict[float, np.ndarray] = {}
-    even &= "places" not in order.flags  # which are even already
-    if not even and not look:
-        return walk, seen
-    settings = speed.pilot_settings(pictures.settings)
-    with _Progress(order.say, "looking ahead", speed.most(walk, pictures.settings)) as progress:
-        while positions := speed.wanted(walk, pictures.settings, seen):
-            probes = dataclasses.replace(walk, positions=tuple(positions), noise=())
-            with Run(order.folder / "pilot", probes, settings, order.describe) as run, _nothing_is_lost(run):
-                missing = run.missing()
-                pictures.render(run, missing, progress)
-                progress.skip(len(positions) - len(missing))
-                seen |= {position: speed.features(run.picture(index)) for index, position in enumerate(positions)}
-    return (speed.even(walk, seen) if even else walk), seen
+    assert order.walk is not None
+    return Run(order.folder, order.walk, pictures.settings, order.describe, decided=not _is_even(order))
+
+
+def _looked(order: _Order, run: Run, work: _Work, further: bool = True) -> Pacer:
+    """Has found out where the frames belong, and on the way rendered most of them."""
+    from walk import speed
+
+    def at(positions: Sequence[float]) -> Run:
+        return run.at(dataclasses.replace(run.walk, positions=tuple(positions), noise=()))
+
+    pacer = speed.Pacer(run.walk, lambda position: at([position]).picture(0), _is_even(order), further)
+    if not further:
+        work.progress.expect(len(pacer.wanted()))
+    batch = run.settings.batch or 1
+    while wanted := pacer.wanted():
+        part = wanted[: len(wanted) // batch * batch] or wanted  # whole batches, as long as there is other work
+        work.make(at(part))
+        pacer.saw(part)
+    return pacer
+
+
+class _Work:
+    """The frames that a command needs: found or rendered, with progress. Whatever ends it says how much is kept."""
+
+    def __init__(self, order: _Order, pictures: _Pictures, run: Run, what: str = "rendering") -> None:
+        self.order, self.pictures, self.run, self.what = order, pictures, run, what
+        self.asked: set[str] = set()
+        self.progress = _Progress(order.say, "reading frames", len(set(run.fingerprints)), after=2)
+        self.rendering = False
+
+    def __enter__(self) -> _Work:
+        self.progress.__enter__()
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, *_: object) -> None:
+        self.progress.__exit__()
+        kept = f"{len(self)} of {self.frames} frames are safe in {self.order.folder}; run the same command to go on"
+        if isinstance(error, Error):
+            raise Error(f"{error}; {kept}") from error
+        if isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt(kept) from None
+
+    def __len__(self) -> int:
+        """How many of the frames are there."""
+        return min(max(len(self.run), self.run.count(self.asked)), self.frames)
+
+    @property
+    def frames(self) -> int:
+        return self.order.walk.frames if self.order.walk else 0
+
+    def make(self, run: Run, indices: Sequence[int] | None = None) -> None:
+        """All frames of the run's walk, or these."""
+        missing = run.missing(indices)
+        new = {
+            run.fingerprints[index] for index in (range(run.walk.frames) if indices is None else indices)
+        } - self.asked
+        self.run = run
+        self.asked |= new
+        if missing and not self.rendering:
+            self._begin()
+        if self.rendering:
+            self.progress.skip(len(new) - len(missing))
+            self.pictures.render(run, missing, self.progress)
+        else:
+            self.progress.more(len(new))
+
+    def _begin(self) -> None:
+        self.say_found()
+        self.pictures.loaded()
+        self.progress.__exit__()
+        left = self.progress.total - self.progress.count
+        self.progress = _Progress(self.order.say, self.what, left).__enter__()
+        self.rendering = True
+
+    def say_found(self) -> None:
+        damaged = len(self.run.damaged)
+        if found := len(self) + damaged:
+            again = f", {damaged} damaged and made again" if damaged else ""
+            self.order.say(f"{found - damaged} of {self.frames} frames are in {self.order.folder} already{again}")
 
 
 def _drawn(music: Music | None) -> sheet.Music | None:
@@ -744,7 +797,7 @@ def _drawn(music: Music | None) -> sheet.Music | None:
     return sheet.Music(samples, rate, music.rhythm.beats, music.rhythm.bars)
 
 
-def _watch(order: _Order, walk: Walk, seen: dict[float, np.ndarray]) -> None:
+def _watch(order: _Order, walk: Walk) -> None:
     """Read the film as a player would, and say how even it is, and what is wrong with it."""
     from walk import speed
     from walk.check import check
@@ -755,13 +808,20 @@ def _watch(order: _Order, walk: Walk, seen: dict[float, np.ndarray]) -> None:
         steps = [100 * step for step in report.steps]  # black to white is 100
         figures = f"PPL {sum(steps):.0f}, PDV {pvariance(steps):.2g}"
         along = ""
-        if order.walk is not None and seen and walk != order.walk:
-            before = speed.predicted(order.walk, seen)
-            along = f" (along the path about {speed.unevenness(before):.1f})"
+        if order.walk is not None and walk != order.walk:
+            before = speed.unevenness(speed.predicted(order.walk, list(zip(walk.positions, report.steps))))
+            along = f" (along the path about {before:.1f})"
         largest = f"the largest {speed.unevenness(report.steps):.1f} times the median{along}"
         order.say(f"steps from frame to frame, to the eye: {figures}, {largest}")
     for seconds, fault in report.faults:
         order.say(f"note: {_clock(seconds)}  {fault}")
+
+
+def _half_way(walk: Walk, k: int, seen: set[float]) -> int:
+    """The frame about half-way from a keyframe to the next, one of those seen if possible."""
+    inside = [index for index, position in enumerate(walk.positions) if k < position < k + 1]
+    known = [index for index in inside if walk.positions[index] in seen]
+    return min(known or inside or range(walk.frames), key=lambda index: abs(walk.positions[index] - k - 0.5))
 
 
 def _landmarks(walk: Walk) -> tuple[list[int], list[int]]:
@@ -821,33 +881,6 @@ def _save_sheet(sheet: Any, path: Path) -> None:
         raise Error(f"{path} cannot be written ({error.strerror})") from None
 
 
-def _verify(run: Run, say: Callable[[str], None]) -> None:
-    found = len(run)
-    damaged = 0
-    with _Progress(say, "checking frames", found, after=2) as progress:
-        for count, (_, whole) in enumerate(run.check(), 1):
-            damaged += not whole
-            progress.reached(count)
-    if found:
-        again = f", {damaged} damaged and made again" if damaged else ""
-        say(f"{len(run)} of {run.walk.frames} frames are in {run.folder} already{again}")
-
-
-@contextlib.contextmanager
-def _nothing_is_lost(run: Run) -> Iterator[None]:
-    """Whatever ends the work says how much of it is kept."""
-
-    def kept() -> str:
-        return f"{len(run)} of {run.walk.frames} frames are safe in {run.folder}; run the same command to go on"
-
-    try:
-        yield
-    except Error as error:
-        raise Error(f"{error}; {kept()}") from error
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(kept()) from None
-
-
 # What is shown
 
 
@@ -882,12 +915,17 @@ class _Progress:
 
     def skip(self, count: int) -> None:
         """So many need not be done after all."""
-        self.total -= count
+        self.expect(self.total - count)
+
+    def expect(self, total: int) -> None:
+        self.total = total
         if self.bar is not None:
-            self.bar.total = self.total
+            self.bar.total = total
             self.bar.refresh()
 
     def reached(self, count: int) -> None:
+        if count > self.total:
+            self.expect(count)
         self.count = count
         now = time.monotonic()
         if self.bar is not None:

@@ -130,7 +130,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "fps": Flag("N", _fps, "a number over 0, such as 25, 23.976 or 24000/1001", f"frames a second, 23.976 or 24000/1001, too ({FPS})"),
         "loop": Flag("", _switch, "", "lead back to the first keyframe, for playing round and round"),
         "path": Flag("smooth | slerp", _one_of(*PATHS), "smooth or slerp", "smooth turns no corner at keyframes; slerp: great circles (smooth)"),
-        "speed": Flag("even | path", _one_of(*SPEEDS), "even or path", "even: to the eye, found out by a pilot; path: equal steps (even)"),
+        "speed": Flag("even | path", _one_of(*SPEEDS), "even or path", "even: to the eye, as the pictures show; path: equal steps (even)"),
         "ease": Flag("", _switch, "", "slow down at keyframes"),
         "pace": Flag("NAME", _one_of(*PACES), _PACE, "even; energy: with the sound; beat: on its beats (energy with sound)"),
         "pace_noise": Flag("NAME", _one_of(*PACES), _PACE, "of the noise alone, so that prompts may glide while it kicks (--pace)"),

@@ -1,10 +1,10 @@
 """A run folder: manifest and finished frames, safe against a kill at any instant. Knows no tensors.
 
     film.walk/
-      walk.json    the walk, the settings and the versions that the newest command asked for
-      frames/      000137-<fingerprint>.png; frames of earlier walks are kept
+      walk.json    the newest film's walk, settings and versions, and a digest of the walk that was asked for
+      frames/      00002.410000-<fingerprint>.png, by position; frames of earlier walks are kept
       films        names of the films that were made from here, a line each
-      pilot/       such a folder for the pictures of walk.speed's pilot
+      quick/       such a folder for the pictures of a quick preview
       sound-*.json what walk.music heard
       lock         held by the process that works here
 
@@ -16,6 +16,7 @@ elsewhere in the walk) finds it again.
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import errno
 import hashlib
@@ -24,7 +25,7 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
@@ -40,16 +41,19 @@ from walk.settings import Settings
 from walk.timeline import Walk
 
 WRITERS = 2  # threads; more only queue for the disk
-_NAME = re.compile(r"\d{6,}-([0-9a-f]{16})\.png")
+_NAME = re.compile(r"[\d.]+-([0-9a-f]{16})\.png")
 _KEY = "walk-fingerprint"  # the PNG's text chunk
 
 
 class Run:
     """An open run folder; a context manager. Only one process can have it open."""
 
-    def __init__(self, folder: Path | str, walk: Walk, settings: Settings, describe: bool = True) -> None:
+    def __init__(
+        self, folder: Path | str, walk: Walk, settings: Settings, describe: bool = True, decided: bool = True
+    ) -> None:
         """Open or create. `settings` are complete ones (`walk.models.complete`). If `describe`, each
         frame says in its PNG what made it: the keyframes around it, its place, and the settings.
+        If not `decided`, it is to be found out yet where the frames belong, and `decide` will say so.
 
         Raises Error if another process has it open or it cannot be written.
         """
@@ -69,7 +73,8 @@ class Run:
             raise Error(f"{self.folder} cannot be written ({error.strerror}); give another --out") from None
         try:
             self._sweep()
-            self._write(self.folder / "walk.json", _manifest(walk, settings))
+            if decided:
+                self._write(self.folder / "walk.json", _manifest(walk, settings))
         except BaseException:
             self._lock.release()
             raise
@@ -79,6 +84,27 @@ class Run:
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
+
+    def at(self, walk: Walk) -> Run:
+        """The same open folder, for the frames of another walk."""
+        other = copy.copy(self)
+        other.walk, other.fingerprints = walk, fingerprints(walk, self.settings)
+        return other
+
+    def decide(self, walk: Walk) -> Run:
+        """The same open folder, for the film: that is where its frames belong."""
+        self._write(self.folder / "walk.json", _manifest(walk, self.settings, _digest(self.fingerprints)))
+        return self.at(walk)
+
+    def decided(self) -> Walk | None:
+        """What was decided of this walk before, if all of its frames are there."""
+        try:
+            if json.loads((self.folder / "walk.json").read_text("utf-8"))["asked"] == _digest(self.fingerprints):
+                walk, _ = read_manifest(self.folder)
+                return None if self.at(walk).missing() else walk
+        except (OSError, ValueError, TypeError, KeyError, RecursionError, Error):
+            pass  # then it has to be found out again
+        return None
 
     def check(self) -> Iterator[tuple[int, bool]]:
         """Read every frame of this walk that was found here, yielding (index, whole) for each.
@@ -92,6 +118,7 @@ class Run:
             self._checked.add(fingerprint)
             whole = is_whole(path, fingerprint)
             if not whole:
+                self.damaged.append(path.name)
                 del self._finished[fingerprint]
                 path.unlink(missing_ok=True)
             yield index, whole
@@ -119,7 +146,7 @@ class Run:
         data = io.BytesIO()
         # Level 1 is seven times faster than Pillow's own choice, for a tenth more bytes.
         Image.fromarray(picture).save(data, "png", compress_level=1, pnginfo=info)
-        path = self._frames / f"{index:06d}-{fingerprint}.png"
+        path = self._frames / f"{self.walk.positions[index]:012.6f}-{fingerprint}.png"
         self._write(path, data.getvalue())
         self._checked.add(fingerprint)
         self._finished[fingerprint] = path
@@ -160,11 +187,16 @@ class Run:
 
     def __len__(self) -> int:
         """How many frames of this walk are finished."""
-        return sum(fingerprint in self._finished for fingerprint in self.fingerprints)
+        return self.count(self.fingerprints)
+
+    def count(self, fingerprints: Iterable[str]) -> int:
+        """How many of these frames, of any walk, are finished."""
+        return sum(fingerprint in self._finished for fingerprint in fingerprints)
 
     def _sweep(self) -> None:
         """Take stock of the frames, and remove what a killed process left half-written."""
         self._checked: set[str] = set()
+        self.damaged: list[str] = []  # frames that were
         self._finished: dict[str, Path] = {}
         for path in sorted(self._frames.iterdir()):
             if match := _NAME.fullmatch(path.name):
@@ -219,6 +251,10 @@ def _place(walk: Walk, index: int) -> list[object]:
         around = [None if k is None else walk.keyframes[k] for k in places]
         place += [[None if k is None else [k.prompt, k.negative_prompt, k.seed] for k in around], t]
     return place if place[:2] != place[2:] else place[:2]
+
+
+def _digest(names: Sequence[str]) -> str:
+    return hashlib.sha256(_canonical(names)).hexdigest()[:16]
 
 
 def films(folder: Path) -> list[str]:
@@ -308,7 +344,7 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _manifest(walk: Walk, settings: Settings) -> bytes:
+def _manifest(walk: Walk, settings: Settings, asked: str = "") -> bytes:
     return json.dumps(
         {
             "version": __version__,
@@ -319,6 +355,7 @@ def _manifest(walk: Walk, settings: Settings) -> bytes:
             "smooth": walk.smooth,
             "noise": walk.noise,
             "settings": dataclasses.asdict(settings),
+            "asked": asked,
         },
         indent=1,
         ensure_ascii=False,

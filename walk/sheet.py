@@ -34,7 +34,7 @@ LEGEND = (
     "How much the picture changes from one frame to the next. The numbered lines are the keyframes; "
     "the dashed line is the median: half of the film is faster, half is slower."
 )
-
+ALONG = " Orange: how it would be with equal steps along the path."
 SOUND = "The sound, with its bars (long lines) and beats (short ones)."
 
 Colour = tuple[int, int, int]
@@ -72,6 +72,7 @@ def preview(
     speed: Sequence[float],
     warnings: Sequence[str] = (),
     music: Music | None = None,
+    along: Sequence[float] = (),
 ) -> Image.Image:
     """A walk at a glance: its keyframes with the pictures half-way between them, and its speed over time.
 
@@ -79,6 +80,7 @@ def preview(
     between_pictures: one for each segment; a closed walk has as many as keyframes.
     speed: how much the picture changes from each frame to the next; in a closed walk, also from the last to the first.
     music: what it moves to.
+    along: such a speed with equal steps along the path, for comparison.
     """
     # 1. Rows of equal length, as far as it goes: keyframes, and pictures between of about half their width.
     count = len(walk.keyframes)
@@ -99,9 +101,10 @@ def preview(
     about = "Large: the keyframes. Small: the frames half-way between them."
     closed = " The last keyframe leads back to the first." if walk.closed else ""
     heading = [_text(title, full, HEADING), _text(about + closed, full, colour=MUTED)]
-    legend = [_text("Speed", full, HEADING), _text(LEGEND, full, colour=MUTED)]
+    compared = [] if list(along) == list(speed) else list(along)
+    legend = [_text("Speed", full, HEADING), _text(LEGEND + ALONG * bool(compared), full, colour=MUTED)]
     seconds = len(speed) / float(walk.fps)
-    plot = [_marked(walk, _curve(speed, full), len(speed)), _axis(seconds, full)]
+    plot = [_marked(walk, _curve(speed, full, compared), len(speed)), _axis(seconds, full)]
     if music:
         legend.append(_text(SOUND, full, colour=MUTED))
         plot.insert(1, _waveform(music, seconds, full))
@@ -149,24 +152,35 @@ def _clock(seconds: float) -> str:
 # The plot
 
 
-def _curve(speed: Sequence[float], width: int) -> Image.Image:
-    """A filled curve, drawn three times as large for the sake of smooth edges."""
+def _curve(speed: Sequence[float], width: int, along: Sequence[float] = ()) -> Image.Image:
+    """A filled curve, and another to compare it with, drawn three times as large for the sake of smooth edges."""
+    values, others = _columns(speed, width), _columns(along, width)
+    top = 1.06 * (max(values.max(), *others) if len(others) else values.max()) or 1
+    y = _line(values / top, width)
+    area = Image.fromarray((np.arange(3 * PLOT_HEIGHT)[:, None] >= y).astype(np.uint8) * 255)
+    plot = Image.new("RGB", (width, PLOT_HEIGHT), PANEL)
+    plot.paste(AREA, mask=area.reduce(3))
+    median = PLOT_HEIGHT * (1 - np.median(values / top))
+    for left in range(0, width, 16):
+        ImageDraw.Draw(plot).line([(left, median), (left + 7, median)], MUTED, 2)
+    for line, colour in ((_line(others / top, width), WARNING), (y, CURVE)) if len(others) else ((y, CURVE),):
+        edge = Image.new("L", area.size)
+        ImageDraw.Draw(edge).line(list(enumerate(line.tolist())), 255, 12 if colour == CURVE else 5)
+        plot.paste(colour, mask=edge.reduce(3))
+    return plot
+
+
+def _columns(speed: Sequence[float], width: int) -> np.ndarray:
     values = np.nan_to_num(np.asarray(speed, float), posinf=0).clip(0)
     if len(values) > width:  # the fastest of the frames that share a column
         values = np.maximum.reduceat(values, np.arange(width) * len(values) // width)
-    values /= 1.06 * (values.max() or 1)
-    median = PLOT_HEIGHT * (1 - np.median(values))
-    x = np.arange(3 * width)
-    y = 3 * PLOT_HEIGHT * (1 - np.interp((x + 0.5) / len(x), (np.arange(len(values)) + 0.5) / len(values), values))
-    area = Image.fromarray((np.arange(3 * PLOT_HEIGHT)[:, None] >= y).astype(np.uint8) * 255)
-    edge = Image.new("L", area.size)
-    ImageDraw.Draw(edge).line(list(zip(x.tolist(), y.tolist())), 255, 12)
-    plot = Image.new("RGB", (width, PLOT_HEIGHT), PANEL)
-    plot.paste(AREA, mask=area.reduce(3))
-    for left in range(0, width, 16):
-        ImageDraw.Draw(plot).line([(left, median), (left + 7, median)], MUTED, 2)
-    plot.paste(CURVE, mask=edge.reduce(3))
-    return plot
+    return values
+
+
+def _line(values: np.ndarray, width: int) -> np.ndarray:
+    """How far below the top a curve of 0 .. 1 is, in each of 3 * width columns."""
+    x = (np.arange(3 * width) + 0.5) / (3 * width)
+    return 3 * PLOT_HEIGHT * (1 - np.interp(x, (np.arange(len(values)) + 0.5) / len(values), values))
 
 
 def _marked(walk: Walk, plot: Image.Image, steps: int) -> Image.Image:

@@ -1,37 +1,44 @@
-"""Even speed for the eye: positions moved so that neighbouring frames look equally far apart.
+"""Even speed for the eye: frames placed so that neighbours look equally far apart.
 
 Equal steps along the path are not equal steps for the eye: a model rests near each keyframe, then
-turns one thing into the other within a few frames. A pilot looks at some pictures of each segment,
-made with fewer steps, and then at more of them where two neighbours differ most; their distances
-say how the frames are to be spread.
+turns one thing into the other within a few frames. So a film is rendered from the coarse to the fine:
+some pictures of each segment, more of them where neighbours differ most, and at last those between,
+where by then they are known to belong. Nearly every picture becomes a frame of the film.
 
-Knows pictures and positions; makes no picture and touches no disk. What it says of a segment depends
+Knows pictures and positions; makes no picture and touches no disk. What it does in a segment depends
 on that segment alone, so that an edit elsewhere moves nothing.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
 from walk.settings import Settings
 from walk.timeline import GRAIN, Walk
 
-SHARE = 0.14  # of the film's denoising and decoding that a pilot may take, about
-MOST = 12  # probes inside a segment; more changed little
-FIRST = 3  # of them to begin with
-THEN = 2  # in every round after that
-DECODING = 3  # denoising steps that take about as long as decoding
-STEADY = 0.1  # of the way is spread evenly along the path, whatever the pictures say
-SEEN = 256  # pixels on a picture's short side, or up to twice as many, are what is looked at
+FIRST = 7  # frames that are looked at inside a segment, to begin with
+LEAST = 4  # frames for each of them
+WIDE = 3  # steps; two pictures further apart than that have another one looked at between them
+FINE = 64  # parts of a mean step along the path; if so little of it is WIDE, the model jumps
+PRICE = 0.15  # of a picture that becomes no frame, in squares of a step's logarithm
+REACH = 7  # of so many pictures in a row one becomes a frame
+STEADY = 0.05  # of the way is spread evenly along the path, whatever the pictures say
+BEAT = 5  # times the step before or after it: such a step is meant, and pictures from within it would blur it
+SHARE = 0.1  # pictures a frame, where none of them can become one
+KEPT = 256  # pictures of which the features stay in memory
+SEEN = 128  # pixels on a picture's short side, or up to twice as many, are what is looked at
 CONTRAST = 0.1  # of OKLab: where a detail's contrast begins to saturate
 
 # sRGB levels to linear light; that to cones; their cube roots to OKLab (Ottosson 2020).
-_SRGB = np.arange(256) / 255
-_LINEAR = np.where(_SRGB <= 0.04045, _SRGB / 12.92, ((_SRGB + 0.055) / 1.055) ** 2.4).astype(np.float32)
+_LEVELS = np.arange(256, dtype=np.float32) / 255
+_LINEAR = np.where(_LEVELS <= 0.04045, _LEVELS / 12.92, ((_LEVELS + 0.055) / 1.055) ** 2.4).astype(np.float32)
 _M1 = np.array(
     [
         [0.4122214708, 0.2119034982, 0.0883024619],
@@ -50,76 +57,229 @@ _M2 = np.array(
 )
 
 
-def pilot_settings(settings: Settings) -> Settings:
-    """What the pilot's pictures are made with: a fifth of the steps, but no fewer than five."""
+def quick(settings: Settings) -> Settings:
+    """Settings for a first look: a fifth of the steps, but no fewer than five."""
     steps = settings.steps or 1
-    return dataclasses.replace(settings, steps=max(min(steps, 5), steps // 5), batch=min(settings.batch or 1, 4))
+    return dataclasses.replace(settings, steps=max(min(steps, 5), steps // 5))
 
 
-def wanted(walk: Walk, settings: Settings, seen: Mapping[float, np.ndarray]) -> list[float]:
-    """The positions that the pilot has to look at next, in order; none when it has seen enough.
+class Pacer:
+    """Finds out, while a film is rendered, where its frames belong.
 
-    seen: `features` of the pictures that it has seen, by position.
+        while wanted := pacer.wanted():
+            ...  # render all of them, or some from the beginning
+            pacer.saw(rendered)
+
+    `pacer.walk` is then the walk with the same arrivals, and between them frames that look evenly far
+    apart. They are rendered, but for those of segments with too few of them, which stay where they are.
+    How much of the way between two keyframes is done at each moment stays as it was, too: what changes
+    is that the way is measured by the eye.
     """
-    positions: set[float] = set()
-    for start, length in _segments(walk):
-        inside = [position for position in seen if start < position < start + 1]
-        allowed = _probes(length, settings) - len(inside)
-        if allowed <= 0:
-            continue
-        if inside:
-            widest = sorted(_gaps(walk, start, seen), key=lambda gap: -gap[2])[: min(THEN, allowed)]
-            positions |= {start + (a + b) / 2 for a, b, _ in widest}
-        else:
-            first = min(FIRST, allowed)
-            positions |= {float(start), _end(walk, start)} - set(seen)
-            positions |= {start + (i + 1) / (first + 1) for i in range(first)}
-    return sorted(positions)
+
+    def __init__(
+        self, walk: Walk, look: Callable[[float], np.ndarray], even: bool = True, further: bool = True
+    ) -> None:
+        """look: the picture at a position that was seen. even: whether to move frames, or only to look at some.
+        further: whether to go beyond a first look, of a few pictures in each segment."""
+        self.asked = walk
+        self._seen: set[float] = set()
+        seen = lru_cache(KEPT)(lambda position: features(look(position)))
+        turn = len(walk.keyframes)
+
+        @lru_cache(None)
+        def apart(a: float, b: float) -> float:
+            return distance(seen(a % turn), seen(b % turn))
+
+        self._segments = [_Segment(start, walk, apart, even, further) for start in _moving(walk)]
+        self._lists: dict[float, int] = {}  # in which list a position was first
+
+    def wanted(self) -> list[float]:
+        """The positions to be seen next, those first that have been wanted for longest; none when enough is known."""
+        wanted = dict.fromkeys(p for segment in self._segments for p in segment.wanted(self._seen))
+        latest = max(self._lists.values(), default=0) + 1
+        return sorted(wanted, key=lambda position: self._lists.setdefault(position, latest))
+
+    def saw(self, positions: Iterable[float]) -> None:
+        self._seen.update(positions)
+
+    @property
+    def walk(self) -> Walk:
+        """With what is known by now."""
+        moved = {segment.start: segment.moved for segment in self._segments}
+
+        def belongs(position: float) -> float:
+            start = int(position)
+            place = position - start
+            return start + moved[start].get(place, place) if place else position
+
+        positions, noise = (tuple(map(belongs, some)) for some in (self.asked.positions, self.asked.noise))
+        return dataclasses.replace(self.asked, positions=positions, noise=noise)
+
+    @property
+    def distances(self) -> list[tuple[float, float]]:
+        """(position, how far from it the next looks) of what was seen, in order."""
+        return [(segment.start + a, d) for segment in self._segments for a, _, d in segment.gaps()]
 
 
-def most(walk: Walk, settings: Settings) -> int:
-    """How many pictures the pilot will look at, at most."""
-    inside = [_probes(length, settings) for _, length in _segments(walk)]
-    return sum(inside) + len(walk.keyframes) * any(inside)
+class _Segment:
+    """What is between two keyframes. A place in it is 0 .. 1, and so is what is done of the way."""
+
+    def __init__(
+        self, start: int, walk: Walk, apart: Callable[[float, float], float], even: bool, further: bool
+    ) -> None:
+        self.start, self.turn = start, len(walk.keyframes)
+        self.apart, self.even, self.further = apart, even, further
+        inside = [sorted({p - start for p in some if start < p < start + 1}) for some in (walk.positions, walk.noise)]
+        self.places = inside[0]  # of the frames, on the path: how much of the way is to be done in each
+        self.noise = inside[1] if walk.noise else None
+        self.done = [0.0, *self.places, 1.0]
+        steps = [b - a for a, b in pairwise(self.done)]
+        self.beats = any(max(a, b) > BEAT * min(a, b) for a, b in pairwise(steps))
+        self.moved: dict[float, float] = {}  # where the frame of each place belongs
+        self.knots: list[float] = []  # places that were seen
+        self._rounds = self._look()
+        self._asked = next(self._rounds, [])
+
+    def wanted(self, seen: set[float]) -> list[float]:
+        while self._asked and seen.issuperset(map(self._position, self._asked)):
+            self.knots = sorted({*self.knots, *self._asked})
+            self._asked = next(self._rounds, [])
+        return [p for p in map(self._position, self._asked) if p not in seen]
+
+    def gaps(self) -> list[tuple[float, float, float]]:
+        """(from, to, distance) between each two neighbours that were seen."""
+        return [(a, b, self.apart(self.start + a, self.start + b)) for a, b in pairwise(self.knots)]
+
+    def _position(self, place: float) -> float:
+        return (self.start + place) % self.turn
+
+    def _look(self) -> Iterator[list[float]]:
+        """Yields the places to be seen; goes on when they have been."""
+        count = FIRST
+        while count > len(self.places) / LEAST:
+            count //= 2
+        first = [self.places[(i + 1) * len(self.places) // (count + 1)] for i in range(count)]
+        yield [0.0, *(first or self.places), 1.0]
+        if not self.even or not count:
+            return
+        most = math.inf if self.noise is None else max(count, SHARE * len(self.places))
+        while self.further and len(self.knots) - 2 < most and (wide := self._wide()):
+            yield wide
+        if self.noise is not None:
+            way = self._way()
+            if way is not None:
+                self.moved = {place: self._at(way, place) for place in {*self.places, *self.noise}}
+            return
+        for _ in range(1 + self.further):  # again when the frames themselves were seen
+            places = self._placed(set() if self.beats else {*first})
+            self.moved = dict(zip(self.places, places))
+            unseen = [place for place in places if place not in self.knots]
+            if unseen and self.further:
+                yield unseen
+
+    def _way(self) -> np.ndarray | None:
+        """How much of the way is done at each knot; None where nothing moves.
+
+        A jump, which no frame can come between, counts as one frame's step, lest others rest beside it.
+        """
+        lengths, distances = np.diff(self.knots), np.array([d for *_, d in self.gaps()])
+        if not distances.any():
+            return None
+        steps = STEADY * lengths + (1 - STEADY) * distances / distances.sum()
+        frames = len(self.done) - 1
+        jumps = (lengths < 1 / (FINE * frames)) & (steps > WIDE / frames)
+        steps[jumps] = 1 / frames
+        way = np.concatenate([[0.0], np.cumsum(steps)])
+        return way / way[-1]
+
+    def _wide(self) -> list[float]:
+        """Where frames belong that are half-way between neighbours WIDE apart; between those much further, two more."""
+        way = self._way()
+        if way is None:
+            return []
+        frames = np.interp(way, self.done, range(len(self.done)))
+        least = 1 / (FINE * (len(self.done) - 1))
+        indices = set()
+        for (a, b), (x, y) in zip(pairwise(self.knots), pairwise(frames)):
+            if y - x > WIDE and b - a > least:
+                parts = 4 if y - x > 2 * WIDE else 2
+                indices |= {round(x + (y - x) * part / parts) for part in range(1, parts)}
+        return [place for place in (self._at(way, self.done[i]) for i in sorted(indices)) if place not in self.knots]
+
+    def _placed(self, kept: set[float]) -> list[float]:
+        """The places of the frames: knots where they serve (those to be kept, anyway), and others between them.
+
+        A knot that becomes a frame takes another share of the way than that frame was to have, and so
+        do those up to the next. Of all choices the best is taken (shortest path, R. Bellman 1958): with
+        the least squared logarithm of step by step to be had, over all frames, and PRICE for each knot left out.
+        """
+        way = self._way()
+        if way is None:
+            return self.places
+        spread = 1
+        while (chosen := self._chosen(way, kept, spread)) is None:
+            spread *= 2
+        places = []
+        for (j, h), (k, i) in pairwise(chosen):
+            share = (way[k] - way[j]) / (self.done[i] - self.done[h])
+            between = (way[j] + share * (done - self.done[h]) for done in self.done[h + 1 : i])
+            places += [self._at(way, done) for done in between] + [self.knots[k]]
+        return places[:-1]
+
+    def _chosen(self, way: np.ndarray, kept: set[float], spread: int) -> list[tuple[int, int]] | None:
+        """(knot, frame) pairs, from the keyframe's to the next one's; None if `kept` find no room within `spread`
+        frames of where they belong."""
+        last = len(self.knots) - 1
+        ideal = np.interp(way, self.done, range(len(self.done)))
+        kept_by = np.cumsum([knot in kept for knot in self.knots])
+        best: list[dict[int, tuple[float, int, int]]] = [{0: (0.0, 0, 0)}]  # of each knot, by frame: cost, and whence
+        for k in range(1, last + 1):
+            room = 1 + kept_by[k - 1], len(self.places) - (kept_by[-1] - kept_by[k])
+            low, high = np.clip((math.floor(ideal[k]) - spread, math.ceil(ideal[k]) + spread), *room)
+            best.append({})
+            for i in range(low, high + 1) if k < last else [len(self.done) - 1]:
+                ways = []
+                for j in range(k - 1, max(k - REACH, 0) - 1, -1):
+                    ways += [
+                        (cost + PRICE * (k - j - 1) + self._strain(way[k] - way[j], h, i), j, h)
+                        for h, (cost, _, _) in best[j].items()
+                        if h < i
+                    ]
+                    if self.knots[j] in kept:
+                        break
+                if ways:
+                    best[k][i] = min(ways)
+        if not best[last]:
+            return None
+        chosen = [(last, len(self.done) - 1)]
+        while chosen[-1][0]:
+            chosen.append(best[chosen[-1][0]][chosen[-1][1]][1:])
+        return chosen[::-1]
+
+    def _strain(self, way: float, h: int, i: int) -> float:
+        """Of the steps from frame h to frame i, if they share so much of the way."""
+        return (i - h) * math.log(way / (self.done[i] - self.done[h])) ** 2
+
+    def _at(self, way: np.ndarray, done: float) -> float:
+        return round(_monotone(way, np.array(self.knots), done) * GRAIN) / GRAIN
 
 
-def even(walk: Walk, seen: Mapping[float, np.ndarray]) -> Walk:
-    """The walk with the same arrivals, and between them its frames as far apart as the pilot saw fit.
-
-    How much of the way between two keyframes is done at each moment stays as it was: what changes is
-    that the way is measured by the eye. A segment of which the pilot saw nothing stays as it is.
-    """
-    warps = {start: _warp(_gaps(walk, start, seen)) for start, _ in _segments(walk)}
-
-    def moved(position: float) -> float:
-        start = int(position)
-        warp = warps.get(start)
-        t = position - start
-        return start + round(float(_monotone(*warp, t)) * GRAIN) / GRAIN if t and warp is not None else position
-
-    noise = tuple(map(moved, walk.noise))  # which looks as if it went alone along the same way
-    return dataclasses.replace(walk, positions=tuple(map(moved, walk.positions)), noise=noise)
-
-
-def predicted(walk: Walk, *looks: Mapping[float, np.ndarray]) -> list[float]:
+def predicted(walk: Walk, distances: Sequence[tuple[float, float]]) -> list[float]:
     """How far apart each two neighbouring frames will look; in a closed walk also the last and the first.
 
-    looks: features by position, of the pilot's pictures and, for segments too short for a pilot, of
-    others; each segment is judged by the first that saw its inside, since pictures of different steps
-    do not compare. One of which nobody saw the inside counts as still.
+    distances: (position, how far from it the next looks), in order, of pictures that were seen, the keyframes
+    at both ends of a segment among them. A segment of which nobody saw the inside counts as still.
     """
     ways = {}
-    for start, _ in _segments(walk):
-        gaps = next((gaps for seen in looks if len(gaps := _gaps(walk, start, seen)) > 1), [])
-        if gaps:
-            rises = [max(distance, 1e-9) for *_, distance in gaps]
-            ways[start] = np.array([0.0, *(b for _, b, _ in gaps)]), np.cumsum([0.0, *rises])
+    for start in _moving(walk):
+        gaps = {position - start: max(d, 1e-9) for position, d in distances if start <= position < start + 1}
+        if len(gaps) > 1:
+            ways[start] = np.array([*gaps, 1.0]), np.cumsum([0.0, *gaps.values()])
 
     def done(position: float) -> float:
         """Of the way, from the first keyframe on."""
         before = sum(way[-1] for start, (_, way) in ways.items() if start < int(position))
-        inside = _monotone(*ways[int(position)], position % 1) if int(position) in ways else 0.0
-        return float(before + inside)
+        return before + (_monotone(*ways[int(position)], position % 1) if int(position) in ways else 0.0)
 
     turn = float(len(walk.keyframes))
     total = sum(way[-1] for _, way in ways.values())
@@ -134,16 +294,24 @@ def predicted(walk: Walk, *looks: Mapping[float, np.ndarray]) -> list[float]:
     return steps(walk.positions)
 
 
-def features(picture: np.ndarray) -> np.ndarray:
-    """What the eye takes from a picture (height, width, 3; uint8): rows (n, 3), float32, for `distance`.
+class Features(NamedTuple):
+    """What the eye takes from a picture, for `distance`."""
 
-    A normalised Laplacian pyramid (V. Laparra, J. Balle, A. Berardino & E. P. Simoncelli, 'Perceptual
+    rows: np.ndarray  # (n, 3), float32
+    levels: np.ndarray  # (height, width, 3), float32, 0 .. 1
+
+
+def features(picture: np.ndarray) -> Features:
+    """Of a picture (height, width, 3; uint8).
+
+    levels: of sRGB. rows: a normalised Laplacian pyramid (V. Laparra, J. Balle, A. Berardino & E. P. Simoncelli, 'Perceptual
     image quality assessment using a normalized Laplacian pyramid', 2016) of OKLab (B. Ottosson, 'A
     perceptual color space for image processing', 2020): on every scale z is what 2x2 means f leave
     out of x, and y is z adapted to the contrast around it. Rows are weighted so that each scale counts
-    by its mean. Chosen by tests/benchmarks/distances.py.
+    by its mean.
     """
     step = max(1, min(picture.shape[:2]) // SEEN)
+    levels = _reduced(_LEVELS[picture], step)
     x = np.cbrt(_reduced(_LINEAR[picture], step) @ _M1) @ _M2
     rows = []
     while min(x.shape[:2]) >= 16:
@@ -153,13 +321,19 @@ def features(picture: np.ndarray) -> np.ndarray:
         y = z / (1 + _doubled(contrast) / CONTRAST)
         rows.append(3 / y.size * y.reshape(-1, 3))
         x = f
-    return np.concatenate([*rows, 3 / x.size * x.reshape(-1, 3)])
+    return Features(np.concatenate([*rows, 3 / x.size * x.reshape(-1, 3)]), levels)
 
 
-def distance(a: np.ndarray, b: np.ndarray) -> float:
-    """How much the eye sees change between two pictures, of whose `features` this is a metric: each
-    scale's mean colour difference, summed. 0: nothing; black to white: 1."""
-    return float(np.linalg.norm(a - b, axis=1).sum())
+def distance(a: Features, b: Features) -> float:
+    """How much the eye sees change between two pictures: a metric, 0 for nothing and 1 from black to white.
+
+    The mean of two: each scale's mean colour difference, summed, which agrees with FLIP, a model of how the
+    eye compares two pictures; and the root mean square of the levels, which weighs large changes of a few
+    places as ColorVideoVDP does, a model of how it sees one follow the other (tests/benchmarks/distances.py).
+    """
+    scales = np.linalg.norm(a.rows - b.rows, axis=1).sum()
+    square = np.sqrt(np.square(a.levels - b.levels).mean())
+    return float(scales + square) / 2
 
 
 def unevenness(steps: Sequence[float]) -> float:
@@ -178,41 +352,9 @@ def _doubled(x: np.ndarray) -> np.ndarray:
     return x.repeat(2, axis=0).repeat(2, axis=1)
 
 
-def _segments(walk: Walk) -> list[tuple[int, int]]:
-    """(keyframe that it starts from, frames inside) of every segment."""
-    inside: dict[int, int] = {}
-    for position in walk.positions:
-        if position % 1:
-            inside[int(position)] = inside.get(int(position), 0) + 1
-    return sorted(inside.items())
-
-
-def _end(walk: Walk, start: int) -> float:
-    return float((start + 1) % len(walk.keyframes))
-
-
-def _probes(inside: int, settings: Settings) -> int:
-    """How many pictures inside a segment the pilot may look at."""
-    cost = ((pilot_settings(settings).steps or 1) + DECODING) / ((settings.steps or 1) + DECODING)
-    return max(0, min(MOST, int(SHARE * inside / cost) - 1))  # one looks at the keyframe
-
-
-def _gaps(walk: Walk, start: int, seen: Mapping[float, np.ndarray]) -> list[tuple[float, float, float]]:
-    """(from, to, distance) between each two neighbours that were seen, within 0 .. 1 of a segment."""
-    places = [(position - start, seen[position]) for position in sorted(seen) if start <= position < start + 1]
-    if len(places) < 2 or places[0][0] != 0 or _end(walk, start) not in seen:
-        return []
-    places.append((1.0, seen[_end(walk, start)]))
-    return [(a, b, distance(p, q)) for (a, p), (b, q) in pairwise(places)]
-
-
-def _warp(gaps: list[tuple[float, float, float]]) -> tuple[np.ndarray, np.ndarray] | None:
-    """The way done (0 .. 1) at places of a segment (0 .. 1); None where nothing moves."""
-    total = sum(distance for *_, distance in gaps)
-    if not total:
-        return None
-    steps = [STEADY * (b - a) + (1 - STEADY) * distance / total for a, b, distance in gaps]
-    return np.cumsum([0.0, *steps]), np.array([0.0, *(b for _, b, _ in gaps)])
+def _moving(walk: Walk) -> list[int]:
+    """The keyframes after which something moves."""
+    return sorted({int(position) for position in walk.positions if position % 1})
 
 
 def _monotone(x: np.ndarray, y: np.ndarray, at: float) -> float:

@@ -1,18 +1,19 @@
 """Even speed: random triples of prompts, as a film with equal steps along the path and as one with even speed.
 
-python tests/benchmarks/evenness.py [--triples 20] [--frames 61] [--seed 0] [--path smooth]
+python tests/benchmarks/evenness.py [--triples 20] [--frames 61] [--seed 0] [--path smooth] [--model toybox]
 
 Reports, by root mean square of sRGB levels and by walk.speed's own distance, the variance of the steps
 (PDV; Karras et al.'s perceptual path length, CVPR 2019, is their sum) and the largest step over the median;
-and what the pilot takes of a film's processor time.
+and what the even film costs more than the other: of pictures, of batches and of processor time.
 """
 
 import argparse
 import json
+import math
 import random
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -37,9 +38,35 @@ def figures(pictures: Sequence[np.ndarray], distance: Callable[[np.ndarray, np.n
     return float(np.var(steps)), max(steps) / statistics.median(steps)
 
 
-def rendered(model: models.Model, walk: Walk) -> list[np.ndarray]:
-    pictures = dict(render(model, walk, range(walk.frames)))
-    return [pictures[index] for index in range(walk.frames)]
+def rendered(model: models.Model, walk: Walk, positions: Sequence[float]) -> list[np.ndarray]:
+    part = Walk(walk.keyframes, tuple(positions), walk.fps, walk.closed, walk.smooth)
+    pictures = dict(render(model, part, range(part.frames)))
+    return [pictures[index] for index in range(part.frames)]
+
+
+def evenly(model: models.Model, walk: Walk) -> tuple[list[np.ndarray], int, int]:
+    """The pictures of an even film, how many were made for it, and in how many batches."""
+    made: dict[float, np.ndarray] = {}
+    batch, batches = model.settings.batch or 1, 0
+
+    def make(positions: Sequence[float]) -> None:
+        nonlocal batches
+        made.update(zip(positions, rendered(model, walk, positions)))
+        batches += math.ceil(len(positions) / batch)
+
+    pacer = speed.Pacer(walk, made.__getitem__)
+    for positions in rounds(pacer, batch):
+        make(positions)
+        pacer.saw(positions)
+    if rest := sorted(set(pacer.walk.positions) - set(made)):
+        make(rest)
+    return [made[position] for position in pacer.walk.positions], len(made), batches
+
+
+def rounds(pacer: speed.Pacer, batch: int) -> Iterator[list[float]]:
+    """What is wanted, as much of it as fills whole batches."""
+    while wanted := pacer.wanted():
+        yield wanted[: len(wanted) // batch * batch] or wanted
 
 
 def main() -> None:
@@ -48,9 +75,10 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=61)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--path", default="smooth", choices=["smooth", "slerp"])
+    parser.add_argument("--model", default="toybox")
     options = parser.parse_args()
 
-    model = models.load(Settings())
+    model = models.load(Settings(model=options.model))
     text = (models.find("toybox") / "words.txt").read_text("utf-8")
     things = [line for line in text.split("# Things:")[1].split("#")[0].splitlines() if line]
     draw = random.Random(options.seed)
@@ -59,17 +87,16 @@ def main() -> None:
         prompts = [f"a {draw.choice(things)} on a {draw.choice(BACKGROUNDS)} background" for _ in range(3)]
         walk = Walk.through(read_prompts(prompts, 3 * number), options.frames, smooth=options.path == "smooth")
         begun = time.process_time()
-        plain = rendered(model, walk)
-        film = time.process_time() - begun
-        settings = speed.pilot_settings(model.settings)
-        seen: dict[float, np.ndarray] = {}
-        while positions := speed.wanted(walk, model.settings, seen):
-            probes = Walk(walk.keyframes, tuple(positions), walk.fps, smooth=walk.smooth)
-            shown = rendered(model.at(settings), probes)
-            seen |= {position: speed.features(picture) for position, picture in zip(positions, shown)}
-        pilot = time.process_time() - begun - film
-        even = rendered(model, speed.even(walk, seen))
-        row = {"pilot": pilot / (pilot + film)}
+        plain = rendered(model, walk, walk.positions)
+        between = time.process_time()
+        even, made, batches = evenly(model, walk)
+        seconds = time.process_time() - between
+        usual = math.ceil(walk.frames / (model.settings.batch or 1))
+        row = {
+            "more_pictures": made / walk.frames - 1,
+            "more_batches": batches / usual - 1,
+            "more_time": seconds / (between - begun) - 1,
+        }
         for name, distance in (("rms", rms), ("eye", eye)):
             (before, jump), (after, largest) = figures(plain, distance), figures(even, distance)
             row |= {f"{name}_pdv": before / after, f"{name}_before": jump, f"{name}_largest": largest}
@@ -80,7 +107,8 @@ def main() -> None:
     result = {f"median_{name}": round(statistics.median(row[name] for row in rows), 3) for name in rows[0]}
     for name in ("rms", "eye"):
         result[f"{name}_largest_up_to_2.2"] = sum(row[f"{name}_largest"] <= 2.2 for row in rows)
-    print(json.dumps({"triples": options.triples, "frames": options.frames, "path": options.path, **result}))
+    settings = {name: getattr(options, name) for name in ("triples", "frames", "seed", "path", "model")}
+    print(json.dumps({**settings, **result}))
 
 
 if __name__ == "__main__":
