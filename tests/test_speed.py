@@ -40,7 +40,7 @@ def a_model(sharpness=8.0):
 def paced(walk, picture, chunk=8, **how):
     """A pacer that has seen all it wants, and how often it was given something."""
     made = {}
-    pacer, rounds = speed.Pacer(walk, lambda position: made[position], **how), 0
+    pacer, rounds = speed.Pacer(walk, lambda position: speed.features(made[position]), **how), 0
     while wanted := pacer.wanted():
         part = wanted[: len(wanted) // chunk * chunk] or wanted
         assert not made.keys() & set(part), "wanted again"
@@ -121,7 +121,7 @@ def test_what_is_wanted_fills_whole_batches():
     _, made, rounds = paced(a_walk(241, "abcde"), a_model())
     walk_batches = sum(1 for _ in range(0, 241, 8))
     batches = []
-    pacer = speed.Pacer(a_walk(241, "abcde"), made.__getitem__)
+    pacer = speed.Pacer(a_walk(241, "abcde"), lambda position: speed.features(made[position]))
     while wanted := pacer.wanted():
         part = wanted[: len(wanted) // 8 * 8] or wanted
         batches.append(-(-len(part) // 8))
@@ -193,7 +193,8 @@ def test_what_is_done_when_stays_with_the_pace():
 def test_kicks_stay_on_their_frames():
     beats = [0.5 * i for i in range(1, 10)]
     keyframes = [Keyframe(prompt, i) for i, prompt in enumerate("abc")]
-    walk = Walk.through(keyframes, frames=121, steps=pace.on_beats(beats, 121, Fraction(24)))
+    moves = pace.on_beats(beats, 121, Fraction(24))
+    walk = Walk.through(keyframes, frames=121, steps=moves, noise_steps=moves)
     pacer, made, _ = paced(walk, a_model())
     asked = np.diff([0.0, *walk.positions])
     shown = np.concatenate([[0.0], steps(pacer.walk, a_model())])

@@ -47,11 +47,13 @@ from walk.recipe import Recipe
 from walk.settings import BUILT_IN
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from walk import sheet
     from walk.models import Model
     from walk.music import Music
     from walk.run import Run
-    from walk.speed import Pacer
+    from walk.speed import Features, Pacer
 
 PLAIN_SECONDS = 10  # between lines of progress where there is no terminal
 SEEDS = 16
@@ -59,6 +61,8 @@ MAX_SEEDS = 256  # on one sheet
 ENCODING = 45e-9  # seconds that a pixel's encoding and watching take on two cores, for estimates
 BEGUN = time.monotonic()
 BENCH_FRAMES = 720  # half a minute
+SPARE = 0.1  # of the pictures become no frames when the speed is even, about
+AT_A_TIME = 256  # pictures between two looks at where frames belong
 HURRY = 2.5  # a segment that many times as fast as the median is worth a warning
 
 
@@ -126,7 +130,8 @@ def film(**chosen: Any) -> str:
     with _opened(order, pictures) as run, _Work(order, pictures, run) as work:
         run = run.decide(run.decided() or _looked(order, run, work).walk) if _is_even(order) else run
         work.make(run)
-        if not work.rendering:
+        work.settle()
+        if not work.rendered:
             work.say_found()
         frames = run.frames()
         metadata = _metadata(order, run) if order.describe else None
@@ -162,6 +167,7 @@ def preview(**chosen: Any) -> str:
         seen = {position for position, _ in pacer.distances}
         indices = [*_landmarks(walk)[0], *(_half_way(walk, k, seen) for k in range(walk.segments))]
         work.make(run, indices)
+        work.settle()
         shown = [run.picture(index) for index in indices]
         left, size = len(run.missing()), run.size()
 
@@ -174,7 +180,7 @@ def preview(**chosen: Any) -> str:
     for note in notes:
         order.say(f"note: {note}")
     if not chosen.get("quick"):
-        _say_estimate(order, walk, pictures, left, size)
+        _say_estimate(order, walk, pictures, work.seconds, left, size)
     return str(picture)
 
 
@@ -645,7 +651,6 @@ class _Pictures:
         from walk import models
 
         self.say = order.say
-        self.seconds = 0.0  # that a batch takes
         self.startup = 0.0  # seconds until the model is there
         if order.settings.model == BUILT_IN:
             self.say("toybox, the built-in model, draws things in a toy style; for others see --model")
@@ -667,22 +672,6 @@ class _Pictures:
                 self._model = models.load(self.settings)
             self.startup += time.monotonic() - begun
         return self._model
-
-    def render(self, run: Run, indices: Sequence[int], progress: _Progress) -> None:
-        """Render these frames of the run, and save them."""
-        from walk.render import batches, render
-
-        if not indices:
-            return
-        batch = run.settings.batch or 1
-        pictures = render(self.loaded().at(run.settings), run.walk, indices)
-        begun = time.monotonic()
-        with run.saver() as save:
-            for count, (index, picture) in enumerate(pictures, 1):
-                save(index, picture)
-                if count % batch == 0 or count == len(indices):  # a batch arrives all at once
-                    progress.more(batch if count % batch == 0 else count % batch)
-        self.seconds = (time.monotonic() - begun) / len(batches(indices, batch))
 
 
 def _as_there_was_room(settings: Settings, folder: Path) -> Settings:
@@ -712,16 +701,17 @@ def _looked(order: _Order, run: Run, work: _Work, further: bool = True) -> Pacer
     """Has found out where the frames belong, and on the way rendered most of them."""
     from walk import speed
 
-    def at(positions: Sequence[float]) -> Run:
-        return run.at(dataclasses.replace(run.walk, positions=tuple(positions), noise=()))
+    def at(*positions: float) -> Run:
+        return run.at(dataclasses.replace(run.walk, positions=positions, noise=()))
 
-    pacer = speed.Pacer(run.walk, lambda position: at([position]).picture(0), _is_even(order), further)
+    pacer = speed.Pacer(run.walk, lambda position: work.look(at(position)), _is_even(order), further)
     if not further:
         work.progress.expect(len(pacer.wanted()))
     batch = run.settings.batch or 1
     while wanted := pacer.wanted():
-        part = wanted[: len(wanted) // batch * batch] or wanted  # whole batches, as long as there is other work
-        work.make(at(part))
+        whole = min(len(wanted), AT_A_TIME) // batch * batch  # a batch with empty places only if there is no other work
+        part = wanted[:whole] or wanted[:batch]
+        work.make(at(*part), looking=True)
         pacer.saw(part)
     return pacer
 
@@ -731,16 +721,23 @@ class _Work:
 
     def __init__(self, order: _Order, pictures: _Pictures, run: Run, what: str = "rendering") -> None:
         self.order, self.pictures, self.run, self.what = order, pictures, run, what
-        self.asked: set[str] = set()
         self.progress = _Progress(order.say, "reading frames", len(set(run.fingerprints)), after=2)
-        self.rendering = False
+        self.asked: set[str] = set()  # fingerprints
+        self.rendered: dict[str, Future[Features] | None] = {}  # and what the eye takes from them, until it was asked
+        self.seconds: list[float] = []  # that a batch took
+        self._saving = contextlib.ExitStack()
 
     def __enter__(self) -> _Work:
         self.progress.__enter__()
+        self.save = self._saving.enter_context(self.run.saver())
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, *_: object) -> None:
         self.progress.__exit__()
+        try:
+            self._saving.close()
+        except Error as full:
+            error = error or full
         kept = f"{len(self)} of {self.frames} frames are safe in {self.order.folder}; run the same command to go on"
         if isinstance(error, Error):
             raise Error(f"{error}; {kept}") from error
@@ -755,29 +752,61 @@ class _Work:
     def frames(self) -> int:
         return self.order.walk.frames if self.order.walk else 0
 
-    def make(self, run: Run, indices: Sequence[int] | None = None) -> None:
-        """All frames of the run's walk, or these."""
-        missing = run.missing(indices)
-        new = {
-            run.fingerprints[index] for index in (range(run.walk.frames) if indices is None else indices)
-        } - self.asked
-        self.run = run
-        self.asked |= new
-        if missing and not self.rendering:
-            self._begin()
-        if self.rendering:
-            self.progress.skip(len(new) - len(missing))
-            self.pictures.render(run, missing, self.progress)
-        else:
-            self.progress.more(len(new))
+    def make(self, run: Run, indices: Sequence[int] | None = None, looking: bool = False) -> None:
+        """All frames of the run's walk, or these. They may still be on their way to the disk.
 
-    def _begin(self) -> None:
+        looking: they will be looked at.
+        """
+        asked = {run.fingerprints[index] for index in (range(run.walk.frames) if indices is None else indices)}
+        missing = [index for index in run.missing(indices) if run.fingerprints[index] not in self.rendered]
+        found = len(asked - self.asked) - len(missing)
+        self.run = run
+        self.asked |= asked
+        if missing and not self.rendered:
+            self._begin(found)
+        elif self.rendered:
+            self.progress.skip(found)
+        else:
+            self.progress.more(found)
+        if missing:
+            self._render(missing, looking)
+
+    def settle(self) -> None:
+        """Until everything is on the disk."""
+        self.save.wait(0)
+
+    def look(self, run: Run) -> Features:
+        """What the eye takes from the one frame of this run."""
+        from walk import speed
+
+        found = self.rendered.get(run.fingerprints[0])
+        if found is None:
+            return speed.features(run.picture(0))
+        self.rendered[run.fingerprints[0]] = None
+        return found.result()
+
+    def _render(self, indices: Sequence[int], looking: bool) -> None:
+        from walk import speed
+        from walk.render import batches, render
+
+        run, batch = self.run, self.run.settings.batch or 1
+        pictures = render(self.pictures.loaded().at(run.settings), run.walk, indices)
+        save, begun = self.save.at(run), time.monotonic()
+        for count, (index, picture) in enumerate(pictures, 1):
+            save(index, picture)
+            seen = self.save.pool.submit(speed.features, picture) if looking else None
+            self.rendered[run.fingerprints[index]] = seen
+            if count % batch == 0 or count == len(indices):  # a batch arrives all at once
+                self.progress.more(batch if count % batch == 0 else count % batch)
+        count = len(batches(indices, batch))
+        self.seconds += [(time.monotonic() - begun) / count] * count
+
+    def _begin(self, found: int) -> None:
         self.say_found()
         self.pictures.loaded()
         self.progress.__exit__()
-        left = self.progress.total - self.progress.count
+        left = self.progress.total - self.progress.count - found
         self.progress = _Progress(self.order.say, self.what, left).__enter__()
-        self.rendering = True
 
     def say_found(self) -> None:
         damaged = len(self.run.damaged)
@@ -853,15 +882,19 @@ def _notes(order: _Order, walk: Walk, steps: Sequence[float], pictures: _Picture
     return notes
 
 
-def _say_estimate(order: _Order, walk: Walk, pictures: _Pictures, left: int, size: float) -> None:
+def _say_estimate(
+    order: _Order, walk: Walk, pictures: _Pictures, batches: Sequence[float], left: int, size: float
+) -> None:
+    """batches: the seconds that some took. left: frames."""
     if not left:
         order.say("all frames are there already")
-    elif pictures.seconds:
+    elif batches:
         width, height = video.film_size(
             (pictures.settings.width or 0, pictures.settings.height or 0), order.look.get("size")
         )
-        batches = math.ceil(left / (pictures.settings.batch or 1))
-        seconds = pictures.startup + batches * pictures.seconds + walk.frames * width * height * ENCODING
+        more = left * (1 + SPARE * _is_even(order))
+        seconds = pictures.startup + math.ceil(more / (pictures.settings.batch or 1)) * median(batches)
+        seconds += walk.frames * width * height * ENCODING
         order.say(f"the film: about {format_time(round(seconds))} more, {_bytes(size * walk.frames)} of frames")
 
 

@@ -215,15 +215,21 @@ class Run:
 
 
 class SaveFrame:
-    """Call it with (index, picture)."""
+    """Call it with (index, picture). pool: for other work in the background."""
 
     def __init__(self, run: Run, pool: ThreadPoolExecutor) -> None:
+        self.pool = pool
         self._run = run
-        self._pool = pool
         self._waiting: list[Future[None]] = []
 
+    def at(self, run: Run) -> SaveFrame:
+        """For the frames of another walk in the same folder."""
+        other = copy.copy(self)
+        other._run = run
+        return other
+
     def __call__(self, index: int, picture: np.ndarray) -> None:
-        self._waiting.append(self._pool.submit(self._run.save, index, picture))
+        self._waiting.append(self.pool.submit(self._run.save, index, picture))
         self.wait(16 * WRITERS)
 
     def wait(self, allowed: int) -> None:

@@ -32,7 +32,7 @@ REACH = 7  # of so many pictures in a row one becomes a frame
 STEADY = 0.05  # of the way is spread evenly along the path, whatever the pictures say
 BEAT = 5  # times the step before or after it: such a step is meant, and pictures from within it would blur it
 SHARE = 0.1  # pictures a frame, where none of them can become one
-KEPT = 256  # pictures of which the features stay in memory
+KEPT = 128  # pictures of which the features stay in memory
 SEEN = 128  # pixels on a picture's short side, or up to twice as many, are what is looked at
 CONTRAST = 0.1  # of OKLab: where a detail's contrast begins to saturate
 
@@ -76,14 +76,12 @@ class Pacer:
     is that the way is measured by the eye.
     """
 
-    def __init__(
-        self, walk: Walk, look: Callable[[float], np.ndarray], even: bool = True, further: bool = True
-    ) -> None:
-        """look: the picture at a position that was seen. even: whether to move frames, or only to look at some.
-        further: whether to go beyond a first look, of a few pictures in each segment."""
+    def __init__(self, walk: Walk, look: Callable[[float], Features], even: bool = True, further: bool = True) -> None:
+        """look: `features` of the picture at a position that was seen. even: whether to move frames, or only to
+        look at some. further: whether to go beyond a first look, of a few pictures in each segment."""
         self.asked = walk
         self._seen: set[float] = set()
-        seen = lru_cache(KEPT)(lambda position: features(look(position)))
+        seen = lru_cache(KEPT)(look)
         turn = len(walk.keyframes)
 
         @lru_cache(None)
@@ -101,6 +99,8 @@ class Pacer:
 
     def saw(self, positions: Iterable[float]) -> None:
         self._seen.update(positions)
+        for segment in self._segments:
+            segment.compare(self._seen)
 
     @property
     def walk(self) -> Walk:
@@ -146,6 +146,13 @@ class _Segment:
             self._asked = next(self._rounds, [])
         return [p for p in map(self._position, self._asked) if p not in seen]
 
+    def compare(self, seen: set[float]) -> None:
+        """Neighbours, as soon as both were seen, when their features are still in memory."""
+        places = sorted({*self.knots, *self._asked})
+        for a, b in pairwise(places):
+            if {self._position(a), self._position(b)} <= seen:
+                self.apart(self.start + a, self.start + b)
+
     def gaps(self) -> list[tuple[float, float, float]]:
         """(from, to, distance) between each two neighbours that were seen."""
         return [(a, b, self.apart(self.start + a, self.start + b)) for a, b in pairwise(self.knots)]
@@ -170,7 +177,8 @@ class _Segment:
             if way is not None:
                 self.moved = {place: self._at(way, place) for place in {*self.places, *self.noise}}
             return
-        for _ in range(1 + self.further):  # again when the frames themselves were seen
+        again = self.further and not self.beats  # when the frames themselves were seen
+        for _ in range(1 + again):
             places = self._placed(set() if self.beats else {*first})
             self.moved = dict(zip(self.places, places))
             unseen = [place for place in places if place not in self.knots]
@@ -257,8 +265,9 @@ class _Segment:
         return chosen[::-1]
 
     def _strain(self, way: float, h: int, i: int) -> float:
-        """Of the steps from frame h to frame i, if they share so much of the way."""
-        return (i - h) * math.log(way / (self.done[i] - self.done[h])) ** 2
+        """Of the steps from frame h to frame i, if they share so much of the way. Slow ones count for less."""
+        asked = self.done[i] - self.done[h]
+        return min(i - h, asked * (len(self.done) - 1)) * math.log(way / asked) ** 2
 
     def _at(self, way: np.ndarray, done: float) -> float:
         return round(_monotone(way, np.array(self.knots), done) * GRAIN) / GRAIN

@@ -54,7 +54,7 @@ def evenly(model: models.Model, walk: Walk) -> tuple[list[np.ndarray], int, int]
         made.update(zip(positions, rendered(model, walk, positions)))
         batches += math.ceil(len(positions) / batch)
 
-    pacer = speed.Pacer(walk, made.__getitem__)
+    pacer = speed.Pacer(walk, lambda position: speed.features(made[position]))
     for positions in rounds(pacer, batch):
         make(positions)
         pacer.saw(positions)
