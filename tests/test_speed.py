@@ -12,7 +12,7 @@ import tiny
 
 from walk import Keyframe, Settings, Walk, cli, models, pace, speed
 from walk.render import render
-from walk.run import read_manifest
+from walk.run import Run, read_manifest
 
 SETTINGS = Settings(width=16, height=16, steps=10, guidance=1.0, batch=8)
 
@@ -313,3 +313,31 @@ def test_an_even_film_after_one_along_the_path_is_even(tmp_path, monkeypatch, ti
         assert cli.main([*command, *flags, "--steps", "1"]) == 0
         positions.append(read_manifest(tmp_path / "film.walk")[0].positions)
     assert positions[0] == positions[2] != positions[1]
+
+
+def test_stops_while_it_looks_change_nothing(tmp_path, monkeypatch, tiny_folder, capfd):
+    monkeypatch.chdir(tmp_path)
+    command = ["--prompts", "a cat", "a dog", "a fox", "--frames", "60", "--model", str(tiny_folder), "--steps", "2"]
+    assert cli.main([*command, "--out", "undisturbed.mp4"]) == 0
+    save, saved = Run.save, []
+    for more in (0, 5, 20, 20, 10):  # at last those that lie between the ones looked at
+        stop = more + len(saved)
+
+        def until(run, index, picture, stop=stop):
+            if len(saved) >= stop:
+                raise KeyboardInterrupt
+            save(run, index, picture)
+            saved.append(index)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Run, "save", until)
+            assert cli.main([*command, "--out", "film.mp4"]) == 130
+        assert re.search(rf"stopped; {len(saved)} of 60 frames are safe in film\.walk", capfd.readouterr().err)
+        assert not (tmp_path / "film.mp4").exists()
+    assert cli.main([*command, "--out", "film.mp4"]) == 0
+    assert (tmp_path / "film.mp4").read_bytes() == (tmp_path / "undisturbed.mp4").read_bytes()
+    frames = [
+        {path.name: path.read_bytes() for path in (tmp_path / folder / "frames").iterdir()}
+        for folder in ("undisturbed.walk", "film.walk")
+    ]
+    assert frames[0] == frames[1]

@@ -21,13 +21,12 @@ from typing import Any
 import numpy as np
 
 from walk import Error
-from walk.keyframes import parse_time
+from walk.keyframes import lines_of, parse_time, read_text
 from walk.video import Sound
 
 ENVELOPE_RATE = 100  # values a second
 SLOWEST, FASTEST = 58, 185  # beats a minute that are looked for; any tempo can be given
 FADE = 0.03  # seconds in which a loop's end becomes its start
-MAX_FILE_BYTES = 1 << 20  # of beats: a day of them
 _EXPECTED = "a file of beats is text with the seconds of one beat a line"
 
 _RATE = 2 * ENVELOPE_RATE  # spectra a second
@@ -490,8 +489,8 @@ def read_beats(path: Path) -> tuple[tuple[float, ...], tuple[float, ...] | None]
     """
     times: list[float] = []
     numbers: list[str] = []
-    for where, line in _lines(path):
-        fields = [field.strip().strip('"') for field in re.split(r"[\t,;]|\s+", line)]
+    for where, line in lines_of(path, read_text(path, _EXPECTED)):
+        fields = [field.strip().strip('"') for field in re.split(r"[\t,;]|\s+", line.strip())]
         try:
             time = parse_time(fields[0])
         except ValueError:
@@ -507,24 +506,3 @@ def read_beats(path: Path) -> tuple[tuple[float, ...], tuple[float, ...] | None]
     numbered = all(re.fullmatch(r"[1-9]\d?(\.0)?", number) for number in numbers)
     bars = tuple(time for time, number in zip(times, numbers) if float(number) == 1) if numbered else ()
     return tuple(times), bars or None
-
-
-def _lines(path: Path) -> list[tuple[str, str]]:
-    """(where, text) of every line that is not blank or a comment."""
-    if path.is_dir():
-        raise Error(f"{path} is a folder; {_EXPECTED}")
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except FileNotFoundError:
-        raise Error(f"{path} does not exist; {_EXPECTED}") from None
-    except OSError as error:
-        raise Error(f"{path} cannot be read ({error.strerror}); {_EXPECTED}") from None
-    if len(data) > MAX_FILE_BYTES or b"\0" in data:
-        raise Error(f"{path} is {'a binary file or UTF-16' if 0 in data else 'larger than a megabyte'}; {_EXPECTED}")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise Error(f"{path} is not UTF-8 text; {_EXPECTED}") from None
-    lines = [(f"{path}:{number}", line.strip()) for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1)]
-    return [(where, line) for where, line in lines if line and not line.startswith("#")]

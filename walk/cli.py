@@ -736,8 +736,8 @@ class _Work:
         self.progress.__exit__()
         try:
             self._saving.close()
-        except Error as full:
-            error = error or full
+        except (Error, KeyboardInterrupt) as late:
+            error = error or late
         kept = f"{len(self)} of {self.frames} frames are safe in {self.order.folder}; run the same command to go on"
         if isinstance(error, Error):
             raise Error(f"{error}; {kept}") from error

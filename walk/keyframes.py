@@ -193,13 +193,27 @@ def _exists(text: str) -> bool:
 
 def _file_lines(path: Path) -> Iterator[tuple[str, str]]:
     expected = "a prompt file is UTF-8 text with one prompt a line"
+    hint = "" if path.suffix.lower() in TEXT_SUFFIXES else "; if it is a prompt, put it into one"
+    text = read_text(path, expected, hint)
+    if path.suffix.lower() in lyrics.SUFFIXES:
+        yield from lyrics.prompt_lines(text, str(path))
+        return
+    prompts = lines_of(path, text)
+    if not prompts:
+        only = "only comments and blank lines" if text.strip() else "nothing"
+        raise Error(f"{path} has {only} in it; {expected}")
+    yield from prompts
+
+
+def read_text(path: Path, expected: str, hint: str = "") -> str:
+    """A small text file that somebody wrote. Raises Error, which says what was expected, and for a file that
+    does not exist also the hint."""
     if path.is_dir():
         raise Error(f"{path} is a folder; {expected}")
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
-        hint = "" if path.suffix.lower() in TEXT_SUFFIXES else "; if it is a prompt, put it into one"
         raise Error(f"{path} does not exist; {expected}{hint}") from None
     except OSError as error:
         raise Error(f"{path} cannot be read ({error.strerror}); {expected}") from None
@@ -208,19 +222,16 @@ def _file_lines(path: Path) -> Iterator[tuple[str, str]]:
     if len(data) > MAX_FILE_BYTES:
         raise Error(f"{path} is larger than a megabyte; {expected}")
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = len(re.findall(rb"\r\n|\r|\n", data[: error.start])) + 1
         raise Error(f"{path}:{line}: byte 0x{data[error.start]:02x} is not UTF-8; {expected}") from None
-    if path.suffix.lower() in lyrics.SUFFIXES:
-        yield from lyrics.prompt_lines(text, str(path))
-        return
+
+
+def lines_of(path: Path, text: str) -> list[tuple[str, str]]:
+    """(where, line) of every line that is not blank or a comment."""
     lines = [(f"{path}:{number}", line) for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1)]
-    prompts = [(where, line) for where, line in lines if line.strip() and not line.lstrip().startswith("#")]
-    if not prompts:
-        only = "only comments and blank lines" if text.strip() else "nothing"
-        raise Error(f"{path} has {only} in it; {expected}")
-    yield from prompts
+    return [(where, line) for where, line in lines if line.strip() and not line.lstrip().startswith("#")]
 
 
 # What a line says

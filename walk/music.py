@@ -75,7 +75,7 @@ def hear(
     path = path.expanduser()
     begin = max(start - CONTEXT, Fraction(0))
     sound = _around(path, begin, start, seconds)
-    first = _nearest((start - begin) * sound.rate)
+    first = video.nearest((start - begin) * sound.rate)
     there = len(sound.samples) - first
     known = _written(beats, meter) if beats else None
     asked = [_digest(path), *map(str, (start, seconds, bars, closed and fps, meter, bpm, offset, known))]
@@ -92,7 +92,7 @@ def hear(
             given.beats if given else None,
             given.bars if given else None,
         )
-        count = there if seconds is None else _nearest(seconds * sound.rate)
+        count = there if seconds is None else video.nearest(seconds * sound.rate)
         rhythm = _within(rhythm, float(start - begin), count / sound.rate)
         part = _cut(path.name, sound.rate, first, count, rhythm, fps, closed, bars)
         _keep(kept, part)
@@ -125,7 +125,7 @@ def tempo(
         heard = audio.grid(float(bpm), meter, float(offset), float(seconds))
     if bars is None:
         return Music(name, None, seconds, _within(heard, 0.0, float(seconds)))
-    part = _cut(name, 10**6, 0, _nearest(seconds * 10**6), heard, fps, closed, bars)
+    part = _cut(name, 10**6, 0, video.nearest(seconds * 10**6), heard, fps, closed, bars)
     return Music(name, None, part.seconds, part.rhythm, part.notes)
 
 
@@ -160,7 +160,7 @@ def _cut(
         start, seconds = (Fraction(round(x * 1e6), 10**6) for x in (lines[0], lines[bars] - lines[0]))
     exact = seconds
     if closed:
-        frames = max(_nearest(seconds * fps), 1)
+        frames = max(video.nearest(seconds * fps), 1)
         seconds = frames / fps
         if error := (seconds - exact) * fps:
             what, are = (plural(bars, "bar"), "is" if bars == 1 else "are") if bars else (name, "is")
@@ -169,7 +169,7 @@ def _cut(
                 f"{float(abs(error)):.2f} of a frame {'longer' if error > 0 else 'shorter'}"
             )
     part = _within(rhythm, float(start), float(min(seconds, exact)))
-    return _Part(first + _nearest(start * rate), _nearest(seconds * rate), seconds, part, tuple(notes))
+    return _Part(first + video.nearest(start * rate), video.nearest(seconds * rate), seconds, part, tuple(notes))
 
 
 def _written(path: Path, meter: int) -> Rhythm:
@@ -198,10 +198,6 @@ def _bar_lines(rhythm: Rhythm, seconds: float) -> list[float]:
         if end <= seconds + SLACK * (lines[-1] - lines[-2]):
             lines.append(end)
     return lines
-
-
-def _nearest(x: Fraction) -> int:
-    return math.floor(x + Fraction(1, 2))
 
 
 def _digest(path: Path) -> str:

@@ -28,7 +28,7 @@ LEAST = 4  # frames for each of them
 WIDE = 3  # steps; two pictures further apart than that have another one looked at between them
 FINE = 64  # parts of a mean step along the path; if so little of it is WIDE, the model jumps
 PRICE = 0.15  # of a picture that becomes no frame, in squares of a step's logarithm
-REACH = 7  # of so many pictures in a row one becomes a frame
+REACH = 7  # of so many pictures in a row one becomes a frame, usually
 STEADY = 0.05  # of the way is spread evenly along the path, whatever the pictures say
 BEAT = 5  # times the step before or after it: such a step is meant, and pictures from within it would blur it
 SHARE = 0.1  # pictures a frame, where none of them can become one
@@ -110,7 +110,7 @@ class Pacer:
         def belongs(position: float) -> float:
             start = int(position)
             place = position - start
-            return start + moved[start].get(place, place) if place else position
+            return start + moved.get(start, {}).get(place, place) if place else position
 
         positions, noise = (tuple(map(belongs, some)) for some in (self.asked.positions, self.asked.noise))
         return dataclasses.replace(self.asked, positions=positions, noise=noise)
@@ -177,9 +177,9 @@ class _Segment:
             if way is not None:
                 self.moved = {place: self._at(way, place) for place in {*self.places, *self.noise}}
             return
-        again = self.further and not self.beats  # when the frames themselves were seen
-        for _ in range(1 + again):
-            places = self._placed(set() if self.beats else {*first})
+        kept = set() if self.beats else {*first}
+        for _ in range(1 if self.beats or not self.further else 2):  # again when the frames themselves were seen
+            places = self._placed(kept)
             self.moved = dict(zip(self.places, places))
             unseen = [place for place in places if place not in self.knots]
             if unseen and self.further:
@@ -247,7 +247,7 @@ class _Segment:
             best.append({})
             for i in range(low, high + 1) if k < last else [len(self.done) - 1]:
                 ways = []
-                for j in range(k - 1, max(k - REACH, 0) - 1, -1):
+                for j in range(k - 1, max(k - REACH * spread, 0) - 1, -1):
                     ways += [
                         (cost + PRICE * (k - j - 1) + self._strain(way[k] - way[j], h, i), j, h)
                         for h, (cost, _, _) in best[j].items()

@@ -320,7 +320,7 @@ def read_sound(path: Path | str, start: Fraction = Fraction(0), seconds: Fractio
     if not heard:
         missing = "is empty; a sound has one sample at least" if rate else "is no sound that ffmpeg can read"
         raise Error(f"{path} {'has no sound' if 'matches no streams' in report else missing}")
-    whole = seconds is None or len(samples) < max(1, _nearest(seconds * rate))
+    whole = seconds is None or len(samples) < max(1, nearest(seconds * rate))
     damage = _damage(path, report, Fraction(heard, rate) if whole else None)
     if whole and (seconds is not None or not len(samples)):
         part = "start {} s is" if start >= Fraction(heard, rate) else "{} s and {} s more are"
@@ -440,7 +440,7 @@ def _fitting(sound: Sound, seconds: Fraction, fps: Fraction) -> Sound:
     """The sound for pictures that last so long, or Error if it is of another length."""
     half = 1 / (2 * fps)
     if seconds - sound.seconds > half and seconds <= 1 / fps:  # less than any film
-        rest = _nearest(seconds * sound.rate) - len(sound.samples)
+        rest = nearest(seconds * sound.rate) - len(sound.samples)
         return Sound(np.pad(sound.samples, ((0, rest), (0, 0))), sound.rate)
     if abs(seconds - sound.seconds) > half:
         lengths = f"the sound lasts {_short(sound.seconds)} s, and the pictures {_short(seconds)} s"
@@ -643,9 +643,9 @@ def _decoded(stream: IO[bytes], start: Fraction, seconds: Fraction | None) -> tu
     stream.read(offset - len(head))
     wide = 4 * channels
     # Samples are counted, for a place that is looked up in a compressed file is not exact.
-    skipped = sum(map(len, _chunks(stream, _nearest(start * rate) * wide)))
+    skipped = sum(map(len, _chunks(stream, nearest(start * rate) * wide)))
     data = bytearray()  # grows where it is: an hour of stereo is more than a gigabyte
-    for chunk in _chunks(stream, None if seconds is None else max(1, _nearest(seconds * rate)) * wide):
+    for chunk in _chunks(stream, None if seconds is None else max(1, nearest(seconds * rate)) * wide):
         data += np.frombuffer(chunk, ">f4", len(chunk) // 4).astype(np.float32).tobytes()
     count = len(data) // wide
     samples = np.frombuffer(data, np.float32, count * channels).reshape(count, channels)
@@ -683,7 +683,8 @@ def _check_numbers(path: Path, samples: np.ndarray) -> None:
         raise Error(f"{path} has samples that are no numbers")
 
 
-def _nearest(count: Fraction) -> int:
+def nearest(count: Fraction) -> int:
+    """The nearest whole number; of two, the larger."""
     return math.floor(count + Fraction(1, 2))  # round() takes halves to the even side
 
 

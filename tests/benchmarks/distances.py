@@ -78,7 +78,7 @@ def grey(picture: Picture) -> np.ndarray:
     return srgb(picture) @ np.array([0.299, 0.587, 0.114], np.float32)
 
 
-# --- the distance that was chosen ---
+# --- one half of the distance that was chosen; the other is the root mean square ---
 
 CONTRAST = 0.1  # of OKLab: where a detail's contrast begins to saturate
 
@@ -192,6 +192,7 @@ CANDIDATES: dict[str, Candidate] = {
     "sqrt(1-ms-ssim)": (grey, rooted(multiscale_dissimilarity)),
     "oklab 4 + sqrt(1-ssim)/10": added(scales(oklab, mean, 4), (grey, rooted(dissimilarity)), 0.1),
     "normalised pyramid": (features, distance),
+    "pyramid + srgb rms": added((features, distance), scales(srgb, root_mean_square, 1), 3**-0.5),  # walk.speed's
 }
 
 # --- the references ---
