@@ -173,6 +173,36 @@ def test_what_was_downloaded_is_found_again_with_the_hub_off(download, cache, ti
     assert hub.find("org/tiny") == folder
 
 
+def test_weights_that_are_there_in_half_precision_only_are_found_and_load(download, ask, cache, tiny_folder, tmp_path):
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(tiny_folder, safety_checker=None)
+    pipe.to(torch.float16).save_pretrained(tmp_path / "half", variant="fp16")
+    files = [path.relative_to(tmp_path / "half").as_posix() for path in (tmp_path / "half").glob("*/*")]
+    assert "unet/diffusion_pytorch_model.fp16.safetensors" in files
+    chosen = {}
+
+    def fetched(repo, revision=None, **how):
+        chosen.update(how)
+        return fetch(cache, tmp_path / "half", revision or "main")
+
+    download(fetched)
+    ask(lambda: SimpleNamespace(sha=COMMIT, siblings=[SimpleNamespace(rfilename=file) for file in files]))
+    model = models.load(Settings(model="org/tiny", steps=1, width=32, height=32))
+    assert chosen["variant"] == "fp16"
+    weights = {"half": model.pipe.unet.state_dict(), "own": pipe.unet.state_dict()}
+    for name, tensor in weights["own"].items():
+        assert torch.equal(tensor.float(), weights["half"][name])
+    assert hub.is_here("org/tiny")
+
+
+def test_of_two_forms_of_the_weights_the_full_one_is_taken(tiny_folder):
+    assert hub.variant(tiny_folder) is None
+    assert (
+        hub._variant(["unet/a.safetensors", "unet/a.fp16.safetensors", "vae/b.safetensors", "c.fp16.safetensors"])
+        is None
+    )
+    assert hub._variant(["unet/a.safetensors", "vae/b.fp16-00001-of-00002.safetensors"]) == "fp16"
+
+
 def failing(error):
     def fail(*args, **kwargs):
         raise error

@@ -117,9 +117,23 @@ def _is_complete(part: Path) -> bool:
     if (part / "config.json").exists() and not any(part.glob("*.safetensors")):
         return False
     shards = {
-        name for index in part.glob("*.safetensors.index.json") for name in read_json(index)["weight_map"].values()
+        name for index in part.glob("*.safetensors.index*.json") for name in read_json(index)["weight_map"].values()
     }
     return all((part / shard).exists() for shard in shards)
+
+
+def variant(folder: Path) -> str | None:
+    """'fp16', if some weights are there in no other form; else None."""
+    return _variant([path.relative_to(folder).as_posix() for path in folder.glob("*/*.safetensors")])
+
+
+def _variant(files: Iterable[str]) -> str | None:
+    parts: dict[str, list[bool]] = {}
+    for file in files:
+        part, slash, name = file.partition("/")
+        if slash and name.endswith(".safetensors") and part not in _UNUSED:
+            parts.setdefault(part, []).append(".fp16" in name)
+    return "fp16" if any(map(all, parts.values())) else None
 
 
 # Single files
@@ -241,14 +255,17 @@ def _download(repo: str, revision: str | None) -> Path:
 
     if constants.HF_HUB_OFFLINE:
         raise Error(f"{repo} is not on this machine and the hub is switched off (HF_HUB_OFFLINE); {_ELSEWHERE}")
-    config = getattr(_ask_hub(repo, revision), "config", None) or {}
+    about = _ask_hub(repo, revision)
+    config = getattr(about, "config", None) or {}
     name = config.get("diffusers", {}).get("_class_name")
     if name is not None and name not in FAMILIES:  # before gigabytes are downloaded for nothing
         raise Error(f"{repo} holds {name}; supported are {', '.join(FAMILIES)}")
     from diffusers import DiffusionPipeline  # takes seconds to import
 
     with _downloading(repo):
-        return Path(DiffusionPipeline.download(repo, revision=revision, use_safetensors=True, safety_checker=None))
+        variant = _variant([str(file.rfilename) for file in getattr(about, "siblings", None) or ()])
+        more = {"use_safetensors": True, "safety_checker": None, "variant": variant}
+        return Path(DiffusionPipeline.download(repo, revision=revision, **more))
 
 
 @contextlib.contextmanager

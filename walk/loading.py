@@ -18,7 +18,7 @@ import torch
 
 from walk import Error
 from walk.families import FAMILIES, Family
-from walk.hub import checkpoint, decoder, field, lora, read_json
+from walk.hub import checkpoint, decoder, field, lora, read_json, variant
 from walk.settings import Settings
 
 
@@ -68,13 +68,16 @@ def _loaded(folder: Path, name: str, dtype: torch.dtype, file: Path | None) -> A
     if file is not None:
         return loader.from_single_file(file, config=str(folder), dtype=dtype, local_files_only=True, **more)
     index = read_json(folder / "model_index.json")
+    form = variant(folder)
     parts: dict[str, Any] = {
-        part: _text_encoder(folder / part, value[1], dtype)
+        part: _text_encoder(folder / part, value[1], dtype, form)
         for part, value in index.items()
         if part.startswith("text_encoder") and isinstance(value, list) and value[0] == "transformers"
     }
     parts |= more
-    return loader.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True, **parts)
+    return loader.from_pretrained(
+        folder, dtype=dtype, use_safetensors=True, local_files_only=True, variant=form, **parts
+    )
 
 
 def small_decoder(settings: Settings, family: Family) -> str:
@@ -129,14 +132,15 @@ def without_text(pipe: Any) -> Any:
     return painter
 
 
-def _text_encoder(folder: Path, name: str, dtype: torch.dtype) -> Any:
+def _text_encoder(folder: Path, name: str, dtype: torch.dtype, form: str | None) -> Any:
     """transformers fills what a file lacks with random numbers, others at each load."""
+    form = form if form and any(folder.glob(f"*.{form}*")) else None
     import transformers
 
     read_json(folder / "config.json")
     loader: Any = getattr(transformers, name)
     encoder, info = loader.from_pretrained(
-        folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
+        folder, dtype=dtype, use_safetensors=True, local_files_only=True, variant=form, output_loading_info=True
     )
     if info["missing_keys"]:
         raise ValueError(f"{folder.name} has no {min(info['missing_keys'])}")
