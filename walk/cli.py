@@ -62,7 +62,7 @@ ENCODING = 45e-9  # seconds that a pixel's encoding and watching take on two cor
 BEGUN = time.monotonic()
 BENCH_FRAMES = 720  # half a minute
 SPARE = 0.1  # of the pictures become no frames when the speed is even, about
-AT_A_TIME = 256  # pictures between two looks at where frames belong
+AT_A_TIME = 4  # batches between two looks at where frames belong
 HURRY = 2.5  # a segment that many times as fast as the median is worth a warning
 
 
@@ -709,7 +709,7 @@ def _looked(order: _Order, run: Run, work: _Work, further: bool = True) -> Pacer
         work.progress.expect(len(pacer.wanted()))
     batch = run.settings.batch or 1
     while wanted := pacer.wanted():
-        whole = min(len(wanted), AT_A_TIME) // batch * batch  # a batch with empty places only if there is no other work
+        whole = min(len(wanted) // batch, AT_A_TIME) * batch  # a batch with empty places only if there is no other work
         part = wanted[:whole] or wanted[:batch]
         work.make(at(*part), looking=True)
         pacer.saw(part)

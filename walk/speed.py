@@ -32,7 +32,7 @@ REACH = 7  # of so many pictures in a row one becomes a frame, usually
 STEADY = 0.05  # of the way is spread evenly along the path, whatever the pictures say
 BEAT = 5  # times the step before or after it: such a step is meant, and pictures from within it would blur it
 SHARE = 0.1  # pictures a frame, where none of them can become one
-KEPT = 128  # pictures of which the features stay in memory
+KEPT = 64  # pictures of which the features stay in memory
 SEEN = 128  # pixels on a picture's short side, or up to twice as many, are what is looked at
 CONTRAST = 0.1  # of OKLab: where a detail's contrast begins to saturate
 
