@@ -61,7 +61,7 @@ MAX_SEEDS = 256  # on one sheet
 ENCODING = 45e-9  # seconds that a pixel's encoding and watching take on two cores, for estimates
 BEGUN = time.monotonic()
 BENCH_FRAMES = 720  # half a minute
-SPARE = 0.1  # of the pictures become no frames when the speed is even, about
+SPARE = 0.15  # more batches when the speed is even: some pictures become no frames, some batches have empty places
 AT_A_TIME = 4  # batches between two looks at where frames belong
 HURRY = 2.5  # a segment that many times as fast as the median is worth a warning
 
@@ -893,7 +893,7 @@ def _say_estimate(
             (pictures.settings.width or 0, pictures.settings.height or 0), order.look.get("size")
         )
         more = left * (1 + SPARE * _is_even(order))
-        seconds = pictures.startup + math.ceil(more / (pictures.settings.batch or 1)) * median(batches)
+        seconds = pictures.startup + (math.ceil(more / (pictures.settings.batch or 1)) + 1) * median(batches)
         seconds += walk.frames * width * height * ENCODING
         order.say(f"the film: about {format_time(round(seconds))} more, {_bytes(size * walk.frames)} of frames")
 
