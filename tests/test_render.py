@@ -239,11 +239,14 @@ class Failing(Fake):
         return pictures
 
 
-def test_a_black_picture_is_an_error_that_names_its_frame_and_loses_none_before_it():
+def test_a_black_picture_is_an_error_that_names_its_place_and_loses_none_before_it():
     walk = Walk(tuple(KEYFRAMES), (0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 1.5, 1.0), Fraction(24))
     frames = render(Failing(), walk, [7, 5, 4, 3, 2, 6, 1])
     assert {next(frames)[0] for _ in range(3)} == {7, 5, 4}
-    with pytest.raises(Error, match=r"^frame 6 came out black, as when numbers overflow in auto; try --dtype float32"):
+    with pytest.raises(
+        Error,
+        match=r"^the picture 50% of the way from keyframe 2 to 3 came out black, as when numbers overflow in auto; try",
+    ):
         next(frames)
 
 
@@ -252,7 +255,7 @@ def test_a_picture_of_one_colour_is_an_error_too():
         def decode(self, latents):
             return torch.full((len(latents), 8, 8, 3), 127, dtype=torch.uint8)
 
-    with pytest.raises(Error, match=r"^frame 0 came out one colour, as when numbers overflow"):
+    with pytest.raises(Error, match=r"^the picture of keyframe 1 came out one colour, as when numbers overflow"):
         film(Grey(), Walk.through(KEYFRAMES, frames=5))
 
 

@@ -779,11 +779,13 @@ class _Work:
         """What the eye takes from the one frame of this run."""
         from walk import speed
 
-        found = self.rendered.get(run.fingerprints[0])
-        if found is None:
-            return speed.features(run.picture(0))
-        self.rendered[run.fingerprints[0]] = None
-        return found.result()
+        fingerprint = run.fingerprints[0]
+        if found := self.rendered.get(fingerprint):
+            self.rendered[fingerprint] = None
+            return found.result()
+        if fingerprint in self.rendered:  # and perhaps on its way to the disk
+            self.settle()
+        return speed.features(run.picture(0))
 
     def _render(self, indices: Sequence[int], looking: bool) -> None:
         from walk import speed
@@ -810,9 +812,9 @@ class _Work:
 
     def say_found(self) -> None:
         damaged = len(self.run.damaged)
-        if found := len(self) + damaged:
+        if len(self) or damaged:
             again = f", {damaged} damaged and made again" if damaged else ""
-            self.order.say(f"{found - damaged} of {self.frames} frames are in {self.order.folder} already{again}")
+            self.order.say(f"{len(self)} of {self.frames} frames are in {self.order.folder} already{again}")
 
 
 def _drawn(music: Music | None) -> sheet.Music | None:

@@ -36,10 +36,17 @@ def render(model: Model, walk: Walk, indices: Sequence[int]) -> Iterator[tuple[i
             picture = pictures[rows.index(index)]
             if (picture == picture[0, 0]).all():
                 raise Error(
-                    f"frame {index} came out {'one colour' if picture.any() else 'black'}, as when numbers overflow in "
+                    f"the picture {_where(walk, index)} came out {'one colour' if picture.any() else 'black'}, as when numbers overflow in "
                     f"{model.settings.dtype}; try --dtype float32, another --scheduler or a lower --guidance"
                 )
             yield index, picture
+
+
+def _where(walk: Walk, index: int) -> str:
+    position = walk.positions[index]
+    start, part = int(position), position % 1
+    after = (start + 1) % len(walk.keyframes) + 1
+    return f"{part:.0%} of the way from keyframe {start + 1} to {after}" if part else f"of keyframe {start + 1}"
 
 
 def _pictures(model: Model, noise: Tensor, conditioning: Conditioning) -> np.ndarray:
