@@ -313,7 +313,8 @@ class Features(NamedTuple):
 def features(picture: np.ndarray) -> Features:
     """Of a picture (height, width, 3; uint8).
 
-    levels: of sRGB. rows: a normalised Laplacian pyramid (V. Laparra, J. Balle, A. Berardino & E. P. Simoncelli, 'Perceptual
+    levels: of sRGB.
+    rows: a normalised Laplacian pyramid (V. Laparra, J. Balle, A. Berardino & E. P. Simoncelli, 'Perceptual
     image quality assessment using a normalized Laplacian pyramid', 2016) of OKLab (B. Ottosson, 'A
     perceptual color space for image processing', 2020): on every scale z is what 2x2 means f leave
     out of x, and y is z adapted to the contrast around it. Rows are weighted so that each scale counts
