@@ -26,9 +26,10 @@ from walk.timeline import GRAIN, Walk
 FIRST = 7  # frames that are looked at inside a segment, to begin with
 LEAST = 4  # frames for each of them
 WIDE = 3  # steps; two pictures further apart than that have another one looked at between them
-FINE = 64  # parts of a mean step along the path; if so little of it is WIDE, the model jumps
+FINE = 512  # parts of a mean step along the path; if so little of it is WIDE, the model jumps
 PRICE = 0.15  # of a picture that becomes no frame, in squares of a step's logarithm
-REACH = 7  # of so many pictures in a row one becomes a frame, usually
+REACH = 7  # of so many pictures in a row one becomes a frame, usually; of more, where they are
+CLOSE = 0.3  # of a step apart, as beside a jump
 STEADY = 0.05  # of the way is spread evenly along the path, whatever the pictures say
 BEAT = 5  # times the step before or after it: such a step is meant, and pictures from within it would blur it
 SHARE = 0.1  # pictures a frame, where none of them can become one
@@ -239,6 +240,7 @@ class _Segment:
         frames of where they belong."""
         last = len(self.knots) - 1
         ideal = np.interp(way, self.done, range(len(self.done)))
+        reach = np.searchsorted(ideal, ideal - CLOSE * REACH * spread)
         kept_by = np.cumsum([knot in kept for knot in self.knots])
         best: list[dict[int, tuple[float, int, int]]] = [{0: (0.0, 0, 0)}]  # of each knot, by frame: cost, and whence
         for k in range(1, last + 1):
@@ -247,7 +249,7 @@ class _Segment:
             best.append({})
             for i in range(low, high + 1) if k < last else [len(self.done) - 1]:
                 ways = []
-                for j in range(k - 1, max(k - REACH * spread, 0) - 1, -1):
+                for j in range(k - 1, min(reach[k], max(k - REACH * spread, 0)) - 1, -1):
                     ways += [
                         (cost + PRICE * (k - j - 1) + self._strain(way[k] - way[j], h, i), j, h)
                         for h, (cost, _, _) in best[j].items()
