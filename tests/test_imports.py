@@ -25,8 +25,9 @@ FENCES = {
 }
 # What each module may know of the others: only what is below it.
 BELOW = {
+    "emphasis": set(),
     "lyrics": set(),
-    "keyframes": {"lyrics"},
+    "keyframes": {"emphasis", "lyrics"},
     "pace": set(),
     "settings": set(),
     "timeline": {"keyframes"},
@@ -35,7 +36,7 @@ BELOW = {
     "hub": {"catalogue", "families", "settings"},
     "families": set(),
     "loading": {"families", "hub", "settings"},
-    "models": {"catalogue", "families", "loading", "hub", "keyframes", "settings"},
+    "models": {"catalogue", "emphasis", "families", "loading", "hub", "keyframes", "settings"},
     "render": {"geometry", "keyframes", "models", "timeline"},
     "recipe": {"keyframes", "settings"},
     "run": {"keyframes", "settings", "timeline"},

@@ -14,6 +14,7 @@ class Family:
     """What pipelines of one class expect.
 
     returns: keyword names of what `encode_prompt` returns, in its order; '' for what is not to be handed on.
+    tokens: the tokenizers whose tokens the embeddings' rows are, one after the other; none: words have no weights.
     steps, guidance: what its makers recommend.
     denoiser: the part that denoises.
     guidance_name: the keyword of the guidance scale.
@@ -38,6 +39,7 @@ class Family:
     returns: tuple[str, ...]
     steps: int
     guidance: float
+    tokens: tuple[str, ...] = ()
     denoiser: str = "transformer"
     guidance_name: str = "guidance_scale"
     off: float = 1.0
@@ -67,7 +69,7 @@ class Family:
 _BOTH = ("prompt_embeds", "negative_prompt_embeds")
 _POOLED = (*_BOTH, "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
 _MASKED = ("prompt_embeds", "prompt_attention_mask", "negative_prompt_embeds", "negative_prompt_attention_mask")
-_UNET: dict[str, Any] = {"denoiser": "unet", "patch": 1, "dtype": "float16"}
+_UNET: dict[str, Any] = {"tokens": ("tokenizer",), "denoiser": "unet", "patch": 1, "dtype": "float16"}
 
 # fmt: off
 FAMILIES = {
@@ -78,12 +80,12 @@ FAMILIES = {
     # Podell et al., ICLR 2024
     "StableDiffusionXLPipeline": Family(_POOLED, 30, 5.0, upcast=True, tiny="madebyollin/taesdxl", **_UNET),
     # Esser et al., ICML 2024
-    "StableDiffusion3Pipeline": Family(_POOLED, 28, 7.0, tiny="madebyollin/taesd3"),
+    "StableDiffusion3Pipeline": Family(_POOLED, 28, 7.0, tokens=("tokenizer", "tokenizer_3"), tiny="madebyollin/taesd3"),
     # Guidance is built in, into schnell none.
-    "FluxPipeline": Family(("prompt_embeds", "pooled_prompt_embeds", ""), 28, 3.5, packed=True, sample=128, tiny="madebyollin/taef1", distilled=("transformer/config.json", "guidance_embeds", False)),
+    "FluxPipeline": Family(("prompt_embeds", "pooled_prompt_embeds", ""), 28, 3.5, tokens=("tokenizer_2",), packed=True, sample=128, tiny="madebyollin/taef1", distilled=("transformer/config.json", "guidance_embeds", False)),
     "Flux2KleinPipeline": Family(("prompt_embeds", ""), 50, 4.0, again=True, patches=True, sample=128, distilled=("model_index.json", "is_distilled", True)),
     # Chen et al., ECCV 2024
-    "PixArtSigmaPipeline": Family(_MASKED, 20, 4.5, masked=True, dtype="float16"),
+    "PixArtSigmaPipeline": Family(_MASKED, 20, 4.5, tokens=("tokenizer",), masked=True, dtype="float16"),
     # Xie et al., ICLR 2025
     "SanaPipeline": Family(_MASKED, 20, 4.5, masked=True, patch=1, multiple=32, float32=True),
     "SanaSprintPipeline": Family(_MASKED[:2], 2, 4.5, masked=True, patch=1, multiple=32, float32=True),
@@ -92,6 +94,6 @@ FAMILIES = {
     "QwenImagePipeline": Family(("prompt_embeds", ""), 50, 4.0, guidance_name="true_cfg_scale", again=True, empty=" ", ragged=True, alone=True, packed=True, sample=128),
     "Lumina2Pipeline": Family(_MASKED, 30, 4.0, masked=True, alone=True),
     # Its masks are asked for but not used: tokens beyond the prompt are zeros.
-    "AuraFlowPipeline": Family(_MASKED, 50, 3.5, sample=128, upcast=True),
+    "AuraFlowPipeline": Family(_MASKED, 50, 3.5, tokens=("tokenizer",), sample=128, upcast=True),
 }
 # fmt: on

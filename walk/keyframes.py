@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from walk import Error, lyrics
+from walk import Error, emphasis, lyrics
 
 MAX_SEED = 2**63 - 1  # torch.Generator.manual_seed takes no more
 MAX_PROMPT = 20_000  # characters; no model reads a tenth of it
@@ -69,7 +69,8 @@ def read_prompts(
 
     A file has one prompt a line; blank lines and lines that begin with `#` are skipped. A prompt
     may end in settings: `a fox in the snow | seed=7 | time=1:02.5 | negative=blurry`, `beat=32`
-    or `bar=9` in place of a time, and `until=1:05` to rest there.
+    or `bar=9` in place of a time, and `until=1:05` to rest there. `(red:1.3)` counts for more than
+    other words, with what `walk.emphasis` knows of it.
 
     The lines of a song (.lrc, .srt) are prompts at their times, with what `walk.lyrics` knows of them.
 
@@ -81,6 +82,7 @@ def read_prompts(
     Raises Error, which names file and line and says what was expected.
     """
     lines = [_parse(where, text) for where, text in _texts(prompts)]
+    _check_weights([*lines, _Line("negative prompt", negative), _Line("style", style)])
     negative, style = (_plain(name, text) for name, text in (("negative prompt", negative), ("style", style)))
     if "{}" not in style:
         raise Error(f"style '{style[:60]}' has no {{}} in it, where the prompt goes, as in 'an oil painting of {{}}'")
@@ -329,6 +331,18 @@ def _check_times(lines: list[_Line]) -> None:
                     f"{line.where}: {name} {show(getattr(line, name))} is not after {show(end)} ({earlier.where}); "
                     f"{name}s must increase from keyframe to keyframe"
                 )
+
+
+def _check_weights(lines: list[_Line]) -> None:
+    for line in lines:
+        for text in filter(None, (line.prompt, line.negative)):
+            try:
+                emphasis.weights(text)
+            except ValueError as error:
+                raise Error(
+                    f"{line.where}: a weight of {error} is too much; (words:1.3) is possible up to {emphasis.MOST:g}, "
+                    "and \\( is a parenthesis"
+                ) from None
 
 
 def _pair(lines: list[_Line], seeds: Sequence[int]) -> tuple[list[_Line], list[int]]:

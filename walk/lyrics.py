@@ -79,4 +79,5 @@ def _seconds(match: re.Match[str]) -> Decimal:
 def _words(text: str) -> str:
     """Without word times <01:02.50>, tags <i> and {\\an8}, notes, and what a prompt file would take for its own."""
     text = re.sub(r"<[^<>]*>|\{\\[^{}]*\}|[♪♫♬♩]", " ", text)
+    text = re.sub(r":(?=\s*[\d.]+\))", " ", text)  # (at 2:30) is no weight
     return " ".join(text.replace("|", "/").split()).lstrip("# ")

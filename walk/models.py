@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from walk import Error, loading
+from walk import Error, emphasis, loading
 from walk.catalogue import known
 from walk.families import Family
 from walk.hub import field, find, identity, read_json
@@ -161,12 +161,13 @@ class Pipeline:
 
     def notes(self, keyframe: Keyframe) -> list[str]:
         notes = []
-        if cut := self._cut(keyframe.prompt):
+        prompt = emphasis.plain(keyframe.prompt)
+        if cut := self._cut(prompt):
             notes.append(f"the prompt is too long for the model, which does not read '{cut}'")
         if keyframe.negative_prompt and not self.family.negatives:
             notes.append("the model takes no negative prompt, so it is not heard")
         if self.settings.model == BUILT_IN:
-            notes += [_unknown(word) for word in _words(keyframe.prompt) if word not in {*_vocabulary(), *_FILLERS}]
+            notes += [_unknown(word) for word in _words(prompt) if word not in {*_vocabulary(), *_FILLERS}]
         return notes
 
     def _cut(self, prompt: str) -> str:
@@ -206,8 +207,8 @@ class Pipeline:
         """What the pipeline itself makes of a prompt: with the same arguments as its `__call__` would."""
         given = _defaults(self.pipe)
         given |= {
-            "prompt": prompt,
-            "negative_prompt": given.get("negative_prompt") if negative is None else negative,
+            "prompt": emphasis.plain(prompt),
+            "negative_prompt": given.get("negative_prompt") if negative is None else emphasis.plain(negative),
             "device": self.settings.device,
             "do_classifier_free_guidance": self._guided,
         }
@@ -222,9 +223,31 @@ class Pipeline:
         conditioning = {
             name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in named.items()
         }
+        for name, text in (("prompt_embeds", prompt), ("negative_prompt_embeds", negative or "")):
+            if name in conditioning and set(emphasis.weights(text)[1]) - {1.0}:
+                conditioning[name] = self._emphasised(conditioning[name], text)
         if self.family.ragged:
             return _padded(conditioning, given["max_sequence_length"])
         return _filled(conditioning) if self.family.masked else conditioning
+
+    def _emphasised(self, embeddings: Tensor, prompt: str) -> Tensor:
+        """Rows (tokens, d) moved away from those of the empty prompt, or towards them, as ComfyUI does it; away
+        from nought where those are not heard."""
+        text, letters = emphasis.weights(prompt)
+        weights: list[float] = []
+        for name in self.family.tokens:
+            tokenizer = getattr(self.pipe, name)
+            length = len(embeddings) - len(weights)
+            if name != self.family.tokens[-1]:
+                length = min(length, tokenizer.model_max_length)
+            ends = tokenizer(text, max_length=length, truncation=True, return_offsets_mapping=True).offset_mapping
+            some = [letters[end - 1] if end > start else 1.0 for start, end in ends]
+            weights += some + [1.0] * (length - len(some))
+        if not weights:
+            raise Error(f"'{prompt}': the model takes no weights such as (words:1.3); write \\( for a parenthesis")
+        by = torch.tensor(weights).unsqueeze(1)
+        empty = embeddings.new_zeros(()) if self.family.masked else self._encoded("", None)["prompt_embeds"]
+        return torch.where(by == 1, embeddings, empty + by * (embeddings - empty))
 
     def noise(self, seed: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed)

@@ -1,0 +1,141 @@
+"""Words that count for more: the notation, and what becomes of it in every family that can."""
+
+import dataclasses
+
+import diffusers
+import numpy as np
+import pytest
+import tiny
+import torch
+from oracle import levels, load, pictures
+
+from walk import Error, Keyframe, emphasis, families, read_prompts
+
+SIZE = {"width": 64, "height": 32}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text", "weighed"),
+    [
+        ("a red fox", "a red fox", {}),
+        ("a (red:1.3) fox", "a red fox", {"red": 1.3}),
+        ("(a red : .5 ) fox", "a red fox", {"a red": 0.5}),
+        ("((red:2) apple:1.5) pie", "red apple pie", {"red": 3.0, " apple": 1.5}),
+        ("(red:0) (fox:4)", "red fox", {"red": 0.0, "fox": 4.0}),
+        ("a fox (side view), [old] 3:4", "a fox (side view), [old] 3:4", {}),
+        (r"a fox \(drawn:1.3\)", "a fox (drawn:1.3)", {}),
+        ("(a (b:1.2) c", "(a b c", {"b": 1.2}),
+        ("a) (b:1.2", "a) (b:1.2", {}),
+        (r"(a \(b\):1.2)", "a (b)", {"a (b)": 1.2}),
+        ("(:1.3) (a:b)", "(:1.3) (a:b)", {}),
+    ],
+)
+def test_only_parentheses_with_a_number_are_weights(prompt, text, weighed):
+    found, letters = emphasis.weights(prompt)
+    expected = [1.0] * len(text)
+    for words, weight in weighed.items():
+        start = text.index(words)
+        expected[start : start + len(words)] = [weight] * len(words)
+    assert found == emphasis.plain(prompt) == text
+    assert letters == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "how", "where"),
+    [
+        (["a cat", "a (red:5) fox"], {}, "prompt 2"),
+        (["a cat | negative=(fog:12.5)"], {}, "prompt 1"),
+        (["a cat"], {"negative": "(fog:9)"}, "negative prompt"),
+        (["a cat"], {"style": "({}:9)"}, "style"),
+    ],
+)
+def test_too_great_a_weight_is_refused_by_its_line(prompts, how, where):
+    with pytest.raises(
+        Error, match=rf"{where}: a weight of [\d.]+ is too much; \(words:1.3\) is possible up to 4, and"
+    ):
+        read_prompts(prompts, **how)
+
+
+def test_a_time_of_day_in_lyrics_is_no_weight(tmp_path):
+    song = tmp_path / "song.lrc"
+    song.write_text("[00:00.00]late (about 2:30)\n[00:04.00]later\n")
+    assert emphasis.weights(read_prompts(song)[0].prompt)[1] == [1.0] * len("late (about 2 30)")
+
+
+FAMILIES = {
+    "StableDiffusionPipeline": tiny.stable_diffusion,
+    "StableDiffusionXLPipeline": tiny.stable_diffusion_xl,
+    "StableDiffusion3Pipeline": tiny.stable_diffusion_3,
+    "FluxPipeline": tiny.flux,
+    "PixArtSigmaPipeline": tiny.pixart_sigma,
+    "AuraFlowPipeline": tiny.aura_flow,
+}
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def model(request, tmp_path_factory):
+    name = request.param
+    return load(FAMILIES[name](tmp_path_factory.mktemp(name)), **SIZE, steps=2, batch=1)
+
+
+def embeddings(model, prompt):
+    return model.encode(Keyframe(prompt, 0))["prompt_embeds"]
+
+
+def test_every_family_that_takes_weights_is_tried():
+    known = {name for name, family in families.FAMILIES.items() if family.tokens}
+    assert known == {*FAMILIES, "LatentConsistencyModelPipeline"}
+
+
+def test_only_the_rows_of_the_words_move_and_they_move_as_far_as_was_said(model):
+    plain = embeddings(model, "a red fox")
+    more, less, none = (embeddings(model, f"a (red:{weight}) fox") for weight in (1.5, 0.5, 0))
+    moved = (more != plain).any(dim=1)
+    encoders = len(model.family.tokens)
+    assert encoders <= moved.sum() <= 3 * encoders, "a token or a few, by each encoder"
+    torch.testing.assert_close(more - plain, plain - less)
+    reference = torch.zeros_like(plain) if model.family.masked else embeddings(model, "")
+    torch.testing.assert_close(none[moved], reference[moved])
+    torch.testing.assert_close(embeddings(model, "(a red fox:1.0)"), plain, rtol=0, atol=0)
+
+
+def test_a_picture_changes_with_its_words_weights_and_little_by_little(model):
+    keyframe = Keyframe("a red fox", 3)
+    weights = ("a red fox", "a (red:1.01) fox", "a (red:2) fox")
+    plain, hardly, much = (pictures(model, dataclasses.replace(keyframe, prompt=p))[0] for p in weights)
+    apart = [np.abs(other.astype(float) - plain).mean() for other in (hardly, much)]
+    assert apart[0] < apart[1]
+
+
+def test_the_weighted_word_is_the_one_that_is_meant(tmp_path):
+    """The picture is the plain pipeline's own, from embeddings whose one row was moved by hand."""
+    folder = tiny.stable_diffusion(tmp_path)
+    pipe = diffusers.DiffusionPipeline.from_pretrained(folder)
+    tokens = pipe.tokenizer.convert_ids_to_tokens(pipe.tokenizer("x y z").input_ids)
+    row = next(i for i, token in enumerate(tokens) if token.startswith("y"))
+    with torch.no_grad():
+        (prompt, _), (empty, _) = (pipe.encode_prompt(text, "cpu", 1, False) for text in ("x y z", ""))
+    prompt[0, row] = empty[0, row] + 1.5 * (prompt[0, row] - empty[0, row])
+    generator = torch.Generator().manual_seed(3)
+    expected = pipe(prompt_embeds=prompt, num_inference_steps=2, guidance_scale=1.0, generator=generator, **SIZE)
+    model = load(folder, **SIZE, steps=2, guidance=1.0)
+    assert levels(pictures(model, Keyframe("x (y:1.5) z", 3))[0], np.asarray(expected.images[0])) <= 1
+
+
+def test_a_negative_prompt_has_weights_too(tmp_path):
+    model = load(tiny.stable_diffusion(tmp_path), **SIZE, steps=2, guidance=5.0)
+    plain, heavy = (model.encode(Keyframe("a fox", 0, negative)) for negative in ("a fog", "a (fog:1.5)"))
+    assert (plain["negative_prompt_embeds"] != heavy["negative_prompt_embeds"]).any()
+    assert torch.equal(plain["prompt_embeds"], heavy["prompt_embeds"])
+
+
+def test_a_family_that_cannot_says_so(tmp_path):
+    model = load(tiny.lumina2(tmp_path), **SIZE, steps=2)
+    with pytest.raises(Error, match=r"'a \(red:1.3\) fox': the model takes no weights such as \(words:1.3\)"):
+        pictures(model, Keyframe("a (red:1.3) fox", 3))
+
+
+def test_notes_are_of_the_words_alone():
+    notes = load("toybox").notes(Keyframe("a (zebrafish:1.3) on a (blue:1.2) background", 0))
+    assert len(notes) == 1
+    assert "'zebrafish'" in notes[0]
