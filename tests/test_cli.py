@@ -148,6 +148,17 @@ def test_a_refusal_is_one_line_on_stderr_and_exit_status_2(arguments, message):
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"walk: {message}\n")
 
 
+@pytest.mark.parametrize("speed", ["even", "path"])
+def test_reading_many_frames_again_shows_how_far_it_is(tiny_folder, capsys, monkeypatch, speed):
+    command = [*AB, "--frames", "12", "--speed", speed, "--model", str(tiny_folder), "--out", "film.mp4", *CHEAP]
+    assert cli.main(command) == 0
+    monkeypatch.setattr(cli, "PLAIN_SECONDS", -1)  # tell of every frame
+    capsys.readouterr()
+    assert cli.main(command) == 0
+    told = re.findall(r"reading frames: (\d+) of (\d+) frames", capsys.readouterr().err)
+    assert told == [(str(count), "12") for count in range(1, 13)]
+
+
 def test_a_film_is_made_and_the_same_command_again_finds_it_whole(tiny_folder, capsys):
     arguments = [*AB, "--frames", "3", *CHEAP, "--model", str(tiny_folder), "--out", "new/film.mp4"]
 

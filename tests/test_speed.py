@@ -41,11 +41,10 @@ def paced(walk, picture, chunk=8, **how):
     """A pacer that has seen all it wants, and how often it was given something."""
     made = {}
     pacer, rounds = speed.Pacer(walk, lambda position: speed.features(made[position]), **how), 0
-    while wanted := pacer.wanted():
-        part = wanted[: len(wanted) // chunk * chunk] or wanted
-        assert not made.keys() & set(part), "wanted again"
-        made |= {position: picture(walk, position) for position in part}
-        pacer.saw(part)
+    while wanted := pacer.wanted(chunk):
+        assert not made.keys() & set(wanted), "wanted again"
+        made |= {position: picture(walk, position) for position in wanted}
+        pacer.saw(wanted)
         rounds += 1
     return pacer, made, rounds
 
@@ -118,16 +117,14 @@ def test_the_walk_does_not_depend_on_how_much_is_rendered_at_a_time(chunk):
 
 def test_what_is_wanted_fills_whole_batches():
     # Segments do not wait for each other: what one of them wants next goes with what is left of another's.
-    _, made, rounds = paced(a_walk(241, "abcde"), a_model())
-    walk_batches = sum(1 for _ in range(0, 241, 8))
-    batches = []
-    pacer = speed.Pacer(a_walk(241, "abcde"), lambda position: speed.features(made[position]))
-    while wanted := pacer.wanted():
-        part = wanted[: len(wanted) // 8 * 8] or wanted
-        batches.append(-(-len(part) // 8))
-        pacer.saw(part)
-    assert len(batches) == rounds
-    assert sum(batches) <= 1.15 * walk_batches
+    walk, batches, made = a_walk(241, "abcde"), 0, {}
+    pacer = speed.Pacer(walk, lambda position: speed.features(made[position]))
+    while wanted := pacer.wanted(8):
+        assert len(wanted) < 8 or len(wanted) % 8 == 0
+        made |= {position: a_model()(walk, position) for position in wanted}
+        pacer.saw(wanted)
+        batches += -(-len(wanted) // 8)
+    assert batches <= 1.15 * walk.frames / 8
 
 
 @pytest.mark.parametrize(

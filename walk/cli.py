@@ -62,7 +62,6 @@ ENCODING = 45e-9  # seconds that a pixel's encoding and watching take on two cor
 BEGUN = time.monotonic()
 BENCH_FRAMES = 720  # half a minute
 SPARE = 0.15  # more batches when the speed is even: some pictures become no frames, some batches have empty places
-AT_A_TIME = 4  # batches between two looks at where frames belong
 HURRY = 2.5  # a segment that many times as fast as the median is worth a warning
 
 
@@ -128,7 +127,7 @@ def film(**chosen: Any) -> str:
     order = _order(chosen)
     pictures = _Pictures(order)
     with _opened(order, pictures) as run, _Work(order, pictures, run) as work:
-        run = run.decide(run.decided() or _looked(order, run, work).walk) if _is_even(order) else run
+        run = run.decide(run.decided(work.read) or _looked(order, run, work).walk) if _is_even(order) else run
         work.make(run)
         work.settle()
         if not work.rendered:
@@ -160,7 +159,7 @@ def preview(**chosen: Any) -> str:
         pictures.settings = speed.quick(pictures.settings)
         order = dataclasses.replace(order, folder=order.folder / "quick")
     with _opened(order, pictures) as run, _Work(order, pictures, run, "rendering the preview") as work:
-        before = run.decided() if _is_even(order) else None
+        before = run.decided(work.read) if _is_even(order) else None
         pacer = _looked(order, run, work, further=False)
         walk = before or pacer.walk
         run = run.at(walk)
@@ -707,12 +706,9 @@ def _looked(order: _Order, run: Run, work: _Work, further: bool = True) -> Pacer
     pacer = speed.Pacer(run.walk, lambda position: work.look(at(position)), _is_even(order), further)
     if not further:
         work.progress.expect(len(pacer.wanted()))
-    batch = run.settings.batch or 1
-    while wanted := pacer.wanted():
-        whole = min(len(wanted) // batch, AT_A_TIME) * batch  # a batch with empty places only if there is no other work
-        part = wanted[:whole] or wanted[:batch]
-        work.make(at(*part), looking=True)
-        pacer.saw(part)
+    while wanted := pacer.wanted(run.settings.batch or 1):
+        work.make(at(*wanted), looking=True)
+        pacer.saw(wanted)
     return pacer
 
 
@@ -725,6 +721,7 @@ class _Work:
         self.asked: set[str] = set()  # fingerprints
         self.rendered: dict[str, Future[Features] | None] = {}  # and what the eye takes from them, until it was asked
         self.seconds: list[float] = []  # that a batch took
+        self.found = 0  # frames
         self._saving = contextlib.ExitStack()
 
     def __enter__(self) -> _Work:
@@ -758,18 +755,22 @@ class _Work:
         looking: they will be looked at.
         """
         asked = {run.fingerprints[index] for index in (range(run.walk.frames) if indices is None else indices)}
-        missing = [index for index in run.missing(indices) if run.fingerprints[index] not in self.rendered]
+        missing = [index for index in run.missing(indices, self.read) if run.fingerprints[index] not in self.rendered]
         found = len(asked - self.asked) - len(missing)
         self.run = run
         self.asked |= asked
-        if missing and not self.rendered:
-            self._begin(found)
-        elif self.rendered:
+        self.found += found
+        if self.rendered:
             self.progress.skip(found)
-        else:
-            self.progress.more(found)
+        elif missing:
+            self._begin()
         if missing:
             self._render(missing, looking)
+
+    def read(self) -> None:
+        """One more frame that was found has been read."""
+        if not self.rendered:
+            self.progress.more(1)
 
     def settle(self) -> None:
         """Until everything is on the disk."""
@@ -803,12 +804,11 @@ class _Work:
         count = len(batches(indices, batch))
         self.seconds += [(time.monotonic() - begun) / count] * count
 
-    def _begin(self, found: int) -> None:
+    def _begin(self) -> None:
         self.say_found()
         self.pictures.loaded()
         self.progress.__exit__()
-        left = self.progress.total - self.progress.count - found
-        self.progress = _Progress(self.order.say, self.what, left).__enter__()
+        self.progress = _Progress(self.order.say, self.what, self.progress.total - self.found).__enter__()
 
     def say_found(self) -> None:
         damaged = len(self.run.damaged)

@@ -25,7 +25,7 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
@@ -96,12 +96,12 @@ class Run:
         self._write(self.folder / "walk.json", _manifest(walk, self.settings, _digest(self.fingerprints)))
         return self.at(walk)
 
-    def decided(self) -> Walk | None:
-        """What was decided of this walk before, if all of its frames are there."""
+    def decided(self, report: Callable[[], object] | None = None) -> Walk | None:
+        """What was decided of this walk before, if all of its frames are there. report: as for `missing`."""
         try:
             if json.loads((self.folder / "walk.json").read_text("utf-8"))["asked"] == _digest(self.fingerprints):
                 walk, _ = read_manifest(self.folder)
-                return None if self.at(walk).missing() else walk
+                return None if self.at(walk).missing(report=report) else walk
         except (OSError, ValueError, TypeError, KeyError, RecursionError, Error):
             pass  # then it has to be found out again
         return None
@@ -123,10 +123,14 @@ class Run:
                 path.unlink(missing_ok=True)
             yield index, whole
 
-    def missing(self, among: Sequence[int] | None = None) -> list[int]:
-        """Indices of the frames to render, of all or among some. Of frames that are the same picture, the first."""
+    def missing(self, among: Sequence[int] | None = None, report: Callable[[], object] | None = None) -> list[int]:
+        """Indices of the frames to render, of all or among some. Of frames that are the same picture, the first.
+
+        report: called for each frame that was read.
+        """
         for _ in self.check():
-            pass
+            if report is not None:
+                report()
         first: dict[str, int] = {}
         for index in range(self.walk.frames) if among is None else among:
             if self.fingerprints[index] not in self._finished:

@@ -33,6 +33,7 @@ CLOSE = 0.3  # of a step apart, as beside a jump
 STEADY = 0.05  # of the way is spread evenly along the path, whatever the pictures say
 BEAT = 5  # times the step before or after it: such a step is meant, and pictures from within it would blur it
 SHARE = 0.1  # pictures a frame, where none of them can become one
+AT_A_TIME = 4  # batches between two looks at where frames belong
 KEPT = 64  # pictures of which the features stay in memory
 SEEN = 128  # pixels on a picture's short side, or up to twice as many, are what is looked at
 CONTRAST = 0.1  # of OKLab: where a detail's contrast begins to saturate
@@ -67,9 +68,9 @@ def quick(settings: Settings) -> Settings:
 class Pacer:
     """Finds out, while a film is rendered, where its frames belong.
 
-        while wanted := pacer.wanted():
-            ...  # render all of them, or some from the beginning
-            pacer.saw(rendered)
+        while wanted := pacer.wanted(batch):
+            ...  # render them
+            pacer.saw(wanted)
 
     `pacer.walk` is then the walk with the same arrivals, and between them frames that look evenly far
     apart. They are rendered, but for those of segments with too few of them, which stay where they are.
@@ -92,11 +93,18 @@ class Pacer:
         self._segments = [_Segment(start, walk, apart, even, further) for start in _moving(walk)]
         self._lists: dict[float, int] = {}  # in which list a position was first
 
-    def wanted(self) -> list[float]:
-        """The positions to be seen next, those first that have been wanted for longest; none when enough is known."""
+    def wanted(self, batch: int | None = None) -> list[float]:
+        """The positions to be seen next, those first that have been wanted for longest; none when enough is known.
+
+        batch: that many are rendered together. Only a few batches' worth is then named, and less than a whole one
+        only if there is no other work.
+        """
         wanted = dict.fromkeys(p for segment in self._segments for p in segment.wanted(self._seen))
         latest = max(self._lists.values(), default=0) + 1
-        return sorted(wanted, key=lambda position: self._lists.setdefault(position, latest))
+        named = sorted(wanted, key=lambda position: self._lists.setdefault(position, latest))
+        if batch is None:
+            return named
+        return named[: min(len(named) // batch, AT_A_TIME) * batch] or named[:batch]
 
     def saw(self, positions: Iterable[float]) -> None:
         self._seen.update(positions)

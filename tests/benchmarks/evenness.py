@@ -13,7 +13,7 @@ import math
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -55,18 +55,12 @@ def evenly(model: models.Model, walk: Walk) -> tuple[list[np.ndarray], int, int]
         batches += math.ceil(len(positions) / batch)
 
     pacer = speed.Pacer(walk, lambda position: speed.features(made[position]))
-    for positions in rounds(pacer, batch):
-        make(positions)
-        pacer.saw(positions)
+    while wanted := pacer.wanted(batch):
+        make(wanted)
+        pacer.saw(wanted)
     if rest := sorted(set(pacer.walk.positions) - set(made)):
         make(rest)
     return [made[position] for position in pacer.walk.positions], len(made), batches
-
-
-def rounds(pacer: speed.Pacer, batch: int) -> Iterator[list[float]]:
-    """What is wanted, as much of it as fills whole batches."""
-    while wanted := pacer.wanted():
-        yield wanted[: len(wanted) // batch * batch] or wanted
 
 
 def main() -> None:
