@@ -114,6 +114,14 @@ def test_a_quick_preview_is_not_taken_for_the_film(walk):
     assert len(frames()) == 12
 
 
+def test_of_a_model_of_few_steps_a_quick_preview_is_as_good_as_any(walk):
+    flags = [*ABC, "--frames", "12", "--steps", "4", "--speed", "path", "--out", "film.mp4"]
+    _, err = walk("preview", *flags, "--quick")
+    assert "the film: about" in err[-1]
+    _, err = walk(*flags)
+    assert "5 of 12 frames are in film.walk already" in err
+
+
 def test_a_preview_shows_the_frames_of_the_film(walk, monkeypatch):
     seen = {}
     real = sheet.preview

@@ -155,8 +155,10 @@ def preview(**chosen: Any) -> str:
     picture = order.out.with_name(order.out.stem + ".preview.png")
     _check_sheet(picture)
     pictures = _Pictures(order)
-    if chosen.get("quick"):
-        pictures.settings = speed.quick(pictures.settings)
+    fewer = speed.quick(pictures.settings)
+    quick = chosen.get("quick", False) and fewer != pictures.settings
+    if quick:
+        pictures.settings = fewer
         order = dataclasses.replace(order, folder=order.folder / "quick")
     with _opened(order, pictures) as run, _Work(order, pictures, run, "rendering the preview") as work:
         before = run.decided(work.read) if _is_even(order) else None
@@ -178,7 +180,7 @@ def preview(**chosen: Any) -> str:
     _save_sheet(drawn, picture)
     for note in notes:
         order.say(f"note: {note}")
-    if not chosen.get("quick"):
+    if not quick:
         _say_estimate(order, walk, pictures, work.seconds, left, size)
     return str(picture)
 

@@ -166,6 +166,11 @@ class Pipeline:
             notes.append(f"the prompt is too long for the model, which does not read '{cut}'")
         if keyframe.negative_prompt and not self.family.negatives:
             notes.append("the model takes no negative prompt, so it is not heard")
+        elif keyframe.negative_prompt and not self._guided:
+            notes.append(
+                f"with guidance {self.settings.guidance:g} the negative prompt is not heard; give --guidance, over "
+                f"{self.family.off:g}"
+            )
         if self.settings.model == BUILT_IN:
             notes += [_unknown(word) for word in _words(prompt) if word not in {*_vocabulary(), *_FILLERS}]
         return notes
