@@ -7,7 +7,7 @@ import pytest
 import scipy.spatial
 import torch
 
-from walk.geometry import along, slerp, smooth
+from walk.geometry import path, slerp
 
 
 def noises(count, size=16384, seed=0):
@@ -20,7 +20,7 @@ def curve(points, closed, steps):
     places = []
     for k in range(segments):
         ends = [points[i % len(points)] if closed or 0 <= i < len(points) else None for i in range(k - 1, k + 3)]
-        places += [along([ends[1]], 0)] + [along(ends, i / steps) for i in range(1, steps)]
+        places += [path([ends[1]])(0), *(path(ends)(i / steps) for i in range(1, steps))]
     return torch.stack([*places, points[0] if closed else points[-1]])
 
 
@@ -55,9 +55,9 @@ def test_lengths_change_evenly_while_directions_turn():
 )
 def test_where_no_great_circle_is_defined_the_way_is_straight(a, b):
     a, b = torch.tensor(a), torch.tensor(b)
-    torch.testing.assert_close(along([a, b], 0.25), torch.lerp(a, b, 0.25))
-    assert smooth(None, a, b, a, 0.25).isfinite().all()
-    assert smooth(b, a, b, None, 0.25).isfinite().all()
+    torch.testing.assert_close(path([a, b])(0.25), torch.lerp(a, b, 0.25))
+    assert path([None, a, b, a])(0.25).isfinite().all()
+    assert path([b, a, b, None])(0.25).isfinite().all()
 
 
 @pytest.mark.parametrize("closed", [False, True])
@@ -76,20 +76,20 @@ def test_the_smooth_path_turns_no_corner_and_slerp_does():
     points, tiny = [p.double() for p in noises(5)], 1e-3
     ends = [None, *points, None]
     for k in range(1, 4):
-        arriving = points[k] - along(ends[k - 1 : k + 3], 1 - tiny)
-        leaving = along(ends[k : k + 4], tiny) - points[k]
+        arriving = points[k] - path(ends[k - 1 : k + 3])(1 - tiny)
+        leaving = path(ends[k : k + 4])(tiny) - points[k]
         assert degrees(arriving, leaving) < 0.5
         assert arriving.norm() / leaving.norm() == pytest.approx(1, abs=0.01)  # nor a change of speed
 
-        arriving = points[k] - along(points[k - 1 : k + 1], 1 - tiny)
-        leaving = along(points[k : k + 2], tiny) - points[k]
+        arriving = points[k] - path(points[k - 1 : k + 1])(1 - tiny)
+        leaving = path(points[k : k + 2])(tiny) - points[k]
         assert 80 < degrees(arriving, leaving) < 100
 
 
 def test_a_closed_smooth_path_has_no_corner_at_its_seam():
     (a, b, c), tiny = [p.double() for p in noises(3)], 1e-3
-    arriving = a - along([b, c, a, b], 1 - tiny)
-    leaving = along([c, a, b, c], tiny) - a
+    arriving = a - path([b, c, a, b])(1 - tiny)
+    leaving = path([c, a, b, c])(tiny) - a
     assert degrees(arriving, leaving) < 0.5
     assert arriving.norm() / leaving.norm() == pytest.approx(1, abs=0.01)
 
@@ -104,12 +104,12 @@ def test_points_on_one_great_circle_are_joined_by_it():
     points = list(torch.stack([angles.cos(), angles.sin(), torch.zeros(6)], dim=1))
     for i in range(1, 10):
         expected = torch.stack([torch.cos(angles[2] + 0.07 * i), torch.sin(angles[2] + 0.07 * i), torch.tensor(0.0)])
-        torch.testing.assert_close(smooth(*points[1:5], i / 10), expected.double())
+        torch.testing.assert_close(path(points[1:5])(i / 10), expected.double())
 
 
 def test_the_path_rests_beside_points_that_coincide():
     a, b = noises(2)
-    torch.testing.assert_close(smooth(a, b, b, a, 0.5), b)
+    torch.testing.assert_close(path([a, b, b, a])(0.5), b)
 
 
 def test_a_path_that_turns_back_stays_between_its_points():
@@ -117,5 +117,5 @@ def test_a_path_that_turns_back_stays_between_its_points():
     a, b = a / a.norm(), b / b.norm()
     way = degrees(a, b)
     for i in range(1, 10):
-        place = smooth(b, a, b, a, i / 10)
+        place = path([b, a, b, a])(i / 10)
         assert degrees(a, place) + degrees(place, b) == pytest.approx(way, abs=0.1)

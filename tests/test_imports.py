@@ -37,7 +37,7 @@ BELOW = {
     "families": set(),
     "loading": {"families", "hub", "settings"},
     "models": {"catalogue", "emphasis", "families", "loading", "hub", "keyframes", "settings"},
-    "render": {"geometry", "keyframes", "models", "timeline"},
+    "render": {"geometry", "models", "timeline"},
     "recipe": {"keyframes", "settings"},
     "run": {"keyframes", "settings", "timeline"},
     "sheet": {"keyframes", "timeline"},

@@ -15,30 +15,32 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-Line = Callable[[Tensor, Tensor, float], Tensor]
+Way = Callable[[float], Tensor]  # the point a part t (0..1) of the way along
 
 # Below this sine two directions are one (or opposite: no great circle is then the shortest).
 _PARALLEL = 1e-5
 
 
-def along(points: Sequence[Tensor | None], t: float) -> Tensor:
-    """The point a part t (0..1) of the way along a path through `points`, tensors of one shape (..., d).
+def path(points: Sequence[Tensor | None]) -> Way:
+    """The way through `points`, tensors of one shape (..., d).
 
-    One point: itself. Two: the great circle between them. Four: the part from the second to the
-    third of a curve through all four, without a corner; the first and the last may be None, where
-    the curve has an end. Computed in float64, returned in the points' dtype.
+    One point: it stays there. Two: the great circle between them. Four: the part from the second to the
+    third of a curve through all four, without a corner; the first and the last may be None, where the
+    curve has an end. Computed in float64 on the points' device (in float32 where that has no more),
+    returned in their dtype. What does not depend on t is computed but once.
     """
     if len(points) == 1:
         (point,) = points
         assert point is not None
-        return point
-    *_, a, b = points if len(points) == 2 else points[:3]
+        return lambda t: point
+    before, a, b, after = points if len(points) == 4 else (None, *points, None)
     assert a is not None
     assert b is not None
-    if len(points) == 2:
-        return slerp(a.double(), b.double(), t).to(a.dtype)
-    before, after = (None if p is None else p.double() for p in (points[0], points[3]))
-    return smooth(before, a.double(), b.double(), after, t).to(a.dtype)
+    dtype, fine = a.dtype, torch.float32 if a.device.type == "mps" else torch.float64
+    a, b = a.to(fine), b.to(fine)
+    before, after = (None if p is None else p.to(fine) for p in (before, after))
+    way = _great_circle(a, b) if len(points) == 2 else _smooth(before, a, b, after)
+    return lambda t: way(t).to(dtype)
 
 
 def slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
@@ -47,17 +49,18 @@ def slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
     The direction turns along the great circle at constant speed, the length changes linearly.
     Vectors of one direction, of opposite directions, or of no length are interpolated linearly.
     """
-    u, v = _unit(a), _unit(b)
-    length = torch.lerp(_norm(a), _norm(b), t)
-    angle = _angle(u, v)
-    sine = torch.sin(angle)
-    turned = (torch.sin((1 - t) * angle) * u + torch.sin(t * angle) * v) / sine
-    defined = (sine > _PARALLEL) & (_norm(a) > 0) & (_norm(b) > 0)
-    return torch.where(defined, length * turned, torch.lerp(a, b, t))
+    return path([a, b])(t)
 
 
-def smooth(before: Tensor | None, a: Tensor, b: Tensor, after: Tensor | None, t: float) -> Tensor:
-    """From a (t = 0) to b (t = 1) on a curve that also knows its next neighbours; shapes (..., d).
+def _great_circle(a: Tensor, b: Tensor) -> Way:
+    arc, defined = _arc(_unit(a), _unit(b))
+    r, s = _norm(a), _norm(b)
+    defined &= (r > 0) & (s > 0)
+    return lambda t: torch.where(defined, torch.lerp(r, s, t) * arc(t), torch.lerp(a, b, t))
+
+
+def _smooth(before: Tensor | None, a: Tensor, b: Tensor, after: Tensor | None) -> Way:
+    """From a to b on a curve that also knows its next neighbours.
 
     Directions follow a cubic Bezier curve on the sphere, made by de Casteljau's construction with
     great circles for lines (Shoemake 1985, section 4.2; Park & Ravani, 'Bezier curves on
@@ -67,12 +70,37 @@ def smooth(before: Tensor | None, a: Tensor, b: Tensor, after: Tensor | None, t:
     u, v = _unit(a), _unit(b)
     leave = _velocity(None if before is None else _log(u, _unit(before)), _log(u, v))
     arrive = _velocity(_log(v, u), None if after is None else _log(v, _unit(after)))
-    direction = _bezier(u, _exp(u, leave / 3), _exp(v, -arrive / 3), v, t)
+    c, d = _exp(u, leave / 3), _exp(v, -arrive / 3)
+    first, second, third = (_arc(*ends)[0] for ends in ((u, c), (c, d), (d, v)))
+
+    def direction(t: float) -> Tensor:
+        p, q, r = first(t), second(t), third(t)
+        return _arc(_arc(p, q)[0](t), _arc(q, r)[0](t))[0](t)
 
     r, s = _norm(a), _norm(b)
     leave = _velocity(None if before is None else _norm(before) - r, s - r)
     arrive = _velocity(r - s, None if after is None else _norm(after) - s)
-    return direction * _bezier(r, r + leave / 3, s - arrive / 3, s, t, torch.lerp)
+    x, y = r + leave / 3, s - arrive / 3
+
+    def length(t: float) -> Tensor:
+        # The same cubic, by its Bernstein polynomials.
+        return (1 - t) ** 3 * r + 3 * t * (1 - t) ** 2 * x + 3 * t**2 * (1 - t) * y + t**3 * s
+
+    return lambda t: length(t) * direction(t)
+
+
+def _arc(u: Tensor, v: Tensor) -> tuple[Way, Tensor]:
+    """The great circle from a unit vector to another, and where there is one; else the straight line."""
+    angle = _angle(u, v)
+    sine = torch.sin(angle)
+    defined = sine > _PARALLEL
+    over = torch.where(defined, sine, 1.0)
+
+    def way(t: float) -> Tensor:
+        near, far = (torch.where(defined, torch.sin(part * angle) / over, part) for part in (1 - t, t))
+        return near * u + far * v
+
+    return way, defined
 
 
 def _velocity(back: Tensor | None, ahead: Tensor | None) -> Tensor:
@@ -91,11 +119,6 @@ def _velocity(back: Tensor | None, ahead: Tensor | None) -> Tensor:
     p, q = _norm(back), _norm(ahead)
     speed = 2 * p * q / (p + q).clamp_min(_PARALLEL)
     return chord * (speed / torch.maximum(_norm(chord), speed).clamp_min(_PARALLEL))
-
-
-def _bezier(a: Tensor, b: Tensor, c: Tensor, d: Tensor, t: float, line: Line = slerp) -> Tensor:
-    ab, bc, cd = line(a, b, t), line(b, c, t), line(c, d, t)
-    return line(line(ab, bc, t), line(bc, cd, t), t)
 
 
 def _exp(point: Tensor, velocity: Tensor) -> Tensor:

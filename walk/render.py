@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,10 +13,11 @@ import torch
 from torch import Tensor
 
 from walk import Error, OutOfMemoryError
-from walk.geometry import along
-from walk.keyframes import Keyframe
+from walk.geometry import Way, path
 from walk.models import Conditioning, Model
 from walk.timeline import Walk
+
+SEGMENTS = 8  # between two keyframes each; what is known of their ways stays in memory
 
 
 def render(model: Model, walk: Walk, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
@@ -84,15 +86,15 @@ def batches(indices: Sequence[int], batch: int) -> list[list[int | None]]:
     return [list(frames) for frames in zip_longest(*rows)]
 
 
-def _between(points: Sequence[Tensor | None], t: float) -> Tensor:
-    """A part of the conditioning of one keyframe, or between two of them."""
+def _way(points: Sequence[Tensor | None]) -> Way:
+    """Of a part of the conditioning, through some keyframes."""
     first = next(point for point in points if point is not None)
     if first.is_floating_point():
-        return along(points, t)
+        return path(points)
     a, b = (first, first) if len(points) == 1 else points[len(points) // 2 - 1 : len(points) // 2 + 1]
     assert a is not None
     assert b is not None
-    return _mask_between(a, b, t)
+    return functools.partial(_mask_between, a, b)
 
 
 def _mask_between(a: Tensor, b: Tensor, t: float) -> Tensor:
@@ -107,20 +109,23 @@ def _mask_between(a: Tensor, b: Tensor, t: float) -> Tensor:
 
 
 class _Start:
-    """Noise and conditioning of any of these frames. What belongs to a keyframe is made once, and prompts
-    are all read before the first frame, so that a model can then put its text encoders away."""
+    """Noise and conditioning of any of these frames. What belongs to a keyframe, or to what lies between two, is made
+    once, and prompts are all read before the first frame, so that a model can then put its text encoders away."""
 
     def __init__(self, model: Model, walk: Walk, indices: Sequence[int]) -> None:
         self.model = model
         self.walk = walk
+        settings = model.settings
+        # A long prompt for a large encoder takes a CPU longer than a GPU needs for the picture.
+        self.device = settings.device if settings.device.startswith("cuda") and not settings.low_memory else "cpu"
         self.conditionings: dict[tuple[str, str], Conditioning] = {}
         self.noises: dict[int, Tensor] = {}
-        for keyframe in dict.fromkeys(
-            k for index in indices for k in self._near(walk.positions[index])[0] if k is not None
-        ):
-            key = (keyframe.prompt, keyframe.negative_prompt)
-            if key not in self.conditionings:
-                self.conditionings[key] = model.encode(keyframe)
+        self.noise_way = functools.lru_cache(SEGMENTS)(self._noise_way)
+        self.ways = functools.lru_cache(SEGMENTS)(self._ways)
+        for k in dict.fromkeys(k for index in indices for k in walk.neighbours(walk.positions[index])[0]):
+            if k is not None and (key := self._key(k)) not in self.conditionings:
+                encoded = model.encode(walk.keyframes[k])
+                self.conditionings[key] = {name: self._there(tensor) for name, tensor in encoded.items()}
 
     def batch(self, rows: Sequence[int | None]) -> tuple[Tensor, Conditioning]:
         """For these frames; where there is none, any of them is as good."""
@@ -129,22 +134,32 @@ class _Start:
         return torch.stack(noises), {name: torch.stack([c[name] for c in conditionings]) for name in conditionings[0]}
 
     def of(self, index: int) -> tuple[Tensor, Conditioning]:
-        # Noise is one point on one sphere; of a conditioning, every token is a point on its own.
-        keyframes, t = self._near((self.walk.noise or self.walk.positions)[index])
-        noises = [None if k is None else self._noise(k.seed) for k in keyframes]
-        shape = next(noise.shape for noise in noises if noise is not None)
-        noise = along([None if noise is None else noise.flatten() for noise in noises], t).reshape(shape)
-        keyframes, t = self._near(self.walk.positions[index])
-        conditionings = [None if k is None else self.conditionings[k.prompt, k.negative_prompt] for k in keyframes]
-        names = next(c for c in conditionings if c is not None)
-        return noise, {name: _between([None if c is None else c[name] for c in conditionings], t) for name in names}
+        places, t = self.walk.neighbours((self.walk.noise or self.walk.positions)[index])
+        noise = self.noise_way(tuple(places))(t)
+        places, t = self.walk.neighbours(self.walk.positions[index])
+        return noise, {name: way(t) for name, way in self.ways(tuple(places)).items()}
 
-    def _near(self, position: float) -> tuple[list[Keyframe | None], float]:
-        """The keyframes that a place on the path is made from, and how far it is between them."""
-        places, t = self.walk.neighbours(position)
-        return [None if k is None else self.walk.keyframes[k] for k in places], t
+    def _noise_way(self, places: Sequence[int | None]) -> Way:
+        """Through keyframes. Noise is one point on one sphere."""
+        noises = [None if k is None else self._noise(self.walk.keyframes[k].seed) for k in places]
+        shape = next(noise.shape for noise in noises if noise is not None)
+        way = path([None if noise is None else noise.flatten() for noise in noises])
+        return lambda t: way(t).reshape(shape)
+
+    def _ways(self, places: Sequence[int | None]) -> dict[str, Way]:
+        """Through keyframes. Of a conditioning, every token is a point on its own."""
+        conditionings = [None if k is None else self.conditionings[self._key(k)] for k in places]
+        names = next(c for c in conditionings if c is not None)
+        return {name: _way([None if c is None else c[name] for c in conditionings]) for name in names}
+
+    def _key(self, k: int) -> tuple[str, str]:
+        keyframe = self.walk.keyframes[k]
+        return keyframe.prompt, keyframe.negative_prompt
 
     def _noise(self, seed: int) -> Tensor:
         if seed not in self.noises:
-            self.noises[seed] = self.model.noise(seed)
+            self.noises[seed] = self._there(self.model.noise(seed))
         return self.noises[seed]
+
+    def _there(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.device) if tensor.is_floating_point() else tensor
