@@ -22,6 +22,7 @@ BUILDERS = {
     "StableDiffusionXLPipeline": tiny.stable_diffusion_xl,
     "StableDiffusion3Pipeline": tiny.stable_diffusion_3,
     "FluxPipeline": tiny.flux,
+    "Flux2Pipeline": tiny.flux2,
     "Flux2KleinPipeline": tiny.flux2_klein,
     "PixArtSigmaPipeline": tiny.pixart_sigma,
     "SanaPipeline": tiny.sana,
@@ -184,6 +185,13 @@ def test_on_the_way_to_a_longer_prompt_its_tokens_are_heard_one_after_the_other(
     assert set(changes[24:]) <= {0, -1}
     for made, count in zip(recorder.made, counts):
         assert made[mask].tolist() == [1] * count + [0] * (len(made[mask]) - count)
+
+
+def test_a_tokenizer_within_a_processor_reads_prompts_and_says_where_it_cuts_them(tmp_path):
+    pytest.importorskip("torchvision", reason="the processor of Flux 2 imports it", exc_type=ImportError)
+    model = load(tiny.flux2(tmp_path, processor=True), **SIZE, steps=2)
+    assert levels(pictures(model, FOX)[0], plain(tmp_path, FOX)) <= 1
+    assert model.notes(Keyframe("x" * 515, 0)) == ["the prompt is too long for the model, which does not read 'xxx'"]
 
 
 # What is recommended

@@ -13,6 +13,7 @@ from typing import Any
 
 import diffusers
 import torch
+from diffusers.pipelines.flux2.system_messages import SYSTEM_MESSAGE
 from safetensors.torch import load_file, save_file
 from tokenizers import pre_tokenizers
 from transformers import (
@@ -23,6 +24,10 @@ from transformers import (
     Gemma2Config,
     Gemma2Model,
     GemmaTokenizer,
+    Mistral3Config,
+    Mistral3ForConditionalGeneration,
+    PixtralImageProcessor,
+    PixtralProcessor,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2Tokenizer,
@@ -331,33 +336,33 @@ def aura_flow(folder: Path) -> Path:
     return folder
 
 
+def flux2(folder: Path, processor: bool = False) -> Path:
+    """Its tokenizer is within a processor, as the real one's is, where torchvision allows that."""
+    with _seeded(0):
+        tokenizer: Any = _qwen_tokenizer(SYSTEM_MESSAGE, "[IMG]", "[IMG_BREAK]", "[IMG_END]")
+        tokens = len(tokenizer)
+        tokenizer.chat_template = "{% for m in messages %}<|im_start|>{{ m.content[0].text }}{% endfor %}<|im_end|>"
+        tokenizer.padding_side = "left"
+        if processor:
+            template = tokenizer.chat_template
+            tokenizer = PixtralProcessor(PixtralImageProcessor(), tokenizer, chat_template=template)
+        diffusers.Flux2Pipeline(
+            vae=_flux2_vae(),
+            text_encoder=Mistral3ForConditionalGeneration(_mistral(tokens, layers=30)).eval(),
+            tokenizer=tokenizer,
+            transformer=_flux2_transformer(guided=True),
+            scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        ).save_pretrained(folder)
+    return folder
+
+
 def flux2_klein(folder: Path, distilled: bool = False) -> Path:
     with _seeded(0):
         diffusers.Flux2KleinPipeline(
-            vae=diffusers.AutoencoderKLFlux2(
-                down_block_types=("DownEncoderBlock2D",) * 2,
-                up_block_types=("UpDecoderBlock2D",) * 2,
-                block_out_channels=(4, 8),
-                norm_num_groups=4,
-                layers_per_block=1,
-                latent_channels=4,
-            ),
+            vae=_flux2_vae(),
             text_encoder=_qwen3(layers=28),
             tokenizer=_qwen_tokenizer(),
-            transformer=_loud(
-                diffusers.Flux2Transformer2DModel(
-                    in_channels=16,
-                    num_layers=1,
-                    num_single_layers=1,
-                    attention_head_dim=16,
-                    num_attention_heads=2,
-                    joint_attention_dim=3 * WIDTH,
-                    timestep_guidance_channels=32,
-                    axes_dims_rope=(4, 4, 4, 4),
-                    guidance_embeds=False,
-                ),
-                2,
-            ),
+            transformer=_flux2_transformer(guided=False),
             scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
             is_distilled=distilled,
         ).save_pretrained(folder)
@@ -490,6 +495,38 @@ def _vae(blocks: int = 2, **config: Any) -> diffusers.AutoencoderKL:
     return diffusers.AutoencoderKL(**(sizes | config))
 
 
+def _flux2_vae() -> diffusers.AutoencoderKLFlux2:
+    vae = diffusers.AutoencoderKLFlux2(
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(4, 8),
+        norm_num_groups=4,
+        layers_per_block=1,
+        latent_channels=4,
+    )
+    with torch.no_grad():  # else a picture would not tell whether they are used
+        vae.bn.running_mean += torch.linspace(-0.5, 0.5, 16)
+        vae.bn.running_var += torch.linspace(0.5, 1.5, 16)
+    return vae
+
+
+def _flux2_transformer(guided: bool) -> Any:
+    return _loud(
+        diffusers.Flux2Transformer2DModel(
+            in_channels=16,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=3 * WIDTH,
+            timestep_guidance_channels=32,
+            axes_dims_rope=(4, 4, 4, 4),
+            guidance_embeds=guided,
+        ),
+        2,
+    )
+
+
 def _clip(kind: Any = CLIPTextModel, **config: Any) -> Any:
     size = {
         "hidden_size": WIDTH,
@@ -540,6 +577,13 @@ def _qwen3(layers: int = 2) -> Qwen3ForCausalLM:
     return Qwen3ForCausalLM(Qwen3Config(**_qwen_size(num_hidden_layers=layers), head_dim=8)).eval()
 
 
+def _mistral(tokens: int, layers: int) -> Mistral3Config:
+    size = {"vocab_size": tokens, "num_hidden_layers": layers, "intermediate_size": 8, "head_dim": 8}
+    text = _qwen_size(**size) | {"model_type": "mistral"}
+    vision = {"model_type": "pixtral", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    return Mistral3Config(text_config=text, vision_config=vision | {"num_attention_heads": 2, "head_dim": 8})
+
+
 def _qwen_vl() -> Qwen2_5_VLForConditionalGeneration:
     rope = {"type": "default", "rope_type": "default", "mrope_section": [2, 3, 3]}
     text = _qwen_size(num_hidden_layers=2) | {"rope_scaling": rope, "rope_parameters": rope}
@@ -552,13 +596,13 @@ def _qwen_size(**config: Any) -> dict[str, Any]:
     return {**size, "num_attention_heads": 2, "num_key_value_heads": 1} | config
 
 
-def _qwen_tokenizer() -> Qwen2Tokenizer:
-    """A token for each byte, in GPT-2's spelling of bytes."""
+def _qwen_tokenizer(*template: str) -> Qwen2Tokenizer:
+    """A token for each byte, in GPT-2's spelling of bytes, and one for each part of a template."""
     bytes_ = pre_tokenizers.ByteLevel.alphabet()
     tokenizer = Qwen2Tokenizer({byte: i for i, byte in enumerate(sorted(bytes_))}, merges=[])
     # Of Qwen-Image's template 34 tokens are dropped; were each of its letters a token, a prompt would be lost among them.
-    template = " by detailing the color, shape, size, texture, quantity, text, spatial relationships of the objects"
-    tokenizer.add_tokens(["<|im_start|>", "<|im_end|>", f"{template} and background:"], special_tokens=True)
+    qwen = " by detailing the color, shape, size, texture, quantity, text, spatial relationships of the objects"
+    tokenizer.add_tokens(["<|im_start|>", "<|im_end|>", f"{qwen} and background:", *template], special_tokens=True)
     tokenizer.chat_template = (
         "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"

@@ -30,6 +30,7 @@ CATALOGUE = (
     Entry("sd3.5-turbo", "stabilityai/stable-diffusion-3.5-large-turbo", 1024, 4, 0.0, f"{_STABILITY}, gated"),
     Entry("flux-schnell", "black-forest-labs/FLUX.1-schnell", 1024, 4, 0.0, "Apache 2.0, gated"),
     Entry("flux-dev", "black-forest-labs/FLUX.1-dev", 1024, 28, 3.5, "FLUX.1 non-commercial, gated"),
+    Entry("flux2-dev", "black-forest-labs/FLUX.2-dev", 1024, 50, 4.0, "FLUX.2 non-commercial, gated"),
     Entry("flux2-klein", "black-forest-labs/FLUX.2-klein-4B", 1024, 4, 0.0, "Apache 2.0"),
     Entry("pixart-sigma", "PixArt-alpha/PixArt-Sigma-XL-2-1024-MS", 1024, 20, 4.5, "CreativeML Open RAIL++-M"),
     Entry("sana", "Efficient-Large-Model/SANA1.5_1.6B_1024px_diffusers", 1024, 20, 4.5, "NVIDIA NSCL, non-commercial"),

@@ -27,12 +27,13 @@ class Family:
     alone: rows of a batch are padded to the longest one, so each is denoised for itself.
     patch: latents' sides are multiples of this many; multiple: pictures' sides are, of this many pixels.
     packed: latents are a list of patches of 2x2, in the order that Flux gave them.
-    patches: latents' channels hold patches of 2x2, which are unpacked and unscaled by the pipeline itself (Flux 2).
+    patches: latents' channels hold patches of 2x2, scaled by the VAE's own statistics (Flux 2).
     sample: latents' side, of that picture size for which it was made; None: as the denoiser's configuration says.
     float32: latents are kept in float32.
     upcast: in float16 the VAE overflows if its configuration says so.
     dtype: on GPUs.
     tiny: hub id of a small decoder for its latents (Bohan, TAESD), if there is one.
+    needs: a library that reads its prompts, beside those that walk brings with it.
     distilled: (file, field, value) that tells a model that needs but four steps and no guidance.
     """
 
@@ -58,6 +59,7 @@ class Family:
     upcast: bool = False
     dtype: str = "bfloat16"
     tiny: str = ""
+    needs: str = ""
     distilled: tuple[str, str, bool] | None = None
 
     @property
@@ -83,6 +85,8 @@ FAMILIES = {
     "StableDiffusion3Pipeline": Family(_POOLED, 28, 7.0, tokens=("tokenizer", "tokenizer_3"), tiny="madebyollin/taesd3"),
     # Guidance is built in, into schnell none.
     "FluxPipeline": Family(("prompt_embeds", "pooled_prompt_embeds", ""), 28, 3.5, tokens=("tokenizer_2",), packed=True, sample=128, tiny="madebyollin/taef1", distilled=("transformer/config.json", "guidance_embeds", False)),
+    # Guidance is built in.
+    "Flux2Pipeline": Family(("prompt_embeds", ""), 50, 4.0, patches=True, sample=128, needs="torchvision"),
     "Flux2KleinPipeline": Family(("prompt_embeds", ""), 50, 4.0, again=True, patches=True, sample=128, distilled=("model_index.json", "is_distilled", True)),
     # Chen et al., ECCV 2024
     "PixArtSigmaPipeline": Family(_MASKED, 20, 4.5, tokens=("tokenizer",), masked=True, dtype="float16"),

@@ -10,6 +10,7 @@ import contextlib
 import difflib
 import functools
 import hashlib
+import importlib.util
 import json
 import re
 import threading
@@ -260,6 +261,8 @@ def _download(repo: str, revision: str | None) -> Path:
     name = config.get("diffusers", {}).get("_class_name")
     if name is not None and name not in FAMILIES:  # before gigabytes are downloaded for nothing
         raise Error(f"{repo} holds {name}; supported are {', '.join(FAMILIES)}")
+    if name is not None and (library := FAMILIES[name].needs) and importlib.util.find_spec(library) is None:
+        raise Error(f"{repo} needs a library that is not here; pip install {library}, from where torch is from")
     from diffusers import DiffusionPipeline  # takes seconds to import
 
     with _downloading(repo):

@@ -119,8 +119,9 @@ def _add_loras(pipe: Any, loras: list[tuple[str, float]]) -> None:
 
 
 def parts(pipe: Any, kind: str) -> list[tuple[str, Any]]:
-    """Its text encoders, or tokenizers."""
-    return [(name, part) for name, part in pipe.components.items() if name.startswith(kind) and part is not None]
+    """Its text encoders, or tokenizers, which some have within what reads pictures, too."""
+    found = [(name, part) for name, part in pipe.components.items() if name.startswith(kind) and part is not None]
+    return [(name, getattr(part, "tokenizer", part)) for name, part in found]
 
 
 def without_text(pipe: Any) -> Any:

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pixel_shuffle
 
 from walk import Error, emphasis, loading
 from walk.catalogue import known
@@ -143,6 +144,7 @@ class Pipeline:
         _, self.family = loading.family_of(folder)
         self.pipe = loading.load(folder, settings)
         self.painter = loading.without_text(self.pipe)
+        self.scale = _scale(folder / "vae" / "config.json")
         self.denoiser: Any = getattr(self.pipe, self.family.denoiser)
         self.encoders = [part for name, part in loading.parts(self.pipe, "text_encoder")]
         self.encoded: dict[tuple[object, ...], Conditioning] = {}
@@ -256,7 +258,7 @@ class Pipeline:
         if self.family.packed:
             made = self.pipe.prepare_latents(1, channels // 4, height, width, torch.float32, "cpu", generator)
             return made[0][0] if isinstance(made, tuple) else made[0]  # Flux returns coordinates, too
-        scale = self.pipe.vae_scale_factor * (2 if self.family.patches else 1)
+        scale = self.scale * (2 if self.family.patches else 1)
         return torch.randn(channels, height // scale, width // scale, generator=generator)
 
     @torch.inference_mode()
@@ -323,11 +325,13 @@ class Pipeline:
     def _unscaled(self, latents: Tensor) -> Tensor:
         """As the VAE has learned them; the denoiser learned them with mean 0 and deviation 1."""
         config = self.pipe.vae.config
-        if self.family.packed:
-            side = 2 * self.pipe.vae_scale_factor
+        if latents.ndim == 3:
+            side = 2 * self.scale
             latents = _unpacked(latents, (self.settings.height or 0) // side, (self.settings.width or 0) // side)
         if self.family.patches:
-            return latents
+            return _smoothed(latents, self.pipe.vae)
+        if self.family.packed:
+            latents = pixel_shuffle(latents, 2)
         mean, deviation = config.get("latents_mean"), config.get("latents_std")
         if mean is None or deviation is None:
             latents = latents / config.scaling_factor
@@ -383,9 +387,18 @@ def _filled(conditioning: Conditioning) -> Conditioning:
 
 
 def _unpacked(latents: Tensor, rows: int, columns: int) -> Tensor:
-    """(batch, patches, 4 channels) to (batch, channels, height, width)."""
-    patches = latents.view(len(latents), rows, columns, -1, 2, 2)  # the last two: within a patch
-    return patches.permute(0, 3, 1, 4, 2, 5).reshape(len(latents), -1, 2 * rows, 2 * columns)
+    """A list of patches, (batch, rows times columns, channels), to (batch, channels, rows, columns)."""
+    return latents.mT.reshape(len(latents), -1, rows, columns)
+
+
+def _smoothed(latents: Tensor, vae: Any) -> Tensor:
+    """Flux 2's patches of 2x2, whose channels the VAE has learned to bring to mean 0 and deviation 1, as it decodes
+    them. Some pipelines do so themselves."""
+    if latents.shape[1] == vae.config.latent_channels:
+        return latents
+    mean = vae.bn.running_mean.to(latents).view(1, -1, 1, 1)
+    variance = vae.bn.running_var.to(latents).view(1, -1, 1, 1)
+    return pixel_shuffle(latents * (variance + vae.config.batch_norm_eps).sqrt() + mean, 2)
 
 
 # What the built-in model knows
