@@ -24,6 +24,7 @@ BUILDERS = {
     "FluxPipeline": tiny.flux,
     "Flux2Pipeline": tiny.flux2,
     "Flux2KleinPipeline": tiny.flux2_klein,
+    "ChromaPipeline": tiny.chroma,
     "PixArtSigmaPipeline": tiny.pixart_sigma,
     "SanaPipeline": tiny.sana,
     "SanaSprintPipeline": tiny.sana_sprint,

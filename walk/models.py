@@ -148,6 +148,7 @@ class Pipeline:
         self.denoiser: Any = getattr(self.pipe, self.family.denoiser)
         self.encoders = [part for name, part in loading.parts(self.pipe, "text_encoder")]
         self.encoded: dict[tuple[object, ...], Conditioning] = {}
+        self.masks: dict[str, torch.dtype] = {}  # as the pipeline made them
         if settings.low_memory:
             self.painter.enable_model_cpu_offload(device=settings.device)
         else:
@@ -222,15 +223,17 @@ class Pipeline:
             for name, value in zip(self.family.returns, made)
             if name and value is not None and len(value)
         }
-        conditioning = {
-            name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in named.items()
-        }
+        masks = {name: tensor for name, tensor in named.items() if name.endswith("mask")}
+        self.masks |= {name: mask.dtype for name, mask in masks.items()}
+        conditioning = {name: tensor.long() if name in masks else tensor.float() for name, tensor in named.items()}
         for name, text in (("prompt_embeds", prompt), ("negative_prompt_embeds", negative or "")):
             if name in conditioning and set(emphasis.weights(text)[1]) - {1.0}:
                 conditioning[name] = self._emphasised(conditioning[name], text)
         if self.family.ragged:
             return _padded(conditioning, given["max_sequence_length"])
-        return _filled(conditioning) if self.family.masked else conditioning
+        # A mask that is no yes or no, but a number added to the attention, hides nothing.
+        hiding = self.family.masked and not any(mask.is_floating_point() for mask in masks.values())
+        return _filled(conditioning) if hiding else conditioning
 
     def _emphasised(self, embeddings: Tensor, prompt: str) -> Tensor:
         """Rows (tokens, d) moved away from those of the empty prompt, or towards them, as ComfyUI does it; away
@@ -266,7 +269,7 @@ class Pipeline:
         if self.settings.device.startswith("cuda"):  # elsewhere their memory is the same
             self._move_encoders("cpu")
         noise = noise.to(self.settings.device, torch.float32 if self.family.float32 else self.dtype)
-        conditioning = {name: self._there(tensor) for name, tensor in conditioning.items()}
+        conditioning = {name: self._there(name, tensor) for name, tensor in conditioning.items()}
         if not self.family.alone:
             return self._denoised(noise, conditioning)
         rows: list[dict[str, Any]] = [
@@ -300,8 +303,9 @@ class Pipeline:
             call["intermediate_timesteps"] = None  # which Sana-Sprint has for two steps only
         return self.painter(**conditioning, **call).images
 
-    def _there(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self.settings.device, self.dtype if tensor.is_floating_point() else None)
+    def _there(self, name: str, tensor: Tensor) -> Tensor:
+        dtype = self.dtype if tensor.is_floating_point() else self.masks.get(name)
+        return tensor.to(self.settings.device, dtype)
 
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:
