@@ -30,6 +30,7 @@ BUILDERS = {
     "SanaSprintPipeline": tiny.sana_sprint,
     "ZImagePipeline": tiny.z_image,
     "QwenImagePipeline": tiny.qwen_image,
+    "Krea2Pipeline": tiny.krea2,
     "Lumina2Pipeline": tiny.lumina2,
     "AuraFlowPipeline": tiny.aura_flow,
 }
@@ -205,6 +206,8 @@ def test_a_tokenizer_within_a_processor_reads_prompts_and_says_where_it_cuts_the
         (functools.partial(tiny.flux, guided=False), (4, 0.0)),
         (functools.partial(tiny.flux2_klein, distilled=False), (50, 4.0)),
         (functools.partial(tiny.flux2_klein, distilled=True), (4, 0.0)),
+        (functools.partial(tiny.krea2, distilled=False), (28, 4.5)),
+        (functools.partial(tiny.krea2, distilled=True), (8, 0.0)),
         (tiny.sana_sprint, (2, 4.5)),
         (tiny.latent_consistency, (4, 8.5)),
     ],

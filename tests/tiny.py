@@ -33,6 +33,8 @@ from transformers import (
     Qwen2Tokenizer,
     Qwen3Config,
     Qwen3ForCausalLM,
+    Qwen3VLConfig,
+    Qwen3VLModel,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
@@ -279,15 +281,7 @@ def z_image(folder: Path) -> Path:
 def qwen_image(folder: Path) -> Path:
     with _seeded(0):
         diffusers.QwenImagePipeline(
-            vae=diffusers.AutoencoderKLQwenImage(
-                base_dim=8,
-                z_dim=4,
-                dim_mult=[1, 2],
-                num_res_blocks=1,
-                temperal_downsample=[False],
-                latents_mean=[-0.7, 0.3, 0.1, -0.4],
-                latents_std=[2.8, 1.4, 2.3, 3.2],
-            ),
+            vae=_qwen_vae(),
             text_encoder=_qwen_vl(),
             tokenizer=_qwen_tokenizer(),
             transformer=_loud(
@@ -304,6 +298,39 @@ def qwen_image(folder: Path) -> Path:
                 "attn",
             ),
             scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        ).save_pretrained(folder)
+    return folder
+
+
+def krea2(folder: Path, distilled: bool = False) -> Path:
+    with _seeded(0):
+        diffusers.Krea2Pipeline(
+            vae=_qwen_vae(),
+            text_encoder=_qwen3_vl(),
+            tokenizer=_qwen_tokenizer("assistant"),  # of the template's end, too, a number of tokens is fixed
+            transformer=_loud(
+                diffusers.Krea2Transformer2DModel(
+                    in_channels=16,
+                    num_layers=1,
+                    attention_head_dim=16,
+                    num_attention_heads=2,
+                    num_key_value_heads=1,
+                    intermediate_size=32,
+                    timestep_embed_dim=32,
+                    text_hidden_dim=WIDTH,
+                    num_text_layers=2,
+                    text_num_attention_heads=2,
+                    text_num_key_value_heads=1,
+                    text_intermediate_size=32,
+                    num_layerwise_text_blocks=1,
+                    num_refiner_text_blocks=1,
+                    axes_dims_rope=(4, 6, 6),
+                ),
+                4,
+            ),
+            scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+            text_encoder_select_layers=(1, 2),
+            is_distilled=distilled,
         ).save_pretrained(folder)
     return folder
 
@@ -520,6 +547,18 @@ def _vae(blocks: int = 2, **config: Any) -> diffusers.AutoencoderKL:
     return diffusers.AutoencoderKL(**(sizes | config))
 
 
+def _qwen_vae() -> diffusers.AutoencoderKLQwenImage:
+    return diffusers.AutoencoderKLQwenImage(
+        base_dim=8,
+        z_dim=4,
+        dim_mult=[1, 2],
+        num_res_blocks=1,
+        temperal_downsample=[False],
+        latents_mean=[-0.7, 0.3, 0.1, -0.4],
+        latents_std=[2.8, 1.4, 2.3, 3.2],
+    )
+
+
 def _flux2_vae() -> diffusers.AutoencoderKLFlux2:
     vae = diffusers.AutoencoderKLFlux2(
         down_block_types=("DownEncoderBlock2D",) * 2,
@@ -548,7 +587,7 @@ def _flux2_transformer(guided: bool) -> Any:
             axes_dims_rope=(4, 4, 4, 4),
             guidance_embeds=guided,
         ),
-        2,
+        3 if guided else 2,
     )
 
 
@@ -614,6 +653,14 @@ def _qwen_vl() -> Qwen2_5_VLForConditionalGeneration:
     text = _qwen_size(num_hidden_layers=2) | {"rope_scaling": rope, "rope_parameters": rope}
     vision = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": WIDTH}
     return Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=vision)).eval()
+
+
+def _qwen3_vl() -> Qwen3VLModel:
+    rope = {"rope_type": "default", "mrope_section": [2, 1, 1], "mrope_interleaved": True, "rope_theta": 1e4}
+    text = _qwen_size(vocab_size=len(_qwen_tokenizer("assistant")), num_hidden_layers=2, head_dim=8)
+    vision = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": WIDTH}
+    vision |= {"num_position_embeddings": 16, "deepstack_visual_indexes": [0]}
+    return Qwen3VLModel(Qwen3VLConfig(text_config=text | {"rope_parameters": rope}, vision_config=vision)).eval()
 
 
 def _qwen_size(**config: Any) -> dict[str, Any]:

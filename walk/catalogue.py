@@ -38,6 +38,7 @@ CATALOGUE = (
     Entry("sana-sprint", "Efficient-Large-Model/Sana_Sprint_1.6B_1024px_diffusers", 1024, 2, 4.5, "NVIDIA NSCL, non-commercial"),
     Entry("z-image-turbo", "Tongyi-MAI/Z-Image-Turbo", 1024, 8, 0.0, "Apache 2.0"),
     Entry("qwen-image", "Qwen/Qwen-Image", 1024, 50, 4.0, "Apache 2.0"),
+    Entry("krea2-turbo", "krea/Krea-2-Turbo", 1024, 8, 0.0, "Krea 2 Community, gated"),
     Entry("lumina2", "Alpha-VLLM/Lumina-Image-2.0", 1024, 30, 4.0, "Apache 2.0"),
     Entry("auraflow", "fal/AuraFlow-v0.3", 1024, 50, 3.5, "Apache 2.0"),
 )

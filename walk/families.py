@@ -34,7 +34,7 @@ class Family:
     dtype: on GPUs.
     tiny: hub id of a small decoder for its latents (Bohan, TAESD), if there is one.
     needs: a library that reads its prompts, beside those that walk brings with it.
-    distilled: (file, field, value) that tells a model that needs but four steps and no guidance.
+    distilled: (file, field, value, steps) that tells a model that needs but so many steps and no guidance.
     """
 
     returns: tuple[str, ...]
@@ -60,7 +60,7 @@ class Family:
     dtype: str = "bfloat16"
     tiny: str = ""
     needs: str = ""
-    distilled: tuple[str, str, bool] | None = None
+    distilled: tuple[str, str, bool, int] | None = None
 
     @property
     def negatives(self) -> bool:
@@ -84,10 +84,10 @@ FAMILIES = {
     # Esser et al., ICML 2024
     "StableDiffusion3Pipeline": Family(_POOLED, 28, 7.0, tokens=("tokenizer", "tokenizer_3"), tiny="madebyollin/taesd3"),
     # Guidance is built in, into schnell none.
-    "FluxPipeline": Family(("prompt_embeds", "pooled_prompt_embeds", ""), 28, 3.5, tokens=("tokenizer_2",), packed=True, sample=128, tiny="madebyollin/taef1", distilled=("transformer/config.json", "guidance_embeds", False)),
+    "FluxPipeline": Family(("prompt_embeds", "pooled_prompt_embeds", ""), 28, 3.5, tokens=("tokenizer_2",), packed=True, sample=128, tiny="madebyollin/taef1", distilled=("transformer/config.json", "guidance_embeds", False, 4)),
     # Guidance is built in.
     "Flux2Pipeline": Family(("prompt_embeds", ""), 50, 4.0, patches=True, sample=128, needs="torchvision"),
-    "Flux2KleinPipeline": Family(("prompt_embeds", ""), 50, 4.0, again=True, patches=True, sample=128, distilled=("model_index.json", "is_distilled", True)),
+    "Flux2KleinPipeline": Family(("prompt_embeds", ""), 50, 4.0, again=True, patches=True, sample=128, distilled=("model_index.json", "is_distilled", True, 4)),
     # diffusers adds its masks to the attention: tokens beyond the prompt are heard, too, if less.
     "ChromaPipeline": Family((*_MASKED[:1], "", *_MASKED[1:3], "", _MASKED[3]), 35, 5.0, tokens=("tokenizer",), masked=True, packed=True, sample=128, tiny="madebyollin/taef1"),
     # Chen et al., ECCV 2024
@@ -98,6 +98,8 @@ FAMILIES = {
     "ZImagePipeline": Family(_BOTH, 50, 5.0, off=0.0, ragged=True, listed=True, alone=True, sample=128, float32=True),
     # Without a negative prompt there would be no guidance; a blank is what its makers use.
     "QwenImagePipeline": Family(("prompt_embeds", ""), 50, 4.0, guidance_name="true_cfg_scale", again=True, empty=" ", ragged=True, alone=True, packed=True, sample=128),
+    # Its encoder hears a prompt's padding before the template's end; its transformer hears tokens in no order.
+    "Krea2Pipeline": Family(("prompt_embeds", "prompt_embeds_mask"), 28, 4.5, off=0.0, again=True, masked=True, packed=True, sample=128, distilled=("model_index.json", "is_distilled", True, 8)),
     "Lumina2Pipeline": Family(_MASKED, 30, 4.0, masked=True, alone=True),
     # Its masks are asked for but not used: tokens beyond the prompt are zeros.
     "AuraFlowPipeline": Family(_MASKED, 50, 3.5, tokens=("tokenizer",), sample=128, upcast=True),

@@ -31,7 +31,6 @@ from walk.settings import BUILT_IN, Settings
 Conditioning = dict[str, Tensor]  # its keys are keyword names of the pipeline's __call__
 
 BUILT_IN_WEIGHTS = "sha256 80521a7e70655dbbad8fb9a52a03de07352fbe1fedecbdcb08e1a45cfebec54d"
-DISTILLED = (4, 0.0)  # steps and guidance
 _FILLERS = ("and", "with", "to", "by", "at", "near", "next", "over", "for", "from", "is", "as", "no", "its")
 
 
@@ -304,7 +303,7 @@ class Pipeline:
         return self.painter(**conditioning, **call).images
 
     def _there(self, name: str, tensor: Tensor) -> Tensor:
-        dtype = self.dtype if tensor.is_floating_point() else self.masks.get(name)
+        dtype = self.dtype if tensor.is_floating_point() else self.masks.get(name.removeprefix("negative_"))
         return tensor.to(self.settings.device, dtype)
 
     @torch.inference_mode()
@@ -355,11 +354,11 @@ def _defaults(pipe: Any) -> dict[str, Any]:
 
 
 def _padded(conditioning: Conditioning, length: int) -> Conditioning:
-    """Embeddings (tokens, d) filled up to one length by their last token, each with its mask."""
+    """Embeddings (tokens, ...) filled up to one length by their last token, each with its mask."""
     result = {}
     for name, tensor in conditioning.items():
         extra = length - len(tensor)
-        result[name] = torch.cat([tensor, tensor[-1:].expand(extra, -1)])
+        result[name] = torch.cat([tensor, tensor[-1:].expand(extra, *tensor.shape[1:])])
         result[f"{name}_mask"] = (torch.arange(length) < len(tensor)).long()
     return result
 
@@ -374,19 +373,17 @@ def _without_padding(row: Conditioning) -> dict[str, Any]:
 
 
 def _filled(conditioning: Conditioning) -> Conditioning:
-    """Where the mask hides a token, the last one that it shows.
+    """The tokens that masks show, filled up to their length by the last one.
 
-    On the way to a longer prompt they are heard too, one after the other, and what an encoder leaves
+    On the way to a longer prompt those are heard too, one after the other, and what an encoder leaves
     where there is no token would be noise; the last token, heard twice, changes least.
     """
     result = dict(conditioning)
-    for name in ("prompt", "negative_prompt"):
-        if f"{name}_embeds" in conditioning:
-            shown = conditioning[f"{name}_attention_mask"].bool()
-            if not shown.any():
-                continue
-            result[f"{name}_embeds"] = conditioning[f"{name}_embeds"].clone()
-            result[f"{name}_embeds"][~shown] = result[f"{name}_embeds"][shown][-1]
+    for name, mask in conditioning.items():
+        if name.endswith("mask") and mask.any():
+            embeddings = name.replace("attention_mask", "embeds").removesuffix("_mask")
+            padded, length = _padded({"": conditioning[embeddings][mask.bool()]}, len(mask)).values()
+            result |= {embeddings: padded, name: length}
     return result
 
 
@@ -479,9 +476,9 @@ def _recommended(model: str, folder: Path, family: Family) -> tuple[int, float]:
     if entry := known(model):
         return entry.steps, entry.guidance
     if family.distilled is not None:
-        file, name, value = family.distilled
+        file, name, value, steps = family.distilled
         if read_json(folder / file).get(name) == value:
-            return DISTILLED
+            return steps, 0.0
     return family.steps, family.guidance
 
 
