@@ -31,6 +31,7 @@ BUILDERS = {
     "ZImagePipeline": tiny.z_image,
     "QwenImagePipeline": tiny.qwen_image,
     "Krea2Pipeline": tiny.krea2,
+    "CogView4Pipeline": tiny.cogview4,
     "Lumina2Pipeline": tiny.lumina2,
     "AuraFlowPipeline": tiny.aura_flow,
 }

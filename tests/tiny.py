@@ -24,6 +24,8 @@ from transformers import (
     Gemma2Config,
     Gemma2Model,
     GemmaTokenizer,
+    GlmConfig,
+    GlmModel,
     Mistral3Config,
     Mistral3ForConditionalGeneration,
     PixtralImageProcessor,
@@ -335,6 +337,34 @@ def krea2(folder: Path, distilled: bool = False) -> Path:
     return folder
 
 
+def cogview4(folder: Path) -> Path:
+    with _seeded(0):
+        diffusers.CogView4Pipeline(
+            vae=_vae(latent_channels=4),
+            text_encoder=_glm(),
+            tokenizer=_gemma_tokenizer(),  # which puts a token before each prompt, as GLM's does
+            transformer=_loud(
+                diffusers.CogView4Transformer2DModel(
+                    in_channels=4,
+                    out_channels=4,
+                    num_layers=1,
+                    attention_head_dim=8,
+                    num_attention_heads=4,
+                    text_embed_dim=WIDTH,
+                    time_embed_dim=16,
+                    condition_dim=8,
+                    pos_embed_max_size=16,
+                    sample_size=16,
+                ),
+                2,
+            ),
+            scheduler=diffusers.FlowMatchEulerDiscreteScheduler(
+                use_dynamic_shifting=True, base_shift=0.25, max_shift=0.75, time_shift_type="linear"
+            ),
+        ).save_pretrained(folder)
+    return folder
+
+
 def lumina2(folder: Path) -> Path:
     with _seeded(0):
         diffusers.Lumina2Pipeline(
@@ -628,6 +658,13 @@ def _gemma() -> Gemma2Model:
     size = {"hidden_size": WIDTH, "intermediate_size": 32, "num_hidden_layers": 2, "head_dim": 8}
     heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
     return Gemma2Model(Gemma2Config(vocab_size=len(_gemma_tokenizer()), **size, **heads)).eval()
+
+
+def _glm() -> GlmModel:
+    size = {"hidden_size": WIDTH, "intermediate_size": 32, "num_hidden_layers": 2, "head_dim": 8}
+    special = {"pad_token_id": 0, "eos_token_id": 1}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
+    return GlmModel(GlmConfig(vocab_size=len(_gemma_tokenizer()), **size, **heads, **special)).eval()
 
 
 def _gemma_tokenizer() -> GemmaTokenizer:
