@@ -32,6 +32,7 @@ BUILDERS = {
     "QwenImagePipeline": tiny.qwen_image,
     "Krea2Pipeline": tiny.krea2,
     "CogView4Pipeline": tiny.cogview4,
+    "OvisImagePipeline": tiny.ovis_image,
     "Lumina2Pipeline": tiny.lumina2,
     "AuraFlowPipeline": tiny.aura_flow,
 }

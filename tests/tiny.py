@@ -35,6 +35,7 @@ from transformers import (
     Qwen2Tokenizer,
     Qwen3Config,
     Qwen3ForCausalLM,
+    Qwen3Model,
     Qwen3VLConfig,
     Qwen3VLModel,
     T5Config,
@@ -49,6 +50,9 @@ TOKENS = 16  # a prompt's length
 _LUMINA = (  # what Lumina puts before each prompt
     "You are an assistant designed to generate superior images with the superior degree of image-text alignment "
     "based on textual prompts or user prompts."
+)
+_OVIS = (  # of what Ovis-Image puts before each prompt; with what is left of it, 28 tokens, which are dropped
+    " detailing the color, quantity, text, shape, size, texture, spatial relationships of the objects and background: "
 )
 _LETTERS = [chr(code) for code in range(ord("!"), ord("~") + 1)]
 
@@ -365,6 +369,31 @@ def cogview4(folder: Path) -> Path:
     return folder
 
 
+def ovis_image(folder: Path) -> Path:
+    with _seeded(0):
+        tokenizer = _qwen_tokenizer(_OVIS)
+        diffusers.OvisImagePipeline(
+            vae=_vae(latent_channels=4, shift_factor=0.1),
+            text_encoder=Qwen3Model(_qwen3_config(vocab_size=len(tokenizer))).eval(),
+            tokenizer=tokenizer,
+            transformer=_loud(
+                diffusers.OvisImageTransformer2DModel(
+                    in_channels=16,
+                    out_channels=16,
+                    num_layers=1,
+                    num_single_layers=1,
+                    attention_head_dim=16,
+                    num_attention_heads=2,
+                    joint_attention_dim=WIDTH,
+                    axes_dims_rope=(4, 6, 6),
+                ),
+                2,
+            ),
+            scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        ).save_pretrained(folder)
+    return folder
+
+
 def lumina2(folder: Path) -> Path:
     with _seeded(0):
         diffusers.Lumina2Pipeline(
@@ -675,7 +704,11 @@ def _gemma_tokenizer() -> GemmaTokenizer:
 
 
 def _qwen3(layers: int = 2) -> Qwen3ForCausalLM:
-    return Qwen3ForCausalLM(Qwen3Config(**_qwen_size(num_hidden_layers=layers), head_dim=8)).eval()
+    return Qwen3ForCausalLM(_qwen3_config(num_hidden_layers=layers)).eval()
+
+
+def _qwen3_config(**config: Any) -> Qwen3Config:
+    return Qwen3Config(**_qwen_size(**{"num_hidden_layers": 2, "head_dim": 8} | config))
 
 
 def _mistral(tokens: int, layers: int) -> Mistral3Config:

@@ -102,6 +102,8 @@ FAMILIES = {
     "Krea2Pipeline": Family(("prompt_embeds", "prompt_embeds_mask"), 28, 4.5, off=0.0, again=True, masked=True, packed=True, sample=128, distilled=("model_index.json", "is_distilled", True, 8)),
     # Its prompts' lengths are filled up to multiples of 16 by tokens that are heard.
     "CogView4Pipeline": Family(_BOTH, 50, 5.0, ragged=True, alone=True, multiple=16, float32=True),
+    # Tokens beyond the prompt are zeros.
+    "OvisImagePipeline": Family((*_BOTH, "", ""), 50, 5.0, packed=True, sample=128),
     "Lumina2Pipeline": Family(_MASKED, 30, 4.0, masked=True, alone=True),
     # Its masks are asked for but not used: tokens beyond the prompt are zeros.
     "AuraFlowPipeline": Family(_MASKED, 50, 3.5, tokens=("tokenizer",), sample=128, upcast=True),
