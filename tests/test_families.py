@@ -25,6 +25,7 @@ BUILDERS = {
     "Flux2Pipeline": tiny.flux2,
     "Flux2KleinPipeline": tiny.flux2_klein,
     "ChromaPipeline": tiny.chroma,
+    "ErnieImagePipeline": tiny.ernie_image,
     "PixArtSigmaPipeline": tiny.pixart_sigma,
     "SanaPipeline": tiny.sana,
     "SanaSprintPipeline": tiny.sana_sprint,
@@ -196,6 +197,23 @@ def test_a_tokenizer_within_a_processor_reads_prompts_and_says_where_it_cuts_the
     model = load(tiny.flux2(tmp_path, processor=True), **SIZE, steps=2)
     assert levels(pictures(model, FOX)[0], plain(tmp_path, FOX)) <= 1
     assert model.notes(Keyframe("x" * 515, 0)) == ["the prompt is too long for the model, which does not read 'xxx'"]
+
+
+def test_what_would_rewrite_prompts_is_left_out(home, tmp_path):
+    folder = tiny.ernie_image(tmp_path, rewriter=True)
+    model = load(folder, **SIZE, steps=2)
+    assert model.pipe.pe is None
+    assert levels(pictures(model, FOX)[0], plain(folder, FOX, use_pe=False)) <= 1
+
+
+def test_a_prompt_beyond_the_most_tokens_is_cut_and_noted(model):
+    ernie = model("ErnieImagePipeline")
+    long = Keyframe("x" * 1030, 0)
+    (note,) = ernie.notes(long)
+    assert note == "the prompt is too long for the model, which does not read 'xxxxxxx'"
+    cut = ernie.encode(dataclasses.replace(long, prompt="x" * 1023))
+    for name, tensor in ernie.encode(long).items():
+        torch.testing.assert_close(tensor, cut[name])
 
 
 # What is recommended

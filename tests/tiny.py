@@ -26,8 +26,11 @@ from transformers import (
     GemmaTokenizer,
     GlmConfig,
     GlmModel,
+    Ministral3Config,
+    Ministral3ForCausalLM,
     Mistral3Config,
     Mistral3ForConditionalGeneration,
+    Mistral3Model,
     PixtralImageProcessor,
     PixtralProcessor,
     Qwen2_5_VLConfig,
@@ -480,6 +483,33 @@ def flux2_klein(folder: Path, distilled: bool = False) -> Path:
     return folder
 
 
+def ernie_image(folder: Path, rewriter: bool = False) -> Path:
+    with _seeded(0):
+        transformer = diffusers.ErnieImageTransformer2DModel(
+            in_channels=16,
+            out_channels=16,
+            hidden_size=32,
+            num_attention_heads=2,
+            num_layers=1,
+            ffn_hidden_size=32,
+            text_in_dim=WIDTH,
+            rope_axes_dim=(4, 6, 6),
+        )
+        for layer in (transformer.adaLN_modulation[-1], transformer.final_linear):  # diffusers leaves them zero
+            torch.nn.init.normal_(layer.weight, std=0.3)
+        tokenizer = _gemma_tokenizer()
+        parts = {"pe": _rewriter(len(tokenizer)), "pe_tokenizer": tokenizer} if rewriter else {}
+        diffusers.ErnieImagePipeline(
+            vae=_flux2_vae(),
+            text_encoder=Mistral3Model(_mistral(len(tokenizer), layers=2)).eval(),
+            tokenizer=tokenizer,
+            transformer=_loud(transformer, 2),
+            scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
+            **parts,
+        ).save_pretrained(folder)
+    return folder
+
+
 def decoder(folder: Path, seed: int = 0) -> Path:
     """A TAESD for a VAE with four channels that makes two pixels of a latent."""
     with _seeded(seed):
@@ -716,6 +746,11 @@ def _mistral(tokens: int, layers: int) -> Mistral3Config:
     text = _qwen_size(**size) | {"model_type": "mistral"}
     vision = {"model_type": "pixtral", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
     return Mistral3Config(text_config=text, vision_config=vision | {"num_attention_heads": 2, "head_dim": 8})
+
+
+def _rewriter(tokens: int) -> Ministral3ForCausalLM:
+    size = {"vocab_size": tokens, "num_hidden_layers": 1, "head_dim": 8}
+    return Ministral3ForCausalLM(Ministral3Config(**_qwen_size(**size))).eval()
 
 
 def _qwen_vl() -> Qwen2_5_VLForConditionalGeneration:

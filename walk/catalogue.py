@@ -41,6 +41,8 @@ CATALOGUE = (
     Entry("krea2-turbo", "krea/Krea-2-Turbo", 1024, 8, 0.0, "Krea 2 Community, gated"),
     Entry("cogview4", "THUDM/CogView4-6B", 1024, 50, 3.5, "Apache 2.0"),
     Entry("ovis-image", "AIDC-AI/Ovis-Image-7B", 1024, 50, 5.0, "Apache 2.0"),
+    Entry("ernie-image", "baidu/ERNIE-Image", 1024, 50, 4.0, "Apache 2.0"),
+    Entry("ernie-image-turbo", "baidu/ERNIE-Image-Turbo", 1024, 8, 0.0, "Apache 2.0"),
     Entry("lumina2", "Alpha-VLLM/Lumina-Image-2.0", 1024, 30, 4.0, "Apache 2.0"),
     Entry("auraflow", "fal/AuraFlow-v0.3", 1024, 50, 3.5, "Apache 2.0"),
 )

@@ -23,6 +23,7 @@ class Family:
     empty: the negative prompt where there is none; None: the pipeline's own.
     masked: a mask says which tokens are heard; the others' embeddings mean nothing.
     ragged: embeddings have as many tokens as the prompt.
+    length: its most tokens, where the pipeline knows no limit.
     listed: embeddings are handed on as a list.
     alone: rows of a batch are padded to the longest one, so each is denoised for itself.
     patch: latents' sides are multiples of this many; multiple: pictures' sides are, of this many pixels.
@@ -48,6 +49,7 @@ class Family:
     empty: str | None = None
     masked: bool = False
     ragged: bool = False
+    length: int = 0
     listed: bool = False
     alone: bool = False
     patch: int = 2
@@ -90,6 +92,8 @@ FAMILIES = {
     "Flux2KleinPipeline": Family(("prompt_embeds", ""), 50, 4.0, again=True, patches=True, sample=128, distilled=("model_index.json", "is_distilled", True, 4)),
     # diffusers adds its masks to the attention: tokens beyond the prompt are heard, too, if less.
     "ChromaPipeline": Family((*_MASKED[:1], "", *_MASKED[1:3], "", _MASKED[3]), 35, 5.0, tokens=("tokenizer",), masked=True, packed=True, sample=128, tiny="madebyollin/taef1"),
+    # The model that would rewrite its prompts is left out: a prompt stays what it is.
+    "ErnieImagePipeline": Family(("prompt_embeds",), 50, 4.0, again=True, ragged=True, length=1024, listed=True, alone=True, patches=True, sample=128),
     # Chen et al., ECCV 2024
     "PixArtSigmaPipeline": Family(_MASKED, 20, 4.5, tokens=("tokenizer",), masked=True, dtype="float16"),
     # Xie et al., ICLR 2025

@@ -31,7 +31,7 @@ ACCEPTED = (
     "a .safetensors checkpoint, or a hub id such as stable-diffusion-v1-5/stable-diffusion-v1-5"
 )
 _DECIDING = (".json", ".txt", ".model", ".safetensors")
-_UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
+_UNUSED = ("safety_checker", "feature_extractor", "image_encoder", "pe", "pe_tokenizer")
 _ELSEWHERE = "choose a model that is here (toybox is built in)"
 
 
@@ -267,7 +267,7 @@ def _download(repo: str, revision: str | None) -> Path:
 
     with _downloading(repo):
         variant = _variant([str(file.rfilename) for file in getattr(about, "siblings", None) or ()])
-        more = {"use_safetensors": True, "safety_checker": None, "variant": variant}
+        more = {"use_safetensors": True, "variant": variant, "safety_checker": None, "pe": None, "pe_tokenizer": None}
         return Path(DiffusionPipeline.download(repo, revision=revision, **more))
 
 

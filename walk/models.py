@@ -174,7 +174,7 @@ class Pipeline:
 
     def _cut(self, prompt: str) -> str:
         """The end of a prompt that is too long even for the encoder that reads most."""
-        most = _defaults(self.pipe).get("max_sequence_length", 10**6)
+        most = _defaults(self.pipe).get("max_sequence_length", self.family.length or 10**6)
         tokenizers = [tokenizer for _, tokenizer in loading.parts(self.pipe, "tokenizer")]
         tokenizer = max(tokenizers, key=lambda tokenizer: min(tokenizer.model_max_length, most))
         room = min(tokenizer.model_max_length, most) - tokenizer.num_special_tokens_to_add()
@@ -216,6 +216,7 @@ class Pipeline:
         }
         wanted = inspect.signature(self.pipe.encode_prompt).parameters
         made = self.pipe.encode_prompt(**{name: given[name] for name in wanted if name in given})
+        made = (made,) if isinstance(made, list) else made  # of embeddings alone
         # A pipeline without negative prompts returns a list, or nothing, in their place.
         named = {
             name: value[0].cpu()
@@ -229,7 +230,7 @@ class Pipeline:
             if name in conditioning and set(emphasis.weights(text)[1]) - {1.0}:
                 conditioning[name] = self._emphasised(conditioning[name], text)
         if self.family.ragged:
-            return _padded(conditioning, given["max_sequence_length"])
+            return _padded(conditioning, given.get("max_sequence_length", self.family.length))
         # A mask that is no yes or no, but a number added to the attention, hides nothing.
         hiding = self.family.masked and not any(mask.is_floating_point() for mask in masks.values())
         return _filled(conditioning) if hiding else conditioning
@@ -354,9 +355,10 @@ def _defaults(pipe: Any) -> dict[str, Any]:
 
 
 def _padded(conditioning: Conditioning, length: int) -> Conditioning:
-    """Embeddings (tokens, ...) filled up to one length by their last token, each with its mask."""
+    """Embeddings (tokens, ...) filled up to one length by their last token, or cut, each with its mask."""
     result = {}
     for name, tensor in conditioning.items():
+        tensor = tensor[:length]
         extra = length - len(tensor)
         result[name] = torch.cat([tensor, tensor[-1:].expand(extra, *tensor.shape[1:])])
         result[f"{name}_mask"] = (torch.arange(length) < len(tensor)).long()
