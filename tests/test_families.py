@@ -238,7 +238,8 @@ def test_a_distilled_model_gets_its_few_steps_and_no_guidance(tmp_path, build, e
 
 
 @pytest.mark.parametrize(
-    ("name", "width", "multiple"), [("SanaPipeline", 48, 32), ("FluxPipeline", 34, 8), ("Lumina2Pipeline", 40, 16)]
+    ("name", "width", "multiple"),
+    [("SanaPipeline", 48, 32), ("FluxPipeline", 34, 8), ("Lumina2Pipeline", 40, 16), ("CogView4Pipeline", 40, 16)],
 )
 def test_a_size_that_the_family_cannot_make_is_refused(home, name, width, multiple):
     with pytest.raises(Error, match=rf"width {width} is not possible with this model; .* \(multiples of {multiple}\)"):

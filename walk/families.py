@@ -102,7 +102,7 @@ FAMILIES = {
     "ZImagePipeline": Family(_BOTH, 50, 5.0, off=0.0, ragged=True, listed=True, alone=True, sample=128, float32=True),
     # Without a negative prompt there would be no guidance; a blank is what its makers use.
     "QwenImagePipeline": Family(("prompt_embeds", ""), 50, 4.0, guidance_name="true_cfg_scale", again=True, empty=" ", ragged=True, alone=True, packed=True, sample=128),
-    # Its encoder hears a prompt's padding before the template's end; its transformer hears tokens in no order.
+    # Its padding stands between the prompt and the template's end; its transformer gives tokens no order.
     "Krea2Pipeline": Family(("prompt_embeds", "prompt_embeds_mask"), 28, 4.5, off=0.0, again=True, masked=True, packed=True, sample=128, distilled=("model_index.json", "is_distilled", True, 8)),
     # Its prompts' lengths are filled up to multiples of 16 by tokens that are heard.
     "CogView4Pipeline": Family(_BOTH, 50, 5.0, ragged=True, alone=True, multiple=16, float32=True),
