@@ -67,6 +67,7 @@ FAMILIES = {
     "StableDiffusionXLPipeline": tiny.stable_diffusion_xl,
     "StableDiffusion3Pipeline": tiny.stable_diffusion_3,
     "FluxPipeline": tiny.flux,
+    "ChromaPipeline": tiny.chroma,
     "PixArtSigmaPipeline": tiny.pixart_sigma,
     "AuraFlowPipeline": tiny.aura_flow,
 }

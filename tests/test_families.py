@@ -22,12 +22,18 @@ BUILDERS = {
     "StableDiffusionXLPipeline": tiny.stable_diffusion_xl,
     "StableDiffusion3Pipeline": tiny.stable_diffusion_3,
     "FluxPipeline": tiny.flux,
+    "Flux2Pipeline": tiny.flux2,
     "Flux2KleinPipeline": tiny.flux2_klein,
+    "ChromaPipeline": tiny.chroma,
+    "ErnieImagePipeline": tiny.ernie_image,
     "PixArtSigmaPipeline": tiny.pixart_sigma,
     "SanaPipeline": tiny.sana,
     "SanaSprintPipeline": tiny.sana_sprint,
     "ZImagePipeline": tiny.z_image,
     "QwenImagePipeline": tiny.qwen_image,
+    "Krea2Pipeline": tiny.krea2,
+    "CogView4Pipeline": tiny.cogview4,
+    "OvisImagePipeline": tiny.ovis_image,
     "Lumina2Pipeline": tiny.lumina2,
     "AuraFlowPipeline": tiny.aura_flow,
 }
@@ -186,6 +192,30 @@ def test_on_the_way_to_a_longer_prompt_its_tokens_are_heard_one_after_the_other(
         assert made[mask].tolist() == [1] * count + [0] * (len(made[mask]) - count)
 
 
+def test_a_tokenizer_within_a_processor_reads_prompts_and_says_where_it_cuts_them(tmp_path):
+    pytest.importorskip("torchvision", reason="the processor of Flux 2 imports it", exc_type=ImportError)
+    model = load(tiny.flux2(tmp_path, processor=True), **SIZE, steps=2)
+    assert levels(pictures(model, FOX)[0], plain(tmp_path, FOX)) <= 1
+    assert model.notes(Keyframe("x" * 515, 0)) == ["the prompt is too long for the model, which does not read 'xxx'"]
+
+
+def test_what_would_rewrite_prompts_is_left_out(home, tmp_path):
+    folder = tiny.ernie_image(tmp_path, rewriter=True)
+    model = load(folder, **SIZE, steps=2)
+    assert model.pipe.pe is None
+    assert levels(pictures(model, FOX)[0], plain(folder, FOX, use_pe=False)) <= 1
+
+
+def test_a_prompt_beyond_the_most_tokens_is_cut_and_noted(model):
+    ernie = model("ErnieImagePipeline")
+    long = Keyframe("x" * 1030, 0)
+    (note,) = ernie.notes(long)
+    assert note == "the prompt is too long for the model, which does not read 'xxxxxxx'"
+    cut = ernie.encode(dataclasses.replace(long, prompt="x" * 1023))
+    for name, tensor in ernie.encode(long).items():
+        torch.testing.assert_close(tensor, cut[name])
+
+
 # What is recommended
 
 
@@ -196,6 +226,8 @@ def test_on_the_way_to_a_longer_prompt_its_tokens_are_heard_one_after_the_other(
         (functools.partial(tiny.flux, guided=False), (4, 0.0)),
         (functools.partial(tiny.flux2_klein, distilled=False), (50, 4.0)),
         (functools.partial(tiny.flux2_klein, distilled=True), (4, 0.0)),
+        (functools.partial(tiny.krea2, distilled=False), (28, 4.5)),
+        (functools.partial(tiny.krea2, distilled=True), (8, 0.0)),
         (tiny.sana_sprint, (2, 4.5)),
         (tiny.latent_consistency, (4, 8.5)),
     ],
@@ -206,7 +238,8 @@ def test_a_distilled_model_gets_its_few_steps_and_no_guidance(tmp_path, build, e
 
 
 @pytest.mark.parametrize(
-    ("name", "width", "multiple"), [("SanaPipeline", 48, 32), ("FluxPipeline", 34, 8), ("Lumina2Pipeline", 40, 16)]
+    ("name", "width", "multiple"),
+    [("SanaPipeline", 48, 32), ("FluxPipeline", 34, 8), ("Lumina2Pipeline", 40, 16), ("CogView4Pipeline", 40, 16)],
 )
 def test_a_size_that_the_family_cannot_make_is_refused(home, name, width, multiple):
     with pytest.raises(Error, match=rf"width {width} is not possible with this model; .* \(multiples of {multiple}\)"):

@@ -154,6 +154,14 @@ def test_a_pipeline_that_is_not_supported_is_refused_before_it_is_downloaded(ask
         hub.find("org/tiny")
 
 
+def test_a_pipeline_whose_library_is_not_here_is_refused_before_it_is_downloaded(ask, monkeypatch):
+    ask(lambda: SimpleNamespace(sha=COMMIT, config={"diffusers": {"_class_name": "Flux2Pipeline"}}))
+    monkeypatch.setattr(diffusers.DiffusionPipeline, "download", failing(AssertionError("downloaded")))
+    monkeypatch.setattr(hub.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(Error, match=r"^org/tiny needs a library that is not here; pip install torchvision, from"):
+        hub.find("org/tiny")
+
+
 @pytest.fixture
 def download(ask, monkeypatch):
     """Let the hub have org/tiny, and this download it."""

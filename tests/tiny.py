@@ -13,6 +13,7 @@ from typing import Any
 
 import diffusers
 import torch
+from diffusers.pipelines.flux2.system_messages import SYSTEM_MESSAGE
 from safetensors.torch import load_file, save_file
 from tokenizers import pre_tokenizers
 from transformers import (
@@ -23,11 +24,23 @@ from transformers import (
     Gemma2Config,
     Gemma2Model,
     GemmaTokenizer,
+    GlmConfig,
+    GlmModel,
+    Ministral3Config,
+    Ministral3ForCausalLM,
+    Mistral3Config,
+    Mistral3ForConditionalGeneration,
+    Mistral3Model,
+    PixtralImageProcessor,
+    PixtralProcessor,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2Tokenizer,
     Qwen3Config,
     Qwen3ForCausalLM,
+    Qwen3Model,
+    Qwen3VLConfig,
+    Qwen3VLModel,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
@@ -40,6 +53,9 @@ TOKENS = 16  # a prompt's length
 _LUMINA = (  # what Lumina puts before each prompt
     "You are an assistant designed to generate superior images with the superior degree of image-text alignment "
     "based on textual prompts or user prompts."
+)
+_OVIS = (  # of what Ovis-Image puts before each prompt; with what is left of it, 28 tokens, which are dropped
+    " detailing the color, quantity, text, shape, size, texture, spatial relationships of the objects and background: "
 )
 _LETTERS = [chr(code) for code in range(ord("!"), ord("~") + 1)]
 
@@ -149,6 +165,31 @@ def flux(folder: Path, guided: bool = True) -> Path:
     return folder
 
 
+def chroma(folder: Path) -> Path:
+    with _seeded(0):
+        diffusers.ChromaPipeline(
+            vae=_vae(latent_channels=4, shift_factor=0.1),
+            text_encoder=_t5(WIDTH),
+            tokenizer=_t5_tokenizer(),
+            transformer=_loud(
+                diffusers.ChromaTransformer2DModel(
+                    in_channels=16,
+                    num_layers=1,
+                    num_single_layers=1,
+                    attention_head_dim=16,
+                    num_attention_heads=2,
+                    joint_attention_dim=WIDTH,
+                    axes_dims_rope=(4, 6, 6),
+                    approximator_hidden_dim=32,
+                    approximator_layers=1,
+                ),
+                2,
+            ),
+            scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        ).save_pretrained(folder)
+    return folder
+
+
 def pixart_sigma(folder: Path) -> Path:
     with _seeded(0):
         diffusers.PixArtSigmaPipeline(
@@ -249,15 +290,7 @@ def z_image(folder: Path) -> Path:
 def qwen_image(folder: Path) -> Path:
     with _seeded(0):
         diffusers.QwenImagePipeline(
-            vae=diffusers.AutoencoderKLQwenImage(
-                base_dim=8,
-                z_dim=4,
-                dim_mult=[1, 2],
-                num_res_blocks=1,
-                temperal_downsample=[False],
-                latents_mean=[-0.7, 0.3, 0.1, -0.4],
-                latents_std=[2.8, 1.4, 2.3, 3.2],
-            ),
+            vae=_qwen_vae(),
             text_encoder=_qwen_vl(),
             tokenizer=_qwen_tokenizer(),
             transformer=_loud(
@@ -272,6 +305,92 @@ def qwen_image(folder: Path) -> Path:
                 ),
                 10,
                 "attn",
+            ),
+            scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        ).save_pretrained(folder)
+    return folder
+
+
+def krea2(folder: Path, distilled: bool = False) -> Path:
+    with _seeded(0):
+        diffusers.Krea2Pipeline(
+            vae=_qwen_vae(),
+            text_encoder=_qwen3_vl(),
+            tokenizer=_qwen_tokenizer("assistant"),  # of the template's end, too, a number of tokens is fixed
+            transformer=_loud(
+                diffusers.Krea2Transformer2DModel(
+                    in_channels=16,
+                    num_layers=1,
+                    attention_head_dim=16,
+                    num_attention_heads=2,
+                    num_key_value_heads=1,
+                    intermediate_size=32,
+                    timestep_embed_dim=32,
+                    text_hidden_dim=WIDTH,
+                    num_text_layers=2,
+                    text_num_attention_heads=2,
+                    text_num_key_value_heads=1,
+                    text_intermediate_size=32,
+                    num_layerwise_text_blocks=1,
+                    num_refiner_text_blocks=1,
+                    axes_dims_rope=(4, 6, 6),
+                ),
+                4,
+            ),
+            scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+            text_encoder_select_layers=(1, 2),
+            is_distilled=distilled,
+        ).save_pretrained(folder)
+    return folder
+
+
+def cogview4(folder: Path) -> Path:
+    with _seeded(0):
+        diffusers.CogView4Pipeline(
+            vae=_vae(latent_channels=4),
+            text_encoder=_glm(),
+            tokenizer=_gemma_tokenizer(),  # which puts a token before each prompt, as GLM's does
+            transformer=_loud(
+                diffusers.CogView4Transformer2DModel(
+                    in_channels=4,
+                    out_channels=4,
+                    num_layers=1,
+                    attention_head_dim=8,
+                    num_attention_heads=4,
+                    text_embed_dim=WIDTH,
+                    time_embed_dim=16,
+                    condition_dim=8,
+                    pos_embed_max_size=16,
+                    sample_size=16,
+                ),
+                2,
+            ),
+            scheduler=diffusers.FlowMatchEulerDiscreteScheduler(
+                use_dynamic_shifting=True, base_shift=0.25, max_shift=0.75, time_shift_type="linear"
+            ),
+        ).save_pretrained(folder)
+    return folder
+
+
+def ovis_image(folder: Path) -> Path:
+    with _seeded(0):
+        tokenizer = _qwen_tokenizer(_OVIS)
+        diffusers.OvisImagePipeline(
+            vae=_vae(latent_channels=4, shift_factor=0.1),
+            text_encoder=Qwen3Model(_qwen3_config(vocab_size=len(tokenizer))).eval(),
+            tokenizer=tokenizer,
+            transformer=_loud(
+                diffusers.OvisImageTransformer2DModel(
+                    in_channels=16,
+                    out_channels=16,
+                    num_layers=1,
+                    num_single_layers=1,
+                    attention_head_dim=16,
+                    num_attention_heads=2,
+                    joint_attention_dim=WIDTH,
+                    axes_dims_rope=(4, 6, 6),
+                ),
+                2,
             ),
             scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
         ).save_pretrained(folder)
@@ -331,35 +450,62 @@ def aura_flow(folder: Path) -> Path:
     return folder
 
 
+def flux2(folder: Path, processor: bool = False) -> Path:
+    """Its tokenizer is within a processor, as the real one's is, where torchvision allows that."""
+    with _seeded(0):
+        tokenizer: Any = _qwen_tokenizer(SYSTEM_MESSAGE, "[IMG]", "[IMG_BREAK]", "[IMG_END]")
+        tokens = len(tokenizer)
+        tokenizer.chat_template = "{% for m in messages %}<|im_start|>{{ m.content[0].text }}{% endfor %}<|im_end|>"
+        tokenizer.padding_side = "left"
+        if processor:
+            template = tokenizer.chat_template
+            tokenizer = PixtralProcessor(PixtralImageProcessor(), tokenizer, chat_template=template)
+        diffusers.Flux2Pipeline(
+            vae=_flux2_vae(),
+            text_encoder=Mistral3ForConditionalGeneration(_mistral(tokens, layers=30)).eval(),
+            tokenizer=tokenizer,
+            transformer=_flux2_transformer(guided=True),
+            scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        ).save_pretrained(folder)
+    return folder
+
+
 def flux2_klein(folder: Path, distilled: bool = False) -> Path:
     with _seeded(0):
         diffusers.Flux2KleinPipeline(
-            vae=diffusers.AutoencoderKLFlux2(
-                down_block_types=("DownEncoderBlock2D",) * 2,
-                up_block_types=("UpDecoderBlock2D",) * 2,
-                block_out_channels=(4, 8),
-                norm_num_groups=4,
-                layers_per_block=1,
-                latent_channels=4,
-            ),
+            vae=_flux2_vae(),
             text_encoder=_qwen3(layers=28),
             tokenizer=_qwen_tokenizer(),
-            transformer=_loud(
-                diffusers.Flux2Transformer2DModel(
-                    in_channels=16,
-                    num_layers=1,
-                    num_single_layers=1,
-                    attention_head_dim=16,
-                    num_attention_heads=2,
-                    joint_attention_dim=3 * WIDTH,
-                    timestep_guidance_channels=32,
-                    axes_dims_rope=(4, 4, 4, 4),
-                    guidance_embeds=False,
-                ),
-                2,
-            ),
+            transformer=_flux2_transformer(guided=False),
             scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
             is_distilled=distilled,
+        ).save_pretrained(folder)
+    return folder
+
+
+def ernie_image(folder: Path, rewriter: bool = False) -> Path:
+    with _seeded(0):
+        transformer = diffusers.ErnieImageTransformer2DModel(
+            in_channels=16,
+            out_channels=16,
+            hidden_size=32,
+            num_attention_heads=2,
+            num_layers=1,
+            ffn_hidden_size=32,
+            text_in_dim=WIDTH,
+            rope_axes_dim=(4, 6, 6),
+        )
+        for layer in (transformer.adaLN_modulation[-1], transformer.final_linear):  # diffusers leaves them zero
+            torch.nn.init.normal_(layer.weight, std=0.3)
+        tokenizer = _gemma_tokenizer()
+        parts = {"pe": _rewriter(len(tokenizer)), "pe_tokenizer": tokenizer} if rewriter else {}
+        diffusers.ErnieImagePipeline(
+            vae=_flux2_vae(),
+            text_encoder=Mistral3Model(_mistral(len(tokenizer), layers=2)).eval(),
+            tokenizer=tokenizer,
+            transformer=_loud(transformer, 2),
+            scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
+            **parts,
         ).save_pretrained(folder)
     return folder
 
@@ -490,6 +636,50 @@ def _vae(blocks: int = 2, **config: Any) -> diffusers.AutoencoderKL:
     return diffusers.AutoencoderKL(**(sizes | config))
 
 
+def _qwen_vae() -> diffusers.AutoencoderKLQwenImage:
+    return diffusers.AutoencoderKLQwenImage(
+        base_dim=8,
+        z_dim=4,
+        dim_mult=[1, 2],
+        num_res_blocks=1,
+        temperal_downsample=[False],
+        latents_mean=[-0.7, 0.3, 0.1, -0.4],
+        latents_std=[2.8, 1.4, 2.3, 3.2],
+    )
+
+
+def _flux2_vae() -> diffusers.AutoencoderKLFlux2:
+    vae = diffusers.AutoencoderKLFlux2(
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(4, 8),
+        norm_num_groups=4,
+        layers_per_block=1,
+        latent_channels=4,
+    )
+    with torch.no_grad():  # else a picture would not tell whether they are used
+        vae.bn.running_mean += torch.linspace(-0.5, 0.5, 16)
+        vae.bn.running_var += torch.linspace(0.5, 1.5, 16)
+    return vae
+
+
+def _flux2_transformer(guided: bool) -> Any:
+    return _loud(
+        diffusers.Flux2Transformer2DModel(
+            in_channels=16,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=3 * WIDTH,
+            timestep_guidance_channels=32,
+            axes_dims_rope=(4, 4, 4, 4),
+            guidance_embeds=guided,
+        ),
+        3 if guided else 2,
+    )
+
+
 def _clip(kind: Any = CLIPTextModel, **config: Any) -> Any:
     size = {
         "hidden_size": WIDTH,
@@ -529,6 +719,13 @@ def _gemma() -> Gemma2Model:
     return Gemma2Model(Gemma2Config(vocab_size=len(_gemma_tokenizer()), **size, **heads)).eval()
 
 
+def _glm() -> GlmModel:
+    size = {"hidden_size": WIDTH, "intermediate_size": 32, "num_hidden_layers": 2, "head_dim": 8}
+    special = {"pad_token_id": 0, "eos_token_id": 1}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
+    return GlmModel(GlmConfig(vocab_size=len(_gemma_tokenizer()), **size, **heads, **special)).eval()
+
+
 def _gemma_tokenizer() -> GemmaTokenizer:
     tokens = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *_LETTERS]
     tokenizer = GemmaTokenizer({token: i for i, token in enumerate(tokens)}, merges=[], add_bos_token=True)
@@ -537,7 +734,23 @@ def _gemma_tokenizer() -> GemmaTokenizer:
 
 
 def _qwen3(layers: int = 2) -> Qwen3ForCausalLM:
-    return Qwen3ForCausalLM(Qwen3Config(**_qwen_size(num_hidden_layers=layers), head_dim=8)).eval()
+    return Qwen3ForCausalLM(_qwen3_config(num_hidden_layers=layers)).eval()
+
+
+def _qwen3_config(**config: Any) -> Qwen3Config:
+    return Qwen3Config(**_qwen_size(**{"num_hidden_layers": 2, "head_dim": 8} | config))
+
+
+def _mistral(tokens: int, layers: int) -> Mistral3Config:
+    size = {"vocab_size": tokens, "num_hidden_layers": layers, "intermediate_size": 8, "head_dim": 8}
+    text = _qwen_size(**size) | {"model_type": "mistral"}
+    vision = {"model_type": "pixtral", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    return Mistral3Config(text_config=text, vision_config=vision | {"num_attention_heads": 2, "head_dim": 8})
+
+
+def _rewriter(tokens: int) -> Ministral3ForCausalLM:
+    size = {"vocab_size": tokens, "num_hidden_layers": 1, "head_dim": 8}
+    return Ministral3ForCausalLM(Ministral3Config(**_qwen_size(**size))).eval()
 
 
 def _qwen_vl() -> Qwen2_5_VLForConditionalGeneration:
@@ -547,18 +760,26 @@ def _qwen_vl() -> Qwen2_5_VLForConditionalGeneration:
     return Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=vision)).eval()
 
 
+def _qwen3_vl() -> Qwen3VLModel:
+    rope = {"rope_type": "default", "mrope_section": [2, 1, 1], "mrope_interleaved": True, "rope_theta": 1e4}
+    text = _qwen_size(vocab_size=len(_qwen_tokenizer("assistant")), num_hidden_layers=2, head_dim=8)
+    vision = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": WIDTH}
+    vision |= {"num_position_embeddings": 16, "deepstack_visual_indexes": [0]}
+    return Qwen3VLModel(Qwen3VLConfig(text_config=text | {"rope_parameters": rope}, vision_config=vision)).eval()
+
+
 def _qwen_size(**config: Any) -> dict[str, Any]:
     size = {"vocab_size": len(_qwen_tokenizer()), "hidden_size": WIDTH, "intermediate_size": 32}
     return {**size, "num_attention_heads": 2, "num_key_value_heads": 1} | config
 
 
-def _qwen_tokenizer() -> Qwen2Tokenizer:
-    """A token for each byte, in GPT-2's spelling of bytes."""
+def _qwen_tokenizer(*template: str) -> Qwen2Tokenizer:
+    """A token for each byte, in GPT-2's spelling of bytes, and one for each part of a template."""
     bytes_ = pre_tokenizers.ByteLevel.alphabet()
     tokenizer = Qwen2Tokenizer({byte: i for i, byte in enumerate(sorted(bytes_))}, merges=[])
     # Of Qwen-Image's template 34 tokens are dropped; were each of its letters a token, a prompt would be lost among them.
-    template = " by detailing the color, shape, size, texture, quantity, text, spatial relationships of the objects"
-    tokenizer.add_tokens(["<|im_start|>", "<|im_end|>", f"{template} and background:"], special_tokens=True)
+    qwen = " by detailing the color, shape, size, texture, quantity, text, spatial relationships of the objects"
+    tokenizer.add_tokens(["<|im_start|>", "<|im_end|>", f"{qwen} and background:", *template], special_tokens=True)
     tokenizer.chat_template = (
         "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"

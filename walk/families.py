@@ -23,17 +23,19 @@ class Family:
     empty: the negative prompt where there is none; None: the pipeline's own.
     masked: a mask says which tokens are heard; the others' embeddings mean nothing.
     ragged: embeddings have as many tokens as the prompt.
+    length: its most tokens, where the pipeline knows no limit.
     listed: embeddings are handed on as a list.
     alone: rows of a batch are padded to the longest one, so each is denoised for itself.
     patch: latents' sides are multiples of this many; multiple: pictures' sides are, of this many pixels.
     packed: latents are a list of patches of 2x2, in the order that Flux gave them.
-    patches: latents' channels hold patches of 2x2, which are unpacked and unscaled by the pipeline itself (Flux 2).
+    patches: latents' channels hold patches of 2x2, scaled by the VAE's own statistics (Flux 2).
     sample: latents' side, of that picture size for which it was made; None: as the denoiser's configuration says.
     float32: latents are kept in float32.
     upcast: in float16 the VAE overflows if its configuration says so.
     dtype: on GPUs.
     tiny: hub id of a small decoder for its latents (Bohan, TAESD), if there is one.
-    distilled: (file, field, value) that tells a model that needs but four steps and no guidance.
+    needs: a library that reads its prompts, beside those that walk brings with it.
+    distilled: (file, field, value, steps) that tells a model that needs but so many steps and no guidance.
     """
 
     returns: tuple[str, ...]
@@ -47,6 +49,7 @@ class Family:
     empty: str | None = None
     masked: bool = False
     ragged: bool = False
+    length: int = 0
     listed: bool = False
     alone: bool = False
     patch: int = 2
@@ -58,7 +61,8 @@ class Family:
     upcast: bool = False
     dtype: str = "bfloat16"
     tiny: str = ""
-    distilled: tuple[str, str, bool] | None = None
+    needs: str = ""
+    distilled: tuple[str, str, bool, int] | None = None
 
     @property
     def negatives(self) -> bool:
@@ -82,8 +86,14 @@ FAMILIES = {
     # Esser et al., ICML 2024
     "StableDiffusion3Pipeline": Family(_POOLED, 28, 7.0, tokens=("tokenizer", "tokenizer_3"), tiny="madebyollin/taesd3"),
     # Guidance is built in, into schnell none.
-    "FluxPipeline": Family(("prompt_embeds", "pooled_prompt_embeds", ""), 28, 3.5, tokens=("tokenizer_2",), packed=True, sample=128, tiny="madebyollin/taef1", distilled=("transformer/config.json", "guidance_embeds", False)),
-    "Flux2KleinPipeline": Family(("prompt_embeds", ""), 50, 4.0, again=True, patches=True, sample=128, distilled=("model_index.json", "is_distilled", True)),
+    "FluxPipeline": Family(("prompt_embeds", "pooled_prompt_embeds", ""), 28, 3.5, tokens=("tokenizer_2",), packed=True, sample=128, tiny="madebyollin/taef1", distilled=("transformer/config.json", "guidance_embeds", False, 4)),
+    # Guidance is built in.
+    "Flux2Pipeline": Family(("prompt_embeds", ""), 50, 4.0, patches=True, sample=128, needs="torchvision"),
+    "Flux2KleinPipeline": Family(("prompt_embeds", ""), 50, 4.0, again=True, patches=True, sample=128, distilled=("model_index.json", "is_distilled", True, 4)),
+    # diffusers adds its masks to the attention: tokens beyond the prompt are heard, too, if less.
+    "ChromaPipeline": Family((*_MASKED[:1], "", *_MASKED[1:3], "", _MASKED[3]), 35, 5.0, tokens=("tokenizer",), masked=True, packed=True, sample=128, tiny="madebyollin/taef1"),
+    # The model that would rewrite its prompts is left out: a prompt stays what it is.
+    "ErnieImagePipeline": Family(("prompt_embeds",), 50, 4.0, again=True, ragged=True, length=1024, listed=True, alone=True, patches=True, sample=128),
     # Chen et al., ECCV 2024
     "PixArtSigmaPipeline": Family(_MASKED, 20, 4.5, tokens=("tokenizer",), masked=True, dtype="float16"),
     # Xie et al., ICLR 2025
@@ -92,6 +102,12 @@ FAMILIES = {
     "ZImagePipeline": Family(_BOTH, 50, 5.0, off=0.0, ragged=True, listed=True, alone=True, sample=128, float32=True),
     # Without a negative prompt there would be no guidance; a blank is what its makers use.
     "QwenImagePipeline": Family(("prompt_embeds", ""), 50, 4.0, guidance_name="true_cfg_scale", again=True, empty=" ", ragged=True, alone=True, packed=True, sample=128),
+    # Its padding stands between the prompt and the template's end; its transformer gives tokens no order.
+    "Krea2Pipeline": Family(("prompt_embeds", "prompt_embeds_mask"), 28, 4.5, off=0.0, again=True, masked=True, packed=True, sample=128, distilled=("model_index.json", "is_distilled", True, 8)),
+    # Its prompts' lengths are filled up to multiples of 16 by tokens that are heard.
+    "CogView4Pipeline": Family(_BOTH, 50, 5.0, ragged=True, alone=True, multiple=16, float32=True),
+    # Tokens beyond the prompt are zeros.
+    "OvisImagePipeline": Family((*_BOTH, "", ""), 50, 5.0, packed=True, sample=128),
     "Lumina2Pipeline": Family(_MASKED, 30, 4.0, masked=True, alone=True),
     # Its masks are asked for but not used: tokens beyond the prompt are zeros.
     "AuraFlowPipeline": Family(_MASKED, 50, 3.5, tokens=("tokenizer",), sample=128, upcast=True),

@@ -10,6 +10,7 @@ import contextlib
 import difflib
 import functools
 import hashlib
+import importlib.util
 import json
 import re
 import threading
@@ -30,7 +31,7 @@ ACCEPTED = (
     "a .safetensors checkpoint, or a hub id such as stable-diffusion-v1-5/stable-diffusion-v1-5"
 )
 _DECIDING = (".json", ".txt", ".model", ".safetensors")
-_UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
+_UNUSED = ("safety_checker", "feature_extractor", "image_encoder", "pe", "pe_tokenizer")
 _ELSEWHERE = "choose a model that is here (toybox is built in)"
 
 
@@ -260,11 +261,13 @@ def _download(repo: str, revision: str | None) -> Path:
     name = config.get("diffusers", {}).get("_class_name")
     if name is not None and name not in FAMILIES:  # before gigabytes are downloaded for nothing
         raise Error(f"{repo} holds {name}; supported are {', '.join(FAMILIES)}")
+    if name is not None and (library := FAMILIES[name].needs) and importlib.util.find_spec(library) is None:
+        raise Error(f"{repo} needs a library that is not here; pip install {library}, from where torch is from")
     from diffusers import DiffusionPipeline  # takes seconds to import
 
     with _downloading(repo):
         variant = _variant([str(file.rfilename) for file in getattr(about, "siblings", None) or ()])
-        more = {"use_safetensors": True, "safety_checker": None, "variant": variant}
+        more = {"use_safetensors": True, "variant": variant, "safety_checker": None, "pe": None, "pe_tokenizer": None}
         return Path(DiffusionPipeline.download(repo, revision=revision, **more))
 
 

@@ -63,8 +63,9 @@ def _loaded(folder: Path, name: str, dtype: torch.dtype, file: Path | None) -> A
     import diffusers
 
     loader: Any = getattr(diffusers, name)
-    checker = {"safety_checker": None, "requires_safety_checker": False}
-    more: dict[str, Any] = checker if "safety_checker" in inspect.signature(loader).parameters else {}
+    # What judges pictures, and what rewrites prompts.
+    without = {"safety_checker": None, "requires_safety_checker": False, "pe": None, "pe_tokenizer": None}
+    more: dict[str, Any] = {name: without[name] for name in inspect.signature(loader).parameters if name in without}
     if file is not None:
         return loader.from_single_file(file, config=str(folder), dtype=dtype, local_files_only=True, **more)
     index = read_json(folder / "model_index.json")
@@ -119,8 +120,9 @@ def _add_loras(pipe: Any, loras: list[tuple[str, float]]) -> None:
 
 
 def parts(pipe: Any, kind: str) -> list[tuple[str, Any]]:
-    """Its text encoders, or tokenizers."""
-    return [(name, part) for name, part in pipe.components.items() if name.startswith(kind) and part is not None]
+    """Its text encoders, or tokenizers, which some have within what reads pictures, too."""
+    found = [(name, part) for name, part in pipe.components.items() if name.startswith(kind) and part is not None]
+    return [(name, getattr(part, "tokenizer", part)) for name, part in found]
 
 
 def without_text(pipe: Any) -> Any:

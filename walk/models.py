@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pixel_shuffle
 
 from walk import Error, emphasis, loading
 from walk.catalogue import known
@@ -30,7 +31,6 @@ from walk.settings import BUILT_IN, Settings
 Conditioning = dict[str, Tensor]  # its keys are keyword names of the pipeline's __call__
 
 BUILT_IN_WEIGHTS = "sha256 80521a7e70655dbbad8fb9a52a03de07352fbe1fedecbdcb08e1a45cfebec54d"
-DISTILLED = (4, 0.0)  # steps and guidance
 _FILLERS = ("and", "with", "to", "by", "at", "near", "next", "over", "for", "from", "is", "as", "no", "its")
 
 
@@ -143,9 +143,11 @@ class Pipeline:
         _, self.family = loading.family_of(folder)
         self.pipe = loading.load(folder, settings)
         self.painter = loading.without_text(self.pipe)
+        self.scale = _scale(folder / "vae" / "config.json")
         self.denoiser: Any = getattr(self.pipe, self.family.denoiser)
         self.encoders = [part for name, part in loading.parts(self.pipe, "text_encoder")]
         self.encoded: dict[tuple[object, ...], Conditioning] = {}
+        self.masks: dict[str, torch.dtype] = {}  # as the pipeline made them
         if settings.low_memory:
             self.painter.enable_model_cpu_offload(device=settings.device)
         else:
@@ -177,7 +179,7 @@ class Pipeline:
 
     def _cut(self, prompt: str) -> str:
         """The end of a prompt that is too long even for the encoder that reads most."""
-        most = _defaults(self.pipe).get("max_sequence_length", 10**6)
+        most = _defaults(self.pipe).get("max_sequence_length", self.family.length or 10**6)
         tokenizers = [tokenizer for _, tokenizer in loading.parts(self.pipe, "tokenizer")]
         tokenizer = max(tokenizers, key=lambda tokenizer: min(tokenizer.model_max_length, most))
         room = min(tokenizer.model_max_length, most) - tokenizer.num_special_tokens_to_add()
@@ -219,21 +221,24 @@ class Pipeline:
         }
         wanted = inspect.signature(self.pipe.encode_prompt).parameters
         made = self.pipe.encode_prompt(**{name: given[name] for name in wanted if name in given})
+        made = (made,) if isinstance(made, list) else made  # of embeddings alone
         # A pipeline without negative prompts returns a list, or nothing, in their place.
         named = {
             name: value[0].cpu()
             for name, value in zip(self.family.returns, made)
             if name and value is not None and len(value)
         }
-        conditioning = {
-            name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in named.items()
-        }
+        masks = {name: tensor for name, tensor in named.items() if name.endswith("mask")}
+        self.masks |= {name: mask.dtype for name, mask in masks.items()}
+        conditioning = {name: tensor.long() if name in masks else tensor.float() for name, tensor in named.items()}
         for name, text in (("prompt_embeds", prompt), ("negative_prompt_embeds", negative or "")):
             if name in conditioning and set(emphasis.weights(text)[1]) - {1.0}:
                 conditioning[name] = self._emphasised(conditioning[name], text)
         if self.family.ragged:
-            return _padded(conditioning, given["max_sequence_length"])
-        return _filled(conditioning) if self.family.masked else conditioning
+            return _padded(conditioning, given.get("max_sequence_length", self.family.length))
+        # A mask that is no yes or no, but a number added to the attention, hides nothing.
+        hiding = self.family.masked and not any(mask.is_floating_point() for mask in masks.values())
+        return _filled(conditioning) if hiding else conditioning
 
     def _emphasised(self, embeddings: Tensor, prompt: str) -> Tensor:
         """Rows (tokens, d) moved away from those of the empty prompt, or towards them, as ComfyUI does it; away
@@ -261,7 +266,7 @@ class Pipeline:
         if self.family.packed:
             made = self.pipe.prepare_latents(1, channels // 4, height, width, torch.float32, "cpu", generator)
             return made[0][0] if isinstance(made, tuple) else made[0]  # Flux returns coordinates, too
-        scale = self.pipe.vae_scale_factor * (2 if self.family.patches else 1)
+        scale = self.scale * (2 if self.family.patches else 1)
         return torch.randn(channels, height // scale, width // scale, generator=generator)
 
     @torch.inference_mode()
@@ -269,7 +274,7 @@ class Pipeline:
         if self.settings.device.startswith("cuda"):  # elsewhere their memory is the same
             self._move_encoders("cpu")
         noise = noise.to(self.settings.device, torch.float32 if self.family.float32 else self.dtype)
-        conditioning = {name: self._there(tensor) for name, tensor in conditioning.items()}
+        conditioning = {name: self._there(name, tensor) for name, tensor in conditioning.items()}
         if not self.family.alone:
             return self._denoised(noise, conditioning)
         rows: list[dict[str, Any]] = [
@@ -303,8 +308,9 @@ class Pipeline:
             call["intermediate_timesteps"] = None  # which Sana-Sprint has for two steps only
         return self.painter(**conditioning, **call).images
 
-    def _there(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self.settings.device, self.dtype if tensor.is_floating_point() else None)
+    def _there(self, name: str, tensor: Tensor) -> Tensor:
+        dtype = self.dtype if tensor.is_floating_point() else self.masks.get(name.removeprefix("negative_"))
+        return tensor.to(self.settings.device, dtype)
 
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:
@@ -328,11 +334,13 @@ class Pipeline:
     def _unscaled(self, latents: Tensor) -> Tensor:
         """As the VAE has learned them; the denoiser learned them with mean 0 and deviation 1."""
         config = self.pipe.vae.config
-        if self.family.packed:
-            side = 2 * self.pipe.vae_scale_factor
+        if latents.ndim == 3:
+            side = 2 * self.scale
             latents = _unpacked(latents, (self.settings.height or 0) // side, (self.settings.width or 0) // side)
         if self.family.patches:
-            return latents
+            return _smoothed(latents, self.pipe.vae)
+        if self.family.packed:
+            latents = pixel_shuffle(latents, 2)
         mean, deviation = config.get("latents_mean"), config.get("latents_std")
         if mean is None or deviation is None:
             latents = latents / config.scaling_factor
@@ -352,11 +360,12 @@ def _defaults(pipe: Any) -> dict[str, Any]:
 
 
 def _padded(conditioning: Conditioning, length: int) -> Conditioning:
-    """Embeddings (tokens, d) filled up to one length by their last token, each with its mask."""
+    """Embeddings (tokens, ...) filled up to one length by their last token, or cut, each with its mask."""
     result = {}
     for name, tensor in conditioning.items():
+        tensor = tensor[:length]
         extra = length - len(tensor)
-        result[name] = torch.cat([tensor, tensor[-1:].expand(extra, -1)])
+        result[name] = torch.cat([tensor, tensor[-1:].expand(extra, *tensor.shape[1:])])
         result[f"{name}_mask"] = (torch.arange(length) < len(tensor)).long()
     return result
 
@@ -371,26 +380,33 @@ def _without_padding(row: Conditioning) -> dict[str, Any]:
 
 
 def _filled(conditioning: Conditioning) -> Conditioning:
-    """Where the mask hides a token, the last one that it shows.
+    """The tokens that masks show, filled up to their length by the last one.
 
-    On the way to a longer prompt they are heard too, one after the other, and what an encoder leaves
+    On the way to a longer prompt those are heard too, one after the other, and what an encoder leaves
     where there is no token would be noise; the last token, heard twice, changes least.
     """
     result = dict(conditioning)
-    for name in ("prompt", "negative_prompt"):
-        if f"{name}_embeds" in conditioning:
-            shown = conditioning[f"{name}_attention_mask"].bool()
-            if not shown.any():
-                continue
-            result[f"{name}_embeds"] = conditioning[f"{name}_embeds"].clone()
-            result[f"{name}_embeds"][~shown] = result[f"{name}_embeds"][shown][-1]
+    for name, mask in conditioning.items():
+        if name.endswith("mask") and mask.any():
+            embeddings = name.replace("attention_mask", "embeds").removesuffix("_mask")
+            padded, length = _padded({"": conditioning[embeddings][mask.bool()]}, len(mask)).values()
+            result |= {embeddings: padded, name: length}
     return result
 
 
 def _unpacked(latents: Tensor, rows: int, columns: int) -> Tensor:
-    """(batch, patches, 4 channels) to (batch, channels, height, width)."""
-    patches = latents.view(len(latents), rows, columns, -1, 2, 2)  # the last two: within a patch
-    return patches.permute(0, 3, 1, 4, 2, 5).reshape(len(latents), -1, 2 * rows, 2 * columns)
+    """A list of patches, (batch, rows times columns, channels), to (batch, channels, rows, columns)."""
+    return latents.mT.reshape(len(latents), -1, rows, columns)
+
+
+def _smoothed(latents: Tensor, vae: Any) -> Tensor:
+    """Flux 2's patches of 2x2, whose channels the VAE has learned to bring to mean 0 and deviation 1, as it decodes
+    them. Some pipelines do so themselves."""
+    if latents.shape[1] == vae.config.latent_channels:
+        return latents
+    mean = vae.bn.running_mean.to(latents).view(1, -1, 1, 1)
+    variance = vae.bn.running_var.to(latents).view(1, -1, 1, 1)
+    return pixel_shuffle(latents * (variance + vae.config.batch_norm_eps).sqrt() + mean, 2)
 
 
 # What the built-in model knows
@@ -467,9 +483,9 @@ def _recommended(model: str, folder: Path, family: Family) -> tuple[int, float]:
     if entry := known(model):
         return entry.steps, entry.guidance
     if family.distilled is not None:
-        file, name, value = family.distilled
+        file, name, value, steps = family.distilled
         if read_json(folder / file).get(name) == value:
-            return DISTILLED
+            return steps, 0.0
     return family.steps, family.guidance
 
 
