@@ -17,7 +17,8 @@ from walk.geometry import Way, path
 from walk.models import Conditioning, Model
 from walk.timeline import Walk
 
-SEGMENTS = 8  # between two keyframes each; what is known of their ways stays in memory
+SEGMENTS = 8  # between two keyframes each; what is known of their ways stays in memory,
+KEPT = 2**24  # as long as these are no more numbers
 
 
 def render(model: Model, walk: Walk, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
@@ -120,12 +121,14 @@ class _Start:
         self.device = settings.device if settings.device.startswith("cuda") and not settings.low_memory else "cpu"
         self.conditionings: dict[tuple[str, str], Conditioning] = {}
         self.noises: dict[int, Tensor] = {}
-        self.noise_way = functools.lru_cache(SEGMENTS)(self._noise_way)
-        self.ways = functools.lru_cache(SEGMENTS)(self._ways)
         for k in dict.fromkeys(k for index in indices for k in walk.neighbours(walk.positions[index])[0]):
             if k is not None and (key := self._key(k)) not in self.conditionings:
                 encoded = model.encode(walk.keyframes[k])
                 self.conditionings[key] = {name: self._there(tensor) for name, tensor in encoded.items()}
+        largest = max((sum(t.numel() for t in c.values()) for c in self.conditionings.values()), default=1)
+        segments = max(1, min(SEGMENTS, KEPT // largest))
+        self.noise_way = functools.lru_cache(segments)(self._noise_way)
+        self.ways = functools.lru_cache(segments)(self._ways)
 
     def batch(self, rows: Sequence[int | None]) -> tuple[Tensor, Conditioning]:
         """For these frames; where there is none, any of them is as good."""
