@@ -571,7 +571,7 @@ def test_models_lists_every_short_name_and_whether_it_is_on_this_machine(walk, m
     assert turbo.split()[1:4] == ["512", "1", "0"]
     assert turbo.endswith("stabilityai/sdxl-turbo")
     (built_in, *_) = rows
-    assert built_in.split()[1:4] == ["128", "10", "3"]
+    assert built_in.split()[1:4] == ["128", "4", "1"]
 
 
 # bench

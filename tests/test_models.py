@@ -54,7 +54,7 @@ def test_a_keyframe_is_the_plain_pipelines_picture(tmp_path, prediction, schedul
 @pytest.mark.parametrize("keyframe", [Keyframe("a red apple", 1), Keyframe("a green frog at night", 2, "trees")])
 def test_a_keyframe_of_the_built_in_model_is_the_plain_pipelines_picture(keyframe):
     expected = plain(hub.find("toybox"), keyframe, num_inference_steps=3, guidance_scale=3.0)
-    assert_the_same(pictures(load("toybox", steps=3), keyframe)[0], expected)
+    assert_the_same(pictures(load("toybox", steps=3, guidance=3.0), keyframe)[0], expected)
 
 
 def test_a_keyframe_of_another_size_is_the_plain_pipelines_picture(tiny_folder):
@@ -181,8 +181,8 @@ def test_a_prompt_is_read_once_whatever_the_steps(tiny_folder, monkeypatch):
 
 def test_the_built_in_models_own_settings_are_filled_in():
     done = models.complete(Settings(device="cpu"))
-    assert (done.width, done.height, done.steps, done.guidance, done.batch) == (128, 128, 10, 3.0, 8)
-    assert (done.scheduler, done.device, done.dtype) == ("DPMSolverMultistepScheduler", "cpu", "float32")
+    assert (done.width, done.height, done.steps, done.guidance, done.batch) == (128, 128, 4, 1.0, 8)
+    assert (done.scheduler, done.device, done.dtype) == ("DDIMScheduler", "cpu", "float32")
     assert {name.split()[0] for name in done.software} == {"torch", "diffusers", "transformers"}
 
 

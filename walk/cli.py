@@ -337,7 +337,7 @@ def list_models() -> str:
     from walk.catalogue import CATALOGUE
 
     rows = [("name", "pixels", "steps", "guidance", "here", "licence", "hub id")]
-    rows.append((BUILT_IN, "128", "10", "3", "yes", "MIT", "built in"))
+    rows.append((BUILT_IN, "128", "4", "1", "yes", "MIT", "built in"))
     for it in CATALOGUE:
         here = "yes" if hub.is_here(it.repo) else "no"
         rows.append((it.name, str(it.side), str(it.steps), f"{it.guidance:g}", here, it.licence, it.repo))

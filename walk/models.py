@@ -30,7 +30,7 @@ from walk.settings import BUILT_IN, Settings
 
 Conditioning = dict[str, Tensor]  # its keys are keyword names of the pipeline's __call__
 
-BUILT_IN_WEIGHTS = "sha256 80521a7e70655dbbad8fb9a52a03de07352fbe1fedecbdcb08e1a45cfebec54d"
+BUILT_IN_WEIGHTS = "sha256 5bcf17bdeb3409081efa25181d640d538b75ffd44ad74e02935f0c059988a846"
 _FILLERS = ("and", "with", "to", "by", "at", "near", "next", "over", "for", "from", "is", "as", "no", "its")
 
 
@@ -479,7 +479,7 @@ def _scale(config: Path) -> int:
 def _recommended(model: str, folder: Path, family: Family) -> tuple[int, float]:
     """(steps, guidance)"""
     if model == BUILT_IN:
-        return 10, 3.0
+        return 4, 1.0
     if entry := known(model):
         return entry.steps, entry.guidance
     if family.distilled is not None:

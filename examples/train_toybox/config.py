@@ -26,6 +26,7 @@ class Config:
     latent_channels: int = 8
     denoiser_minutes: float = 120
     decoder_minutes: float = 16
+    distill_minutes: float = 20
     denoiser_channels: tuple[int, ...] = (64, 128, 192)
     denoiser_layers: int = 1
     batch: int = 32
@@ -41,9 +42,10 @@ CONFIGS = {
         scenes=4,
         pool=8_000,
         classifier_minutes=2,
-        autoencoder_minutes=5,
-        denoiser_minutes=10,
-        decoder_minutes=2,
+        autoencoder_minutes=3,
+        denoiser_minutes=6,
+        decoder_minutes=1,
+        distill_minutes=2,
     ),
     "cpu_full": Config(),
     "gpu_large": Config(
@@ -53,6 +55,7 @@ CONFIGS = {
         autoencoder_minutes=5,
         denoiser_minutes=20,
         decoder_minutes=3,
+        distill_minutes=3,
         denoiser_channels=(128, 192, 256),
         denoiser_layers=2,
         batch=512,

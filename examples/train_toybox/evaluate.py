@@ -162,7 +162,7 @@ def show(prompts: list[Case], pictures: Tensor, said: Tensor, config: Config, pa
 
 
 def main() -> None:
-    options = arguments(__doc__, model="toybox", steps=10, guidance=3.0, each=2, seed=10_000, sheets="")
+    options = arguments(__doc__, model="toybox", steps=4, guidance=1.0, each=2, seed=10_000, sheets="")
     config: Config = options.config
     torch.set_num_threads(options.threads)
     judging = Classifier(config)

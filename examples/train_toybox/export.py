@@ -17,7 +17,7 @@ import denoiser
 import scenes
 import torch
 from config import TOYBOX, Config, arguments
-from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextModel
 
 
@@ -43,8 +43,8 @@ def export(work: Path, out: Path, config: Config) -> None:
         vae=AutoencoderKL.from_pretrained(work / "vae"),
         text_encoder=CLIPTextModel.from_pretrained(work / "text_encoder"),
         tokenizer=denoiser.tokenizer(),
-        unet=UNet2DConditionModel.from_pretrained(work / "unet"),
-        scheduler=DPMSolverMultistepScheduler.from_config(denoiser.scheduler().config),
+        unet=UNet2DConditionModel.from_pretrained(work / "student"),
+        scheduler=denoiser.scheduler(),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

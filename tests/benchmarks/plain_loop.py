@@ -26,7 +26,7 @@ from walk.render import render
 from walk.run import Run
 
 PROMPTS = ["a rocket in space", "an alien in a galaxy", "a panda in a forest"]
-STEPS, GUIDANCE = 10, 3.0
+STEPS, GUIDANCE = 4, 1.0
 
 
 def plain_loop(pipe: StableDiffusionPipeline, walk: Walk, folder: Path) -> list[Path]:
