@@ -218,6 +218,24 @@ def test_no_frames_are_lost_in_a_jump():
     assert len(made) < walk.frames + 20, "what it takes to see that it is one, however long the film"
 
 
+def test_a_preview_names_the_time_of_what_may_be_a_jump():
+    def picture(walk, position):
+        level = 40 + 10 * position + 120 * (position > 1.52)
+        return (level + np.random.default_rng(0).uniform(0, 1, (64, 64, 3))).astype(np.uint8)
+
+    walk = a_walk(97, "abc")
+    first, _, _ = paced(walk, picture, further=False)
+    (note,) = cli._turns(first.asked, first.distances)
+    at, what = note.split(": ", 1)
+    assert re.fullmatch(
+        r"9\d% of the way from keyframe 2 to 3 is one turn; the film follows it .*, and says so .*", what
+    )
+    after = paced(walk, picture)[0].walk  # where the film itself will show it
+    assert float(at.split(":")[1]) == pytest.approx(sum(p <= 1.52 for p in after.positions) / 24, abs=0.5)
+    glides, _, _ = paced(walk, lambda walk, position: picture(walk, position / 2), further=False)
+    assert cli._turns(glides.asked, glides.distances) == []
+
+
 @pytest.mark.parametrize("width", [1e-2, 1e-3, 1e-4])
 def test_what_turns_within_a_thousandth_of_a_step_is_no_jump(width):
     """Most of the change is done within about this share of the way: along the path, between two frames."""

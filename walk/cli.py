@@ -62,6 +62,7 @@ ENCODING = 45e-9  # seconds that a pixel's encoding and watching take on two cor
 BEGUN = time.monotonic()
 BENCH_FRAMES = 720  # half a minute
 SPARE = 0.15  # more batches when the speed is even: some pictures become no frames, some batches have empty places
+TURN = 0.6  # of the way between two keyframes, between two pictures of a first look, is worth a note
 HURRY = 2.5  # a segment that many times as fast as the median is worth a warning
 
 
@@ -174,7 +175,7 @@ def preview(**chosen: Any) -> str:
 
     # 2. What they tell.
     steps, along = (speed.predicted(some, pacer.distances) for some in (walk, pacer.asked))
-    notes = _notes(order, walk, steps, pictures)
+    notes = [*_notes(order, walk, steps, pictures), *_turns(pacer.asked, pacer.distances)]
     count = len(walk.keyframes)
     drawn = sheet.preview(walk, shown[:count], shown[count:], steps, notes, _drawn(order.music), along)
     _save_sheet(drawn, picture)
@@ -882,6 +883,23 @@ def _notes(order: _Order, walk: Walk, steps: Sequence[float], pictures: _Picture
             after = (k + 1) % len(walk.keyframes) + 1
             notes.append(
                 f"keyframe {k + 1} to {after} is {turning / median(speeds):.1f} times as fast as the rest; give it more time"
+            )
+    return notes
+
+
+def _turns(walk: Walk, distances: Sequence[tuple[float, float]]) -> list[str]:
+    """Where a first look cannot tell a steep turn from a jump, which no frame comes between."""
+    notes = []
+    for start in range(walk.segments):
+        gaps = [(position, distance) for position, distance in distances if start <= position < start + 1]
+        at, most = max(gaps, key=lambda gap: gap[1], default=(0.0, 0.0))
+        share = most / (sum(distance for _, distance in gaps) or 1)
+        later = [index for index, position in enumerate(walk.positions) if at < position < start + 1]
+        if len(gaps) > 3 and share > TURN and later:
+            after = (start + 1) % len(walk.keyframes) + 1
+            notes.append(
+                f"{_clock(float(min(later) / walk.fps))}: {share:.0%} of the way from keyframe {start + 1} to {after} is one turn; "
+                "the film follows it as finely as it can, and says so if it jumps"
             )
     return notes
 
