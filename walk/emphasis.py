@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 
 MOST = 4.0
+DIGITS = 16  # of a number at most, with spaces around it
 
 
 def weights(prompt: str) -> tuple[str, list[float]]:
@@ -26,13 +27,17 @@ def weights(prompt: str) -> tuple[str, list[float]]:
             opened.append(len(letters) - 1)
         elif sign == ")" and opened:
             start = opened.pop()
-            inside = "".join(letter for letter, _ in letters[start + 1 : -1])
-            if match := re.fullmatch(r"(.*\S)\s*:\s*(\d+\.?\d*|\.\d+)\s*", inside, re.DOTALL):
-                weight = float(match[2])
-                if weight > MOST:
-                    raise ValueError(match[2])
-                kept = letters[start + 1 : start + 1 + len(match[1])]
-                letters[start:] = [(letter, before * weight) for letter, before in kept]
+            colon = next(
+                (k for k in range(len(letters) - 2, max(start, len(letters) - DIGITS), -1) if letters[k][0] == ":"), 0
+            )
+            number = "".join(letter for letter, _ in letters[colon + 1 : -1]).strip() if colon else ""
+            words = letters[start + 1 : colon]
+            if re.fullmatch(r"\d+\.?\d*|\.\d+", number) and any(not letter.isspace() for letter, _ in words):
+                if float(number) > MOST:
+                    raise ValueError(number)
+                while words[-1][0].isspace():
+                    words.pop()
+                letters[start:] = [(letter, before * float(number)) for letter, before in words]
     return "".join(letter for letter, _ in letters), [weight for _, weight in letters]
 
 
