@@ -1,7 +1,7 @@
 """What was trained becomes a pipeline in diffusers' format, as walk loads it.
 
     python export.py --config cpu_small --data ~/toybox-data --out my-toybox
-    walk --model my-toybox --prompts "a fox in a forest" "a rocket in a forest"
+    walk --model my-toybox --steps 4 --guidance 1 --prompts "a fox in a forest" "a rocket in a forest"
 
 Half-precision safetensors, no pickle, with the licence of what it learned from and the words that it knows.
 """
