@@ -35,7 +35,7 @@ class Teacher:
     """Walks from noise to latents with guidance."""
 
     def __init__(self, unet: UNet2DConditionModel, text: CLIPTextModel, config: Config, device: str) -> None:
-        self.unet, self.text, self.config, self.device = unet, text, config, device
+        self.unet, self.text, self.device = unet, text, device
         self.known, self.places, self.words = data.things(config), data.backgrounds(config), tokenizer()
         self.empty = self.tell([""])
 
@@ -116,20 +116,20 @@ def main() -> None:
             v = student(x.contiguous(memory_format=torch.channels_last), steps[k], words).sample.float()
         training.learn(functional.mse_loss(v, velocity(x, y, k, signal, noise)), config.batch)
         if training.step % 200 == 0:
-            print(f"step {training.step}: {compare(student, told, seen, steps, signal, noise):.4f} off", flush=True)
-    print(f"the average: {compare(student, told, seen, steps, signal, noise):.4f} off", flush=True)
+            print(f"step {training.step}: {compare(student, told, seen):.4f} off", flush=True)
+    print(f"the average: {compare(student, told, seen):.4f} off", flush=True)
     student.to(memory_format=torch.contiguous_format).save_pretrained(work / "student")
 
 
 @torch.no_grad()
-def compare(student, told: Tensor, seen: Tensor, steps: Tensor, signal: Tensor, noise: Tensor) -> float:
+def compare(student: UNet2DConditionModel, told: Tensor, seen: Tensor) -> float:
     """How far the student's latents are from the teacher's on walks all of its own: mean square."""
-    x = seen[0]
-    for k, t in enumerate(steps):
+    sampler, x = scheduler(), seen[0]
+    sampler.set_timesteps(STEPS)
+    for t in sampler.timesteps:
         with torch.autocast(x.device.type, torch.bfloat16):
-            v = student(x.contiguous(memory_format=torch.channels_last), t, told).sample.float()
-        guess, rest = signal[k] * x - noise[k] * v, noise[k] * x + signal[k] * v
-        x = signal[k + 1] * guess + noise[k + 1] * rest
+            v = student(x.contiguous(memory_format=torch.channels_last), t.to(x.device), told).sample.float()
+        x = sampler.step(v, t, x).prev_sample
     return float(functional.mse_loss(x, seen[-1]))
 
 
