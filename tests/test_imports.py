@@ -21,6 +21,7 @@ FENCES = {
     "librosa": {"audio"},
     "imageio_ffmpeg": {"video"},
     "fire": {"cli"},
+    "isal": {"png"},
     "tqdm": {"cli"},
 }
 # What each module may know of the others: only what is below it.
@@ -39,7 +40,8 @@ BELOW = {
     "models": {"catalogue", "emphasis", "families", "loading", "hub", "keyframes", "settings"},
     "render": {"geometry", "models", "timeline"},
     "recipe": {"keyframes", "settings"},
-    "run": {"keyframes", "settings", "timeline"},
+    "png": set(),
+    "run": {"keyframes", "png", "settings", "timeline"},
     "sheet": {"keyframes", "timeline"},
     "speed": {"settings", "timeline"},
     "video": set(),

@@ -20,22 +20,19 @@ import copy
 import dataclasses
 import errno
 import hashlib
-import io
 import json
 import os
 import re
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
 
 import filelock
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
-from walk import Error, __version__
+from walk import Error, __version__, png
 from walk.keyframes import Keyframe
 from walk.settings import Settings
 from walk.timeline import Walk
@@ -116,7 +113,7 @@ class Run:
             if path is None or fingerprint in self._checked:
                 continue
             self._checked.add(fingerprint)
-            whole = is_whole(path, fingerprint)
+            whole = png.is_whole(path, _KEY, fingerprint)
             if not whole:
                 self.damaged.append(path.name)
                 del self._finished[fingerprint]
@@ -143,15 +140,11 @@ class Run:
         Raises Error if the disk is full.
         """
         fingerprint = self.fingerprints[index]
-        info = PngImagePlugin.PngInfo()
-        info.add_text(_KEY, fingerprint)
+        texts = {_KEY: fingerprint}
         if self.describe:
-            info.add_text("walk", _canonical([self.settings.deciding(), *_place(self.walk, index)]).decode())
-        data = io.BytesIO()
-        # Level 1 is seven times faster than Pillow's own choice, for a tenth more bytes.
-        Image.fromarray(picture).save(data, "png", compress_level=1, pnginfo=info)
+            texts["walk"] = _canonical([self.settings.deciding(), *_place(self.walk, index)]).decode()
         path = self._frames / f"{self.walk.positions[index]:012.6f}-{fingerprint}.png"
-        self._write(path, data.getvalue())
+        self._write(path, png.encoded(picture, texts))
         self._checked.add(fingerprint)
         self._finished[fingerprint] = path
 
@@ -301,36 +294,6 @@ def read_manifest(folder: Path) -> tuple[Walk, Settings]:
         raise Error(f"{folder} is no run folder: it has no walk.json") from None
     except (ValueError, TypeError, KeyError, RecursionError, ZeroDivisionError) as error:
         raise Error(f"{path} is damaged ({error})") from None
-
-
-def is_whole(path: Path, fingerprint: str) -> bool:
-    """Whether a file is a PNG of which no byte is missing or changed, and that has this fingerprint.
-
-    Every chunk's CRC-32 is checked (PNG specification, section 5.3), and that the last is IEND.
-    """
-    text = f"{_KEY}\0{fingerprint}".encode()
-    try:
-        with path.open("rb") as file:
-            if file.read(8) != b"\x89PNG\r\n\x1a\n":
-                return False
-            chunks = list(_chunks(file))
-            return chunks[-1:] == [(b"IEND", b"")] and (b"tEXt", text) in chunks and not file.read(1)
-    except (OSError, ValueError):
-        return False
-
-
-def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
-    """(kind, data) of every chunk up to IEND. Raises ValueError for a damaged one."""
-    kind = b""
-    while kind != b"IEND":
-        head = file.read(8)
-        if len(head) < 8:  # else the end of the file would pass for empty chunks without end
-            raise ValueError("no IEND")
-        length, kind = int.from_bytes(head[:4], "big"), head[4:]
-        data = file.read(length)
-        if int.from_bytes(file.read(4), "big") != zlib.crc32(kind + data) or len(data) < length:
-            raise ValueError(kind)
-        yield kind, b"" if kind == b"IDAT" else data
 
 
 def write_whole(path: Path, data: bytes) -> None:
