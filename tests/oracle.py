@@ -16,7 +16,7 @@ def pictures(model, *keyframes):
     conditionings = [model.encode(keyframe) for keyframe in keyframes]
     conditioning = {name: torch.stack([c[name] for c in conditionings]) for name in conditionings[0]}
     noise = torch.stack([model.noise(keyframe.seed) for keyframe in keyframes])
-    return model.decode(model.denoise(noise, conditioning)).numpy()
+    return model.decode(model.denoise(noise, conditioning))().numpy()
 
 
 def plain(folder, keyframe, scheduler=None, **call):

@@ -158,7 +158,7 @@ class Recorder:
         return noise
 
     def decode(self, latents):
-        return torch.arange(len(latents) * 6, dtype=torch.uint8).reshape(-1, 1, 2, 3)
+        return lambda: torch.arange(len(latents) * 6, dtype=torch.uint8).reshape(-1, 1, 2, 3)
 
 
 @EVERY

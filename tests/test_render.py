@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from walk import Error, Keyframe, OutOfMemoryError, Settings, Walk, models
-from walk.render import render
+from walk.render import Renderer, render
 
 BATCH = 4
 KEYFRAMES = [Keyframe("a fox", 1), Keyframe("an owl", 2, "rain"), Keyframe("a boat", 3), Keyframe("a mill", 4)]
@@ -37,8 +37,8 @@ class Fake:
         names = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds")
         return torch.cat([noise.flatten(1), *(conditioning[name].flatten(1) for name in names)], 1)
 
-    def decode(self, latents):
-        return latents.view(torch.uint8).reshape(len(latents), 4, -1, 3)
+    def decode(self, latents, exact=False):
+        return lambda: latents.view(torch.uint8).reshape(len(latents), 4, -1, 3)
 
 
 def parts(picture):
@@ -54,7 +54,7 @@ class Bare:
         self.settings, self.encode, self.noise, self.denoise = model.settings, model.encode, model.noise, model.denoise
 
     def decode(self, latents):
-        return latents.view(torch.uint8).flatten(2).unsqueeze(-1).expand(-1, -1, -1, 3)
+        return lambda: latents.view(torch.uint8).flatten(2).unsqueeze(-1).expand(-1, -1, -1, 3)
 
 
 @pytest.fixture(scope="session")
@@ -142,6 +142,50 @@ def test_every_batch_has_the_models_one_shape():
             }
 
 
+# A GPU works by itself
+
+
+class Gpu(Fake):
+    """Says when it is given work, and when somebody waits for its pictures."""
+
+    def __init__(self):
+        super().__init__()
+        self.settings = Settings(batch=BATCH, device="cuda", low_memory=True)  # whose frames begin on the CPU
+        self.events = []
+
+    def decode(self, latents, exact=False):
+        number = len(self.batches)
+        self.events.append(("begun", number))
+
+        def wait():
+            self.events.append(("waited for", number))
+            return super(Gpu, self).decode(latents)()
+
+        return wait
+
+
+def test_a_gpu_has_its_next_batch_before_anybody_waits_for_the_last():
+    walk, model = Walk.through(KEYFRAMES, frames=7 * BATCH), Gpu()
+    renderer, landed = Renderer(model), []
+    for first in (0, 2 * BATCH, 3 * BATCH):  # calls one after the other
+        landed += renderer.render(walk, range(first, first + 2 * BATCH if first else 2 * BATCH), first)
+    landed += renderer.finish()
+    assert model.events[0] == ("begun", 1)
+    for number in range(1, 6):
+        assert model.events.index(("begun", number + 1)) < model.events.index(("waited for", number))
+    assert [first for first, _ in landed] == [0, 0, 8, 8, 12, 12]
+    whole = film(Fake(), walk)
+    for _, pictures in landed:
+        for index, picture in pictures:
+            assert_same(picture, whole[index])
+
+
+def test_a_gpu_reads_all_prompts_before_its_first_frame():
+    model = Gpu()
+    next(Renderer(model).render(Walk.through(KEYFRAMES, frames=13), range(2 * BATCH)))
+    assert model.encoded == KEYFRAMES
+
+
 # What a frame is made of
 
 
@@ -153,7 +197,7 @@ def test_a_frame_on_a_keyframe_is_the_keyframes_own_picture(model, way):
     for index, picture in film(model, walk, list(on)).items():
         keyframe = walk.keyframes[on[index]]
         conditioning = {name: torch.stack([c] * BATCH) for name, c in model.encode(keyframe).items()}
-        own = model.decode(model.denoise(torch.stack([model.noise(keyframe.seed)] * BATCH), conditioning))
+        own = model.decode(model.denoise(torch.stack([model.noise(keyframe.seed)] * BATCH), conditioning))()
         assert_same(picture, own[0].numpy())
 
 
@@ -232,11 +276,11 @@ def test_a_closed_walk_may_begin_at_any_of_its_keyframes(model):
 class Failing(Fake):
     """Every picture between keyframes 1 and 2 fails."""
 
-    def decode(self, latents):
-        pictures = super().decode(latents)
+    def decode(self, latents, exact=False):
+        pictures = super().decode(latents)()
         lit = [(latents[:, :24] - self.noise(seed).flatten()).abs().amax(1) == 0 for seed in (1, 2)]
         pictures[~(lit[0] | lit[1])] = 0
-        return pictures
+        return lambda: pictures
 
 
 def test_a_black_picture_is_an_error_that_names_its_place_and_loses_none_before_it():
@@ -252,8 +296,8 @@ def test_a_black_picture_is_an_error_that_names_its_place_and_loses_none_before_
 
 def test_a_picture_of_one_colour_is_an_error_too():
     class Grey(Fake):
-        def decode(self, latents):
-            return torch.full((len(latents), 8, 8, 3), 127, dtype=torch.uint8)
+        def decode(self, latents, exact=False):
+            return lambda: torch.full((len(latents), 8, 8, 3), 127, dtype=torch.uint8)
 
     with pytest.raises(Error, match=r"^the picture of keyframe 1 came out one colour, as when numbers overflow"):
         film(Grey(), Walk.through(KEYFRAMES, frames=5))
@@ -261,10 +305,10 @@ def test_a_picture_of_one_colour_is_an_error_too():
 
 def test_a_picture_with_one_lit_dot_is_not_black():
     class Dark(Fake):
-        def decode(self, latents):
+        def decode(self, latents, exact=False):
             pictures = torch.zeros(len(latents), 8, 8, 3, dtype=torch.uint8)
             pictures[:, 5, 5, 2] = 1
-            return pictures
+            return lambda: pictures
 
     assert len(film(Dark(), Walk.through(KEYFRAMES, frames=5))) == 5
 

@@ -38,15 +38,17 @@ def a_model(sharpness=8.0):
 
 
 def paced(walk, picture, chunk=8, **how):
-    """A pacer that has seen all it wants, and how often it was given something."""
-    made = {}
-    pacer, rounds = speed.Pacer(walk, lambda position: speed.features(made[position]), **how), 0
-    while wanted := pacer.wanted(chunk):
+    """A pacer that has seen all it wants, each time while the next are made; the pictures; how many it named when."""
+    made, named = {}, []
+    pacer = speed.Pacer(walk, lambda position: speed.features(made[position]), **how)
+    before = []
+    while (wanted := pacer.wanted(chunk)) or before:
         assert not made.keys() & set(wanted), "wanted again"
         made |= {position: picture(walk, position) for position in wanted}
-        pacer.saw(wanted)
-        rounds += 1
-    return pacer, made, rounds
+        pacer.saw(before)
+        before = wanted
+        named.append(len(wanted))
+    return pacer, made, named
 
 
 def evened(walk, picture, **how):
@@ -117,14 +119,11 @@ def test_the_walk_does_not_depend_on_how_much_is_rendered_at_a_time(chunk):
 
 def test_what_is_wanted_fills_whole_batches():
     # Segments do not wait for each other: what one of them wants next goes with what is left of another's.
-    walk, batches, made = a_walk(241, "abcde"), 0, {}
-    pacer = speed.Pacer(walk, lambda position: speed.features(made[position]))
-    while wanted := pacer.wanted(8):
-        assert len(wanted) < 8 or len(wanted) % 8 == 0
-        made |= {position: a_model()(walk, position) for position in wanted}
-        pacer.saw(wanted)
-        batches += -(-len(wanted) // 8)
-    assert batches <= 1.15 * walk.frames / 8
+    walk = a_walk(241, "abcde")
+    _, _, named = paced(walk, a_model())
+    assert max(named) == 8
+    assert sum(count > 0 for count in named) <= 1.15 * walk.frames / 8
+    assert named.count(0) <= 3, "it waits while there is something to do"
 
 
 @pytest.mark.parametrize(

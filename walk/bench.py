@@ -96,9 +96,9 @@ class _Timed:
         self.at, self.notes = model.at, model.notes
 
     def _timed(self, name: str, part: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*arguments: Any) -> Any:
+        def timed(*arguments: Any, **named: Any) -> Any:
             begun = time.perf_counter()
-            result = part(*arguments)
+            result = part(*arguments, **named)
             models.wait(self.settings.device)
             self.seconds[name] += time.perf_counter() - begun
             return result

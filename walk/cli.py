@@ -19,7 +19,8 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
@@ -47,11 +48,12 @@ from walk.recipe import Recipe
 from walk.settings import BUILT_IN
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
+    import numpy as np
 
     from walk import sheet
     from walk.models import Model
     from walk.music import Music
+    from walk.render import Batch, Renderer
     from walk.run import Run
     from walk.speed import Features, Pacer
 
@@ -707,11 +709,21 @@ def _looked(order: _Order, run: Run, work: _Work, further: bool = True) -> Pacer
         return run.at(dataclasses.replace(run.walk, positions=positions, noise=()))
 
     pacer = speed.Pacer(run.walk, lambda position: work.look(at(position)), _is_even(order), further)
+    batch = run.settings.batch or 1
     if not further:
-        work.progress.expect(len(pacer.wanted()))
-    while wanted := pacer.wanted(run.settings.batch or 1):
-        work.make(at(*wanted), looking=True)
-        pacer.saw(wanted)
+        work.progress.expect(len(pacer.unseen()))
+
+    def following(seen: list[float]) -> list[float]:
+        pacer.saw(seen)
+        return pacer.wanted(batch)
+
+    before: list[float] = []
+    with ThreadPoolExecutor(1) as aside, work.looked_at():
+        wanted = pacer.wanted(batch)
+        while wanted or before:
+            after = aside.submit(following, before)  # while these are rendered
+            work.make(at(*wanted))
+            before, wanted = wanted, after.result()
     return pacer
 
 
@@ -722,7 +734,10 @@ class _Work:
         self.order, self.pictures, self.run, self.what = order, pictures, run, what
         self.progress = _Progress(order.say, "reading frames", len(set(run.fingerprints)), after=2)
         self.asked: set[str] = set()  # fingerprints
-        self.rendered: dict[str, Future[Features] | None] = {}  # and what the eye takes from them, until it was asked
+        self.rendered: dict[str, Future[None] | None] = {}  # fingerprints; done when on the disk, None when on the way
+        self.features: dict[str, Future[Features]] = {}  # of those rendered that were not looked at
+        self.looking = False
+        self.renderer: Renderer | None = None
         self.seconds: list[float] = []  # that a batch took
         self.found = 0  # frames
         self._saving = contextlib.ExitStack()
@@ -752,11 +767,9 @@ class _Work:
     def frames(self) -> int:
         return self.order.walk.frames if self.order.walk else 0
 
-    def make(self, run: Run, indices: Sequence[int] | None = None, looking: bool = False) -> None:
-        """All frames of the run's walk, or these. They may still be on their way to the disk.
-
-        looking: they will be looked at.
-        """
+    def make(self, run: Run, indices: Sequence[int] | None = None) -> None:
+        """All frames of the run's walk, or these. They may still be on their way, at most until nothing is missing in
+        a call to come."""
         asked = {run.fingerprints[index] for index in (range(run.walk.frames) if indices is None else indices)}
         missing = [index for index in run.missing(indices, self.read) if run.fingerprints[index] not in self.rendered]
         found = len(asked - self.asked) - len(missing)
@@ -768,7 +781,9 @@ class _Work:
         elif missing:
             self._begin()
         if missing:
-            self._render(missing, looking)
+            self._render(missing)
+        else:
+            self._finish()
 
     def read(self) -> None:
         """One more frame that was found has been read."""
@@ -777,35 +792,61 @@ class _Work:
 
     def settle(self) -> None:
         """Until everything is on the disk."""
+        self._finish()
         self.save.wait(0)
+
+    @contextlib.contextmanager
+    def looked_at(self) -> Iterator[None]:
+        """What is made meanwhile will be looked at, in another thread."""
+        self.looking = True
+        try:
+            yield
+        finally:
+            self.looking = False
+            for features in self.features.values():  # after an error, nobody will ever see what somebody waits for
+                features.cancel()
 
     def look(self, run: Run) -> Features:
         """What the eye takes from the one frame of this run."""
         from walk import speed
 
         fingerprint = run.fingerprints[0]
-        if found := self.rendered.get(fingerprint):
-            self.rendered[fingerprint] = None
-            return found.result()
-        if fingerprint in self.rendered:  # and perhaps on its way to the disk
-            self.settle()
+        if features := self.features.get(fingerprint):
+            seen = features.result()
+            del self.features[fingerprint]
+            return seen
+        if saved := self.rendered.get(fingerprint):
+            saved.result()
         return speed.features(run.picture(0))
 
-    def _render(self, indices: Sequence[int], looking: bool) -> None:
-        from walk import speed
-        from walk.render import batches, render
+    def _render(self, indices: Sequence[int]) -> None:
+        from walk.render import Renderer, batches
 
-        run, batch = self.run, self.run.settings.batch or 1
-        pictures = render(self.pictures.loaded().at(run.settings), run.walk, indices)
-        save, begun = self.save.at(run), time.monotonic()
-        for count, (index, picture) in enumerate(pictures, 1):
-            save(index, picture)
-            seen = self.save.pool.submit(speed.features, picture) if looking else None
-            self.rendered[run.fingerprints[index]] = seen
-            if count % batch == 0 or count == len(indices):  # a batch arrives all at once
-                self.progress.more(batch if count % batch == 0 else count % batch)
-        count = len(batches(indices, batch))
+        run = self.run
+        if self.renderer is None:
+            self.renderer = Renderer(self.pictures.loaded().at(run.settings))
+        names = [run.fingerprints[index] for index in indices]
+        self.rendered |= dict.fromkeys(names)
+        if self.looking:
+            self.features |= {name: Future() for name in names}
+        begun = time.monotonic()
+        self._keep(self.renderer.render(run.walk, indices, run))
+        count = len(batches(indices, run.settings.batch or 1))
         self.seconds += [(time.monotonic() - begun) / count] * count
+
+    def _finish(self) -> None:
+        if self.renderer is not None:
+            self._keep(self.renderer.finish())
+
+    def _keep(self, rendered: Iterator[tuple[Run, Batch]]) -> None:
+        for run, pictures in rendered:
+            save = self.save.at(run)
+            for index, picture in pictures:
+                fingerprint = run.fingerprints[index]
+                self.rendered[fingerprint] = save(index, picture)
+                if features := self.features.get(fingerprint):
+                    self.save.pool.submit(_see, features, picture)
+            self.progress.more(len(pictures))
 
     def _begin(self) -> None:
         self.say_found()
@@ -818,6 +859,13 @@ class _Work:
         if len(self) or damaged:
             again = f", {damaged} damaged and made again" if damaged else ""
             self.order.say(f"{len(self)} of {self.frames} frames are in {self.order.folder} already{again}")
+
+
+def _see(features: Future[Features], picture: np.ndarray) -> None:
+    from walk import speed
+
+    if features.set_running_or_notify_cancel():
+        features.set_result(speed.features(picture))
 
 
 def _drawn(music: Music | None) -> sheet.Music | None:

@@ -14,6 +14,7 @@ import functools
 import importlib.metadata
 import inspect
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -56,9 +57,9 @@ class Model(Protocol):
     def denoise(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
         """Latents, of the noise's shape, from as much noise and conditioning."""
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """Pictures (batch, height, width, 3), uint8 on the CPU. One that fails is of one colour: black
-        where it is not finite."""
+    def decode(self, latents: Tensor, exact: bool = False) -> Callable[[], Tensor]:
+        """What waits for pictures (batch, height, width, 3), uint8 on the CPU. One that fails is of one colour:
+        black where it is not finite. exact: in float32, where less overflows."""
 
 
 def complete(settings: Settings) -> Settings:
@@ -313,23 +314,18 @@ class Pipeline:
         return tensor.to(self.settings.device, dtype)
 
     @torch.inference_mode()
-    def decode(self, latents: Tensor) -> Tensor:
-        pictures = self._decoded(latents)
-        failed = (pictures == pictures[:, :1, :1]).all(dim=(1, 2, 3))
-        dtype = self.pipe.vae.dtype
-        if failed.any() and dtype != torch.float32:  # the latents may be whole, and their decoding have overflowed
-            self.pipe.vae.to(torch.float32)
-            pictures[failed] = self._decoded(latents)[failed]
-            self.pipe.vae.to(dtype)
-        return pictures
-
-    def _decoded(self, latents: Tensor) -> Tensor:
-        pictures = self.pipe.vae.decode(self._unscaled(latents.to(self.pipe.vae.dtype))).sample
+    def decode(self, latents: Tensor, exact: bool = False) -> Callable[[], Tensor]:
+        vae, dtype = self.pipe.vae, self.pipe.vae.dtype
+        if exact:
+            vae.to(torch.float32)
+        pictures = vae.decode(self._unscaled(latents.to(vae.dtype))).sample
+        if exact:
+            vae.to(dtype)
         if pictures.ndim == 5:  # of a VAE for videos
             pictures = pictures[:, :, 0]
         pictures = (pictures.float() / 2 + 0.5) * pictures.isfinite().all(dim=(1, 2, 3), keepdim=True)
         pictures = pictures.nan_to_num(0).clamp(0, 1).mul(255).round()
-        return pictures.to(torch.uint8).permute(0, 2, 3, 1).cpu()
+        return _brought(pictures.to(torch.uint8).permute(0, 2, 3, 1).contiguous())
 
     def _unscaled(self, latents: Tensor) -> Tensor:
         """As the VAE has learned them; the denoiser learned them with mean 0 and deviation 1."""
@@ -348,6 +344,23 @@ class Pipeline:
         mean, deviation = (latents.new_tensor(value).view(1, -1, 1, 1) for value in (mean, deviation))
         latents = latents * deviation / config.get("scaling_factor", 1) + mean
         return latents.unsqueeze(2) if hasattr(config, "temperal_downsample") else latents
+
+
+def _brought(there: Tensor) -> Callable[[], Tensor]:
+    """What waits until a tensor is on the CPU. From an NVIDIA GPU it is on its way at once, before the GPU gets more
+    to do."""
+    if there.device.type != "cuda":
+        here = there.cpu()
+        return lambda: here
+    here = torch.empty(there.shape, dtype=there.dtype, pin_memory=True)
+    here.copy_(there, non_blocking=True)
+    arrived = torch.cuda.current_stream(there.device).record_event()
+
+    def wait() -> Tensor:
+        arrived.synchronize()
+        return here
+
+    return wait
 
 
 def _defaults(pipe: Any) -> dict[str, Any]:

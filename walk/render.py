@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import functools
+import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import zip_longest
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,29 +23,100 @@ from walk.timeline import Walk
 SEGMENTS = 8  # between two keyframes each; what is known of their ways stays in memory,
 KEPT = 2**24  # as long as these are no more numbers
 
+Batch = list[tuple[int, np.ndarray]]
+_Prompt = tuple[str, str]  # with its negative one
+
 
 def render(model: Model, walk: Walk, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (index, picture) for every index, about in that order; pictures are (height, width, 3) uint8.
+    """All of `Renderer`'s pictures, one at a time."""
+    renderer = Renderer(model)
+    for _, batch in itertools.chain(renderer.render(walk, indices), renderer.finish()):
+        yield from batch
 
-    A picture depends on its index alone and not on which others are asked for: every batch has the
-    one shape that the model's settings name (rows that nobody asks for are filled), and a frame always
-    takes the same row, since where threads share the work each row may be rounded otherwise.
 
-    Raises Error for a picture that is of one colour all over, which a model that has failed returns,
-    and OutOfMemoryError if a batch is too large.
-    """
-    start = _Start(model, walk, indices)
-    place = {index: number for number, index in enumerate(indices)}
-    for rows, noise, conditioning in _prepared(start, batches(indices, model.settings.batch or 1)):
-        pictures = _pictures(model, noise, conditioning)
-        for index in sorted((index for index in rows if index is not None), key=place.__getitem__):
-            picture = pictures[rows.index(index)]
-            if (picture == picture[0, 0]).all():
-                raise Error(
-                    f"the picture {_where(walk, index)} came out {'one colour' if picture.any() else 'black'}, as when numbers overflow in "
-                    f"{model.settings.dtype}; try --dtype float32, another --scheduler or a lower --guidance"
-                )
-            yield index, picture
+class Renderer:
+    """Renders frames of walks, one after the other, and keeps what they have in common."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.start = _Start(model)
+        self.ahead = 1 if self.start.gpu else 0  # elsewhere nothing goes on by itself
+        self.begun: collections.deque[_Begun] = collections.deque()
+
+    def render(self, walk: Walk, indices: Sequence[int], of: Any = None) -> Iterator[tuple[Any, Batch]]:
+        """Yield (of, pictures) of one batch after the other; each picture with its index, (height, width, 3) uint8.
+
+        A picture depends on its index alone and not on which others are asked for: every batch has the
+        one shape that the model's settings name (rows that nobody asks for are filled), and a frame always
+        takes the same row, since where threads share the work each row may be rounded otherwise.
+
+        A GPU always has the next batch to do when it has done one. So the last batch comes out of the next call
+        (its `of` tells), or of `finish`.
+
+        Raises Error for a picture that is of one colour all over, which a model that has failed returns,
+        and OutOfMemoryError if a batch is too large.
+        """
+        order = {index: number for number, index in enumerate(indices)}
+        self.start.read(walk, indices)
+        for rows, noise, conditioning in self._prepared(walk, batches(indices, self.model.settings.batch or 1)):
+            asked = sorted((index for index in rows if index is not None), key=order.__getitem__)
+            with _memory(len(rows)):
+                latents = self.model.denoise(noise, conditioning)
+                self.begun.append(_Begun(of, walk, rows, asked, latents, self.model.decode(latents)))
+            while len(self.begun) > self.ahead:
+                yield from self._landed()
+
+    def finish(self) -> Iterator[tuple[Any, Batch]]:
+        """What is still under way."""
+        while self.begun:
+            yield from self._landed()
+
+    def _landed(self) -> Iterator[tuple[Any, Batch]]:
+        """The oldest batch, less what failed."""
+        it = self.begun.popleft()
+        with _memory(len(it.rows)):
+            pictures = it.pictures().numpy()
+            if failed := [row for row, picture in enumerate(pictures) if _is_of_one_colour(picture)]:
+                # The latents may be whole, and their decoding have overflowed.
+                pictures[failed] = self.model.decode(it.latents, exact=True)().numpy()[failed]
+        made = [(index, pictures[it.rows.index(index)]) for index in it.asked]
+        bad = [each for each in made if _is_of_one_colour(each[1])]
+        yield it.of, [each for each in made if not _is_of_one_colour(each[1])] if bad else made
+        for index, picture in bad:
+            what = "one colour" if picture.any() else "black"
+            raise Error(
+                f"the picture {_where(it.walk, index)} came out {what}, as when numbers overflow in "
+                f"{self.model.settings.dtype}; try --dtype float32, another --scheduler or a lower --guidance"
+            )
+
+    def _prepared(
+        self, walk: Walk, rows: list[list[int | None]]
+    ) -> Iterator[tuple[list[int | None], Tensor, Conditioning]]:
+        """Each batch with what it is made from; while a GPU works on one, the next is prepared."""
+        if not self.ahead:  # two crowds of threads would fight for a CPU's cores
+            yield from ((each, *self.start.batch(walk, each)) for each in rows)
+            return
+        with ThreadPoolExecutor(1) as aside:
+            following = [aside.submit(self.start.batch, walk, each) for each in rows[:1]]
+            for number, each in enumerate(rows):
+                following += [aside.submit(self.start.batch, walk, later) for later in rows[number + 1 : number + 2]]
+                yield each, *following.pop(0).result()
+
+
+class _Begun(NamedTuple):
+    """A batch that the model works on, or has done."""
+
+    of: Any
+    walk: Walk
+    rows: list[int | None]
+    asked: list[int]
+    latents: Tensor
+    pictures: Callable[[], Tensor]
+
+
+def _is_of_one_colour(picture: np.ndarray) -> bool:
+    first = picture[0, 0]
+    return bool((picture[::16, ::16] == first).all() and (picture == first).all())
 
 
 def _where(walk: Walk, index: int) -> str:
@@ -52,27 +126,18 @@ def _where(walk: Walk, index: int) -> str:
     return f"{part:.0%} of the way from keyframe {start + 1} to {after}" if part else f"of keyframe {start + 1}"
 
 
-def _pictures(model: Model, noise: Tensor, conditioning: Conditioning) -> np.ndarray:
+@contextlib.contextmanager
+def _memory(batch: int) -> Iterator[None]:
+    """Raise OutOfMemoryError where what is done within finds no room for so many frames."""
     try:
-        return model.decode(model.denoise(noise, conditioning)).numpy()
+        yield
+        return
     except RuntimeError as error:
         # Of the class alone one cannot tell: Apple's GPUs and CPUs only say it.
         full = re.search("out of memory|allocate memory", str(error))
         if not isinstance(error, torch.OutOfMemoryError) and not full:
             raise
-    raise OutOfMemoryError(len(noise))  # here, where the error no longer holds what fills the memory
-
-
-def _prepared(start: _Start, rows: list[list[int | None]]) -> Iterator[tuple[list[int | None], Tensor, Conditioning]]:
-    """Each batch with what it is made from; while a GPU works on one, the next is prepared."""
-    if start.model.settings.device == "cpu":  # two crowds of threads would fight for its cores
-        yield from ((each, *start.batch(each)) for each in rows)
-        return
-    with ThreadPoolExecutor(1) as ahead:
-        following = [ahead.submit(start.batch, each) for each in rows[:1]]
-        for number, each in enumerate(rows):
-            following += [ahead.submit(start.batch, later) for later in rows[number + 1 : number + 2]]
-            yield each, *following.pop(0).result()
+    raise OutOfMemoryError(batch)  # here, where the error no longer holds what fills the memory
 
 
 def batches(indices: Sequence[int], batch: int) -> list[list[int | None]]:
@@ -84,7 +149,7 @@ def batches(indices: Sequence[int], batch: int) -> list[list[int | None]]:
     rows: list[list[int]] = [[] for _ in range(batch)]
     for index in indices:
         rows[(index + 3 * (index // batch)) % batch].append(index)
-    return [list(frames) for frames in zip_longest(*rows)]
+    return [list(frames) for frames in itertools.zip_longest(*rows)]
 
 
 def _way(points: Sequence[Tensor | None]) -> Way:
@@ -110,54 +175,52 @@ def _mask_between(a: Tensor, b: Tensor, t: float) -> Tensor:
 
 
 class _Start:
-    """Noise and conditioning of any of these frames. What belongs to a keyframe, or to what lies between two, is made
-    once, and prompts are all read before the first frame, so that a model can then put its text encoders away."""
+    """Noise and conditioning of any frame. What belongs to a keyframe, or to what lies between two, is made once."""
 
-    def __init__(self, model: Model, walk: Walk, indices: Sequence[int]) -> None:
+    def __init__(self, model: Model) -> None:
         self.model = model
-        self.walk = walk
-        settings = model.settings
+        self.gpu = model.settings.device.startswith("cuda")
         # A long prompt for a large encoder takes a CPU longer than a GPU needs for the picture.
-        self.device = settings.device if settings.device.startswith("cuda") and not settings.low_memory else "cpu"
-        self.conditionings: dict[tuple[str, str], Conditioning] = {}
+        self.device = model.settings.device if self.gpu and not model.settings.low_memory else "cpu"
+        self.conditionings: dict[_Prompt, Conditioning] = {}
         self.noises: dict[int, Tensor] = {}
-        for k in dict.fromkeys(k for index in indices for k in walk.neighbours(walk.positions[index])[0]):
-            if k is not None and (key := self._key(k)) not in self.conditionings:
-                encoded = model.encode(walk.keyframes[k])
-                self.conditionings[key] = {name: self._there(tensor) for name, tensor in encoded.items()}
-        largest = max((sum(t.numel() for t in c.values()) for c in self.conditionings.values()), default=1)
-        segments = max(1, min(SEGMENTS, KEPT // largest))
-        self.noise_way = functools.lru_cache(segments)(self._noise_way)
-        self.ways = functools.lru_cache(segments)(self._ways)
+        self.noise_way = functools.lru_cache(SEGMENTS)(self._noise_way)
 
-    def batch(self, rows: Sequence[int | None]) -> tuple[Tensor, Conditioning]:
+    def read(self, walk: Walk, indices: Sequence[int]) -> None:
+        """Prompts are read before the frames that need them, and if the model puts its text encoders away, all of a
+        walk's at once."""
+        needed = {k for index in indices for k in walk.neighbours(walk.positions[index])[0] if k is not None}
+        for k in range(len(walk.keyframes)) if needed and self.gpu else sorted(needed):
+            if (key := _prompt(walk, k)) not in self.conditionings:
+                self.conditionings[key] = self.model.encode(walk.keyframes[k])
+                largest = max(sum(t.numel() for t in c.values()) for c in self.conditionings.values())
+                self.ways = functools.lru_cache(max(1, min(SEGMENTS, KEPT // largest)))(self._ways)
+
+    def batch(self, walk: Walk, rows: Sequence[int | None]) -> tuple[Tensor, Conditioning]:
         """For these frames; where there is none, any of them is as good."""
         any_index = next(index for index in rows if index is not None)
-        noises, conditionings = zip(*(self.of(any_index if index is None else index) for index in rows))
+        noises, conditionings = zip(*(self.of(walk, any_index if index is None else index) for index in rows))
         return torch.stack(noises), {name: torch.stack([c[name] for c in conditionings]) for name in conditionings[0]}
 
-    def of(self, index: int) -> tuple[Tensor, Conditioning]:
-        places, t = self.walk.neighbours((self.walk.noise or self.walk.positions)[index])
-        noise = self.noise_way(tuple(places))(t)
-        places, t = self.walk.neighbours(self.walk.positions[index])
-        return noise, {name: way(t) for name, way in self.ways(tuple(places)).items()}
+    def of(self, walk: Walk, index: int) -> tuple[Tensor, Conditioning]:
+        places, t = walk.neighbours((walk.noise or walk.positions)[index])
+        noise = self.noise_way(tuple(None if k is None else walk.keyframes[k].seed for k in places))(t)
+        places, t = walk.neighbours(walk.positions[index])
+        ways = self.ways(tuple(None if k is None else _prompt(walk, k) for k in places))
+        return noise, {name: way(t) for name, way in ways.items()}
 
-    def _noise_way(self, places: Sequence[int | None]) -> Way:
+    def _noise_way(self, seeds: Sequence[int | None]) -> Way:
         """Through keyframes. Noise is one point on one sphere."""
-        noises = [None if k is None else self._noise(self.walk.keyframes[k].seed) for k in places]
+        noises = [None if seed is None else self._noise(seed) for seed in seeds]
         shape = next(noise.shape for noise in noises if noise is not None)
         way = path([None if noise is None else noise.flatten() for noise in noises])
         return lambda t: way(t).reshape(shape)
 
-    def _ways(self, places: Sequence[int | None]) -> dict[str, Way]:
+    def _ways(self, prompts: Sequence[_Prompt | None]) -> dict[str, Way]:
         """Through keyframes. Of a conditioning, every token is a point on its own."""
-        conditionings = [None if k is None else self.conditionings[self._key(k)] for k in places]
+        conditionings = [None if prompt is None else self.conditionings[prompt] for prompt in prompts]
         names = next(c for c in conditionings if c is not None)
-        return {name: _way([None if c is None else c[name] for c in conditionings]) for name in names}
-
-    def _key(self, k: int) -> tuple[str, str]:
-        keyframe = self.walk.keyframes[k]
-        return keyframe.prompt, keyframe.negative_prompt
+        return {name: _way([None if c is None else self._there(c[name]) for c in conditionings]) for name in names}
 
     def _noise(self, seed: int) -> Tensor:
         if seed not in self.noises:
@@ -166,3 +229,7 @@ class _Start:
 
     def _there(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.device) if tensor.is_floating_point() else tensor
+
+
+def _prompt(walk: Walk, k: int) -> _Prompt:
+    return walk.keyframes[k].prompt, walk.keyframes[k].negative_prompt

@@ -37,7 +37,8 @@ from walk.keyframes import Keyframe
 from walk.settings import Settings
 from walk.timeline import Walk
 
-WRITERS = 2  # threads; more only queue for the disk
+WRITERS = max(2, min(8, os.cpu_count() or 1))  # threads
+WAITING = 32  # frames on their way to the disk, at most
 _NAME = re.compile(r"[\d.]+-([0-9a-f]{16})\.png")
 _KEY = "walk-fingerprint"  # the PNG's text chunk
 
@@ -225,9 +226,12 @@ class SaveFrame:
         other._run = run
         return other
 
-    def __call__(self, index: int, picture: np.ndarray) -> None:
-        self._waiting.append(self.pool.submit(self._run.save, index, picture))
-        self.wait(16 * WRITERS)
+    def __call__(self, index: int, picture: np.ndarray) -> Future[None]:
+        """When it is done, the frame is safe."""
+        saved = self.pool.submit(self._run.save, index, picture)
+        self._waiting.append(saved)
+        self.wait(WAITING)
+        return saved
 
     def wait(self, allowed: int) -> None:
         """Until no more than this many frames are on their way to the disk."""

@@ -33,8 +33,8 @@ CLOSE = 0.3  # of a step apart, as beside a jump
 STEADY = 0.05  # of the way is spread evenly along the path, whatever the pictures say
 BEAT = 5  # times the step before or after it: such a step is meant, and pictures from within it would blur it
 SHARE = 0.1  # pictures a frame, where none of them can become one
-AT_A_TIME = 4  # batches between two looks at where frames belong
-KEPT = 64  # pictures of which the features stay in memory
+TOGETHER = 4  # segments
+KEPT = 128  # pictures of which the features stay in memory
 SEEN = 128  # pixels on a picture's short side, or up to twice as many, are what is looked at
 CONTRAST = 0.1  # of OKLab: where a detail's contrast begins to saturate
 
@@ -68,9 +68,11 @@ def quick(settings: Settings) -> Settings:
 class Pacer:
     """Finds out, while a film is rendered, where its frames belong.
 
-        while wanted := pacer.wanted(batch):
-            ...  # render them
-            pacer.saw(wanted)
+        before = []
+        while (wanted := pacer.wanted(batch)) or before:
+            ...  # render them, and meanwhile, or then,
+            pacer.saw(before)
+            before = wanted
 
     `pacer.walk` is then the walk with the same arrivals, and between them frames that look evenly far
     apart. They are rendered, but for those of segments with too few of them, which stay where they are.
@@ -83,6 +85,7 @@ class Pacer:
         look at some. further: whether to go beyond a first look, of a few pictures in each segment."""
         self.asked = walk
         self._seen: set[float] = set()
+        self._named: set[float] = set()
         seen = lru_cache(KEPT)(look)
         turn = len(walk.keyframes)
 
@@ -93,18 +96,26 @@ class Pacer:
         self._segments = [_Segment(start, walk, apart, even, further) for start in _moving(walk)]
         self._lists: dict[float, int] = {}  # in which list a position was first
 
-    def wanted(self, batch: int | None = None) -> list[float]:
-        """The positions to be seen next, those first that have been wanted for longest; none when enough is known.
+    def wanted(self, batch: int) -> list[float]:
+        """The positions to be seen next, of which none was named before; none when enough is known.
 
-        batch: that many are rendered together. Only a few batches' worth is then named, and less than a whole one
-        only if there is no other work.
+        batch: that many are rendered together. Fewer are named only if nothing that was named has yet to be seen;
+        until then there may be none.
         """
-        wanted = dict.fromkeys(p for segment in self._segments for p in segment.wanted(self._seen))
+        wanted = [p for p in self.unseen() if p not in self._named]
         latest = max(self._lists.values(), default=0) + 1
-        named = sorted(wanted, key=lambda position: self._lists.setdefault(position, latest))
-        if batch is None:
-            return named
-        return named[: min(len(named) // batch, AT_A_TIME) * batch] or named[:batch]
+        for position in wanted:
+            self._lists.setdefault(position, latest)
+        # First the first looks; then what has been wanted for longest, in a few segments at a time, so that
+        # features are compared while they are in memory.
+        wanted.sort(key=lambda p: (self._lists[p] > 1, p // TOGETHER if self._lists[p] > 1 else 0, self._lists[p]))
+        named = wanted[:batch] if len(wanted) >= batch or self._named <= self._seen else []
+        self._named.update(named)
+        return named
+
+    def unseen(self) -> list[float]:
+        """All positions to be seen next, as far as is known by now."""
+        return list(dict.fromkeys(p for segment in self._segments for p in segment.wanted(self._seen)))
 
     def saw(self, positions: Iterable[float]) -> None:
         self._seen.update(positions)

@@ -14,7 +14,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -55,10 +55,11 @@ class Ready:
     def denoise(self, noise: Tensor, conditioning: models.Conditioning) -> Tensor:
         return conditioning["prompt_embeds"][:, 0]
 
-    def decode(self, latents: Tensor) -> Tensor:
+    def decode(self, latents: Tensor, exact: bool = False) -> Callable[[], Tensor]:
         height, width = self.settings.height or 0, self.settings.width or 0
         corners = (latents.clamp(0, 1) * 2 * SPREAD).int().tolist()
-        return torch.stack([self.large[y : y + height, x : x + width] for y, x in corners])
+        pictures = torch.stack([self.large[y : y + height, x : x + width] for y, x in corners])
+        return lambda: pictures
 
 
 def measured(side: int, frames: int) -> dict[str, float]:

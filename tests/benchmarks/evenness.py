@@ -55,9 +55,11 @@ def evenly(model: models.Model, walk: Walk) -> tuple[list[np.ndarray], int, int]
         batches += math.ceil(len(positions) / batch)
 
     pacer = speed.Pacer(walk, lambda position: speed.features(made[position]))
-    while wanted := pacer.wanted(batch):
+    before: list[float] = []
+    while (wanted := pacer.wanted(batch)) or before:
         make(wanted)
-        pacer.saw(wanted)
+        pacer.saw(before)
+        before = wanted
     if rest := sorted(set(pacer.walk.positions) - set(made)):
         make(rest)
     return [made[position] for position in pacer.walk.positions], len(made), batches
