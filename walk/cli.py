@@ -715,7 +715,9 @@ def _looked(order: _Order, run: Run, work: _Work, further: bool = True) -> Pacer
 
     def following(seen: list[float]) -> list[float]:
         pacer.saw(seen)
-        return pacer.wanted(batch)
+        wanted = pacer.wanted(batch)
+        work.prepare(at(*wanted))
+        return wanted
 
     before: list[float] = []
     with ThreadPoolExecutor(1) as aside, work.looked_at():
@@ -818,6 +820,11 @@ class _Work:
         if saved := self.rendered.get(fingerprint):
             saved.result()
         return speed.features(run.picture(0))
+
+    def prepare(self, run: Run) -> None:
+        """In another thread: frames that will be made next."""
+        if self.renderer is not None:
+            self.renderer.prepare(run.walk, [i for i in range(run.walk.frames) if not run.has(i)])
 
     def _render(self, indices: Sequence[int]) -> None:
         from walk.render import Renderer, batches

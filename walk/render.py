@@ -8,7 +8,6 @@ import functools
 import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +24,7 @@ KEPT = 2**24  # as long as these are no more numbers
 
 Batch = list[tuple[int, np.ndarray]]
 _Prompt = tuple[str, str]  # with its negative one
+_Places = tuple[tuple[int | None, ...], float, tuple[_Prompt | None, ...], float]
 
 
 def render(model: Model, walk: Walk, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
@@ -58,13 +58,17 @@ class Renderer:
         """
         order = {index: number for number, index in enumerate(indices)}
         self.start.read(walk, indices)
-        for rows, noise, conditioning in self._prepared(walk, batches(indices, self.model.settings.batch or 1)):
+        for rows in batches(indices, self.model.settings.batch or 1):
             asked = sorted((index for index in rows if index is not None), key=order.__getitem__)
             with _memory(len(rows)):
-                latents = self.model.denoise(noise, conditioning)
+                latents = self.model.denoise(*self.start.batch(walk, rows))
                 self.begun.append(_Begun(of, walk, rows, asked, latents, self.model.decode(latents)))
             while len(self.begun) > self.ahead:
                 yield from self._landed()
+
+    def prepare(self, walk: Walk, indices: Sequence[int]) -> None:
+        """In another thread: have at hand what these frames are made from, when they are rendered next."""
+        self.start.prepare(walk, indices)
 
     def finish(self) -> Iterator[tuple[Any, Batch]]:
         """What is still under way."""
@@ -88,19 +92,6 @@ class Renderer:
                 f"the picture {_where(it.walk, index)} came out {what}, as when numbers overflow in "
                 f"{self.model.settings.dtype}; try --dtype float32, another --scheduler or a lower --guidance"
             )
-
-    def _prepared(
-        self, walk: Walk, rows: list[list[int | None]]
-    ) -> Iterator[tuple[list[int | None], Tensor, Conditioning]]:
-        """Each batch with what it is made from; while a GPU works on one, the next is prepared."""
-        if not self.ahead:  # two crowds of threads would fight for a CPU's cores
-            yield from ((each, *self.start.batch(walk, each)) for each in rows)
-            return
-        with ThreadPoolExecutor(1) as aside:
-            following = [aside.submit(self.start.batch, walk, each) for each in rows[:1]]
-            for number, each in enumerate(rows):
-                following += [aside.submit(self.start.batch, walk, later) for later in rows[number + 1 : number + 2]]
-                yield each, *following.pop(0).result()
 
 
 class _Begun(NamedTuple):
@@ -185,6 +176,7 @@ class _Start:
         self.conditionings: dict[_Prompt, Conditioning] = {}
         self.noises: dict[int, Tensor] = {}
         self.noise_way = functools.lru_cache(SEGMENTS)(self._noise_way)
+        self.prepared: dict[_Places, tuple[Tensor, Conditioning]] = {}
 
     def read(self, walk: Walk, indices: Sequence[int]) -> None:
         """Prompts are read before the frames that need them, and if the model puts its text encoders away, all of a
@@ -202,12 +194,19 @@ class _Start:
         noises, conditionings = zip(*(self.of(walk, any_index if index is None else index) for index in rows))
         return torch.stack(noises), {name: torch.stack([c[name] for c in conditionings]) for name in conditionings[0]}
 
+    def prepare(self, walk: Walk, indices: Sequence[int]) -> None:
+        places = [_places(walk, index) for index in indices]
+        known = (place for place in places if {prompt for prompt in place[2] if prompt} <= self.conditionings.keys())
+        self.prepared = {place: self._made(*place) for place in known}
+
     def of(self, walk: Walk, index: int) -> tuple[Tensor, Conditioning]:
-        places, t = walk.neighbours((walk.noise or walk.positions)[index])
-        noise = self.noise_way(tuple(None if k is None else walk.keyframes[k].seed for k in places))(t)
-        places, t = walk.neighbours(walk.positions[index])
-        ways = self.ways(tuple(None if k is None else _prompt(walk, k) for k in places))
-        return noise, {name: way(t) for name, way in ways.items()}
+        place = _places(walk, index)
+        return self.prepared.get(place) or self._made(*place)
+
+    def _made(
+        self, seeds: tuple[int | None, ...], noise_t: float, prompts: tuple[_Prompt | None, ...], t: float
+    ) -> tuple[Tensor, Conditioning]:
+        return self.noise_way(seeds)(noise_t), {name: way(t) for name, way in self.ways(prompts).items()}
 
     def _noise_way(self, seeds: Sequence[int | None]) -> Way:
         """Through keyframes. Noise is one point on one sphere."""
@@ -233,3 +232,11 @@ class _Start:
 
 def _prompt(walk: Walk, k: int) -> _Prompt:
     return walk.keyframes[k].prompt, walk.keyframes[k].negative_prompt
+
+
+def _places(walk: Walk, index: int) -> _Places:
+    """Where a frame is between which seeds, and where between which prompts."""
+    around, noise_t = walk.neighbours((walk.noise or walk.positions)[index])
+    seeds = tuple(None if k is None else walk.keyframes[k].seed for k in around)
+    around, t = walk.neighbours(walk.positions[index])
+    return seeds, noise_t, tuple(None if k is None else _prompt(walk, k) for k in around), t

@@ -183,6 +183,9 @@ class Run:
         sizes = [path.stat().st_size for path in self._finished.values()]
         return sum(sizes) / max(len(sizes), 1)
 
+    def has(self, index: int) -> bool:
+        return self.fingerprints[index] in self._finished
+
     def __len__(self) -> int:
         """How many frames of this walk are finished."""
         return self.count(self.fingerprints)
