@@ -100,10 +100,7 @@ def _pictures(reader: object, count: int) -> Iterator[np.ndarray]:
     """Every picture, reduced: (about SIDE, about SIDE, 3), float32 levels."""
     for index in range(count):
         picture = reader.last_read if index == 0 else reader.read_frame()  # type: ignore[attr-defined]
-        step = max(1, min(picture.shape[:2]) // SIDE)
-        height, width = (side // step * step for side in picture.shape[:2])
-        blocks = picture[:height, :width].reshape(height // step, step, width // step, step, 3)
-        yield blocks.mean((1, 3), dtype=np.float32)
+        yield speed.reduced(picture, max(1, min(picture.shape[:2]) // SIDE))
 
 
 def _frames(pictures: Iterator[np.ndarray], report: Callable[[int], object]) -> Iterator[_Frame]:

@@ -342,8 +342,8 @@ def features(picture: np.ndarray) -> Features:
     by its mean.
     """
     step = max(1, min(picture.shape[:2]) // SEEN)
-    levels = _reduced(picture, step) / np.float32(255)
-    light = _reduced(_LINEAR.take(picture), step)
+    levels = reduced(picture, step) / np.float32(255)
+    light = reduced(_LINEAR.take(picture), step)
     with np.errstate(divide="ignore"):  # of black; its root comes out as 0
         roots = np.exp(np.log(_M1 @ light.reshape(-1, 3).T) / np.float32(3))  # several times as fast as cbrt
     x = (_M2 @ roots).reshape(3, *light.shape[:2])
@@ -372,18 +372,18 @@ def distance(a: Features, b: Features) -> float:
     return float(scales + square) / 2
 
 
-def unevenness(steps: Sequence[float]) -> float:
-    """The largest step over the median; 0 where nothing moves."""
-    usual = float(np.median(steps)) if len(steps) else 0.0
-    return max(steps) / usual if usual else 0.0
-
-
-def _reduced(x: np.ndarray, step: int) -> np.ndarray:
-    """Means, float32, of step x step pixels; an incomplete last row or column is left out."""
+def reduced(x: np.ndarray, step: int) -> np.ndarray:
+    """Means, float32, of step x step pixels (height, width, channels); an incomplete last row or column is left out."""
     h, w, channels = x.shape[0] // step, x.shape[1] // step, x.shape[2]
     rows = x[: h * step, : w * step].reshape(h, step, w, step, channels)
     lines = sum((rows[:, i] for i in range(1, step)), start=rows[:, 0].astype(np.float32))  # numpy's mean is slow
     return sum((lines[:, :, i] for i in range(1, step)), start=lines[:, :, 0]) / np.float32(step * step)
+
+
+def unevenness(steps: Sequence[float]) -> float:
+    """The largest step over the median; 0 where nothing moves."""
+    usual = float(np.median(steps)) if len(steps) else 0.0
+    return max(steps) / usual if usual else 0.0
 
 
 def _of_fours(x: np.ndarray) -> np.ndarray:
