@@ -26,6 +26,7 @@ FENCES = {
 }
 # What each module may know of the others: only what is below it.
 BELOW = {
+    "digests": set(),
     "emphasis": set(),
     "lyrics": set(),
     "keyframes": {"emphasis", "lyrics"},
@@ -34,10 +35,10 @@ BELOW = {
     "timeline": {"keyframes"},
     "geometry": set(),
     "catalogue": set(),
-    "hub": {"catalogue", "families", "settings"},
+    "hub": {"catalogue", "digests", "families", "settings"},
     "families": set(),
     "loading": {"families", "hub", "settings"},
-    "models": {"catalogue", "emphasis", "families", "loading", "hub", "keyframes", "settings"},
+    "models": {"catalogue", "digests", "emphasis", "families", "loading", "hub", "keyframes", "settings"},
     "render": {"geometry", "models", "timeline"},
     "recipe": {"keyframes", "settings"},
     "png": set(),
@@ -46,7 +47,7 @@ BELOW = {
     "speed": {"settings", "timeline"},
     "video": set(),
     "audio": {"keyframes", "video"},
-    "music": {"audio", "keyframes", "run", "video"},
+    "music": {"audio", "digests", "keyframes", "run", "video"},
     "check": {"speed", "video"},
     "bench": {"keyframes", "models", "render", "run", "timeline"},
     "doctor": {"hub", "models", "video"},

@@ -658,7 +658,16 @@ class _Pictures:
         self.startup = 0.0  # seconds until the model is there
         if order.settings.model == BUILT_IN:
             self.say("toybox, the built-in model, draws things in a toy style; for others see --model")
-        self.settings = models.complete(order.settings)
+        with contextlib.ExitStack() as shown:
+            files: dict[Path, _Progress] = {}
+
+            def reading(path: Path, done: int, size: int) -> None:
+                if path not in files:
+                    bar = _Progress(self.say, f"reading {path.name}", size >> 20, after=2, unit="MiB")
+                    files[path] = shown.enter_context(bar)
+                files[path].reached(done >> 20)
+
+            self.settings = models.complete(order.settings, reading)
         if order.settings.batch is None:
             self.settings = _as_there_was_room(self.settings, order.folder)
         if order.flags.get("weights", self.settings.weights) != self.settings.weights:
@@ -1005,8 +1014,10 @@ def _quiet(text: str) -> None:
 class _Progress:
     """A bar on a terminal; elsewhere a line now and then. It begins with the first count."""
 
-    def __init__(self, say: Callable[[str], None], what: str, total: int, after: float = 0) -> None:
-        self.say, self.what, self.total, self.after = say, what, total, after
+    def __init__(
+        self, say: Callable[[str], None], what: str, total: int, after: float = 0, unit: str = "frames"
+    ) -> None:
+        self.say, self.what, self.total, self.after, self.unit = say, what, total, after, unit
         self.count = 0
         self.begun = self.told = time.monotonic()
         self.bar: Any = None
@@ -1016,7 +1027,12 @@ class _Progress:
             from tqdm import tqdm
 
             self.bar = tqdm(
-                total=self.total, desc=self.what, unit=" frames", file=sys.stderr, dynamic_ncols=True, delay=self.after
+                total=self.total,
+                desc=self.what,
+                unit=f" {self.unit}",
+                file=sys.stderr,
+                dynamic_ncols=True,
+                delay=self.after,
             )
         return self
 
@@ -1045,7 +1061,7 @@ class _Progress:
             rate = count / max(now - self.begun, 1e-9)
             left = round((self.total - count) / max(rate, 1e-9))
             self.say(
-                f"{self.what}: {count} of {self.total} frames, {rate:.3g} a second, {left // 60}:{left % 60:02d} left"
+                f"{self.what}: {count} of {self.total} {self.unit}, {rate:.3g} a second, {left // 60}:{left % 60:02d} left"
             )
 
     def __exit__(self, *_: object) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from walk import Error
+from walk import Error, digests
 from walk.catalogue import CATALOGUE, known
 from walk.families import FAMILIES
 from walk.settings import BUILT_IN
@@ -337,37 +337,38 @@ def _gated(repo: str) -> Error:
     return Error(f"{repo} is gated; accept its licence at https://huggingface.co/{repo}, then run hf auth login")
 
 
-def identity(model: str, loras: Iterable[tuple[str, float]] = (), decoder_name: str = "") -> str:
-    """What tells these weights from any others: the hub's commit, or a digest of the files."""
-    parts = [_identity(find(model))]
+def identity(
+    model: str,
+    loras: Iterable[tuple[str, float]] = (),
+    decoder_name: str = "",
+    report: digests.Report = lambda path, done, size: None,
+) -> str:
+    """What tells these weights from any others: the hub's commit, or a digest of the files.
+
+    report: as for `walk.digests.of_file`.
+    """
+
+    def digest(path: Path) -> str:
+        return f"sha256 {digests.of_file(path, report)}"
+
+    parts = [_identity(find(model), report)]
     if file := checkpoint(model):
-        parts.append(f"checkpoint {_digest(file)}")
-    parts += [f"lora {_digest(lora(name))}:{weight:g}" for name, weight in loras]
+        parts.append(f"checkpoint {digest(file)}")
+    parts += [f"lora {digest(lora(name))}:{weight:g}" for name, weight in loras]
     if decoder_name:
-        parts += [f"decoder {_digest(path)}" for path in sorted(decoder(decoder_name).glob("*.safetensors"))]
+        parts += [f"decoder {digest(path)}" for path in sorted(decoder(decoder_name).glob("*.safetensors"))]
     return ", ".join(parts)
 
 
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    _digest_file(digest, path)
-    return f"sha256 {digest.hexdigest()}"
-
-
-def _digest_file(digest: Any, path: Path) -> None:
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-
-
-def _identity(folder: Path) -> str:
+def _identity(folder: Path, report: digests.Report) -> str:
     if folder.parent.name == "snapshots" and re.fullmatch(r"[0-9a-f]{40}", folder.name):
         return f"commit {folder.name}"
-    digest = hashlib.sha256()
     files = [folder / "model_index.json", *(p for p in folder.glob("*/**/*") if p.suffix in _DECIDING)]
+    digest = hashlib.sha256()
     for path in sorted(files):
-        digest.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode())
-        _digest_file(digest, path)
+        size = path.stat().st_size
+        digest.update(f"{path.relative_to(folder).as_posix()} {size}\n".encode())
+        digest.update(path.read_bytes() if size < digests.LARGE else digests.of_file(path, report).encode())
     return f"sha256 {digest.hexdigest()}"
 
 

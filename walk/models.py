@@ -24,6 +24,7 @@ from torch.nn.functional import pixel_shuffle
 
 from walk import Error, emphasis, loading
 from walk.catalogue import known
+from walk.digests import Report
 from walk.families import Family
 from walk.hub import field, find, identity, read_json
 from walk.keyframes import Keyframe
@@ -62,9 +63,10 @@ class Model(Protocol):
         black where it is not finite. exact: in float32, where less overflows."""
 
 
-def complete(settings: Settings) -> Settings:
+def complete(settings: Settings, report: Report = lambda path, done, size: None) -> Settings:
     """Fill in what the settings leave to the model and the machine. Loads no weights.
 
+    report: called with a file, the bytes read of it so far and all its bytes, while large ones are read.
     Raises Error if the model is not there, not supported, or cannot make what is asked.
     """
     folder = find(settings.model)
@@ -78,7 +80,7 @@ def complete(settings: Settings) -> Settings:
         width=_size("width", settings.width or width, multiple),
         height=_size("height", settings.height or height, multiple),
         device=device,
-        weights=identity(settings.model, settings.loras(), loading.small_decoder(settings, family)),
+        weights=identity(settings.model, settings.loras(), loading.small_decoder(settings, family), report),
         software=tuple(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "diffusers", "transformers")),
     )
     steps, guidance = _recommended(settings.model, folder, family)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from walk import Error, audio, video
+from walk import Error, audio, digests, video
 from walk.audio import ENVELOPE_RATE, Rhythm
 from walk.keyframes import plural
 from walk.video import Sound
@@ -78,7 +78,7 @@ def hear(
     first = video.nearest((start - begin) * sound.rate)
     there = len(sound.samples) - first
     known = _written(beats, meter) if beats else None
-    asked = [_digest(path), *map(str, (start, seconds, bars, closed and fps, meter, bpm, offset, known))]
+    asked = [digests.of_file(path), *map(str, (start, seconds, bars, closed and fps, meter, bpm, offset, known))]
     kept = folder / f"sound-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]}.json"
     part = _kept(kept)
     if part is None:
@@ -198,14 +198,6 @@ def _bar_lines(rhythm: Rhythm, seconds: float) -> list[float]:
         if end <= seconds + SLACK * (lines[-1] - lines[-2]):
             lines.append(end)
     return lines
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _keep(path: Path, part: _Part) -> None:

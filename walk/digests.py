@@ -1,0 +1,50 @@
+"""What tells a file from any other: its SHA-256. Of a large file it is remembered for as long as the file stays as it
+is, since a model of many gigabytes takes longer to read than to load. Knows nothing of what files hold.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+LARGE = 2**27  # bytes; less is read in no time
+BLOCK = 2**20
+
+Report = Callable[[Path, int, int], object]  # the file, bytes that were read, bytes in all
+
+
+def of_file(path: Path, report: Report = lambda path, done, size: None) -> str:
+    """64 hexadecimal digits. report: called now and then while a large file is read."""
+    status = path.stat()
+    if status.st_size < LARGE:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    # Whatever changes a file's content changes the last of these.
+    state = str(path.resolve()), status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns
+    kept = _folder() / hashlib.sha256(repr(state).encode("utf-8", "surrogateescape")).hexdigest()
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if re.fullmatch("[0-9a-f]{64}", known := kept.read_text("ascii")):
+            return known
+    digest = hashlib.sha256()
+    done = 0
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+            done += len(block)
+            report(path, done, status.st_size)
+    with contextlib.suppress(OSError):  # where there is no room for it, it is read again next time
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        part = kept.with_suffix(f".{os.getpid()}")
+        part.write_text(digest.hexdigest(), "ascii")
+        os.replace(part, kept)
+    return digest.hexdigest()
+
+
+def _folder() -> Path:
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "walk" / "digests"
+    except RuntimeError:  # there is no home
+        return Path(os.devnull) / "walk"
