@@ -3,6 +3,7 @@
 import json
 import re
 import types
+import weakref
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -636,6 +637,22 @@ def test_out_of_memory_the_film_is_the_one_that_the_smaller_batch_makes(walk, ro
     made = {path.name: path.read_bytes() for path in Path("film.walk/frames").glob("*.png")}
     assert made.items() >= expected.items()
     assert len(made) == 12 + after * 8, "what was rendered before is kept"
+
+
+@pytest.mark.parametrize("speed", ["path", "even"])
+def test_out_of_memory_the_model_has_left_before_it_is_loaded_again(walk, room, monkeypatch, speed):
+    load, before = models.load, []
+
+    def watched(settings):
+        assert not [model for model in before if model() is not None], "there are two in memory"
+        model = load(settings)
+        before.append(weakref.ref(model.pipe.unet))
+        return model
+
+    monkeypatch.setattr(models, "load", watched)
+    room(2, after=1)
+    walk(*ABC, "--frames", "12", "--speed", speed, "--out", "film.mp4")
+    assert len(before) == 3
 
 
 def test_the_same_command_again_goes_on_with_the_batch_that_found_room(walk, room):

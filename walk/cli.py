@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import errno
 import functools
+import gc
 import io
 import json
 import math
@@ -118,6 +119,8 @@ def _halving(command: Callable[..., str]) -> Callable[..., str]:
                 if not isinstance(full, OutOfMemoryError) or full.batch == 1:
                     raise
                 chosen |= {"batch": full.batch // 2}
+                del full
+            gc.collect()  # else what is left of the model fills the memory that it is to be loaded into
             say = _quiet if chosen.get("quiet") else _say
             say(f"{2 * chosen['batch']} frames at a time find no room in memory; going on with {chosen['batch']}")
 
