@@ -1,10 +1,13 @@
 """walk against the loop that one would write with diffusers: a call of the pipeline a frame.
 
     python tests/benchmarks/plain_loop.py [--frames 32] [--rounds 5]
+    python tests/benchmarks/plain_loop.py --architecture sd15 [--side 512] [--steps 30] [--alone]
 
-Both make the same film of the built-in model (same keyframes, same path, same steps), each frame a
-PNG, then an MP4. They take turns in one process with the model loaded before the clock starts.
-The ratio is of the loop's time to walk's, so over 1 means that walk is faster.
+Both make the same film (same keyframes, same path, same steps), each frame a PNG, then an MP4: of the built-in
+model, or of a real architecture with random weights. They take turns in one process with the model loaded before the
+clock starts. The ratio is of the loop's time to walk's, so over 1 means that walk is faster. With --alone, the
+denoiser and the decoder, both compiled, run by themselves, too, on batches that lie ready: frames of theirs are
+what walk's are a share of.
 """
 
 import argparse
@@ -12,12 +15,15 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import architectures
+import diffusers
 import imageio_ffmpeg
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 from walk import Settings, Walk, hub, models, read_prompts, video
@@ -26,34 +32,47 @@ from walk.render import render
 from walk.run import Run
 
 PROMPTS = ["a rocket in space", "an alien in a galaxy", "a panda in a forest"]
-STEPS, GUIDANCE = 4, 1.0
 
 
-def plain_loop(pipe: StableDiffusionPipeline, walk: Walk, folder: Path) -> list[Path]:
+def plain_loop(pipe: Any, walk: Walk, settings: Settings, folder: Path) -> list[Path]:
     """As found in tutorials: embed each prompt, interpolate, call the pipeline, save, assemble."""
-    embeds = [pipe.encode_prompt(keyframe.prompt, "cpu", 1, False)[0] for keyframe in walk.keyframes]
-    noises = [
-        torch.randn(1, 8, 16, 16, generator=torch.Generator().manual_seed(keyframe.seed)) for keyframe in walk.keyframes
-    ]
+    names = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
+    guided = (settings.guidance or 0) > 1
+    device = pipe.unet.device
+    encoded = []
+    for keyframe in walk.keyframes:
+        made = pipe.encode_prompt(
+            keyframe.prompt, device=device, num_images_per_prompt=1, do_classifier_free_guidance=guided
+        )
+        encoded.append({name: tensor for name, tensor in zip(names, made) if tensor is not None})
+    shape = (pipe.unet.config.in_channels, *_sides(pipe, settings))
+    noises = [torch.randn(1, *shape, generator=torch.Generator().manual_seed(k.seed)) for k in walk.keyframes]
     paths = []
     for index, position in enumerate(walk.positions):
-        a = min(int(position), len(embeds) - 2)
+        a = min(int(position), len(encoded) - 2)
         t = position - a
         noise = slerp(noises[a].flatten(), noises[a + 1].flatten(), t).reshape(noises[a].shape)
         image = pipe(
-            prompt_embeds=slerp(embeds[a], embeds[a + 1], t),
-            latents=noise,
-            num_inference_steps=STEPS,
-            guidance_scale=GUIDANCE,
+            **{name: slerp(tensor, encoded[a + 1][name], t) for name, tensor in encoded[a].items()},
+            latents=noise.to(device, pipe.unet.dtype),
+            num_inference_steps=settings.steps,
+            guidance_scale=settings.guidance,
+            height=settings.height,
+            width=settings.width,
         ).images[0]
         paths.append(folder / f"{index:06d}.png")
         image.save(paths[-1])
-    writer = imageio_ffmpeg.write_frames(str(folder / "film.mp4"), (512, 512), fps=24)
+    size = video.film_size((settings.width or 0, settings.height or 0))
+    writer = imageio_ffmpeg.write_frames(str(folder / "film.mp4"), size, fps=24)
     writer.send(None)
     for path in paths:
-        writer.send(np.ascontiguousarray(Image.open(path).resize((512, 512), Image.Resampling.LANCZOS)))
+        writer.send(np.ascontiguousarray(Image.open(path).resize(size, Image.Resampling.LANCZOS)))
     writer.close()
     return paths
+
+
+def _sides(pipe: Any, settings: Settings) -> tuple[int, int]:
+    return (settings.height or 0) // pipe.vae_scale_factor, (settings.width or 0) // pipe.vae_scale_factor
 
 
 def with_walk(model: models.Model, walk: Walk, folder: Path) -> list[Path]:
@@ -65,45 +84,105 @@ def with_walk(model: models.Model, walk: Walk, folder: Path) -> list[Path]:
         return run.frames()
 
 
+def alone(model: Any, walk: Walk) -> Callable[[], None]:
+    """As many batches of denoising and decoding as a film needs, compiled, of what lies ready on the device."""
+    settings, pipe = model.settings, model.pipe
+    batch, guided = settings.batch or 1, (settings.guidance or 0) > 1
+    rows = batch * (2 if guided else 1)
+    noise = torch.stack([model.noise(0)] * batch).to(settings.device, model.dtype)
+    conditioning = {name: torch.stack([c] * rows) for name, c in model.encode(walk.keyframes[0]).items()}
+    embeddings = conditioning["prompt_embeds"].to(settings.device, model.dtype)
+    more: dict[str, Any] = {}
+    if "pooled_prompt_embeds" in conditioning:
+        times = torch.tensor([[settings.height, settings.width, 0, 0, settings.height, settings.width]] * rows)
+        pooled = conditioning["pooled_prompt_embeds"].to(settings.device, model.dtype)
+        more["added_cond_kwargs"] = {"text_embeds": pooled, "time_ids": times.to(settings.device, model.dtype)}
+    unet, decode = torch.compile(pipe.unet), torch.compile(pipe.vae.decode)
+
+    @torch.inference_mode()
+    def run() -> None:
+        for _ in range(-(-walk.frames // batch)):
+            latents = noise
+            for _ in range(settings.steps or 1):
+                both = torch.cat([latents] * 2) if guided else latents
+                latents = unet(both, 500, embeddings, **more).sample[:batch]
+            pictures = decode(latents.to(pipe.vae.dtype)).sample
+        pictures.cpu()
+
+    return run
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--architecture", choices=["toybox", *architectures.ARCHITECTURES], default="toybox")
     parser.add_argument("--frames", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
+    for name in ("side", "steps", "batch"):
+        parser.add_argument(f"--{name}", type=int)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--alone", action="store_true")
     options = parser.parse_args()
 
     walk = Walk.through(read_prompts(PROMPTS), frames=options.frames, smooth=False)
-    pipe = StableDiffusionPipeline.from_pretrained(hub.find("toybox"), requires_safety_checker=False)
-    pipe.set_progress_bar_config(disable=True)
-    model = models.load(Settings(steps=STEPS, guidance=GUIDANCE))
-    times: dict[str, list[float]] = {"plain loop": [], "walk": []}
-    difference = 0.0
+    asked: dict[str, Any] = {"width": options.side, "height": options.side, "batch": options.batch}
+    with tempfile.TemporaryDirectory() as home:
+        if options.architecture == "toybox":
+            folder, steps, guidance = hub.find("toybox"), 4, 1.0
+        else:
+            steps, guidance, decoder = architectures.ARCHITECTURES[options.architecture]
+            folder = architectures.build(options.architecture, Path(home), torch.float16)
+            asked |= {"model": str(folder), "decoder": "own" if decoder == "own" else str(Path(home, "taesd"))}
+        asked |= {"device": options.device, "dtype": options.dtype, "steps": options.steps or steps}
+        settings = models.complete(Settings(guidance=guidance, **asked))
+        model = models.load(settings)
+        pipe = diffusers.DiffusionPipeline.from_pretrained(folder, dtype=getattr(torch, settings.dtype))
+        if settings.decoder != "own":
+            pipe.vae = diffusers.AutoencoderTiny.from_pretrained(settings.decoder, dtype=pipe.vae.dtype)
+        pipe.to(settings.device)
+        pipe.set_progress_bar_config(disable=True)
+        ways: dict[str, Callable[[Path], list[Path] | None]] = {
+            "plain loop": lambda place: plain_loop(pipe, walk, settings, place),
+            "walk": lambda place: with_walk(model, walk, place),
+        }
+        if options.alone:
+            by_itself = alone(model, walk)
+            ways["model alone"] = lambda place: by_itself()
+        measure(options, settings, ways)
+
+
+def measure(options: argparse.Namespace, settings: Settings, ways: dict[str, Callable[[Path], Any]]) -> None:
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    difference = 0
     for number in range(options.rounds + 1):  # the first is for warming up
         with tempfile.TemporaryDirectory() as folder:
             frames = {}
-            for name, make in (
-                ("plain loop", lambda f: plain_loop(pipe, walk, f)),
-                ("walk", lambda f: with_walk(model, walk, f)),
-            ):
-                place = Path(folder) / name
-                place.mkdir()
+            for name, make in ways.items():
+                (place := Path(folder) / name).mkdir()
                 begun = time.perf_counter()
                 frames[name] = make(place)
+                models.wait(settings.device)
                 if number:
                     times[name].append(time.perf_counter() - begun)
-            pairs = zip(frames["plain loop"], frames["walk"])
-            difference = max(
-                np.abs(np.asarray(Image.open(a), int) - np.asarray(Image.open(b), int)).max() for a, b in pairs
-            )
+            for a, b in zip(frames["plain loop"], frames["walk"]):
+                apart = np.abs(np.asarray(Image.open(a), int) - np.asarray(Image.open(b), int)).max()
+                difference = max(difference, int(apart))
         if number:
-            print(f"round {number}: plain loop {times['plain loop'][-1]:.2f} s, walk {times['walk'][-1]:.2f} s")
-    ratios = [a / b for a, b in zip(times["plain loop"], times["walk"])]
+            print(f"round {number}: " + ", ".join(f"{name} {taken[-1]:.2f} s" for name, taken in times.items()))
+
+    def ratio(one: str, other: str) -> float:
+        return round(statistics.median(a / b for a, b in zip(times[one], times[other])), 3)
+
     print(
         json.dumps(
             {
+                "architecture": options.architecture,
+                **{name: getattr(settings, name) for name in ("width", "height", "steps", "batch", "device", "dtype")},
                 "frames": options.frames,
                 "frames_a_second": {name: round(options.frames / statistics.median(t), 2) for name, t in times.items()},
-                "ratio": round(statistics.median(ratios), 2),
-                "largest_pixel_difference": int(difference),
+                "ratio": ratio("plain loop", "walk"),
+                **({"of_the_model_alone": ratio("model alone", "walk")} if options.alone else {}),
+                "largest_pixel_difference": difference,
             }
         )
     )
