@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import shutil
 
 import diffusers
 import numpy as np
@@ -325,3 +326,31 @@ def test_in_half_precision_a_keyframe_is_about_the_plain_pipelines_picture(home,
     (picture,) = pictures(model, FOX)
     assert np.abs(picture.astype(int) - expected.astype(int)).mean() < 1
     assert picture.std() > 10
+
+
+# Compiled
+
+
+@pytest.fixture
+def compiler(tmp_path, monkeypatch):
+    """Nothing that was compiled before is found."""
+    if shutil.which("g++") is None:
+        pytest.skip("there is no compiler")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
+    torch._dynamo.reset()
+    return torch._inductor.config.cpp
+
+
+@pytest.mark.parametrize("name", ["FluxPipeline", "SanaPipeline"])  # its blocks alone, and as a whole
+def test_a_compiled_model_makes_the_same_pictures_and_is_another_model(home, model, compiler, name):
+    compiled = load(home(name), **SIZE, steps=2, batch=1, compile=True)
+    assert levels(pictures(compiled, FOX)[0], pictures(model(name), FOX)[0]) <= 1
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0, "nothing was compiled"
+    assert compiled.settings.deciding() != model(name).settings.deciding()
+
+
+def test_where_nothing_can_be_compiled_that_is_said(home, compiler, monkeypatch):
+    monkeypatch.setattr(compiler, "cxx", ("no-such-compiler",))
+    compiled = load(home("PixArtSigmaPipeline"), **SIZE, steps=2, batch=1, compile=True)
+    with pytest.raises(Error, match=r"^the model cannot be compiled here: .*; leave out --compile$"):
+        pictures(compiled, FOX)

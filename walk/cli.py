@@ -682,7 +682,7 @@ class _Pictures:
         from walk import models
 
         if self._model is None:
-            self.say("loading the model")
+            self.say("loading the model" + ", and compiling it with the first pictures" * self.settings.compile)
             begun = time.monotonic()
             with contextlib.redirect_stderr(io.StringIO()):  # several libraries' bars and advice
                 self._model = models.load(self.settings)

@@ -7,6 +7,7 @@ Never hears of walks, frames or run folders, nor of where a model lies (walk.hub
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import difflib
@@ -158,6 +159,8 @@ class Pipeline:
         for part in (self.denoiser, self.pipe.vae):
             if not any(tensor.ndim > 4 for tensor in part.parameters()):
                 part.to(memory_format=torch.channels_last)  # a sixth faster on CPUs, more on tensor cores
+        if settings.compile:
+            loading.compile_denoiser(self.denoiser, self.family)
 
     def at(self, settings: Settings) -> Pipeline:
         other = copy.copy(self)
@@ -274,6 +277,10 @@ class Pipeline:
 
     @torch.inference_mode()
     def denoise(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
+        with loading.compiling() if self.settings.compile else contextlib.nullcontext():
+            return self._denoise(noise, conditioning)
+
+    def _denoise(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
         if self.settings.device.startswith("cuda"):  # elsewhere their memory is the same
             self._move_encoders("cpu")
         noise = noise.to(self.settings.device, torch.float32 if self.family.float32 else self.dtype)

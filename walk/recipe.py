@@ -47,7 +47,7 @@ def compose(
     chosen = dict(flags)
     for name in ("model", "width", "height", "steps", "guidance", "scheduler", "dtype", "batch"):
         chosen[name] = getattr(settings, name)
-    for name, usual in (("lora", ""), ("decoder", "own")):
+    for name, usual in (("lora", ""), ("decoder", "own"), ("compile", False)):
         if getattr(settings, name) != usual:
             chosen[name] = getattr(settings, name)
     texts = tuple((name, _plain(value) if isinstance(value, float) else str(value)) for name, value in chosen.items())

@@ -41,6 +41,7 @@ class Settings:
     weights, software: identity of the model's files, and versions of the libraries; found, not chosen.
     lora: .safetensors files or hub ids with commas between, each with its weight: 'a.safetensors:0.8,org/b'.
     low_memory: parts of the model are on the GPU only while they work. Decides no pixel.
+    compile: the denoiser is compiled (torch.compile), which rounds otherwise: about as another batch does.
     decoder: 'own', 'tiny' (the family's TAESD: faster, a little softer), or a folder with such a decoder.
 
     Raises Error for values outside these.
@@ -59,6 +60,7 @@ class Settings:
     software: tuple[str, ...] = ()
     lora: str = ""
     low_memory: bool = False
+    compile: bool = False
     decoder: str = "own"
 
     def __post_init__(self) -> None:
@@ -85,6 +87,8 @@ class Settings:
         values["device"] = self.device.split(":")[0]  # cuda:0 and cuda:1 are taken for twins
         del values["weights"], values["lora"]  # their identity is the model's
         del values["low_memory"], values["decoder"]
+        if not self.compile:
+            del values["compile"]
         return values | {"algorithm": ALGORITHM}
 
 
