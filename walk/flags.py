@@ -157,7 +157,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "device": Flag("NAME", str, "a name", "cpu, cuda, cuda:1, mps (the fastest there is)"),
         "dtype": Flag("NAME", str, "a name", "float32, float16, bfloat16 (float16 on cuda, else float32)"),
         "decoder": Flag("own | tiny", str, "own, tiny, or a folder with a tiny decoder", "tiny: faster and a little softer, where the family has one (own)"),
-        "compile": Flag("", _switch, "", "for long films on a GPU: compile the model first, which takes minutes, then be faster"),
+        "compile": Flag("", _switch, "", "compile the model first: minutes, then faster on most GPUs"),
         "low_memory": Flag("", _switch, "", "parts of the model are on the GPU only while they work"),
         "batch": Flag("N", _count, _WHOLE, "frames denoised together (by their size, up to 8)"),
     },
