@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from walk import Keyframe, Settings, Walk, cli, hub, models, read_prompts, sheet, video
+from walk import Keyframe, Settings, Walk, cli, hub, models, read_prompts, render, sheet, video
 from walk.catalogue import CATALOGUE
 from walk.families import FAMILIES
 from walk.run import unused
@@ -637,6 +637,30 @@ def test_out_of_memory_the_film_is_the_one_that_the_smaller_batch_makes(walk, ro
     made = {path.name: path.read_bytes() for path in Path("film.walk/frames").glob("*.png")}
     assert made.items() >= expected.items()
     assert len(made) == 12 + after * 8, "what was rendered before is kept"
+
+
+@pytest.mark.parametrize("speed", ["path", "even"])
+def test_where_a_batch_is_always_under_way_the_film_is_the_same(walk, monkeypatch, speed):
+    """As on a GPU, which has the next batch to do before the last is fetched."""
+    flags = [*ABC, "--frames", "21", "--speed", speed, "--steps", "1"]
+    walk(*flags, "--out", "plain.mp4")
+    begin = render.Renderer.__init__
+
+    def ahead(self, model):
+        begin(self, model)
+        self.ahead = 1
+
+    monkeypatch.setattr(render.Renderer, "__init__", ahead)
+    walk(*flags, "--out", "ahead.mp4")
+    frames = [sorted(Path(f"{name}.walk/frames").glob("*.png")) for name in ("plain", "ahead")]
+    assert [path.name for path in frames[0]] == [path.name for path in frames[1]]
+    for one, other in zip(*frames):
+        assert one.read_bytes() == other.read_bytes()
+    for path in frames[1][::2]:
+        path.unlink()
+    film = Path("ahead.mp4").read_bytes()
+    walk(*flags, "--out", "ahead.mp4")
+    assert Path("ahead.mp4").read_bytes() == film
 
 
 @pytest.mark.parametrize("speed", ["path", "even"])

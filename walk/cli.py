@@ -817,7 +817,7 @@ class _Work:
             yield
         finally:
             self.looking = False
-            for features in self.features.values():  # after an error, nobody will ever see what somebody waits for
+            for features in list(self.features.values()):  # after an error, somebody may wait for them for ever
                 features.cancel()
 
     def look(self, run: Run) -> Features:
@@ -884,7 +884,10 @@ def _see(features: Future[Features], picture: np.ndarray) -> None:
     from walk import speed
 
     if features.set_running_or_notify_cancel():
-        features.set_result(speed.features(picture))
+        try:
+            features.set_result(speed.features(picture))
+        except BaseException as error:  # else whoever waits for it never hears
+            features.set_exception(error)
 
 
 def _drawn(music: Music | None) -> sheet.Music | None:
@@ -947,9 +950,8 @@ def _notes(order: _Order, walk: Walk, steps: Sequence[float], pictures: _Picture
     speeds = [sum(rounds[key : key + length]) / length for key, length in zip(*_landmarks(walk))]
     for k, turning in enumerate(speeds):
         if len(speeds) > 2 and turning > HURRY * median(speeds) > 0:
-            after = (k + 1) % len(walk.keyframes) + 1
             notes.append(
-                f"keyframe {k + 1} to {after} is {turning / median(speeds):.1f} times as fast as the rest; give it more time"
+                f"{walk.leg(k)} is {turning / median(speeds):.1f} times as fast as the rest; give it more time"
             )
     return notes
 
@@ -963,9 +965,8 @@ def _turns(walk: Walk, distances: Sequence[tuple[float, float]]) -> list[str]:
         share = most / (sum(distance for _, distance in gaps) or 1)
         later = [index for index, position in enumerate(walk.positions) if at < position < start + 1]
         if len(gaps) > 3 and share > TURN and later:
-            after = (start + 1) % len(walk.keyframes) + 1
             notes.append(
-                f"{_clock(float(min(later) / walk.fps))}: {share:.0%} of the way from keyframe {start + 1} to {after} is one turn; "
+                f"{_clock(float(min(later) / walk.fps))}: {share:.0%} of the way from {walk.leg(start)} is one turn; "
                 "the film follows it as finely as it can, and says so if it jumps"
             )
     return notes

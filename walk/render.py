@@ -113,8 +113,7 @@ def _is_of_one_colour(picture: np.ndarray) -> bool:
 def _where(walk: Walk, index: int) -> str:
     position = walk.positions[index]
     start, part = int(position), position % 1
-    after = (start + 1) % len(walk.keyframes) + 1
-    return f"{part:.0%} of the way from keyframe {start + 1} to {after}" if part else f"of keyframe {start + 1}"
+    return f"{part:.0%} of the way from {walk.leg(start)}" if part else f"of keyframe {start + 1}"
 
 
 @contextlib.contextmanager

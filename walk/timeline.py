@@ -105,6 +105,10 @@ class Walk:
     def seconds(self) -> Fraction:
         return self.frames / self.fps
 
+    def leg(self, k: int) -> str:
+        """'keyframe 3 to 4': what lies after keyframe k, counted from 0, for people, who count from 1."""
+        return f"keyframe {k + 1} to {(k + 1) % len(self.keyframes) + 1}"
+
     def neighbours(self, position: float) -> tuple[tuple[int | None, ...], float]:
         """The keyframes that decide what is seen at a position, and how far it is between them.
 
