@@ -1,0 +1,62 @@
+"""What only a GPU can show: pytest -m gpu."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from oracle import levels
+from test_families import BUILDERS, FOX, KEYFRAMES, SIZE, STOCHASTIC, film, plain
+
+from walk import Settings, Walk, cli, families, models
+
+pytestmark = pytest.mark.gpu
+SD = "StableDiffusionPipeline"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _exact():
+    """float32 means float32 here, for us and for the plain pipelines."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+
+
+def load(folder, **settings):
+    return models.load(Settings(model=str(folder), device="cuda", steps=2, **SIZE, **({"dtype": "float32"} | settings)))
+
+
+@pytest.mark.parametrize("name", sorted(set(BUILDERS) - STOCHASTIC))
+def test_a_keyframe_is_the_plain_pipelines_picture(tmp_path, name):
+    folder = BUILDERS[name](tmp_path)
+    expected = plain(folder, FOX, guidance=families.FAMILIES[name].guidance)  # on a CPU
+    assert levels(film(load(folder), Walk.through([FOX, FOX], frames=2), [0])[0], expected) <= 1
+
+
+@pytest.mark.parametrize("name", sorted(BUILDERS))
+def test_any_frames_are_those_of_the_whole_film(tmp_path, name):
+    model = load(BUILDERS[name](tmp_path), batch=3, dtype="auto")
+    walk = Walk.through(KEYFRAMES, frames=11)
+    whole = film(model, walk)
+    for indices in ([10], [7, 2, 9, 0, 5]):
+        for index, picture in film(model, walk, indices).items():
+            np.testing.assert_array_equal(picture, whole[index])
+
+
+@pytest.mark.parametrize("more", [{"low_memory": True}, {"compile": True}], ids=str)
+@pytest.mark.parametrize("name", [SD, "FluxPipeline"])
+def test_sparing_memory_and_compiling_make_the_same_pictures(tmp_path, name, more):
+    folder = BUILDERS[name](tmp_path)
+    walk = Walk.through(KEYFRAMES, frames=5)
+    usual, other = film(load(folder), walk), film(load(folder, **more), walk)
+    assert max(levels(usual[index], other[index]) for index in usual) <= 1
+
+
+def test_a_film_that_lost_frames_becomes_the_same_film(empty_folder, capsys):
+    flags = ["--prompts", "a fox", "an owl", "a boat", "--frames", "40", "--device", "cuda", "--out", "film.mp4"]
+    flags += ["--model", str(tiny.stable_diffusion(Path("model")))]
+    assert cli.main(flags) == 0
+    film = Path("film.mp4").read_bytes()
+    for path in sorted(Path("film.walk/frames").glob("*.png"))[::3]:
+        path.unlink()
+    assert cli.main(flags) == 0
+    assert Path("film.mp4").read_bytes() == film
