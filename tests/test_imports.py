@@ -12,7 +12,7 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("[!_]*.py"))
 
 # Who may import a library; whoever is not named here may not.
 FENCES = {
-    "torch": {"geometry", "loading", "models", "render"},
+    "torch": {"geometry", "loading", "models", "render", "schedule"},
     "diffusers": {"hub", "loading"},
     "transformers": {"loading"},
     "huggingface_hub": {"hub"},
@@ -38,7 +38,8 @@ BELOW = {
     "hub": {"catalogue", "digests", "families", "settings"},
     "families": set(),
     "loading": {"families", "hub", "settings"},
-    "models": {"catalogue", "digests", "emphasis", "families", "loading", "hub", "keyframes", "settings"},
+    "schedule": set(),
+    "models": {"catalogue", "digests", "emphasis", "families", "hub", "keyframes", "loading", "schedule", "settings"},
     "render": {"geometry", "models", "timeline"},
     "recipe": {"keyframes", "settings"},
     "png": set(),

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pixel_shuffle
 
-from walk import Error, emphasis, loading
+from walk import Error, emphasis, loading, schedule
 from walk.catalogue import known
 from walk.digests import Report
 from walk.families import Family
@@ -147,11 +147,13 @@ class Pipeline:
         _, self.family = loading.family_of(folder)
         self.pipe = loading.load(folder, settings)
         self.painter = loading.without_text(self.pipe)
+        schedule.keep(self.painter.scheduler)
         self.scale = _scale(folder / "vae" / "config.json")
         self.denoiser: Any = getattr(self.pipe, self.family.denoiser)
         self.encoders = [part for name, part in loading.parts(self.pipe, "text_encoder")]
         self.encoded: dict[tuple[object, ...], Conditioning] = {}
         self.masks: dict[str, torch.dtype] = {}  # as the pipeline made them
+        self.scaling: dict[torch.dtype, list[Tensor]] = {}  # mean and deviation of latents
         if settings.low_memory:
             self.painter.enable_model_cpu_offload(device=settings.device)
         else:
@@ -320,7 +322,8 @@ class Pipeline:
 
     def _there(self, name: str, tensor: Tensor) -> Tensor:
         dtype = self.dtype if tensor.is_floating_point() else self.masks.get(name.removeprefix("negative_"))
-        return tensor.to(self.settings.device, dtype)
+        # From a CPU's memory to a GPU's a copy need not wait for what the GPU is doing.
+        return tensor.to(self.settings.device, dtype, non_blocking=self.settings.device.startswith("cuda"))
 
     @torch.inference_mode()
     def decode(self, latents: Tensor, exact: bool = False) -> Callable[[], Tensor]:
@@ -350,7 +353,9 @@ class Pipeline:
         if mean is None or deviation is None:
             latents = latents / config.scaling_factor
             return latents + config.shift_factor if config.get("shift_factor") else latents
-        mean, deviation = (latents.new_tensor(value).view(1, -1, 1, 1) for value in (mean, deviation))
+        if latents.dtype not in self.scaling:  # brought to a GPU once, for which one waits
+            self.scaling[latents.dtype] = [latents.new_tensor(value).view(1, -1, 1, 1) for value in (mean, deviation)]
+        mean, deviation = self.scaling[latents.dtype]
         latents = latents * deviation / config.get("scaling_factor", 1) + mean
         return latents.unsqueeze(2) if hasattr(config, "temperal_downsample") else latents
 

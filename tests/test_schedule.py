@@ -1,0 +1,84 @@
+"""Schedulers plan once and make the same pictures; a GPU that renders a film is not waited for."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+from diffusers import DDIMScheduler
+from oracle import load
+from test_families import KEYFRAMES, film
+from torch.utils import backend_registration
+
+from walk import Error, Walk, loading, schedule
+
+ELSEWHERE = Path(__file__).with_name("elsewhere.py")
+FETCHED = "models.py: here = there.cpu()"
+KEYFRAMES_BROUGHT = "render.py: return tensor.to(self.device) if tensor.is_floating_point() else tensor"
+# Their pipelines have GPUs wait for something themselves, before the first step, or for noise that is drawn on a CPU.
+WAITING = {
+    "StableDiffusionXLPipeline": ("add_time_ids.to(device)",),
+    "FluxPipeline": ("text_ids = ", "return latent_image_ids"),
+    "LatentConsistencyModelPipeline": ("w_embedding = ", "torch.cat(latents, dim=0).to(device)"),
+}
+NOT_WAITING = (
+    "StableDiffusionPipeline",
+    "StableDiffusion3Pipeline",
+    "PixArtSigmaPipeline",
+    "SanaPipeline",
+    "Krea2Pipeline",
+)
+
+
+@pytest.mark.skipif(
+    not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
+    reason="this torch has no such devices",
+)
+def test_on_a_device_of_its_own_a_film_is_the_same_and_nothing_waits_between_its_batches():
+    command = [sys.executable, str(ELSEWHERE), *WAITING, *NOT_WAITING]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stderr[-3000:]
+    for name, (apart, waits) in json.loads(done.stdout.splitlines()[-1]).items():
+        assert apart <= 1, name
+        usual = {where for where in waits if where.endswith((FETCHED, KEYFRAMES_BROUGHT))}
+        assert len(usual) == 2, name
+        others = waits.keys() - usual
+        assert not [where for where in others if not any(line in where for line in WAITING.get(name, ()))], (
+            name,
+            waits,
+        )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tiny.stable_diffusion(tmp_path_factory.mktemp("schedulers") / "model")
+
+
+def names(folder):
+    with pytest.raises(Error) as error:
+        loading.scheduler(folder, "none of them")
+    return str(error.value).split("these do: ")[1].split(", ")
+
+
+def test_every_scheduler_makes_the_pictures_that_it_makes_without_us(folder, monkeypatch):
+    walk = Walk.through(KEYFRAMES, frames=5)
+    found = names(folder)
+    assert len(found) > 10
+    for name in found:
+        ours = film(load(folder, scheduler=name, steps=2, batch=2), walk)
+        with monkeypatch.context() as patch:
+            patch.setattr(schedule, "keep", lambda scheduler: None)
+            plain = film(load(folder, scheduler=name, steps=2, batch=2), walk)
+        for index, picture in plain.items():
+            np.testing.assert_array_equal(ours[index], picture)
+
+
+def test_another_number_of_steps_is_planned_anew():
+    scheduler = DDIMScheduler()
+    schedule.keep(scheduler)
+    for steps in (4, 2, 4):
+        scheduler.set_timesteps(steps, device="cpu")
+        assert len(scheduler.timesteps) == steps

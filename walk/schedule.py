@@ -1,0 +1,93 @@
+"""A scheduler that keeps no GPU waiting: what it works out for a number of steps is kept from the first batch on.
+
+To read a number that lies on a GPU, or to bring one there, waits until all is done that the GPU was given, and then the
+GPU has nothing to do. diffusers' pipelines have their scheduler plan its steps anew at each call, and hand it timesteps
+that lie on the GPU; several schedulers look something up by those at every step.
+
+Knows no models and no pictures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor
+
+from walk import Error
+
+
+def keep(scheduler: Any) -> None:
+    """Change one of diffusers' schedulers, so that it plans the same steps but once, and from then on finds its
+    timesteps on the CPU. What it makes of a picture stays the same.
+
+    A pipeline asks in the same order each time; what it hands over the first time is what is kept.
+    Its methods raise Error for steps and models that it is not made for.
+    """
+    plans: dict[str, _Plan] = {}
+    plan: _Plan  # the one that is followed
+
+    def handed(method: str) -> Any:
+        usual = getattr(scheduler, method)
+
+        @functools.wraps(usual)
+        def call(given: Tensor, timestep: Any, *args: Any, **more: Any) -> Any:
+            scheduler.timesteps = plan.timesteps
+            with _fits(scheduler):
+                return usual(given, plan.here(method, timestep), *args, **more)
+
+        return call
+
+    set_timesteps = scheduler.set_timesteps
+
+    @functools.wraps(set_timesteps)
+    def planned(*args: Any, **more: Any) -> None:
+        nonlocal plan
+        wanted = repr((args, sorted(more.items())))
+        if wanted not in plans:
+            with _fits(scheduler):
+                set_timesteps(*args, **more)
+            if hasattr(scheduler, "set_begin_index") and scheduler.begin_index is None:
+                scheduler.set_begin_index(scheduler.index_for_timestep(scheduler.timesteps[0]))
+            plans[wanted] = _Plan({name: value for name, value in vars(scheduler).items() if name not in ours})
+        plan = plans[wanted]
+        plan.begin(scheduler)
+
+    ours = {name: handed(name) for name in ("scale_model_input", "step") if hasattr(scheduler, name)}
+    ours["set_timesteps"] = planned
+    for name, method in ours.items():
+        setattr(scheduler, name, method)
+
+
+@contextlib.contextmanager
+def _fits(scheduler: Any) -> Iterator[None]:
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        name = type(scheduler).__name__
+        raise Error(
+            f"{name} does not fit this model or its steps: {error}; try another --scheduler or --steps"
+        ) from error
+
+
+class _Plan:
+    """What a scheduler is before its first step, and which timesteps it is handed, call by call."""
+
+    def __init__(self, state: dict[str, Any]) -> None:
+        self.state = state
+        self.timesteps = state["timesteps"].cpu()
+        self.known: dict[str, list[Any]] = {}
+        self.calls: dict[str, int] = {}
+
+    def begin(self, scheduler: Any) -> None:
+        vars(scheduler).update({name: list(v) if isinstance(v, list) else v for name, v in self.state.items()})
+        self.calls = {}
+
+    def here(self, method: str, timestep: Any) -> Any:
+        known = self.known.setdefault(method, [])
+        call = self.calls[method] = self.calls.get(method, 0) + 1
+        if call > len(known):
+            known.append(timestep.cpu() if isinstance(timestep, Tensor) else timestep)
+        return known[call - 1]
