@@ -2,16 +2,20 @@
 
 import dataclasses
 import functools
+import json
 import shutil
+from pathlib import Path
+from unittest import mock
 
 import diffusers
 import numpy as np
 import pytest
+import sentencepiece
 import tiny
 import torch
 from oracle import levels, load, pictures
 
-from walk import Error, Keyframe, Settings, Walk, families, models
+from walk import Error, Keyframe, Settings, Walk, families, loading, models
 from walk.render import render
 
 FOX = Keyframe("a red fox", seed=3)
@@ -305,6 +309,62 @@ def test_a_decoder_that_is_not_there_or_is_none_is_refused(home):
     )
     vae = home("StableDiffusionPipeline") / "vae"
     assert refused("StableDiffusionPipeline", str(vae)).startswith(f"{vae} holds no AutoencoderTiny")
+
+
+# As they are published
+
+
+def test_stable_diffusion_3_without_its_largest_text_encoder(home, tmp_path):
+    pipe = diffusers.StableDiffusion3Pipeline.from_pretrained(
+        home("StableDiffusion3Pipeline"), text_encoder_3=None, tokenizer_3=None
+    )
+    pipe.save_pretrained(tmp_path)
+    model = load(tmp_path, **SIZE, steps=2)
+    generator = torch.Generator().manual_seed(FOX.seed)
+    expected = pipe(FOX.prompt, generator=generator, num_inference_steps=2, guidance_scale=7.0, **SIZE).images[0]
+    assert levels(pictures(model, FOX)[0], np.asarray(expected)) <= 1
+    heavier = model.encode(dataclasses.replace(FOX, prompt="a (red:1.5) fox"))["prompt_embeds"]
+    assert not torch.equal(heavier, model.encode(FOX)["prompt_embeds"])
+
+
+def test_a_tokenizer_of_sentencepiece_alone_is_read(home, tmp_path):
+    """As PixArt and others have it."""
+    folder = shutil.copytree(home("PixArtSigmaPipeline"), tmp_path / "model")
+    words = json.loads((folder / "text_encoder" / "config.json").read_text("utf-8"))["vocab_size"]
+    (tmp_path / "text").write_text("\n".join(Path(__file__).read_text("utf-8").split()))
+    for path in (folder / "tokenizer").iterdir():
+        path.unlink()
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(tmp_path / "text"), model_prefix=str(folder / "tokenizer" / "spiece"), vocab_size=words, minloglevel=2,
+        pad_id=0, eos_id=1, unk_id=2, bos_id=-1, hard_vocab_limit=False,
+    )  # fmt: skip
+    (folder / "tokenizer" / "spiece.vocab").unlink()
+    (folder / "tokenizer" / "tokenizer_config.json").write_text('{"tokenizer_class": "T5Tokenizer", "extra_ids": 0}')
+    assert pictures(load(folder, **SIZE, steps=1), FOX)[0].std() > 10
+
+
+@pytest.mark.parametrize(("guided", "tokens"), [(True, 512), (False, 256)])
+def test_flux_schnell_reads_half_as_many_tokens(tmp_path, guided, tokens):
+    """Black Forest Labs: 'max_sequence_length cannot be more than 256' for schnell."""
+    model = load(tiny.flux(tmp_path, guided=guided), **SIZE)
+    assert len(model.encode(FOX)["prompt_embeds"]) == tokens
+
+
+@pytest.mark.parametrize("name", ["FluxPipeline", "QwenImagePipeline"])
+def test_where_each_picture_has_as_many_tokens_as_it_needs_they_are_denoised_one_by_one(home, name):
+    """So an empty row of a batch would cost as much as a picture, and every length a program of its own."""
+    settings = models.complete(Settings(model=str(home(name)), device="cpu", **SIZE))
+    alone = name == "QwenImagePipeline"
+    assert settings.batch == (1 if alone else 8)
+    denoiser = mock.Mock(_repeated_blocks=["Block"])
+    loading.compile_denoiser(denoiser, families.FAMILIES[name])
+    denoiser.compile_repeated_blocks.assert_called_once_with(dynamic=None if alone else False)
+
+
+def test_a_size_that_the_model_has_no_places_for_is_an_error_of_one_sentence(home):
+    model = load(home("StableDiffusion3Pipeline"), width=2048, height=64, steps=1)
+    with pytest.raises(Error, match=r"^a StableDiffusion3Pipeline cannot make this: "):
+        pictures(model, FOX)
 
 
 # Fewer bits

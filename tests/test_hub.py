@@ -209,6 +209,25 @@ def test_of_two_forms_of_the_weights_the_full_one_is_taken(tiny_folder):
         is None
     )
     assert hub._variant(["unet/a.safetensors", "vae/b.fp16-00001-of-00002.safetensors"]) == "fp16"
+    assert hub._variant(["unet/a.bf16.safetensors", "vae/model-00001-of-00002.bf16.safetensors"]) == "bf16"
+    assert hub._variant(["unet/a.fp16.safetensors", "unet/a.bf16.safetensors", "vae/b.bf16.safetensors"]) == "bf16"
+    assert hub._variant(["unet/a-00001-of-00002.safetensors"]) is None
+
+
+def test_weights_in_bfloat16_only_load(tiny_folder, tmp_path):
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(tiny_folder, safety_checker=None)
+    pipe.to(torch.bfloat16).save_pretrained(tmp_path / "half", variant="bf16")
+    assert pictures(load(tmp_path / "half", dtype="bfloat16"), FOX)[0].std() > 10
+
+
+def test_a_folder_named_like_a_model_does_not_hide_it(tiny_folder, tmp_path, monkeypatch, cache):
+    monkeypatch.chdir(tmp_path)
+    Path("sdxl").mkdir()
+    with pytest.raises(Error, match=r"stable-diffusion-xl-base-1\.0 is not on this machine"):
+        hub.find("sdxl")
+    hub.find.cache_clear()
+    shutil.copytree(tiny_folder, "sdxl", dirs_exist_ok=True)
+    assert hub.find("sdxl") == Path("sdxl")
 
 
 def failing(error):
@@ -287,6 +306,16 @@ def test_a_single_checkpoint_is_the_same_model_as_its_parts(checkpoint, tiny_fol
     model = load(checkpoint)
     np.testing.assert_array_equal(pictures(model, FOX), pictures(load(tiny_folder), FOX))
     assert models.complete(model.settings) == model.settings
+
+
+def test_a_checkpoint_that_says_what_it_predicts_is_believed(checkpoint, tiny_folder):
+    describe(tiny_folder, checkpoint.with_suffix(""))
+    nothing = torch.zeros(0)
+    save_file(load_file(checkpoint) | {"v_pred": nothing, "ztsnr": nothing}, checkpoint)
+    config = load(checkpoint, scheduler="DDIMScheduler").pipe.scheduler.config
+    assert config.prediction_type == "v_prediction"
+    assert config.rescale_betas_zero_snr
+    assert config.timestep_spacing == "trailing"
 
 
 def test_a_checkpoint_is_described_by_the_model_that_it_resembles(checkpoint, cache, tiny_folder):

@@ -5,6 +5,7 @@ import json
 import pickle
 import shutil
 from pathlib import Path
+from unittest import mock
 
 import diffusers
 import numpy as np
@@ -155,6 +156,7 @@ def test_text_encoders_leave_the_gpu_once_the_prompts_are_read(tiny_folder, monk
 
     model = model.at(dataclasses.replace(model.settings, device="cuda:1"))
     monkeypatch.setattr(model, "_encode", lambda keyframe: {})
+    monkeypatch.setattr(model.painter, "to", lambda device: moves.append(f"the others to {device}"))
     model.encode(OWL)
     assert moves == ["cuda:1"]
     there = "cuda:1"
@@ -162,7 +164,30 @@ def test_text_encoders_leave_the_gpu_once_the_prompts_are_read(tiny_folder, monk
     assert moves == ["cuda:1"]
     with pytest.raises((RuntimeError, AssertionError), match=r"CUDA|cuda"):
         model.denoise(model.noise(3)[None], {})
-    assert moves == ["cuda:1", "cpu"]
+    assert moves == ["cuda:1", "cpu", "the others to cuda:1"], "there may be no room for all"
+
+
+@pytest.mark.parametrize("where", ["encode", "denoise"])
+def test_a_model_that_finds_no_room_says_what_to_try(tiny_folder, monkeypatch, where):
+    model = load(tiny_folder)
+    full = mock.Mock(side_effect=torch.OutOfMemoryError("CUDA out of memory"))
+    if where == "encode":
+        monkeypatch.setattr(model.pipe.text_encoder, "forward", full)
+    else:
+        conditioning = {name: tensor[None] for name, tensor in model.encode(FOX).items()}
+        model = model.at(dataclasses.replace(model.settings, device="cuda"))
+        monkeypatch.setattr(model.painter, "to", full)
+    with pytest.raises(
+        Error, match=r"has too little memory for .*; try --low_memory, --device cpu or another --model$"
+    ):
+        model.encode(FOX) if where == "encode" else model.denoise(model.noise(3)[None], conditioning)
+
+
+def test_a_negative_prompt_is_kept_once(tiny_folder):
+    model = load(tiny_folder)
+    fox, owl = (model.encode(keyframe)["negative_prompt_embeds"] for keyframe in (FOX, OWL))
+    assert fox is owl
+    assert fox is not model.encode(dataclasses.replace(FOX, negative_prompt="fog"))["negative_prompt_embeds"]
 
 
 def test_a_prompt_is_read_once_whatever_the_steps(tiny_folder, monkeypatch):
@@ -273,6 +298,13 @@ def test_loras_are_the_plain_pipelines_with_their_weights(tiny_folder, tmp_path)
     assert levels(picture, expected) <= 1
     for different in ("", str(one), f"{one}:0.5", f"{one}:0.5,{other}:1.25"):
         assert levels(pictures(load(tiny_folder, lora=different), FOX)[0], picture) > 1
+
+
+def test_a_comma_may_be_in_the_name_of_a_lora(tmp_path):
+    path = tmp_path / "style, v2.safetensors"
+    path.touch()
+    assert Settings(lora=f"{path}:0.8").loras() == [(str(path), 0.8)]
+    assert Settings(lora="a.safetensors:0.8, b").loras() == [("a.safetensors", 0.8), ("b", 1.0)]
 
 
 def test_another_lora_or_weight_is_another_model(tiny_folder, tmp_path):

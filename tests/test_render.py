@@ -3,6 +3,7 @@
 import dataclasses
 import zlib
 from fractions import Fraction
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -334,8 +335,10 @@ class Small(Fake):
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."),
         RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"),
         RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 20 bytes."),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     ],
-    ids=lambda error: str(error)[:12],
+    ids=lambda error: str(error)[-30:],
 )
 def test_a_batch_that_finds_no_room_says_how_large_it_was(error):
     model = Small()
@@ -347,6 +350,20 @@ def test_a_batch_that_finds_no_room_says_how_large_it_was(error):
     assert caught.value.batch == 4
     model.settings = Settings(batch=2)
     assert len(film(model, Walk.through(KEYFRAMES, frames=5))) == 5
+
+
+def test_what_finds_no_room_beside_a_batch_is_made_after_it(monkeypatch):
+    walk = Walk.through(KEYFRAMES, frames=5)
+    expected = film(Fake(), walk)
+    renderer = Renderer(Fake())
+    made = dict(pair for _, batch in renderer.render(walk, [0]) for pair in batch)
+    with monkeypatch.context() as patch:
+        patch.setattr(renderer.start, "_made", mock.Mock(side_effect=Small.error))
+        renderer.prepare(walk, [1, 2])
+    made |= dict(pair for _, batch in renderer.render(walk, [1, 2, 3, 4]) for pair in batch)
+    assert {index: picture.tobytes() for index, picture in made.items()} == {
+        index: picture.tobytes() for index, picture in expected.items()
+    }
 
 
 def test_another_error_keeps_its_traceback():

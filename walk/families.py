@@ -35,7 +35,9 @@ class Family:
     dtype: on GPUs.
     tiny: hub id of a small decoder for its latents (Bohan, TAESD), if there is one.
     needs: a library that reads its prompts, beside those that walk brings with it.
+    epsilon: of the VAE's statistics; None: as its configuration says.
     distilled: (file, field, value, steps) that tells a model that needs but so many steps and no guidance.
+    short: the most tokens that such a model reads, if they are fewer.
     """
 
     returns: tuple[str, ...]
@@ -62,6 +64,8 @@ class Family:
     dtype: str = "bfloat16"
     tiny: str = ""
     needs: str = ""
+    epsilon: float | None = None
+    short: int = 0
     distilled: tuple[str, str, bool, int] | None = None
 
     @property
@@ -86,14 +90,15 @@ FAMILIES = {
     # Esser et al., ICML 2024
     "StableDiffusion3Pipeline": Family(_POOLED, 28, 7.0, tokens=("tokenizer", "tokenizer_3"), tiny="madebyollin/taesd3"),
     # Guidance is built in, into schnell none.
-    "FluxPipeline": Family(("prompt_embeds", "pooled_prompt_embeds", ""), 28, 3.5, tokens=("tokenizer_2",), packed=True, sample=128, tiny="madebyollin/taef1", distilled=("transformer/config.json", "guidance_embeds", False, 4)),
+    "FluxPipeline": Family(("prompt_embeds", "pooled_prompt_embeds", ""), 28, 3.5, tokens=("tokenizer_2",), packed=True, sample=128, tiny="madebyollin/taef1", short=256, distilled=("transformer/config.json", "guidance_embeds", False, 4)),
     # Guidance is built in.
     "Flux2Pipeline": Family(("prompt_embeds", ""), 50, 4.0, patches=True, sample=128, needs="torchvision"),
     "Flux2KleinPipeline": Family(("prompt_embeds", ""), 50, 4.0, again=True, patches=True, sample=128, distilled=("model_index.json", "is_distilled", True, 4)),
     # diffusers adds its masks to the attention: tokens beyond the prompt are heard, too, if less.
     "ChromaPipeline": Family((*_MASKED[:1], "", *_MASKED[1:3], "", _MASKED[3]), 35, 5.0, tokens=("tokenizer",), masked=True, packed=True, sample=128, tiny="madebyollin/taef1"),
-    # The model that would rewrite its prompts is left out: a prompt stays what it is.
-    "ErnieImagePipeline": Family(("prompt_embeds",), 50, 4.0, again=True, ragged=True, length=1024, listed=True, alone=True, patches=True, sample=128),
+    # The model that would rewrite its prompts is left out: a prompt stays what it is. The pipeline has an epsilon of
+    # its own, since the hub's configuration has the wrong one.
+    "ErnieImagePipeline": Family(("prompt_embeds",), 50, 4.0, again=True, ragged=True, length=1024, listed=True, alone=True, patches=True, sample=128, epsilon=1e-5),
     # Chen et al., ECCV 2024
     "PixArtSigmaPipeline": Family(_MASKED, 20, 4.5, tokens=("tokenizer",), masked=True, dtype="float16"),
     # Xie et al., ICLR 2025

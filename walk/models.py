@@ -15,7 +15,7 @@ import functools
 import importlib.metadata
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -91,7 +91,7 @@ def complete(settings: Settings, report: Report = lambda path, done, size: None)
         guidance=guidance if filled.guidance is None else float(filled.guidance),
         scheduler=loading.scheduler(folder, filled.scheduler).__name__,
         dtype=_dtype(filled, family.dtype),
-        batch=filled.batch or _batch(filled),
+        batch=filled.batch or (1 if family.alone else _batch(filled)),
     )
 
 
@@ -148,19 +148,22 @@ class Pipeline:
         self.pipe = loading.load(folder, settings)
         self.painter = loading.without_text(self.pipe)
         schedule.keep(self.painter.scheduler)
+        self.defaults = _defaults(self.pipe)
+        if self.family.short and _is_distilled(folder, self.family):
+            self.defaults["max_sequence_length"] = self.family.short
         self.scale = _scale(folder / "vae" / "config.json")
         self.denoiser: Any = getattr(self.pipe, self.family.denoiser)
         self.encoders = [part for name, part in loading.parts(self.pipe, "text_encoder")]
         self.encoded: dict[tuple[object, ...], Conditioning] = {}
+        self.shared: dict[tuple[str, str], Tensor] = {}
         self.masks: dict[str, torch.dtype] = {}  # as the pipeline made them
         self.scaling: dict[torch.dtype, list[Tensor]] = {}  # mean and deviation of latents
         if settings.low_memory:
             self.painter.enable_model_cpu_offload(device=settings.device)
-        else:
-            self.painter.to(settings.device)
         for part in (self.denoiser, self.pipe.vae):
-            if not any(tensor.ndim > 4 for tensor in part.parameters()):
-                part.to(memory_format=torch.channels_last)  # a sixth faster on CPUs, more on tensor cores
+            # A sixth faster on CPUs, more on tensor cores. Apple's GPUs have made wrong pictures of it (pytorch#180984).
+            if settings.device != "mps" and not any(tensor.ndim > 4 for tensor in part.parameters()):
+                part.to(memory_format=torch.channels_last)
         if settings.compile:
             loading.compile_denoiser(self.denoiser, self.family)
 
@@ -187,7 +190,7 @@ class Pipeline:
 
     def _cut(self, prompt: str) -> str:
         """The end of a prompt that is too long even for the encoder that reads most."""
-        most = _defaults(self.pipe).get("max_sequence_length", self.family.length or 10**6)
+        most = self.defaults.get("max_sequence_length", self.family.length or 10**6)
         tokenizers = [tokenizer for _, tokenizer in loading.parts(self.pipe, "tokenizer")]
         tokenizer = max(tokenizers, key=lambda tokenizer: min(tokenizer.model_max_length, most))
         room = min(tokenizer.model_max_length, most) - tokenizer.num_special_tokens_to_add()
@@ -197,14 +200,25 @@ class Pipeline:
     def encode(self, keyframe: Keyframe) -> Conditioning:
         key = (keyframe.prompt, keyframe.negative_prompt, self._guided)
         if key not in self.encoded:
-            self._move_encoders(self.settings.device)
-            self.encoded[key] = self._encode(keyframe)
+            with _room(self.settings):
+                self._move_encoders(self.settings.device)
+                made = self._encode(keyframe)
+            # The negative prompt is mostly the same, and for some encoders a hundred megabytes.
+            shared = {name: (name, keyframe.negative_prompt) for name in made if name.startswith("negative_")}
+            self.encoded[key] = made | {name: self.shared.setdefault(k, made[name]) for name, k in shared.items()}
         return dict(self.encoded[key])
 
     def _move_encoders(self, device: str) -> None:
         for encoder in self.encoders:
             if encoder.device.type != device.split(":")[0]:
                 encoder.to(device)
+
+    def _move_painter(self) -> None:
+        """With the first batch, when the text encoders have left: many GPUs have no room for both."""
+        device = torch.device(self.settings.device)
+        if not self.settings.low_memory and self.denoiser.device.type != device.type:
+            with _room(self.settings), torch.inference_mode(False):
+                self.painter.to(device)
 
     @torch.inference_mode()
     def _encode(self, keyframe: Keyframe) -> Conditioning:
@@ -220,10 +234,9 @@ class Pipeline:
 
     def _encoded(self, prompt: str, negative: str | None) -> Conditioning:
         """What the pipeline itself makes of a prompt: with the same arguments as its `__call__` would."""
-        given = _defaults(self.pipe)
-        given |= {
+        given: dict[str, Any] = self.defaults | {
             "prompt": emphasis.plain(prompt),
-            "negative_prompt": given.get("negative_prompt") if negative is None else emphasis.plain(negative),
+            "negative_prompt": self.defaults.get("negative_prompt") if negative is None else emphasis.plain(negative),
             "device": self.settings.device,
             "do_classifier_free_guidance": self._guided,
         }
@@ -255,6 +268,8 @@ class Pipeline:
         weights: list[float] = []
         for name in self.family.tokens:
             tokenizer = getattr(self.pipe, name)
+            if tokenizer is None:  # of an encoder that was left out, whose embeddings are zeros
+                continue
             length = len(embeddings) - len(weights)
             if name != self.family.tokens[-1]:
                 length = min(length, tokenizer.model_max_length)
@@ -263,7 +278,7 @@ class Pipeline:
             weights += some + [1.0] * (length - len(some))
         if not weights:
             raise Error(f"'{prompt}': the model takes no weights such as (words:1.3); write \\( for a parenthesis")
-        by = torch.tensor(weights).unsqueeze(1)
+        by = torch.tensor(weights + [1.0] * (len(embeddings) - len(weights))).unsqueeze(1)
         empty = embeddings.new_zeros(()) if self.family.masked else self._encoded("", None)["prompt_embeds"]
         return torch.where(by == 1, embeddings, empty + by * (embeddings - empty))
 
@@ -285,6 +300,7 @@ class Pipeline:
     def _denoise(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
         if self.settings.device.startswith("cuda"):  # elsewhere their memory is the same
             self._move_encoders("cpu")
+        self._move_painter()
         noise = noise.to(self.settings.device, torch.float32 if self.family.float32 else self.dtype)
         conditioning = {name: self._there(name, tensor) for name, tensor in conditioning.items()}
         if not self.family.alone:
@@ -311,14 +327,17 @@ class Pipeline:
             "generator": [torch.Generator().manual_seed(0) for _ in noise],
             "output_type": "latent",
         }
-        own = _defaults(self.pipe)
+        own = self.defaults
         if "negative_prompt" in own:
             call["negative_prompt"] = None  # some pipelines take the empty one for a second one
         if "use_resolution_binning" in own:
             call["use_resolution_binning"] = False  # pictures are made at the size that was asked for
         if "intermediate_timesteps" in own and settings.steps != 2:
             call["intermediate_timesteps"] = None  # which Sana-Sprint has for two steps only
-        return self.painter(**conditioning, **call).images
+        try:
+            return self.painter(**conditioning, **call).images
+        except ValueError as error:  # as of a size for which it has no places
+            raise Error(f"a {type(self.painter).__name__} cannot make this: {error}") from error
 
     def _there(self, name: str, tensor: Tensor) -> Tensor:
         dtype = self.dtype if tensor.is_floating_point() else self.masks.get(name.removeprefix("negative_"))
@@ -346,7 +365,7 @@ class Pipeline:
             side = 2 * self.scale
             latents = _unpacked(latents, (self.settings.height or 0) // side, (self.settings.width or 0) // side)
         if self.family.patches:
-            return _smoothed(latents, self.pipe.vae)
+            return _smoothed(latents, self.pipe.vae, self.family.epsilon)
         if self.family.packed:
             latents = pixel_shuffle(latents, 2)
         mean, deviation = config.get("latents_mean"), config.get("latents_std")
@@ -358,6 +377,27 @@ class Pipeline:
         mean, deviation = self.scaling[latents.dtype]
         latents = latents * deviation / config.get("scaling_factor", 1) + mean
         return latents.unsqueeze(2) if hasattr(config, "temperal_downsample") else latents
+
+
+@contextlib.contextmanager
+def _room(settings: Settings) -> Iterator[None]:
+    """What fills a GPU within would do so with any batch."""
+    try:
+        yield
+        return
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+    more = "" if settings.low_memory else "--low_memory, "
+    raise Error(
+        f"{settings.device} has too little memory for {settings.model}; try {more}--device cpu or another --model"
+    )
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Of the class alone one cannot tell: CPUs, Apple's GPUs and cuBLAS only say it."""
+    said = re.search("out of memory|not enough memory|allocate memory|ALLOC_FAILED", str(error))
+    return isinstance(error, torch.OutOfMemoryError) or bool(said)
 
 
 def _brought(there: Tensor) -> Callable[[], Tensor]:
@@ -426,14 +466,15 @@ def _unpacked(latents: Tensor, rows: int, columns: int) -> Tensor:
     return latents.mT.reshape(len(latents), -1, rows, columns)
 
 
-def _smoothed(latents: Tensor, vae: Any) -> Tensor:
+def _smoothed(latents: Tensor, vae: Any, epsilon: float | None) -> Tensor:
     """Flux 2's patches of 2x2, whose channels the VAE has learned to bring to mean 0 and deviation 1, as it decodes
     them. Some pipelines do so themselves."""
     if latents.shape[1] == vae.config.latent_channels:
         return latents
     mean = vae.bn.running_mean.to(latents).view(1, -1, 1, 1)
     variance = vae.bn.running_var.to(latents).view(1, -1, 1, 1)
-    return pixel_shuffle(latents * (variance + vae.config.batch_norm_eps).sqrt() + mean, 2)
+    epsilon = vae.config.batch_norm_eps if epsilon is None else epsilon
+    return pixel_shuffle(latents * (variance + epsilon).sqrt() + mean, 2)
 
 
 # What the built-in model knows
@@ -509,11 +550,14 @@ def _recommended(model: str, folder: Path, family: Family) -> tuple[int, float]:
         return 4, 1.0
     if entry := known(model):
         return entry.steps, entry.guidance
-    if family.distilled is not None:
-        file, name, value, steps = family.distilled
-        if read_json(folder / file).get(name) == value:
-            return steps, 0.0
+    if family.distilled is not None and _is_distilled(folder, family):
+        return family.distilled[-1], 0.0
     return family.steps, family.guidance
+
+
+def _is_distilled(folder: Path, family: Family) -> bool:
+    file, name, value, _ = family.distilled or ("model_index.json", "", True, 0)
+    return bool(read_json(folder / file).get(name) == value)
 
 
 def _size(name: str, pixels: int, scale: int) -> int:

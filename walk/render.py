@@ -6,7 +6,6 @@ import collections
 import contextlib
 import functools
 import itertools
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from walk import Error, OutOfMemoryError
 from walk.geometry import Way, path
-from walk.models import Conditioning, Model
+from walk.models import Conditioning, Model, is_out_of_memory
 from walk.timeline import Walk
 
 SEGMENTS = 8  # between two keyframes each; what is known of their ways stays in memory,
@@ -123,9 +122,7 @@ def _memory(batch: int) -> Iterator[None]:
         yield
         return
     except RuntimeError as error:
-        # Of the class alone one cannot tell: Apple's GPUs and CPUs only say it.
-        full = re.search("out of memory|allocate memory", str(error))
-        if not isinstance(error, torch.OutOfMemoryError) and not full:
+        if not is_out_of_memory(error):
             raise
     raise OutOfMemoryError(batch)  # here, where the error no longer holds what fills the memory
 
@@ -196,7 +193,10 @@ class _Start:
     def prepare(self, walk: Walk, indices: Sequence[int]) -> None:
         places = [_places(walk, index) for index in indices]
         known = (place for place in places if {prompt for prompt in place[2] if prompt} <= self.conditionings.keys())
-        self.prepared = {place: self._made(*place) for place in known}
+        try:
+            self.prepared = {place: self._made(*place) for place in known}
+        except RuntimeError:  # mostly for want of memory, beside a batch at work; it is tried again when that is done
+            self.prepared = {}
 
     def of(self, walk: Walk, index: int) -> tuple[Tensor, Conditioning]:
         place = _places(walk, index)

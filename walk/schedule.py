@@ -65,7 +65,7 @@ def keep(scheduler: Any) -> None:
 def _fits(scheduler: Any) -> Iterator[None]:
     try:
         yield
-    except (TypeError, ValueError) as error:
+    except (IndexError, TypeError, ValueError) as error:
         name = type(scheduler).__name__
         raise Error(
             f"{name} does not fit this model or its steps: {error}; try another --scheduler or --steps"

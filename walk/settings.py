@@ -10,6 +10,7 @@ import math
 import numbers
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from walk import Error
@@ -77,7 +78,9 @@ class Settings:
 
     def loras(self) -> list[tuple[str, float]]:
         """Each with its weight, 1 unless it is given."""
-        found = [_LORA.fullmatch(text.strip()) for text in self.lora.split(",") if text.strip()]
+        whole = _LORA.fullmatch(self.lora.strip())
+        texts = [self.lora] if whole and Path(whole[1]).is_file() else self.lora.split(",")
+        found = [_LORA.fullmatch(text.strip()) for text in texts if text.strip()]
         return [(match[1], float(match[2] or 1)) for match in found if match]
 
     def deciding(self) -> dict[str, Any]:
