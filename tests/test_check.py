@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from walk import Error, cli, video
+from walk import check as checking
 from walk.check import check
 
 FPS = Fraction(25)
@@ -148,6 +149,48 @@ def test_many_rests_are_not_listed_one_by_one(tmp_path):
     still = [fact for fact in facts if fact.startswith("still")]
     assert still[0] == "still from 0:00.2 to 0:00.4"
     assert still[5:] == ["still 3 times more, for 0.6 s together"]
+
+
+def test_work_grows_as_a_film_does(monkeypatch):
+    work = 0
+
+    class Counted(list):
+        def __getitem__(self, index):
+            nonlocal work
+            work += 1
+            return super().__getitem__(index)
+
+    def mean(steps):
+        nonlocal work
+        work += len(steps)
+        return sum(steps) / len(steps)
+
+    monkeypatch.setattr(checking, "mean", mean)
+    amounts = []
+    for count in (250, 1000):
+        work = 0
+        steps = np.random.default_rng(0).lognormal(0, 0.8, count).tolist()
+        times = Counted(Fraction(i, 25) for i in range(count + 2))
+        list(checking._jumps(steps, times))
+        list(checking._rests(steps, times))
+        amounts.append(work)
+    assert amounts[1] < 5 * amounts[0], "four times the frames; for each of them all others are gone over"
+
+
+def test_a_step_like_two_others_near_it_is_no_jump():
+    """As near as 2.5 seconds, at 10 frames a second; a twin of one alone, and what is further, say nothing."""
+
+    def found(*places):
+        steps = [1.0] * 200
+        for place in places:
+            steps[place] = 9.0
+        return [round(time * 10) - 1 for time, _ in checking._jumps(steps, [Fraction(i, 10) for i in range(202)])]
+
+    assert found(50) == [50]
+    assert found(50, 60) == [50, 60]
+    assert found(50, 60, 75) == []
+    assert found(50, 60, 76) == [50, 76]
+    assert found(50, 75, 76) == [50]  # of steps side by side none stands alone
 
 
 # Sound

@@ -169,6 +169,7 @@ def notes():
     model.settings, model.family = Settings(), FAMILIES["StableDiffusionPipeline"]
     tokenizer = CLIPTokenizer.from_pretrained(hub.find("toybox") / "tokenizer")
     model.pipe = types.SimpleNamespace(components={"tokenizer": tokenizer}, __call__=lambda: None)
+    model.defaults = {}
     return lambda prompt: model.notes(Keyframe(prompt, 0))
 
 

@@ -17,7 +17,7 @@ from walk import Error, Walk, loading, schedule
 
 ELSEWHERE = Path(__file__).with_name("elsewhere.py")
 FETCHED = "models.py: here = there.cpu()"
-KEYFRAMES_BROUGHT = "render.py: return tensor.to(self.device) if tensor.is_floating_point() else tensor"
+KEYFRAMES_BROUGHT = "render.py: return tensor.to(self.device, torch.float32) if tensor.is_floating_point() else tensor"
 # Their pipelines have GPUs wait for something themselves, before the first step, or for noise that is drawn on a CPU.
 WAITING = {
     "StableDiffusionXLPipeline": ("add_time_ids.to(device)",),

@@ -280,6 +280,63 @@ def test_a_long_film_is_paced_in_no_time_and_in_little_memory():
     assert set(pacer.walk.positions) <= made.keys()
 
 
+def glide(position):
+    """Where a picture is on a line that goes on for ever: slow at keyframes, fast between them."""
+    t = position % 1
+    return position - np.sin(2 * np.pi * t) / 7
+
+
+@pytest.mark.parametrize("keyframes", [lambda frames: 3, lambda frames: frames // 24 + 1], ids=["few", "many"])
+def test_work_grows_as_a_film_does(monkeypatch, keyframes):
+    work = 0
+
+    def counted(function, weight):
+        def wrapper(*args):
+            nonlocal work
+            work += weight(*args)
+            return function(*args)
+
+        return wrapper
+
+    monkeypatch.setattr(speed, "distance", lambda a, b: abs(a - b))
+    monkeypatch.setattr(speed._Segment, "_position", counted(speed._Segment._position, lambda *_: 1))
+    monkeypatch.setattr(speed, "_monotone", counted(speed._monotone, lambda x, *_: len(x)))
+    amounts = []
+    for frames in (481, 1921):
+        work, before = 0, []
+        walk = a_walk(frames, "abcdefgh" * (keyframes(frames) // 8) + "abcdefgh"[: keyframes(frames) % 8])
+        pacer = speed.Pacer(walk, glide)
+        while (wanted := pacer.wanted(8)) or before:
+            pacer.saw(before)
+            before = wanted
+        for some in (walk, pacer.walk):
+            speed.predicted(some, pacer.distances)
+        amounts.append(work)
+    assert amounts[1] < 5 * amounts[0], "four times the frames; after each batch all of the film is gone over again"
+
+
+@pytest.mark.parametrize("chunk", [1, 8, 50])
+@pytest.mark.parametrize("way", [dict(), dict(closed=True), dict(frames=61)], ids=str)
+def test_first_looks_come_first_and_then_what_is_wanted_longest_in_four_segments_at_a_time(monkeypatch, way, chunk):
+    monkeypatch.setattr(speed, "distance", lambda a, b: min(abs(a - b), 11 - abs(a - b)))  # also where a loop closes
+    pacer = speed.Pacer(a_walk(**{"frames": 400, "prompts": "abcdefghijk"} | way), glide)
+    lists, named, before = {}, set(), []
+    while True:
+        waiting = [p for p in pacer.unseen() if p not in named]
+        latest = max(lists.values(), default=0) + 1
+        lists |= {p: latest for p in waiting if p not in lists}
+        waiting.sort(key=lambda p: (lists[p] > 1, p // 4 if lists[p] > 1 else 0, lists[p]))
+        whole = len(waiting) >= chunk or not before
+        wanted = pacer.wanted(chunk)
+        assert wanted == (waiting[:chunk] if whole else [])
+        if not wanted and not before:
+            break
+        pacer.saw(before)
+        named.update(wanted)
+        before = wanted
+    assert named >= set(pacer.walk.positions)
+
+
 def test_distance_is_nought_for_equals_only_and_one_from_black_to_white():
     black, white = (np.full((64, 64, 3), level, np.uint8) for level in (0, 255))
     almost = black.copy()
@@ -306,8 +363,8 @@ def test_the_interpolation_is_scipys():
     rng = np.random.default_rng(3)
     x, y = np.cumsum(rng.uniform(0.1, 1, (2, 9)), axis=1)
     expected = scipy.interpolate.PchipInterpolator(x, y)
-    for at in np.linspace(x[1], x[-2], 50):  # SciPy chooses other slopes at the very ends
-        assert speed._monotone(x, y, at) == pytest.approx(float(expected(at)), abs=1e-12)
+    at = np.linspace(x[1], x[-2], 50)  # SciPy chooses other slopes at the very ends
+    assert speed._monotone(x, y)(at) == pytest.approx(expected(at), abs=1e-12)
 
 
 def test_the_command_does_not_look_twice(tmp_path, monkeypatch, tiny_folder, capfd):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,7 +21,7 @@ import numpy as np
 from walk import Error, speed, video
 
 JUMP = 3  # times what is around it; with three frames cut out of an even walk, a step is four times as large
-NEAR = 2.5  # seconds; around a step
+NEAR = Fraction(5, 2)  # seconds; around a step
 BLACK = 4  # levels; no pixel is lighter
 FLAT = 2  # levels; no pixel is further from another
 SAME = 0.02  # of the mean step: less is the same picture, encoded again
@@ -177,15 +178,21 @@ def _alone(frames: Sequence[_Frame], times: Sequence[Fraction]) -> Iterator[tupl
 # How it changes. A step is the mean difference between a frame and the next.
 
 
+def _still(steps: Sequence[float]) -> float:
+    """The largest step that is no movement."""
+    return SAME * mean(steps) if steps else 0.0
+
+
 def _usual(steps: Sequence[float]) -> float:
     """The median step, of those that move."""
-    return median([step for step in steps if step > SAME * mean(steps)] or [0.0])
+    still = _still(steps)
+    return median([step for step in steps if step > still] or [0.0])
 
 
 def _rests(steps: Sequence[float], times: Sequence[Fraction]) -> Iterator[str]:
     """times: the film's end, too."""
-    rests, place = [], 0
-    for still, run in groupby(steps, lambda step: step <= SAME * mean(steps)):
+    rests, place, most = [], 0, _still(steps)
+    for still, run in groupby(steps, lambda step: step <= most):
         first, place = place, place + len(list(run))
         if still and place - first >= REST:
             rests.append((times[first], times[place + 1]))
@@ -225,9 +232,15 @@ def _jumps(steps: Sequence[float], times: Sequence[Fraction]) -> Iterator[tuple[
     usual = _usual(steps)
     kicks = [i for i, step in enumerate(steps) if step > 2 * min(_beside(steps, i), default=step)]
     kicks = [i for i in kicks if steps[i] >= max(_beside(steps, i))]
+    moments, sizes = [times[kick] for kick in kicks], [steps[kick] for kick in kicks]
     for index, step in enumerate(steps):
-        near = sorted(steps[kick] for kick in kicks if 0 < abs(times[kick] - times[index]) <= NEAR)
-        if step > usual and step > JUMP * max([*_beside(steps, index), *near[-2:-1]], default=step):
+        if step <= usual or step <= JUMP * max(_beside(steps, index), default=step):
+            continue
+        time = times[index]
+        before = slice(bisect_left(moments, time - NEAR), bisect_left(moments, time))
+        after = slice(bisect_right(moments, time), bisect_right(moments, time + NEAR))
+        near = sorted(sizes[before] + sizes[after])
+        if step > JUMP * max(near[-2:-1], default=0):
             yield float(times[index + 1]), f"the picture jumps: {step / usual:.1f} times the usual step"
 
 

@@ -50,7 +50,7 @@ class Model(Protocol):
 
     def encode(self, keyframe: Keyframe) -> Conditioning:
         """The conditioning of one keyframe on the CPU, without a batch dimension: what is interpolated in
-        float32, and masks of integers: ones for the tokens that the model hears, then zeros."""
+        floating point, and masks of integers: ones for the tokens that the model hears, then zeros."""
 
     def noise(self, seed: int) -> Tensor:
         """The Gaussian start of one picture, such as (channels, height, width), float32 on the CPU: one
@@ -251,10 +251,10 @@ class Pipeline:
         }
         masks = {name: tensor for name, tensor in named.items() if name.endswith("mask")}
         self.masks |= {name: mask.dtype for name, mask in masks.items()}
-        conditioning = {name: tensor.long() if name in masks else tensor.float() for name, tensor in named.items()}
+        conditioning = {name: tensor.long() if name in masks else tensor for name, tensor in named.items()}
         for name, text in (("prompt_embeds", prompt), ("negative_prompt_embeds", negative or "")):
             if name in conditioning and set(emphasis.weights(text)[1]) - {1.0}:
-                conditioning[name] = self._emphasised(conditioning[name], text)
+                conditioning[name] = self._emphasised(conditioning[name].float(), text)
         if self.family.ragged:
             return _padded(conditioning, given.get("max_sequence_length", self.family.length))
         # A mask that is no yes or no, but a number added to the attention, hides nothing.

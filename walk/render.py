@@ -226,7 +226,7 @@ class _Start:
         return self.noises[seed]
 
     def _there(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self.device) if tensor.is_floating_point() else tensor
+        return tensor.to(self.device, torch.float32) if tensor.is_floating_point() else tensor
 
 
 def _prompt(walk: Walk, k: int) -> _Prompt:

@@ -13,10 +13,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import pairwise
-from typing import NamedTuple
+from heapq import heappop, heappush
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -85,7 +88,7 @@ class Pacer:
         look at some. further: whether to go beyond a first look, of a few pictures in each segment."""
         self.asked = walk
         self._seen: set[float] = set()
-        self._named: set[float] = set()
+        self._named: set[float] = set()  # and not seen yet
         seen = lru_cache(KEPT)(look)
         turn = len(walk.keyframes)
 
@@ -93,8 +96,16 @@ class Pacer:
         def apart(a: float, b: float) -> float:
             return distance(seen(a % turn), seen(b % turn))
 
-        self._segments = [_Segment(start, walk, apart, even, further) for start in _moving(walk)]
-        self._lists: dict[float, int] = {}  # in which list a position was first
+        paths, noises = _inside(walk.positions), _inside(walk.noise)
+        self._segments = [
+            _Segment(start, turn, places, noises.get(start, []) if walk.noise else None, apart, even, further)
+            for start, places in paths.items()
+        ]
+        self._ready = [*self._segments]  # of which all that they asked for was seen
+        self._fresh: list[_Segment] = []  # of which nothing is in the queue yet
+        self._waiting: defaultdict[float, list[_Segment]] = defaultdict(list)  # for a position
+        self._listed: set[float] = set()
+        self._queue: list[tuple[float, int, float]] = []  # a heap: what comes first, in which order, a position
 
     def wanted(self, batch: int) -> list[float]:
         """The positions to be seen next, of which none was named before; none when enough is known.
@@ -102,25 +113,48 @@ class Pacer:
         batch: that many are rendered together. Fewer are named only if nothing that was named has yet to be seen;
         until then there may be none.
         """
-        wanted = [p for p in self.unseen() if p not in self._named]
-        latest = max(self._lists.values(), default=0) + 1
-        for position in wanted:
-            self._lists.setdefault(position, latest)
+        self._go_on()
         # First the first looks; then what has been wanted for longest, in a few segments at a time, so that
         # features are compared while they are in memory.
-        wanted.sort(key=lambda p: (self._lists[p] > 1, p // TOGETHER if self._lists[p] > 1 else 0, self._lists[p]))
-        named = wanted[:batch] if len(wanted) >= batch or self._named <= self._seen else []
+        first = not self._listed
+        for position in _unseen(self._fresh):
+            if position not in self._listed:
+                heappush(self._queue, (-1 if first else position // TOGETHER, len(self._listed), position))
+                self._listed.add(position)
+        self._fresh = []
+        if len(self._queue) < batch and self._named:
+            return []
+        named = [heappop(self._queue)[-1] for _ in range(min(batch, len(self._queue)))]
         self._named.update(named)
         return named
 
     def unseen(self) -> list[float]:
         """All positions to be seen next, as far as is known by now."""
-        return list(dict.fromkeys(p for segment in self._segments for p in segment.wanted(self._seen)))
+        self._go_on()
+        return list(_unseen(self._segments))
 
     def saw(self, positions: Iterable[float]) -> None:
-        self._seen.update(positions)
-        for segment in self._segments:
-            segment.compare(self._seen)
+        """positions: that were named."""
+        shown = defaultdict(list)
+        for position in positions:
+            self._seen.add(position)
+            self._named.discard(position)
+            for segment in self._waiting.pop(position, []):
+                shown[segment].append(segment.unseen.pop(position))
+        for segment in sorted(shown, key=lambda segment: segment.start):
+            segment.compare(shown[segment], self._seen)
+            if not segment.unseen:
+                self._ready.append(segment)
+
+    def _go_on(self) -> None:
+        """Only segments that have seen all they asked for: a look at each, after each batch, would take longer and
+        longer with the film."""
+        for segment in self._ready:
+            segment.go_on(self._seen)
+            for position in segment.unseen:
+                self._waiting[position].append(segment)
+        self._fresh += self._ready
+        self._ready = []
 
     @property
     def walk(self) -> Walk:
@@ -145,33 +179,44 @@ class _Segment:
     """What is between two keyframes. A place in it is 0 .. 1, and so is what is done of the way."""
 
     def __init__(
-        self, start: int, walk: Walk, apart: Callable[[float, float], float], even: bool, further: bool
+        self,
+        start: int,
+        turn: int,
+        places: list[float],
+        noise: list[float] | None,
+        apart: Callable[[float, float], float],
+        even: bool,
+        further: bool,
     ) -> None:
-        self.start, self.turn = start, len(walk.keyframes)
+        self.start, self.turn = start, turn
         self.apart, self.even, self.further = apart, even, further
-        inside = [sorted({p - start for p in some if start < p < start + 1}) for some in (walk.positions, walk.noise)]
-        self.places = inside[0]  # of the frames, on the path: how much of the way is to be done in each
-        self.noise = inside[1] if walk.noise else None
+        self.places = places  # of the frames, on the path: how much of the way is to be done in each
+        self.noise = noise
         self.done = [0.0, *self.places, 1.0]
         steps = [b - a for a, b in pairwise(self.done)]
         self.beats = any(max(a, b) > BEAT * min(a, b) for a, b in pairwise(steps))
         self.moved: dict[float, float] = {}  # where the frame of each place belongs
         self.knots: list[float] = []  # places that were seen
+        self.unseen: dict[float, float] = {}  # positions that are waited for, and their places
         self._rounds = self._look()
         self._asked = next(self._rounds, [])
+        self._around: list[float] = []  # places that were seen or asked for
 
-    def wanted(self, seen: set[float]) -> list[float]:
+    def go_on(self, seen: set[float]) -> None:
+        """What to see next, if all that was asked for was seen."""
         while self._asked and seen.issuperset(map(self._position, self._asked)):
             self.knots = sorted({*self.knots, *self._asked})
             self._asked = next(self._rounds, [])
-        return [p for p in map(self._position, self._asked) if p not in seen]
+        self.unseen = {p: place for place in self._asked if (p := self._position(place)) not in seen}
+        self._around = sorted({*self.knots, *self._asked})
 
-    def compare(self, seen: set[float]) -> None:
-        """Neighbours, as soon as both were seen, when their features are still in memory."""
-        places = sorted({*self.knots, *self._asked})
-        for a, b in pairwise(places):
-            if {self._position(a), self._position(b)} <= seen:
-                self.apart(self.start + a, self.start + b)
+    def compare(self, places: list[float], seen: set[float]) -> None:
+        """What was just seen with its neighbours, as soon as they were, too, when their features are still in memory."""
+        for place in sorted(places):
+            at = bisect_left(self._around, place)
+            for a, b in pairwise(self._around[max(at - 1, 0) : at + 2]):
+                if {self._position(a), self._position(b)} <= seen:
+                    self.apart(self.start + a, self.start + b)
 
     def gaps(self) -> list[tuple[float, float, float]]:
         """(from, to, distance) between each two neighbours that were seen."""
@@ -195,13 +240,15 @@ class _Segment:
         if self.noise is not None:
             way = self._way()
             if way is not None:
-                self.moved = {place: self._at(way, place) for place in {*self.places, *self.noise}}
+                places = sorted({*self.places, *self.noise})
+                self.moved = dict(zip(places, self._at(way, places)))
             return
         kept = set() if self.beats else {*first}
         for _ in range(1 if self.beats or not self.further else 2):  # again when the frames themselves were seen
             places = self._placed(kept)
             self.moved = dict(zip(self.places, places))
-            unseen = [place for place in places if place not in self.knots]
+            knots = {*self.knots}
+            unseen = [place for place in places if place not in knots]
             if unseen and self.further:
                 yield unseen
 
@@ -232,7 +279,8 @@ class _Segment:
             if y - x > WIDE and b - a > least:
                 parts = 4 if y - x > 2 * WIDE else 2
                 indices |= {round(x + (y - x) * part / parts) for part in range(1, parts)}
-        return [place for place in (self._at(way, self.done[i]) for i in sorted(indices)) if place not in self.knots]
+        knots = {*self.knots}
+        return [place for place in self._at(way, [self.done[i] for i in sorted(indices)]) if place not in knots]
 
     def _placed(self, kept: set[float]) -> list[float]:
         """The places of the frames: knots where they serve (those to be kept, anyway), and others between them.
@@ -247,11 +295,13 @@ class _Segment:
         spread = 1
         while (chosen := self._chosen(way, kept, spread)) is None:
             spread *= 2
-        places = []
+        ways: list[float] = []  # done at each frame
         for (j, h), (k, i) in pairwise(chosen):
             share = (way[k] - way[j]) / (self.done[i] - self.done[h])
-            between = (way[j] + share * (done - self.done[h]) for done in self.done[h + 1 : i])
-            places += [self._at(way, done) for done in between] + [self.knots[k]]
+            ways += [*(way[j] + share * (done - self.done[h]) for done in self.done[h + 1 : i]), way[k]]
+        places = self._at(way, ways)
+        for k, i in chosen[1:]:
+            places[i - 1] = self.knots[k]
         return places[:-1]
 
     def _chosen(self, way: np.ndarray, kept: set[float], spread: int) -> list[tuple[int, int]] | None:
@@ -290,8 +340,9 @@ class _Segment:
         asked = self.done[i] - self.done[h]
         return min(i - h, asked * (len(self.done) - 1)) * math.log(way / asked) ** 2
 
-    def _at(self, way: np.ndarray, done: float) -> float:
-        return round(_monotone(way, np.array(self.knots), done) * GRAIN) / GRAIN
+    def _at(self, way: np.ndarray, done: Sequence[float]) -> list[float]:
+        places = _monotone(way, np.array(self.knots))(np.array(done))
+        return [round(place * GRAIN) / GRAIN for place in places.tolist()]
 
 
 def predicted(walk: Walk, distances: Sequence[tuple[float, float]]) -> list[float]:
@@ -300,19 +351,24 @@ def predicted(walk: Walk, distances: Sequence[tuple[float, float]]) -> list[floa
     distances: (position, how far from it the next looks), in order, of pictures that were seen, the keyframes
     at both ends of a segment among them. A segment of which nobody saw the inside counts as still.
     """
-    ways = {}
-    for start in _moving(walk):
-        gaps = {position - start: max(d, 1e-9) for position, d in distances if start <= position < start + 1}
-        if len(gaps) > 1:
-            ways[start] = np.array([*gaps, 1.0]), np.cumsum([0.0, *gaps.values()])
+    gaps: defaultdict[int, dict[float, float]] = defaultdict(dict)
+    for position, d in distances:
+        gaps[int(position)][position % 1] = max(d, 1e-9)
+    ways, lengths = {}, [0.0]
+    starts = [start for start in _inside(walk.positions) if len(gaps[start]) > 1]
+    for start in starts:
+        way = np.cumsum([0.0, *gaps[start].values()])
+        ways[start] = _monotone(np.array([*gaps[start], 1.0]), way)
+        lengths.append(float(way[-1]))
+    before = list(accumulate(lengths))
 
     def done(position: float) -> float:
         """Of the way, from the first keyframe on."""
-        before = sum(way[-1] for start, (_, way) in ways.items() if start < int(position))
-        return before + (_monotone(*ways[int(position)], position % 1) if int(position) in ways else 0.0)
+        start = int(position)
+        return before[bisect_left(starts, start)] + (float(ways[start](position % 1)) if start in ways else 0.0)
 
     turn = float(len(walk.keyframes))
-    total = sum(way[-1] for _, way in ways.values())
+    total = before[-1]
 
     def steps(positions: Sequence[float]) -> list[float]:
         places = [*positions, positions[0] + turn] if walk.closed else positions
@@ -392,18 +448,31 @@ def _of_fours(x: np.ndarray) -> np.ndarray:
     return (columns[..., 0] + columns[..., 1]) / np.float32(4)
 
 
-def _moving(walk: Walk) -> list[int]:
-    """The keyframes after which something moves."""
-    return sorted({int(position) for position in walk.positions if position % 1})
+def _inside(positions: Sequence[float]) -> dict[int, list[float]]:
+    """By keyframe, the places of frames between it and the next, in order; none where nothing moves."""
+    places = defaultdict(set)
+    for position in positions:
+        if position % 1:
+            places[int(position)].add(position % 1)
+    return {start: sorted(some) for start, some in sorted(places.items())}
 
 
-def _monotone(x: np.ndarray, y: np.ndarray, at: float) -> float:
-    """Monotone cubic interpolation (Fritsch & Butland 1984); x and y increase."""
+def _unseen(segments: Iterable[_Segment]) -> Iterable[float]:
+    """In the film's order."""
+    return dict.fromkeys(p for segment in sorted(segments, key=lambda segment: segment.start) for p in segment.unseen)
+
+
+def _monotone(x: np.ndarray, y: np.ndarray) -> Callable[[Any], Any]:
+    """Monotone cubic interpolation (Fritsch & Butland 1984), of one or many; x and y increase."""
     h, slope = np.diff(x), np.diff(y) / np.diff(x)
     w = 2 * h[1:] + h[:-1], h[1:] + 2 * h[:-1]
     d = np.concatenate([slope[:1], (w[0] + w[1]) / (w[0] / slope[:-1] + w[1] / slope[1:]), slope[-1:]])
-    k = min(int(np.searchsorted(x, at, side="right")) - 1, len(h) - 1)
-    t = (at - x[k]) / h[k]
-    a, b = d[k] * h[k], d[k + 1] * h[k]
-    rise = y[k + 1] - y[k]
-    return y[k] + t * (a + t * (3 * rise - 2 * a - b + t * (a + b - 2 * rise)))
+
+    def y_at(at: Any) -> Any:
+        k = np.minimum(np.searchsorted(x, at, side="right") - 1, len(h) - 1)
+        t = (at - x[k]) / h[k]
+        a, b = d[k] * h[k], d[k + 1] * h[k]
+        rise = y[k + 1] - y[k]
+        return y[k] + t * (a + t * (3 * rise - 2 * a - b + t * (a + b - 2 * rise)))
+
+    return y_at
