@@ -168,7 +168,7 @@ def notes():
     model = models.Pipeline.__new__(models.Pipeline)
     model.settings, model.family = Settings(), FAMILIES["StableDiffusionPipeline"]
     tokenizer = CLIPTokenizer.from_pretrained(hub.find("toybox") / "tokenizer")
-    model.pipe = types.SimpleNamespace(components={"tokenizer": tokenizer}, __call__=lambda: None)
+    model.pipe = types.SimpleNamespace(tokenizer=tokenizer, __call__=lambda: None)
     model.defaults = {}
     return lambda prompt: model.notes(Keyframe(prompt, 0))
 
@@ -204,7 +204,7 @@ def test_what_of_a_prompt_is_cut_is_named(notes):
 
 
 def test_a_preview_names_the_keyframe_that_is_cut_and_a_strange_size(walk):
-    long = "a fox which runs through snow"  # with a token for each letter, of which the tiny model reads 14
+    long = "a fox " * 20  # with a token for each letter, of which the tiny model reads four times 14
     _, err = walk("preview", "--prompts", "a fox", long, "--frames", "5", "--width", "64")
     noted = [line.removeprefix("note: ") for line in err if line.startswith("note: ")]
     assert [note.split(": ")[0] for note in noted] == ["keyframe 2", "the model was made for 32x32, not 64x32"]

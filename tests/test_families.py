@@ -255,7 +255,7 @@ def test_a_size_that_the_family_cannot_make_is_refused(home, name, width, multip
 
 
 @pytest.mark.parametrize(
-    ("name", "limit"), [("StableDiffusionXLPipeline", 14), ("StableDiffusion3Pipeline", 255), ("FluxPipeline", 511)]
+    ("name", "limit"), [("StableDiffusionXLPipeline", 4 * 14), ("StableDiffusion3Pipeline", 255), ("FluxPipeline", 511)]
 )
 def test_only_what_no_encoder_reads_is_noted_as_cut(model, name, limit):
     words = "x" * (limit + 3)  # a token each, beside those that begin and end a prompt

@@ -15,6 +15,8 @@ class Family:
 
     returns: keyword names of what `encode_prompt` returns, in its order; '' for what is not to be handed on.
     tokens: the tokenizers whose tokens the embeddings' rows are, one after the other; none: words have no weights.
+    windows: a longer prompt than the text encoder reads at once is read in so many parts at most, whose embeddings
+        stand one after the other: attention that gives tokens no order of its own hears them all.
     steps, guidance: what its makers recommend.
     denoiser: the part that denoises.
     guidance_name: the keyword of the guidance scale.
@@ -44,6 +46,7 @@ class Family:
     steps: int
     guidance: float
     tokens: tuple[str, ...] = ()
+    windows: int = 1
     denoiser: str = "transformer"
     guidance_name: str = "guidance_scale"
     off: float = 1.0
@@ -77,7 +80,7 @@ class Family:
 _BOTH = ("prompt_embeds", "negative_prompt_embeds")
 _POOLED = (*_BOTH, "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
 _MASKED = ("prompt_embeds", "prompt_attention_mask", "negative_prompt_embeds", "negative_prompt_attention_mask")
-_UNET: dict[str, Any] = {"tokens": ("tokenizer",), "denoiser": "unet", "patch": 1, "dtype": "float16"}
+_UNET: dict[str, Any] = {"tokens": ("tokenizer",), "denoiser": "unet", "patch": 1, "dtype": "float16", "windows": 4}
 
 # fmt: off
 FAMILIES = {

@@ -14,8 +14,10 @@ import difflib
 import functools
 import importlib.metadata
 import inspect
+import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,6 +36,9 @@ from walk.settings import BUILT_IN, Settings
 Conditioning = dict[str, Tensor]  # its keys are keyword names of the pipeline's __call__
 
 BUILT_IN_WEIGHTS = "sha256 5bcf17bdeb3409081efa25181d640d538b75ffd44ad74e02935f0c059988a846"
+BACK = 20  # tokens that a long prompt may be parted early, so that a phrase stays whole
+_EMBEDDINGS = ("prompt_embeds", "negative_prompt_embeds")  # of each token
+_Part = tuple[str, list[float]]  # of a prompt, and how much each of its letters counts
 _FILLERS = ("and", "with", "to", "by", "at", "near", "next", "over", "for", "from", "is", "as", "no", "its")
 
 
@@ -50,7 +55,9 @@ class Model(Protocol):
 
     def encode(self, keyframe: Keyframe) -> Conditioning:
         """The conditioning of one keyframe on the CPU, without a batch dimension: what is interpolated in
-        floating point, and masks of integers: ones for the tokens that the model hears, then zeros."""
+        floating point, and masks of integers: ones for the tokens that the model hears, then zeros.
+
+        If some prompts have more tokens than others, the model hears tokens no more for being said twice."""
 
     def noise(self, seed: int) -> Tensor:
         """The Gaussian start of one picture, such as (channels, height, width), float32 on the CPU: one
@@ -155,7 +162,7 @@ class Pipeline:
         self.denoiser: Any = getattr(self.pipe, self.family.denoiser)
         self.encoders = [part for name, part in loading.parts(self.pipe, "text_encoder")]
         self.encoded: dict[tuple[object, ...], Conditioning] = {}
-        self.shared: dict[tuple[str, str], Tensor] = {}
+        self.shared: dict[tuple[object, ...], Tensor] = {}
         self.masks: dict[str, torch.dtype] = {}  # as the pipeline made them
         self.scaling: dict[torch.dtype, list[Tensor]] = {}  # mean and deviation of latents
         if settings.low_memory:
@@ -175,8 +182,9 @@ class Pipeline:
     def notes(self, keyframe: Keyframe) -> list[str]:
         notes = []
         prompt = emphasis.plain(keyframe.prompt)
-        if cut := self._cut(prompt):
-            notes.append(f"the prompt is too long for the model, which does not read '{cut}'")
+        for name, text in (("prompt", keyframe.prompt), ("negative prompt", keyframe.negative_prompt)):
+            if cut := self._cut(text):
+                notes.append(f"the {name} is too long for the model, which does not read '{cut}'")
         if keyframe.negative_prompt and not self.family.negatives:
             notes.append("the model takes no negative prompt, so it is not heard")
         elif keyframe.negative_prompt and not self._guided:
@@ -190,12 +198,28 @@ class Pipeline:
 
     def _cut(self, prompt: str) -> str:
         """The end of a prompt that is too long even for the encoder that reads most."""
+        if self.family.windows > 1:
+            return self._parts(prompt)[1].strip()
         most = self.defaults.get("max_sequence_length", self.family.length or 10**6)
         tokenizers = [tokenizer for _, tokenizer in loading.parts(self.pipe, "tokenizer")]
         tokenizer = max(tokenizers, key=lambda tokenizer: min(tokenizer.model_max_length, most))
         room = min(tokenizer.model_max_length, most) - tokenizer.num_special_tokens_to_add()
-        ids = tokenizer(prompt, add_special_tokens=False).input_ids
+        ids = tokenizer(emphasis.plain(prompt), add_special_tokens=False).input_ids
         return tokenizer.decode(ids[room:]).strip() if len(ids) > room else ""
+
+    def _parts(self, prompt: str) -> tuple[list[_Part], str]:
+        """What is read of a prompt at a time, one window of the text encoder's after the other, and the rest."""
+        text, letters = emphasis.weights(prompt)
+        if not self.family.tokens and set(letters) - {1.0}:
+            raise Error(f"'{prompt}': the model takes no weights such as (words:1.3); write \\( for a parenthesis")
+        if self.family.windows == 1:
+            return [(text, letters)], ""
+        tokenizer = self.pipe.tokenizer
+        tokens = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True).offset_mapping
+        room = tokenizer.model_max_length - tokenizer.num_special_tokens_to_add()
+        ends = _ends(text, [start for start, _ in tokens], room)
+        parts = list(pairwise([0, *ends[: self.family.windows]]))
+        return [(text[a:b], letters[a:b]) for a, b in parts], text[parts[-1][1] :]
 
     def encode(self, keyframe: Keyframe) -> Conditioning:
         key = (keyframe.prompt, keyframe.negative_prompt, self._guided)
@@ -204,7 +228,8 @@ class Pipeline:
                 self._move_encoders(self.settings.device)
                 made = self._encode(keyframe)
             # The negative prompt is mostly the same, and for some encoders a hundred megabytes.
-            shared = {name: (name, keyframe.negative_prompt) for name in made if name.startswith("negative_")}
+            negatives = {name: tensor.shape for name, tensor in made.items() if name.startswith("negative_")}
+            shared = {name: (name, keyframe.negative_prompt, shape) for name, shape in negatives.items()}
             self.encoded[key] = made | {name: self.shared.setdefault(k, made[name]) for name, k in shared.items()}
         return dict(self.encoded[key])
 
@@ -233,10 +258,20 @@ class Pipeline:
         return self.family.negatives and (self.settings.guidance or 0) > self.family.off
 
     def _encoded(self, prompt: str, negative: str | None) -> Conditioning:
+        """Of a prompt that is longer than the encoder's window, part by part; a shorter negative one is said again."""
+        parts, negatives = self._parts(prompt)[0], [None] if negative is None else self._parts(negative)[0]
+        count = math.lcm(len(parts), len(negatives)) if self._guided else len(parts)
+        made = [self._encoded_part(parts[i % len(parts)], negatives[i % len(negatives)]) for i in range(count)]
+        if len(made) == 1:
+            return made[0]
+        embeddings = {name: torch.cat([one[name] for one in made]) for name in made[0] if name in _EMBEDDINGS}
+        return made[0] | embeddings  # of what stands for a whole prompt, that of its first part
+
+    def _encoded_part(self, part: _Part, negative: _Part | None) -> Conditioning:
         """What the pipeline itself makes of a prompt: with the same arguments as its `__call__` would."""
         given: dict[str, Any] = self.defaults | {
-            "prompt": emphasis.plain(prompt),
-            "negative_prompt": self.defaults.get("negative_prompt") if negative is None else emphasis.plain(negative),
+            "prompt": part[0],
+            "negative_prompt": self.defaults.get("negative_prompt") if negative is None else negative[0],
             "device": self.settings.device,
             "do_classifier_free_guidance": self._guided,
         }
@@ -252,19 +287,19 @@ class Pipeline:
         masks = {name: tensor for name, tensor in named.items() if name.endswith("mask")}
         self.masks |= {name: mask.dtype for name, mask in masks.items()}
         conditioning = {name: tensor.long() if name in masks else tensor for name, tensor in named.items()}
-        for name, text in (("prompt_embeds", prompt), ("negative_prompt_embeds", negative or "")):
-            if name in conditioning and set(emphasis.weights(text)[1]) - {1.0}:
-                conditioning[name] = self._emphasised(conditioning[name].float(), text)
+        for name, words in zip(_EMBEDDINGS, (part, negative)):
+            if name in conditioning and words is not None and set(words[1]) - {1.0}:
+                conditioning[name] = self._emphasised(conditioning[name].float(), words)
         if self.family.ragged:
             return _padded(conditioning, given.get("max_sequence_length", self.family.length))
         # A mask that is no yes or no, but a number added to the attention, hides nothing.
         hiding = self.family.masked and not any(mask.is_floating_point() for mask in masks.values())
         return _filled(conditioning) if hiding else conditioning
 
-    def _emphasised(self, embeddings: Tensor, prompt: str) -> Tensor:
+    def _emphasised(self, embeddings: Tensor, words: _Part) -> Tensor:
         """Rows (tokens, d) moved away from those of the empty prompt, or towards them, as ComfyUI does it; away
         from nought where those are not heard."""
-        text, letters = emphasis.weights(prompt)
+        text, letters = words
         weights: list[float] = []
         for name in self.family.tokens:
             tokenizer = getattr(self.pipe, name)
@@ -276,8 +311,6 @@ class Pipeline:
             ends = tokenizer(text, max_length=length, truncation=True, return_offsets_mapping=True).offset_mapping
             some = [letters[end - 1] if end > start else 1.0 for start, end in ends]
             weights += some + [1.0] * (length - len(some))
-        if not weights:
-            raise Error(f"'{prompt}': the model takes no weights such as (words:1.3); write \\( for a parenthesis")
         by = torch.tensor(weights + [1.0] * (len(embeddings) - len(weights))).unsqueeze(1)
         empty = embeddings.new_zeros(()) if self.family.masked else self._encoded("", None)["prompt_embeds"]
         return torch.where(by == 1, embeddings, empty + by * (embeddings - empty))
@@ -421,6 +454,18 @@ def _defaults(pipe: Any) -> dict[str, Any]:
     """The arguments of a pipeline's `__call__` that need not be given."""
     parameters = inspect.signature(pipe.__call__).parameters.values()
     return {each.name: each.default for each in parameters if each.default is not each.empty}
+
+
+def _ends(text: str, tokens: Sequence[int], room: int) -> list[int]:
+    """Where the parts of a text end, of at most `room` tokens each, of which the beginnings are given: between words,
+    and after a comma or a full stop if one of the last is one, as AUTOMATIC1111's web UI does it."""
+    ends, first = [], 0
+    while len(tokens) - first > room:
+        between = [i for i in range(first + 1, first + room + 1) if text[tokens[i] - 1].isspace()]
+        phrases = [i for i in between if i > first + room - BACK and text[: tokens[i]].rstrip().endswith((",", "."))]
+        first = max(phrases or between or [first + room])
+        ends.append(tokens[first])
+    return [*ends, len(text)]
 
 
 # Embeddings of unequal length. Masks are integers, by which they are told from what is interpolated.

@@ -6,6 +6,7 @@ import collections
 import contextlib
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -46,8 +47,9 @@ class Renderer:
         """Yield (of, pictures) of one batch after the other; each picture with its index, (height, width, 3) uint8.
 
         A picture depends on its index alone and not on which others are asked for: every batch has the
-        one shape that the model's settings name (rows that nobody asks for are filled), and a frame always
-        takes the same row, since where threads share the work each row may be rounded otherwise.
+        one shape that the model's settings name (rows that nobody asks for are filled), and as many tokens as each
+        of its frames needs; and a frame always takes the same row, since where threads share the work each row may be
+        rounded otherwise.
 
         A GPU always has the next batch to do when it has done one. So the last batch comes out of the next call
         (its `of` tells), or of `finish`.
@@ -57,7 +59,7 @@ class Renderer:
         """
         order = {index: number for number, index in enumerate(indices)}
         self.start.read(walk, indices)
-        for rows in batches(indices, self.model.settings.batch or 1):
+        for rows in self.start.batches(walk, indices):
             asked = sorted((index for index in rows if index is not None), key=order.__getitem__)
             with _memory(len(rows)):
                 latents = self.model.denoise(*self.start.batch(walk, rows))
@@ -184,6 +186,16 @@ class _Start:
                 largest = max(sum(t.numel() for t in c.values()) for c in self.conditionings.values())
                 self.ways = functools.lru_cache(max(1, min(SEGMENTS, KEPT // largest)))(self._ways)
 
+    def batches(self, walk: Walk, indices: Sequence[int]) -> Iterator[list[int | None]]:
+        """As `batches`, of frames with as many tokens; of prompts that were read."""
+        alike: dict[tuple[int, ...], list[int]] = {}
+        for index in indices:
+            around, _ = walk.neighbours(walk.positions[index])
+            lengths = _lengths([self.conditionings[_prompt(walk, k)] for k in around if k is not None])
+            alike.setdefault(tuple(lengths.values()), []).append(index)
+        for some in alike.values():
+            yield from batches(some, self.model.settings.batch or 1)
+
     def batch(self, walk: Walk, rows: Sequence[int | None]) -> tuple[Tensor, Conditioning]:
         """For these frames; where there is none, any of them is as good."""
         any_index = next(index for index in rows if index is not None)
@@ -217,8 +229,11 @@ class _Start:
     def _ways(self, prompts: Sequence[_Prompt | None]) -> dict[str, Way]:
         """Through keyframes. Of a conditioning, every token is a point on its own."""
         conditionings = [None if prompt is None else self.conditionings[prompt] for prompt in prompts]
-        names = next(c for c in conditionings if c is not None)
-        return {name: _way([None if c is None else self._there(c[name]) for c in conditionings]) for name in names}
+        lengths = _lengths([c for c in conditionings if c is not None])
+        return {
+            name: _way([None if c is None else _repeated(self._there(c[name]), length) for c in conditionings])
+            for name, length in lengths.items()
+        }
 
     def _noise(self, seed: int) -> Tensor:
         if seed not in self.noises:
@@ -227,6 +242,16 @@ class _Start:
 
     def _there(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.device, torch.float32) if tensor.is_floating_point() else tensor
+
+
+def _lengths(conditionings: Sequence[Conditioning]) -> dict[str, int]:
+    """The fewest rows of each part to which those of all conditionings can be repeated."""
+    return {name: math.lcm(*(len(c[name]) for c in conditionings)) for name in conditionings[0]}
+
+
+def _repeated(tensor: Tensor, length: int) -> Tensor:
+    """Attention to tokens that are all there several times is the same as to each once."""
+    return tensor if len(tensor) == length else torch.cat([tensor] * (length // len(tensor)))
 
 
 def _prompt(walk: Walk, k: int) -> _Prompt:
