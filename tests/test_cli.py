@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from walk import Error, __version__, cli, flags
+from walk import Error, __version__, cli, flags, order
 from walk.keyframes import MAX_SEED
 
 LIST = "(walk --help lists them all)"
@@ -196,7 +196,7 @@ def test_a_stop_before_the_first_frame_says_so(monkeypatch, capsys):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "read_prompts", stop)
+    monkeypatch.setattr(order, "read_prompts", stop)
     assert cli.main(AB) == 130
     assert capsys.readouterr() == ("", "\nwalk: stopped; nothing was begun\n")
 
@@ -205,7 +205,7 @@ def test_what_is_not_the_users_fault_keeps_its_traceback(monkeypatch):
     def fail(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(cli, "read_prompts", fail)
+    monkeypatch.setattr(order, "read_prompts", fail)
     with pytest.raises(ZeroDivisionError):
         cli.main(AB)
 

@@ -554,7 +554,7 @@ def test_a_gif_has_its_frames_at_the_rate_that_is_said(walk, fps, shown, delay):
 def test_a_round_that_begins_between_keyframes_has_its_landmarks_in_place():
     keyframes = [Keyframe("a", 0, time=2), Keyframe("b", 1), Keyframe("c", 2)]
     walk = Walk.through(keyframes, seconds=6, fps=10, closed=True)  # at 2, 4 and 6 s, which is 0 s
-    keys, lengths = cli._landmarks(walk)
+    keys, lengths = walk.landmarks()
     assert keys == [20, 40, 0]
     assert lengths == [20, 20, 20]
 

@@ -31,6 +31,7 @@ BELOW = {
     "lyrics": set(),
     "keyframes": {"emphasis", "lyrics"},
     "pace": set(),
+    "progress": set(),
     "settings": set(),
     "timeline": {"keyframes"},
     "geometry": set(),
@@ -53,6 +54,12 @@ BELOW = {
     "bench": {"keyframes", "models", "render", "run", "timeline"},
     "doctor": {"hub", "models", "video"},
     "flags": {"keyframes", "pace", "settings", "timeline", "video"},
+    "outlook": {"keyframes", "settings", "timeline"},
+    "order": {
+        *("audio", "flags", "keyframes", "lyrics", "music", "pace", "progress", "recipe", "run", "settings"),
+        *("timeline", "video"),
+    },
+    "work": {"keyframes", "models", "progress", "render", "run", "settings", "speed"},
 }
 
 

@@ -2,11 +2,13 @@
 
 import re
 import shlex
+import statistics
 from pathlib import Path
 
 import pytest
 
-from walk import __version__, flags, read_prompts
+from walk import __version__, flags, read_prompts, video
+from walk.check import check
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -29,9 +31,14 @@ def test_every_command_in_readme_is_understood(line):
     flags.checked(words[1:] if name else words, name)
 
 
-def test_the_code_in_readme_compiles():
-    for block in blocks("python"):
-        compile(block, "README.md", "exec")
+def test_the_code_in_readme_makes_an_even_film(tmp_path, monkeypatch):
+    (code,) = blocks("python")
+    (tmp_path / "examples").symlink_to(ROOT / "examples", target_is_directory=True)
+    monkeypatch.chdir(tmp_path)
+    exec(code.replace("frames=200", "frames=48"), {})
+    assert len(video.timestamps(Path("night.mp4"))[0]) == 48
+    steps = check(Path("night.mp4")).steps
+    assert max(steps) < 3 * statistics.median(steps)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.txt")), ids=lambda path: path.name)

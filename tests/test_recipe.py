@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from walk import Error, Keyframe, Settings, __version__, cli, flags, models, read_prompts, recipe, video
+from walk import Error, Keyframe, Settings, __version__, cli, flags, models, order, read_prompts, recipe, video
 from walk.keyframes import MAX_SEED
 from walk.recipe import Recipe
 
@@ -309,7 +309,7 @@ def test_what_is_no_recipe_is_refused_and_nothing_in_it_is_opened(monkeypatch, n
         for module in (builtins, io, os):
             patch.setattr(module, "open", fail)
         with pytest.raises(Error) as caught:
-            cli._read_recipe("film.mp4")
+            order.read_recipe("film.mp4")
     message = str(caught.value)
     assert message.startswith("film.mp4")
     assert is_harmless(message)

@@ -10,7 +10,7 @@ import pytest
 import scipy.interpolate
 import tiny
 
-from walk import Keyframe, Settings, Walk, cli, models, pace, speed
+from walk import Keyframe, Settings, Walk, cli, models, outlook, pace, speed
 from walk.render import render
 from walk.run import Run, read_manifest
 
@@ -224,7 +224,7 @@ def test_a_preview_names_the_time_of_what_may_be_a_jump():
 
     walk = a_walk(97, "abc")
     first, _, _ = paced(walk, picture, further=False)
-    (note,) = cli._turns(first.asked, first.distances)
+    (note,) = outlook.turns(first.asked, first.distances)
     at, what = note.split(": ", 1)
     assert re.fullmatch(
         r"9\d% of the way from keyframe 2 to 3 is one turn; the film follows it .*, and says so .*", what
@@ -232,7 +232,7 @@ def test_a_preview_names_the_time_of_what_may_be_a_jump():
     after = paced(walk, picture)[0].walk  # where the film itself will show it
     assert float(at.split(":")[1]) == pytest.approx(sum(p <= 1.52 for p in after.positions) / 24, abs=0.5)
     glides, _, _ = paced(walk, lambda walk, position: picture(walk, position / 2), further=False)
-    assert cli._turns(glides.asked, glides.distances) == []
+    assert outlook.turns(glides.asked, glides.distances) == []
 
 
 @pytest.mark.parametrize("width", [1e-2, 1e-3, 1e-4])

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,11 @@ def format_time(seconds: float) -> str:
     return (
         f"{int(minutes)}:{rest:05.2f}".rstrip("0").removesuffix(".") if rest % 1 else f"{int(minutes)}:{int(rest):02d}"
     )
+
+
+def clock(seconds: float | Fraction) -> str:
+    """'1:02.500': a place in a film, as a player shows it."""
+    return f"{int(seconds // 60)}:{float(seconds % 60):06.3f}"
 
 
 def has_control_characters(text: str) -> bool:

@@ -42,6 +42,7 @@ class Renderer:
         self.start = _Start(model)
         self.ahead = 1 if self.start.gpu else 0  # elsewhere nothing goes on by itself
         self.begun: collections.deque[_Begun] = collections.deque()
+        self.count = 0  # batches, so far
 
     def render(self, walk: Walk, indices: Sequence[int], of: Any = None) -> Iterator[tuple[Any, Batch]]:
         """Yield (of, pictures) of one batch after the other; each picture with its index, (height, width, 3) uint8.
@@ -64,6 +65,7 @@ class Renderer:
             with _memory(len(rows)):
                 latents = self.model.denoise(*self.start.batch(walk, rows))
                 self.begun.append(_Begun(of, walk, rows, asked, latents, self.model.decode(latents)))
+            self.count += 1
             while len(self.begun) > self.ahead:
                 yield from self._landed()
 

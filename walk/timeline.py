@@ -109,6 +109,12 @@ class Walk:
         """'keyframe 3 to 4': what lies after keyframe k, counted from 0, for people, who count from 1."""
         return f"keyframe {k + 1} to {(k + 1) % len(self.keyframes) + 1}"
 
+    def landmarks(self) -> tuple[list[int], list[int]]:
+        """Indices of the frames that show the keyframes, and how many frames it is from each to the next."""
+        keys = [self.positions.index(float(k)) for k in range(len(self.keyframes))]
+        following = [*keys[1:], *(keys[:1] if self.closed else [])]
+        return keys, [(b - a) % self.frames for a, b in zip(keys, following)]
+
     def neighbours(self, position: float) -> tuple[tuple[int | None, ...], float]:
         """The keyframes that decide what is seen at a position, and how far it is between them.
 

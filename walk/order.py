@@ -1,0 +1,318 @@
+"""What a film's flags ask for: its walk, its settings, its sound and its place; and the same, told by a finished film.
+
+Everything that can be refused without a model is refused here. Renders nothing and prints nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from walk import Error, Settings, Walk, flags, lyrics, pace, read_prompts, recipe, timeline, video
+from walk.flags import given
+from walk.keyframes import Keyframe, format_time, plural, prompt_file
+from walk.progress import Listener
+from walk.recipe import Recipe
+
+if TYPE_CHECKING:
+    from walk.music import Music
+
+
+@dataclass(frozen=True)
+class Order:
+    """walk: as it was asked for; frames may move to be even. out: the film. folder: its run. look: what the film's
+    encoder is told. flags: that were given. music: what the film moves to."""
+
+    walk: Walk
+    settings: Settings
+    out: Path
+    folder: Path
+    look: dict[str, Any]
+    flags: dict[str, Any] = field(default_factory=dict)
+    music: Music | None = None
+
+    @property
+    def describe(self) -> bool:
+        """Whether the film says what made it."""
+        return not self.flags.get("no_metadata")
+
+    @property
+    def even(self) -> bool:
+        """Whether frames are to be moved so that they look evenly far apart."""
+        asked: str = self.flags.get("speed", flags.SPEEDS[0])
+        return asked == "even" and "places" not in self.flags  # which are even already
+
+
+def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
+    """Of checked flags (`walk.flags.checked`). Raises Error for whatever can be refused without a model."""
+    if "prompts" not in chosen:
+        raise Error("--prompts is missing; give a prompt file, or the prompts themselves")
+    if "seed" in chosen and "seeds" in chosen:
+        raise Error(
+            "--seed and --seeds were both given; --seed counts up from keyframe to keyframe, --seeds lists them"
+        )
+    if "places" not in chosen:
+        _check_together(chosen)
+    keyframes = read_prompts(chosen["prompts"], **given(chosen, "seed", "seeds", "negative", "style"))
+    settings = Settings(**given(chosen, *flags.SETTINGS))
+    out, folder = _places(chosen)
+    look = given(chosen, "size", "quality", "codec")
+    video.validate(out, **look, sound="audio" in chosen)
+    _check_places(out, folder)
+    if "places" in chosen:
+        music, walk = _again(chosen, keyframes)
+    else:
+        music = _music(chosen, keyframes, out, folder, listener)
+        walk = _walk(chosen, keyframes, music)
+    listener.say(
+        f"{len(walk.keyframes)} keyframes, {plural(walk.frames, 'frame')}, "
+        f"{format_time(float(walk.seconds))} at {_rate(walk.fps)} frames a second"
+    )
+    shown = video.shown_fps(out, walk.fps)
+    if shown != walk.fps:
+        listener.say(f"{out.suffix} cannot show that rate: the film will have {_rate(shown)} frames a second")
+    return Order(walk, settings, out, folder, look, chosen, music)
+
+
+def _check_together(chosen: dict[str, Any]) -> None:
+    """Raise Error for flags that contradict each other, or need one that is not there."""
+    together = [
+        ("seconds", "bars"),
+        ("bpm", "beats"),
+        ("offset", "beats"),
+        *(("ease", name) for name in ("pace", "react")),
+    ]
+    for one, other in together:
+        if one in chosen and other in chosen:
+            raise Error(f"--{one} and --{other} were both given; give one of them")
+    known = {"audio", "bpm", "beats"} & set(chosen)
+    for name in ("start", "bars", "offset", "meter", "align"):
+        if name in chosen and not known:
+            raise Error(f"--{name} needs a sound or a tempo; give --audio, or --bpm")
+    if "start" in chosen and "audio" not in chosen:
+        raise Error("--start says where in a sound to begin; give --audio, too")
+    for name in ("pace", "pace_noise"):
+        if chosen.get(name) == "energy" and "audio" not in chosen:
+            raise Error(f"--{name} energy follows a sound; give --audio")
+        if chosen.get(name) == "beat" and not known:
+            raise Error(f"--{name} beat needs beats; give --audio, --bpm or --beats")
+    if "react" in chosen and set(_paces(chosen)) == {"even"}:
+        raise Error("--react says how far the pace departs from even; give --pace energy or --pace beat, too")
+
+
+def _paces(chosen: dict[str, Any]) -> tuple[str, str]:
+    """Of the prompts and of the noise."""
+    pace = chosen.get("pace", "energy" if "audio" in chosen and not chosen.get("ease") else "even")
+    return pace, chosen.get("pace_noise", pace)
+
+
+def _music(
+    chosen: dict[str, Any], keyframes: Sequence[Keyframe], out: Path, folder: Path, listener: Listener
+) -> Music | None:
+    """What the film moves to, if anything."""
+    if not {"audio", "bpm", "beats"} & set(chosen):
+        return None
+    from walk import music
+
+    fps = chosen.get("fps", timeline.FPS)
+    seconds = chosen.get("seconds")
+    how = {"closed": chosen.get("loop", False), **given(chosen, "bars", "meter", "bpm", "offset")}
+    if "beats" in chosen:
+        how["beats"] = Path(chosen["beats"])
+    if "audio" in chosen:
+        heard = music.hear(
+            Path(chosen["audio"]), folder, fps, seconds=seconds, **given(chosen, "start"), **how, report=listener.say
+        )
+    else:
+        if "frames" in chosen and seconds is None:
+            seconds = chosen["frames"] / fps
+        if "beats" not in chosen and seconds is None:
+            how.setdefault("bars", len(keyframes) - 1 + how["closed"])
+        heard = music.tempo(fps, seconds=seconds, **how)
+    beats, bars = heard.rhythm.beats, heard.rhythm.bars
+    speed = f", {60 / median(b - a for a, b in pairwise(beats)):.4g} beats a minute" if len(beats) > 2 else ""
+    listener.say(f"{heard.name}: {format_time(float(heard.seconds))}{speed}, {plural(len(bars), 'bar')}")
+    for note in heard.notes:
+        listener.say(f"note: {note}")
+    if heard.sound and (rate := video.heard_rate(out, heard.sound.rate)) != heard.sound.rate:
+        listener.say(f"{out.suffix} cannot hold {heard.sound.rate} samples a second: the film will have {rate}")
+    return heard
+
+
+def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music | None) -> Walk:
+    timing = given(chosen, "frames", "seconds", "fps", "ease", closed="loop")
+    smooth = chosen.get("path", flags.PATHS[0]) == "smooth"
+    if music is None:
+        return Walk.through(
+            timeline.timed(keyframes, (), (), "there is no sound or tempo (--audio, --bpm) that"),
+            smooth=smooth,
+            **timing,
+        )
+    fps, rhythm = chosen.get("fps", timeline.FPS), music.rhythm
+    frames = timeline.frame_count(music.seconds, fps)
+    if chosen.get("frames", frames) != frames:
+        raise Error(
+            f"--frames {chosen['frames']} does not agree with {music.name}, which makes {frames}; drop --frames"
+        )
+    file = prompt_file(chosen["prompts"])
+    if file is not None and file.suffix.lower() in lyrics.SUFFIXES:
+        keyframes = timeline.within(keyframes, float(chosen.get("start", 0)), float(music.seconds))
+    keyframes = timeline.timed(keyframes, rhythm.beats, rhythm.bars, music.name)
+    moments = {"bar": (rhythm.bars, rhythm.beats), "beat": (rhythm.beats,), "off": ()}
+    prompts, noise = (_steps(name, chosen, music, frames, fps) for name in _paces(chosen))
+    return Walk.through(
+        keyframes,
+        smooth=smooth,
+        moments=moments[chosen.get("align", flags.ALIGN[0])],
+        steps=prompts,
+        noise_steps=noise,
+        **{**timing, "seconds": music.seconds, "frames": None},
+    )
+
+
+def _again(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...]) -> tuple[Music | None, Walk]:
+    """A film's own sound, and its frames where they were."""
+    positions, noise = chosen["places"]
+    fps, closed, smooth = chosen["fps"], chosen.get("loop", False), chosen.get("path", flags.PATHS[0]) == "smooth"
+    walk = Walk(keyframes, positions, fps, closed, smooth, noise)
+    if "audio" not in chosen:
+        return None, walk
+    from walk.audio import Rhythm
+    from walk.music import Music
+
+    path = Path(chosen["audio"])
+    return Music(path.name, video.read_sound(path), walk.seconds, Rhythm((), (), ())), walk
+
+
+def _steps(name: str, chosen: dict[str, Any], music: Music, frames: int, fps: Fraction) -> list[float] | None:
+    from walk.audio import ENVELOPE_RATE
+
+    react = given(chosen, "react")
+    if name == "beat":
+        return pace.on_beats(music.rhythm.beats, frames, fps, **react)
+    if name == "energy":
+        return pace.with_energy(music.rhythm.envelope, ENVELOPE_RATE, frames, fps, **react)
+    return None
+
+
+def _places(chosen: dict[str, Any]) -> tuple[Path, Path]:
+    """The film, and its run folder beside it."""
+    prompts = chosen["prompts"]
+    if "out" in chosen:
+        out = expanded(chosen["out"])
+        if chosen["out"].endswith(("/", os.sep)) and not out.suffix:
+            return out, out.with_name(out.name + ".walk") if out.name else out
+    elif file := prompt_file(prompts):
+        out = Path(file.stem + ".mp4")
+    else:
+        out = Path(slug(prompts if isinstance(prompts, str) else prompts[0]) + ".mp4")
+    with contextlib.suppress(OSError):  # a name too long for the file system is refused later
+        if out.is_dir():
+            raise Error(
+                f"--out {out} is a folder; give the film's name, such as {out / 'film.mp4'}, or {out}/ for PNG files"
+            )
+    if not out.suffix:
+        raise Error(
+            f"{out}: a film's name ends in {video.either(video.SUFFIXES)}; for a folder of PNG files, write {out}/"
+        )
+    return out, out.with_suffix(".walk")
+
+
+def expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise Error(f"{path} cannot be written: there is no such home folder; give another --out") from None
+
+
+def slug(prompt: str) -> str:
+    return re.sub(r"\W+", "-", prompt.split("|")[0].lower())[:40].strip("-") or "film"
+
+
+def _check_places(out: Path, folder: Path) -> None:
+    """Raise Error if the film cannot be written, or would replace what walk has not made."""
+    from walk.run import films
+
+    with contextlib.suppress(OSError):
+        if out.exists() and not folder.is_dir():
+            raise Error(
+                f"{out} exists and has no {folder.name} beside it, so it is not overwritten; give another --out"
+            )
+        if out.exists() and out.name not in films(folder):
+            raise Error(
+                f"{out} exists and was not made from {folder.name}, so it is not overwritten; give another --out"
+            )
+        if folder.exists() and not folder.is_dir():
+            raise Error(f"{folder} cannot be written ({os.strerror(errno.ENOTDIR)}); give another --out")
+    _check_writable(out)
+
+
+def check_sheet(out: Path) -> None:
+    """Raise Error if a sheet cannot be written, or would replace a picture that is none."""
+    from PIL import Image
+
+    _check_writable(out)
+    with contextlib.suppress(OSError):
+        if not out.exists():
+            return
+        with Image.open(out) as picture:
+            if picture.info.get("Software") == "walk":
+                return
+    raise Error(f"{out} exists and is no sheet of walk's, so it is not overwritten; give another --out")
+
+
+def _check_writable(out: Path) -> None:
+    if len(os.fsencode(out.name)) > 230:  # of 255: there has to be room for a temporary name
+        raise Error(f"{out} cannot be written ({os.strerror(errno.ENAMETOOLONG)}); give another --out")
+    parent = next(parent for parent in out.absolute().parents if parent.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise Error(f"{out} cannot be written: {parent} is not a folder that you may write to; give another --out")
+
+
+def read_recipe(film: str) -> Recipe:
+    """A film's recipe, of which every flag has been checked like one that was typed."""
+    made = recipe.from_text(video.read_metadata(Path(film)).comment, film)
+    try:
+        unknown = [name for name, _ in made.flags if name not in flags.COMMANDS["recipe"].flags]
+        if unknown:
+            raise Error(f"there is no flag --{unknown[0][:60]}")
+        flags.checked([f"--{name}={value}" for name, value in made.flags], "recipe")
+        read_prompts(made.prompts)
+    except Error as error:
+        raise Error(f"{film}: the recipe is damaged: {error}") from None
+    return made
+
+
+def metadata(order: Order, walk: Walk, settings: Settings) -> video.Metadata:
+    """What the film says of itself. walk, settings: complete ones, as they were rendered."""
+    chosen = order.flags
+    deciding: dict[str, object] = {
+        "frames": walk.frames,
+        "fps": walk.fps,
+        "path": "smooth" if walk.smooth else "slerp",
+        "speed": chosen.get("speed", flags.SPEEDS[0]),
+        **{name: True for name in ("loop", "ease") if chosen.get(name)},
+        **given(chosen, "bars", "meter", "align", "pace", "pace_noise", "react"),
+        **{name: float(chosen[name]) for name in ("start", "offset", "bpm") if name in chosen},
+        **{name: Path(chosen[name]).name for name in ("audio", "beats") if name in chosen},
+        **order.look,
+    }
+    positions = (walk.positions, walk.noise) if order.music else None
+    made = recipe.compose(walk.keyframes, deciding, settings, positions)
+    keys, _ = walk.landmarks()
+    starts = sorted((index / walk.fps, keyframe.prompt) for index, keyframe in zip(keys, walk.keyframes))
+    title = f"{walk.keyframes[0].prompt} – {walk.keyframes[-1].prompt}"
+    return video.Metadata(title, recipe.to_text(made), tuple(starts))
+
+
+def _rate(fps: Fraction) -> str:
+    return str(fps) if fps.denominator == 1 else f"{float(fps):.6g}"

@@ -1,0 +1,69 @@
+"""What a first look at a walk tells of the film: what to show of it, what may surprise, and how long it will take.
+
+Walks and numbers in, sentences and numbers out; knows no pictures and no models.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from statistics import median
+
+from walk.keyframes import clock
+from walk.settings import Settings
+from walk.timeline import Walk
+
+HURRY = 2.5  # a segment that many times as fast as the median is worth a warning
+TURN = 0.6  # of the way between two keyframes, between two pictures of a first look, is worth a note
+SPARE = 0.15  # more batches when the speed is even: some pictures become no frames, some batches have empty places
+ENCODING = 45e-9  # seconds that a pixel's encoding and watching take on two cores
+
+
+def half_way(walk: Walk, k: int, seen: Collection[float]) -> int:
+    """The frame about half-way from a keyframe to the next, at one of the positions that were seen if possible."""
+    inside = [index for index, position in enumerate(walk.positions) if k < position < k + 1]
+    known = [index for index in inside if walk.positions[index] in seen]
+    return min(known or inside or range(walk.frames), key=lambda index: abs(walk.positions[index] - k - 0.5))
+
+
+def hurries(walk: Walk, steps: Sequence[float]) -> list[str]:
+    """Which parts change much faster than the rest. steps: how much changes from each frame to the next."""
+    rounds = [*steps, *steps]  # a closed walk's segments may run past its last frame
+    speeds = [sum(rounds[key : key + length]) / length for key, length in zip(*walk.landmarks())]
+    usual = median(speeds)
+    return [
+        f"{walk.leg(k)} is {speed / usual:.1f} times as fast as the rest; give it more time"
+        for k, speed in enumerate(speeds)
+        if len(speeds) > 2 and speed > HURRY * usual > 0
+    ]
+
+
+def turns(walk: Walk, distances: Sequence[tuple[float, float]]) -> list[str]:
+    """Where a first look cannot tell a steep turn from a jump, which no frame comes between.
+
+    distances: (position, how far from it the next looks), in order, of pictures that were seen.
+    """
+    notes = []
+    for start in range(walk.segments):
+        gaps = [(position, distance) for position, distance in distances if start <= position < start + 1]
+        at, most = max(gaps, key=lambda gap: gap[1], default=(0.0, 0.0))
+        share = most / (sum(distance for _, distance in gaps) or 1)
+        later = [index for index, position in enumerate(walk.positions) if at < position < start + 1]
+        if len(gaps) > 3 and share > TURN and later:
+            notes.append(
+                f"{clock(min(later) / walk.fps)}: {share:.0%} of the way from {walk.leg(start)} is one turn; "
+                "the film follows it as finely as it can, and says so if it jumps"
+            )
+    return notes
+
+
+def seconds_left(
+    walk: Walk, settings: Settings, even: bool, missing: int, batches: Sequence[float], size: tuple[int, int]
+) -> float:
+    """What rendering the missing frames and making the film will take, without the start.
+
+    batches: the seconds that some took. size: (width, height) of the film's pictures.
+    """
+    more = missing * (1 + SPARE * even)
+    rendering = (math.ceil(more / (settings.batch or 1)) + 1) * median(batches)
+    return rendering + walk.frames * size[0] * size[1] * ENCODING

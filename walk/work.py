@@ -1,0 +1,302 @@
+"""The frames of a film: found in its run folder, or rendered; and where they belong, if they are to be even.
+
+Joins a run, a model and what the eye sees (walk.run, walk.render, walk.speed). Knows no flags, no sound and no films,
+and prints nothing: a `walk.progress.Listener` is told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from walk import Error, Settings, models, speed
+from walk.keyframes import Keyframe, plural
+from walk.models import Model
+from walk.progress import Listener, Progress
+from walk.render import Batch, Renderer
+from walk.run import Run, read_manifest
+from walk.speed import Features, Pacer
+
+NOTES = 8  # that are said; a preview draws them all
+
+
+class LazyModel:
+    """A model that is found at once, and loaded when the first picture is to be rendered."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        listener: Listener | None = None,
+        keyframes: Sequence[Keyframe] = (),
+        folder: Path | None = None,
+    ) -> None:
+        """settings: what is not set is filled in. keyframes: that it will render.
+        folder: a run folder; its frames shall serve, even if they were rendered in smaller batches.
+
+        Raises Error like `walk.models.complete`.
+        """
+        self.listener = listener or Listener()
+        self.keyframes = keyframes
+        with contextlib.ExitStack() as shown:
+            files: dict[Path, Progress] = {}
+
+            def reading(path: Path, done: int, size: int) -> None:
+                if path not in files:
+                    bar = self.listener.progress(f"reading {path.name}", size >> 20, after=2, unit="MiB")
+                    files[path] = shown.enter_context(bar)
+                files[path].reached(done >> 20)
+
+            self.settings = models.complete(settings, reading)
+        if settings.batch is None and folder is not None:
+            self.settings = _as_there_was_room(self.settings, folder)
+        self.seconds = 0.0  # that it took to be there
+        self._model: Model | None = None
+        self._told = False
+
+    def loaded(self) -> Model:
+        if self._model is None:
+            compiling = ", and compiling it with the first pictures" * self.settings.compile
+            self.listener.say("loading the model" + compiling)
+            begun = time.monotonic()
+            with contextlib.redirect_stderr(io.StringIO()):  # several libraries' bars and advice
+                self._model = models.load(self.settings)
+            self.seconds += time.monotonic() - begun
+        return self._model
+
+    def notes(self) -> list[str]:
+        """What of its prompts the model will not understand, and whether it was made for other pictures."""
+        model = self.loaded()
+        noted: defaultdict[str, list[int]] = defaultdict(list)  # each with the keyframes that it is of
+        for k, keyframe in enumerate(self.keyframes):
+            for note in model.notes(keyframe):
+                noted[note].append(k + 1)
+        notes = [f"{_those(numbers, len(self.keyframes))}: {note}" for note, numbers in noted.items()]
+        asked, native = (self.settings.width, self.settings.height), models.native_size(self.settings)
+        if asked != native:
+            notes.append(f"the model was made for {native[0]}x{native[1]}, not {asked[0]}x{asked[1]}")
+        return notes
+
+    def tell_notes(self) -> None:
+        """Once."""
+        if self._told:
+            return
+        self._told = True
+        notes = self.notes()
+        for note in notes[:NOTES]:
+            self.listener.say(f"note: {note}")
+        if notes[NOTES:]:
+            self.listener.say(f"note: {plural(len(notes) - NOTES, 'more note')} of this kind")
+
+
+def _those(numbers: Sequence[int], of: int) -> str:
+    """'keyframe 2', 'keyframes 2, 3', 'every keyframe'."""
+    if len(numbers) == of > 1:
+        return "every keyframe"
+    return f"keyframe{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
+
+
+def _as_there_was_room(settings: Settings, folder: Path) -> Settings:
+    """With the smaller batch of the run that is there, if it is the same but for that: its frames still serve."""
+    with contextlib.suppress(Error):
+        before = read_manifest(folder)[1]
+        if (before.batch or 0) < (settings.batch or 0):
+            smaller = dataclasses.replace(settings, batch=before.batch)
+            return smaller if smaller.deciding() == before.deciding() else settings
+    return settings
+
+
+class Work:
+    """The frames of a film: found or rendered, with progress. A context manager; whatever ends it, an Error or
+    KeyboardInterrupt, says how much is kept.
+
+        with Run(folder, walk, model.settings, decided=False) as run, Work(run, model) as work:
+            run = work.evenly(run)
+            frames = work.finished(run)
+    """
+
+    def __init__(self, run: Run, model: LazyModel, listener: Listener | None = None, what: str = "rendering") -> None:
+        """run: of the walk that is asked for. what: the work is called."""
+        self.run, self.model, self.what = run, model, what
+        self.listener = listener or Listener()
+        self.frames = run.walk.frames
+        self.progress = self.listener.progress("reading frames", len(set(run.fingerprints)), after=2)
+        self.asked: set[str] = set()  # fingerprints
+        self.rendered: dict[str, Future[None] | None] = {}  # fingerprints; done when on the disk, None when on the way
+        self.features: dict[str, Future[Features]] = {}  # of those rendered that were not looked at
+        self.looking = False
+        self.renderer: Renderer | None = None
+        self.seconds: list[float] = []  # that a batch took
+        self.found = 0  # frames
+        self._saving = contextlib.ExitStack()
+
+    def __enter__(self) -> Work:
+        self.progress.__enter__()
+        self.save = self._saving.enter_context(self.run.saver())
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, *_: object) -> None:
+        self.progress.__exit__()
+        try:
+            self._saving.close()
+        except (Error, KeyboardInterrupt) as late:
+            error = error or late
+        kept = f"{len(self)} of {self.frames} frames are safe in {self.run.folder}; run the same command to go on"
+        if isinstance(error, Error):
+            raise Error(f"{error}; {kept}") from error
+        if isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt(kept) from None
+
+    def __len__(self) -> int:
+        """How many of the frames are there."""
+        return min(max(len(self.run), self.run.count(self.asked)), self.frames)
+
+    def evenly(self, run: Run) -> Run:
+        """The run of the film whose frames look evenly far apart. Where they belong was decided before, or is found
+        out now, by rendering most of them."""
+        return run.decide(run.decided(self.read) or self.spread(run).walk)
+
+    def spread(self, run: Run, even: bool = True, further: bool = True) -> Pacer:
+        """What has found out where the frames of a walk belong, and rendered them; or, if not `even`, has only
+        looked at some; if not `further`, at the few of a first look."""
+
+        def at(*positions: float) -> Run:
+            return run.at(dataclasses.replace(run.walk, positions=positions, noise=()))
+
+        pacer = Pacer(run.walk, lambda position: self._look(at(position)), even, further)
+        batch = run.settings.batch or 1
+        if not further:
+            self.progress.expect(len(pacer.unseen()))
+
+        def following(seen: list[float]) -> list[float]:
+            pacer.saw(seen)
+            wanted = pacer.wanted(batch)
+            self._prepare(at(*wanted))
+            return wanted
+
+        before: list[float] = []
+        with ThreadPoolExecutor(1) as aside, self._looked_at():
+            wanted = pacer.wanted(batch)
+            while wanted or before:
+                after = aside.submit(following, before)  # while these are rendered
+                self.make(at(*wanted))
+                before, wanted = wanted, after.result()
+        return pacer
+
+    def finished(self, run: Run) -> list[Path]:
+        """All frames of the run's walk, on the disk, in its order."""
+        self.make(run)
+        self.settle()
+        if not self.rendered:
+            self._say_found()
+        return run.frames()
+
+    def make(self, run: Run, indices: Sequence[int] | None = None) -> None:
+        """All frames of the run's walk, or these. They may still be on their way, at most until nothing is missing in
+        a call to come."""
+        asked = {run.fingerprints[index] for index in (range(run.walk.frames) if indices is None else indices)}
+        missing = [index for index in run.missing(indices, self.read) if run.fingerprints[index] not in self.rendered]
+        found = len(asked - self.asked) - len(missing)
+        self.run = run
+        self.asked |= asked
+        self.found += found
+        if self.rendered:
+            self.progress.skip(found)
+        elif missing:
+            self._begin()
+        if missing:
+            self._render(missing)
+        else:
+            self._finish()
+
+    def read(self) -> None:
+        """One more frame that was found has been read."""
+        if not self.rendered:
+            self.progress.more(1)
+
+    def settle(self) -> None:
+        """Until everything is on the disk."""
+        self._finish()
+        self.save.wait(0)
+
+    @contextlib.contextmanager
+    def _looked_at(self) -> Iterator[None]:
+        """What is made meanwhile will be looked at, in another thread."""
+        self.looking = True
+        try:
+            yield
+        finally:
+            self.looking = False
+            for features in list(self.features.values()):  # after an error, somebody may wait for them for ever
+                features.cancel()
+
+    def _look(self, run: Run) -> Features:
+        """What the eye takes from the one frame of this run."""
+        fingerprint = run.fingerprints[0]
+        if features := self.features.get(fingerprint):
+            seen = features.result()
+            del self.features[fingerprint]
+            return seen
+        if saved := self.rendered.get(fingerprint):
+            saved.result()
+        return speed.features(run.picture(0))
+
+    def _prepare(self, run: Run) -> None:
+        """In another thread: frames that will be made next."""
+        if self.renderer is not None:
+            self.renderer.prepare(run.walk, [i for i in range(run.walk.frames) if not run.has(i)])
+
+    def _render(self, indices: Sequence[int]) -> None:
+        run = self.run
+        if self.renderer is None:
+            self.renderer = Renderer(self.model.loaded().at(run.settings))
+        names = [run.fingerprints[index] for index in indices]
+        self.rendered |= dict.fromkeys(names)
+        if self.looking:
+            self.features |= {name: Future() for name in names}
+        begun, before = time.monotonic(), self.renderer.count
+        self._keep(self.renderer.render(run.walk, indices, run))
+        count = self.renderer.count - before
+        self.seconds += [(time.monotonic() - begun) / count] * count
+
+    def _finish(self) -> None:
+        if self.renderer is not None:
+            self._keep(self.renderer.finish())
+
+    def _keep(self, rendered: Iterator[tuple[Run, Batch]]) -> None:
+        for run, pictures in rendered:
+            save = self.save.at(run)
+            for index, picture in pictures:
+                fingerprint = run.fingerprints[index]
+                self.rendered[fingerprint] = save(index, picture)
+                if features := self.features.get(fingerprint):
+                    self.save.pool.submit(_see, features, picture)
+            self.progress.more(len(pictures))
+
+    def _begin(self) -> None:
+        self._say_found()
+        self.model.loaded()
+        self.model.tell_notes()
+        self.progress.__exit__()
+        self.progress = self.listener.progress(self.what, self.progress.total - self.found).__enter__()
+
+    def _say_found(self) -> None:
+        damaged = len(self.run.damaged)
+        if len(self) or damaged:
+            again = f", {damaged} damaged and made again" if damaged else ""
+            self.listener.say(f"{len(self)} of {self.frames} frames are in {self.run.folder} already{again}")
+
+
+def _see(features: Future[Features], picture: np.ndarray) -> None:
+    if features.set_running_or_notify_cancel():
+        try:
+            features.set_result(speed.features(picture))
+        except BaseException as error:  # else whoever waits for it never hears
+            features.set_exception(error)
