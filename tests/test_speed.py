@@ -10,7 +10,7 @@ import pytest
 import scipy.interpolate
 import tiny
 
-from walk import Keyframe, Settings, Walk, cli, models, outlook, pace, speed
+from walk import Keyframe, Settings, Walk, cli, models, outlook, pace, speed, video
 from walk.render import render
 from walk.run import Run, read_manifest
 
@@ -391,6 +391,52 @@ def test_the_command_does_not_look_twice(tmp_path, monkeypatch, tiny_folder, cap
         assert {path.name: path.read_bytes() for path in frames.iterdir()} == made
 
 
+def test_of_a_finished_film_only_what_is_lost_is_rendered_and_said_to_be(tmp_path, monkeypatch, tiny_folder, capfd):
+    monkeypatch.chdir(tmp_path)
+    command = ["--prompts", "a cat", "a dog", "a fox", "--frames", "60", "--out", "film.mp4"]
+    command += ["--model", str(tiny_folder), "--steps", "1"]
+    assert cli.main(command) == 0
+    film, frames = (tmp_path / "film.mp4").read_bytes(), sorted((tmp_path / "film.walk" / "frames").iterdir())
+    frames[7].unlink()
+    frames[30].write_bytes(frames[30].read_bytes()[:-9])
+    capfd.readouterr()
+    assert cli.main(command) == 0
+    told = capfd.readouterr().err
+    assert "58 of 60 frames are in film.walk already, 1 damaged and made again\n" in told
+    assert re.search("rendering: [12] of 2 pictures", told)
+    assert (tmp_path / "film.mp4").read_bytes() == film
+
+
+def test_an_edit_is_said_to_keep_what_it_keeps(tmp_path, monkeypatch, tiny_folder, capfd):
+    monkeypatch.chdir(tmp_path)
+    command = ["--frames", "97", "--path", "slerp", "--out", "film.mp4", "--model", str(tiny_folder), "--steps", "1"]
+    assert cli.main(["--prompts", "a cat", "a dog", "a fox", "a cow", "a hen", *command]) == 0
+    before = {path.name for path in (tmp_path / "film.walk" / "frames").iterdir()}
+    capfd.readouterr()
+    assert cli.main(["--prompts", "a cat", "a dog", "a fox", "a cow", "a bee", *command]) == 0
+    told = capfd.readouterr().err
+    after = {path.name for path in (tmp_path / "film.walk" / "frames").iterdir()}
+    made = len(after - before)
+    assert 24 <= made <= 30, "one segment of four"
+    assert "73 of 97 frames are in film.walk already" in told
+    assert re.search(r"rendering: \d+ of 24 pictures", told)
+
+
+def test_another_rate_is_another_film_of_the_same_frames(tmp_path, monkeypatch, tiny_folder, capfd):
+    monkeypatch.chdir(tmp_path)
+    command = ["--prompts", "a cat", "a dog", "--frames", "24", "--out", "film.mp4"]
+    command += ["--model", str(tiny_folder), "--steps", "1"]
+    assert cli.main(command) == 0
+    frames = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "film.walk" / "frames").iterdir()}
+    assert cli.main([*command, "--fps", "12"]) == 0
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "film.walk" / "frames").iterdir()} == frames
+    times, _ = video.timestamps(tmp_path / "film.mp4")
+    assert times == [Fraction(i, 12) for i in range(24)]
+    capfd.readouterr()
+    assert cli.main(["info", "film.mp4"]) == 0
+    assert "--fps 12" in capfd.readouterr().out
+
+
 def test_an_even_film_after_one_along_the_path_is_even(tmp_path, monkeypatch, tiny_folder):
     monkeypatch.chdir(tmp_path)
     command = ["--prompts", "a cat", "a dog", "--frames", "24", "--out", "film.mp4", "--model", str(tiny_folder)]
@@ -415,10 +461,13 @@ def test_stops_while_it_looks_change_nothing(tmp_path, monkeypatch, tiny_folder,
             save(run, index, picture)
             saved.append(index)
 
+        before = len(saved)
         with monkeypatch.context() as patch:
             patch.setattr(Run, "save", until)
             assert cli.main([*command, "--out", "film.mp4"]) == 130
-        assert re.search(rf"stopped; {len(saved)} of 60 frames are safe in film\.walk", capfd.readouterr().err)
+        told = capfd.readouterr().err
+        assert re.search(rf"stopped; {len(saved)} of 60 frames are safe in film\.walk", told)
+        assert before == 0 or f"{before} of 60 frames are in film.walk already" in told
         assert not (tmp_path / "film.mp4").exists()
     assert cli.main([*command, "--out", "film.mp4"]) == 0
     assert (tmp_path / "film.mp4").read_bytes() == (tmp_path / "undisturbed.mp4").read_bytes()

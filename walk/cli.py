@@ -159,7 +159,7 @@ def preview(**chosen: Any) -> str:
         model.settings = fewer
         asked = dataclasses.replace(asked, folder=asked.folder / "quick")
     with _opened(asked, model) as run, Work(run, model, listener, "rendering the preview") as work:
-        before = run.decided(work.read) if asked.even else None
+        before = run.decided() if asked.even else None
         pacer = work.spread(run, asked.even, further=False)
         walk = before or pacer.walk
         run = run.at(walk)

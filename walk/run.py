@@ -3,6 +3,7 @@
     film.walk/
       walk.json    the newest film's walk, settings and versions, and a digest of the walk that was asked for
       frames/      00002.410000-<fingerprint>.png, by position; frames of earlier walks are kept
+      begun        frames that were rendered for a film of which nothing is decided yet, a line each
       films        names of the films that were made from here, a line each
       quick/       such a folder for the pictures of a quick preview
       sound-*.json what walk.music heard
@@ -92,17 +93,37 @@ class Run:
     def decide(self, walk: Walk) -> Run:
         """The same open folder, for the film: that is where its frames belong."""
         self._write(self.folder / "walk.json", _manifest(walk, self.settings, _digest(self.fingerprints)))
+        (self.folder / "begun").unlink(missing_ok=True)
         return self.at(walk)
 
-    def decided(self, report: Callable[[], object] | None = None) -> Walk | None:
-        """What was decided of this walk before, if all of its frames are there. report: as for `missing`."""
-        try:
-            if json.loads((self.folder / "walk.json").read_text("utf-8"))["asked"] == _digest(self.fingerprints):
-                walk, _ = read_manifest(self.folder)
-                return None if self.at(walk).missing(report=report) else walk
-        except (OSError, ValueError, TypeError, KeyError, RecursionError, Error):
-            pass  # then it has to be found out again
+    def decided(self) -> Walk | None:
+        """What was decided before of a walk with the same frames to begin with; None if nothing was."""
+        with contextlib.suppress(Error):
+            before, _ = read_manifest(self.folder)
+            if _asked(self.folder) == _digest(self.fingerprints) and before.frames == self.walk.frames:
+                return dataclasses.replace(self.walk, positions=before.positions, noise=before.noise)
         return None
+
+    def promising(self) -> set[str]:
+        """Fingerprints of frames that are here and will serve this walk, as far as can be told before it is decided
+        where its frames belong: those rendered for it, and those of the film before that an edit has not changed."""
+        found = set()
+        with contextlib.suppress(OSError, ValueError):
+            lines = (self.folder / "begun").read_text("ascii").splitlines()
+            digest = _digest(self.fingerprints)
+            found = {name for asked, _, name in (line.partition(" ") for line in lines) if asked == digest}
+        with contextlib.suppress(Error):
+            before, _ = read_manifest(self.folder)
+            if before.frames == self.walk.frames and before.segments == self.walk.segments:
+                moved = dataclasses.replace(self.walk, positions=before.positions, noise=before.noise)
+                found |= set(fingerprints(moved, self.settings))
+        return {fingerprint for fingerprint in found if fingerprint in self._finished}
+
+    def note_begun(self, fingerprints: Iterable[str]) -> None:
+        """Of frames that are rendered for this walk, of which nothing is decided: `promising` will find them."""
+        digest = _digest(self.fingerprints)
+        with contextlib.suppress(OSError), (self.folder / "begun").open("a", encoding="ascii") as file:
+            file.writelines(f"{digest} {fingerprint}\n" for fingerprint in fingerprints)
 
     def check(self) -> Iterator[tuple[int, bool]]:
         """Read every frame of this walk that was found here, yielding (index, whole) for each.
@@ -261,6 +282,14 @@ def _place(walk: Walk, index: int) -> list[object]:
         around = [None if k is None else walk.keyframes[k] for k in places]
         place += [[None if k is None else [k.prompt, k.negative_prompt, k.seed] for k in around], t]
     return place if place[:2] != place[2:] else place[:2]
+
+
+def _asked(folder: Path) -> str:
+    """A digest of the frames of the walk that was asked for when the manifest was written."""
+    try:
+        return str(json.loads((folder / "walk.json").read_text("utf-8"))["asked"])
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return ""
 
 
 def _digest(names: Sequence[str]) -> str:

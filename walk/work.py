@@ -127,14 +127,16 @@ class Work:
         self.run, self.model, self.what = run, model, what
         self.listener = listener or Listener()
         self.frames = run.walk.frames
-        self.progress = self.listener.progress("reading frames", len(set(run.fingerprints)), after=2)
+        self.total = len(set(run.fingerprints))  # pictures that it will take, as far as is known
+        self.progress = self.listener.progress("reading frames", self.total, after=2)
         self.asked: set[str] = set()  # fingerprints
         self.rendered: dict[str, Future[None] | None] = {}  # fingerprints; done when on the disk, None when on the way
         self.features: dict[str, Future[Features]] = {}  # of those rendered that were not looked at
         self.looking = False
         self.renderer: Renderer | None = None
         self.seconds: list[float] = []  # that a batch took
-        self.found = 0  # frames
+        self.kept: set[str] = set()  # fingerprints that will be asked for, and are there
+        self.journal: Run | None = None  # of the walk that is asked for, until it is decided where its frames belong
         self._saving = contextlib.ExitStack()
 
     def __enter__(self) -> Work:
@@ -156,12 +158,12 @@ class Work:
 
     def __len__(self) -> int:
         """How many of the frames are there."""
-        return min(max(len(self.run), self.run.count(self.asked)), self.frames)
+        return min(max(len(self.run), self.run.count(self.asked | self.kept)), self.frames)
 
     def evenly(self, run: Run) -> Run:
         """The run of the film whose frames look evenly far apart. Where they belong was decided before, or is found
         out now, by rendering most of them."""
-        return run.decide(run.decided(self.read) or self.spread(run).walk)
+        return run.decide(run.decided() or self.spread(run).walk)
 
     def spread(self, run: Run, even: bool = True, further: bool = True) -> Pacer:
         """What has found out where the frames of a walk belong, and rendered them; or, if not `even`, has only
@@ -172,8 +174,10 @@ class Work:
 
         pacer = Pacer(run.walk, lambda position: self._look(at(position)), even, further)
         batch = run.settings.batch or 1
-        if not further:
-            self.progress.expect(len(pacer.unseen()))
+        if further:
+            self.kept, self.journal = run.promising(), run
+        else:
+            self.total = len(pacer.unseen())
 
         def following(seen: list[float]) -> list[float]:
             pacer.saw(seen)
@@ -203,14 +207,14 @@ class Work:
         a call to come."""
         asked = {run.fingerprints[index] for index in (range(run.walk.frames) if indices is None else indices)}
         missing = [index for index in run.missing(indices, self.read) if run.fingerprints[index] not in self.rendered]
-        found = len(asked - self.asked) - len(missing)
+        self.kept -= {run.fingerprints[index] for index in missing}  # they were damaged
+        found = len(asked - self.asked - self.kept) - len(missing)
         self.run = run
         self.asked |= asked
-        self.found += found
         if self.rendered:
             self.progress.skip(found)
         elif missing:
-            self._begin()
+            self._begin(len(missing))
         if missing:
             self._render(missing)
         else:
@@ -259,6 +263,8 @@ class Work:
             self.renderer = Renderer(self.model.loaded().at(run.settings))
         names = [run.fingerprints[index] for index in indices]
         self.rendered |= dict.fromkeys(names)
+        if self.journal is not None and self.looking:
+            self.journal.note_begun(names)
         if self.looking:
             self.features |= {name: Future() for name in names}
         begun, before = time.monotonic(), self.renderer.count
@@ -280,12 +286,13 @@ class Work:
                     self.save.pool.submit(_see, features, picture)
             self.progress.more(len(pictures))
 
-    def _begin(self) -> None:
+    def _begin(self, missing: int) -> None:
         self._say_found()
         self.model.loaded()
         self.model.tell_notes()
         self.progress.__exit__()
-        self.progress = self.listener.progress(self.what, self.progress.total - self.found).__enter__()
+        left = max(self.total - self.run.count(self.asked | self.kept), missing)
+        self.progress = self.listener.progress(self.what, left, unit="pictures").__enter__()
 
     def _say_found(self) -> None:
         damaged = len(self.run.damaged)
