@@ -10,6 +10,7 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
+import filelock
 import pytest
 
 from walk import Error, __version__, cli, flags, order
@@ -86,6 +87,18 @@ def command(*arguments, python=()):
 
 def brief(parameter):
     return ascii(parameter)[:60]
+
+
+# The process
+
+
+def test_whoever_reads_may_leave():
+    """As `walk models | head -1` does."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as gone:
+        done = subprocess.run([sys.executable, "-m", "walk", "models"], stdout=gone, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 # Help, and what it costs
@@ -174,9 +187,7 @@ def test_a_film_is_made_and_the_same_command_again_finds_it_whole(tiny_folder, c
         "2 keyframes, 3 frames, 0.125 s at 24 frames a second",
         "3 of 3 frames are in new/film.walk already",
     ]
-    assert re.fullmatch(
-        r"steps from frame to frame, to the eye: PPL \d+, PDV [\d.]+, the largest 1\.\d times the median", steps
-    )
+    assert re.fullmatch(r"movement, to the eye: the largest step is 1\.\d times the median; PPL \d+, PDV [\d.]+", steps)
 
 
 def test_who_names_no_model_is_told_of_the_built_in_one(monkeypatch, capsys):
@@ -198,7 +209,7 @@ def test_a_stop_before_the_first_frame_says_so(monkeypatch, capsys):
 
     monkeypatch.setattr(order, "read_prompts", stop)
     assert cli.main(AB) == 130
-    assert capsys.readouterr() == ("", "\nwalk: stopped; nothing was begun\n")
+    assert capsys.readouterr() == ("", "\nwalk: stopped; nothing was begun, and nothing is lost\n")
 
 
 def test_what_is_not_the_users_fault_keeps_its_traceback(monkeypatch):
@@ -238,6 +249,22 @@ def test_one_prompt_stays_the_text_that_it_is(received, prompt):
 
 def test_a_list_of_prompts_may_be_written_as_python_writes_it(received):
     assert received("--prompts", '["a fox", "it\'s", 1984]') == {"prompts": ["a fox", "it's", "1984"]}
+
+
+def test_prompts_need_no_flag_where_they_come_first(received):
+    assert received("a.txt", "--frames", "9") == {"prompts": "a.txt", "frames": 9}
+    assert received("a fox", "an owl", "boats", "--loop") == {"prompts": ["a fox", "an owl", "boats"], "loop": True}
+    Path("words").write_text("a fox\nan owl")
+    assert received("words") == {"prompts": "words"}
+
+
+@pytest.mark.parametrize(
+    ("given", "seeds"),
+    [(["1,2,3"], [1, 2, 3]), (["3-6"], [3, 4, 5, 6]), (["1", "2"], [1, 2]), (["1,", "2"], [1, 2]), (["7 9-9"], [7, 9])],
+    ids=str,
+)
+def test_seeds_are_numbers_or_ranges(received, given, seeds):
+    assert received("--seeds", *given, *AB)["seeds"] == seeds
 
 
 def test_a_prompt_may_be_the_word_help(received):
@@ -307,11 +334,11 @@ def test_a_switch_is_on_when_named_unless_it_is_false(received, flag):
         ([*AB, "--xyzzy"], "there is no flag --xyzzy; walk --help lists them all"),
         (["--frames", "5"], "--prompts is missing; give a prompt file, or the prompts themselves"),
         (["--loop"], "--prompts is missing; give a prompt file, or the prompts themselves"),
-        (["a.txt"], "'a.txt' follows no flag; prompts come after --prompts"),
+        (["a.txt"], "a.txt does not exist; a prompt file is UTF-8 text with one prompt a line"),
         (["previw", *AB], "'previw' follows no flag; prompts come after --prompts; did you mean walk preview?"),
         (["recipe", *AB], "'recipe' follows no flag; prompts come after --prompts"),
         (["preview", "--frames", "5"], "--prompts is missing; give a prompt file, or the prompts themselves"),
-        (["preview", "a.txt"], "'a.txt' is one too many: walk preview --prompts FILE ..."),
+        (["preview", "word"], "'word' is one too many: walk preview --prompts FILE ..."),
         (["preview", *AB, "--quik"], "there is no flag --quik; did you mean --quick? (walk preview --help lists them all)"),
         ([*AB, "--quick"], f"there is no flag --quick; did you mean --quiet? {LIST}"),
         (["seeds"], "walk seeds needs a prompt: walk seeds PROMPT"),
@@ -327,7 +354,7 @@ def test_a_switch_is_on_when_named_unless_it_is_false(received, flag):
         (["diff", "a.mp4", "b.mp4", "c.mp4"], "'c.mp4' is one too many: walk diff FILM FILM"),
         (["prune"], "walk prune needs a run folder: walk prune FOLDER.walk"),
         (["prune", "a.walk", "--yes=5"], "--yes takes no value, but '5' follows it"),
-        (["a red apple", *AB], "'a red apple' follows no flag; prompts come after --prompts"),
+        (["a red apple", *AB], "--prompts was given twice"),
         ([""], "'' follows no flag; prompts come after --prompts"),
         (["--"], "there is no flag --; walk --help lists them all"),
         ([*AB, "--frames", "5", "--frames", "5"], "--frames was given twice"),
@@ -337,7 +364,6 @@ def test_a_switch_is_on_when_named_unless_it_is_false(received, flag):
         ([*AB, "--frames", "5", "6"], "--frames takes one value, but '6' follows '5'; quote a value with spaces"),
         ([*AB, "--frames=5", "6"], "--frames takes one value, but '6' follows '5'; quote a value with spaces"),
         ([*AB, "--out", "my", "film.mp4"], "--out takes one value, but 'film.mp4' follows 'my'; quote a value with spaces"),
-        ([*AB, "--seeds", "1,", "2"], "--seeds takes one value, but '2' follows '1,'; quote a value with spaces"),
         ([*AB, "--loop", "3"], "--loop takes no value, but '3' follows it"),
         ([*AB, "--loop=3"], "--loop takes no value, but '3' follows it"),
         ([*AB, "--ease", "yes"], "--ease takes no value, but 'yes' follows it"),
@@ -353,7 +379,11 @@ def test_flags_that_are_not_understood_are_refused(refusal, arguments, message):
 
 
 EXPECTED = {
-    **{"prompts": "a prompt file, or prompts", "seed": "a whole number", "seeds": "whole numbers with commas between"},
+    **{
+        "prompts": "a prompt file, or prompts",
+        "seed": "a whole number",
+        "seeds": "whole numbers with commas between, or 1-8",
+    },
     **{
         "negative": 'text, or "" for none',
         "frames": WHOLE,
@@ -393,7 +423,7 @@ def test_a_flag_without_its_value_is_refused(refusal, flag):
             for flag in ("frames", "steps", "width", "height", "batch", "size")
         ],
         ("seed", "1.5 nan inf 1e3 x 0x10 1,2"),
-        ("seeds", "1.5 nan 1, ,1 1,,2 a,b 1;2 1-3 []"),
+        ("seeds", "1.5 nan 1, ,1 1,,2 a,b 1;2 3-1 1-2-3 1-99999 []"),
         ("seconds", "0 0.0 0:00 -1 nan inf 1e3 3:75 1s x"),
         ("fps", "0 0.0 0/5 -24 nan inf 1e3 24/0 24/1.001 x"),
         ("guidance", "-1 nan inf 1e3 7,5 x"),
@@ -516,12 +546,12 @@ def test_a_prompt_may_be_longer_than_a_file_name(refusal, prompt):
         (["prompts.txt"], "prompts.mp4"),
         (["sub/my.prompts.txt"], "my.prompts.mp4"),
         (["~/prompts.txt"], "prompts.mp4"),
-        (["A red apple!", "a green frog"], "a-red-apple.mp4"),
-        (["A Fox | seed=3", "b"], "a-fox.mp4"),
-        (["ein Fuß im Schnee", "b"], "ein-fuß-im-schnee.mp4"),
-        (["a " * 30, "b"], f"{'a-' * 19}a.mp4"),
-        (["🙂", "b"], "film.mp4"),
-        (["black/white or so", "b"], "black-white-or-so.mp4"),
+        (["A red apple!", "a green frog"], "a-red-apple-a-green-frog.mp4"),
+        (["A Fox | seed=3", "b"], "a-fox-b.mp4"),
+        (["ein Fuß im Schnee", "b"], "ein-fuß-im-schnee-b.mp4"),
+        (["a " * 40, "b"], f"{'a-' * 29}a.mp4"),
+        (["🙂", "..."], "film.mp4"),
+        (["black/white or so", "b"], "black-white-or-so-b.mp4"),
     ],
     ids=brief,
 )
@@ -537,6 +567,13 @@ def test_a_film_without_a_name_gets_that_of_its_prompts_and_overwrites_none(
     folder = Path(name).with_suffix(".walk")
     message = f"{name} exists and has no {folder} beside it, so it is not overwritten; give another --out"
     assert refusal("--prompts", *prompts) == message
+
+
+def test_a_folder_where_another_walk_is_at_work_is_refused_before_anything_is_loaded(refusal):
+    Path("film.walk").mkdir()
+    with filelock.FileLock("film.walk/lock"):
+        message = "another walk is at work in film.walk; wait for it, or give another --out"
+        assert refusal(*AB, "--out", "film.mp4") == message
 
 
 def test_a_film_that_walk_did_not_make_is_left_as_it_is(refusal):

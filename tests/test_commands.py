@@ -154,7 +154,7 @@ def test_a_preview_refuses_what_the_film_would(refusal):
     assert refusal("preview", *ABC, "--frames", "2") == (
         "3 keyframes do not fit in 2 frames; give at least one frame for each"
     )
-    assert "a film's name ends in" in refusal("preview", *ABC, "--out", "film.png")
+    assert "a film's name ends in" in refusal("preview", *ABC, "--out", "film.jpg")
 
 
 # What a preview notes
@@ -201,6 +201,13 @@ def test_what_of_a_prompt_is_cut_is_named(notes):
     (note,) = [note for note in notes("a panda, " * 60 + "in the snow") if "too long" in note]
     assert note.startswith("the prompt is too long for the model, which does not read '")
     assert note.endswith("in the snow'")
+
+
+def test_a_preview_may_have_a_name_of_its_own(walk):
+    out, _ = walk("preview", *ABC, "--frames", "9", "--out", "look.png")
+    assert out == "look.png"
+    assert sorted(path.name for path in Path().iterdir()) == ["a-red-apple-a-green-frog-a-blue-whale.walk", "look.png"]
+    assert Image.open(out).size > (400, 400)
 
 
 def test_a_preview_names_the_keyframe_that_is_cut_and_a_strange_size(walk):
@@ -582,7 +589,7 @@ def test_models_lists_every_short_name_and_whether_it_is_on_this_machine(walk, m
 def test_bench_tells_the_rate_the_parts_and_a_films_time_and_leaves_nothing(walk, monkeypatch):
     from walk import bench
 
-    monkeypatch.setattr(bench.measure, "__defaults__", (0.1,))
+    monkeypatch.setattr(bench, "SECONDS", 0.1)
     out, _ = walk("bench", "--frames", "100", "--batch", "2")
     head, rate, once, film = out.splitlines()
     assert head.endswith("32x32, 1 steps, 2 at a time, float32 on cpu")

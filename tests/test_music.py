@@ -105,7 +105,9 @@ def test_a_part_of_the_sound_gives_a_film_of_that_part(walk, song):
 def test_keyframes_arrive_on_the_beats_and_bars_that_they_name(walk, song):
     prompts = ["a red apple", "a green frog | beat=6", "a blue whale | bar=3", "a red apple | time=5.1"]
     walk("--audio", song, "--seconds", "6", "--fps", "30", prompts=prompts)
-    assert arrivals("a-red-apple.walk") == pytest.approx([0, 2.5, 4, 5.1], abs=0.5 / 30 + 0.01)
+    assert arrivals("a-red-apple-a-green-frog-a-blue-whale-a-red-apple.walk") == pytest.approx(
+        [0, 2.5, 4, 5.1], abs=0.5 / 30 + 0.01
+    )
 
 
 @pytest.mark.parametrize("pace", ["even", "energy", "beat"])
@@ -137,7 +139,7 @@ def test_noise_that_is_paced_apart_is_even_to_the_eye_too(tiny_folder, song):
 
 def test_a_tempo_alone_makes_a_film_of_whole_bars(walk):
     _, err = walk("--bpm", "120", "--bars", "3", "--pace", "beat", "--out", "film.mp4")
-    assert "120 beats a minute: 6 s, 120 beats a minute, 3 bars" in err
+    assert "120 beats a minute: 6 s, 3 bars" in err
     assert arrivals() == [0, 2, 143 / 24]  # half-way is 2.98 s
     assert len(positions()) == 144
 

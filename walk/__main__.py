@@ -1,8 +1,6 @@
 """`python -m walk` is `walk`."""
 
-import sys
-
-from walk.cli import main
+from walk.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -20,6 +20,7 @@ from walk.timeline import FPS, SECONDS_A_SEGMENT, Walk
 
 KEYFRAMES = (Keyframe("a red apple on a table", 1), Keyframe("a green frog in the rain", 2))
 SECONDS = 5.0  # to be timed at the least, after the first batch
+LEAST = 3  # batches, too
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,13 @@ class Measured:
         return float(keyframes) * self.encode + self.first + frames / self.rate
 
 
-def measure(model: models.Model, folder: Path, seconds: float = SECONDS) -> Measured:
-    """Render until enough time is over, into a run folder that is the caller's to remove."""
+def measure(
+    model: models.Model, folder: Path, seconds: float | None = None, report: Callable[[], object] = lambda: None
+) -> Measured:
+    """Render until enough time is over, into a run folder that is the caller's to remove.
+
+    seconds: to be timed at the least, after the first batch; None: SECONDS. report: called for each batch.
+    """
     timed = _Timed(model)
     batch = model.settings.batch or 1
     walk = Walk.through(KEYFRAMES, frames=1000 * batch)
@@ -61,18 +67,22 @@ def measure(model: models.Model, folder: Path, seconds: float = SECONDS) -> Meas
     pictures = render(timed, walk, range(walk.frames))
     begun = time.perf_counter()
     first = [next(pictures) for _ in range(batch)]
+    report()
     warmed = time.perf_counter() - begun - timed.seconds["encode"]
     encode = timed.seconds.pop("encode") / len(KEYFRAMES)
     timed.seconds.clear()
 
-    # 2. Whole batches, three at the least.
+    # 2. Whole batches.
     count = 0
     with Run(folder, walk, model.settings) as run:
         begun = time.perf_counter()
         with run.saver() as save:
             for count, (index, picture) in enumerate(pictures, 1):
                 save(index, picture)
-                if count % batch == 0 and count >= 3 * batch and time.perf_counter() - begun > seconds:
+                if count % batch:
+                    continue
+                report()
+                if count >= LEAST * batch and time.perf_counter() - begun > (SECONDS if seconds is None else seconds):
                     break
         total = time.perf_counter() - begun
 

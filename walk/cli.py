@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from statistics import pvariance
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from walk import (
     Error,
@@ -85,9 +85,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"walk: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        print(f"\nwalk: stopped; {str(stop) or 'nothing was begun'}", file=sys.stderr)
+        print(f"\nwalk: stopped; {str(stop) or 'nothing was begun, and nothing is lost'}", file=sys.stderr)
         return 130
     return int(isinstance(result, _Wrong))
+
+
+def run() -> NoReturn:
+    """The process: `main`, and then its end. Python would take two seconds to put torch away."""
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever was to read has gone, as `head` does
+        status = 128 + 13
+    sys.stderr.flush()
+    os._exit(status)
 
 
 # Commands. Each returns what belongs on stdout, and Fire prints it.
@@ -146,11 +157,14 @@ def preview(**chosen: Any) -> str:
     """Render the keyframes and what lies half-way, as the film will; returns the path of a picture of them."""
     # 1. The pictures: nearly all of them are frames of the film, too.
     listener = _listener(chosen)
+    picture = None
+    if chosen.get("out", "").lower().endswith(".png"):
+        picture = order.expanded(chosen.pop("out"))
     asked = order.read_order(chosen, listener)
     from walk import sheet, speed
     from walk.work import Work
 
-    picture = asked.out.with_name(asked.out.stem + ".preview.png")
+    picture = picture or asked.out.with_name(asked.out.stem + ".preview.png")
     order.check_sheet(picture)
     model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder)
     fewer = speed.quick(model.settings)
@@ -202,7 +216,7 @@ def seeds(**chosen: Any) -> str:
         raise Error(f"--count {count} is too many for one sheet; the limit is {MAX_SEEDS}")
     prompt = chosen["prompt"]
     keyframes = read_prompts([prompt], seeds=range(first, first + count), **given(chosen, "negative"))
-    out = order.expanded(chosen.get("out", f"{order.slug(prompt)}.seeds.png"))
+    out = order.expanded(chosen.get("out", f"{order.slug([prompt])}.seeds.png"))
     if out.suffix.lower() != ".png":
         raise Error(f"{out}: a sheet's name ends in .png, as in seeds.png")
     order.check_sheet(out)
@@ -303,14 +317,13 @@ def bench(**chosen: Any) -> str:
     """How fast a model's frames are made on this machine, and where the time goes."""
     import tempfile
 
-    from walk.bench import measure
+    from walk.bench import LEAST, measure
 
     listener = _listener(chosen)
     found = _found(Settings(**given(chosen, *flags.SETTINGS)), listener)
     model = found.loaded()
-    listener.say("making frames")
-    with tempfile.TemporaryDirectory() as folder:
-        it = measure(model, Path(folder))
+    with tempfile.TemporaryDirectory() as folder, listener.progress("timing", LEAST + 1, unit="batches") as progress:
+        it = measure(model, Path(folder), report=lambda: progress.more(1))
     settings, startup = model.settings, found.seconds
     frames = chosen.get("frames", BENCH_FRAMES)
     told = {
@@ -406,13 +419,12 @@ def _watch(asked: Order, walk: Walk, listener: Listener) -> None:
         report = check(asked.out, progress.reached)
     if report.steps:
         steps = [100 * step for step in report.steps]  # black to white is 100
-        figures = f"PPL {sum(steps):.0f}, PDV {pvariance(steps):.2g}"
         along = ""
         if walk != asked.walk:
             before = speed.unevenness(speed.predicted(asked.walk, list(zip(walk.positions, report.steps))))
-            along = f" (along the path about {before:.1f})"
-        largest = f"the largest {speed.unevenness(report.steps):.1f} times the median{along}"
-        listener.say(f"steps from frame to frame, to the eye: {figures}, {largest}")
+            along = f" (about {before:.1f} along the path)"
+        largest = f"the largest step is {speed.unevenness(report.steps):.1f} times the median{along}"
+        listener.say(f"movement, to the eye: {largest}; PPL {sum(steps):.0f}, PDV {pvariance(steps):.2g}")
     for seconds, fault in report.faults:
         listener.say(f"note: {clock(seconds)}  {fault}")
 

@@ -13,6 +13,7 @@ import re
 import textwrap
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from walk import Error, video
@@ -53,7 +54,15 @@ def _decimal(text: str) -> float:
 
 
 def _integers(text: str) -> list[int]:
-    return [_integer(part.strip()) for part in text.strip("[]() ").split(",")]
+    """From '1,2,3', '1 2 3' or '1-3'."""
+    result: list[int] = []
+    for part in re.split(r"\s*,\s*|\s+", text.strip("[]() ")):
+        first, dash, last = part.partition("-") if part[:1] != "-" else (part, "", "")
+        numbers = range(_integer(first), _integer(last) + 1) if dash else [_integer(first)]
+        if not 0 < len(numbers) <= MANY:
+            raise ValueError(text)
+        result += numbers
+    return result
 
 
 def _duration(text: str) -> Fraction:
@@ -107,6 +116,7 @@ def _prompts(text: str) -> str | list[str]:
     return text
 
 
+MANY = 10_000  # seeds in a range
 PATHS = ("smooth", "slerp")
 SPEEDS = ("even", "path")
 ALIGN = ("bar", "beat", "off")
@@ -120,7 +130,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
     "What is seen": {
         "prompts": Flag("FILE | PROMPT ...", _prompts, "a prompt file, or prompts", "a file with one prompt a line, a song's .lrc or .srt, or prompts"),
         "seed": Flag("N", _integer, "a whole number", "keyframe i starts from the noise of seed N + i (0)"),
-        "seeds": Flag("N,N,...", _integers, "whole numbers with commas between", "a seed for each prompt, one for all, or several for one prompt"),
+        "seeds": Flag("N,N,...", _integers, "whole numbers with commas between, or 1-8", "a seed for each prompt, one for all, or several for one prompt: 1-8"),
         "negative": Flag("TEXT", str, 'text, or "" for none', "what no picture should show"),
         "style": Flag("TEXT", str, "text with {} in it", "around every prompt: 'an oil painting of {}'"),
     },
@@ -165,7 +175,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "out": Flag("FILE.mp4", str, "a file name", "the film, or .webm, .mov, .gif, or FOLDER/ for PNG files (.mp4)"),
         "codec": Flag("NAME", str, "a codec", "h264, h265, av1, vp9, prores, or an encoder of ffmpeg's (the suffix's)"),
         "no_metadata": Flag("", _switch, "", "leave prompts, settings and chapters out of the film and its frames"),
-        "size": Flag("PIXELS", _count, _WHOLE, f"its short side; pictures are scaled to it (theirs, at least {video.SHORT_SIDE})"),
+        "size": Flag("PIXELS", _count, _WHOLE, f"its short side; pictures are scaled to it (theirs; of films at least {video.SHORT_SIDE})"),
         "quality": Flag("CRF", _integer, "a whole number", f"0 is lossless, 51 the worst ({video.QUALITY})"),
         "quiet": Flag("", _switch, "", "print nothing but the film's path"),
     },
@@ -280,6 +290,8 @@ def checked(arguments: Sequence[str], command: str = "") -> list[str]:
             continue
         if not given or (given == [""] and name != "negative"):
             raise Error(f"--{name} needs a value; give {flag.expects}")
+        if name == "seeds":
+            given = [",".join(text.strip(",") for text in given)] if len(given) > 1 else given
         if len(given) > 1 and name != "prompts":
             raise Error(f"--{name} takes one value, but '{given[1]}' follows '{given[0]}'; quote a value with spaces")
         if name == "prompts" and len(given) > 1:
@@ -323,6 +335,11 @@ def _split(arguments: Sequence[str], command: str) -> dict[str, list[str]]:
             values[name].append(argument)
         elif words:
             values[words.pop(0)] = [argument]
+        elif "prompts" in flags and (
+            " " in argument.strip() or looks_like_a_file(argument) or Path(argument).is_file()
+        ):
+            name = "prompts"  # what else could it be
+            values[name] = [argument]
         elif command:
             raise Error(f"'{argument}' is one too many: walk {command} {COMMANDS[command].usage}")
         else:
@@ -380,6 +397,7 @@ def help_text(command: str = "") -> str:
         '  walk --prompts "a robot in the city at night" --seeds 1,2,3',
         "",
         "Run the same command again to go on after a stop; change it to render only what changes.",
+        "Prompts that come first need no --prompts.",
     ]
     for title, flags in FLAGS.items():
         lines += ["", f"{title} (defaults in brackets):" if title == "What is seen" else f"{title}:", *_table(flags)]

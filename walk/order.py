@@ -139,7 +139,8 @@ def _music(
             how.setdefault("bars", len(keyframes) - 1 + how["closed"])
         heard = music.tempo(fps, seconds=seconds, **how)
     beats, bars = heard.rhythm.beats, heard.rhythm.bars
-    speed = f", {60 / median(b - a for a, b in pairwise(beats)):.4g} beats a minute" if len(beats) > 2 else ""
+    tempo = f", {60 / median(b - a for a, b in pairwise(beats)):.4g} beats a minute" if len(beats) > 2 else ""
+    speed = tempo if heard.sound or "beats" in chosen else ""  # else that is its name
     listener.say(f"{heard.name}: {format_time(float(heard.seconds))}{speed}, {plural(len(bars), 'bar')}")
     for note in heard.notes:
         listener.say(f"note: {note}")
@@ -214,7 +215,7 @@ def _places(chosen: dict[str, Any]) -> tuple[Path, Path]:
     elif file := prompt_file(prompts):
         out = Path(file.stem + ".mp4")
     else:
-        out = Path(slug(prompts if isinstance(prompts, str) else prompts[0]) + ".mp4")
+        out = Path(slug([prompts] if isinstance(prompts, str) else prompts) + ".mp4")
     with contextlib.suppress(OSError):  # a name too long for the file system is refused later
         if out.is_dir():
             raise Error(
@@ -234,13 +235,15 @@ def expanded(path: str) -> Path:
         raise Error(f"{path} cannot be written: there is no such home folder; give another --out") from None
 
 
-def slug(prompt: str) -> str:
-    return re.sub(r"\W+", "-", prompt.split("|")[0].lower())[:40].strip("-") or "film"
+def slug(prompts: Sequence[str]) -> str:
+    """A file's name from all of the prompts: films of other prompts shall not replace each other."""
+    words = " ".join(prompt.split("|")[0] for prompt in prompts)
+    return re.sub(r"\W+", "-", words.lower())[:60].strip("-") or "film"
 
 
 def _check_places(out: Path, folder: Path) -> None:
     """Raise Error if the film cannot be written, or would replace what walk has not made."""
-    from walk.run import films
+    from walk.run import busy, films, is_busy
 
     with contextlib.suppress(OSError):
         if out.exists() and not folder.is_dir():
@@ -249,11 +252,14 @@ def _check_places(out: Path, folder: Path) -> None:
             )
         if out.exists() and out.name not in films(folder):
             raise Error(
-                f"{out} exists and was not made from {folder.name}, so it is not overwritten; give another --out"
+                f"{out} exists, and {folder.name} has made no film of that name, so it is not overwritten; remove it, or "
+                "give another --out"
             )
         if folder.exists() and not folder.is_dir():
             raise Error(f"{folder} cannot be written ({os.strerror(errno.ENOTDIR)}); give another --out")
     _check_writable(out)
+    if is_busy(folder):  # before anything heavy is loaded
+        raise busy(folder)
 
 
 def check_sheet(out: Path) -> None:

@@ -67,7 +67,7 @@ class Run:
             self._lock = filelock.FileLock(self.folder / "lock")
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
-            raise Error(f"another walk is at work in {self.folder}; wait for it, or give another --out") from None
+            raise busy(self.folder) from None
         except OSError as error:
             raise Error(f"{self.folder} cannot be written ({error.strerror}); give another --out") from None
         try:
@@ -294,6 +294,22 @@ def _asked(folder: Path) -> str:
 
 def _digest(names: Sequence[str]) -> str:
     return hashlib.sha256(_canonical(names)).hexdigest()[:16]
+
+
+def busy(folder: Path) -> Error:
+    return Error(f"another walk is at work in {folder}; wait for it, or give another --out")
+
+
+def is_busy(folder: Path) -> bool:
+    """Whether some process has this run folder open."""
+    if not (folder / "lock").is_file():
+        return False
+    with contextlib.suppress(OSError):
+        try:
+            filelock.FileLock(folder / "lock").acquire(timeout=0).lock.release()
+        except filelock.Timeout:
+            return True
+    return False
 
 
 def films(folder: Path) -> list[str]:

@@ -32,6 +32,7 @@ WIDE = 3  # steps; two pictures further apart than that have another one looked 
 FINE = 512  # parts of a mean step along the path; if so little of it is WIDE, the model jumps
 PRICE = 0.15  # of a picture that becomes no frame, in squares of a step's logarithm
 REACH = 7  # of so many pictures in a row one becomes a frame, usually; of more, where they are
+STILL = 0.1  # of the mean step: less is none, as where a walk rests
 CLOSE = 0.3  # of a step apart, as beside a jump
 STEADY = 0.05  # of the way is spread evenly along the path, whatever the pictures say
 BEAT = 5  # times the step before or after it: such a step is meant, and pictures from within it would blur it
@@ -437,9 +438,9 @@ def reduced(x: np.ndarray, step: int) -> np.ndarray:
 
 
 def unevenness(steps: Sequence[float]) -> float:
-    """The largest step over the median; 0 where nothing moves."""
-    usual = float(np.median(steps)) if len(steps) else 0.0
-    return max(steps) / usual if usual else 0.0
+    """The largest step over the median of those that move; 0 where nothing moves."""
+    moving = [step for step in steps if step > STILL * sum(steps) / len(steps)]
+    return max(moving) / float(np.median(moving)) if moving else 0.0
 
 
 def _of_fours(x: np.ndarray) -> np.ndarray:
