@@ -15,7 +15,7 @@ FENCES = {
     "torch": {"geometry", "loading", "models", "render", "schedule"},
     "diffusers": {"hub", "loading"},
     "transformers": {"loading"},
-    "huggingface_hub": {"hub"},
+    "huggingface_hub": {"hub", "loading"},
     "subprocess": {"video"},
     "moviepy": {"check"},
     "librosa": {"audio"},

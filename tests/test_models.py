@@ -2,8 +2,12 @@
 
 import dataclasses
 import json
+import os
 import pickle
 import shutil
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 from unittest import mock
 
@@ -391,6 +395,53 @@ def test_a_broken_model_is_refused_with_what_is_wrong(folder, part, harm, messag
         load(folder)
     assert str(folder) in str(caught.value)
     assert message in str(caught.value)
+
+
+def in_a_program(code):
+    """(stdout, stderr) of one that has imported nothing yet, with the libraries' own defaults."""
+    code = "from walk import Error, Settings, models\n" + textwrap.dedent(code)
+    plain = {name: value for name, value in os.environ.items() if not name.endswith("_VERBOSITY")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=plain)
+    return done.stdout, done.stderr
+
+
+def test_a_library_says_what_is_wrong_only_in_the_error_which_can_be_gone_on_with(folder):
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    said, heard = in_a_program(f"""
+        try:
+            models.load(Settings(model={str(folder)!r}, device="cpu"))
+        except Error as error:
+            print(error)
+    """)
+    assert said.endswith(f"safetensors found in directory {folder}/unet\n"), "without a full stop"
+    assert heard == ""
+
+
+def test_loading_a_model_is_silent_and_leaves_the_libraries_as_their_user_has_them(tiny_folder):
+    said, heard = in_a_program(f"""
+        import logging
+        from diffusers.utils import logging as of_diffusers
+        from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars
+        from transformers.utils import logging as of_transformers
+
+        def state():
+            logs = of_diffusers, of_transformers
+            return [(log.get_verbosity(), log.is_progress_bar_enabled()) for log in logs], are_progress_bars_disabled()
+
+        def stays(before):
+            models.load(Settings(model={str(tiny_folder)!r}, device="cpu"))
+            return state() == before
+
+        print(stays(state()))
+        of_diffusers.set_verbosity_info()
+        of_transformers.disable_progress_bar()
+        print(stays(state()))
+        of_transformers.enable_progress_bar()
+        disable_progress_bars()
+        print(stays(state()))
+    """)
+    assert said.split() == ["True"] * 3
+    assert heard == ""
 
 
 # What a model's folder can do to its user

@@ -10,6 +10,7 @@ import importlib.util
 import inspect
 import itertools
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,12 +38,50 @@ def _loading(folder: Path, name: str) -> Iterator[None]:
     except Error:
         raise
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise Error(f"{folder} does not load as a {name}: {reason}") from error
+        raise Error(f"{folder} does not load as a {name}: {reason(error)}") from error
+
+
+def reason(error: Exception) -> str:
+    """What a library says is wrong, to stand within a sentence of ours."""
+    said = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, said), type(error).__name__).rstrip(".")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Bars and advice of the libraries are left out within; afterwards they say what their user wants them to say.
+
+    Their errors, too: diffusers logs some that it raises.
+    """
+    from diffusers.utils import logging as of_diffusers
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars  # type: ignore[attr-defined]
+    from transformers.utils import logging as of_transformers
+
+    before = [(log, log.get_verbosity(), log.is_progress_bar_enabled()) for log in (of_diffusers, of_transformers)]
+    no_downloads = are_progress_bars_disabled()  # transformers switches these together with its own
+    for log, _, _ in before:
+        log.set_verbosity(log.CRITICAL)
+        log.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for log, verbosity, bars in before:
+            log.set_verbosity(verbosity)
+            if bars:
+                log.enable_progress_bar()
+        if no_downloads:
+            disable_progress_bars()
 
 
 def load(folder: Path, settings: Settings) -> Any:
     """The pipeline with everything that the settings change of it, still in main memory."""
+    with _quiet():
+        return _load(folder, settings)
+
+
+def _load(folder: Path, settings: Settings) -> Any:
     name, family = family_of(folder)
     dtype = getattr(torch, settings.dtype)
     with _loading(folder, name):
@@ -115,8 +154,7 @@ def _add_loras(pipe: Any, loras: list[tuple[str, float]]) -> None:
             if f"lora{number}" not in itertools.chain(*pipe.get_list_adapters().values()):
                 raise ValueError("none of its weights has a place in the model")
         except Exception as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise Error(f"the LoRA {path} does not fit the model: {reason}") from error
+            raise Error(f"the LoRA {path} does not fit the model: {reason(error)}") from error
     pipe.set_adapters([f"lora{number}" for number in range(len(loras))], [weight for _, weight in loras])
     pipe.fuse_lora()
     pipe.unload_lora_weights()
@@ -141,8 +179,7 @@ def compiling() -> Iterator[None]:
     try:
         yield
     except TorchDynamoException as error:
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise Error(f"the model cannot be compiled here: {reason}; leave out --compile") from error
+        raise Error(f"the model cannot be compiled here: {reason(error)}; leave out --compile") from error
 
 
 def parts(pipe: Any, kind: str) -> list[tuple[str, Any]]:

@@ -370,7 +370,7 @@ class Pipeline:
         try:
             return self.painter(**conditioning, **call).images
         except ValueError as error:  # as of a size for which it has no places
-            raise Error(f"a {type(self.painter).__name__} cannot make this: {error}") from error
+            raise Error(f"a {type(self.painter).__name__} cannot make this: {loading.reason(error)}") from error
 
     def _there(self, name: str, tensor: Tensor) -> Tensor:
         dtype = self.dtype if tensor.is_floating_point() else self.masks.get(name.removeprefix("negative_"))
