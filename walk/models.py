@@ -30,13 +30,14 @@ from walk.catalogue import known
 from walk.digests import Report
 from walk.families import Family
 from walk.hub import field, find, identity, read_json
-from walk.keyframes import Keyframe
+from walk.keyframes import Keyframe, plural
 from walk.settings import BUILT_IN, Settings
 
 Conditioning = dict[str, Tensor]  # its keys are keyword names of the pipeline's __call__
 
 BUILT_IN_WEIGHTS = "sha256 5bcf17bdeb3409081efa25181d640d538b75ffd44ad74e02935f0c059988a846"
 BACK = 20  # tokens that a long prompt may be parted early, so that a phrase stays whole
+NAMED = 8  # words that the built-in model has never seen, of a prompt
 _EMBEDDINGS = ("prompt_embeds", "negative_prompt_embeds")  # of each token
 _Part = tuple[str, list[float]]  # of a prompt, and how much each of its letters counts
 _FILLERS = ("and", "with", "to", "by", "at", "near", "next", "over", "for", "from", "is", "as", "no", "its")
@@ -156,6 +157,7 @@ class Pipeline:
         self.painter = loading.without_text(self.pipe)
         schedule.keep(self.painter.scheduler)
         self.defaults = _defaults(self.pipe)
+        _, self.own_guidance = _recommended(settings.model, folder, self.family)
         if self.family.short and _is_distilled(folder, self.family):
             self.defaults["max_sequence_length"] = self.family.short
         self.scale = _scale(folder / "vae" / "config.json")
@@ -189,11 +191,13 @@ class Pipeline:
             notes.append("the model takes no negative prompt, so it is not heard")
         elif keyframe.negative_prompt and not self._guided:
             notes.append(
-                f"with guidance {self.settings.guidance:g} the negative prompt is not heard; give --guidance, over "
+                "the model was made for no guidance, so the negative prompt is not heard"
+                if self.own_guidance <= self.family.off
+                else f"with guidance {self.settings.guidance:g} the negative prompt is not heard; give --guidance, over "
                 f"{self.family.off:g}"
             )
         if self.settings.model == BUILT_IN:
-            notes += [_unknown(word) for word in _words(prompt) if word not in {*_vocabulary(), *_FILLERS}]
+            notes += _unknown(prompt)
         return notes
 
     def _cut(self, prompt: str) -> str:
@@ -537,9 +541,21 @@ def _vocabulary() -> dict[str, None]:
     return _words(" ".join(line for line in lines if not line.startswith("#")))
 
 
-def _unknown(word: str) -> str:
-    near = difflib.get_close_matches(word, sorted(_vocabulary()), n=1, cutoff=0.75)
-    return f"the built-in model has never seen '{word}'" + (f"; it knows '{near[0]}'" if near else "")
+def _unknown(prompt: str) -> list[str]:
+    """A note of the words that the built-in model has never seen, if there are any."""
+    words = [word for word in _words(prompt) if word not in {*_vocabulary(), *_FILLERS}]
+    if not words:
+        return []
+    more = f" and {plural(len(words) - NAMED, 'more word')}" if len(words) > NAMED else ""
+    return [f"the built-in model has never seen {', '.join(map(_named, words[:NAMED]))}{more}"]
+
+
+def _named(word: str) -> str:
+    """With what may have been meant: a slip of one letter, but not in the first one. Of shorter words, and further
+    off, most suggestions are another word: a frog for fog, a nest for best, a blueberry for blurry."""
+    able = sorted(each for each in _vocabulary().keys() - set(_FILLERS) if each[0] == word[0])
+    near = difflib.get_close_matches(word, able, n=1, cutoff=0.85) if len(word) >= 5 else []
+    return f"'{word}'" + (f" (it knows '{near[0]}')" if near else "")
 
 
 # What the machine and the model allow
