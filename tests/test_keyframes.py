@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from walk import Error, Keyframe, flags, read_prompts
@@ -382,3 +383,35 @@ def test_a_negative_prompt_that_no_line_could_hold_is_refused(negative):
 def test_the_negative_prompt_for_every_line_reads_like_one_of_its_own(negative):
     own, common = read(f"a | negative={negative}".replace("\n", " ")), read("a", negative=negative)
     assert own == common == (Keyframe("a", 0, "blurry, text"),)
+
+
+# Keyframes that a program makes
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"prompt": " "}, "prompt ' ' is empty or no text; it says what the picture shows"),
+        ({"prompt": None}, "prompt None is empty or no text; it says what the picture shows"),
+        ({"prompt": "a (red:9) fox"}, "prompt: a weight of 9 is too much; (words:1.3) is possible up to 4, and \\( is a parenthesis"),
+        ({"seed": -1}, f"seed -1 is out of range; seeds are whole numbers from 0 to {MAX_SEED}"),
+        ({"seed": 1.5}, f"seed 1.5 is out of range; seeds are whole numbers from 0 to {MAX_SEED}"),
+        ({"seed": 2**63}, f"seed {2**63} is out of range; seeds are whole numbers from 0 to {MAX_SEED}"),
+        ({"negative_prompt": None}, "negative prompt None is no text; '' is none"),
+        ({"time": -1.0}, "time -1.0 is out of range; it is a number from 0, or None"),
+        ({"until": float("nan")}, "until nan is out of range; it is a number from 0, or None"),
+        ({"bar": 0.5}, "bar 0.5 is out of range; it is a number from 1, or None"),
+        ({"beat": "2"}, "beat '2' is out of range; it is a number from 1, or None"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_keyframe_that_no_model_could_make_is_refused(values, message):
+    with pytest.raises(Error) as caught:
+        Keyframe(**{"prompt": "a fox", "seed": 1} | values)
+    assert str(caught.value) == message
+
+
+def test_a_seed_of_numpys_is_the_seed():
+    keyframe = Keyframe("a fox", np.int64(7))
+    assert keyframe == Keyframe("a fox", 7)
+    assert type(keyframe.seed) is int

@@ -92,6 +92,14 @@ def test_any_frames_in_any_order_are_those_of_the_whole_film(model, way):
             assert_same(picture, whole[index])
 
 
+@pytest.mark.parametrize("index", [7, -1, 1.5])
+def test_a_frame_that_the_walk_does_not_have_is_refused_before_anything_is_rendered(index):
+    model = Fake()
+    with pytest.raises(Error, match=f"^there is no frame {index}; the walk's frames are 0 to 6$"):
+        list(render(model, Walk.through(KEYFRAMES, frames=7), [0, index]))
+    assert not model.batches
+
+
 def test_a_frame_does_not_depend_on_its_batch_mates(model):
     walk = Walk.through(KEYFRAMES, frames=12)
     alone = film(model, walk, [5])[5]

@@ -163,7 +163,8 @@ def test_wrapping_loses_no_word_and_no_line_is_too_wide():
     ids=ascii,
 )
 def test_no_character_stops_a_sheet(text):
-    keyframes = [Keyframe(text, 0, text), Keyframe(text, 1)]
+    prompt = text if text.strip() else "a fox"  # a keyframe has one
+    keyframes = [Keyframe(prompt, 0, text), Keyframe(prompt, 1)]
     a_preview(Walk.through(keyframes, frames=9), notes=[text])
     sheet.seeds([plain(0)], [0], text)
 

@@ -1,8 +1,10 @@
 """Keyframes laid out in time: exact arrivals, even pace, and whole-message refusals."""
 
+import dataclasses
 import re
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,8 @@ import scipy.interpolate
 
 from walk import Error, Keyframe, Walk
 from walk.timeline import parse_fps, timed, within
+
+NAN = float("nan")
 
 
 def keyframes(*times):
@@ -288,3 +292,66 @@ def test_the_part_of_a_song_begins_with_the_line_that_is_sung_there():
     part = [(k.prompt, k.time, k.until) for k in within(cast, 12.0, 20.0)]
     assert part == [("1", 0.0, 2.0), ("2", 8.0, 12.0), ("3", 18.0, 20.0)]
     assert [(k.prompt, k.until) for k in within(cast, 17.0, 5.0)] == [("1", None), ("2", 5.0)]
+
+
+# Walks that a program makes
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"keyframes": ()}, "a walk needs keyframes, and none was given"),
+        ({"keyframes": "a fox"}, "'a fox' is no keyframe; read_prompts makes keyframes of a prompt file or of prompts"),
+        ({"positions": (0.0, 2.5)}, "positions: 2.5 is out of range; with 3 keyframes they are from 0, at most 2"),
+        ({"positions": (-0.5, 0.0)}, "positions: -0.5 is out of range; with 3 keyframes they are from 0, at most 2"),
+        ({"positions": (0.0, NAN, 1.0)}, "positions: nan is out of range; with 3 keyframes they are from 0, at most 2"),
+        ({"positions": (NAN,)}, "positions: nan is out of range; with 3 keyframes they are from 0, at most 2"),
+        ({"closed": True, "positions": (3.0,)}, "positions: 3 is out of range; with 3 keyframes they are from 0, below 3"),
+        ({"positions": "ab"}, "positions are numbers, one for each frame; not 'ab'"),
+        ({"positions": 1.5}, "positions are numbers, one for each frame; not 1.5"),
+        ({"noise": (0.0,)}, "noise has 1 position for 2 frames; it has one for each frame, or none"),
+        ({"noise": (0.0, 7.0)}, "noise: 7 is out of range; with 3 keyframes they are from 0, at most 2"),
+        ({"fps": 0}, "fps 0 is out of range; it is a number over 0, up to 1000"),
+        ({"fps": NAN}, "fps nan is out of range; it is a number over 0, up to 1000"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_walk_that_is_none_is_refused(values, message):
+    with pytest.raises(Error) as caught:
+        Walk(**{"keyframes": keyframes(None, None, None), "positions": (0.0, 1.5), "fps": Fraction(24)} | values)
+    assert str(caught.value) == message
+
+
+def test_an_array_of_positions_is_a_tuple_of_them():
+    some = keyframes(None, None, None)
+    walk = Walk(list(some), np.linspace(0, 2, 5), Fraction(24), noise=[0, 1, 1, 2, 2])
+    assert walk == Walk(tuple(some), (0.0, 0.5, 1.0, 1.5, 2.0), Fraction(24), noise=(0.0, 1.0, 1.0, 2.0, 2.0))
+    assert {type(place) for place in walk.positions + walk.noise} == {float}
+    assert hash(walk) == hash(dataclasses.replace(walk))
+
+
+def test_a_walk_through_one_keyframe_rests_there():
+    assert Walk(keyframes(None), (0.0, 0.0), Fraction(24)).frames == 2
+    with pytest.raises(Error, match=r"^positions: 0\.5 is out of range; with 1 keyframe they are from 0, at most 0$"):
+        Walk(keyframes(None), (0.0, 0.5), Fraction(24))
+
+
+@pytest.mark.parametrize("fps", [23.976, 24000 / 1001, np.float64(23.976), "23.976", Fraction(24000, 1001)], ids=repr)
+def test_a_rate_is_what_is_meant_by_it(fps):
+    walk = Walk.through(keyframes(None, None), frames=24, fps=fps)
+    assert walk.fps == Walk(walk.keyframes, walk.positions, fps).fps == Fraction(24000, 1001)
+    assert walk.seconds == Fraction(1001, 1000)
+
+
+@pytest.mark.parametrize("name", ["examples/night.txt", Path("examples/night.txt")])
+def test_a_file_name_in_place_of_keyframes_is_not_read_letter_by_letter(name):
+    with pytest.raises(Error) as caught:
+        Walk.through(name, frames=10)
+    assert str(caught.value) == (
+        f"{str(name)!r} is no keyframe; read_prompts makes keyframes of a prompt file or of prompts"
+    )
+
+
+def test_prompts_in_place_of_keyframes_are_refused():
+    with pytest.raises(Error, match=r"^'a fox' is no keyframe; read_prompts makes"):
+        Walk.through(["a fox", "a frog"], frames=10)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import math
+import numbers
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +38,8 @@ class Keyframe:
     until: seconds of the film until which it rests here; None: it goes on at once.
     beat, bar: in place of a time, counted from 1; 2.5 is half-way between the second and the third.
         `walk.timeline.timed` makes times of them.
+
+    Raises Error for values outside these, and for a weight such as (red:9) that is too much.
     """
 
     prompt: str
@@ -45,6 +49,18 @@ class Keyframe:
     until: float | None = None
     beat: float | None = None
     bar: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.prompt, str) or not self.prompt.strip():
+            raise Error(f"prompt {self.prompt!r} is empty or no text; it says what the picture shows")
+        if not isinstance(self.negative_prompt, str):
+            raise Error(f"negative prompt {self.negative_prompt!r} is no text; '' is none")
+        object.__setattr__(self, "seed", _checked_seed(self.seed))
+        _check_weights([_Line("prompt", self.prompt), _Line("negative prompt", self.negative_prompt)])
+        for name, low in (("time", 0), ("until", 0), ("beat", 1), ("bar", 1)):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, numbers.Real) and low <= float(value) < math.inf):
+                raise Error(f"{name} {value!r} is out of range; it is a number from {low}, or None")
 
 
 @dataclass(frozen=True)
@@ -92,9 +108,6 @@ def read_prompts(
         lines, chosen = _pair(lines, seeds)
     else:
         chosen = [seed + i if line.seed is None else line.seed for i, line in enumerate(lines)]
-    for value in chosen:
-        if not isinstance(value, int) or not 0 <= value <= MAX_SEED:
-            raise Error(f"seed {value} is out of range; seeds are whole numbers from 0 to {MAX_SEED}")
     return tuple(
         Keyframe(
             style.replace("{}", line.prompt),
@@ -107,6 +120,13 @@ def read_prompts(
         )
         for line, value in zip(lines, chosen)
     )
+
+
+def _checked_seed(seed: int) -> int:
+    """As Python's own integer, whichever library's it is."""
+    if not isinstance(seed, numbers.Integral) or not 0 <= seed <= MAX_SEED:
+        raise Error(f"seed {seed} is out of range; seeds are whole numbers from 0 to {MAX_SEED}")
+    return int(seed)
 
 
 def parse_time(text: str) -> float:

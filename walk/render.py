@@ -55,9 +55,10 @@ class Renderer:
         A GPU always has the next batch to do when it has done one. So the last batch comes out of the next call
         (its `of` tells), or of `finish`.
 
-        Raises Error for a picture that is of one colour all over, which a model that has failed returns,
-        and OutOfMemoryError if a batch is too large.
+        Raises Error for an index that the walk does not have, and for a picture that is of one colour all over, which
+        a model that has failed returns; and OutOfMemoryError if a batch is too large.
         """
+        walk.check(indices)
         order = {index: number for number, index in enumerate(indices)}
         self.start.read(walk, indices)
         for rows in self.start.batches(walk, indices):

@@ -344,7 +344,7 @@ def read_manifest(folder: Path) -> tuple[Walk, Settings]:
         return walk, Settings(**data["settings"] | {"software": tuple(data["settings"]["software"])})
     except OSError:
         raise Error(f"{folder} is no run folder: it has no walk.json") from None
-    except (ValueError, TypeError, KeyError, RecursionError, ZeroDivisionError) as error:
+    except (Error, ValueError, TypeError, KeyError, RecursionError, ZeroDivisionError) as error:
         raise Error(f"{path} is damaged ({error})") from None
 
 

@@ -9,11 +9,15 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import math
+import numbers
 import re
-from collections.abc import Callable, Sequence
+import reprlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import Any
 
 from walk import Error
 from walk.keyframes import Keyframe, format_time, plural
@@ -31,13 +35,16 @@ _NTSC = {"23.976": 24, "23.98": 24, "29.97": 30, "47.95": 48, "59.94": 60, "119.
 class Walk:
     """What is shown when.
 
-    keyframes: two or more.
+    keyframes: two or more; one, if every frame shows that one.
     positions: one for each frame, in 0 .. len(keyframes) - 1, or below len(keyframes) if closed;
         2.25 is a quarter of the way from keyframe 2 to keyframe 3.
-    fps: frames a second; never a float, so that 24000/1001 stays itself.
+    fps: frames a second, over 0, up to 1000; a float becomes the fraction that is meant by it, so that
+        24000/1001 stays itself.
     closed: the last keyframe leads back to the first.
     smooth: no corner at keyframes.
-    noise: positions of the noise alone, where it is paced apart; (): it goes with the prompts.
+    noise: positions of the noise alone, one for each frame, where it is paced apart; (): it goes with the prompts.
+
+    Any sequence will do for a tuple. Raises Error for values outside these.
     """
 
     keyframes: tuple[Keyframe, ...]
@@ -47,13 +54,28 @@ class Walk:
     smooth: bool = True
     noise: tuple[float, ...] = ()
 
+    def __post_init__(self) -> None:
+        keyframes = _keyframes(self.keyframes)
+        if not keyframes:
+            raise Error("a walk needs keyframes, and none was given")
+        end = len(keyframes) - (not self.closed)
+        positions, noise = (_places(name, getattr(self, name), end, self.closed) for name in ("positions", "noise"))
+        if noise and len(noise) != len(positions):
+            raise Error(
+                f"noise has {plural(len(noise), 'position')} for {plural(len(positions), 'frame')}; it has one for "
+                "each frame, or none"
+            )
+        given = {"keyframes": keyframes, "positions": positions, "fps": rate(self.fps), "noise": noise}
+        for name, value in given.items():
+            object.__setattr__(self, name, value)
+
     @classmethod
     def through(
         cls,
         keyframes: Sequence[Keyframe],
         frames: int | None = None,
         seconds: Fraction | float | None = None,
-        fps: Fraction | float = FPS,
+        fps: Fraction | float | str = FPS,
         closed: bool = False,
         smooth: bool = True,
         ease: bool = False,
@@ -77,14 +99,12 @@ class Walk:
             (see walk.pace); None: evenly. Within a segment only their proportions count.
         noise_steps: the noise's, if it is paced apart.
 
-        Raises Error if the keyframes do not fit.
+        Raises Error if the keyframes do not fit, or are none: `walk.read_prompts` makes them.
         """
-        keyframes = tuple(keyframes)
-        fps = Fraction(fps)
+        keyframes = _keyframes(keyframes)
+        fps = rate(fps)
         if len(keyframes) < 2:
             raise Error("a walk needs two keyframes or more; give another prompt, or several seeds for this one")
-        if not 0 < fps <= 1000:
-            raise Error(f"fps {fps} is out of range; it is a number over 0, up to 1000")
         count = _frame_count(keyframes, frames, seconds, fps, closed)
         stays = _stays(keyframes, count, fps, closed, moments)
         progress = [
@@ -95,15 +115,24 @@ class Walk:
 
     @property
     def frames(self) -> int:
+        """How many there are. Their indices are 0 .. frames - 1."""
         return len(self.positions)
 
     @property
     def segments(self) -> int:
+        """How many ways there are from one keyframe to the next; in a closed walk, from the last to the first, too."""
         return len(self.keyframes) - (not self.closed)
 
     @property
     def seconds(self) -> Fraction:
+        """How long the film is, exactly."""
         return self.frames / self.fps
+
+    def check(self, indices: Iterable[int]) -> None:
+        """Raises Error for what is not the index of a frame."""
+        for index in indices:
+            if not isinstance(index, numbers.Integral) or not 0 <= index < self.frames:
+                raise Error(f"there is no frame {index}; the walk's frames are 0 to {self.frames - 1}")
 
     def leg(self, k: int) -> str:
         """'keyframe 3 to 4': what lies after keyframe k, counted from 0, for people, who count from 1."""
@@ -175,6 +204,25 @@ def frame_count(seconds: Fraction, fps: Fraction) -> int:
     return _nearest(seconds * fps)
 
 
+def rate(fps: Fraction | float | str) -> Fraction:
+    """Exactly: 23.976 and 24000 / 1001 are 24000/1001. Raises Error if it is not over 0, up to 1000."""
+    try:
+        exact = _meant(fps) if isinstance(fps, (float, str)) else Fraction(fps)
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError):  # no number, nan or infinite
+        exact = Fraction(0)
+    if not 0 < exact <= 1000:
+        raise Error(f"fps {fps} is out of range; it is a number over 0, up to 1000")
+    return exact
+
+
+def _meant(fps: float | str) -> Fraction:
+    """As it is written, or where it has been calculated the nearest simple fraction."""
+    try:
+        return parse_fps(fps if isinstance(fps, str) else repr(float(fps)))
+    except ValueError:
+        return Fraction(fps).limit_denominator(1001)
+
+
 def parse_fps(text: str) -> Fraction:
     """A rate from '25', '23.976' (meaning 24000/1001) or '24000/1001'. Raises ValueError."""
     if text in _NTSC:
@@ -182,6 +230,35 @@ def parse_fps(text: str) -> Fraction:
     if not re.fullmatch(r"\d{1,7}(\.\d{1,6})?|\d{1,7}/0*[1-9]\d{0,6}", text):
         raise ValueError(text)
     return Fraction(text)
+
+
+def _keyframes(given: Any) -> tuple[Keyframe, ...]:
+    some: tuple[Any, ...] = (given,) if isinstance(given, (str, Path)) else tuple(given)
+    for each in some:
+        if not isinstance(each, Keyframe):
+            raise Error(f"{str(each)!r} is no keyframe; read_prompts makes keyframes of a prompt file or of prompts")
+    return some
+
+
+def _places(name: str, given: Sequence[float], end: int, closed: bool) -> tuple[float, ...]:
+    """As a tuple of floats. In a closed walk the end is the beginning. There may be a million, so each check
+    is one call for all."""
+    places = given
+    if type(places) is not tuple or set(map(type, places)) - {float}:
+        try:
+            places = tuple(map(float, given))
+        except (TypeError, ValueError):
+            raise Error(f"{name} are numbers, one for each frame; not {reprlib.repr(given)}") from None
+    if not places:
+        return ()
+    least, most, total = min(places), max(places), sum(places)  # where nan is overlooked by others, a sum tells
+    if least >= 0 and (most < end if closed else most <= end) and not math.isnan(total):
+        return places
+    wrong = next(place for place in places if not (0 <= place < end or (place == end and not closed)))
+    to = "below" if closed else "at most"
+    raise Error(
+        f"{name}: {wrong:g} is out of range; with {plural(end + (not closed), 'keyframe')} they are from 0, {to} {end}"
+    )
 
 
 def _nearest(x: Fraction) -> int:
