@@ -1,5 +1,6 @@
 """What bench tells of a model's speed, by models whose speed is known."""
 
+import dataclasses
 import time
 
 import pytest
@@ -13,7 +14,9 @@ class Slow:
     """Takes so many seconds for each part."""
 
     def __init__(self, denoise, decode, batch=2):
-        self.settings = Settings(batch=batch)
+        size = {"width": 8, "height": 8, "batch": batch}
+        self.settings = Settings("slow", steps=1, guidance=1.0, scheduler="none", device="cpu", dtype="float32", **size)
+        self.settings = dataclasses.replace(self.settings, weights="slow", software=("slow 1",))
         self.parts = denoise, decode
         self.at = self.notes = None
         self.batches = 0
@@ -32,8 +35,8 @@ class Slow:
 
     def decode(self, latents):
         time.sleep(self.parts[1])
-        pictures = torch.arange(len(latents) * 48, dtype=torch.uint8)
-        return lambda: pictures.reshape(len(latents), 4, 4, 3)
+        pictures = torch.arange(len(latents) * 192).to(torch.uint8)
+        return lambda: pictures.reshape(len(latents), 8, 8, 3)
 
 
 def test_the_time_of_each_part_is_told_and_the_slow_first_batch_is_kept_apart(tmp_path):

@@ -158,7 +158,7 @@ def test_text_encoders_leave_the_gpu_once_the_prompts_are_read(tiny_folder, monk
     model.denoise(model.noise(3)[None], {name: tensor[None] for name, tensor in model.encode(FOX).items()})
     assert moves == []  # on the CPU, nothing moves
 
-    model = model.at(dataclasses.replace(model.settings, device="cuda:1"))
+    model.settings = dataclasses.replace(model.settings, device="cuda:1")
     monkeypatch.setattr(model, "_encode", lambda keyframe: {})
     monkeypatch.setattr(model.painter, "to", lambda device: moves.append(f"the others to {device}"))
     model.encode(OWL)
@@ -179,7 +179,7 @@ def test_a_model_that_finds_no_room_says_what_to_try(tiny_folder, monkeypatch, w
         monkeypatch.setattr(model.pipe.text_encoder, "forward", full)
     else:
         conditioning = {name: tensor[None] for name, tensor in model.encode(FOX).items()}
-        model = model.at(dataclasses.replace(model.settings, device="cuda"))
+        model.settings = dataclasses.replace(model.settings, device="cuda")
         monkeypatch.setattr(model.painter, "to", full)
     with pytest.raises(
         Error, match=r"has too little memory for .*; try --low_memory, --device cpu or another --model$"
@@ -207,6 +207,35 @@ def test_a_prompt_is_read_once_whatever_the_steps(tiny_folder, monkeypatch):
     assert len(read) == 2 + 2 + 1
 
 
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"model": "tinysd"}, "model 'tinysd'"),
+        ({"width": 64}, "width 64"),
+        ({"device": "cuda"}, "device 'cuda'"),
+        ({"dtype": "bfloat16"}, "dtype 'bfloat16'"),
+        ({"scheduler": "DDIMScheduler"}, "scheduler 'DDIMScheduler'"),
+        ({"weights": "another"}, "weights 'another'"),
+        ({"steps": None}, "steps None"),
+    ],
+    ids=str,
+)
+def test_a_loaded_model_does_not_pass_for_another(tiny_folder, settings, named):
+    model = load(tiny_folder)
+    name, value = named.split(" ", 1)
+    with pytest.raises(Error) as caught:
+        model.at(dataclasses.replace(model.settings, **settings))
+    assert str(caught.value) == (
+        f"the model is loaded with {name} {getattr(model.settings, name)!r}, not {value}; only steps, guidance, batch "
+        "can be changed, as in dataclasses.replace(model.settings, steps=2)"
+    )
+
+
+def test_settings_that_leave_something_to_the_model_are_not_those_of_a_loaded_one(tiny_folder):
+    with pytest.raises(Error, match=r"the model is loaded with .*replace\(model.settings, steps=2\)$"):
+        load(tiny_folder).at(Settings(model=str(tiny_folder), steps=2))
+
+
 # What complete() fills in
 
 
@@ -223,6 +252,7 @@ def test_another_models_own_settings_are_filled_in(tiny_folder):
     assert (done.scheduler, done.dtype) == ("PNDMScheduler", "float32")
     assert models.complete(done) == done
     assert models.load(done).settings == done
+    assert models.load(dataclasses.replace(done, steps=None)).settings == done
 
 
 def test_what_was_asked_for_is_kept(tiny_folder):

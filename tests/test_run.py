@@ -17,9 +17,9 @@ import pytest
 from PIL import Image
 
 from walk import Error, Keyframe, Settings, Walk, png, video
-from walk.run import Run, fingerprints
+from walk.run import Run, fingerprints, read_manifest
 
-SETTINGS = Settings(width=16, height=16, steps=1, guidance=1.0, batch=4, weights="fake")
+SETTINGS = Settings("fake", 16, 16, 1, 1.0, "fake", "cpu", "float32", batch=4, weights="fake", software=("fake 1",))
 
 
 def a_walk(frames=12, prompts="abc", **options):
@@ -50,6 +50,58 @@ def test_a_finished_run_has_nothing_to_do_and_its_frames_are_the_pictures(tmp_pa
             assert (np.asarray(Image.open(path)) == picture(run, index)).all()
 
 
+@pytest.mark.parametrize(
+    "left_open", [{"steps": None}, {"guidance": None}, {"batch": None}, {"dtype": "auto"}, {"weights": ""}], ids=str
+)
+def test_settings_that_leave_pixels_open_are_refused_before_frames_of_two_models_meet(tmp_path, left_open):
+    with pytest.raises(Error, match=r"^these settings are not complete; give model\.settings$"):
+        Run(tmp_path / "film.walk", a_walk(), dataclasses.replace(SETTINGS, **left_open))
+    assert not (tmp_path / "film.walk").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (np.zeros((8, 16, 3), np.uint8), "frame 3 is uint8 (8, 16, 3); this run's pictures are uint8 (16, 16, 3)"),
+        (np.zeros((16, 16), np.uint8), "frame 3 is uint8 (16, 16); this run's pictures are uint8 (16, 16, 3)"),
+        (np.zeros((16, 16, 3)), "frame 3 is float64 (16, 16, 3); this run's pictures are uint8 (16, 16, 3)"),
+    ],
+    ids=["part", "grey", "floats"],
+)
+def test_what_is_no_picture_of_this_run_is_not_kept(tmp_path, given, said):
+    with Run(tmp_path, a_walk(), SETTINGS) as run:
+        with pytest.raises(Error) as caught:
+            run.save(3, given)
+        assert str(caught.value) == said
+        assert len(run) == 0
+
+
+def test_a_picture_of_pillows_is_kept_as_it_is(tmp_path):
+    with Run(tmp_path, a_walk(), SETTINGS) as run:
+        run.save(3, Image.fromarray(picture(run, 3)))
+        assert (run.picture(3) == picture(run, 3)).all()
+
+
+@pytest.mark.parametrize("index", [12, -1])
+def test_a_frame_that_the_walk_does_not_have_is_not_kept(tmp_path, index):
+    with Run(tmp_path, a_walk(), SETTINGS) as run:
+        with pytest.raises(Error, match=f"^there is no frame {index}; the walk's frames are 0 to 11$"):
+            run.save(index, picture(run, 0))
+        assert len(run) == 0
+
+
+@pytest.mark.parametrize(
+    "harm", [{"positions": [0.0, 9.0]}, {"positions": [None]}, {"fps": "0"}, {"noise": [0.0]}, {"keyframes": []}]
+)
+def test_a_manifest_whose_walk_is_none_is_damaged(tmp_path, harm):
+    with Run(tmp_path, a_walk(), SETTINGS):
+        pass
+    manifest = tmp_path / "walk.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text("utf-8")) | harm))
+    with pytest.raises(Error, match=r"walk.json is damaged \("):
+        read_manifest(tmp_path)
+
+
 def test_the_manifest_says_what_was_asked_and_answered(tmp_path):
     walk = a_walk(fps=Fraction(24000, 1001), closed=True)
     with Run(tmp_path / "film.walk", walk, SETTINGS):
@@ -58,7 +110,7 @@ def test_the_manifest_says_what_was_asked_and_answered(tmp_path):
     assert manifest["positions"] == list(walk.positions)
     assert manifest["fps"] == "24000/1001"
     assert [keyframe["prompt"] for keyframe in manifest["keyframes"]] == ["a", "b", "c"]
-    assert manifest["settings"] == dataclasses.asdict(SETTINGS) | {"software": []}
+    assert manifest["settings"] == dataclasses.asdict(SETTINGS) | {"software": ["fake 1"]}
 
 
 @pytest.mark.parametrize(("smooth", "segments"), [(False, 2), (True, 4)])

@@ -37,6 +37,7 @@ Conditioning = dict[str, Tensor]  # its keys are keyword names of the pipeline's
 
 BUILT_IN_WEIGHTS = "sha256 5bcf17bdeb3409081efa25181d640d538b75ffd44ad74e02935f0c059988a846"
 BACK = 20  # tokens that a long prompt may be parted early, so that a phrase stays whole
+CHANGEABLE = ("steps", "guidance", "batch")  # of a model that is loaded
 NAMED = 8  # words that the built-in model has never seen, of a prompt
 _EMBEDDINGS = ("prompt_embeds", "negative_prompt_embeds")  # of each token
 _Part = tuple[str, list[float]]  # of a prompt, and how much each of its letters counts
@@ -49,7 +50,9 @@ class Model(Protocol):
     settings: Settings
 
     def at(self, settings: Settings) -> Model:
-        """The same weights with other steps or another batch size."""
+        """The same weights with other steps, guidance or batch: the model's settings with these replaced.
+
+        Raises Error for anything else that differs, since it would need loading."""
 
     def notes(self, keyframe: Keyframe) -> list[str]:
         """What of a prompt the model will not understand, in sentences for the user."""
@@ -105,7 +108,7 @@ def complete(settings: Settings, report: Report = lambda path, done, size: None)
 
 def load(settings: Settings) -> Model:
     """The model, on its device. Raises Error like `complete`, and if the weights do not load."""
-    if not settings.weights:
+    if not settings.is_complete():
         settings = complete(settings)
     folder = find(settings.model)
     if settings.device.startswith("cuda"):
@@ -146,7 +149,7 @@ def native_size(settings: Settings) -> tuple[int, int]:
     return _sizes(find(settings.model))[1:]
 
 
-class Pipeline:
+class Pipeline(Model):
     """Any of diffusers' text-to-image pipelines, through its public arguments; a `Family` tells how."""
 
     def __init__(self, folder: Path, settings: Settings) -> None:
@@ -177,6 +180,13 @@ class Pipeline:
             loading.compile_denoiser(self.denoiser, self.family)
 
     def at(self, settings: Settings) -> Pipeline:
+        for name, asked in vars(settings).items():
+            loaded = getattr(self.settings, name)
+            if asked is None or (asked != loaded and name not in CHANGEABLE):
+                raise Error(
+                    f"the model is loaded with {name} {loaded!r}, not {asked!r}; only {', '.join(CHANGEABLE)} can be "
+                    "changed, as in dataclasses.replace(model.settings, steps=2)"
+                )
         other = copy.copy(self)
         other.settings = settings
         return other

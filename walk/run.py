@@ -54,8 +54,11 @@ class Run:
         frame says in its PNG what made it: the keyframes around it, its place, and the settings.
         If not `decided`, it is to be found out yet where the frames belong, and `decide` will say so.
 
-        Raises Error if another process has it open or it cannot be written.
+        Raises Error if another process has it open or it cannot be written, and for settings that are not complete:
+        what they leave to the model would not be told apart from frame to frame.
         """
+        if not settings.is_complete():
+            raise Error("these settings are not complete; give model.settings")
         self.folder = Path(folder)
         self.walk = walk
         self.settings = settings
@@ -159,8 +162,14 @@ class Run:
     def save(self, index: int, picture: np.ndarray) -> None:
         """Write one frame, (height, width, 3) uint8; when this returns, a kill cannot lose it.
 
-        Raises Error if the disk is full.
+        Raises Error if the disk is full, for a picture of another size or kind than the settings say, and for an index
+        that the walk does not have.
         """
+        self.walk.check([index])
+        picture = np.asarray(picture)
+        shape = self.settings.height, self.settings.width, 3
+        if picture.shape != shape or picture.dtype != np.uint8:
+            raise Error(f"frame {index} is {picture.dtype} {picture.shape}; this run's pictures are uint8 {shape}")
         fingerprint = self.fingerprints[index]
         texts = {_KEY: fingerprint}
         if self.describe:

@@ -76,6 +76,12 @@ class Settings:
         if self.device.split(":")[0] not in ("auto", "cpu", "cuda", "mps"):
             raise Error(f"device '{self.device}' is unknown; it is auto, cpu, cuda, cuda:1 or mps")
 
+    def is_complete(self) -> bool:
+        """Whether nothing is left to the model and the machine: `walk.models.complete` makes them so."""
+        chosen = self.width, self.height, self.steps, self.guidance, self.scheduler, self.batch
+        found = self.weights and self.software and "auto" not in (self.device, self.dtype)
+        return bool(found) and None not in chosen
+
     def loras(self) -> list[tuple[str, float]]:
         """Each with its weight, 1 unless it is given."""
         whole = _LORA.fullmatch(self.lora.strip())
