@@ -62,6 +62,57 @@ def test_a_time_of_day_in_lyrics_is_no_weight(tmp_path):
     assert emphasis.weights(read_prompts(song)[0].prompt)[1] == [1.0] * len("late (about 2 30)")
 
 
+LEFTOVERS = {
+    "a (panda:1.5": "'(panda:1.5' is read as it stands: its parenthesis is not closed",
+    "a (big panda:1.5, a (red:2) fox": "'(big panda:1.5' is read as it stands: its parenthesis is not closed",
+    "a (panda:1,5)": "'(panda:1,5)' is read as it stands: its weight is not a number such as 1.5",
+    "a (panda:-1)": "'(panda:-1)' is read as it stands: its weight is not a number such as 1.5",
+    "a fox <lora:foo:0.8>": "'<lora:foo:0.8>' is read as words; give --lora foo:0.8",
+    "a fox, <LORA:foo>": "'<LORA:foo>' is read as words; give --lora foo",
+    "a ((panda))": "'((panda))' is read as it stands; give (panda:1.2)",
+    "a fox, [[[blurry, fog]]]": "'[[[blurry, fog]]]' is read as it stands; give (blurry, fog:0.75)",
+    "a [fox:panda:0.5]": "'[fox:panda:0.5]' is read as it stands: words stay the same from step to step",
+    "a [fox::12] in snow": "'[fox::12]' is read as it stands: words stay the same from step to step",
+    "a [fox|panda]": "'[fox|panda]' is read as it stands: words stay the same from step to step",
+}
+
+
+@pytest.fixture(scope="module")
+def toybox():
+    return load("toybox")
+
+
+@pytest.mark.parametrize("where", ["prompt", "negative prompt"])
+@pytest.mark.parametrize(("prompt", "note"), LEFTOVERS.items())
+def test_notation_that_is_read_as_letters_is_noted(toybox, where, prompt, note):
+    keyframe = Keyframe(prompt, 0) if where == "prompt" else Keyframe("a fox", 0, prompt)
+    assert note in toybox.notes(keyframe)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "a fox (side view), [old] 3:4",
+        "a (red:1.3) fox, ((big:1.2) mill:0.8)",
+        "((red:2))",
+        r"a fox \(drawn:1.3\), \(unclosed:2",
+        r"sunrise \(at 6:30\) [6:30] [scene 2:1]",
+        "(a fox: 3 of them) and an owl :) or :(",
+        "a fox (unclosed, an owl",
+        "one fox | two owls, [a | in brackets",
+        "a sign that says <open>, 5 < 6",
+        "he said: (what?) [laughs] [chorus: all]",
+        "(fig:1 below), f(x) = ((1",
+    ],
+)
+def test_plain_words_in_brackets_are_not_taken_for_notation(prompt):
+    assert emphasis.leftovers(prompt) == []
+
+
+def test_what_is_left_over_is_named_once_and_in_order():
+    assert emphasis.leftovers("<lora:b:1> ((a)) <lora:b:1> (c:1") == ["<lora:b:1>", "((a))", "(c:1"]
+
+
 FAMILIES = {
     "StableDiffusionPipeline": tiny.stable_diffusion,
     "StableDiffusionXLPipeline": tiny.stable_diffusion_xl,

@@ -13,6 +13,18 @@ import re
 MOST = 4.0
 DIGITS = 16  # of a number at most, with spaces around it
 
+_LEFTOVER = re.compile(
+    r"""<(?:lora|lyco):[^<>]+>
+    |\(\(+[^()]+\)\)+
+    |\[\[+[^][]+\]\]+
+    |\[[^][|]+\|[^][]+\]
+    |\[[^][]*[^\W\d_]:+\s*\d*\.?\d+\]
+    |\([^()]*[^\W\d_]:[-+]?\d+(?:[.,]\d+)*  # a weight, whose
+    (?:\)|(?=[^()]*(?:\(|$)))               # number is none, or whose parenthesis is not closed
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
 
 def weights(prompt: str) -> tuple[str, list[float]]:
     """The words without the notation, and for each of their characters how much it counts: 1, or what was given.
@@ -44,3 +56,14 @@ def weights(prompt: str) -> tuple[str, list[float]]:
 def plain(prompt: str) -> str:
     """The words alone."""
     return weights(prompt)[0]
+
+
+def leftovers(prompt: str) -> list[str]:
+    """What looks like notation, of walk's or of AUTOMATIC1111's, but is read as letters: in its order, each once.
+
+    An unclosed (panda:1.5, a number that is none as in (panda:1,5), ((panda)), [[panda]], [fox:panda:0.5],
+    [fox|panda] and <lora:panda:0.8>. Parentheses and brackets around plain words are not among them, nor are times
+    and proportions, 3:4.
+    """
+    text = plain(re.sub(r"\\[()]", "  ", prompt))
+    return list(dict.fromkeys(match[0] for match in _LEFTOVER.finditer(text)))

@@ -197,6 +197,7 @@ class Pipeline(Model):
         for name, text in (("prompt", keyframe.prompt), ("negative prompt", keyframe.negative_prompt)):
             if cut := self._cut(text):
                 notes.append(f"the {name} is too long for the model, which does not read '{cut}'")
+            notes += map(_leftover, emphasis.leftovers(text))
         if keyframe.negative_prompt and not self.family.negatives:
             notes.append("the model takes no negative prompt, so it is not heard")
         elif keyframe.negative_prompt and not self._guided:
@@ -534,6 +535,21 @@ def _smoothed(latents: Tensor, vae: Any, epsilon: float | None) -> Tensor:
     variance = vae.bn.running_var.to(latents).view(1, -1, 1, 1)
     epsilon = vae.config.batch_norm_eps if epsilon is None else epsilon
     return pixel_shuffle(latents * (variance + epsilon).sqrt() + mean, 2)
+
+
+def _leftover(text: str) -> str:
+    """Of what `emphasis.leftovers` finds: what becomes of it, and what was meant."""
+    if text.startswith("<"):
+        return f"'{text}' is read as words; give --lora {text[1:-1].partition(':')[2]}"
+    if text.startswith(("((", "[[")):
+        depth = len(text) - len(text.lstrip(text[0]))
+        weight = 1.1 ** (depth if text[0] == "(" else -depth)
+        return f"'{text}' is read as it stands; give ({text.strip('()[]')}:{weight:.2g})"
+    if text.startswith("["):
+        return f"'{text}' is read as it stands: words stay the same from step to step"
+    if text.endswith(")"):
+        return f"'{text}' is read as it stands: its weight is not a number such as 1.5"
+    return f"'{text}' is read as it stands: its parenthesis is not closed"
 
 
 # What the built-in model knows
