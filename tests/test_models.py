@@ -1,5 +1,6 @@
 """Models: a keyframe's frame is the pipeline's own picture, and whatever is wrong with a model is said."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -279,6 +280,25 @@ def test_what_the_model_or_the_machine_cannot_do_is_refused(tiny_folder, setting
     with pytest.raises(Error) as caught:
         models.complete(Settings(model=str(tiny_folder), **settings))
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("knows", [True, False])
+@pytest.mark.parametrize(
+    ("build", "there", "before"), [(tiny.flux, "bfloat16", "float32"), (tiny.stable_diffusion, "float16", "float16")]
+)
+def test_on_a_gpu_that_has_no_bfloat16_models_trained_in_it_are_float32(
+    tmp_path, monkeypatch, build, there, before, knows
+):
+    asked = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "device", lambda name: asked.append(name) or contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or knows)
+    settings = Settings(model=str(build(tmp_path)), device="cuda:1")
+    assert models.complete(settings).dtype == (there if knows else before)
+    assert asked == ["cuda:1"] * (there == "bfloat16")
+    chosen = dataclasses.replace(settings, dtype="float16")
+    assert models.complete(chosen).dtype == "float16"
 
 
 def test_a_moved_and_renamed_model_is_the_same_model(folder):

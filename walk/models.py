@@ -606,7 +606,20 @@ def _dtype(settings: Settings, fast: str = "float16") -> str:
     and moves each pixel by half a level on average."""
     if settings.dtype != "auto":
         return settings.dtype
-    return fast if settings.device.startswith("cuda") else "float32"
+    if not settings.device.startswith("cuda"):
+        return "float32"
+    return "float32" if fast == "bfloat16" and not _knows_bfloat16(settings.device) else fast
+
+
+def _knows_bfloat16(device: str) -> bool:
+    """GPUs before Ampere (T4, V100, RTX 20) only emulate it, in float32.
+
+    Not float16 in its place, though these have that: what was trained in bfloat16 overflows in it. Z-Image and Flux
+    came out black (Z-Image#14, diffusers#9096), and diffusers' page on Flux keeps the text encoders in float32. Whoever
+    knows that a model can, says --dtype float16.
+    """
+    with torch.cuda.device(device):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def _batch(settings: Settings) -> int:
