@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from walk import Error, Keyframe, OutOfMemoryError, Settings, Walk, models
-from walk.render import Renderer, render
+from walk.render import Renderer, inputs, render
 
 BATCH = 4
 KEYFRAMES = [Keyframe("a fox", 1), Keyframe("an owl", 2, "rain"), Keyframe("a boat", 3), Keyframe("a mill", 4)]
@@ -98,6 +98,25 @@ def test_a_frame_that_the_walk_does_not_have_is_refused_before_anything_is_rende
     with pytest.raises(Error, match=f"^there is no frame {index}; the walk's frames are 0 to 6$"):
         list(render(model, Walk.through(KEYFRAMES, frames=7), [0, index]))
     assert not model.batches
+
+
+@pytest.mark.parametrize("way", [{}, {"smooth": False}, {"closed": True, "noise_steps": [1, 3] * 3}], ids=str)
+def test_what_a_frame_is_made_from_makes_its_very_pixels(tiny, way):
+    model = tiny.at(dataclasses.replace(tiny.settings, batch=1))
+    walk = Walk.through(KEYFRAMES[:3], frames=6, **way)
+    for index, picture in film(model, walk).items():
+        noise, conditioning = inputs(model, walk, index)
+        assert noise.shape == model.noise(0).shape
+        assert {name: tensor.shape for name, tensor in conditioning.items()} == {
+            name: tensor.shape for name, tensor in model.encode(KEYFRAMES[0]).items()
+        }
+        latents = model.denoise(noise[None], {name: tensor[None] for name, tensor in conditioning.items()})
+        assert_same(model.decode(latents)()[0].numpy(), picture)
+
+
+def test_a_frame_that_the_walk_does_not_have_is_made_from_nothing():
+    with pytest.raises(Error, match=r"^there is no frame 7; the walk's frames are 0 to 6$"):
+        inputs(Fake(), Walk.through(KEYFRAMES, frames=7), 7)
 
 
 def test_a_frame_does_not_depend_on_its_batch_mates(model):

@@ -34,6 +34,26 @@ def render(model: Model, walk: Walk, indices: Sequence[int]) -> Iterator[tuple[i
         yield from batch
 
 
+def inputs(model: Model, walk: Walk, index: int) -> tuple[Tensor, Conditioning]:
+    """What one frame is made from: its noise and its conditioning, interpolated, without a batch dimension.
+
+    noise: of unit variance and of the shape of `model.noise`, mostly (channels, height, width) of the latents; float32.
+    conditioning: by keyword names of the pipeline's `__call__`, such as 'prompt_embeds', (tokens, d); float32, but masks
+        are integers. Both are on the model's device if that is a GPU, unless `low_memory`; else on the CPU.
+
+    The frame is what the model makes of them, as `render` does in batches (which round otherwise, by a level of 255):
+
+        latents = model.denoise(noise[None], {name: tensor[None] for name, tensor in conditioning.items()})
+        picture = model.decode(latents)()[0]  # (height, width, 3) uint8
+
+    Raises Error for an index that the walk does not have.
+    """
+    walk.check([index])
+    start = _Start(model)
+    start.read(walk, [index])
+    return start.of(walk, index)
+
+
 class Renderer:
     """Renders frames of walks, one after the other, and keeps what they have in common."""
 
