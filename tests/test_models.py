@@ -320,6 +320,19 @@ def test_one_other_byte_of_the_weights_or_another_setting_is_another_model(folde
     assert len(seen) == 1 + 3 + 1
 
 
+def test_a_pipeline_in_memory_is_a_model_of_its_own_once_it_is_saved(tiny_folder, tmp_path):
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(tiny_folder, safety_checker=None)
+    with torch.no_grad():
+        pipe.unet.conv_out.weight *= -1
+    pipe.save_pretrained(tmp_path / "mine")
+    generator = torch.Generator().manual_seed(FOX.seed)
+    expected = np.asarray(pipe(FOX.prompt, generator=generator, num_inference_steps=4).images[0])
+    mine, before = load(tmp_path / "mine"), load(tiny_folder)
+    assert_the_same(pictures(mine, FOX)[0], expected)
+    assert levels(pictures(before, FOX)[0], expected) > 1
+    assert mine.settings.weights != before.settings.weights
+
+
 # LoRAs
 
 

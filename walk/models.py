@@ -107,7 +107,17 @@ def complete(settings: Settings, report: Report = lambda path, done, size: None)
 
 
 def load(settings: Settings) -> Model:
-    """The model, on its device. Raises Error like `complete`, and if the weights do not load."""
+    """The model, on its device. Raises Error like `complete`, and if the weights do not load.
+
+    A pipeline that is in memory, with a UNet that you have trained, is loaded from where it was saved:
+
+        pipe.save_pretrained("mine")
+        model = models.load(Settings(model="mine"))
+
+    There is no shorter way, since frames of two models would be mixed: what a living pipeline makes also depends on
+    hooks, attention processors and scales of adapters, which no digest of its weights tells apart. What is loaded is
+    what the files say, and they are its identity. Whatever else has the methods of a `Model`, `walk.render` renders.
+    """
     if not settings.is_complete():
         settings = complete(settings)
     folder = find(settings.model)
