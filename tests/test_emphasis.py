@@ -109,6 +109,12 @@ def test_plain_words_in_brackets_are_not_taken_for_notation(prompt):
     assert emphasis.leftovers(prompt) == []
 
 
+def test_the_words_of_a_lora_are_not_noted_once_more_as_unknown(toybox):
+    assert toybox.notes(Keyframe("a fox <lora:zzyx:0.8>", 0)) == [
+        LEFTOVERS["a fox <lora:foo:0.8>"].replace("foo", "zzyx")
+    ]
+
+
 def test_what_is_left_over_is_named_once_and_in_order():
     assert emphasis.leftovers("<lora:b:1> ((a)) <lora:b:1> (c:1") == ["<lora:b:1>", "((a))", "(c:1"]
 

@@ -203,7 +203,6 @@ class Pipeline(Model):
 
     def notes(self, keyframe: Keyframe) -> list[str]:
         notes = []
-        prompt = emphasis.plain(keyframe.prompt)
         for name, text in (("prompt", keyframe.prompt), ("negative prompt", keyframe.negative_prompt)):
             if cut := self._cut(text):
                 notes.append(f"the {name} is too long for the model, which does not read '{cut}'")
@@ -218,7 +217,7 @@ class Pipeline(Model):
                 f"{self.family.off:g}"
             )
         if self.settings.model == BUILT_IN:
-            notes += _unknown(prompt)
+            notes += _unknown(re.sub("<[^<>]*>", " ", emphasis.plain(keyframe.prompt)))
         return notes
 
     def _cut(self, prompt: str) -> str:
