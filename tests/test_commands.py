@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shutil
 import types
 import weakref
 from pathlib import Path
@@ -722,10 +723,17 @@ def test_when_not_even_a_frame_finds_room_the_way_out_is_said(walk, room):
     room(0)
     out, err = walk(*ABC, "--frames", "6", "--speed", "path", "--out", "film.mp4", status=2)
     assert out == ""
-    assert err[-1].startswith(
-        "walk: a frame needs more memory than there is; try a smaller --width and --height, or --low_memory; "
-        "0 of 6 frames are safe in film.walk"
+    assert (
+        err[-1] == "walk: a frame needs more memory than there is; try a smaller --width and --height, or --low_memory"
     )
+
+
+def test_a_model_that_does_not_load_is_not_said_to_go_on(walk, tiny_folder):
+    folder = shutil.copytree(tiny_folder, "broken")
+    (Path(folder) / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    _, err = walk(*ABC, "--frames", "6", "--out", "film.mp4", "--model", folder, model=False, status=2)
+    assert re.match("walk: broken does not load as a StableDiffusionPipeline: ", err[-1])
+    assert not re.search(r"safe in|run the same|\.;|\.$", err[-1])
 
 
 def test_sparing_a_gpus_memory_without_a_gpu_is_refused(refusal):

@@ -196,6 +196,7 @@ def test_weights_that_are_there_in_half_precision_only_are_found_and_load(downlo
     ask(lambda: SimpleNamespace(sha=COMMIT, siblings=[SimpleNamespace(rfilename=file) for file in files]))
     model = models.load(Settings(model="org/tiny", steps=1, width=32, height=32))
     assert chosen["variant"] == "fp16"
+    assert model.settings.weights == f"commit {COMMIT} fp16", "the full weights of this commit make other pictures"
     weights = {"half": model.pipe.unet.state_dict(), "own": pipe.unet.state_dict()}
     for name, tensor in weights["own"].items():
         assert torch.equal(tensor.float(), weights["half"][name])

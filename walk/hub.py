@@ -374,7 +374,8 @@ def identity(
 
 def _identity(folder: Path, report: digests.Report) -> str:
     if folder.parent.name == "snapshots" and re.fullmatch(r"[0-9a-f]{40}", folder.name):
-        return f"commit {folder.name}"
+        form = variant(folder)  # that is what is loaded, as long as the other is not here, too
+        return f"commit {folder.name}" + (f" {form}" if form else "")
     files = [folder / "model_index.json", *(p for p in folder.glob("*/**/*") if p.suffix in _DECIDING)]
     digest = hashlib.sha256()
     for path in sorted(files):

@@ -214,6 +214,7 @@ class Run:
         return sum(sizes) / max(len(sizes), 1)
 
     def has(self, index: int) -> bool:
+        """Whether this frame is finished."""
         return self.fingerprints[index] in self._finished
 
     def __len__(self) -> int:
@@ -348,8 +349,6 @@ def read_manifest(folder: Path) -> tuple[Walk, Settings]:
         keyframes = tuple(Keyframe(**keyframe) for keyframe in data["keyframes"])
         places = tuple(data["positions"]), Fraction(data["fps"]), data["closed"], data["smooth"], tuple(data["noise"])
         walk = Walk(keyframes, *places)
-        if not all(0 <= position <= len(keyframes) - (not walk.closed) for position in walk.positions + walk.noise):
-            raise ValueError("positions beyond the keyframes")
         return walk, Settings(**data["settings"] | {"software": tuple(data["settings"]["software"])})
     except OSError:
         raise Error(f"{folder} is no run folder: it has no walk.json") from None

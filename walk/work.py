@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -66,8 +65,7 @@ class LazyModel:
             compiling = ", and compiling it with the first pictures" * self.settings.compile
             self.listener.say("loading the model" + compiling)
             begun = time.monotonic()
-            with contextlib.redirect_stderr(io.StringIO()):  # several libraries' bars and advice
-                self._model = models.load(self.settings)
+            self._model = models.load(self.settings)
             self.seconds += time.monotonic() - begun
         return self._model
 
@@ -151,7 +149,7 @@ class Work:
         except (Error, KeyboardInterrupt) as late:
             error = error or late
         kept = f"{len(self)} of {self.frames} frames are safe in {self.run.folder}; run the same command to go on"
-        if isinstance(error, Error):
+        if isinstance(error, Error) and len(self):
             raise Error(f"{error}; {kept}") from error
         if isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt(kept) from None
