@@ -279,6 +279,32 @@ def test_a_silent_passage_is_no_fault(tmp_path):
     assert (report.facts[2], report.faults) == ("sound: stereo, 2.00 s, 44100 a second", ())
 
 
+@pytest.mark.parametrize("name", ["film.mp4", "film.webm", "film.mov"])
+@pytest.mark.parametrize(
+    ("seconds", "first", "last"), [(2, 0, 2), (4, 0, 4), (6, 0, 1), (6, 5, 6), (6, 3, 3.01)], ids=str
+)
+def test_what_can_be_heard_anywhere_is_no_silence(tmp_path, name, seconds, first, last):
+    sound = tone(seconds)
+    sound.samples[: round(first * 44100)] = sound.samples[round(last * 44100) :] = 0
+    report = check(scenery(np.arange(seconds * 5) * 0.05, tmp_path, 5, name=name, sound=sound))
+    assert report.facts[2] == f"sound: stereo, {seconds}.00 s, 44100 a second"
+
+
+def test_a_sound_in_one_of_six_channels_or_in_anti_phase_is_no_silence(tmp_path):
+    for name, sides in (("film.mov", [0, 0, 0, 1, 0, 0]), ("film.mp4", [1, -1])):
+        sound = tone(2, channels=len(sides))
+        report = check(
+            scenery(
+                np.arange(50) * 0.05,
+                tmp_path,
+                25,
+                name=name,
+                sound=video.Sound(sound.samples * np.float32(sides), 44100),
+            )
+        )
+        assert "silence" not in report.facts[2]
+
+
 def test_a_prompt_that_looks_like_ffmpegs_report_leads_nobody_astray(tmp_path):
     hostile = "Duration: 99:99:99.99, start: x\n  Stream #0:7: Video: lies, 3x3, 1 fps\n  Metadata:"
     report = check(a_film(tmp_path, metadata=video.Metadata(hostile, hostile, ((Fraction(0), hostile),))))

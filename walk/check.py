@@ -1,11 +1,10 @@
 """A finished film, read again as a player would: is anything in it that nobody meant?
 
-moviepy decodes it, which is not what made it. Knows no walks and no music: any film can be checked.
+moviepy decodes its pictures, which is not what made them. Knows no walks and no music: any film can be checked.
 """
 
 from __future__ import annotations
 
-import math
 import tempfile
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -64,7 +63,7 @@ def check(film: Path, report: Callable[[int], object] = lambda count: None) -> R
     track = video.sound_track(film)
     with tempfile.TemporaryDirectory() as scratch:
         frames = _seen(film, Path(scratch, "pictures.nut"), len(times), report)
-        silent = track is not None and _silent(film, Path(scratch, "sound.nut"))
+    silent = track is not None and video.silent(film)
     usual = median([b - a for a, b in pairwise(times)] or [Fraction(1)])
     end = times[-1] + usual
     steps = [frame.step for frame in frames[1:]]
@@ -121,18 +120,6 @@ def _frames(pictures: Iterator[np.ndarray], report: Callable[[int], object]) -> 
         )
         before, seen = [*before[-1:], picture], features
         report(count)
-
-
-def _silent(film: Path, copy: Path) -> bool:
-    from moviepy import AudioFileClip
-
-    video.bare_copy(film, copy, "a:0")
-    try:
-        with AudioFileClip(str(copy)) as clip:
-            parts = (clip.reader.read_chunk(clip.fps) for _ in range(math.ceil(clip.duration)))
-            return not any(np.any(part) for part in parts)
-    except (OSError, KeyError, ValueError) as error:
-        raise Error(f"the sound of {film} cannot be played: {error}") from None
 
 
 def _sound(track: video.Track | None, silent: bool) -> str:

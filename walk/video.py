@@ -119,6 +119,7 @@ FORMATS = {
 }
 SUFFIXES = tuple(suffix for suffix in FORMATS if suffix)
 CHANNELS = 8  # of sound, at most
+FAINTEST = 2**-16  # of the loudest: half of what 16 bits tell apart
 
 CODECS = {  # which encoder makes it: the first that this ffmpeg has
     "h264": ("libx264",),
@@ -349,6 +350,28 @@ def sound_track(film: Path) -> Track | None:
     start = max(0, min(time for time, _ in packets)) * tick
     end = max(time + duration for time, duration in packets) * tick
     return Track(int(channels), int(rate), start, end, max(duration for _, duration in packets) * tick)
+
+
+def silent(film: Path) -> bool:
+    """Whether nothing can be heard in the first sound of any film. Reads it as far as to the first sound in it.
+
+    Raises Error if it cannot be decoded.
+    """
+    _check_readable(film)
+    command = [*_ffmpeg(), *_SAFE, "-i", f"file:{film}", "-map", "0:a:0", "-c:a", "pcm_f32le", "-f", "f32le", "-"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout is not None
+    try:
+        if any(np.abs(np.frombuffer(chunk, "<f4")).max() > FAINTEST for chunk in _chunks(process.stdout, None)):
+            return False
+        failed = process.wait()
+    finally:
+        process.stdout.close()
+        process.kill()  # there may be hours more
+        process.wait()
+    if failed:
+        raise Error(f"the sound of {film} cannot be played")
+    return True
 
 
 def colour_tags(film: Path) -> str:
