@@ -44,6 +44,39 @@ def test_nothing_is_wrong_with_a_good_film(tmp_path, name):
     assert report.facts[0] == "40 frames of 512x512, 1.60 s, 25 a second"
 
 
+RATES = ["24000/1001", "24", "25", "30000/1001", "30", "50", "60000/1001", "60", "120", "7/3"]
+
+
+@pytest.mark.parametrize("count", [2, 10, 60])
+@pytest.mark.parametrize("name", ["film.webm", "film.mp4"])
+def test_a_films_rate_is_what_it_is_even_where_it_counts_milliseconds(tmp_path, name, count):
+    for fps in map(Fraction, RATES):
+        report = check(scenery(np.arange(count) * 0.05, tmp_path, fps, name=name))
+        assert report.facts[0] == f"{count} frames of 64x64, {float(count / fps):.2f} s, {float(fps):.6g} a second"
+        assert report.faults == ()
+
+
+def test_a_film_that_runs_slower_than_it_says_has_the_rate_at_which_it_runs(tmp_path):
+    film, slow = scenery(np.arange(60) * 0.05, tmp_path, 30, name="film.webm"), tmp_path / "slow.webm"
+    slower = ["-c", "copy", "-bsf:v", "setts=ts=TS*1.01", slow]
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-i", film, *slower], check=True)
+    assert video.clock(slow)[1] == 30
+    rate = float(re.findall(r"([\d.]+) a second", check(slow).facts[0])[0])
+    assert rate == pytest.approx(30 / 1.01, rel=1e-3)
+
+
+@pytest.mark.parametrize("fps", [24, 30, 60])
+def test_a_frame_at_an_uneven_moment_is_found_and_hides_no_rate(tmp_path, fps):
+    film, late = scenery(np.arange(60) * 0.05, tmp_path, fps, name="film.webm"), tmp_path / "late.webm"
+    later = ["-c", "copy", "-bsf:v", "setts=ts=TS+if(gte(N\\,20)\\,4)", late]
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-i", film, *later], check=True)
+    report = check(late)
+    assert report.facts[0].endswith(f", {fps} a second")
+    ((time, said),) = report.faults
+    assert time == pytest.approx(20 / fps + 0.004, abs=0.001)
+    assert said == "the frame comes at an uneven moment"
+
+
 def test_a_black_frame_is_found_at_its_time(tmp_path):
     faults = check(a_film(tmp_path, replaced(10, np.zeros((64, 64, 3), np.uint8)))).faults
     assert (0.4, "the frame is black") in faults

@@ -64,7 +64,7 @@ def check(film: Path, report: Callable[[int], object] = lambda count: None) -> R
     with tempfile.TemporaryDirectory() as scratch:
         frames = _seen(film, Path(scratch, "pictures.nut"), len(times), report)
     silent = track is not None and video.silent(film)
-    usual = median([b - a for a, b in pairwise(times)] or [Fraction(1)])
+    usual = _every([b - a for a, b in pairwise(times)], *video.clock(film))
     end = times[-1] + usual
     steps = [frame.step for frame in frames[1:]]
     foreign = list(_foreign(frames, steps))
@@ -131,6 +131,20 @@ def _sound(track: video.Track | None, silent: bool) -> str:
 
 
 # When it is shown and heard
+
+
+def _every(gaps: Sequence[Fraction], tick: Fraction, rate: Fraction | None) -> Fraction:
+    """Seconds from a frame to the next, usually.
+
+    What the film says, if its frames agree: in thousandths of a second, 30 a second are 33 or 34 apart.
+    """
+    usual = median(gaps or [Fraction(1)])
+    even = [gap for gap in gaps if abs(gap - usual) <= TICK]
+    if tick > TICK or not usual or not even:
+        return usual
+    each = sum(even, Fraction(0)) / len(even)
+    rounded = tick * (1 + len(gaps) - len(even)) / len(even)  # of those side by side only both ends together
+    return 1 / rate if rate and abs(each - 1 / rate) <= rounded else each
 
 
 def _uneven(times: Sequence[Fraction], usual: Fraction) -> Iterator[tuple[float, str]]:

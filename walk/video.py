@@ -374,10 +374,16 @@ def silent(film: Path) -> bool:
     return True
 
 
+def clock(film: Path) -> tuple[Fraction, Fraction | None]:
+    """(the unit in which any film counts time, the frames a second that it says it has; None: it does not say)."""
+    said = re.findall(r"config in time_base: (\d+/\d+), frame_rate: (\d+)/(\d+)", _shown(film))[-1]
+    rate, by = map(int, said[1:])
+    return Fraction(said[0]), Fraction(rate, by) if rate and by else None
+
+
 def colour_tags(film: Path) -> str:
     """How any film tells players to read its colours, in ffmpeg's words, as in 'yuv420p, tv, bt709'."""
-    # The film's own texts come before what the filter says of the frame.
-    text = _read(film, "-frames:v", "1", "-vf", "showinfo", "-map_metadata", "-1", "-f", "null", "-loglevel", "info")
+    text = _shown(film)
     return ", ".join(re.findall(rf" {key}:(\w+)", text)[-1] for key in ("fmt", "color_range", "color_space"))
 
 
@@ -625,6 +631,11 @@ def _read(film: Path, *options: str, track: str = "v:0") -> str:
     if done.returncode:
         raise Error(f"{film} is no film that ffmpeg can read")
     return (done.stdout or done.stderr).decode(errors="replace")
+
+
+def _shown(film: Path) -> str:
+    """What ffmpeg says of a film's first frame, after the film's own texts."""
+    return _read(film, "-frames:v", "1", "-vf", "showinfo", "-map_metadata", "-1", "-f", "null", "-loglevel", "info")
 
 
 def _check_readable(path: Path) -> None:
