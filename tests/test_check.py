@@ -168,12 +168,32 @@ def test_a_rest_is_a_fact_and_one_or_two_frames_again_are_a_fault(tmp_path):
     report = check(scenery(rest, tmp_path, 25))
     assert report.faults == ()
     assert "still from 0:00.8 to 0:01.8" in report.facts
+    assert report.still == pytest.approx(26 / 65, abs=0.02)
     for again in (1, 2):
         places = np.concatenate([moving, np.full(again, moving[-1]), moving + moving[-1] + 0.1])
         report = check(scenery(places, tmp_path, 25))
         assert [fault for _, fault in report.faults] == ["the frame is the one before again"] * again
         assert report.faults[0][0] == pytest.approx(20 / 25)
         assert not [fact for fact in report.facts if fact.startswith("still")]
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.webm", "film.mov"])
+def test_what_an_encoder_adds_to_a_still_picture_is_no_movement(tmp_path, name):
+    """H.264's first frames differ by up to twenty times the median: a hundredth of a level, and of a level."""
+    report = check(a_film(tmp_path, lambda pictures: [pictures[0]] * 100, name))
+    assert report.faults == ()
+    assert report.facts[3:] == ("still from 0:00.0 to 0:04.0",)
+    assert (set(report.steps), report.still) == ({0.0}, 1.0)
+
+
+@pytest.mark.parametrize(("jump", "found"), [(0, []), (9, [120])], ids=["none", "one"])
+def test_a_glide_of_steps_that_nobody_sees_is_no_rest_and_a_jump_in_it_is_found(tmp_path, jump, found):
+    levels = 0.08 * np.arange(200) + jump * (np.arange(200) >= 120)
+    pictures = [np.uint8(FOREIGN * 0.637 + level) for level in levels]
+    report = check(scenery(np.zeros(200), tmp_path, 50, lambda _: pictures, name="film.mov"))
+    assert not [fact for fact in report.facts if fact.startswith("still")]
+    assert report.still == 0
+    assert [round(time * 50) for time, said in report.faults if "jumps" in said] == found
 
 
 def test_many_rests_are_not_listed_one_by_one(tmp_path):

@@ -26,6 +26,10 @@ FLAT = 2  # levels; no pixel is further from another
 SAME = 0.02  # of the mean step: less is the same picture, encoded again
 REST = 3  # times the same picture again, or more, are meant
 DOUBLED = 0.05  # of the smaller step beside it: less, and only once or twice, is not
+# What an encoder adds to a picture that stands still, is 0.14 levels of the mean at most and 5.9 where most changes
+# (H.264 at 17 to 40, grain or plain); and 0.2 and 5 is the least in films that visibly glide, but there it adds up.
+UNSEEN = 0.25  # levels, of the mean difference, and
+FAINT = 6  # levels, of what changes most: less, nobody can see
 MOVES = 16  # levels, of what changes most; less can be too little for an encoder
 STILLS = 5  # rests that are listed one by one
 SIDE = 64  # pixels; pictures are compared at about this size
@@ -35,16 +39,19 @@ TICK = Fraction(1, 500)  # seconds; some containers count in milliseconds
 @dataclass(frozen=True)
 class Report:
     """facts: what the film is, a line each. faults: (seconds, what is wrong there). steps: how far each frame
-    looks from the one before, as walk.speed.distance says."""
+    looks from the one before, as walk.speed.distance says; 0 where nothing can be seen to move. still: the share
+    of the film's seconds in which it rests."""
 
     facts: tuple[str, ...]
     faults: tuple[tuple[float, str], ...]
     steps: tuple[float, ...]
+    still: float
 
 
 class _Frame(NamedTuple):
     """What is kept of a frame, in levels: the lightest, the largest range of a colour, and the mean and the
-    largest difference from the frame before and the mean one from that before it (0 where there is none)."""
+    largest difference from the frame before and the mean one from that before it (0 where there is none).
+    unseen: whether nobody sees that difference. near: nor all that has changed since one that they did see."""
 
     lightest: float
     range: float
@@ -52,6 +59,8 @@ class _Frame(NamedTuple):
     most: float
     past: float
     seen: float  # by the eye
+    unseen: bool
+    near: bool
 
 
 def check(film: Path, report: Callable[[int], object] = lambda count: None) -> Report:
@@ -66,20 +75,25 @@ def check(film: Path, report: Callable[[int], object] = lambda count: None) -> R
     silent = track is not None and video.silent(film)
     usual = _every([b - a for a, b in pairwise(times)], *video.clock(film))
     end = times[-1] + usual
-    steps = [frame.step for frame in frames[1:]]
+    resting = list(_resting(frames[1:]))
+    measured = [frame.step for frame in frames[1:]]
+    steps = [0.0 if rests else step for step, rests in zip(measured, resting)]
     foreign = list(_foreign(frames, steps))
     for index in foreign:
-        steps[index - 1 : index + 1] = [frames[index + 1].past / 2] * 2
+        steps[index - 1 : index + 1] = measured[index - 1 : index + 1] = [frames[index + 1].past / 2] * 2
+    rests = list(_rests(steps, [*times, end]))
     facts = (
         f"{len(times)} frames of {width}x{height}, {float(end):.2f} s, {f'{float(1 / usual):.6g}' if usual else '?'} a second",
         f"colours: {video.colour_tags(film)}",
         _sound(track, silent),
-        *_rests(steps, [*times, end]),
+        *_listed(rests),
     )
     faults = [*_uneven(times, usual), *_alone(frames, times), *_apart(track, end, usual)]
     faults += [(float(times[index]), "the picture jumps, and back") for index in foreign]
-    faults += [*_doubled(steps, frames, times), *_jumps(steps, times)]
-    return Report(facts, tuple(sorted(faults)), tuple(frame.seen for frame in frames[1:]))
+    faults += [*_doubled(measured, frames, times), *_jumps(steps, times, [frame.unseen for frame in frames[1:]])]
+    seen = tuple(0.0 if rests else frame.seen for frame, rests in zip(frames[1:], resting))
+    still = float(sum((b - a for a, b in rests), Fraction(0)) / (end - times[0])) if rests else 0.0
+    return Report(facts, tuple(sorted(faults)), seen, still)
 
 
 # What a player sees and hears
@@ -104,12 +118,14 @@ def _pictures(reader: object, count: int) -> Iterator[np.ndarray]:
 
 
 def _frames(pictures: Iterator[np.ndarray], report: Callable[[int], object]) -> Iterator[_Frame]:
-    """Of a film of any length, no more than three pictures at a time."""
+    """Of a film of any length, no more than four pictures at a time."""
     before: list[np.ndarray] = []
-    seen = None
+    seen, anchor = None, np.zeros(1)
     for count, picture in enumerate(pictures, 1):
         features = speed.features(picture.round().astype(np.uint8))
         change = np.abs(picture - before[-1]) if before else np.zeros(1)
+        if not (unseen := bool(before) and _is_unseen(change)):
+            anchor = picture
         yield _Frame(
             float(picture.max()),
             float(np.ptp(picture.reshape(-1, 3), axis=0).max()),
@@ -117,9 +133,15 @@ def _frames(pictures: Iterator[np.ndarray], report: Callable[[int], object]) -> 
             float(change.max()),
             float(np.abs(picture - before[0]).mean()) if len(before) > 1 else 0.0,
             speed.distance(seen, features) if seen is not None else 0.0,
+            unseen,
+            unseen and _is_unseen(np.abs(picture - anchor)),
         )
         before, seen = [*before[-1:], picture], features
         report(count)
+
+
+def _is_unseen(change: np.ndarray) -> bool:
+    return bool(change.mean() <= UNSEEN and change.max() <= FAINT)
 
 
 def _sound(track: video.Track | None, silent: bool) -> str:
@@ -190,13 +212,24 @@ def _usual(steps: Sequence[float]) -> float:
     return median([step for step in steps if step > still] or [0.0])
 
 
-def _rests(steps: Sequence[float], times: Sequence[Fraction]) -> Iterator[str]:
-    """times: the film's end, too."""
-    rests, place, most = [], 0, _still(steps)
+def _resting(frames: Sequence[_Frame]) -> Iterator[bool]:
+    """Whether each frame shows what the one before does: a film that glides too slowly for each of its steps to be
+    seen moves all the same."""
+    for unseen, run in groupby(frames, lambda frame: frame.unseen):
+        some = list(run)
+        yield from [unseen and all(frame.near for frame in some)] * len(some)
+
+
+def _rests(steps: Sequence[float], times: Sequence[Fraction]) -> Iterator[tuple[Fraction, Fraction]]:
+    """Where the film stands still, from when to when. times: the film's end, too."""
+    place, most = 0, _still(steps)
     for still, run in groupby(steps, lambda step: step <= most):
         first, place = place, place + len(list(run))
         if still and place - first >= REST:
-            rests.append((times[first], times[place + 1]))
+            yield times[first], times[place + 1]
+
+
+def _listed(rests: Sequence[tuple[Fraction, Fraction]]) -> Iterator[str]:
     for start, end in rests[:STILLS]:
         yield f"still from {_clock(start)} to {_clock(end)}"
     if more := rests[STILLS:]:
@@ -220,12 +253,16 @@ def _foreign(frames: Sequence[_Frame], steps: Sequence[float]) -> Iterator[int]:
     usual = _usual(steps)
     for index in range(1, len(frames) - 1):
         least = min(steps[index - 1 : index + 1])
+        if frames[index].unseen or frames[index + 1].unseen:
+            continue
         if least > JUMP * usual and least > JUMP * frames[index + 1].past:
             yield index
 
 
-def _jumps(steps: Sequence[float], times: Sequence[Fraction]) -> Iterator[tuple[float, str]]:
-    """Steps that stand alone.
+def _jumps(
+    steps: Sequence[float], times: Sequence[Fraction], unseen: Sequence[bool] = ()
+) -> Iterator[tuple[float, str]]:
+    """Steps that stand alone, but for those that nobody sees.
 
     In a film that moves with music some steps are large, too, but they fade over a few frames, or there
     are others like them near. A jump has one other near it at most.
@@ -235,7 +272,7 @@ def _jumps(steps: Sequence[float], times: Sequence[Fraction]) -> Iterator[tuple[
     kicks = [i for i in kicks if steps[i] >= max(_beside(steps, i))]
     moments, sizes = [times[kick] for kick in kicks], [steps[kick] for kick in kicks]
     for index, step in enumerate(steps):
-        if step <= usual or step <= JUMP * max(_beside(steps, index), default=step):
+        if (unseen and unseen[index]) or step <= usual or step <= JUMP * max(_beside(steps, index), default=step):
             continue
         time = times[index]
         before = slice(bisect_left(moments, time - NEAR), bisect_left(moments, time))
