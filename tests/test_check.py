@@ -1,9 +1,12 @@
 """Planted faults are found where they are, and nothing is found in a good film."""
 
 import math
+import os
 import re
 import subprocess
+import tempfile
 from fractions import Fraction
+from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
@@ -362,6 +365,48 @@ def test_a_prompt_that_looks_like_ffmpegs_report_leads_nobody_astray(tmp_path):
     hostile = "Duration: 99:99:99.99, start: x\n  Stream #0:7: Video: lies, 3x3, 1 fps\n  Metadata:"
     report = check(a_film(tmp_path, metadata=video.Metadata(hostile, hostile, ((Fraction(0), hostile),))))
     assert report.faults == ()
+
+
+def test_a_film_is_watched_beside_itself_and_nothing_is_left_there(tmp_path, monkeypatch):
+    film = a_film(tmp_path)
+    names = set(os.listdir(tmp_path))
+    beside = []
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    assert check(film, lambda count: beside.append(set(os.listdir(tmp_path)) - names)).faults == ()
+    assert all(len(some) == 1 and next(iter(some)).startswith(".film.mp4.") for some in beside)
+    assert set(os.listdir(tmp_path)) == names
+
+    def stop(count):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        check(film, stop)
+    assert set(os.listdir(tmp_path)) == names
+
+
+def test_a_film_in_a_folder_that_cannot_be_written_is_watched_elsewhere(tmp_path, monkeypatch):
+    film, touch = a_film(tmp_path), Path.touch
+
+    def only_elsewhere(path, *arguments):
+        if path.parent == tmp_path:
+            raise PermissionError
+        touch(path, *arguments)
+
+    monkeypatch.setattr(Path, "touch", only_elsewhere)  # a test may be run by root, who can write anywhere
+    assert check(film).faults == ()
+
+
+def test_that_there_is_no_room_to_watch_a_film_is_said_and_not_that_it_is_none(tmp_path, monkeypatch):
+    film = a_film(tmp_path)
+    names = set(os.listdir(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "full"))
+    (tmp_path / "full").mkdir()
+    monkeypatch.setattr(Path, "touch", lambda path: path.symlink_to("/dev/full"))
+    with pytest.raises(Error) as refusal:
+        check(film)
+    where = f"there is no room in {tmp_path} nor in {tmp_path / 'full'}"
+    assert str(refusal.value) == f"{film} cannot be watched: that takes a copy of 1 MB, for which {where}"
+    assert set(os.listdir(tmp_path)) == names | {"full"}
 
 
 def test_what_is_no_film_is_refused(tmp_path):

@@ -5,7 +5,6 @@ moviepy decodes its pictures, which is not what made them. Knows no walks and no
 
 from __future__ import annotations
 
-import tempfile
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -70,8 +69,7 @@ def check(film: Path, report: Callable[[int], object] = lambda count: None) -> R
     """
     times, (width, height) = video.timestamps(film)
     track = video.sound_track(film)
-    with tempfile.TemporaryDirectory() as scratch:
-        frames = _seen(film, Path(scratch, "pictures.nut"), len(times), report)
+    frames = _seen(film, len(times), report)
     silent = track is not None and video.silent(film)
     usual = _every([b - a for a, b in pairwise(times)], *video.clock(film))
     end = times[-1] + usual
@@ -99,12 +97,11 @@ def check(film: Path, report: Callable[[int], object] = lambda count: None) -> R
 # What a player sees and hears
 
 
-def _seen(film: Path, copy: Path, count: int, report: Callable[[int], object]) -> list[_Frame]:
+def _seen(film: Path, count: int, report: Callable[[int], object]) -> list[_Frame]:
     from moviepy import VideoFileClip
 
-    video.bare_copy(film, copy)
     try:
-        with VideoFileClip(str(copy), audio=False) as clip:
+        with video.bare_copy(film) as copy, VideoFileClip(str(copy), audio=False) as clip:
             return list(_frames(_pictures(clip.reader, count), report))
     except (OSError, KeyError, ValueError) as error:
         raise Error(f"{film} cannot be played: {error}") from None

@@ -394,14 +394,41 @@ def encoders() -> dict[str, str]:
     return {name: codec or name for name, codec in re.findall(r"^ V\S+ (\w\S*)(?:.*\(codec (\w+)\))?", text, re.M)}
 
 
-def bare_copy(film: Path, copy: Path, track: str = "v:0") -> None:
-    """The film's pictures (or its sound, "a:0"), not decoded, without metadata: readers that parse ffmpeg's
-    report are led astray by a prompt that looks like one. Raises Error if it is no film."""
+@contextlib.contextmanager
+def bare_copy(film: Path) -> Iterator[Path]:
+    """The film's pictures, not decoded, without metadata, in a file for a while: readers that parse ffmpeg's report
+    are led astray by a prompt that looks like one. It lies beside the film, where there was room for that, too, or
+    else where temporary files go. Raises Error if it is no film, or there is no room for it.
+    """
+    _check_readable(film)
+    folders = [film.parent, Path(tempfile.gettempdir())]
+    for folder in folders:
+        copy = folder / f".{film.name}.{os.getpid()}.watched.part"
+        try:
+            if _copied(film, copy):
+                yield copy
+                return
+        finally:
+            with contextlib.suppress(OSError):
+                copy.unlink()
+    size = math.ceil(film.stat().st_size / 1e6)
+    where = " nor in ".join(dict.fromkeys(map(str, folders)))
+    raise Error(f"{film} cannot be watched: that takes a copy of {size} MB, for which there is no room in {where}")
+
+
+def _copied(film: Path, copy: Path) -> bool:
+    """Whether there was room for it."""
+    try:
+        copy.touch()
+    except OSError:
+        return False
     # One track alone: what a decoder needs before a sound's start would make the pictures late.
-    safe = [*_SAFE, "-i", f"file:{film}", "-map", f"0:{track}", "-map_chapters", "-1", "-map_metadata", "-1"]
+    safe = [*_SAFE, "-i", f"file:{film}", "-map", "0:v:0", "-map_chapters", "-1", "-map_metadata", "-1"]
     command = [*_ffmpeg(), *safe, "-c", "copy", "-f", "nut", "-y", f"file:{copy}"]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode and not re.search(b"No space left|File too large|quota exceeded", done.stderr):
         raise Error(f"{film} is no film that ffmpeg can read")
+    return not done.returncode
 
 
 # What encode would refuse
@@ -741,7 +768,7 @@ def _ffmpeg() -> list[str]:
 def _whole(out: Path) -> Iterator[Path]:
     """A name beside `out` for a file or a folder, which takes its place in the end, or is removed."""
     for path in out.parent.glob("*.part"):
-        if re.fullmatch(rf"\.{re.escape(out.name)}\.\d+(\.old)?\.part", path.name):
+        if re.fullmatch(rf"\.{re.escape(out.name)}\.\d+(\.old|\.watched)?\.part", path.name):
             _remove(path)
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     old = out.with_name(f".{out.name}.{os.getpid()}.old.part")
