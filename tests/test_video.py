@@ -982,6 +982,25 @@ def test_film_and_sound_are_of_one_length_for_a_hundred_lengths_rates_and_starts
         assert abs(heard - count / fps) <= 1 / (2 * fps) + Fraction(1, 500), (name, length, fps, rate)
 
 
+def test_sound_waits_beside_the_film_for_tmp_may_be_small(tmp_path, monkeypatch):
+    small, film = tmp_path / "small", tmp_path / "films" / "film.mp4"
+    small.mkdir()
+    film.parent.mkdir()
+    monkeypatch.setattr(video.tempfile, "tempdir", str(small))
+    feed, sizes = video._feed, []
+
+    def weighed(*arguments):
+        sizes.append(sum(path.stat().st_size for path in small.rglob("*") if path.is_file()))
+        feed(*arguments)
+
+    monkeypatch.setattr(video, "_feed", weighed)
+    video.encode(
+        frames_of(tmp_path, 25), film, Fraction(25), size=16, sound=music(44100, 44100), metadata=Metadata("a", "b")
+    )
+    assert 0 < sizes[0] < 1000  # the texts; the sound is 350 kB
+    assert list(film.parent.iterdir()) == [film]
+
+
 def test_a_sound_of_less_than_a_frame_is_followed_by_silence(tmp_path):
     video.encode(frames_of(tmp_path, 1), tmp_path / "film.mp4", Fraction(10), size=16, sound=music(10, 44100))
     assert ends_of(tmp_path / "film.mp4")[1] == Fraction(1, 10)

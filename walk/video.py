@@ -195,7 +195,7 @@ def encode(
         elif encoder == "gif":
             _gif(source, target, Path(scratch, "palette.png"), frames, shape, report)
         else:
-            heard, kept = _heard(Path(scratch, "sound"), sound, out)
+            heard, kept = _heard(_beside(out, "sound"), sound, out)
             texts = _texts(Path(scratch, "texts"), metadata, len(frames) / fps, 2 if sound else 1)
             _feed([*source, *heard, *texts, *kept, *_pictures(encoder, quality, shape), *target], frames, report)
         expected = (sound.channels, heard_rate(out, sound.rate)) if sound else None
@@ -403,7 +403,7 @@ def bare_copy(film: Path) -> Iterator[Path]:
     _check_readable(film)
     folders = [film.parent, Path(tempfile.gettempdir())]
     for folder in folders:
-        copy = folder / f".{film.name}.{os.getpid()}.watched.part"
+        copy = _beside(folder / film.name, "watched")
         try:
             if _copied(film, copy):
                 yield copy
@@ -768,10 +768,10 @@ def _ffmpeg() -> list[str]:
 def _whole(out: Path) -> Iterator[Path]:
     """A name beside `out` for a file or a folder, which takes its place in the end, or is removed."""
     for path in out.parent.glob("*.part"):
-        if re.fullmatch(rf"\.{re.escape(out.name)}\.\d+(\.old|\.watched)?\.part", path.name):
+        if re.fullmatch(rf"\.{re.escape(out.name)}\.\d+(\.\w+)?\.part", path.name):
             _remove(path)
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    old = out.with_name(f".{out.name}.{os.getpid()}.old.part")
+    old = _beside(out, "old")
     try:
         if not out.suffix:
             _check_replaceable(out)
@@ -787,6 +787,12 @@ def _whole(out: Path) -> Iterator[Path]:
         raise Error(f"{out} cannot be written ({error.strerror or error})") from None
     finally:
         _remove(part)
+        _remove(_beside(out, "sound"))
+
+
+def _beside(film: Path, what: str) -> Path:
+    """A hidden name for what is needed for a while, where there is room: minutes of sound can fill a small /tmp."""
+    return film.with_name(f".{film.name}.{os.getpid()}.{what}.part")
 
 
 def _remove(path: Path) -> None:
