@@ -11,11 +11,12 @@ import av
 import imageio_ffmpeg
 import numpy as np
 import pytest
+import soundfile
 from moviepy import VideoFileClip
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from walk import Error, video
+from walk import Error, audio, video
 from walk.video import Metadata, Sound
 
 # Saturated colours are where a wrong matrix or range shows most.
@@ -878,6 +879,66 @@ def test_sound_keeps_its_channels_its_rate_and_its_length(tmp_path, name, codec,
         alike = [difference(sound.samples[:, channel], samples[:rate, other]) for other in range(channels)]
         assert alike[channel] == min(alike) < -15
     assert len(colours_in(film)) == 25
+
+
+def tones(channels, rate=44100):
+    """A second of another tone in each channel."""
+    hertz = 500 + 300 * np.arange(channels)
+    return Sound(0.2 * np.sin(2 * np.pi * hertz * np.arange(rate)[:, None] / rate).astype(np.float32), rate)
+
+
+def powers_in(film, channels):
+    """(channels, channels): how much of each channel is heard of each of those tones, 1 for all of it; by soundfile."""
+    samples, rate = soundfile.read(made_of(film, "heard.wav", "-vn", "-c:a", "pcm_f32le"), always_2d=True)
+    assert samples.shape[1] == channels
+    spectra = np.abs(np.fft.rfft(samples[1000 : 1000 + rate // 2].T * np.hanning(rate // 2))) / (rate * 0.025)
+    return spectra[:, (500 + 300 * np.arange(channels)) // 2]
+
+
+@every_film_with_sound
+@pytest.mark.parametrize("channels", range(1, 9))
+def test_each_of_up_to_eight_channels_is_heard_where_it_was(tmp_path, name, codec, channels):
+    sound, lost = tones(channels), name == "film.webm" and channels == 6  # Vorbis has a subwoofer among six
+    video.encode(frames_of(tmp_path, 25), tmp_path / name, Fraction(25), size=16, codec=codec, sound=sound)
+    heard = np.round(powers_in(tmp_path / name, channels), 1)
+    expected = np.eye(channels)
+    if lost:
+        assert "keeps only what is below 120 Hz; .mov keeps all of it" in video.muffled(name, sound)
+        expected[3] = 0
+    else:
+        assert video.muffled(name, sound) == ""
+    assert (heard == expected).all()
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.mov"])
+@pytest.mark.parametrize("layout", ["3.0", "2.1", "4.0", "quad", "5.0", "5.1", "6.1(back)", "7.1"])
+def test_a_sounds_layout_stays_as_its_file_says(tmp_path, name, layout):
+    channels = round(sum(map(int, layout[:3].split(".")))) if layout != "quad" else 4
+    raw, source = tmp_path / "a.raw", tmp_path / "a.wav"
+    music(44100, 44100, channels).samples.tofile(raw)
+    read = ["-f", "f32le", "-ar", "44100", "-ch_layout", layout, "-i", raw, source]
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *read], check=True)
+    sound = video.read_sound(source)
+    assert sound.layout == layout
+    video.encode(frames_of(tmp_path, 25), tmp_path / name, Fraction(25), size=16, sound=audio.closed(sound, 0, 44100))
+    assert video.read_sound(tmp_path / name).layout == layout
+
+
+def test_a_file_that_does_not_say_where_its_channels_are_heard_leaves_it_open(tmp_path):
+    for channels in (3, 4, 6):
+        assert video.read_sound(wav(tmp_path / "a.wav", music(4410, 44100, channels))).layout == ""
+
+
+def test_a_subwoofer_keeps_its_channel_and_of_more_than_bass_is_said_what_is_lost(tmp_path):
+    low, full = music(44100, 44100, 6), tones(6)
+    video.encode(frames_of(tmp_path, 25), tmp_path / "film.mp4", Fraction(25), size=16, sound=low)
+    assert video.read_sound(tmp_path / "film.mp4").layout == "5.1"
+    assert [video.muffled(name, low) for name in ("a.mp4", "a.webm", "a.mov")] == ["", "", ""]
+    said = Sound(full.samples, 44100, layout="5.1")
+    assert [video.muffled(name, said) for name in ("a.mp4", "a.mov")] == [
+        "channel 4 of 6 is a subwoofer's (5.1), of which .mp4 keeps only what is below 120 Hz; .mov keeps all of it",
+        "",
+    ]
 
 
 @every_film_with_sound

@@ -10,6 +10,7 @@ only to listen.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 import warnings
@@ -409,7 +410,7 @@ def part(sound: Sound, start_sample: int, count: int) -> Sound:
     first, last = max(start_sample, 0), min(start_sample + count, len(sound.samples))
     if first < last:
         samples[first - start_sample : last - start_sample] = sound.samples[first:last]
-    return Sound(samples, sound.rate)
+    return dataclasses.replace(sound, samples=samples)
 
 
 def closed(sound: Sound, start_sample: int, count: int, fade: float = FADE) -> Sound:
@@ -421,7 +422,7 @@ def closed(sound: Sound, start_sample: int, count: int, fade: float = FADE) -> S
     """
     samples = part(sound, start_sample, count).samples
     if count < 2 or _meets(samples):
-        return Sound(samples, sound.rate)
+        return dataclasses.replace(sound, samples=samples)
     most = min(round(fade * sound.rate), count // 2)
     before = min(most, start_sample)
     after = min(most, len(sound.samples) - start_sample - count)
@@ -432,7 +433,7 @@ def closed(sound: Sound, start_sample: int, count: int, fade: float = FADE) -> S
     else:
         beyond = sound.samples[start_sample + count : start_sample + count + after]
         samples[:after] = _blend(beyond, samples[:after])
-    return Sound(_eased(samples, sound.rate), sound.rate)
+    return dataclasses.replace(sound, samples=_eased(samples, sound.rate))
 
 
 def _meets(samples: np.ndarray) -> bool:

@@ -8,6 +8,7 @@ and no music.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import math
 import os
@@ -45,11 +46,13 @@ class Sound:
     """samples: (n, channels) float32, -1 .. 1. rate: samples a second.
 
     damage: what is missing from the file that it was read from, as a sentence; '' if nothing.
+    layout: where its channels are heard, by ffmpeg's name, as in '5.1'; '' if nobody says.
     """
 
     samples: np.ndarray
     rate: int
     damage: str = ""
+    layout: str = ""
 
     @property
     def seconds(self) -> Fraction:
@@ -119,6 +122,18 @@ FORMATS = {
 }
 SUFFIXES = tuple(suffix for suffix in FORMATS if suffix)
 CHANNELS = 8  # of sound, at most
+
+# Where channels are heard of which nobody says it: ffmpeg would take the third of three for a subwoofer's, and
+# AAC keeps of that only what is below 120 Hz. Those are films' layouts, unless more than bass is in the fourth channel.
+LAYOUTS = {3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "7.0", 8: "7.1"}
+_FULL = {6: "hexagonal", 8: "octagonal"}
+# What every format can be asked for; Vorbis has one of each number, and takes the channels as they come.
+_NAMED = (
+    *("2.1", "3.0", "3.0(back)", "3.1", "4.0", "4.1", "quad", "quad(side)", "5.0", "5.0(side)", "5.1", "5.1(side)"),
+    *("6.0", "6.1", "6.1(back)", "6.1(front)", "hexagonal", "7.0", "7.0(front)", "7.1", "7.1(wide)"),
+    *("7.1(wide-side)", "octagonal"),
+)
+_BASS = 250  # Hz; a subwoofer's channel has next to nothing above
 FAINTEST = 2**-16  # of the loudest: half of what 16 bits tell apart
 
 CODECS = {  # which encoder makes it: the first that this ffmpeg has
@@ -250,6 +265,24 @@ def heard_rate(out: Path | str, rate: int) -> int:
     return rate if rate in rates else min(rates, key=lambda there: (there < rate, abs(there - rate)))
 
 
+def muffled(out: Path | str, sound: Sound) -> str:
+    """What this format loses of a channel, in a sentence; '' if nothing.
+
+    A subwoofer's channel keeps its bass alone in AAC, and among six in Vorbis. Where nobody says that a channel is
+    one, and there is more in it, another layout is chosen, if the format has any.
+    """
+    layout, suffix = _layout(sound), Path(out).suffix.lower()
+    if suffix == ".webm":
+        layout = "5.1" if sound.channels == 6 else ""
+    bass = re.match(r"\d\.1", layout) and (2 if layout in ("2.1", "6.1(front)") else 3)
+    if suffix not in (".mp4", ".webm") or not bass or _is_bass(sound.samples[:, bass], sound.rate):
+        return ""
+    return (
+        f"channel {bass + 1} of {sound.channels} is a subwoofer's ({layout}), of which {suffix} keeps only what is "
+        "below 120 Hz; .mov keeps all of it"
+    )
+
+
 def check(
     film: Path,
     frames: int,
@@ -328,7 +361,7 @@ def read_sound(path: Path | str, start: Fraction = Fraction(0), seconds: Fractio
         past = part.format(_short(start), _short(seconds)) + " past the end"
         raise Error(f"{past}; {damage or f'{path} lasts {_short(Fraction(heard, rate))} s'}")
     _check_numbers(path, samples)
-    return Sound(samples, rate, damage)
+    return Sound(samples, rate, damage, _said_layout(report))
 
 
 def timestamps(film: Path) -> tuple[list[Fraction], tuple[int, int]]:
@@ -497,7 +530,7 @@ def _fitting(sound: Sound, seconds: Fraction, fps: Fraction) -> Sound:
     half = 1 / (2 * fps)
     if seconds - sound.seconds > half and seconds <= 1 / fps:  # less than any film
         rest = nearest(seconds * sound.rate) - len(sound.samples)
-        return Sound(np.pad(sound.samples, ((0, rest), (0, 0))), sound.rate)
+        return dataclasses.replace(sound, samples=np.pad(sound.samples, ((0, rest), (0, 0))))
     if abs(seconds - sound.seconds) > half:
         lengths = f"the sound lasts {_short(sound.seconds)} s, and the pictures {_short(seconds)} s"
         raise Error(f"{lengths}; they may differ by half a frame, {_short(half)} s")
@@ -552,12 +585,29 @@ def _heard(file: Path, sound: Sound | None, out: Path) -> tuple[list[str], list[
         return [], []
     np.asarray(sound.samples, "<f4").tofile(file)
     rate = heard_rate(out, sound.rate)
-    read = f"-f f32le -ar {sound.rate} -ac {sound.channels} -i".split()
+    channels = ["-ac", str(sound.channels)] if sound.channels < 3 else ["-ch_layout", _layout(sound)]
+    read = ["-f", "f32le", "-ar", str(sound.rate), *channels, "-i"]
     made = _format(out).sound.format(128 * sound.channels).split()
     # So that lengths are exact to the sample; unless told, they are in thousandths of a second, as chapters stay.
     clock = [] if out.suffix.lower() == ".webm" else ["-movie_timescale", str(math.lcm(rate, 1000))]
     silence = ["-flags:a", "+bitexact", "-metadata:s:a:0", "encoder="]
     return [*read, f"file:{file}"], ["-map", "1:a", "-ar", str(rate), *made, *clock, *silence]
+
+
+def _layout(sound: Sound) -> str:
+    """Where three channels or more are to be heard; '' of fewer."""
+    if sound.layout in _NAMED:
+        return sound.layout
+    full = sound.channels in _FULL and not _is_bass(sound.samples[:, 3], sound.rate)
+    return (_FULL if full else LAYOUTS).get(sound.channels, "")
+
+
+def _is_bass(samples: np.ndarray, rate: int) -> bool:
+    """Whether less than a hundredth of its power is above _BASS."""
+    power = np.zeros(rate // 2 + 1)
+    for first in range(0, len(samples), rate):  # by seconds
+        power += np.abs(np.fft.rfft(samples[first : first + rate], rate)) ** 2
+    return bool(power[_BASS:].sum() <= 0.01 * power.sum())
 
 
 def _texts(file: Path, metadata: Metadata | None, seconds: Fraction, index: int) -> list[str]:
@@ -678,7 +728,7 @@ def _check_readable(path: Path) -> None:
 def _listened(path: Path, start: Fraction, seconds: Fraction | None) -> tuple[np.ndarray, int, int, str]:
     """A part's samples, their rate (0: there is no sound), the number read to its end, and what ffmpeg said."""
     # Whatever it was, it comes as plain numbers behind a few that say what they are.
-    plain = ["-map", "0:a:0", "-map_metadata", "-1", "-c:a", "pcm_f32be", "-f", "au", "-"]
+    plain = ["-map", "0:a:0", "-map_metadata", "-1", "-map_chapters", "-1", "-c:a", "pcm_f32be", "-f", "au", "-"]
     command = [*_ffmpeg(), "-loglevel", "info", "-nostats", *_SAFE_SOUND, "-i", f"file:{path}", *plain]
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said)
@@ -734,6 +784,13 @@ def _damage(path: Path, report: str, length: Fraction | None) -> str:
     if re.search(r"^\[.*\] .*(corrupt|Error (submitting|while|during)|Decoding error)", report, re.MULTILINE):
         return f"{path} is damaged: parts of its sound cannot be read"
     return ""
+
+
+def _said_layout(report: str) -> str:
+    """Where a file says that its channels are heard, by ffmpeg's report."""
+    guessed = re.search(r"^\[.*\] Guessed Channel Layout", report, re.MULTILINE)
+    heard = re.findall(r"^  Stream #0:0.*: Audio: pcm_f32be .* Hz, (.+?), flt", report, re.MULTILINE)
+    return heard[-1] if heard and not guessed else ""
 
 
 def _check_numbers(path: Path, samples: np.ndarray) -> None:
