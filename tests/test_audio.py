@@ -180,12 +180,46 @@ def test_an_offset_is_a_beat_that_begins_a_bar():
     assert listen(sound, bpm=120, offset=1.1 - 40).bars == heard.bars
 
 
-def test_an_offset_without_a_tempo_says_only_where_bars_begin():
+def test_an_offset_near_a_beat_says_only_where_bars_begin():
     sound, times = clicks(120)
-    for offset in (times[2] + 0.1, times[2] - 0.1, times[2] + 2, times[2] - 2, times[2] + 60):
+    for offset in (times[2] + 0.04, times[2] - 0.04, times[2] + 2, times[2] - 2, times[2] + 60):
         heard = listen(sound, offset=offset)
-        assert len(heard.beats) == len(times)
+        assert np.abs(np.array(heard.beats) - times).max() < 0.01
         assert heard.bars == heard.beats[2::4]
+
+
+@pytest.mark.parametrize("first", [0.25, 0.6])
+def test_beats_that_were_heard_elsewhere_than_the_user_says_are_moved_there_at_their_tempo(first):
+    sound, times = clicks(97, first=first)
+    gap = 60 / 97
+    for offset in (times[3] + gap / 2, times[3] - 0.1, times[3] + 0.06, times[3] + gap / 3 - 40 * gap):
+        heard = listen(sound, offset=offset)
+        assert np.diff(heard.beats) == pytest.approx(gap, abs=2e-4)
+        apart = (np.array(heard.beats) - offset) / gap
+        assert np.abs(apart - np.round(apart)).max() * gap < 0.002
+        assert heard.beats[0] < first + gap
+        assert 12 - gap - 0.02 <= heard.beats[-1] < 12
+        bars = (np.array(heard.bars) - offset) / (4 * gap)
+        assert np.abs(bars - np.round(bars)).max() * gap < 0.002
+
+
+def test_beats_of_a_drifting_tempo_are_moved_to_what_is_known_near_them_alone():
+    sound = song(HELD_OUT["drifting tempo"], 110, RATE, 24, seed=3)[0]
+    heard = np.array(listen(sound).beats)
+    between = (heard[8] + heard[9]) / 2
+    moved = np.array(listen(sound, offset=between).beats)
+    assert np.abs(moved - between).min() < 1e-3
+    assert abs(len(moved) - len(heard)) <= 1
+    assert np.diff(moved) == pytest.approx(np.diff(heard)[: len(moved) - 1], abs=0.05)
+    assert listen(sound, offset=between + 300).beats == tuple(heard)
+
+
+def test_a_beat_at_the_very_end_is_the_one_that_the_sound_would_begin_again_with():
+    for late in (0, 20, 40):  # samples, so that what is heard is sooner or later than the end
+        sound, times = clicks(120, seconds=4, first=0)
+        shifted = np.concatenate([np.zeros((late, 1), np.float32), sound.samples])[: 4 * RATE - late]
+        heard = listen(Sound(shifted, RATE), offset=0)
+        assert (len(heard.beats), len(heard.bars)) == (len(times), 2) == (8, 2)
 
 
 def test_given_beats_are_the_beats():

@@ -186,6 +186,32 @@ def test_a_sound_of_exactly_so_many_bars_is_enough_for_them():
     assert (heard.seconds, len(heard.sound.samples), heard.notes) == (8, 8 * RATE, ())
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_bar_line_where_the_film_ends_is_no_bar_and_one_where_it_begins_is(channels, tmp_path):
+    """Heard a millisecond too soon or too late, as beats are."""
+    t = np.arange(4 * RATE) / RATE
+    with_tone = np.column_stack([drums(beats=8)[:, 0], 0.3 * np.sin(6283 * t)])[:, :channels]
+    soundfile.write("four.wav", with_tone, RATE)
+    soundfile.write("twelve.wav", np.concatenate([with_tone] * 3), RATE)
+    for name, part in (("four.wav", {}), ("twelve.wav", {"start": Fraction(4), "seconds": Fraction(4)})):
+        rhythm = music.hear(Path(name), tmp_path, Fraction(24), offset=Fraction(0), **part).rhythm
+        assert (len(rhythm.beats), len(rhythm.bars)) == (8, 2)
+        assert rhythm.beats[0] == pytest.approx(0, abs=0.01)
+    heard = audio.Rhythm((1.9995, 2.5, 3.0, 3.5, 3.9991), (1.9995, 3.9991), ())
+    assert music._within(heard, 2.0, 2.0) == audio.Rhythm((0.0, 0.5, 1.0, 1.5), (0.0,), ())
+
+
+def test_the_user_knows_better_where_a_beat_is(tmp_path):
+    """Hats between the beats are louder than what is on them."""
+    soundfile.write("song.wav", drums(beats=24, lead=0.35), RATE)
+    heard = music.hear(Path("song.wav"), tmp_path, Fraction(24)).rhythm
+    for start in (0, 4):
+        how = {"start": Fraction(start), "offset": Fraction("0.6")}
+        moved = music.hear(Path("song.wav"), tmp_path, Fraction(24), **how).rhythm
+        assert np.diff(moved.beats) == pytest.approx(np.median(np.diff(heard.beats)), abs=1e-3)
+        assert (np.array(moved.bars) + start) % 2 == pytest.approx(0.6, abs=0.01)
+
+
 # what is kept
 
 
@@ -255,6 +281,8 @@ def test_a_preview_shows_the_sound_below_the_speed(walk, song):
         (["--audio", "song.wav", "--start", "20"], "start 20 s is past the end; song.wav lasts 8 s"),
         (["--audio", "song.wav", "--start", "20", "--loop"], "start 20 s is past the end; song.wav lasts 8 s"),
         (["--audio", "song.wav", "--frames", "100"], "--frames 100 does not agree with song.wav, which makes 192; drop --frames"),
+        (["--audio", "song.wav", "--offset", "8.5"], "--offset 8.5 s is past the end; song.wav lasts 8 s"),
+        (["--audio", "song.wav", "--seconds", "4", "--bpm", "120", "--offset", "1:00"], "--offset 60 s is past the end; song.wav lasts 8 s"),
         (["--audio", "song.wav", "--bars", "9"], "song.wav has 4 whole bars there, and --bars asks for 9"),
         (["--audio", "song.wav", "--bars", "2", "--seconds", "4"], "--seconds and --bars were both given; give one of them"),
         (["--audio", "song.wav", "--seconds", "0"], "--seconds 0 is not possible; give seconds (12.5) or minutes:seconds (1:02.5), over 0"),

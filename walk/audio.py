@@ -35,7 +35,9 @@ _WINDOW = 0.0232  # seconds of a spectrum: 1024 samples at 44.1 kHz
 _LEAD = 8  # spectra before the sound's beginning, so that what begins with it is an onset
 _LAG = 2  # spectra in which a band must grow louder
 _FINE = 0.0025  # between tempi that are tried, of each
-_EARLY = 0.02  # seconds that a beat at the very beginning may be heard too soon
+EARLY = 0.02  # seconds that a beat at the very beginning may be heard too soon, or one at the end, which is none
+_APART = 0.05  # seconds; a beat that is further from where the user says that one is, is another
+_STEADY = 0.002  # seconds between the longest and the shortest beat of one tempo
 _BANDS = 40
 _LOWEST, _HIGHEST = 20.0, 16000.0  # Hz
 _START = 6  # moments in which a sound sets in
@@ -77,7 +79,8 @@ def listen(
     meter: beats in a bar.
     bpm: beats a minute; the beats are then exactly even, and lie where the onsets are.
     offset: seconds of a beat that begins a bar, also before or past the sound. With bpm all beats follow
-        from it, otherwise the bars are counted from the beat nearest to it.
+        from it, otherwise the bars are counted from the beat nearest to it; if none is within 50 ms of it, all are
+        moved so that one is there.
     beats, bars: seconds; bars without beats are ignored.
 
     Never fails for what is in a sound: samples that are no numbers are silence, and silence has no
@@ -92,7 +95,7 @@ def listen(
     elif bpm is not None:
         heard = _even(onsets, bpm, offset, length)
     else:
-        heard = _follow(onsets, loudness, meter, length)
+        heard = _moved(_follow(onsets, loudness, meter, length), offset, length)
     if beats is None or bars is None:
         bars = heard[_downbeat(sound, onsets, heard, meter, offset) :: meter].tolist()
     return Rhythm(_times(heard), _times([time for time in bars if 0 <= time < length]), _envelope(onsets, loudness))
@@ -209,7 +212,7 @@ def _even(onsets: np.ndarray, bpm: float, offset: float | None, length: float) -
     times, weights = _peaks(strength, beats)
     first = beats[0] + float(np.average(times - beats, weights=weights))
     first -= period * math.ceil(first / period - 1)  # the first that is not before the sound
-    return _steady(period, 0.0 if period - first < _EARLY / 2 else first, length)
+    return _steady(period, 0.0 if period - first < EARLY / 2 else first, length)
 
 
 def _follow(onsets: np.ndarray, loudness: np.ndarray, meter: int, length: float) -> np.ndarray:
@@ -223,7 +226,23 @@ def _follow(onsets: np.ndarray, loudness: np.ndarray, meter: int, length: float)
         period = slow / 2 if _is_half(onsets, _tracked(strength, slow), meter) else slow
     beats = _exact(strength, _tracked(strength, period) / _RATE, period)
     audible = np.flatnonzero(loudness[_LEAD:].sum(axis=1) > 1e-6**_LOUDNESS) / _RATE
-    return beats[(beats >= max(audible[0] - 0.03, 0)) & (beats < min(audible[-1] + 0.03, length))]
+    return beats[(beats >= max(audible[0] - 0.03, 0)) & (beats < min(audible[-1] + 0.03, length - EARLY))]
+
+
+def _moved(beats: np.ndarray, offset: float | None, length: float) -> np.ndarray:
+    """Beats that were heard, all sooner or later by so much that one of them is at `offset`, if none was near."""
+    if offset is None or len(beats) < 2:
+        return beats
+    gaps = np.diff(beats)
+    gap, nearest = float(np.median(gaps)), float(beats[np.argmin(np.abs(beats - offset))])
+    if abs(offset - nearest) > gap and np.ptp(gaps) > _STEADY:
+        return beats  # from so far nobody can tell
+    apart = offset - nearest - gap * round((offset - nearest) / gap)
+    if abs(apart) <= _APART:
+        return beats
+    room = [[beats[0] - gaps[0]], []] if apart > 0 else [[], [beats[-1] + gaps[-1]]]  # that they leave
+    moved = np.concatenate([room[0], beats, room[1]]) + apart
+    return moved[(moved > -EARLY) & (moved < length - EARLY)].clip(0)
 
 
 def _levelled(strength: np.ndarray) -> np.ndarray:
@@ -315,7 +334,7 @@ def _exact(strength: np.ndarray, beats: np.ndarray, period: float) -> np.ndarray
     first, period = _line(k, times, weights)
     off = np.abs(times - first - k * period)
     if weights[off < 0.015].sum() > 0.7 * weights.sum():
-        return _steady(period, first, len(strength) / _RATE, _EARLY)
+        return _steady(period, first, len(strength) / _RATE, EARLY)
 
     inner = []
     for i in np.arange(k[-1] + 1):
@@ -325,7 +344,7 @@ def _exact(strength: np.ndarray, beats: np.ndarray, period: float) -> np.ndarray
     before = inner[0] - head * np.arange(1, inner[0] / head + 1)[::-1]
     after = inner[-1] + tail * np.arange(1, (len(strength) / _RATE - inner[-1]) / tail)
     beats = np.concatenate([before, inner, after])
-    return np.maximum(beats[beats > -_EARLY], 0)
+    return np.maximum(beats[beats > -EARLY], 0)
 
 
 def _peaks(strength: np.ndarray, beats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from walk import Error, audio, digests, video
-from walk.audio import ENVELOPE_RATE, Rhythm
+from walk.audio import EARLY, ENVELOPE_RATE, Rhythm
 from walk.keyframes import plural
 from walk.video import Sound
 
@@ -75,6 +75,7 @@ def hear(
     path = path.expanduser()
     begin = max(start - CONTEXT, Fraction(0))
     sound = _around(path, begin, start, seconds)
+    _check_offset(path, offset, begin + sound.seconds)
     first = video.nearest((start - begin) * sound.rate)
     there = len(sound.samples) - first
     known = _written(beats, meter) if beats else None
@@ -140,6 +141,14 @@ def _around(path: Path, begin: Fraction, start: Fraction, seconds: Fraction | No
     return sound or video.read_sound(path, begin)
 
 
+def _check_offset(path: Path, offset: Fraction | None, end: Fraction) -> None:
+    """Raise Error if the sound, of which there is as much as up to `end`, has no bar there."""
+    if offset is None or offset < end:
+        return
+    if offset >= (length := video.read_sound(path).seconds):
+        raise Error(f"--offset {float(offset):g} s is past the end; {path.name} lasts {float(length):.4g} s")
+
+
 def _cut(
     name: str,
     rate: int,
@@ -179,9 +188,10 @@ def _written(path: Path, meter: int) -> Rhythm:
 
 
 def _within(rhythm: Rhythm, start: float, seconds: float) -> Rhythm:
-    """The same in the time of a part; its onsets as strong as if they were all."""
+    """The same in the time of a part; its onsets as strong as if they were all. A beat that was heard a moment before
+    the part is at its beginning, and one a moment before its end is the next part's."""
     beats, bars = (
-        tuple(round(time - start, 4) for time in times if 0 <= round(time - start, 4) < seconds)
+        tuple(max(round(time - start, 4), 0.0) for time in times if -EARLY <= time - start < seconds - EARLY)
         for times in (rhythm.beats, rhythm.bars)
     )
     first = round(start * ENVELOPE_RATE)
