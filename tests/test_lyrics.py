@@ -49,9 +49,40 @@ def test_each_line_of_an_lrc_file_is_a_keyframe_at_its_time_and_empty_lines_are_
 
 
 def test_each_subtitle_is_a_keyframe_at_its_time(tmp_path):
-    expected = [("a cat on a mat", 1.0, 3.5), ("99 dogs", 65.0, None)]
+    expected = [("a cat on a mat", 1.0, 2.0), ("99 dogs", 65.0, None)]
     assert heard(tmp_path, "song.SRT", SRT) == expected
     assert heard(tmp_path, "windows.srt", SRT.replace("\n", "\r\n")) == expected
+
+
+def subtitles(*times):
+    """An .srt file of numbered lines, each from one time to another."""
+    return "".join(f"{i}\n00:00:{a:06.3f} --> {b}\nline {i}\n\n" for i, (a, b) in enumerate(times, 1)).replace(".", ",")
+
+
+def until(seconds):
+    return f"00:00:{seconds:06.3f}"
+
+
+@pytest.mark.parametrize(
+    ("times", "rests"),
+    [
+        ([(1, 2), (3, 4), (6.5, 7)], [2, 4, None]),  # it rests while it is sung, and the next comes in the pause
+        ([(1, 2), (2, 3), (3.08, 4)], [None, None, None]),  # as most are: in a twelfth of a second it would jump
+        ([(1, 2.1), (3, 3.9), (4.95, 6)], [None, 3.9, None]),
+        ([(1, 10), (3, 4), (12, 13)], [None, 10, None]),  # the first is still to be read
+        ([(1, 10), (3, 12), (12.5, 13)], [None, None, None]),
+        ([(3, 4), (1, 2)], [2, None]),  # in any order
+        ([(1, 0.5), (3, 4)], [None, None]),
+    ],
+)
+def test_a_subtitle_rests_to_its_end_if_there_is_a_pause(tmp_path, times, rests):
+    text = subtitles(*((a, until(b)) for a, b in times))
+    assert [rest for _, _, rest in heard(tmp_path, "a.srt", text)] == rests
+
+
+def test_a_subtitle_without_an_end_goes_on_at_once(tmp_path):
+    text = subtitles((1, ""), (3, until(4)), (9, until(10)))
+    assert [rest for _, _, rest in heard(tmp_path, "a.srt", text)] == [None, 4, None]
 
 
 def test_the_offset_of_an_lrc_file_moves_all_of_it(tmp_path):

@@ -8,13 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import pairwise
 
 from walk import Error
 
 SUFFIXES = (".lrc", ".srt")
+PAUSE = 1  # seconds between two subtitles in which the picture has time to become the next; most are not even a tenth
 
 _LRC = re.compile(r"\s*\[(?:(\d{1,3}):)?(\d{1,3}):(\d{1,2}(?:[.:]\d{1,3})?)\]")
-_SRT = re.compile(r"\s*(\d{1,3}):(\d{1,2}):(\d{1,2}(?:[,.]\d{1,3})?)\s*-->")
+_CLOCK = r"(\d{1,3}):(\d{1,2}):(\d{1,2}(?:[,.]\d{1,3})?)"
+_SRT = re.compile(rf"\s*{_CLOCK}\s*-->(?:\s*{_CLOCK})?")
 _OFFSET = re.compile(r"\s*\[offset:\s*([+-]?\d{1,7})\s*\]", re.IGNORECASE)
 
 
@@ -22,7 +25,8 @@ def prompt_lines(text: str, where: str) -> list[tuple[str, str]]:
     """(place, line of a prompt file) for every line that is sung; `where` names the file.
 
     Tags within a line are left out, and what is sung at one moment is one line. An empty line is a
-    pause: until its time the picture of the line before rests.
+    pause: until its time the picture of the line before rests. So does a subtitle's to its end, if the next
+    leaves it a PAUSE to become the next one's.
 
     Raises Error if there are no times, or nothing is sung.
     """
@@ -62,18 +66,27 @@ def _lrc(text: str) -> Iterator[tuple[Decimal, int, str]]:
 
 
 def _srt(text: str) -> Iterator[tuple[Decimal, int, str]]:
+    """As `_lrc`; with an empty line where a pause begins."""
     lines = re.split(r"\r\n|\r|\n", text)
     starts = [(number, match) for number, line in enumerate(lines) if (match := _SRT.match(line))]
+    shown: list[tuple[Decimal, Decimal | None]] = []  # from when to when
     for (number, match), (following, _) in zip(starts, [*starts[1:], (len(lines) + 1, None)]):
         words = lines[number + 1 : following]
         if following <= len(lines) and words and words[-1].strip().isdigit():
             words.pop()  # the next one's number
+        if _words(" ".join(words)):
+            shown.append((_seconds(match), _seconds(match, 4) if match[4] else None))
         yield _seconds(match), number + 1, " ".join(words)
+    over = Decimal(0)
+    for (start, end), (after, _) in pairwise(sorted(shown, key=lambda times: times[0])):
+        over = max(over, start, after if end is None else end)  # an earlier one may last longer
+        if after - over >= PAUSE:
+            yield over, 0, ""
 
 
-def _seconds(match: re.Match[str]) -> Decimal:
-    rest = match[3].replace(",", ".").replace(":", ".")
-    return int(match[1] or 0) * 3600 + int(match[2]) * 60 + Decimal(rest)
+def _seconds(match: re.Match[str], first: int = 1) -> Decimal:
+    rest = match[first + 2].replace(",", ".").replace(":", ".")
+    return int(match[first] or 0) * 3600 + int(match[first + 1]) * 60 + Decimal(rest)
 
 
 def _words(text: str) -> str:
