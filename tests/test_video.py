@@ -1089,6 +1089,10 @@ def test_where_there_is_no_room_for_sound_it_is_refused(tmp_path, name):
         video.encode(frames_of(tmp_path, 25), tmp_path / name, Fraction(25), sound=music(8000, 8000))
     assert str(refusal.value) == message
     video.validate(tmp_path / "film.mp4", sound=True)
+    assert [video.holds_sound(tmp_path / other) for other in (name, "film.mp4", "film.WEBM", "a.mov")] == [False] + [
+        True
+    ] * 3
+    assert video.heard_rate(tmp_path / name, 44100) == 44100
 
 
 @pytest.mark.parametrize("name", ["film.mp4", "film.mov", "film.webm"])

@@ -259,9 +259,14 @@ def shown_fps(out: Path | str, fps: Fraction) -> Fraction:
     return min((Fraction(100, delay) for delay in delays), key=lambda rate: abs(rate - fps))
 
 
+def holds_sound(out: Path | str) -> bool:
+    """Whether there is room for sound in this format. Without it a film can move to a sound all the same."""
+    return bool(_format(Path(out)).sound)
+
+
 def heard_rate(out: Path | str, rate: int) -> int:
     """The rate of the film's sound: its own, or the next higher that the format has, or the highest."""
-    rates = _format(Path(out)).rates
+    rates = _format(Path(out)).rates or (rate,)
     return rate if rate in rates else min(rates, key=lambda there: (there < rate, abs(there - rate)))
 
 
