@@ -74,6 +74,9 @@ SONGS = [
     ("shuffle", 110, 22050),
     ("busy", 101, 22050),
     ("no drums", 86, 22050),
+    ("soft kick", 124, 44100),
+    ("soft kick", 93, 22050),
+    ("soft kick", 150, 48000),
     ("drifting tempo", 134, 22050),
 ]
 
@@ -86,6 +89,14 @@ def test_beats_and_bars_of_a_song_are_those_it_was_made_with(name, bpm, rate):
     assert f_measure(beats, heard.beats) > 0.95
     assert f_measure(bars, heard.bars) > 0.9
     assert np.median([np.abs(np.array(heard.beats) - beat).min() for beat in beats]) < 0.012
+
+
+def test_a_beat_a_moment_before_the_sounds_end_is_none():
+    """It was one of nine, half a millisecond before the end of four seconds, where a tone beside the drums moved it."""
+    sound, times = clicks(120, seconds=8.5, first=0)
+    for late in (-0.015, -0.001, 0.0, 0.001):
+        part = Sound(sound.samples[: round((4 - late) * RATE)], RATE)
+        assert len(listen(part).beats) == 8 == sum(times < 3.99)
 
 
 def test_beats_are_heard_in_anti_phase_stereo_and_on_one_side():
@@ -212,14 +223,6 @@ def test_beats_of_a_drifting_tempo_are_moved_to_what_is_known_near_them_alone():
     assert abs(len(moved) - len(heard)) <= 1
     assert np.diff(moved) == pytest.approx(np.diff(heard)[: len(moved) - 1], abs=0.05)
     assert listen(sound, offset=between + 300).beats == tuple(heard)
-
-
-def test_a_beat_at_the_very_end_is_the_one_that_the_sound_would_begin_again_with():
-    for late in (0, 20, 40):  # samples, so that what is heard is sooner or later than the end
-        sound, times = clicks(120, seconds=4, first=0)
-        shifted = np.concatenate([np.zeros((late, 1), np.float32), sound.samples])[: 4 * RATE - late]
-        heard = listen(Sound(shifted, RATE), offset=0)
-        assert (len(heard.beats), len(heard.bars)) == (len(times), 2) == (8, 2)
 
 
 def test_given_beats_are_the_beats():
