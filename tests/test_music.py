@@ -1,6 +1,7 @@
 """Films that move to a sound: as long as it, arriving on its bars, the same after a stop, and closing with it."""
 
 import json
+import re
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -293,7 +294,6 @@ def test_a_preview_shows_the_sound_below_the_speed(walk, song):
         (["--audio", "song.wav", "--ease", "--pace", "beat"], "--ease and --pace were both given; give one of them"),
         (["--audio", "song.wav", "--bpm", "3000"], "--bpm 3000 is not possible; give a number from 20 to 400"),
         (["--audio", "song.wav", "--bpm", "90", "--beats", "b.txt"], "--bpm and --beats were both given; give one of them"),
-        (["--audio", "song.wav", "--out", "film.gif"], None),
         (["--pace", "energy"], "--pace energy follows a sound; give --audio"),
         (["--pace", "beat"], "--pace beat needs beats; give --audio, --bpm or --beats"),
         (["--start", "3"], "--start needs a sound or a tempo; give --audio, or --bpm"),
@@ -350,3 +350,51 @@ def test_a_recipe_with_positions_elsewhere_is_refused():
     for wrong in hostile:
         with pytest.raises(Error, match="positions are not places"):
             recipe.from_text(json.dumps({**data, "positions": wrong}), "f.mp4")
+
+
+# What has no room for it, and what is not shown
+
+
+@pytest.mark.parametrize(("out", "fps"), [("film.gif", 25), ("film/", 24)])
+def test_a_silent_loop_is_timed_to_a_song(walk, song, out, fps):
+    """As VJs export them: the pictures move to the sound, which is left to others."""
+    _, err = walk("--audio", song, "--loop", "--bars", "2", "--pace", "beat", "--out", out)
+    assert (
+        f"note: {'.gif' if fps == 25 else 'a folder'} has no room for sound: the film moves to song.wav, unheard" in err
+    )
+    made = run.read_manifest(Path("film.walk"))[0]
+    assert (made.frames, made.fps) == (4 * fps, fps), "two bars of two seconds"
+    steps = np.diff(made.positions)
+    assert max(steps) > 5 * np.median(steps), "it kicks"
+
+
+def test_a_silent_gif_is_made_again_without_the_song(walk, song):
+    walk("--audio", song, "--loop", "--bars", "2", "--pace", "beat", "--out", "film.gif")
+    Path("song.wav").unlink(missing_ok=True)
+    out, _ = walk("replay", "film.gif", prompts=None, model=False)
+    assert out == "film-again.gif"
+    assert Path("film.gif").read_bytes() == Path(out).read_bytes()
+    told, _ = walk("info", "film.gif", prompts=None, model=False)
+    assert "a green frog | seed=1" in told
+
+
+def test_lines_that_come_after_the_end_are_counted(walk, song):
+    Path("song.srt").write_text(
+        "1\n00:00:00,000 --> 00:00:01,000\na fox\n\n2\n00:00:02,000 --> 00:00:03,000\nan owl\n\n"
+        "3\n00:00:09,000 --> 00:00:10,000\na boat\n"
+    )
+    _, err = walk("--audio", song, "--out", "film.mp4", prompts=["song.srt"])
+    assert "note: 1 of 3 lines come after the film's end, and are not shown" in err
+    _, err = walk("--audio", song, "--start", "3", "--seconds", "4", "--out", "b.mp4", prompts=["song.srt"], status=2)
+    assert err[-1] == (
+        "walk: of 3 lines 1 comes in the 4 s of song.wav that the film plays, and a walk needs two; give another "
+        "--start, or a longer part"
+    )
+
+
+def test_a_film_that_mostly_stands_still_says_so(walk, song):
+    prompts = ["a red apple", "a green frog | bar=2"]
+    _, err = walk("--audio", song, "--out", "film.mp4", prompts=prompts)
+    (note,) = [line for line in err if "stands still" in line]
+    assert re.fullmatch(r"note: the film stands still for 7\d% of its length", note)
+    assert not [line for line in err if "times the median" in line]

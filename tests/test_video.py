@@ -379,10 +379,23 @@ def test_a_film_without_metadata_says_nothing(tmp_path, name, codec):
     assert not re.findall(rb"Lav[cf]\d|x26[45] [-(]|threads=|creation_time", film.read_bytes())
 
 
-def test_gif_and_folder_have_no_room_for_metadata(tmp_path):
-    for name in ("film.gif", "folder"):
-        video.encode(frames_of(tmp_path, 2), tmp_path / name, Fraction(25), size=64, metadata=Metadata("t", "c"))
-    assert video.read_metadata(tmp_path / "film.gif") == Metadata("", "")
+@pytest.mark.parametrize(
+    "comment", ["short", "ü" * 400, "x" * 255, "x" * 256, "\\x21\\xfe;" * 99], ids=lambda it: str(len(it))
+)
+def test_a_gif_has_room_for_the_comment_and_plays_as_without(tmp_path, comment):
+    said, bare = tmp_path / "said.gif", tmp_path / "bare.gif"
+    frames = frames_of(tmp_path, 4)
+    video.encode(frames, said, Fraction(25), size=64, metadata=Metadata("a title", comment, ((Fraction(0), "one"),)))
+    video.encode(frames, bare, Fraction(25), size=64)
+    assert video.read_metadata(said) == Metadata("", comment)
+    assert video.read_metadata(bare) == Metadata("", "")
+    assert gif_parts(said) == gif_parts(bare)
+    with Image.open(said) as one, Image.open(bare) as other:
+        assert one.info["comment"].decode() == comment
+        for number in range(4):
+            one.seek(number)
+            other.seek(number)
+            assert one.convert("RGB").tobytes() == other.convert("RGB").tobytes()
 
 
 def test_the_metadata_of_what_is_no_film_is_refused(tmp_path):

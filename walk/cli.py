@@ -54,6 +54,7 @@ SEEDS = 16
 MAX_SEEDS = 256  # on one sheet
 BEGUN = time.monotonic()
 BENCH_FRAMES = 720  # half a minute
+STILL = 0.5  # of a film at rest is worth a note
 M_ARENA_MAX = -8  # as malloc.h of glibc numbers it
 
 
@@ -143,7 +144,7 @@ def film(**chosen: Any) -> str:
         metadata = order.metadata(asked, run.walk, run.settings) if asked.describe else None
         with listener.progress(f"making {asked.out.name}", len(frames), after=2) as progress:
             run.claim(asked.out.name)
-            sound = asked.music.sound if asked.music else None
+            sound = asked.music.sound if asked.music and video.holds_sound(asked.out) else None
             video.encode(
                 frames, asked.out, run.walk.fps, **asked.look, metadata=metadata, sound=sound, report=progress.reached
             )
@@ -415,16 +416,24 @@ def _watch(asked: Order, walk: Walk, listener: Listener) -> None:
     from walk import speed
     from walk.check import check
 
-    with listener.progress(f"watching {asked.out.name}", walk.frames, after=2) as progress:
-        report = check(asked.out, progress.reached)
-    if report.steps:
-        steps = [100 * step for step in report.steps]  # black to white is 100
-        along = ""
-        if walk != asked.walk:
-            before = speed.unevenness(speed.predicted(asked.walk, list(zip(walk.positions, report.steps))))
-            along = f" (about {before:.1f} along the path)"
-        largest = f"the largest step is {speed.unevenness(report.steps):.1f} times the median{along}"
-        listener.say(f"movement, to the eye: {largest}; PPL {sum(steps):.0f}, PDV {pvariance(steps):.2g}")
+    try:
+        with listener.progress(f"watching {asked.out.name}", walk.frames, after=2) as progress:
+            report = check(asked.out, progress.reached)
+    except Error as error:  # the film is there all the same
+        listener.say(f"note: {error}")
+        return
+    steps = [100 * step for step in report.steps]  # black to white is 100
+    if any(steps):
+        told = [f"PPL {sum(steps):.0f}, PDV {pvariance(steps):.2g}"]
+        if not asked.music:  # to which it moves unevenly
+            along = ""
+            if walk != asked.walk:
+                before = speed.unevenness(speed.predicted(asked.walk, list(zip(walk.positions, report.steps))))
+                along = f" (about {before:.1f} along the path)"
+            told.insert(0, f"the largest step is {speed.unevenness(report.steps):.1f} times the median{along}")
+        listener.say(f"movement, to the eye: {'; '.join(told)}")
+    if report.still >= STILL:
+        listener.say(f"note: the film stands still for {report.still:.0%} of its length")
     for seconds, fault in report.faults:
         listener.say(f"note: {clock(seconds)}  {fault}")
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from walk.music import Music
 
 
+_RHYTHM = {"audio", "bpm", "beats"}  # flags with which a film has beats
+
+
 @dataclass(frozen=True)
 class Order:
     """walk: as it was asked for; frames may move to be even. out: the film. folder: its run. look: what the film's
@@ -66,13 +69,15 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     settings = Settings(**given(chosen, *flags.SETTINGS))
     out, folder = _places(chosen)
     look = given(chosen, "size", "quality", "codec")
-    video.validate(out, **look, sound="audio" in chosen)
+    video.validate(out, **look, sound="audio" in chosen and video.holds_sound(out))
     _check_places(out, folder)
     if "places" in chosen:
         music, walk = _again(chosen, keyframes)
     else:
+        if _RHYTHM & set(chosen):  # at the rate that is shown, lest pictures and sound drift apart
+            chosen = chosen | {"fps": video.shown_fps(out, chosen.get("fps", timeline.FPS))}
         music = _music(chosen, keyframes, out, folder, listener)
-        walk = _walk(chosen, keyframes, music)
+        walk = _walk(chosen, keyframes, music, listener)
     listener.say(
         f"{len(walk.keyframes)} keyframes, {plural(walk.frames, 'frame')}, "
         f"{format_time(float(walk.seconds))} at {_rate(walk.fps)} frames a second"
@@ -94,7 +99,7 @@ def _check_together(chosen: dict[str, Any]) -> None:
     for one, other in together:
         if one in chosen and other in chosen:
             raise Error(f"--{one} and --{other} were both given; give one of them")
-    known = {"audio", "bpm", "beats"} & set(chosen)
+    known = _RHYTHM & set(chosen)
     for name in ("start", "bars", "offset", "meter", "align"):
         if name in chosen and not known:
             raise Error(f"--{name} needs a sound or a tempo; give --audio, or --bpm")
@@ -119,7 +124,7 @@ def _music(
     chosen: dict[str, Any], keyframes: Sequence[Keyframe], out: Path, folder: Path, listener: Listener
 ) -> Music | None:
     """What the film moves to, if anything."""
-    if not {"audio", "bpm", "beats"} & set(chosen):
+    if not _RHYTHM & set(chosen):
         return None
     from walk import music
 
@@ -144,12 +149,17 @@ def _music(
     listener.say(f"{heard.name}: {format_time(float(heard.seconds))}{speed}, {plural(len(bars), 'bar')}")
     for note in heard.notes:
         listener.say(f"note: {note}")
+    if heard.sound and not video.holds_sound(out):
+        listener.say(f"note: {out.suffix or 'a folder'} has no room for sound: the film moves to {heard.name}, unheard")
+        return heard
     if heard.sound and (rate := video.heard_rate(out, heard.sound.rate)) != heard.sound.rate:
         listener.say(f"{out.suffix} cannot hold {heard.sound.rate} samples a second: the film will have {rate}")
+    if heard.sound and (lost := video.muffled(out, heard.sound)):
+        listener.say(f"note: {lost}")
     return heard
 
 
-def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music | None) -> Walk:
+def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music | None, listener: Listener) -> Walk:
     timing = given(chosen, "frames", "seconds", "fps", "ease", closed="loop")
     smooth = chosen.get("path", flags.PATHS[0]) == "smooth"
     if music is None:
@@ -166,7 +176,7 @@ def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music 
         )
     file = prompt_file(chosen["prompts"])
     if file is not None and file.suffix.lower() in lyrics.SUFFIXES:
-        keyframes = timeline.within(keyframes, float(chosen.get("start", 0)), float(music.seconds))
+        keyframes = _sung(keyframes, float(chosen.get("start", 0)), music, listener)
     keyframes = timeline.timed(keyframes, rhythm.beats, rhythm.bars, music.name)
     moments = {"bar": (rhythm.bars, rhythm.beats), "beat": (rhythm.beats,), "off": ()}
     prompts, noise = (_steps(name, chosen, music, frames, fps) for name in _paces(chosen))
@@ -178,6 +188,20 @@ def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music 
         noise_steps=noise,
         **{**timing, "seconds": music.seconds, "frames": None},
     )
+
+
+def _sung(keyframes: tuple[Keyframe, ...], start: float, music: Music, listener: Listener) -> tuple[Keyframe, ...]:
+    """The lines of a song that come in the part of it that the film plays."""
+    part = timeline.within(keyframes, start, float(music.seconds))
+    late = sum((keyframe.time or 0.0) >= start + float(music.seconds) for keyframe in keyframes)
+    if len(part) < 2:
+        raise Error(
+            f"of {plural(len(keyframes), 'line')} {len(part) or 'none'} comes in the {format_time(float(music.seconds))} "
+            f"of {music.name} that the film plays, and a walk needs two; give another --start, or a longer part"
+        )
+    if late:
+        listener.say(f"note: {late} of {plural(len(keyframes), 'line')} come after the film's end, and are not shown")
+    return part
 
 
 def _again(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...]) -> tuple[Music | None, Walk]:
@@ -286,6 +310,8 @@ def _check_writable(out: Path) -> None:
 
 def read_recipe(film: str) -> Recipe:
     """A film's recipe, of which every flag has been checked like one that was typed."""
+    if Path(film).is_dir():
+        raise Error(f"{film} is a folder; what carries a recipe is a film, {video.either(video.SUFFIXES)}")
     made = recipe.from_text(video.read_metadata(Path(film)).comment, film)
     try:
         unknown = [name for name, _ in made.flags if name not in flags.COMMANDS["recipe"].flags]
@@ -301,6 +327,7 @@ def read_recipe(film: str) -> Recipe:
 def metadata(order: Order, walk: Walk, settings: Settings) -> video.Metadata:
     """What the film says of itself. walk, settings: complete ones, as they were rendered."""
     chosen = order.flags
+    unheard = () if video.holds_sound(order.out) else ("audio",)  # a film is made again from itself
     deciding: dict[str, object] = {
         "frames": walk.frames,
         "fps": walk.fps,
@@ -309,10 +336,11 @@ def metadata(order: Order, walk: Walk, settings: Settings) -> video.Metadata:
         **{name: True for name in ("loop", "ease") if chosen.get(name)},
         **given(chosen, "bars", "meter", "align", "pace", "pace_noise", "react"),
         **{name: float(chosen[name]) for name in ("start", "offset", "bpm") if name in chosen},
-        **{name: Path(chosen[name]).name for name in ("audio", "beats") if name in chosen},
+        **{name: Path(chosen[name]).name for name in ("audio", "beats") if name in chosen and name not in unheard},
         **order.look,
     }
-    positions = (walk.positions, walk.noise) if order.music else None
+    moved = order.music is not None or "places" in chosen
+    positions = (walk.positions, walk.noise) if moved else None
     made = recipe.compose(walk.keyframes, deciding, settings, positions)
     keys, _ = walk.landmarks()
     starts = sorted((index / walk.fps, keyframe.prompt) for index, keyframe in zip(keys, walk.keyframes))

@@ -28,7 +28,7 @@ import imageio_ffmpeg
 import numpy as np
 from PIL import Image
 
-from walk import Error
+from walk import Error, gif
 
 QUALITY = 17  # x264's constant rate factor: 0 lossless, 17 hardly told from the frames, 51 worst
 SHORT_SIDE = 512  # pixels; smaller pictures are enlarged to it
@@ -186,7 +186,7 @@ def encode(
     size: pixels on the film's short side; None: the frames' own, but 512 at least (in a folder: theirs).
     quality: on the encoder's own scale (ENCODERS); None: its default.
     codec: one of the format's codecs, or an encoder by ffmpeg's own name, such as h264_nvenc.
-    metadata: what the film says of itself; None: nothing. There is no room for it in a GIF or a folder.
+    metadata: what the film says of itself; None: nothing. A GIF has room for the comment alone, a folder for nothing.
     report: called with the number of frames handed over so far.
     sound: what is heard from the first frame on, as long as the pictures to half a frame; keeps its channels
         and its rate, or the nearest that the format has (`heard_rate`). Less than a frame is followed by silence.
@@ -201,7 +201,9 @@ def encode(
     fps = shown_fps(out, fps)
     sound = sound and _fitting(sound, len(frames) / fps, fps)
     bare = metadata is None
-    metadata = _storable(metadata) if metadata and _format(out).video else None
+    metadata = _storable(metadata) if metadata and encoder != "png" else None
+    if metadata and encoder == "gif":
+        metadata = Metadata("", metadata.comment)
     with tempfile.TemporaryDirectory() as scratch, _whole(out) as part:
         source = [*_ffmpeg(), "-f", "image2pipe", "-c:v", "png", "-framerate", str(fps), "-i", "-"]
         target = [*_format(out).options.split(), "-fflags", "+bitexact", "-y", f"file:{part}"]
@@ -209,6 +211,8 @@ def encode(
             _export(frames, part, shape, bare, report)
         elif encoder == "gif":
             _gif(source, target, Path(scratch, "palette.png"), frames, shape, report)
+            if metadata:
+                gif.put_comment(part, metadata.comment)
         else:
             heard, kept = _heard(_beside(out, "sound"), sound, out)
             texts = _texts(Path(scratch, "texts"), metadata, len(frames) / fps, 2 if sound else 1)
@@ -325,6 +329,8 @@ def check(
 
 def read_metadata(film: Path) -> Metadata:
     """What any film's container says of it; '' where it says nothing. Raises Error if it is no film."""
+    if said_in_gif := gif.comment(film):
+        return Metadata("", said_in_gif)
     # With one frame, as it is, so that a sound file, which has none, is refused.
     text = _read(film, "-c", "copy", "-frames:v", "1", "-f", "ffmetadata")
     sections: list[tuple[str, dict[str, str]]] = []
