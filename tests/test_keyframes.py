@@ -415,3 +415,22 @@ def test_a_seed_of_numpys_is_the_seed():
     keyframe = Keyframe("a fox", np.int64(7))
     assert keyframe == Keyframe("a fox", 7)
     assert type(keyframe.seed) is int
+
+
+@pytest.mark.parametrize(
+    "text", ["0: a fox\n30: a frog\n", '{\n"0": "a fox",\n"30": "a frog"\n}\n', "'0' : 'a fox',\n'30': 'a frog',"]
+)
+def test_a_schedule_of_another_tool_is_told_from_prompts(tmp_path, text):
+    file = tmp_path / "prompts.txt"
+    file.write_text(text)
+    with pytest.raises(
+        Error, match=r"prompts.txt:1: frame numbers before prompts are not read; write 'a frog \| time="
+    ):
+        read_prompts(file)
+
+
+def test_prompts_with_numbers_are_no_schedule(tmp_path):
+    file = tmp_path / "prompts.txt"
+    file.write_text("1984: a book\na clock at 10:30\n")
+    assert [keyframe.prompt for keyframe in read_prompts(file)] == ["1984: a book", "a clock at 10:30"]
+    assert read_prompts(["1984: a book"])[0].prompt == "1984: a book"

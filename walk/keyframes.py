@@ -98,7 +98,9 @@ def read_prompts(
 
     Raises Error, which names file and line and says what was expected.
     """
-    lines = [_parse(where, text) for where, text in _texts(prompts)]
+    texts = list(_texts(prompts))
+    _check_no_schedule(texts)
+    lines = [_parse(where, text) for where, text in texts]
     _check_weights([*lines, _Line("negative prompt", negative), _Line("style", style)])
     negative, style = (_plain(name, text) for name, text in (("negative prompt", negative), ("style", style)))
     if "{}" not in style:
@@ -260,6 +262,18 @@ def lines_of(path: Path, text: str) -> list[tuple[str, str]]:
     """(where, line) of every line that is not blank or a comment."""
     lines = [(f"{path}:{number}", line) for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1)]
     return [(where, line) for where, line in lines if line.strip() and not line.lstrip().startswith("#")]
+
+
+def _check_no_schedule(texts: Sequence[tuple[str, str]]) -> None:
+    """Raise Error for what Deforum takes: a frame's number before each prompt, or such an object of JSON."""
+    scheduled = [re.match(r"""\s*["']?(\d+)["']?\s*:\s*["']?\s*(.*?)["',\s]*$""", text) for _, text in texts]
+    found = [match for match in scheduled if match]
+    braces = sum(text.strip() in ("{", "}") for _, text in texts)
+    if len(found) > 1 and len(found) + braces == len(texts):
+        raise Error(
+            f"{texts[0][0]}: frame numbers before prompts are not read; write '{found[1][2][:40]} | time=SECONDS' for "
+            f"'{found[1][0].strip()[:60]}', or leave times out"
+        )
 
 
 # What a line says
