@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import diffusers
@@ -266,6 +267,30 @@ def test_what_was_asked_for_is_kept(tiny_folder):
 @pytest.mark.parametrize(("side", "batch"), [(64, 8), (512, 4), (768, 1), (1024, 1), (2048, 1)])
 def test_the_batch_follows_from_the_size_of_a_picture(tiny_folder, side, batch):
     assert models.complete(Settings(model=str(tiny_folder), width=side, height=side)).batch == batch
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "side", "more", "batch"),
+    [
+        (8, 512, {}, 4),
+        (8, 512, {"guidance": 1.0}, 4),
+        (24, 512, {}, 8),
+        (24, 1024, {}, 2),
+        (24, 1024, {"guidance": 1.0}, 4),
+        (80, 1024, {}, 4),
+        (80, 1024, {"guidance": 1.0}, 8),
+        (80, 2048, {}, 1),
+        (80, 1024, {"low_memory": True}, 1),
+        (80, 1024, {"batch": 3}, 3),
+    ],
+    ids=str,
+)
+def test_the_batch_on_a_gpu_follows_from_its_memory_too(tiny_folder, monkeypatch, gigabytes, side, more, batch):
+    monkeypatch.setattr(models, "_devices", lambda: ["cuda:0", "cpu"])
+    gpu = SimpleNamespace(total_memory=gigabytes * 10**9)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda name: gpu)
+    asked = Settings(model=str(tiny_folder), width=side, height=side, device="cuda", **more)
+    assert models.complete(asked).batch == batch
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "decoder": Flag("own | tiny", str, "own, tiny, or a folder with a tiny decoder", "tiny: faster and a little softer, where the family has one (own)"),
         "compile": Flag("", _switch, "", "compile the model first: minutes, then faster on most GPUs"),
         "low_memory": Flag("", _switch, "", "parts of the model are on the GPU only while they work"),
-        "batch": Flag("N", _count, _WHOLE, "frames denoised together (by their size, up to 8)"),
+        "batch": Flag("N", _count, _WHOLE, "frames denoised together (by their size and the GPU, up to 8)"),
     },
     "The film": {
         "out": Flag("FILE.mp4", str, "a file name", "the film, or .webm, .mov, .gif, or FOLDER/ for PNG files (.mp4)"),

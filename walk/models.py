@@ -95,14 +95,15 @@ def complete(settings: Settings, report: Report = lambda path, done, size: None)
         weights=identity(settings.model, settings.loras(), loading.small_decoder(settings, family), report),
         software=tuple(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "diffusers", "transformers")),
     )
-    steps, guidance = _recommended(settings.model, folder, family)
+    steps, own = _recommended(settings.model, folder, family)
+    guidance = own if filled.guidance is None else float(filled.guidance)
     return dataclasses.replace(
         filled,
         steps=filled.steps or steps,
-        guidance=guidance if filled.guidance is None else float(filled.guidance),
+        guidance=guidance,
         scheduler=loading.scheduler(folder, filled.scheduler).__name__,
         dtype=_dtype(filled, family.dtype),
-        batch=filled.batch or (1 if family.alone else _batch(filled)),
+        batch=filled.batch or (1 if family.alone else _batch(filled, family.negatives and guidance > family.off)),
     )
 
 
@@ -631,10 +632,16 @@ def _knows_bfloat16(device: str) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
-def _batch(settings: Settings) -> int:
-    """By picture size alone: the same settings are then the same batch on every machine."""
+def _batch(settings: Settings, guided: bool) -> int:
+    """By picture size; on GPUs by their memory, too, and by whether a picture is denoised twice, for guidance: there
+    few rows at a time take as long as several. Whatever is too much is halved when it is tried."""
     pixels = (settings.width or 512) * (settings.height or 512)
-    return max(1, min(8, 4 * 512 * 512 // pixels))
+    frames = 4 * 512 * 512
+    if settings.device.startswith("cuda") and not settings.low_memory:
+        gigabytes = torch.cuda.get_device_properties(settings.device).total_memory / 1e9
+        if gigabytes > 14:
+            frames *= (2 if gigabytes < 30 else 4) * (1 if guided else 2)
+    return max(1, min(8, frames // pixels))
 
 
 def _sizes(folder: Path) -> tuple[int, int, int]:

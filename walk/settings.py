@@ -37,7 +37,7 @@ class Settings:
     scheduler: a diffusers class name such as 'EulerDiscreteScheduler'; None: the model's own.
     device: 'auto', 'cpu', 'cuda', 'cuda:1', 'mps'.
     dtype: 'auto', 'float32', 'float16' or 'bfloat16'.
-    batch: frames denoised together; None: by picture size. It decides pixels (by about 1e-4, since
+    batch: frames denoised together; None: by picture size, and the GPU. It decides pixels (by about 1e-4, since
         other matrix shapes round otherwise), so it is kept with the run.
     weights, software: identity of the model's files, and versions of the libraries; found, not chosen.
     lora: .safetensors files or hub ids with commas between, each with its weight: 'a.safetensors:0.8,org/b'.
