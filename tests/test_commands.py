@@ -249,6 +249,28 @@ def test_a_preview_names_a_segment_that_hurries(walk, frames):
     assert re.fullmatch(r"note: keyframe 2 to 3 is [\d.]+ times as fast as the rest; give it more time", note)
 
 
+def test_what_a_preview_renders_makes_no_film_frame_useless(walk):
+    walk(*ABC, "--frames", "9", "--speed", "path", "--out", "film.mp4")
+    film = set(frames())
+    walk("preview", "--prompts", "a fox", "an owl", "--frames", "9", "--speed", "path", "--out", "film.mp4")
+    others = {path.name for path in unused(Path("film.walk"))}
+    assert others
+    assert others == set(frames()) - film
+
+
+# What a stop says
+
+
+def test_a_stop_while_the_film_is_watched_says_that_it_is_made(walk, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("walk.check.check", stop)
+    out, err = walk(*ABC, "--frames", "6", "--out", "film.mp4", status=130)
+    assert (out, err[-1]) == ("", "walk: stopped; film.mp4 is made, but nobody has watched it")
+    assert len(video.timestamps(Path("film.mp4"))[0]) == 6
+
+
 # seeds
 
 

@@ -431,6 +431,7 @@ def test_a_schedule_of_another_tool_is_told_from_prompts(tmp_path, text):
 
 def test_prompts_with_numbers_are_no_schedule(tmp_path):
     file = tmp_path / "prompts.txt"
-    file.write_text("1984: a book\na clock at 10:30\n")
-    assert [keyframe.prompt for keyframe in read_prompts(file)] == ["1984: a book", "a clock at 10:30"]
-    assert read_prompts(["1984: a book"])[0].prompt == "1984: a book"
+    for prompts in (["1984: a book", "a clock at 10:30"], ["1984: a book", "2001: a space odyssey"]):
+        file.write_text("\n".join(prompts))
+        assert [keyframe.prompt for keyframe in read_prompts(file)] == prompts
+    assert [keyframe.prompt for keyframe in read_prompts(["0: a fox", "1: an owl"])] == ["0: a fox", "1: an owl"]

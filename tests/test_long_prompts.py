@@ -12,7 +12,7 @@ from oracle import levels, load, pictures
 
 from walk import Keyframe, Walk, families
 from walk.models import _ends
-from walk.render import render
+from walk.render import inputs, render
 
 SIZE = {"width": 64, "height": 32}
 GUIDANCE = 40.0  # so that tiny models hear their prompts
@@ -111,6 +111,17 @@ def test_a_walk_between_short_and_long_prompts_does_not_jump_and_any_frame_is_th
     assert max(beside) <= 1.5 * max(set(steps) - set(beside)), "a jump where the number of tokens changes"
 
 
+def test_beside_a_short_prompt_its_tokens_are_all_there_as_often_as_the_long_one_has_parts(model):
+    walk = Walk((SHORT, LONG), (0.0, 1e-7, 1 - 1e-7, 1.0), 24, smooth=False)
+    _, short = inputs(model, walk, 0)
+    _, beside = inputs(model, walk, 1)
+    _, near = inputs(model, walk, 2)
+    _, long = inputs(model, walk, 3)
+    embeddings = "prompt_embeds"
+    torch.testing.assert_close(beside[embeddings], torch.cat([short[embeddings]] * 3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(near[embeddings], long[embeddings], atol=1e-4, rtol=0)
+
+
 def test_words_of_every_part_have_weights(model):
     plain, heavy = (
         model.encode(dataclasses.replace(LONG, prompt=p))["prompt_embeds"]
@@ -145,6 +156,19 @@ def test_a_prompt_is_parted_between_words_and_after_a_phrase_if_one_ends(text, r
     starts = [i for i, letter in enumerate(text) if not letter.isspace() and (i == 0 or text[i - 1] == " ")]
     ends = [0, *_ends(text, starts, room)]
     assert [text[a:b] for a, b in itertools.pairwise(ends)] == parts
+
+
+def test_no_letter_is_parted_that_is_several_tokens():
+    assert _ends("abc", [0, 0, 0, 1, 1, 1, 2, 2, 2], 4) == [1, 2, 3]
+
+
+def test_of_emoji_none_is_lost(tmp_path):
+    model = load("toybox", steps=1)
+    prompt = "🦊❄️🌙" * 12
+    parts, rest = model._parts(prompt)
+    read = [model.pipe.tokenizer(text, add_special_tokens=False).input_ids for text, _ in parts]
+    assert max(map(len, read)) <= 30, "a longer part would be cut by the pipeline"
+    assert "".join(text for text, _ in parts) + rest == prompt
 
 
 def test_a_word_longer_than_a_window_is_parted_all_the_same():

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +11,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image
 
 from walk import Error, Walk, audio, cli, music, run
 from walk.keyframes import read_prompts
@@ -369,13 +371,29 @@ def test_a_silent_loop_is_timed_to_a_song(walk, song, out, fps):
 
 
 def test_a_silent_gif_is_made_again_without_the_song(walk, song):
-    walk("--audio", song, "--loop", "--bars", "2", "--pace", "beat", "--out", "film.gif")
-    Path("song.wav").unlink(missing_ok=True)
+    shutil.copy(song, "song.wav")
+    walk("--audio", "song.wav", "--loop", "--bars", "2", "--pace", "beat", "--out", "film.gif")
+    film = Path("film.gif").read_bytes()
+    told, _ = walk("info", "film.gif", prompts=None, model=False)
+    Path("film.txt").write_text(told)
+    (line,) = re.findall("^# walk (.*)", told, re.MULTILINE)
+    walk(*shlex.split(line), "--out", "told.gif", prompts=None, model=False)
+    assert Path("told.gif").read_bytes() == film
+
+    Path("song.wav").unlink()
     out, _ = walk("replay", "film.gif", prompts=None, model=False)
     assert out == "film-again.gif"
-    assert Path("film.gif").read_bytes() == Path(out).read_bytes()
-    told, _ = walk("info", "film.gif", prompts=None, model=False)
-    assert "a green frog | seed=1" in told
+    with Image.open(out) as again, Image.open("film.gif") as first:
+        assert again.n_frames == first.n_frames
+        assert again.tobytes() == first.tobytes()
+    _, err = walk("replay", "film.gif", "--fps", "20", prompts=None, model=False, status=2)
+    assert err[-1] == "walk: film.gif has no sound to move to; give the one that it was made with as --audio"
+
+
+def test_lines_come_when_they_are_sung_though_the_film_begins_with_a_bar(walk, song):
+    Path("song.lrc").write_text("[00:00.00]a fox\n[00:03.00]an owl\n[00:05.50]a boat\n")
+    walk("--audio", song, "--start", "1", "--bars", "2", "--out", "film.mp4", prompts=["song.lrc"])  # from 2 s on
+    assert arrivals() == pytest.approx([0, 1, 3.5], abs=1 / 24)
 
 
 def test_lines_that_come_after_the_end_are_counted(walk, song):
@@ -384,7 +402,7 @@ def test_lines_that_come_after_the_end_are_counted(walk, song):
         "3\n00:00:09,000 --> 00:00:10,000\na boat\n"
     )
     _, err = walk("--audio", song, "--out", "film.mp4", prompts=["song.srt"])
-    assert "note: 1 of 3 lines come after the film's end, and are not shown" in err
+    assert "note: 1 of 3 lines comes after the film's end, and is not shown" in err
     _, err = walk("--audio", song, "--start", "3", "--seconds", "4", "--out", "b.mp4", prompts=["song.srt"], status=2)
     assert err[-1] == (
         "walk: of 3 lines 1 comes in the 4 s of song.wav that the film plays, and a walk needs two; give another "

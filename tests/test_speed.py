@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import scipy.interpolate
 import tiny
+import torch
 
-from walk import Keyframe, Settings, Walk, cli, models, outlook, pace, speed, video
+from walk import Error, Keyframe, Settings, Walk, cli, models, outlook, pace, read_prompts, speed, video
 from walk.render import render
 from walk.run import Run, read_manifest
+from walk.work import LazyModel, Work
 
 SETTINGS = Settings(width=16, height=16, steps=10, guidance=1.0, batch=8)
 
@@ -405,6 +407,70 @@ def test_of_a_finished_film_only_what_is_lost_is_rendered_and_said_to_be(tmp_pat
     assert "58 of 60 frames are in film.walk already, 1 damaged and made again\n" in told
     assert re.search("rendering: [12] of 2 pictures", told)
     assert (tmp_path / "film.mp4").read_bytes() == film
+
+
+class Rows:
+    """A model whose pictures show in which row of their batch they were made, as where threads share them unevenly."""
+
+    def __init__(self, settings):
+        self.settings = settings
+
+    def at(self, settings):
+        return Rows(settings)
+
+    def notes(self, keyframe):
+        return []
+
+    def encode(self, keyframe):
+        return {"prompt_embeds": torch.full((2, 3), float(len(keyframe.prompt)))}
+
+    def noise(self, seed):
+        return torch.randn(4, 16, 16, generator=torch.Generator().manual_seed(seed))
+
+    def denoise(self, noise, conditioning):
+        return noise
+
+    def decode(self, latents, exact=False):
+        pictures = (latents.mean(1) * 40 + 128).clamp(0, 240).byte()
+        pictures[:, 0, 0] = torch.arange(len(latents)).byte()
+        return lambda: pictures[..., None].expand(-1, -1, -1, 3).contiguous()
+
+
+@pytest.mark.parametrize("kept", [2, 3, 1000], ids=lambda kept: f"one of {kept}")
+def test_a_lost_frame_takes_the_row_that_it_had(tmp_path, tiny_folder, monkeypatch, kept):
+    settings = models.complete(Settings(model=str(tiny_folder), width=16, height=16, batch=8, device="cpu"))
+    monkeypatch.setattr(models, "load", Rows)
+    monkeypatch.setattr(models, "complete", lambda *_: settings)
+    walk = Walk.through(read_prompts(["a fox", "an owl at night", "a boat"]), frames=60)
+
+    def made():
+        with Run(tmp_path, walk, settings, decided=False) as run, Work(run, LazyModel(settings)) as work:
+            return {path.name: path.read_bytes() for path in work.finished(work.evenly(run))}
+
+    film = made()
+    frames = sorted((tmp_path / "frames").iterdir())
+    for number, path in enumerate(frames):
+        if number % kept:
+            path.unlink()
+    assert made() == film
+
+
+def test_a_frame_that_cannot_be_saved_is_an_error_though_none_is_safe(tmp_path, monkeypatch, tiny_folder):
+    settings = models.complete(Settings(model=str(tiny_folder), width=16, height=16, device="cpu"))
+    monkeypatch.setattr(models, "load", Rows)
+    monkeypatch.setattr(models, "complete", lambda *_: settings)
+
+    def full(*_):
+        raise Error("the disk is full")
+
+    monkeypatch.setattr(Run, "save", full)
+    walk = Walk.through(read_prompts(["a fox", "an owl"]), frames=4)
+    with (
+        pytest.raises(Error, match=r"^the disk is full$"),
+        Run(tmp_path, walk, settings) as run,
+        Work(run, LazyModel(settings)) as work,
+    ):
+        work.make(run)
 
 
 def test_an_edit_is_said_to_keep_what_it_keeps(tmp_path, monkeypatch, tiny_folder, capfd):

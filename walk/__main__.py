@@ -1,6 +1,6 @@
 """`python -m walk` is `walk`."""
 
-from walk.cli import run
+from walk.cli import process
 
 if __name__ == "__main__":
-    run()
+    process()

@@ -91,11 +91,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(isinstance(result, _Wrong))
 
 
-def run() -> NoReturn:
-    """The process: `main`, and then its end. Python would take two seconds to put torch away."""
+def process() -> NoReturn:
+    """`main`, and then its end. Python would take two seconds to put torch away."""
     try:
         status = main()
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as it is where it was closed
+            sys.stdout.flush()
     except BrokenPipeError:  # whoever was to read has gone, as `head` does
         status = 128 + 13
     sys.stderr.flush()
@@ -149,7 +150,10 @@ def film(**chosen: Any) -> str:
                 frames, asked.out, run.walk.fps, **asked.look, metadata=metadata, sound=sound, report=progress.reached
             )
     if asked.out.suffix:
-        _watch(asked, run.walk, listener)
+        try:
+            _watch(asked, run.walk, listener)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"{asked.out} is made, but nobody has watched it") from None
     return str(asked.out)
 
 
@@ -173,11 +177,11 @@ def preview(**chosen: Any) -> str:
     if quick:
         model.settings = fewer
         asked = dataclasses.replace(asked, folder=asked.folder / "quick")
-    with _opened(asked, model) as run, Work(run, model, listener, "rendering the preview") as work:
-        before = run.decided() if asked.even else None
+    with _opened(asked, model, film=False) as run, Work(run, model, listener, "rendering the preview") as work:
+        decided = run.decided() if asked.even else None
         pacer = work.spread(run, asked.even, further=False)
-        walk = before or pacer.walk
-        run = run.at(walk)
+        run = decided or run.at(pacer.walk)
+        walk = run.walk
         seen = {position for position, _ in pacer.distances}
         indices = [*walk.landmarks()[0], *(outlook.half_way(walk, k, seen) for k in range(walk.segments))]
         work.make(run, indices)
@@ -228,9 +232,12 @@ def seeds(**chosen: Any) -> str:
     model = found.loaded()
     found.tell_notes()
     with listener.progress("rendering", count) as progress:
-        for index, picture in render(model, walk, range(count)):
-            shown[index] = picture
-            progress.reached(len(shown))
+        try:
+            for index, picture in render(model, walk, range(count)):
+                shown[index] = picture
+                progress.reached(len(shown))
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("no sheet is made") from None
     _save_sheet(sheet.seeds([shown[i] for i in range(count)], [k.seed for k in keyframes], prompt), out)
     return str(out)
 
@@ -253,10 +260,15 @@ def replay(**chosen: Any) -> str:
         if name in chosen:
             flags_.pop(other, None)
     chosen.setdefault("out", str(Path(path).with_name(f"{Path(path).stem}-again{Path(path).suffix}")))
-    if "audio" in flags_ and "audio" not in chosen:  # the film's own sound is that part already
+    moved = set(chosen) & set(flags.TIMING)
+    if "audio" in flags_ and "audio" not in chosen and Path(path).suffix.lower() == ".gif":
+        if moved:
+            raise Error(f"{path} has no sound to move to; give the one that it was made with as --audio")
+        del flags_["audio"]
+    elif "audio" in flags_ and "audio" not in chosen:  # the film's own sound is that part already
         flags_ = {name: value for name, value in flags_.items() if name not in ("start", "bars", "offset", "seconds")}
         flags_["audio"] = path
-    if made.positions and not set(chosen) & set(flags.TIMING):
+    if made.positions and not moved:
         chosen["places"] = made.positions
     elif made.positions:  # as long as the music is
         flags_.pop("frames", None)
@@ -394,10 +406,11 @@ def _found(
     return found
 
 
-def _opened(asked: Order, model: LazyModel) -> Run:
+def _opened(asked: Order, model: LazyModel, film: bool = True) -> Run:
+    """film: whether what is decided is the film's."""
     from walk.run import Run
 
-    return Run(asked.folder, asked.walk, model.settings, asked.describe, decided=not asked.even)
+    return Run(asked.folder, asked.walk, model.settings, asked.describe, decided=film and not asked.even)
 
 
 def _drawn(music: Music | None) -> sheet.Music | None:

@@ -1,4 +1,4 @@
-"""What each command takes: its flags, how they are read, and what is refused before anything begins.
+"""What each command takes: its flags, and how they are read, each by itself.
 
 Fire would run a command first and complain of an unknown flag afterwards, so it gets checked ones only.
 Knows texts; does nothing and prints nothing.
@@ -58,10 +58,10 @@ def _integers(text: str) -> list[int]:
     result: list[int] = []
     for part in re.split(r"\s*,\s*|\s+", text.strip("[]() ")):
         first, dash, last = part.partition("-") if part[:1] != "-" else (part, "", "")
-        numbers = range(_integer(first), _integer(last) + 1) if dash else [_integer(first)]
-        if not 0 < len(numbers) <= MANY:
+        numbers = _integer(first), _integer(last if dash else first)
+        if not 0 <= numbers[1] - numbers[0] < MANY:
             raise ValueError(text)
-        result += numbers
+        result += range(numbers[0], numbers[1] + 1)
     return result
 
 
@@ -207,7 +207,7 @@ COMMANDS = {
         (),
         ALL | {"quick": Flag("", _switch, "", "fewer steps, for a first look")},
         "--prompts FILE ...",
-        "look before the long render: one picture of the keyframes, what lies between, and the speed",
+        "look before the long render: one picture (--out FILE.png) of the keyframes, what lies between, and the speed",
     ),
     "seeds": Command(
         ("prompt",),
@@ -397,7 +397,7 @@ def help_text(command: str = "") -> str:
         '  walk --prompts "a robot in the city at night" --seeds 1,2,3',
         "",
         "Run the same command again to go on after a stop; change it to render only what changes.",
-        "Prompts that come first need no --prompts.",
+        "A prompt file, or prompts of several words, need no --prompts if they come first.",
     ]
     for title, flags in FLAGS.items():
         lines += ["", f"{title} (defaults in brackets):" if title == "What is seen" else f"{title}:", *_table(flags)]

@@ -34,7 +34,7 @@ def put_comment(path: Path, text: str) -> None:
     data = text.encode("utf-8")
     parts = [data[i : i + _BLOCK] for i in range(0, len(data), _BLOCK)]
     said = bytes([_EXTENSION, _COMMENT]) + b"".join(bytes([len(part)]) + part for part in parts) + b"\0"
-    other = path.with_name(f"{path.name}.said.part")
+    other = path.with_suffix(".said.part")  # which is cleaned up like `path`, should nobody be left to do it
     try:
         with path.open("rb") as file, other.open("wb") as target:
             _skip_head(file)

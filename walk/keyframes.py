@@ -99,7 +99,8 @@ def read_prompts(
     Raises Error, which names file and line and says what was expected.
     """
     texts = list(_texts(prompts))
-    _check_no_schedule(texts)
+    if prompt_file(prompts) is not None:
+        _check_no_schedule(texts)
     lines = [_parse(where, text) for where, text in texts]
     _check_weights([*lines, _Line("negative prompt", negative), _Line("style", style)])
     negative, style = (_plain(name, text) for name, text in (("negative prompt", negative), ("style", style)))
@@ -269,7 +270,8 @@ def _check_no_schedule(texts: Sequence[tuple[str, str]]) -> None:
     scheduled = [re.match(r"""\s*["']?(\d+)["']?\s*:\s*["']?\s*(.*?)["',\s]*$""", text) for _, text in texts]
     found = [match for match in scheduled if match]
     braces = sum(text.strip() in ("{", "}") for _, text in texts)
-    if len(found) > 1 and len(found) + braces == len(texts):
+    numbers = [int(match[1]) for match in found]
+    if len(found) > 1 and len(found) + braces == len(texts) and numbers[0] == 0 and numbers == sorted(set(numbers)):
         raise Error(
             f"{texts[0][0]}: frame numbers before prompts are not read; write '{found[1][2][:40]} | time=SECONDS' for "
             f"'{found[1][0].strip()[:60]}', or leave times out"

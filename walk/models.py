@@ -240,7 +240,8 @@ class Pipeline(Model):
         if self.family.windows == 1:
             return [(text, letters)], ""
         tokenizer = self.pipe.tokenizer
-        tokens = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True).offset_mapping
+        how = {"add_special_tokens": False, "return_offsets_mapping": True, "verbose": False}  # it may be long
+        tokens = tokenizer(text, **how).offset_mapping
         room = tokenizer.model_max_length - tokenizer.num_special_tokens_to_add()
         ends = _ends(text, [start for start, _ in tokens], room)
         parts = list(pairwise([0, *ends[: self.family.windows]]))
@@ -486,9 +487,11 @@ def _ends(text: str, tokens: Sequence[int], room: int) -> list[int]:
     and after a comma or a full stop if one of the last is one, as AUTOMATIC1111's web UI does it."""
     ends, first = [], 0
     while len(tokens) - first > room:
-        between = [i for i in range(first + 1, first + room + 1) if text[tokens[i] - 1].isspace()]
+        # Not within a letter that is several tokens, of which each begins where it does.
+        able = [i for i in range(first + 1, first + room + 1) if tokens[i] > tokens[i - 1]]
+        between = [i for i in able if text[tokens[i] - 1].isspace()]
         phrases = [i for i in between if i > first + room - BACK and text[: tokens[i]].rstrip().endswith((",", "."))]
-        first = max(phrases or between or [first + room])
+        first = max(phrases or between or able or [first + room])
         ends.append(tokens[first])
     return [*ends, len(text)]
 

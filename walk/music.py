@@ -28,13 +28,15 @@ SLACK = 0.15  # of a bar that may be missing at a sound's end
 @dataclass(frozen=True, eq=False)
 class Music:
     """name: of the sound, or of the tempo. sound: what the film plays; None: there is only a tempo.
-    seconds: of the film. rhythm: in the film's time. notes: what the user should know."""
+    seconds: of the film. rhythm: in the film's time. notes: what the user should know. start: where in the sound, or
+    after the tempo's first moment, the film begins, in seconds."""
 
     name: str
     sound: Sound | None
     seconds: Fraction
     rhythm: Rhythm
     notes: tuple[str, ...] = ()
+    start: Fraction = Fraction(0)
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ def hear(
         _keep(kept, part)
     cut = audio.closed if closed else audio.part
     notes = (sound.damage, *part.notes) if sound.damage else part.notes
-    return Music(path.name, cut(sound, part.first, part.count), part.seconds, part.rhythm, notes)
+    played = cut(sound, part.first, part.count)
+    return Music(path.name, played, part.seconds, part.rhythm, notes, begin + Fraction(part.first, sound.rate))
 
 
 def tempo(
@@ -127,7 +130,7 @@ def tempo(
     if bars is None:
         return Music(name, None, seconds, _within(heard, 0.0, float(seconds)))
     part = _cut(name, 10**6, 0, video.nearest(seconds * 10**6), heard, fps, closed, bars)
-    return Music(name, None, part.seconds, part.rhythm, part.notes)
+    return Music(name, None, part.seconds, part.rhythm, part.notes, Fraction(part.first, 10**6))
 
 
 def _around(path: Path, begin: Fraction, start: Fraction, seconds: Fraction | None) -> Sound:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import re
 from collections.abc import Sequence
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from walk.music import Music
 
 
+NAME = 60  # letters of a film's name, at most
 _RHYTHM = {"audio", "bpm", "beats"}  # flags with which a film has beats
+_TO_SOUND = ("bars", "meter", "align", "pace", "pace_noise", "react")  # flags that say how it moves to them
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     look = given(chosen, "size", "quality", "codec")
     video.validate(out, **look, sound="audio" in chosen and video.holds_sound(out))
     _check_places(out, folder)
+    chosen_fps = chosen.get("fps", timeline.FPS)
     if "places" in chosen:
         music, walk = _again(chosen, keyframes)
     else:
@@ -82,8 +86,8 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
         f"{len(walk.keyframes)} keyframes, {plural(walk.frames, 'frame')}, "
         f"{format_time(float(walk.seconds))} at {_rate(walk.fps)} frames a second"
     )
-    shown = video.shown_fps(out, walk.fps)
-    if shown != walk.fps:
+    asked, shown = chosen_fps, video.shown_fps(out, walk.fps)
+    if shown != asked:
         listener.say(f"{out.suffix} cannot show that rate: the film will have {_rate(shown)} frames a second")
     return Order(walk, settings, out, folder, look, chosen, music)
 
@@ -176,7 +180,7 @@ def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music 
         )
     file = prompt_file(chosen["prompts"])
     if file is not None and file.suffix.lower() in lyrics.SUFFIXES:
-        keyframes = _sung(keyframes, float(chosen.get("start", 0)), music, listener)
+        keyframes = _sung(keyframes, music, listener)
     keyframes = timeline.timed(keyframes, rhythm.beats, rhythm.bars, music.name)
     moments = {"bar": (rhythm.bars, rhythm.beats), "beat": (rhythm.beats,), "off": ()}
     prompts, noise = (_steps(name, chosen, music, frames, fps) for name in _paces(chosen))
@@ -190,17 +194,18 @@ def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music 
     )
 
 
-def _sung(keyframes: tuple[Keyframe, ...], start: float, music: Music, listener: Listener) -> tuple[Keyframe, ...]:
+def _sung(keyframes: tuple[Keyframe, ...], music: Music, listener: Listener) -> tuple[Keyframe, ...]:
     """The lines of a song that come in the part of it that the film plays."""
-    part = timeline.within(keyframes, start, float(music.seconds))
-    late = sum((keyframe.time or 0.0) >= start + float(music.seconds) for keyframe in keyframes)
+    start, seconds = float(music.start), float(music.seconds)
+    part = timeline.within(keyframes, start, seconds)
     if len(part) < 2:
         raise Error(
-            f"of {plural(len(keyframes), 'line')} {len(part) or 'none'} comes in the {format_time(float(music.seconds))} "
-            f"of {music.name} that the film plays, and a walk needs two; give another --start, or a longer part"
+            f"of {plural(len(keyframes), 'line')} {len(part) or 'none'} comes in the {format_time(seconds)} of "
+            f"{music.name} that the film plays, and a walk needs two; give another --start, or a longer part"
         )
-    if late:
-        listener.say(f"note: {late} of {plural(len(keyframes), 'line')} come after the film's end, and are not shown")
+    if late := sum((keyframe.time or 0.0) >= start + seconds for keyframe in keyframes):
+        after = "comes after the film's end, and is" if late == 1 else "come after the film's end, and are"
+        listener.say(f"note: {late} of {plural(len(keyframes), 'line')} {after} not shown")
     return part
 
 
@@ -262,7 +267,10 @@ def expanded(path: str) -> Path:
 def slug(prompts: Sequence[str]) -> str:
     """A file's name from all of the prompts: films of other prompts shall not replace each other."""
     words = " ".join(prompt.split("|")[0] for prompt in prompts)
-    return re.sub(r"\W+", "-", words.lower())[:60].strip("-") or "film"
+    name = re.sub(r"\W+", "-", words.lower()).strip("-") or "film"
+    if len(name) <= NAME:
+        return name
+    return f"{name[: NAME - 7].strip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
 def _check_places(out: Path, folder: Path) -> None:
@@ -327,16 +335,15 @@ def read_recipe(film: str) -> Recipe:
 def metadata(order: Order, walk: Walk, settings: Settings) -> video.Metadata:
     """What the film says of itself. walk, settings: complete ones, as they were rendered."""
     chosen = order.flags
-    unheard = () if video.holds_sound(order.out) else ("audio",)  # a film is made again from itself
     deciding: dict[str, object] = {
         "frames": walk.frames,
         "fps": walk.fps,
         "path": "smooth" if walk.smooth else "slerp",
         "speed": chosen.get("speed", flags.SPEEDS[0]),
         **{name: True for name in ("loop", "ease") if chosen.get(name)},
-        **given(chosen, "bars", "meter", "align", "pace", "pace_noise", "react"),
+        **(given(chosen, *_TO_SOUND) if _RHYTHM & set(chosen) else {}),
         **{name: float(chosen[name]) for name in ("start", "offset", "bpm") if name in chosen},
-        **{name: Path(chosen[name]).name for name in ("audio", "beats") if name in chosen and name not in unheard},
+        **{name: Path(chosen[name]).name for name in ("audio", "beats") if name in chosen},
         **order.look,
     }
     moved = order.music is not None or "places" in chosen

@@ -7,7 +7,7 @@ import contextlib
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,13 +64,15 @@ class Renderer:
         self.begun: collections.deque[_Begun] = collections.deque()
         self.count = 0  # batches, so far
 
-    def render(self, walk: Walk, indices: Sequence[int], of: Any = None) -> Iterator[tuple[Any, Batch]]:
+    def render(
+        self, walk: Walk, indices: Sequence[int], of: Any = None, rows: Mapping[int, int] | None = None
+    ) -> Iterator[tuple[Any, Batch]]:
         """Yield (of, pictures) of one batch after the other; each picture with its index, (height, width, 3) uint8.
 
         A picture depends on its index alone and not on which others are asked for: every batch has the
         one shape that the model's settings name (rows that nobody asks for are filled), and as many tokens as each
         of its frames needs; and a frame always takes the same row, since where threads share the work each row may be
-        rounded otherwise.
+        rounded otherwise: that of its index, or the one in `rows`.
 
         A GPU always has the next batch to do when it has done one. So the last batch comes out of the next call
         (its `of` tells), or of `finish`.
@@ -81,11 +83,11 @@ class Renderer:
         walk.check(indices)
         order = {index: number for number, index in enumerate(indices)}
         self.start.read(walk, indices)
-        for rows in self.start.batches(walk, indices):
-            asked = sorted((index for index in rows if index is not None), key=order.__getitem__)
-            with _memory(len(rows)):
-                latents = self.model.denoise(*self.start.batch(walk, rows))
-                self.begun.append(_Begun(of, walk, rows, asked, latents, self.model.decode(latents)))
+        for batch in self.start.batches(walk, indices, rows or {}):
+            asked = sorted((index for index in batch if index is not None), key=order.__getitem__)
+            with _memory(len(batch)):
+                latents = self.model.denoise(*self.start.batch(walk, batch))
+                self.begun.append(_Begun(of, walk, batch, asked, latents, self.model.decode(latents)))
             self.count += 1
             while len(self.begun) > self.ahead:
                 yield from self._landed()
@@ -152,16 +154,21 @@ def _memory(batch: int) -> Iterator[None]:
     raise OutOfMemoryError(batch)  # here, where the error no longer holds what fills the memory
 
 
-def batches(indices: Sequence[int], batch: int) -> list[list[int | None]]:
-    """The batches that render these frames: the frame of each row, None where there is none.
+def batches(indices: Sequence[int], batch: int, rows: Mapping[int, int] | None = None) -> list[list[int | None]]:
+    """The batches that render these frames: the frame of each row, None where there is none. rows: of some frames."""
+    taken: list[list[int]] = [[] for _ in range(batch)]
+    for index in indices:
+        taken[(rows or {}).get(index, row(index, batch))].append(index)
+    return [list(frames) for frames in itertools.zip_longest(*taken)]
+
+
+def row(index: int, batch: int) -> int:
+    """Of its batch, that a frame takes.
 
     Neighbours are in different rows, and so are, as far as possible, frames at even distances, such as
     a preview's: rows that nobody asks for are work for nothing.
     """
-    rows: list[list[int]] = [[] for _ in range(batch)]
-    for index in indices:
-        rows[(index + 3 * (index // batch)) % batch].append(index)
-    return [list(frames) for frames in itertools.zip_longest(*rows)]
+    return (index + 3 * (index // batch)) % batch
 
 
 def _way(points: Sequence[Tensor | None]) -> Way:
@@ -209,7 +216,7 @@ class _Start:
                 largest = max(sum(t.numel() for t in c.values()) for c in self.conditionings.values())
                 self.ways = functools.lru_cache(max(1, min(SEGMENTS, KEPT // largest)))(self._ways)
 
-    def batches(self, walk: Walk, indices: Sequence[int]) -> Iterator[list[int | None]]:
+    def batches(self, walk: Walk, indices: Sequence[int], rows: Mapping[int, int]) -> Iterator[list[int | None]]:
         """As `batches`, of frames with as many tokens; of prompts that were read."""
         alike: dict[tuple[int, ...], list[int]] = {}
         for index in indices:
@@ -217,7 +224,7 @@ class _Start:
             lengths = _lengths([self.conditionings[_prompt(walk, k)] for k in around if k is not None])
             alike.setdefault(tuple(lengths.values()), []).append(index)
         for some in alike.values():
-            yield from batches(some, self.model.settings.batch or 1)
+            yield from batches(some, self.model.settings.batch or 1, rows)
 
     def batch(self, walk: Walk, rows: Sequence[int | None]) -> tuple[Tensor, Conditioning]:
         """For these frames; where there is none, any of them is as good."""

@@ -3,7 +3,6 @@
     film.walk/
       walk.json    the newest film's walk, settings and versions, and a digest of the walk that was asked for
       frames/      00002.410000-<fingerprint>.png, by position; frames of earlier walks are kept
-      begun        frames that were rendered for a film of which nothing is decided yet, a line each
       films        names of the films that were made from here, a line each
       quick/       such a folder for the pictures of a quick preview
       sound-*.json what walk.music heard
@@ -24,7 +23,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
@@ -64,6 +63,7 @@ class Run:
         self.settings = settings
         self.describe = describe
         self.fingerprints = fingerprints(walk, settings)
+        self.rows: dict[str, int] = {}  # by fingerprint, which of its batch a frame takes, if its index does not tell
         self._frames = self.folder / "frames"
         try:
             self._frames.mkdir(parents=True, exist_ok=True)
@@ -90,43 +90,42 @@ class Run:
     def at(self, walk: Walk) -> Run:
         """The same open folder, for the frames of another walk."""
         other = copy.copy(self)
-        other.walk, other.fingerprints = walk, fingerprints(walk, self.settings)
+        other.walk, other.fingerprints, other.rows = walk, fingerprints(walk, self.settings), {}
         return other
 
-    def decide(self, walk: Walk) -> Run:
-        """The same open folder, for the film: that is where its frames belong."""
-        self._write(self.folder / "walk.json", _manifest(walk, self.settings, _digest(self.fingerprints)))
-        (self.folder / "begun").unlink(missing_ok=True)
-        return self.at(walk)
+    def decide(self, walk: Walk, rows: Mapping[str, int]) -> Run:
+        """The same open folder, for the film: that is where its frames belong.
 
-    def decided(self) -> Walk | None:
-        """What was decided before of a walk with the same frames to begin with; None if nothing was."""
+        rows: by fingerprint, which row of its batch each frame takes. They have been rendered in another order than
+        the film's, and one that gets lost has to take its row again.
+        """
+        decided = self.at(walk)
+        decided.rows = {name: rows[name] for name in decided.fingerprints}
+        noted = [rows[name] for name in decided.fingerprints]
+        self._write(self.folder / "walk.json", _manifest(walk, self.settings, _digest(self.fingerprints), noted))
+        return decided
+
+    def decided(self) -> Run | None:
+        """The same open folder, for the film, if it was decided before of a walk with the same frames to begin with."""
         with contextlib.suppress(Error):
             before, _ = read_manifest(self.folder)
-            if _asked(self.folder) == _digest(self.fingerprints) and before.frames == self.walk.frames:
-                return dataclasses.replace(self.walk, positions=before.positions, noise=before.noise)
+            asked, rows = _noted(self.folder)
+            if asked == _digest(self.fingerprints) and before.frames == self.walk.frames == len(rows):
+                walk = dataclasses.replace(self.walk, positions=before.positions, noise=before.noise)
+                decided = self.at(walk)
+                decided.rows = dict(zip(decided.fingerprints, rows))
+                return decided
         return None
 
     def promising(self) -> set[str]:
         """Fingerprints of frames that are here and will serve this walk, as far as can be told before it is decided
-        where its frames belong: those rendered for it, and those of the film before that an edit has not changed."""
-        found = set()
-        with contextlib.suppress(OSError, ValueError):
-            lines = (self.folder / "begun").read_text("ascii").splitlines()
-            digest = _digest(self.fingerprints)
-            found = {name for asked, _, name in (line.partition(" ") for line in lines) if asked == digest}
+        where its frames belong: those of the film before that an edit has not changed."""
         with contextlib.suppress(Error):
             before, _ = read_manifest(self.folder)
             if before.frames == self.walk.frames and before.segments == self.walk.segments:
                 moved = dataclasses.replace(self.walk, positions=before.positions, noise=before.noise)
-                found |= set(fingerprints(moved, self.settings))
-        return {fingerprint for fingerprint in found if fingerprint in self._finished}
-
-    def note_begun(self, fingerprints: Iterable[str]) -> None:
-        """Of frames that are rendered for this walk, of which nothing is decided: `promising` will find them."""
-        digest = _digest(self.fingerprints)
-        with contextlib.suppress(OSError), (self.folder / "begun").open("a", encoding="ascii") as file:
-            file.writelines(f"{digest} {fingerprint}\n" for fingerprint in fingerprints)
+                return {name for name in fingerprints(moved, self.settings) if name in self._finished}
+        return set()
 
     def check(self) -> Iterator[tuple[int, bool]]:
         """Read every frame of this walk that was found here, yielding (index, whole) for each.
@@ -294,12 +293,16 @@ def _place(walk: Walk, index: int) -> list[object]:
     return place if place[:2] != place[2:] else place[:2]
 
 
-def _asked(folder: Path) -> str:
-    """A digest of the frames of the walk that was asked for when the manifest was written."""
+def _noted(folder: Path) -> tuple[str, list[int]]:
+    """Of the film in a manifest: a digest of the frames that were asked for, and each frame's row in its batch."""
     try:
-        return str(json.loads((folder / "walk.json").read_text("utf-8"))["asked"])
+        noted = json.loads((folder / "walk.json").read_text("utf-8"))
+        asked, rows, batch = noted["asked"], noted["rows"], noted["settings"]["batch"]
+        if all(isinstance(row, int) and 0 <= row < batch for row in rows):
+            return str(asked), rows
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return ""
+        pass
+    return "", []
 
 
 def _digest(names: Sequence[str]) -> str:
@@ -377,7 +380,7 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _manifest(walk: Walk, settings: Settings, asked: str = "") -> bytes:
+def _manifest(walk: Walk, settings: Settings, asked: str = "", rows: Sequence[int] = ()) -> bytes:
     return json.dumps(
         {
             "version": __version__,
@@ -389,6 +392,7 @@ def _manifest(walk: Walk, settings: Settings, asked: str = "") -> bytes:
             "noise": walk.noise,
             "settings": dataclasses.asdict(settings),
             "asked": asked,
+            "rows": rows,
         },
         indent=1,
         ensure_ascii=False,

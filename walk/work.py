@@ -20,7 +20,7 @@ from walk import Error, Settings, models, speed
 from walk.keyframes import Keyframe, plural
 from walk.models import Model
 from walk.progress import Listener, Progress
-from walk.render import Batch, Renderer
+from walk.render import Batch, Renderer, row
 from walk.run import Run, read_manifest
 from walk.speed import Features, Pacer
 
@@ -134,7 +134,7 @@ class Work:
         self.renderer: Renderer | None = None
         self.seconds: list[float] = []  # that a batch took
         self.kept: set[str] = set()  # fingerprints that will be asked for, and are there
-        self.journal: Run | None = None  # of the walk that is asked for, until it is decided where its frames belong
+        self.rows: dict[str, int] = {}  # by fingerprint, of what is looked at
         self._saving = contextlib.ExitStack()
 
     def __enter__(self) -> Work:
@@ -147,6 +147,8 @@ class Work:
         try:
             self._saving.close()
         except (Error, KeyboardInterrupt) as late:
+            if error is None and isinstance(late, Error) and not len(self):
+                raise
             error = error or late
         kept = f"{len(self)} of {self.frames} frames are safe in {self.run.folder}; run the same command to go on"
         if isinstance(error, Error) and len(self):
@@ -161,7 +163,11 @@ class Work:
     def evenly(self, run: Run) -> Run:
         """The run of the film whose frames look evenly far apart. Where they belong was decided before, or is found
         out now, by rendering most of them."""
-        return run.decide(run.decided() or self.spread(run).walk)
+        if decided := run.decided():
+            return run.decide(decided.walk, decided.rows)
+        walk, batch = self.spread(run).walk, run.settings.batch or 1
+        usual = {name: row(index, batch) for index, name in reversed([*enumerate(run.at(walk).fingerprints)])}
+        return run.decide(walk, usual | {name: at for name, at in self.rows.items() if name in usual})
 
     def spread(self, run: Run, even: bool = True, further: bool = True) -> Pacer:
         """What has found out where the frames of a walk belong, and rendered them; or, if not `even`, has only
@@ -173,7 +179,7 @@ class Work:
         pacer = Pacer(run.walk, lambda position: self._look(at(position)), even, further)
         batch = run.settings.batch or 1
         if further:
-            self.kept, self.journal = run.promising(), run
+            self.kept = run.promising()
         else:
             self.total = len(pacer.unseen())
 
@@ -209,6 +215,9 @@ class Work:
         found = len(asked - self.asked - self.kept) - len(missing)
         self.run = run
         self.asked |= asked
+        if self.looking:
+            for index, name in enumerate(run.fingerprints):
+                self.rows.setdefault(name, row(index, run.settings.batch or 1))
         if self.rendered:
             self.progress.skip(found)
         elif missing:
@@ -261,12 +270,11 @@ class Work:
             self.renderer = Renderer(self.model.loaded().at(run.settings))
         names = [run.fingerprints[index] for index in indices]
         self.rendered |= dict.fromkeys(names)
-        if self.journal is not None and self.looking:
-            self.journal.note_begun(names)
         if self.looking:
             self.features |= {name: Future() for name in names}
         begun, before = time.monotonic(), self.renderer.count
-        self._keep(self.renderer.render(run.walk, indices, run))
+        rows = {index: run.rows[name] for index, name in zip(indices, names) if name in run.rows}
+        self._keep(self.renderer.render(run.walk, indices, run, rows))
         count = self.renderer.count - before
         self.seconds += [(time.monotonic() - begun) / count] * count
 
