@@ -401,7 +401,7 @@ def compiler(tmp_path, monkeypatch):
     return torch._inductor.config.cpp
 
 
-@pytest.mark.parametrize("name", ["FluxPipeline", "SanaPipeline"])  # its blocks alone, and as a whole
+@pytest.mark.parametrize("name", ["OvisImagePipeline", "StableDiffusion3Pipeline"])  # its blocks alone, and as a whole
 def test_a_compiled_model_makes_the_same_pictures_and_is_another_model(home, model, compiler, name):
     compiled = load(home(name), **SIZE, steps=2, batch=1, compile=True)
     assert levels(pictures(compiled, FOX)[0], pictures(model(name), FOX)[0]) <= 1

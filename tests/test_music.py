@@ -360,7 +360,7 @@ def test_a_recipe_with_positions_elsewhere_is_refused():
 @pytest.mark.parametrize(("out", "fps"), [("film.gif", 25), ("film/", 24)])
 def test_a_silent_loop_is_timed_to_a_song(walk, song, out, fps):
     """As VJs export them: the pictures move to the sound, which is left to others."""
-    _, err = walk("--audio", song, "--loop", "--bars", "2", "--pace", "beat", "--out", out)
+    _, err = walk("--audio", song, "--loop", "--bars", "2", "--pace", "beat", "--size", "64", "--out", out)
     assert (
         f"note: {'.gif' if fps == 25 else 'a folder'} has no room for sound: the film moves to song.wav, unheard" in err
     )
@@ -372,7 +372,7 @@ def test_a_silent_loop_is_timed_to_a_song(walk, song, out, fps):
 
 def test_a_silent_gif_is_made_again_without_the_song(walk, song):
     shutil.copy(song, "song.wav")
-    walk("--audio", "song.wav", "--loop", "--bars", "2", "--pace", "beat", "--out", "film.gif")
+    walk("--audio", "song.wav", "--loop", "--bars", "2", "--pace", "beat", "--size", "64", "--out", "film.gif")
     film = Path("film.gif").read_bytes()
     told, _ = walk("info", "film.gif", prompts=None, model=False)
     Path("film.txt").write_text(told)
