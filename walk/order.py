@@ -74,19 +74,19 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     look = given(chosen, "size", "quality", "codec")
     video.validate(out, **look, sound="audio" in chosen and video.holds_sound(out))
     _check_places(out, folder)
-    chosen_fps = chosen.get("fps", timeline.FPS)
+    asked = chosen.get("fps", timeline.FPS)
+    shown = video.shown_fps(out, asked)
     if "places" in chosen:
         music, walk = _again(chosen, keyframes)
     else:
         if _RHYTHM & set(chosen):  # at the rate that is shown, lest pictures and sound drift apart
-            chosen = chosen | {"fps": video.shown_fps(out, chosen.get("fps", timeline.FPS))}
+            chosen = chosen | {"fps": shown}
         music = _music(chosen, keyframes, out, folder, listener)
         walk = _walk(chosen, keyframes, music, listener)
     listener.say(
         f"{len(walk.keyframes)} keyframes, {plural(walk.frames, 'frame')}, "
         f"{format_time(float(walk.seconds))} at {_rate(walk.fps)} frames a second"
     )
-    asked, shown = chosen_fps, video.shown_fps(out, walk.fps)
     if shown != asked:
         listener.say(f"{out.suffix} cannot show that rate: the film will have {_rate(shown)} frames a second")
     return Order(walk, settings, out, folder, look, chosen, music)
