@@ -435,3 +435,17 @@ def test_prompts_with_numbers_are_no_schedule(tmp_path):
         file.write_text("\n".join(prompts))
         assert [keyframe.prompt for keyframe in read_prompts(file)] == prompts
     assert [keyframe.prompt for keyframe in read_prompts(["0: a fox", "1: an owl"])] == ["0: a fox", "1: an owl"]
+
+
+def test_a_number_of_any_length_before_a_prompt_is_read_as_it_stands(tmp_path):
+    file = tmp_path / "prompts.txt"
+    prompts = ["9" * 5_000 + ": a fox", "0: an owl"]  # more digits than Python makes a number of
+    file.write_text("\n".join(prompts))
+    assert [keyframe.prompt for keyframe in read_prompts(file)] == prompts
+
+
+def test_a_line_of_half_a_megabyte_is_refused_for_its_length(tmp_path):
+    file = tmp_path / "prompts.txt"
+    file.write_text('0: "' + '"' * 400_000 + "x\na fox\n")  # to look for its end again and again would take minutes
+    with pytest.raises(Error, match=r"the prompt has 4000.. characters; at most 20000 are possible"):
+        read_prompts(file)

@@ -267,14 +267,16 @@ def lines_of(path: Path, text: str) -> list[tuple[str, str]]:
 
 def _check_no_schedule(texts: Sequence[tuple[str, str]]) -> None:
     """Raise Error for what Deforum takes: a frame's number before each prompt, or such an object of JSON."""
-    scheduled = [re.match(r"""\s*["']?(\d+)["']?\s*:\s*["']?\s*(.*?)["',\s]*$""", text) for _, text in texts]
+    scheduled = [re.match(r"""\s*["']?(\d+)["']?\s*:""", text) for _, text in texts]
     found = [match for match in scheduled if match]
     braces = sum(text.strip() in ("{", "}") for _, text in texts)
-    numbers = [int(match[1]) for match in found]
-    if len(found) > 1 and len(found) + braces == len(texts) and numbers[0] == 0 and numbers == sorted(set(numbers)):
+    frames = [int(match[1][:20]) for match in found]
+    if len(found) > 1 and len(found) + braces == len(texts) and frames[0] == 0 and frames == sorted(set(frames)):
+        line = found[1].string.strip()
+        prompt = found[1].string[found[1].end() :].strip("\"', \t")
         raise Error(
-            f"{texts[0][0]}: frame numbers before prompts are not read; write '{found[1][2][:40]} | time=SECONDS' for "
-            f"'{found[1][0].strip()[:60]}', or leave times out"
+            f"{texts[0][0]}: frame numbers before prompts are not read; write '{prompt[:40]} | time=SECONDS' for "
+            f"'{line[:60]}', or leave times out"
         )
 
 
