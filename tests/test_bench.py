@@ -13,12 +13,13 @@ from walk.bench import Measured, measure
 class Slow:
     """Takes so many seconds for each part."""
 
+    at = notes = None
+
     def __init__(self, denoise, decode, batch=2):
         size = {"width": 8, "height": 8, "batch": batch}
         self.settings = Settings("slow", steps=1, guidance=1.0, scheduler="none", device="cpu", dtype="float32", **size)
         self.settings = dataclasses.replace(self.settings, weights="slow", software=("slow 1",))
         self.parts = denoise, decode
-        self.at = self.notes = None
         self.batches = 0
 
     def encode(self, keyframe):

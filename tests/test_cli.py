@@ -353,6 +353,7 @@ def test_a_switch_is_on_when_named_unless_it_is_false(received, flag):
         (["diff", "a.mp4"], "walk diff needs a file name: walk diff FILM FILM"),
         (["diff", "a.mp4", "b.mp4", "c.mp4"], "'c.mp4' is one too many: walk diff FILM FILM"),
         (["prune"], "walk prune needs a run folder: walk prune FOLDER.walk"),
+        ([*AB, "--compile", "fast"], "--compile fast is not possible; give on, off or auto"),
         (["prune", "a.walk", "--yes=5"], "--yes takes no value, but '5' follows it"),
         (["a red apple", *AB], "--prompts was given twice"),
         ([""], "'' follows no flag; prompts come after --prompts"),

@@ -60,7 +60,7 @@ BELOW = {
         *("audio", "flags", "keyframes", "lyrics", "music", "pace", "progress", "recipe", "run", "settings"),
         *("timeline", "video"),
     },
-    "work": {"keyframes", "models", "progress", "render", "run", "settings", "speed"},
+    "work": {"bench", "keyframes", "models", "progress", "render", "run", "settings", "speed"},
 }
 
 

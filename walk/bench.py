@@ -54,11 +54,16 @@ class Measured:
 
 
 def measure(
-    model: models.Model, folder: Path, seconds: float | None = None, report: Callable[[], object] = lambda: None
+    model: models.Model,
+    folder: Path,
+    seconds: float | None = None,
+    report: Callable[[], object] = lambda: None,
+    least: int = LEAST,
 ) -> Measured:
     """Render until enough time is over, into a run folder that is the caller's to remove.
 
-    seconds: to be timed at the least, after the first batch; None: SECONDS. report: called for each batch.
+    seconds, least: time, and batches, to be timed at the least, after the first batch; seconds None: SECONDS.
+    report: called for each batch.
     """
     timed = _Timed(model)
     batch = model.settings.batch or 1
@@ -82,7 +87,7 @@ def measure(
                 if count % batch:
                     continue
                 report()
-                if count >= LEAST * batch and time.perf_counter() - begun > (SECONDS if seconds is None else seconds):
+                if count >= least * batch and time.perf_counter() - begun > (SECONDS if seconds is None else seconds):
                     break
         total = time.perf_counter() - begun
 

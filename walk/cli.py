@@ -136,7 +136,7 @@ def film(**chosen: Any) -> str:
     asked = order.read_order(chosen, listener)
     from walk.work import Work  # and with it torch, after what can be refused without
 
-    model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder)
+    model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, len(set(asked.walk.positions)))
     if chosen.get("weights", model.settings.weights) != model.settings.weights:
         listener.say("note: the model is not the one that made that film, so its pictures will differ")
     with _opened(asked, model) as run, Work(run, model, listener) as work:
@@ -332,13 +332,12 @@ def bench(**chosen: Any) -> str:
 
     from walk.bench import LEAST, measure
 
-    listener = _listener(chosen)
-    found = _found(Settings(**given(chosen, *flags.SETTINGS)), listener)
+    listener, frames = _listener(chosen), chosen.get("frames", BENCH_FRAMES)
+    found = _found(Settings(**given(chosen, *flags.SETTINGS)), listener, frames=frames)
     model = found.loaded()
     with tempfile.TemporaryDirectory() as folder, listener.progress("timing", LEAST + 1, unit="batches") as progress:
         it = measure(model, Path(folder), report=lambda: progress.more(1))
     settings, startup = model.settings, found.seconds
-    frames = chosen.get("frames", BENCH_FRAMES)
     told = {
         "model": settings.model, "device": settings.device, "dtype": settings.dtype, "batch": settings.batch,
         "width": settings.width, "height": settings.height, "steps": settings.steps,
@@ -395,13 +394,17 @@ COMMANDS: dict[str, Callable[..., str | None]] = {
 
 
 def _found(
-    settings: Settings, listener: Listener, keyframes: Sequence[Keyframe] = (), folder: Path | None = None
+    settings: Settings,
+    listener: Listener,
+    keyframes: Sequence[Keyframe] = (),
+    folder: Path | None = None,
+    frames: int = 0,
 ) -> LazyModel:
     from walk.work import LazyModel
 
     if settings.model == BUILT_IN:
         listener.say("toybox, the built-in model, draws things in a toy style; for others see --model")
-    found = LazyModel(settings, listener, keyframes, folder)
+    found = LazyModel(settings, listener, keyframes, folder, frames)
     found.seconds = time.monotonic() - BEGUN
     return found
 

@@ -28,6 +28,7 @@ class Flag(NamedTuple):
     parse: Callable[[str], Any]  # raises ValueError
     expects: str  # what is accepted, for errors
     help: str
+    alone: str = ""  # what it means without a value
 
 
 def _switch(text: str) -> bool:
@@ -116,6 +117,10 @@ def _prompts(text: str) -> str | list[str]:
     return text
 
 
+def _compiling(text: str) -> bool | None:
+    return {"on": True, "off": False, "auto": None}[_one_of("on", "off", "auto")(text)]
+
+
 MANY = 10_000  # seeds in a range
 PATHS = ("smooth", "slerp")
 SPEEDS = ("even", "path")
@@ -167,7 +172,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "device": Flag("NAME", str, "a name", "cpu, cuda, cuda:1, mps (the fastest there is)"),
         "dtype": Flag("NAME", str, "a name", "float32, float16, bfloat16 (the model's on cuda, else float32)"),
         "decoder": Flag("own | tiny", str, "own, tiny, or a folder with a tiny decoder", "tiny: faster and a little softer, where the family has one (own)"),
-        "compile": Flag("", _switch, "", "compile the model first: minutes, then faster on most GPUs"),
+        "compile": Flag("on | off | auto", _compiling, "on, off or auto", "takes minutes, then is faster on most GPUs; auto: if it pays (off)", "on"),
         "low_memory": Flag("", _switch, "", "parts of the model are on the GPU only while they work"),
         "batch": Flag("N", _count, _WHOLE, "frames denoised together (by their size and the GPU, up to 8)"),
     },
@@ -288,6 +293,7 @@ def checked(arguments: Sequence[str], command: str = "") -> list[str]:
                 raise Error(f"--{name} takes no value, but '{extra[0]}' follows it")
             result.append(f"--{name}={not given or given[0].lower() == 'true'}")
             continue
+        given = given or [flag.alone] * bool(flag.alone)
         if not given or (given == [""] and name != "negative"):
             raise Error(f"--{name} needs a value; give {flag.expects}")
         if name == "seeds":

@@ -50,7 +50,8 @@ class Model(Protocol):
     settings: Settings
 
     def at(self, settings: Settings) -> Model:
-        """The same weights with other steps, guidance or batch: the model's settings with these replaced.
+        """The same weights with other steps, guidance or batch: the model's settings with these replaced. Or compiled,
+        and then this is of no more use.
 
         Raises Error for anything else that differs, since it would need loading."""
 
@@ -191,13 +192,16 @@ class Pipeline(Model):
             loading.compile_denoiser(self.denoiser, self.family)
 
     def at(self, settings: Settings) -> Pipeline:
+        compiles = bool(settings.compile and not self.settings.compile)
         for name, asked in vars(settings).items():
-            loaded = getattr(self.settings, name)
+            loaded = asked if name == "compile" and compiles else getattr(self.settings, name)
             if asked is None or (asked != loaded and name not in CHANGEABLE):
                 raise Error(
                     f"the model is loaded with {name} {loaded!r}, not {asked!r}; only {', '.join(CHANGEABLE)} can be "
                     "changed, as in dataclasses.replace(model.settings, steps=2)"
                 )
+        if compiles:
+            loading.compile_denoiser(self.denoiser, self.family)
         other = copy.copy(self)
         other.settings = settings
         return other

@@ -47,9 +47,11 @@ def compose(
     chosen = dict(flags)
     for name in ("model", "width", "height", "steps", "guidance", "scheduler", "dtype", "batch"):
         chosen[name] = getattr(settings, name)
-    for name, usual in (("lora", ""), ("decoder", "own"), ("compile", False)):
+    for name, usual in (("lora", ""), ("decoder", "own")):
         if getattr(settings, name) != usual:
             chosen[name] = getattr(settings, name)
+    if settings.compile:
+        chosen["compile"] = "on"
     texts = tuple((name, _plain(value) if isinstance(value, float) else str(value)) for name, value in chosen.items())
     made_with = (f"walk {__version__}", settings.weights, *settings.software)
     return Recipe(tuple(map(_line, keyframes)), texts, made_with, positions)

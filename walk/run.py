@@ -19,6 +19,7 @@ import contextlib
 import copy
 import dataclasses
 import errno
+import functools
 import hashlib
 import json
 import os
@@ -27,6 +28,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import filelock
 import numpy as np
@@ -228,10 +230,7 @@ class Run:
         """Take stock of the frames, and remove what a killed process left half-written."""
         self._checked: set[str] = set()
         self.damaged: list[str] = []  # frames that were
-        self._finished: dict[str, Path] = {}
-        for path in sorted(self._frames.iterdir()):
-            if match := _NAME.fullmatch(path.name):
-                self._finished[match[1]] = path
+        self._finished = finished(self.folder)
         for folder in (self._frames, self.folder):
             for path in folder.glob(".*.part*"):
                 path.unlink(missing_ok=True)
@@ -272,15 +271,26 @@ class SaveFrame:
             self._waiting.pop(0).result()
 
 
+def finished(folder: Path) -> dict[str, Path]:
+    """The frames in a run folder, by fingerprint; unread, so some may be damaged."""
+    paths = sorted((folder / "frames").iterdir()) if (folder / "frames").is_dir() else []
+    return {match[1]: path for path in paths if (match := _NAME.fullmatch(path.name))}
+
+
 def fingerprints(walk: Walk, settings: Settings) -> list[str]:
     """For each frame a digest, 16 hexadecimal digits, of everything that decides its pixels."""
-    settled = hashlib.sha256(_canonical(settings.deciding()))
+    settled = _settled(settings)
     result = []
     for index in range(walk.frames):
         digest = settled.copy()
         digest.update(_canonical(_place(walk, index)))
         result.append(digest.hexdigest()[:16])
     return result
+
+
+@functools.lru_cache
+def _settled(settings: Settings) -> Any:
+    return hashlib.sha256(_canonical(settings.deciding()))
 
 
 def _place(walk: Walk, index: int) -> list[object]:

@@ -42,7 +42,8 @@ class Settings:
     weights, software: identity of the model's files, and versions of the libraries; found, not chosen.
     lora: .safetensors files or hub ids with commas between, each with its weight: 'a.safetensors:0.8,org/b'.
     low_memory: parts of the model are on the GPU only while they work. Decides no pixel.
-    compile: the denoiser is compiled (torch.compile), which rounds otherwise: about as another batch does.
+    compile: the denoiser is compiled (torch.compile), which rounds otherwise: about as another batch does. None: if
+        the frames to render repay it, which `walk.work.LazyModel` finds out.
     decoder: 'own', 'tiny' (the family's TAESD: faster, a little softer), or a folder with such a decoder.
 
     Raises Error for values outside these.
@@ -61,7 +62,7 @@ class Settings:
     software: tuple[str, ...] = ()
     lora: str = ""
     low_memory: bool = False
-    compile: bool = False
+    compile: bool | None = False
     decoder: str = "own"
 
     def __post_init__(self) -> None:
@@ -77,8 +78,8 @@ class Settings:
             raise Error(f"device '{self.device}' is unknown; it is auto, cpu, cuda, cuda:1 or mps")
 
     def is_complete(self) -> bool:
-        """Whether nothing is left to the model and the machine: `walk.models.complete` makes them so."""
-        chosen = self.width, self.height, self.steps, self.guidance, self.scheduler, self.batch
+        """Whether nothing is left to the model and the machine: `walk.models.complete` makes them so, but for `compile`."""
+        chosen = self.width, self.height, self.steps, self.guidance, self.scheduler, self.batch, self.compile
         found = self.weights and self.software and "auto" not in (self.device, self.dtype)
         return bool(found) and None not in chosen
 

@@ -8,23 +8,30 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
-from walk import Error, Settings, models, speed
-from walk.keyframes import Keyframe, plural
+from walk import Error, Settings, Walk, bench, models, speed
+from walk.keyframes import Keyframe, format_time, plural
 from walk.models import Model
 from walk.progress import Listener, Progress
 from walk.render import Batch, Renderer, row
-from walk.run import Run, read_manifest
+from walk.run import Run, fingerprints, finished
 from walk.speed import Features, Pacer
 
 NOTES = 8  # that are said; a preview draws them all
+
+# Compiling takes minutes and gains little, or up to a third: it is tried for renders as long as these.
+LONG = 15 * 60.0  # seconds
+MANY = 40  # batches, of which four are then rendered for nothing
+GAIN = 0.03  # of the time, that is worth keeping what is compiled
 
 
 class LazyModel:
@@ -36,9 +43,10 @@ class LazyModel:
         listener: Listener | None = None,
         keyframes: Sequence[Keyframe] = (),
         folder: Path | None = None,
+        frames: int = 0,
     ) -> None:
-        """settings: what is not set is filled in. keyframes: that it will render.
-        folder: a run folder; its frames shall serve, even if they were rendered in smaller batches.
+        """settings: what is not set is filled in. keyframes: that it will render. frames: how many.
+        folder: a run folder; its frames shall serve, even if they were rendered in smaller batches, or compiled.
 
         Raises Error like `walk.models.complete`.
         """
@@ -54,20 +62,55 @@ class LazyModel:
                 files[path].reached(done >> 20)
 
             self.settings = models.complete(settings, reading)
-        if settings.batch is None and folder is not None:
-            self.settings = _as_there_was_room(self.settings, folder)
+        if folder is not None and keyframes:
+            self.settings = _as_before(self.settings, settings.batch is None, keyframes, folder)
         self.seconds = 0.0  # that it took to be there
         self._model: Model | None = None
         self._told = False
+        if self.settings.compile is None:
+            self._choose(frames)
 
     def loaded(self) -> Model:
         if self._model is None:
-            compiling = ", and compiling it with the first pictures" * self.settings.compile
+            compiling = ", and compiling it with the first pictures" if self.settings.compile else ""
             self.listener.say("loading the model" + compiling)
             begun = time.monotonic()
             self._model = models.load(self.settings)
             self.seconds += time.monotonic() - begun
         return self._model
+
+    def _choose(self, frames: int) -> None:
+        """Whether to compile the model for so many frames: by trying, since neither how long that takes nor what it gains
+        can be told from the model and the machine."""
+        compiled = dataclasses.replace(self.settings, compile=True)
+        self.settings = dataclasses.replace(self.settings, compile=False)
+        if frames < MANY * (self.settings.batch or 1) or self.settings.device == "mps":
+            return
+        usual = self._rate(self.loaded(), "timing the model")
+        if frames / usual < LONG:
+            self.listener.say(f"not compiled: the frames take {format_time(round(frames / usual))} as it is")
+            return
+        begun = time.monotonic()
+        try:
+            faster = self._rate(self.loaded().at(compiled), "compiling the model, and timing it")
+        except Error as error:  # also for want of memory, of which there is enough as it was
+            self.listener.say(f"not compiled: {str(error).partition(';')[0]}")
+        else:
+            took, saved = time.monotonic() - begun, frames / usual - frames / faster
+            rates = f"{faster:.3g} frames a second instead of {usual:.3g}"
+            if saved > GAIN * frames / usual:
+                self.settings, self._model = compiled, self.loaded().at(compiled)
+                self.listener.say(
+                    f"compiled in {format_time(round(took))}: {rates}, which saves {format_time(round(saved))}"
+                )
+                return
+            self.listener.say(f"not compiled: {rates}")
+        self._model = None  # what is compiled stays so
+
+    def _rate(self, model: Model, what: str) -> float:
+        """Frames a second."""
+        with tempfile.TemporaryDirectory() as folder, self.listener.progress(what, 2, unit="batches") as progress:
+            return bench.measure(model, Path(folder), 0, lambda: progress.more(1), least=1).rate
 
     def notes(self) -> list[str]:
         """What of its prompts the model will not understand, and whether it was made for other pictures."""
@@ -101,14 +144,18 @@ def _those(numbers: Sequence[int], of: int) -> str:
     return f"keyframe{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
 
 
-def _as_there_was_room(settings: Settings, folder: Path) -> Settings:
-    """With the smaller batch of the run that is there, if it is the same but for that: its frames still serve."""
-    with contextlib.suppress(Error):
-        before = read_manifest(folder)[1]
-        if (before.batch or 0) < (settings.batch or 0):
-            smaller = dataclasses.replace(settings, batch=before.batch)
-            return smaller if smaller.deciding() == before.deciding() else settings
-    return settings
+def _as_before(settings: Settings, free: bool, keyframes: Sequence[Keyframe], folder: Path) -> Settings:
+    """As most of the keyframes' pictures in a run folder were made, which still serve: with a smaller batch, if that is
+    free to choose, or compiled, if that is. The larger batch may have found no room after them."""
+    there = finished(folder)
+    walk = Walk(tuple(keyframes), tuple(map(float, range(len(keyframes)))), Fraction(1))
+    batches = [settings.batch or 1]
+    while free and batches[0] > 1:
+        batches.insert(0, batches[0] // 2)
+    compiles = (True, False) if settings.compile is None else (settings.compile,)
+    able = [dataclasses.replace(settings, batch=batch, compile=it) for batch in batches for it in compiles]
+    most, best = max(((len(there.keys() & set(fingerprints(walk, it))), it) for it in able), key=lambda each: each[0])
+    return best if most else settings
 
 
 class Work:
