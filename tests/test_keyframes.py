@@ -418,7 +418,13 @@ def test_a_seed_of_numpys_is_the_seed():
 
 
 @pytest.mark.parametrize(
-    "text", ["0: a fox\n30: a frog\n", '{\n"0": "a fox",\n"30": "a frog"\n}\n', "'0' : 'a fox',\n'30': 'a frog',"]
+    "text",
+    [
+        "0: a fox\n30: a frog\n",
+        '{\n"0": "a fox",\n"30": "a frog"\n}\n',
+        "'0' : 'a fox',\n'30': 'a frog',",
+        '{"0": "a fox", "30": "a frog"}',
+    ],
 )
 def test_a_schedule_of_another_tool_is_told_from_prompts(tmp_path, text):
     file = tmp_path / "prompts.txt"
@@ -431,7 +437,11 @@ def test_a_schedule_of_another_tool_is_told_from_prompts(tmp_path, text):
 
 def test_prompts_with_numbers_are_no_schedule(tmp_path):
     file = tmp_path / "prompts.txt"
-    for prompts in (["1984: a book", "a clock at 10:30"], ["1984: a book", "2001: a space odyssey"]):
+    for prompts in (
+        ["1984: a book", "a clock at 10:30"],
+        ["1984: a book", "2001: a space odyssey"],
+        ["{red|green|blue} leaves", "a fox"],
+    ):
         file.write_text("\n".join(prompts))
         assert [keyframe.prompt for keyframe in read_prompts(file)] == prompts
     assert [keyframe.prompt for keyframe in read_prompts(["0: a fox", "1: an owl"])] == ["0: a fox", "1: an owl"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import json
 import math
 import numbers
 import re
@@ -267,6 +268,9 @@ def lines_of(path: Path, text: str) -> list[tuple[str, str]]:
 
 def _check_no_schedule(texts: Sequence[tuple[str, str]]) -> None:
     """Raise Error for what Deforum takes: a frame's number before each prompt, or such an object of JSON."""
+    if len(texts) == 1 and texts[0][1].lstrip().startswith("{"):  # all of it on one line
+        with contextlib.suppress(ValueError, RecursionError, AttributeError):
+            texts = [(texts[0][0], f"{frame}: {prompt}") for frame, prompt in json.loads(texts[0][1]).items()]
     scheduled = [re.match(r"""\s*["']?(\d+)["']?\s*:""", text) for _, text in texts]
     found = [match for match in scheduled if match]
     braces = sum(text.strip() in ("{", "}") for _, text in texts)

@@ -371,10 +371,10 @@ def _name(keyframes: Sequence[Keyframe], k: int) -> str:
 
 
 # Of the way in a segment (its number, a frame, the segment's first and last frame), 0 .. 1.
-Progress = Callable[[int, int, int, int], Fraction | float]
+_Share = Callable[[int, int, int, int], Fraction | float]
 
 
-def _positions(stays: list[tuple[int, int]], count: int, closed: bool, progress: Progress) -> list[float]:
+def _positions(stays: list[tuple[int, int]], count: int, closed: bool, progress: _Share) -> list[float]:
     positions: list[float] = []
     for k, ((arrival, leave), (end, _)) in enumerate(pairwise(stays)):
         positions += [float(k)] * (leave - arrival)
@@ -386,7 +386,7 @@ def _positions(stays: list[tuple[int, int]], count: int, closed: bool, progress:
     return [0.0] * stays[0][0] + positions + [float(last)] * (count - stays[-1][0])
 
 
-def _even(stays: list[tuple[int, int]], count: int, closed: bool, smooth: bool, ease: bool) -> Progress:
+def _even(stays: list[tuple[int, int]], count: int, closed: bool, smooth: bool, ease: bool) -> _Share:
     slopes = _slopes(stays, count, closed)
 
     def progress(k: int, frame: int, start: int, end: int) -> Fraction:
@@ -399,7 +399,7 @@ def _even(stays: list[tuple[int, int]], count: int, closed: bool, smooth: bool, 
     return progress
 
 
-def _paced(steps: Sequence[float]) -> Progress:
+def _paced(steps: Sequence[float]) -> _Share:
     """Within each segment the way done grows with the steps."""
     done = [0.0, *accumulate([*steps, *steps])]  # a closed walk's segments may run past its last frame
 

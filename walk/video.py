@@ -418,7 +418,7 @@ def silent(film: Path) -> bool:
     return True
 
 
-def clock(film: Path) -> tuple[Fraction, Fraction | None]:
+def time_base(film: Path) -> tuple[Fraction, Fraction | None]:
     """(the unit in which any film counts time, the frames a second that it says it has; None: it does not say)."""
     said = re.findall(r"config in time_base: (\d+/\d+), frame_rate: (\d+)/(\d+)", _shown(film))[-1]
     rate, by = map(int, said[1:])
