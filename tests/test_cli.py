@@ -401,7 +401,7 @@ EXPECTED = {
         "batch": WHOLE,
         "out": "a file name",
         "codec": "a codec",
-        "size": WHOLE,
+        "size": "its short side's pixels, such as 720",
         "quality": "a whole number",
     },
 }
