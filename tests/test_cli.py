@@ -267,6 +267,10 @@ def test_seeds_are_numbers_or_ranges(received, given, seeds):
     assert received("--seeds", *given, *AB)["seeds"] == seeds
 
 
+def test_seeds_by_words_may_begin_anywhere(received):
+    assert received("--seeds", "words", "--seed", "7", *AB) == {"seeds": "words", "seed": 7, "prompts": AB[1:]}
+
+
 def test_a_prompt_may_be_the_word_help(received):
     assert received("--prompts", "help", "me") == {"prompts": ["help", "me"]}
 
@@ -383,7 +387,7 @@ EXPECTED = {
     **{
         "prompts": "a prompt file, or prompts",
         "seed": "a whole number",
-        "seeds": "whole numbers with commas between, or 1-8",
+        "seeds": "whole numbers with commas between, 1-8, or words",
     },
     **{
         "negative": 'text, or "" for none',
@@ -424,7 +428,7 @@ def test_a_flag_without_its_value_is_refused(refusal, flag):
             for flag in ("frames", "steps", "width", "height", "batch", "size")
         ],
         ("seed", "1.5 nan inf 1e3 x 0x10 1,2"),
-        ("seeds", "1.5 nan 1, ,1 1,,2 a,b 1;2 3-1 1-2-3 1-99999 1-99999999999999999999 []"),
+        ("seeds", "word Words words,1 1.5 nan 1, ,1 1,,2 a,b 1;2 3-1 1-2-3 1-99999 1-99999999999999999999 []"),
         ("seconds", "0 0.0 0:00 -1 nan inf 1e3 3:75 1s x"),
         ("fps", "0 0.0 0/5 -24 nan inf 1e3 24/0 24/1.001 x"),
         ("guidance", "-1 nan inf 1e3 7,5 x"),

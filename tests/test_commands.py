@@ -70,6 +70,15 @@ def pixels(folder):
     return [np.asarray(Image.open(path)) for path in sorted(Path(folder).glob("*.png"))]
 
 
+def test_a_chorus_comes_back_with_its_picture(walk):
+    prompts = ["--prompts", "a fox", "an owl", "a fox", "--frames", "5", "--size", "32", "--seed", "4"]
+    walk(*prompts, "--out", "other/")
+    walk(*prompts, "--seeds", "words", "--out", "same/")
+    assert (pixels("other")[0] != pixels("other")[4]).any()
+    np.testing.assert_allclose(*(pixels("same")[i].astype(int) for i in (0, 4)), atol=1)
+    assert (pixels("same")[0] == pixels("other")[0]).all()
+
+
 # preview
 
 

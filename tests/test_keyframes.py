@@ -339,6 +339,31 @@ def test_seeds_count_up_or_are_paired_or_are_one_for_all(content, options, seeds
     assert [keyframe.seed for keyframe in read(content, **options)] == seeds
 
 
+@pytest.mark.parametrize(
+    ("content", "options", "seeds"),
+    [
+        ("a\nb\nc\nb\na\nd", {}, [0, 1, 2, 1, 0, 5]),
+        ("a\nb\na", {"seed": 40}, [40, 41, 40]),
+        ("a\nb", {}, [0, 1]),
+        ("a  fox\nb\n a fox ", {}, [0, 1, 0]),
+        ("a fox\nA fox", {}, [0, 1]),
+        ("a | seed=7\nb\na\na | seed=9\na", {}, [7, 1, 7, 9, 7]),
+        ("a\na | seed=9\na", {}, [0, 9, 0]),
+        ("a\na | negative=blurry\na | negative=\na | negative=blurry", {}, [0, 1, 0, 1]),
+        ("a\na | negative=blurry\na | negative=", {"negative": "blurry"}, [0, 0, 2]),
+        ("a\nb\na", {"style": "{} in oil"}, [0, 1, 0]),
+    ],
+)
+def test_the_same_words_come_back_with_the_seed_that_they_had_first(content, options, seeds):
+    assert [keyframe.seed for keyframe in read(content, seeds="words", **options)] == seeds
+
+
+def test_a_chorus_that_is_sung_again_has_its_seed_again():
+    Path("song.lrc").write_text("[00:01.00]a fox\n[00:02.00][00:04.00]la la\n[00:03.00]an owl\n")
+    for style in ("{}", "{} in oil"):
+        assert [k.seed for k in read_prompts("song.lrc", 3, "words", style=style)] == [3, 4, 5, 4]
+
+
 def test_several_seeds_repeat_the_one_prompt_with_its_negative_prompt():
     assert read("a fox | negative=blurry", seeds=[5, 3]) == (
         Keyframe("a fox", 5, "blurry"),
@@ -355,6 +380,7 @@ def test_several_seeds_repeat_the_one_prompt_with_its_negative_prompt():
         ("a\nb", {"seeds": []}, f"2 prompts and 0 seeds; {PAIRING}"),
         ("# x\na\nb | seed=3", {"seeds": [1, 2]}, "a.txt:3 has seed=3, and seeds for all prompts were given too; keep one"),
         ("a | time=3", {"seeds": [1, 2]}, "a.txt:1 has a time, but becomes 2 keyframes, one for each seed; drop the time"),
+        ("a", {"seeds": "word"}, "seeds 'word' are none; give whole numbers, or 'words'"),
         ("a", {"seed": -1}, f"seed -1 is out of range; seeds are whole numbers from 0 to {MAX_SEED}"),
         ("a\nb", {"seed": MAX_SEED}, f"seed {MAX_SEED + 1} is out of range; seeds are whole numbers from 0 to {MAX_SEED}"),
         ("a\nb", {"seeds": [1, -2]}, f"seed -2 is out of range; seeds are whole numbers from 0 to {MAX_SEED}"),

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from walk import Error, video
-from walk.keyframes import looks_like_a_file, parse_time
+from walk.keyframes import WORDS, looks_like_a_file, parse_time
 from walk.pace import PACES, REACT
 from walk.settings import BUILT_IN
 from walk.timeline import FPS, SECONDS_A_SEGMENT, parse_fps
@@ -64,6 +64,10 @@ def _integers(text: str) -> list[int]:
             raise ValueError(text)
         result += range(numbers[0], numbers[1] + 1)
     return result
+
+
+def _seeds(text: str) -> list[int] | str:
+    return text if text == WORDS else _integers(text)
 
 
 def _duration(text: str) -> Fraction:
@@ -135,7 +139,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
     "What is seen": {
         "prompts": Flag("FILE | PROMPT ...", _prompts, "a prompt file, or prompts", "a file with one prompt a line, a song's .lrc or .srt, or prompts"),
         "seed": Flag("N", _integer, "a whole number", "keyframe i starts from the noise of seed N + i (0)"),
-        "seeds": Flag("N,N,...", _integers, "whole numbers with commas between, or 1-8", "a seed for each prompt, one for all, or several for one prompt: 1-8"),
+        "seeds": Flag("N,N,... | words", _seeds, "whole numbers with commas between, 1-8, or words", "a seed each, one for all, 1-8 for one prompt; words: repeats keep theirs"),
         "negative": Flag("TEXT", str, 'text, or "" for none', "what no picture should show"),
         "style": Flag("TEXT", str, "text with {} in it", "around every prompt: 'an oil painting of {}'"),
     },

@@ -22,6 +22,7 @@ from typing import Any
 from walk import Error, emphasis, lyrics
 
 MAX_SEED = 2**63 - 1  # torch.Generator.manual_seed takes no more
+WORDS = "words"  # in place of seeds: the same words, the same seed
 MAX_PROMPT = 20_000  # characters; no model reads a tenth of it
 MAX_FILE_BYTES = 1 << 20  # a megabyte of prompts is some other file
 _DIRECTIONS = {chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
@@ -79,7 +80,7 @@ class _Line:
 def read_prompts(
     prompts: str | Path | Sequence[str],
     seed: int = 0,
-    seeds: Sequence[int] | None = None,
+    seeds: Sequence[int] | str | None = None,
     negative: str = "",
     style: str = "{}",
 ) -> tuple[Keyframe, ...]:
@@ -93,7 +94,8 @@ def read_prompts(
     The lines of a song (.lrc, .srt) are prompts at their times, with what `walk.lyrics` knows of them.
 
     seed: keyframe i gets seed + i, unless its line has a seed of its own.
-    seeds: instead of `seed`: one for each prompt, one for all prompts, or several for one prompt.
+    seeds: instead of `seed`: one for each prompt, one for all prompts, or several for one prompt. "words": as `seed`
+        has it, but a prompt that was there before, with the same negative prompt, has the seed that it had then.
     negative: the negative prompt of every keyframe that has none of its own.
     style: what every prompt is put into, at its {}: 'an oil painting of {}'.
 
@@ -108,10 +110,14 @@ def read_prompts(
     if "{}" not in style:
         raise Error(f"style '{style[:60]}' has no {{}} in it, where the prompt goes, as in 'an oil painting of {{}}'")
     _check_times(lines)
-    if seeds is not None:
+    if isinstance(seeds, str) and seeds != WORDS:
+        raise Error(f"seeds '{seeds[:60]}' are none; give whole numbers, or '{WORDS}'")
+    if seeds is not None and not isinstance(seeds, str):
         lines, chosen = _pair(lines, seeds)
     else:
         chosen = [seed + i if line.seed is None else line.seed for i, line in enumerate(lines)]
+        if seeds == WORDS:
+            chosen = _by_words(lines, chosen, negative)
     return tuple(
         Keyframe(
             style.replace("{}", line.prompt),
@@ -391,6 +397,16 @@ def _check_weights(lines: list[_Line]) -> None:
                     f"{line.where}: a weight of {error} is too much; (words:1.3) is possible up to {emphasis.MOST:g}, "
                     "and \\( is a parenthesis"
                 ) from None
+
+
+def _by_words(lines: list[_Line], seeds: list[int], negative: str) -> list[int]:
+    """The first one's for all lines that say the same, but for those that have one of their own."""
+    first: dict[tuple[str, str], int] = {}
+    known = [
+        first.setdefault((line.prompt, negative if line.negative is None else line.negative), seed)
+        for line, seed in zip(lines, seeds)
+    ]
+    return [seed if line.seed is None else line.seed for line, seed in zip(lines, known)]
 
 
 def _pair(lines: list[_Line], seeds: Sequence[int]) -> tuple[list[_Line], list[int]]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from walk import Error, Settings, Walk, flags, lyrics, pace, read_prompts, recipe, timeline, video
 from walk.flags import given
-from walk.keyframes import Keyframe, format_time, plural, prompt_file
+from walk.keyframes import WORDS, Keyframe, format_time, plural, prompt_file
 from walk.progress import Listener
 from walk.recipe import Recipe
 
@@ -62,7 +62,7 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     """Of checked flags (`walk.flags.checked`). Raises Error for whatever can be refused without a model."""
     if "prompts" not in chosen:
         raise Error("--prompts is missing; give a prompt file, or the prompts themselves")
-    if "seed" in chosen and "seeds" in chosen:
+    if "seed" in chosen and chosen.get("seeds", WORDS) != WORDS:
         raise Error(
             "--seed and --seeds were both given; --seed counts up from keyframe to keyframe, --seeds lists them"
         )
