@@ -335,14 +335,15 @@ def read_recipe(film: str) -> Recipe:
 def metadata(order: Order, walk: Walk, settings: Settings) -> video.Metadata:
     """What the film says of itself. walk, settings: complete ones, as they were rendered."""
     chosen = order.flags
+    timed = bool(_RHYTHM & set(chosen))
     deciding: dict[str, object] = {
         "frames": walk.frames,
         "fps": walk.fps,
         "path": "smooth" if walk.smooth else "slerp",
         "speed": chosen.get("speed", flags.SPEEDS[0]),
         **{name: True for name in ("loop", "ease") if chosen.get(name)},
-        **(given(chosen, *_TO_SOUND) if _RHYTHM & set(chosen) else {}),
-        **{name: float(chosen[name]) for name in ("start", "offset", "bpm") if name in chosen},
+        **(given(chosen, *_TO_SOUND) if timed else {}),
+        **{name: float(chosen[name]) for name in ("start", "seconds", "offset", "bpm") if timed and name in chosen},
         **{name: Path(chosen[name]).name for name in ("audio", "beats") if name in chosen},
         **order.look,
     }
