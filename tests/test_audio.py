@@ -162,6 +162,26 @@ def test_a_quiet_intro_does_not_dance():
     assert loud == 1
 
 
+def test_of_one_range_other_drums_are_faint():
+    """Kicks and hats alternate."""
+    k = np.arange(RATE // 5) / RATE
+    kick, hat = (
+        a * np.sin(2 * np.pi * hertz * k) * np.exp(-fade * k) for a, hertz, fade in ((0.7, 60, 14), (0.1, 8000, 60))
+    )
+    samples = np.zeros((6 * RATE, 1), np.float32)
+    for i in range(11):
+        samples[(i + 1) * RATE // 2 :][: len(k), 0] += hat if i % 2 else kick
+    sound = Sound(samples, RATE)
+    for part, loud in (("low", 0), ("high", 1)):
+        near = np.array(audio.strength(sound, part))[:, None][50 * np.arange(1, 12)[:, None] + np.arange(-3, 4), 0]
+        assert near.max(axis=1)[loud::2].min() > 4 * near.max(axis=1)[1 - loud :: 2].max(), part
+    assert audio.strength(sound) == listen(sound).envelope
+
+
+def test_a_range_above_what_the_sound_can_hold_is_silent():
+    assert max(audio.strength(Sound(noise(channels=1), 7000), "high")) == 0
+
+
 def test_drums_are_onsets_and_vibrato_is_not():
     t = np.arange(8 * RATE) / RATE
     voice = sum(np.sin(h * (2 * np.pi * 300 * t + 4 * np.sin(2 * np.pi * 6 * t))) / h for h in range(1, 8)) * 0.2

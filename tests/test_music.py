@@ -1,5 +1,6 @@
 """Films that move to a sound: as long as it, arriving on its bars, the same after a stop, and closing with it."""
 
+import hashlib
 import json
 import re
 import shlex
@@ -13,8 +14,9 @@ import pytest
 import soundfile
 from PIL import Image
 
-from walk import Error, Walk, audio, cli, music, run
+from walk import Error, Walk, audio, cli, music, order, run
 from walk.keyframes import read_prompts
+from walk.progress import Listener
 
 RATE = 22050
 ABC = ["a red apple", "a green frog", "a blue whale"]
@@ -215,6 +217,119 @@ def test_the_user_knows_better_where_a_beat_is(tmp_path):
         assert (np.array(moved.bars) + start) % 2 == pytest.approx(0.6, abs=0.01)
 
 
+# what is followed
+
+
+def hits(hertz, times, seconds=8.0, rate=RATE, level=0.5):
+    """A sound that is struck at these times: (n,)."""
+    samples = np.zeros(round(seconds * rate))
+    k = np.arange(rate // 6) / rate
+    for time in times:
+        start = round(time * rate)
+        samples[start : start + len(k)] += (level * np.sin(2 * np.pi * hertz * k) * np.exp(-30 * k))[
+            : len(samples) - start
+        ]
+    return samples
+
+
+def ordered(**chosen):
+    """(the steps of a film's prompts, of its noise, what was told), each step where it ends."""
+    told = []
+    listener = Listener()
+    listener.say = told.append
+    asked = order.read_order({"prompts": ABC, "audio": "song.wav", "out": "film.mp4"} | chosen, listener)
+    steps = [np.diff(positions, prepend=0) for positions in (asked.walk.positions, asked.walk.noise)]
+    return *steps, told
+
+
+def at(steps, times, fps=24):
+    return steps[[round(time * fps) for time in times]]
+
+
+KICKS, HATS = np.arange(0.75, 8, 1), np.arange(1.25, 8, 1)
+
+
+@pytest.fixture
+def kicks_and_hats():
+    """song.wav, and its hats.wav at another rate."""
+    soundfile.write("song.wav", hits(60, KICKS) + hits(8000, HATS, level=0.2), RATE)
+    soundfile.write("hats.wav", hits(8000, HATS, rate=48000, level=0.1), 48000)
+
+
+@pytest.mark.usefixtures("kicks_and_hats")
+@pytest.mark.parametrize(
+    ("listen", "fast", "slow"), [("low", KICKS, HATS), ("high", HATS, KICKS), ("hats.wav", HATS, KICKS)]
+)
+def test_the_walk_moves_with_what_it_listens_to(listen, fast, slow):
+    steps, _, _ = ordered(listen=listen)
+    assert at(steps, fast).min() > 5 * at(steps, slow).max()
+    steps, noise, _ = ordered(listen=listen, pace="even", pace_noise="energy")
+    assert at(noise, fast).min() > 5 * at(noise, slow).max()
+    assert steps[1:].max() < 1.5 * steps[1:].min()
+
+
+def test_a_stem_is_in_the_time_of_its_song(song):
+    """Of which the film plays from the first bar line after 1 s on."""
+    shutil.copy(song, "song.wav")
+    soundfile.write("stem.wav", hits(300, [0.5, 1.7, 2.8, 4.3, 5.2, 6.9]), RATE)
+    chosen = {"start": Fraction(1), "bars": 2}
+    steps, _, _ = ordered(listen="stem.wav", **chosen)
+    assert len(steps) == 4 * 24
+    assert (np.flatnonzero(steps[1:] > 2.5 * steps[:-1]) + 1)[1:].tolist() == [19, 55, 77], "0.8, 2.3 and 3.2 s"
+    heard = [
+        music.hear(Path("song.wav"), Path("heard"), Fraction(24), **chosen, listen=it) for it in (None, "stem.wav")
+    ]
+    assert heard[0].rhythm.beats == heard[1].rhythm.beats
+    assert (heard[0].rhythm.bars, heard[0].start) == (heard[1].rhythm.bars, heard[1].start)
+    assert max(heard[1].rhythm.envelope) == 1
+
+
+@pytest.mark.usefixtures("kicks_and_hats")
+def test_after_its_end_a_stem_is_silent_which_is_said():
+    soundfile.write("short.wav", hits(300, [0.5, 1.5], seconds=2.5), RATE)
+    steps, _, told = ordered(listen="short.wav")
+    assert "note: short.wav ends 5.5 s before the film does, and is silent from there on" in told
+    assert at(steps, [1.5])[0] > 5 * steps[3 * 24 : 4 * 24].max()
+    soundfile.write("nearly.wav", hits(300, [0.5, 1.5], seconds=7.97), RATE)
+    for listen in ("nearly.wav", "hats.wav", "low"):
+        assert not [line for line in ordered(listen=listen)[2] if line.startswith("note: ")]
+    assert not [line for line in ordered(listen="short.wav", seconds=Fraction(2))[2] if line.startswith("note: ")]
+
+
+@pytest.mark.usefixtures("kicks_and_hats")
+def test_what_was_heard_of_each_is_kept_and_known_by_its_contents(monkeypatch):
+    soundfile.write("other.wav", hits(300, HATS + 0.1), RATE)
+    walks = {
+        listen: ordered(**{"listen": listen} if listen else {})[0] for listen in ("", "low", "hats.wav", "other.wav")
+    }
+    asked = [
+        hashlib.sha256(Path("song.wav").read_bytes()).hexdigest(),
+        *["0", "None", "None", "False", "4", "None", "None", "None"],
+    ]
+    before = f"sound-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]}.json"  # as it always was
+    kept = {path.name for path in Path("film.walk").glob("sound-*.json")}
+    assert before in kept
+    assert len(kept) == 4
+
+    def fail(*_):
+        raise AssertionError("it listened again")
+
+    monkeypatch.setattr(audio, "listen", fail)
+    monkeypatch.setattr(audio, "strength", fail)
+    Path("hats.wav").rename("renamed.wav")
+    for listen, steps in walks.items():
+        again, _, _ = ordered(**{"listen": listen.replace("hats", "renamed")} if listen else {})
+        assert (again == steps).all()
+
+
+@pytest.mark.usefixtures("kicks_and_hats")
+def test_a_file_may_be_named_like_a_range():
+    shutil.copy("hats.wav", "low")
+    assert (ordered(listen="./low")[0] == ordered(listen="hats.wav")[0]).all()
+    assert (ordered(listen="low")[0] != ordered(listen="./low")[0]).any()
+    assert [order._without_folder(it) for it in ("low", "./low", "stems/hats.wav")] == ["low", "./low", "hats.wav"]
+
+
 # what is kept
 
 
@@ -254,6 +369,47 @@ def test_a_film_with_music_is_made_again_from_itself_alone(walk, song):
     ]
     assert frames[0] == frames[1]
     assert told(out)[2:] == told("film.mov")[2:]
+
+
+def test_a_film_that_follows_a_stem_is_made_again(walk, song):
+    shutil.copy(song, "song.wav")
+    soundfile.write("stem.wav", hits(300, [1.3, 2.2, 2.9]), RATE)
+    rest = ["--fps", "12", "--size", "32"]
+    walk("--audio", "song.wav", "--listen", "stem.wav", "--start", "1", "--seconds", "2", *rest, "--out", "film.mp4")
+    told, _ = walk("info", "film.mp4", prompts=None, model=False)
+    (line,) = re.findall("^# walk (.*)", told, re.MULTILINE)
+    assert "--listen stem.wav " in line
+    Path("film.txt").write_text(told)
+    walk(*shlex.split(line), "--out", "told.mp4", prompts=None, model=False)
+    assert positions("told.walk") == positions("film.walk")
+
+    Path("stem.wav").rename("moved.wav")  # no file that a film names is opened
+    walk("replay", "film.mp4", "--out", "again.mp4", prompts=None, model=False)
+    assert positions("again.walk") == positions("film.walk")
+    refused = "walk: {} is followed in the time of the sound that {} was made with; give both, as --listen and --audio"
+    for more, stem in (
+        (["film.mp4", "--loop"], "stem.wav"),
+        (["again.mp4", "--loop"], "stem.wav"),
+        (["film.mp4", "--audio", "song.wav"], "stem.wav"),
+        (["film.mp4", "--listen", "moved.wav"], "moved.wav"),
+    ):
+        _, err = walk("replay", *more, "--out", "no.mp4", prompts=None, model=False, status=2)
+        assert err[-1] == refused.format(stem, more[0])
+    both = ["--listen", "moved.wav", "--audio", "song.wav"]
+    walk("replay", "film.mp4", *both, "--out", "both.mp4", prompts=None, model=False)
+    assert positions("both.walk") == positions("film.walk")
+    for more, carried in ((["--pace", "beat"], None), (["--listen", "mid"], "mid")):
+        walk("replay", "film.mp4", *more, "--out", "new.mp4", prompts=None, model=False)
+        said, _ = walk("info", "new.mp4", "--json", prompts=None, model=False)
+        assert json.loads(said)["flags"].get("listen") == carried
+
+
+def test_a_range_is_followed_again_in_the_films_own_sound(walk, song):
+    rest = ["--audio", song, "--listen", "high", "--fps", "6", "--size", "32", "--align", "off"]
+    walk(*rest, "--out", "film.mov")
+    walk(*rest, "--loop", "--out", "loop.mov")
+    walk("replay", "film.mov", "--loop", "--out", "again.mov", prompts=None, model=False)
+    assert positions("again.walk") == pytest.approx(positions("loop.walk"), abs=0.01)
 
 
 def test_a_film_with_music_at_another_rate_keeps_its_length(walk, song):
@@ -301,12 +457,23 @@ def test_a_preview_shows_the_sound_below_the_speed(walk, song):
         (["--start", "3"], "--start needs a sound or a tempo; give --audio, or --bpm"),
         (["--bpm", "90", "--start", "3"], "--start says where in a sound to begin; give --audio, too"),
         (["--align", "bar"], "--align needs a sound or a tempo; give --audio, or --bpm"),
+        (["--listen", "low"], "--listen says what of a sound is followed; give --audio, too"),
+        (["--bpm", "90", "--listen", "drums.wav"], "--listen says what of a sound is followed; give --audio, too"),
+        (["--audio", "song.wav", "--listen", "low", "--pace", "beat"], "--listen says whose energy is followed; give --pace energy or --pace_noise energy, too"),
+        (["--audio", "song.wav", "--listen", "low", "--ease"], "--listen says whose energy is followed; give --pace energy or --pace_noise energy, too"),
+        (["--audio", "song.wav", "--listen", "bass"], "bass cannot be read (No such file or directory); give a sound file, or low, mid or high"),
+        (["--audio", "song.wav", "--listen", "."], ". cannot be read (Is a directory); give a sound file, or low, mid or high"),
+        (["--audio", "song.wav", "--listen", "text.mp3"], "text.mp3 is no sound that ffmpeg can read"),
+        (["--audio", "song.wav", "--start", "4", "--listen", "short.wav"], "there is nothing to follow in short.wav from 4 s to 8 s, which the film plays; give another --listen"),
+        (["--audio", "song.wav", "--start", "1", "--seconds", "2", "--listen", "silent.wav"], "there is nothing to follow in silent.wav from 1 s to 3 s, which the film plays; give another --listen"),
     ],
     ids=str,
 )  # fmt: skip
 def test_what_cannot_be_is_refused_before_a_model_is_looked_for(walk, song, flags, message):
     shutil.copy(song, "song.wav")
     Path("text.mp3").write_text("la la la")
+    soundfile.write("short.wav", drums(beats=2), RATE)
+    soundfile.write("silent.wav", np.zeros(8 * RATE), RATE)
     before = set(Path().iterdir())
     out, err = walk(*flags, model=False, status=2)
     assert out == ""

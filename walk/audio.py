@@ -28,6 +28,10 @@ from walk.video import Sound
 ENVELOPE_RATE = 100  # values a second
 SLOWEST, FASTEST = 58, 185  # beats a minute that are looked for; any tempo can be given
 FADE = 0.03  # seconds in which a loop's end becomes its start
+# From and to how many Hz: kick and bass; voices and guitars; hats and cymbals. The edges are mixing engineers' (L. di
+# Gar Kulka, 'Equalization: the highest, most sustained expression of the recordist's heart', Recording
+# Engineer/Producer, 1972).
+RANGES = {"low": (0.0, 250.0), "mid": (250.0, 4000.0), "high": (4000.0, math.inf)}
 _EXPECTED = "a file of beats is text with the seconds of one beat a line"
 
 _RATE = 2 * ENVELOPE_RATE  # spectra a second
@@ -99,6 +103,16 @@ def listen(
     if beats is None or bars is None:
         bars = heard[_downbeat(sound, onsets, heard, meter, offset) :: meter].tolist()
     return Rhythm(_times(heard), _times([time for time in bars if 0 <= time < length]), _envelope(onsets, loudness))
+
+
+def strength(sound: Sound, part: str | None = None) -> tuple[float, ...]:
+    """The envelope alone, as `listen` has it; of all of the sound, or of one of RANGES.
+
+    Their edges are as soft as bands are wide: 90 Hz and 400 Hz. A drum's attack has something of every frequency.
+    """
+    low, high = RANGES[part] if part else (0.0, math.inf)
+    centres, loudness = _band_centres(), _loudness(sound)
+    return _envelope(_onsets(loudness)[:, (low <= centres) & (centres < high)], loudness)
 
 
 def grid(bpm: float, meter: int, offset: float, seconds: float) -> Rhythm:

@@ -264,15 +264,30 @@ def replay(**chosen: Any) -> str:
     if "audio" in flags_ and "audio" not in chosen and Path(path).suffix.lower() == ".gif":
         if moved:
             raise Error(f"{path} has no sound to move to; give the one that it was made with as --audio")
-        del flags_["audio"]
+        flags_ = {name: value for name, value in flags_.items() if name not in ("audio", "listen")}
     elif "audio" in flags_ and "audio" not in chosen:  # the film's own sound is that part already
         flags_ = {name: value for name, value in flags_.items() if name not in ("start", "bars", "offset", "seconds")}
         flags_["audio"] = path
+    if moved:
+        _check_followed(path, flags_, chosen)
     if made.positions and not moved:
         chosen["places"] = made.positions
     elif made.positions:  # as long as the music is
         flags_.pop("frames", None)
     return film(**flags_ | chosen, prompts=list(made.prompts), weights=made.made_with[1] if made.made_with[1:] else "")
+
+
+def _check_followed(film: str, carried: dict[str, Any], chosen: dict[str, Any]) -> None:
+    """Raise Error for a stem that would have to be found, or put in its place in a sound that is but a part now. What
+    is not followed any more is taken out of what the film carries."""
+    listen = chosen.get("listen", carried.get("listen"))
+    if "energy" not in order.paces(carried | chosen):
+        carried.pop("listen", None)
+    elif listen and order.stem(listen) and not {"listen", "audio"} <= set(chosen):
+        raise Error(
+            f"{listen} is followed in the time of the sound that {film} was made with; give both, as --listen and "
+            "--audio"
+        )
 
 
 def diff(film: str, other: str) -> str | None:

@@ -164,6 +164,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "offset": Flag("TIME", _moment, _TIME, "where in the sound a bar begins (as heard)"),
         "meter": Flag("N", _count, _WHOLE, f"beats in a bar ({METER})"),
         "beats": Flag("FILE", str, "a file name", "the beats: seconds, one a line (as heard)"),
+        "listen": Flag("FILE | low | mid | high", str, "a sound file, low, mid or high", "whose energy it follows: a stem's; or up to 250 Hz, to 4 kHz, above (all)"),
     },
     "How": {
         "model": Flag("NAME", str, "a model", f"a short name (walk models), folder, file, or hub id ({BUILT_IN}, built in)"),

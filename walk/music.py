@@ -18,7 +18,7 @@ from pathlib import Path
 
 from walk import Error, audio, digests, video
 from walk.audio import EARLY, ENVELOPE_RATE, Rhythm
-from walk.keyframes import plural
+from walk.keyframes import format_time, plural
 from walk.video import Sound
 
 CONTEXT = 15  # seconds around a part that are heard, too: beats are known by what comes before and after
@@ -62,6 +62,7 @@ def hear(
     bpm: Fraction | None = None,
     offset: Fraction | None = None,
     beats: Path | None = None,
+    listen: Path | str | None = None,
     report: Callable[[str], object] = lambda text: None,
 ) -> Music:
     """The sound of a film, and its beats.
@@ -70,9 +71,12 @@ def hear(
     bars: instead of seconds, and from the first bar line after `start` on.
     closed: the part's end meets its start, and it lasts a whole number of frames at `fps`.
     bpm, offset, beats: what is known of the beats, in the time of the sound file (see `walk.audio.listen`).
+    listen: what the envelope is of, if not of all of the sound: a stem, in the time of the sound file, or one of
+        `walk.audio.RANGES`.
     folder: where what was heard is kept, and found again by the sound's contents and all of these.
 
-    Raises Error if the sound or the beats cannot be read, or there is not as much of it.
+    Raises Error if the sound, the beats or the stem cannot be read, or there is not as much of it, or nothing in what
+    is to be listened to.
     """
     path = path.expanduser()
     begin = max(start - CONTEXT, Fraction(0))
@@ -82,9 +86,13 @@ def hear(
     there = len(sound.samples) - first
     known = _written(beats, meter) if beats else None
     asked = [digests.of_file(path), *map(str, (start, seconds, bars, closed and fps, meter, bpm, offset, known))]
+    stem = None if listen is None or listen in audio.RANGES else Path(listen).expanduser()
+    if listen is not None:  # else nothing more, so that films go on that were begun before there was a choice
+        asked.append(_digest(stem) if stem else str(listen))
     kept = folder / f"sound-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]}.json"
     part = _kept(kept)
     if part is None:
+        followed = _as_much(stem, begin, sound.seconds) if stem else sound
         report(f"listening to {path.name}")
         given = _within(known, float(begin), float(sound.seconds)) if known else None
         rhythm = audio.listen(
@@ -95,13 +103,20 @@ def hear(
             given.beats if given else None,
             given.bars if given else None,
         )
+        if listen is not None:
+            rhythm = dataclasses.replace(rhythm, envelope=audio.strength(followed, None if stem else str(listen)))
         count = there if seconds is None else video.nearest(seconds * sound.rate)
         rhythm = _within(rhythm, float(start - begin), count / sound.rate)
         part = _cut(path.name, sound.rate, first, count, rhythm, fps, closed, bars)
+        if listen is not None:
+            came, went = (Fraction(sample, sound.rate) for sample in (part.first, part.first + part.count))
+            _check_strength(part, stem.name if stem else f"{path.name} ({listen})", begin + came, begin + went)
+            notes = _stem_notes(stem.name, followed, went, 1 / fps) if stem else ()
+            part = dataclasses.replace(part, notes=part.notes + notes)
         _keep(kept, part)
     cut = audio.closed if closed else audio.part
-    notes = (sound.damage, *part.notes) if sound.damage else part.notes
     played = cut(sound, part.first, part.count)
+    notes = (sound.damage, *part.notes) if sound.damage else part.notes
     return Music(path.name, played, part.seconds, part.rhythm, notes, begin + Fraction(part.first, sound.rate))
 
 
@@ -150,6 +165,38 @@ def _check_offset(path: Path, offset: Fraction | None, end: Fraction) -> None:
         return
     if offset >= (length := video.read_sound(path).seconds):
         raise Error(f"--offset {float(offset):g} s is past the end; {path.name} lasts {float(length):.4g} s")
+
+
+def _digest(path: Path) -> str:
+    try:
+        return digests.of_file(path)
+    except OSError as error:
+        raise Error(f"{path} cannot be read ({error.strerror}); give a sound file, or low, mid or high") from None
+
+
+def _as_much(path: Path, begin: Fraction, seconds: Fraction) -> Sound:
+    """A sound from `begin` on, for so many seconds, or for as many as there are."""
+    try:
+        return video.read_sound(path, begin, seconds)
+    except Error:  # it ends before that
+        sound = video.read_sound(path)  # which says what is wrong, if it is something else
+    return dataclasses.replace(sound, samples=sound.samples[video.nearest(begin * sound.rate) :])
+
+
+def _check_strength(part: _Part, name: str, start: Fraction, end: Fraction) -> None:
+    """Raise Error if nothing begins in what is followed. start, end: of the part, in the time of the sound."""
+    if not any(part.rhythm.envelope):
+        times = f"{format_time(float(start))} to {format_time(float(end))}"
+        raise Error(f"there is nothing to follow in {name} from {times}, which the film plays; give another --listen")
+
+
+def _stem_notes(name: str, stem: Sound, seconds: Fraction, frame: Fraction) -> tuple[str, ...]:
+    """What the user should know of a stem that the film follows for so many seconds from its beginning on."""
+    notes = [stem.damage] if stem.damage else []
+    if seconds - stem.seconds > frame:  # less cannot be seen
+        end = format_time(float(seconds - stem.seconds))
+        notes.append(f"{name} ends {end} before the film does, and is silent from there on")
+    return tuple(notes)
 
 
 def _cut(

@@ -114,14 +114,25 @@ def _check_together(chosen: dict[str, Any]) -> None:
             raise Error(f"--{name} energy follows a sound; give --audio")
         if chosen.get(name) == "beat" and not known:
             raise Error(f"--{name} beat needs beats; give --audio, --bpm or --beats")
-    if "react" in chosen and set(_paces(chosen)) == {"even"}:
+    if "react" in chosen and set(paces(chosen)) == {"even"}:
         raise Error("--react says how far the pace departs from even; give --pace energy or --pace beat, too")
+    if "listen" in chosen and "audio" not in chosen:
+        raise Error("--listen says what of a sound is followed; give --audio, too")
+    if "listen" in chosen and "energy" not in paces(chosen):
+        raise Error("--listen says whose energy is followed; give --pace energy or --pace_noise energy, too")
 
 
-def _paces(chosen: dict[str, Any]) -> tuple[str, str]:
+def paces(chosen: dict[str, Any]) -> tuple[str, str]:
     """Of the prompts and of the noise."""
     pace = chosen.get("pace", "energy" if "audio" in chosen and not chosen.get("ease") else "even")
     return pace, chosen.get("pace_noise", pace)
+
+
+def stem(listen: str) -> Path | None:
+    """The file that --listen names, if it is not a part of the spectrum."""
+    from walk.audio import RANGES
+
+    return None if listen in RANGES else Path(listen)
 
 
 def _music(
@@ -139,7 +150,13 @@ def _music(
         how["beats"] = Path(chosen["beats"])
     if "audio" in chosen:
         heard = music.hear(
-            Path(chosen["audio"]), folder, fps, seconds=seconds, **given(chosen, "start"), **how, report=listener.say
+            Path(chosen["audio"]),
+            folder,
+            fps,
+            seconds=seconds,
+            **given(chosen, "start", "listen"),
+            **how,
+            report=listener.say,
         )
     else:
         if "frames" in chosen and seconds is None:
@@ -183,7 +200,7 @@ def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music 
         keyframes = _sung(keyframes, music, listener)
     keyframes = timeline.timed(keyframes, rhythm.beats, rhythm.bars, music.name)
     moments = {"bar": (rhythm.bars, rhythm.beats), "beat": (rhythm.beats,), "off": ()}
-    prompts, noise = (_steps(name, chosen, music, frames, fps) for name in _paces(chosen))
+    prompts, noise = (_steps(name, chosen, music, frames, fps) for name in paces(chosen))
     return Walk.through(
         keyframes,
         smooth=smooth,
@@ -345,6 +362,7 @@ def metadata(order: Order, walk: Walk, settings: Settings) -> video.Metadata:
         **(given(chosen, *_TO_SOUND) if timed else {}),
         **{name: float(chosen[name]) for name in ("start", "seconds", "offset", "bpm") if timed and name in chosen},
         **{name: Path(chosen[name]).name for name in ("audio", "beats") if name in chosen},
+        **({"listen": _without_folder(chosen["listen"])} if "listen" in chosen else {}),
         **order.look,
     }
     moved = order.music is not None or "places" in chosen
@@ -354,6 +372,12 @@ def metadata(order: Order, walk: Walk, settings: Settings) -> video.Metadata:
     starts = sorted((index / walk.fps, keyframe.prompt) for index, keyframe in zip(keys, walk.keyframes))
     title = f"{walk.keyframes[0].prompt} – {walk.keyframes[-1].prompt}"
     return video.Metadata(title, recipe.to_text(made), tuple(starts))
+
+
+def _without_folder(listen: str) -> str:
+    """As --listen understands it: a file named low stays one."""
+    file = stem(listen)
+    return listen if file is None else file.name if stem(file.name) else f"./{file.name}"
 
 
 def _rate(fps: Fraction) -> str:
