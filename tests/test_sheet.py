@@ -102,6 +102,20 @@ def test_any_number_of_keyframes_at_any_spacing_is_drawn(count, closed):
     assert a_preview(walk).shape[1] <= 1600
 
 
+def test_the_strength_of_what_is_followed_is_drawn_where_it_is_heard():
+    envelope = np.zeros((500, 1))  # of a stem that ends in the middle of the film
+    envelope[200] = 1
+    music = sheet.Music(np.zeros((80, 1)), 8, (), (), envelope, 100)
+    curves = [
+        (np.asarray(sheet._waveform(some, 10, 1000)) == sheet.CURVE).all(axis=2)
+        for some in (music, music._replace(followed_rate=0))
+    ]
+    tops = curves[0].argmax(axis=0)
+    assert (abs(tops.argmin() - 200) <= 2, tops.min() < 8) == (True, True)
+    assert (np.delete(tops, range(190, 211)) > 100).all()
+    assert not curves[1].any()
+
+
 # The preview's words
 
 

@@ -45,7 +45,6 @@ from walk.settings import BUILT_IN
 
 if TYPE_CHECKING:
     from walk import sheet
-    from walk.music import Music
     from walk.run import Run
     from walk.work import LazyModel
 
@@ -197,7 +196,7 @@ def preview(**chosen: Any) -> str:
         listener.say(f"note: {note}")
     count = len(walk.keyframes)
     notes = [*model.notes(), *surprises]
-    drawn = sheet.preview(walk, shown[:count], shown[count:], steps, notes, _drawn(asked.music), along)
+    drawn = sheet.preview(walk, shown[:count], shown[count:], steps, notes, _drawn(asked), along)
     _save_sheet(drawn, picture)
     if not missing:
         listener.say("all frames are there already")
@@ -431,15 +430,20 @@ def _opened(asked: Order, model: LazyModel, film: bool = True) -> Run:
     return Run(asked.folder, asked.walk, model.settings, asked.describe, decided=film and not asked.even)
 
 
-def _drawn(music: Music | None) -> sheet.Music | None:
+def _drawn(asked: Order) -> sheet.Music | None:
     import numpy as np
 
-    from walk import sheet
+    from walk import audio, sheet
 
+    music = asked.music
     if music is None:
         return None
     samples, rate = (music.sound.samples, music.sound.rate) if music.sound else (np.zeros((0, 1)), 0)
-    return sheet.Music(samples, rate, music.rhythm.beats, music.rhythm.bars)
+    drawn = sheet.Music(samples, rate, music.rhythm.beats, music.rhythm.bars)
+    if "listen" in asked.flags:
+        followed = np.array(music.rhythm.envelope)[:, None]
+        drawn = drawn._replace(followed=followed, followed_rate=audio.ENVELOPE_RATE)
+    return drawn
 
 
 def _watch(asked: Order, walk: Walk, listener: Listener) -> None:

@@ -36,18 +36,22 @@ LEGEND = (
 )
 ALONG = " Orange: how it would be with equal steps along the path."
 SOUND = "The sound, with its bars (long lines) and beats (short ones)."
+FOLLOWED = " The curve: the strength of what the walk follows."
 
 Colour = tuple[int, int, int]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 class Music(NamedTuple):
-    """samples: (n, channels), any scale; none (rate 0) where there is only a tempo. beats, bars: seconds."""
+    """samples: (n, channels), any scale; none (rate 0) where there is only a tempo. beats, bars: seconds.
+    followed: (n, 1), how strong what is followed sets in, if it is not the whole sound; so many a second."""
 
     samples: np.ndarray
     rate: int
     beats: Sequence[float]
     bars: Sequence[float]
+    followed: np.ndarray = np.zeros((0, 1))
+    followed_rate: int = 0
 
 
 def seeds(pictures: Sequence[np.ndarray], seeds: Sequence[int], prompt: str) -> Image.Image:
@@ -106,7 +110,7 @@ def preview(
     seconds = len(speed) / float(walk.fps)
     plot = [_marked(walk, _curve(speed, full, compared), len(speed)), _axis(seconds, full)]
     if music:
-        legend.append(_text(SOUND, full, colour=MUTED))
+        legend.append(_text(SOUND + FOLLOWED * bool(music.followed_rate), full, colour=MUTED))
         plot.insert(1, _waveform(music, seconds, full))
     parts = [_below(heading, 10), *rows, _below([_below(legend, 10), _below(plot, 6)], 24)]
     if warnings:
@@ -210,23 +214,27 @@ def _waveform(music: Music, seconds: float, width: int) -> Image.Image:
     """The loudest sample of each column, both ways; lines at bars and beats, in front where they can be seen."""
     picture = Image.new("RGB", (width, WAVE_HEIGHT), PANEL)
     draw, middle = ImageDraw.Draw(picture), WAVE_HEIGHT / 2
-    columns = np.interp((np.arange(width) + 0.5) * seconds / width, *_loudest(music, seconds / width))
+    moments = (np.arange(width) + 0.5) * seconds / width
+    columns = np.interp(moments, *_loudest(music.samples, music.rate, seconds / width))
     for x, height in enumerate(columns / max(columns.max(), 1e-9) * (middle - 8)):
         draw.line([(x, middle - height), (x, middle + height)], AREA)
     for times, reach, colour in ((music.beats, 0.8, LINE), (music.bars, 0, MUTED)):
         for time in times:
             x = round(time / seconds * (width - 2))
             draw.line([(x, reach * WAVE_HEIGHT), (x, WAVE_HEIGHT)], colour, 2)
+    if music.followed_rate:
+        columns = np.interp(moments, *_loudest(music.followed, music.followed_rate, seconds / width), right=0)
+        draw.line([(x, (1 - height) * (WAVE_HEIGHT - 4) + 1) for x, height in enumerate(columns)], CURVE, 2)
     return picture
 
 
-def _loudest(music: Music, step: float) -> tuple[np.ndarray, np.ndarray]:
+def _loudest(samples: np.ndarray, rate: int, step: float) -> tuple[np.ndarray, np.ndarray]:
     """Seconds, and the largest amplitude around each."""
-    if not music.rate or not len(music.samples):
+    if not rate or not len(samples):
         return np.zeros(1), np.zeros(1)
-    count = max(1, round(step * music.rate))
-    starts = np.arange(0, len(music.samples), count)
-    return (starts + count / 2) / music.rate, np.maximum.reduceat(np.abs(music.samples).max(axis=1), starts)
+    count = max(1, round(step * rate))
+    starts = np.arange(0, len(samples), count)
+    return (starts + count / 2) / rate, np.maximum.reduceat(np.abs(samples).max(axis=1), starts)
 
 
 def _axis(seconds: float, width: int) -> Image.Image:
