@@ -437,6 +437,7 @@ def test_a_preview_shows_the_sound_below_the_speed(walk, song):
     ("flags", "message"),
     [
         (["--audio", "no.mp3"], "no.mp3 cannot be read (No such file or directory)"),
+        (["--audio", "~nosuchuser/a.wav"], "~nosuchuser/a.wav cannot be read (No such file or directory)"),
         (["--audio", "text.mp3"], "text.mp3 is no sound that ffmpeg can read"),
         (["--audio", "song.wav", "--start", "20"], "start 20 s is past the end; song.wav lasts 8 s"),
         (["--audio", "song.wav", "--start", "20", "--loop"], "start 20 s is past the end; song.wav lasts 8 s"),
@@ -463,6 +464,7 @@ def test_a_preview_shows_the_sound_below_the_speed(walk, song):
         (["--audio", "song.wav", "--listen", "low", "--pace", "beat"], "--listen says whose energy is followed; give --pace energy or --pace_noise energy, too"),
         (["--audio", "song.wav", "--listen", "low", "--ease"], "--listen says whose energy is followed; give --pace energy or --pace_noise energy, too"),
         (["--audio", "song.wav", "--listen", "bass"], "bass cannot be read (No such file or directory); give a sound file, or low, mid or high"),
+        (["--audio", "song.wav", "--listen", "~nosuchuser/a.wav"], "~nosuchuser/a.wav cannot be read (No such file or directory); give a sound file, or low, mid or high"),
         (["--audio", "song.wav", "--listen", "."], ". cannot be read (Is a directory); give a sound file, or low, mid or high"),
         (["--audio", "song.wav", "--listen", "text.mp3"], "text.mp3 is no sound that ffmpeg can read"),
         (["--audio", "song.wav", "--start", "4", "--listen", "short.wav"], "there is nothing to follow in short.wav from 4 s to 8 s, which the film plays; give another --listen"),

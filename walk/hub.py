@@ -12,6 +12,7 @@ import functools
 import hashlib
 import importlib.util
 import json
+import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -44,8 +45,8 @@ def find(name: str) -> Path:
     """
     if name == BUILT_IN:
         return Path(__file__).parent / "toybox"
-    with contextlib.suppress(OSError, RuntimeError):  # too long for a path, or ~nobody
-        path = Path(name).expanduser()
+    with contextlib.suppress(OSError):  # too long for a path
+        path = Path(os.path.expanduser(name))
         if path.is_dir() and not (known(name) and not (path / "model_index.json").exists()):  # but named like a model
             if not (path / "model_index.json").is_file():
                 raise Error(f"{path} is a folder without a model_index.json; {ACCEPTED}")
@@ -58,8 +59,8 @@ def find(name: str) -> Path:
 
 def checkpoint(name: str) -> Path | None:
     """The file, if the model is a single one."""
-    with contextlib.suppress(OSError, RuntimeError):
-        path = Path(name).expanduser()
+    with contextlib.suppress(OSError):
+        path = Path(os.path.expanduser(name))
         return path if name != BUILT_IN and path.is_file() else None
     return None
 
@@ -206,8 +207,8 @@ def _download_description(repo: str, path: Path) -> Path:
 @functools.lru_cache
 def lora(name: str) -> Path:
     """A LoRA's file; from the hub, 'org/name' or 'org/name/file.safetensors', it is downloaded unless it is here."""
-    with contextlib.suppress(OSError, RuntimeError):
-        path = Path(name).expanduser()
+    with contextlib.suppress(OSError):
+        path = Path(os.path.expanduser(name))
         if path.is_file() and path.suffix == ".safetensors":
             return path
     repo, file = "/".join(name.split("/")[:2]), "/".join(name.split("/")[2:])
@@ -223,7 +224,7 @@ def lora(name: str) -> Path:
 @functools.lru_cache
 def decoder(name: str) -> Path:
     """The folder of a small decoder, on this machine or from the hub."""
-    folder = Path(name).expanduser()
+    folder = Path(os.path.expanduser(name))
     if not folder.is_dir():
         if not _is_hub_id(name) or "/" not in name:
             raise Error(f"there is no decoder '{name}' here; it is own, tiny, or a folder in diffusers' format")

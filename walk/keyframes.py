@@ -10,6 +10,7 @@ import difflib
 import json
 import math
 import numbers
+import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -190,9 +191,12 @@ def prompt_file(prompts: str | Path | Sequence[str]) -> Path | None:
         prompts = Path(prompts)
     if not isinstance(prompts, Path):
         return None
-    with contextlib.suppress(RuntimeError):  # ~nobody
-        return prompts.expanduser()
-    return prompts
+    return at_home(prompts)
+
+
+def at_home(path: str | Path) -> Path:
+    """With the home folder for ~; that of nobody stays as it stands, and so does not exist."""
+    return Path(os.path.expanduser(path))
 
 
 def _texts(prompts: str | Path | Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from walk import Error, audio, digests, video
 from walk.audio import EARLY, ENVELOPE_RATE, Rhythm
-from walk.keyframes import format_time, plural
+from walk.keyframes import at_home, format_time, plural
 from walk.video import Sound
 
 CONTEXT = 15  # seconds around a part that are heard, too: beats are known by what comes before and after
@@ -78,7 +78,7 @@ def hear(
     Raises Error if the sound, the beats or the stem cannot be read, or there is not as much of it, or nothing in what
     is to be listened to.
     """
-    path = path.expanduser()
+    path = at_home(path)
     begin = max(start - CONTEXT, Fraction(0))
     sound = _around(path, begin, start, seconds)
     _check_offset(path, offset, begin + sound.seconds)
@@ -86,7 +86,7 @@ def hear(
     there = len(sound.samples) - first
     known = _written(beats, meter) if beats else None
     asked = [digests.of_file(path), *map(str, (start, seconds, bars, closed and fps, meter, bpm, offset, known))]
-    stem = None if listen is None or listen in audio.RANGES else Path(listen).expanduser()
+    stem = None if listen is None or listen in audio.RANGES else at_home(listen)
     if listen is not None:  # else nothing more, so that films go on that were begun before there was a choice
         asked.append(_digest(stem) if stem else str(listen))
     kept = folder / f"sound-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]}.json"
@@ -233,7 +233,7 @@ def _cut(
 
 def _written(path: Path, meter: int) -> Rhythm:
     """What a file of beats says; each first of so many begins a bar, unless it says so itself."""
-    beats, bars = audio.read_beats(path.expanduser())
+    beats, bars = audio.read_beats(at_home(path))
     return Rhythm(beats, beats[::meter] if bars is None else bars, ())
 
 
