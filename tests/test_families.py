@@ -388,6 +388,12 @@ def test_in_half_precision_a_keyframe_is_about_the_plain_pipelines_picture(home,
     assert picture.std() > 10
 
 
+def test_a_scheduler_that_the_models_own_settings_do_not_fit_is_refused(home):
+    message = "^EDMEulerScheduler does not fit this model: .*; give another --scheduler$"
+    with pytest.raises(Error, match=message):
+        load(home("StableDiffusionXLPipeline"), **SIZE, scheduler="EDMEulerScheduler")
+
+
 # Compiled
 
 

@@ -93,7 +93,11 @@ def _load(folder: Path, settings: Settings) -> Any:
         pipe.register_modules(vae=_tiny(decoder(small), dtype))
     if family.upcast and dtype == torch.float16 and pipe.vae.config.get("force_upcast"):
         pipe.vae.to(torch.float32)
-    pipe.scheduler = scheduler(folder, settings.scheduler).from_config(pipe.scheduler.config)
+    kind = scheduler(folder, settings.scheduler)
+    try:
+        pipe.scheduler = kind.from_config(pipe.scheduler.config)
+    except (TypeError, ValueError) as error:
+        raise Error(f"{kind.__name__} does not fit this model: {reason(error)}; give another --scheduler") from error
     return pipe
 
 

@@ -459,7 +459,7 @@ def _room(settings: Settings) -> Iterator[None]:
 
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Of the class alone one cannot tell: CPUs, Apple's GPUs and cuBLAS only say it."""
-    said = re.search("out of memory|not enough memory|allocate memory|ALLOC_FAILED", str(error))
+    said = re.search("out of memory|not enough memory|allocate memory|ALLOC_FAILED|STATUS_NOT_INITIALIZED", str(error))
     return isinstance(error, torch.OutOfMemoryError) or bool(said)
 
 
@@ -471,7 +471,8 @@ def _brought(there: Tensor) -> Callable[[], Tensor]:
         return lambda: here
     here = torch.empty(there.shape, dtype=there.dtype, pin_memory=True)
     here.copy_(there, non_blocking=True)
-    arrived = torch.cuda.current_stream(there.device).record_event()
+    arrived = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # one waits for it asleep
+    arrived.record(torch.cuda.current_stream(there.device))
 
     def wait() -> Tensor:
         arrived.synchronize()

@@ -106,9 +106,11 @@ class Renderer:
         it = self.begun.popleft()
         with _memory(len(it.rows)):
             pictures = it.pictures().numpy()
-            if failed := [row for row, picture in enumerate(pictures) if _is_of_one_colour(picture)]:
-                # The latents may be whole, and their decoding have overflowed.
-                pictures[failed] = self.model.decode(it.latents, exact=True)().numpy()[failed]
+            for at, picture in enumerate(pictures):
+                if _is_of_one_colour(picture):
+                    # The latents may be whole, and their decoding have overflowed. One at a time: in float32 they take
+                    # twice the memory.
+                    pictures[at] = self.model.decode(it.latents[at : at + 1], exact=True)().numpy()[0]
         made = [(index, pictures[it.rows.index(index)]) for index in it.asked]
         bad = [each for each in made if _is_of_one_colour(each[1])]
         yield it.of, [each for each in made if not _is_of_one_colour(each[1])] if bad else made

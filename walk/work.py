@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import tempfile
 import time
 from collections import defaultdict
@@ -106,6 +107,7 @@ class LazyModel:
                 return
             self.listener.say(f"not compiled: {rates}")
         self._model = None  # what is compiled stays so
+        gc.collect()  # else it fills the memory that it is to be loaded into again
 
     def _rate(self, model: Model, what: str) -> float:
         """Frames a second."""
@@ -331,12 +333,12 @@ class Work:
 
     def _keep(self, rendered: Iterator[tuple[Run, Batch]]) -> None:
         for run, pictures in rendered:
-            save = self.save.at(run)
-            for index, picture in pictures:
-                fingerprint = run.fingerprints[index]
-                self.rendered[fingerprint] = save(index, picture)
-                if features := self.features.get(fingerprint):
+            save, names = self.save.at(run), run.fingerprints
+            for index, picture in pictures:  # first, since what is rendered next depends on it
+                if features := self.features.get(names[index]):
                     self.save.pool.submit(_see, features, picture)
+            for index, picture in pictures:
+                self.rendered[names[index]] = save(index, picture)
             self.progress.more(len(pictures))
 
     def _begin(self, missing: int) -> None:
