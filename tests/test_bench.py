@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 
-from walk import Settings
+from walk import Settings, models
 from walk.bench import Measured, measure
 
 
@@ -52,6 +52,20 @@ def test_the_time_of_each_part_is_told_and_the_slow_first_batch_is_kept_apart(tm
     assert measured.denoise + measured.decode + measured.idle == pytest.approx(measured.total)
     assert measured.rate == pytest.approx(2 / 0.12, rel=0.4)
     assert measured.write > 0
+
+
+def test_where_work_goes_on_by_itself_the_rate_is_that_of_a_film_in_which_nobody_waits_for_each_part(
+    tmp_path, monkeypatch
+):
+    waits = []
+    monkeypatch.setattr(models, "wait", lambda device: waits.append(device) or time.sleep(0.1))
+    model = Slow(0.01, 0.01)
+    model.settings = dataclasses.replace(model.settings, device="mps")
+    model.encode = lambda keyframe: {"prompt_embeds": torch.ones(2, 3)}
+    measured = measure(model, tmp_path, seconds=0.1)
+    assert set(waits) == {"mps"}
+    assert measured.rate == pytest.approx(2 / 0.02, rel=0.5)
+    assert measured.denoise / measured.frames == pytest.approx(0.11 / 2, rel=0.3)
 
 
 def test_a_films_time_is_told_from_the_rate():

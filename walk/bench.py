@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from walk import models
 from walk.keyframes import Keyframe
@@ -78,9 +80,9 @@ def measure(
     timed.seconds.clear()
 
     # 2. Whole batches.
-    count = 0
-    with Run(folder, walk, model.settings) as run:
-        begun = time.perf_counter()
+    def made(pictures: Iterator[tuple[int, np.ndarray]]) -> tuple[int, float]:
+        """How many frames, in how many seconds."""
+        begun, count = time.perf_counter(), 0
         with run.saver() as save:
             for count, (index, picture) in enumerate(pictures, 1):
                 save(index, picture)
@@ -89,13 +91,19 @@ def measure(
                 report()
                 if count >= least * batch and time.perf_counter() - begun > (SECONDS if seconds is None else seconds):
                     break
-        total = time.perf_counter() - begun
+        return count, time.perf_counter() - begun
+
+    with Run(folder, walk, model.settings) as run:
+        count, total = made(pictures)
+        denoise, decode = (timed.seconds[name] / count for name in ("denoise", "decode"))
+        if model.settings.device != "cpu":  # once more, without waiting for each part
+            count, total = made(render(model, walk, range(batch, walk.frames)))
 
         # 3. What writing takes, by itself.
         begun = time.perf_counter()
         run.save(*first[0])
         write = (time.perf_counter() - begun) * count
-    return Measured(count, warmed, encode, timed.seconds["denoise"], timed.seconds["decode"], write, total)
+    return Measured(count, warmed, encode, denoise * count, decode * count, write, total)
 
 
 class _Timed:
