@@ -1,7 +1,7 @@
 """walk against the loop that one would write with diffusers: a call of the pipeline a frame.
 
     python tests/benchmarks/plain_loop.py [--frames 32] [--rounds 5]
-    python tests/benchmarks/plain_loop.py --architecture sd15 [--side 512] [--steps 30] [--alone]
+    python tests/benchmarks/plain_loop.py --architecture sd15 [--side 512] [--steps 30] [--alone] [--compile]
 
 Both make the same film (same keyframes, same path, same steps), each frame a PNG, then an MP4: of the built-in
 model, or of a real architecture with random weights. They take turns in one process with the model loaded before the
@@ -122,6 +122,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--alone", action="store_true")
+    parser.add_argument("--compile", action="store_true", help="walk's model, too")
     options = parser.parse_args()
 
     walk = Walk.through(read_prompts(PROMPTS), frames=options.frames, smooth=False)
@@ -133,7 +134,8 @@ def main() -> None:
             steps, guidance, decoder = architectures.ARCHITECTURES[options.architecture]
             folder = architectures.build(options.architecture, Path(home), torch.float16)
             asked |= {"model": str(folder), "decoder": "own" if decoder == "own" else str(Path(home, "taesd"))}
-        asked |= {"device": options.device, "dtype": options.dtype, "steps": options.steps or steps}
+        asked |= {name: getattr(options, name) for name in ("device", "dtype", "compile")}
+        asked["steps"] = options.steps or steps
         settings = models.complete(Settings(guidance=guidance, **asked))
         model = models.load(settings)
         pipe = diffusers.DiffusionPipeline.from_pretrained(folder, dtype=getattr(torch, settings.dtype))
@@ -177,7 +179,10 @@ def measure(options: argparse.Namespace, settings: Settings, ways: dict[str, Cal
         json.dumps(
             {
                 "architecture": options.architecture,
-                **{name: getattr(settings, name) for name in ("width", "height", "steps", "batch", "device", "dtype")},
+                **{
+                    name: getattr(settings, name)
+                    for name in ("width", "height", "steps", "batch", "device", "dtype", "compile")
+                },
                 "frames": options.frames,
                 "frames_a_second": {name: round(options.frames / statistics.median(t), 2) for name, t in times.items()},
                 "ratio": ratio("plain loop", "walk"),
