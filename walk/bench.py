@@ -56,16 +56,11 @@ class Measured:
 
 
 def measure(
-    model: models.Model,
-    folder: Path,
-    seconds: float | None = None,
-    report: Callable[[], object] = lambda: None,
-    least: int = LEAST,
+    model: models.Model, folder: Path, seconds: float | None = None, report: Callable[[], object] = lambda: None
 ) -> Measured:
     """Render until enough time is over, into a run folder that is the caller's to remove.
 
-    seconds, least: time, and batches, to be timed at the least, after the first batch; seconds None: SECONDS.
-    report: called for each batch.
+    seconds: to be timed at the least, after the first batch; None: SECONDS. report: called for each batch.
     """
     timed = _Timed(model)
     batch = model.settings.batch or 1
@@ -89,7 +84,7 @@ def measure(
                 if count % batch:
                     continue
                 report()
-                if count >= least * batch and time.perf_counter() - begun > (SECONDS if seconds is None else seconds):
+                if count >= LEAST * batch and time.perf_counter() - begun > (SECONDS if seconds is None else seconds):
                     break
         return count, time.perf_counter() - begun
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gc
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -19,11 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from walk import Error, Settings, Walk, bench, models, speed
+from walk import Error, Settings, Walk, models, speed
+from walk.bench import KEYFRAMES
 from walk.keyframes import Keyframe, format_time, plural
 from walk.models import Model
 from walk.progress import Listener, Progress
-from walk.render import Batch, Renderer, row
+from walk.render import Batch, Renderer, render, row
 from walk.run import Run, fingerprints, finished
 from walk.speed import Features, Pacer
 
@@ -110,9 +110,15 @@ class LazyModel:
         gc.collect()  # else it fills the memory that it is to be loaded into again
 
     def _rate(self, model: Model, what: str) -> float:
-        """Frames a second."""
-        with tempfile.TemporaryDirectory() as folder, self.listener.progress(what, 2, unit="batches") as progress:
-            return bench.measure(model, Path(folder), 0, lambda: progress.more(1), least=1).rate
+        """Frames a second, of the second batch."""
+        batch, begun = model.settings.batch or 1, 0.0
+        walk = Walk.through(KEYFRAMES, frames=2 * batch)
+        with self.listener.progress(what, walk.frames) as progress:
+            for count, _ in enumerate(render(model, walk, range(walk.frames)), 1):
+                progress.reached(count)
+                if count == batch:
+                    begun = time.monotonic()
+        return batch / (time.monotonic() - begun)
 
     def notes(self) -> list[str]:
         """What of its prompts the model will not understand, and whether it was made for other pictures."""
