@@ -812,7 +812,8 @@ def test_a_sound_that_breaks_off_is_read_as_far_as_it_goes_and_says_so(tmp_path)
         r".*a\.flac breaks off at 1\.\d+ s, though it says that it lasts 3 s", video.read_sound(flac).damage
     )
     assert video.read_sound(source).damage == f"{source} is damaged: parts of its sound cannot be read"
-    assert video.read_sound(mp3, seconds=Fraction(1)).damage == ""
+    # Not a part just before the end: ffmpeg reads ahead.
+    assert video.read_sound(mp3, seconds=Fraction(1, 10)).damage == ""
     song = wav(tmp_path / "corrupt Error while decoding.wav", music(100, 44100))
     assert video.read_sound(song).damage == ""
     with pytest.raises(Error, match=r"^start 2 s is past the end; .*a\.mp3 breaks off at 1\.\d+ s, though it says"):
