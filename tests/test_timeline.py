@@ -265,6 +265,16 @@ def test_steps_decide_how_much_is_done_between_keyframes_that_arrive_as_before(c
         np.testing.assert_allclose(walk.positions[first : end + 1], done / done[-1], atol=1e-6)
 
 
+@pytest.mark.parametrize("closed", [False, True])
+def test_an_onset_alone_in_silence_is_no_jump(closed):
+    steps = [0.03] * 48
+    steps[0] = steps[24] = 10.0  # into the first frame of the film, and of the second segment: a bar's first beat
+    walk = Walk.through(keyframes(None, None, *[None] * (not closed)), frames=48, closed=closed, steps=steps)
+    moved = np.diff([*walk.positions, *[2.0] * closed])
+    assert max(moved) == pytest.approx(1 / 3, abs=1e-5)
+    assert min(moved) > 0.02
+
+
 def test_the_noise_is_paced_apart_when_it_is_asked_for():
     cast, steps = keyframes(None, None), [1.0, 5.0] * 12
     walk = Walk.through(cast, frames=24, noise_steps=steps)

@@ -168,6 +168,8 @@ def preview(**chosen: Any) -> str:
     from walk import sheet, speed
     from walk.work import Work
 
+    if picture:
+        listener.say(f"what is rendered is kept in {asked.folder}, for {asked.out}")
     picture = picture or asked.out.with_name(asked.out.stem + ".preview.png")
     order.check_sheet(picture)
     model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder)

@@ -36,6 +36,7 @@ LEGEND = (
 )
 ALONG = " Orange: how it would be with equal steps along the path."
 SOUND = "The sound, with its bars (long lines) and beats (short ones)."
+TEMPO = "Bars (long lines) and beats (short ones)."
 FOLLOWED = " The curve: the strength of what the walk follows."
 
 Colour = tuple[int, int, int]
@@ -110,7 +111,9 @@ def preview(
     seconds = len(speed) / float(walk.fps)
     plot = [_marked(walk, _curve(speed, full, compared), len(speed)), _axis(seconds, full)]
     if music:
-        legend.append(_text(SOUND + FOLLOWED * bool(music.followed_rate), full, colour=MUTED))
+        legend.append(
+            _text((SOUND if music.rate else TEMPO) + FOLLOWED * bool(music.followed_rate), full, colour=MUTED)
+        )
         plot.insert(1, _waveform(music, seconds, full))
     parts = [_below(heading, 10), *rows, _below([_below(legend, 10), _below(plot, 6)], 24)]
     if warnings:

@@ -15,6 +15,7 @@ import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from walk.keyframes import Keyframe, format_time, plural
 FPS = Fraction(24)
 SECONDS_A_SEGMENT = 2  # when neither a length nor times are given
 MAX_FRAMES = 1_000_000  # eleven hours
+STEEPEST = 1 / 3  # of the way between two keyframes, in a frame: one onset in a silence would be a jump
 GRAIN = 2**20  # parts of a segment that measured positions are rounded to, so that no library's last bit matters
 
 # How people write the rates of NTSC video, whose true values are multiples of 1000/1001.
@@ -400,11 +402,21 @@ def _even(stays: list[tuple[int, int]], count: int, closed: bool, smooth: bool, 
 
 
 def _paced(steps: Sequence[float]) -> _Share:
-    """Within each segment the way done grows with the steps."""
-    done = [0.0, *accumulate([*steps, *steps])]  # a closed walk's segments may run past its last frame
+    """Within each segment the way done grows with the steps, and evenly besides if one were too steep."""
+    twice = [*steps, *steps]  # a closed walk's segments may run past its last frame
+    done = [0.0, *accumulate(twice)]
+
+    @lru_cache(None)
+    def besides(start: int, end: int) -> float:
+        """What each step of a segment is given, so that the largest is but STEEPEST of all; of few, one may be more."""
+        some = twice[start + 1 : end + 1]
+        room = STEEPEST * len(some) - 1
+        return max(0.0, max(some) - STEEPEST * sum(some)) / room if room > 2 else 0.0
 
     def progress(k: int, frame: int, start: int, end: int) -> float:
-        return round((done[frame + 1] - done[start + 1]) / (done[end + 1] - done[start + 1]) * GRAIN) / GRAIN
+        more = besides(start, end)
+        part, whole = (done[at + 1] - done[start + 1] + more * (at - start) for at in (frame, end))
+        return round(part / whole * GRAIN) / GRAIN
 
     return progress
 

@@ -749,8 +749,8 @@ def _listened(path: Path, start: Fraction, seconds: Fraction | None) -> tuple[np
             if seconds is None:
                 process.wait()
         finally:
+            process.kill()  # there may be hours more; and before the pipe is closed, lest it complains of that
             process.stdout.close()
-            process.kill()  # there may be hours more
             process.wait()
         said.seek(0)
         return samples, rate, heard, said.read().decode(errors="replace")
