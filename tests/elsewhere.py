@@ -15,6 +15,7 @@ import tempfile
 import traceback
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import torch
@@ -138,7 +139,10 @@ def films(name):
     expected = film(models.load(settings), walk)
     pipe = loading.load(folder, settings)
     object.__setattr__(settings, "device", Device(NAME))
-    with mock.patch.object(loading, "load", return_value=pipe):
+    with (
+        mock.patch.object(loading, "load", return_value=pipe),
+        mock.patch.object(torch.cuda, "get_device_properties", return_value=SimpleNamespace(total_memory=8 * 10**9)),
+    ):
         model = models.load(settings)
     film(model, walk)
     waits.clear()

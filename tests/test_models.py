@@ -160,7 +160,7 @@ def test_text_encoders_leave_the_gpu_once_the_prompts_are_read(tiny_folder, monk
     model.denoise(model.noise(3)[None], {name: tensor[None] for name, tensor in model.encode(FOX).items()})
     assert moves == []  # on the CPU, nothing moves
 
-    model.settings = dataclasses.replace(model.settings, device="cuda:1")
+    model.settings, model.reader = dataclasses.replace(model.settings, device="cuda:1"), "cuda:1"
     monkeypatch.setattr(model, "_encode", lambda keyframe: {})
     monkeypatch.setattr(model.painter, "to", lambda device: moves.append(f"the others to {device}"))
     model.encode(OWL)
@@ -173,20 +173,41 @@ def test_text_encoders_leave_the_gpu_once_the_prompts_are_read(tiny_folder, monk
     assert moves == ["cuda:1", "cpu", "the others to cuda:1"], "there may be no room for all"
 
 
-@pytest.mark.parametrize("where", ["encode", "denoise"])
-def test_a_model_that_finds_no_room_says_what_to_try(tiny_folder, monkeypatch, where):
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("cpu", r"cpu has too little memory for .*; try another --model$"),
+        ("encode", r"cuda has too little memory for .*; try --low_memory, --device cpu or another --model$"),
+        ("denoise", r"cuda has too little memory for .*; try --low_memory, --device cpu or another --model$"),
+    ],
+)
+def test_a_model_that_finds_no_room_says_what_to_try(tiny_folder, monkeypatch, where, message):
     model = load(tiny_folder)
     full = mock.Mock(side_effect=torch.OutOfMemoryError("CUDA out of memory"))
-    if where == "encode":
-        monkeypatch.setattr(model.pipe.text_encoder, "forward", full)
-    else:
-        conditioning = {name: tensor[None] for name, tensor in model.encode(FOX).items()}
-        model.settings = dataclasses.replace(model.settings, device="cuda")
-        monkeypatch.setattr(model.painter, "to", full)
-    with pytest.raises(
-        Error, match=r"has too little memory for .*; try --low_memory, --device cpu or another --model$"
-    ):
-        model.encode(FOX) if where == "encode" else model.denoise(model.noise(3)[None], conditioning)
+    conditioning = {name: tensor[None] for name, tensor in model.encode(FOX).items()}
+    monkeypatch.setattr(model.pipe.text_encoder, "forward" if where == "cpu" else "to", full)
+    if where != "cpu":
+        model.settings, model.reader = dataclasses.replace(model.settings, device="cuda"), "cuda"
+    monkeypatch.setattr(model.painter, "to", full)
+    with pytest.raises(Error, match=message):
+        model.denoise(model.noise(3)[None], conditioning) if where == "denoise" else model.encode(OWL)
+
+
+@pytest.mark.parametrize(("short", "moved"), [(0, ["cuda:1"]), (1, [])], ids=["fit", "do not fit"])
+def test_text_encoders_that_a_gpu_has_no_room_for_read_on_the_cpu(tiny_folder, monkeypatch, short, moved):
+    usual = load(tiny_folder)
+    size = sum(tensor.nbytes for tensor in usual.pipe.text_encoder.parameters())
+    gpu = SimpleNamespace(total_memory=size + models.SPARE - short)
+    monkeypatch.setattr(models, "_devices", lambda: ["cuda:1", "cpu"])
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda name: gpu)
+    model = models.load(Settings(model=str(tiny_folder), device="cuda:1", dtype="float32"))
+    moves = []
+    monkeypatch.setattr(model.pipe.text_encoder, "to", moves.append)
+    if not short:
+        monkeypatch.setattr(model, "_encode", lambda keyframe: {})
+    for name, tensor in model.encode(FOX).items():
+        assert torch.equal(tensor, usual.encode(FOX)[name])
+    assert moves == moved
 
 
 def test_a_negative_prompt_is_kept_once(tiny_folder):

@@ -38,6 +38,7 @@ Conditioning = dict[str, Tensor]  # its keys are keyword names of the pipeline's
 BUILT_IN_WEIGHTS = "sha256 5bcf17bdeb3409081efa25181d640d538b75ffd44ad74e02935f0c059988a846"
 BACK = 20  # tokens that a long prompt may be parted early, so that a phrase stays whole
 CHANGEABLE = ("steps", "guidance", "batch")  # of a model that is loaded
+SPARE = 1.5e9  # bytes of a GPU that text encoders need beside themselves, or that others have taken
 NAMED = 8  # words that the built-in model has never seen, of a prompt
 _EMBEDDINGS = ("prompt_embeds", "negative_prompt_embeds")  # of each token
 _Part = tuple[str, list[float]]  # of a prompt, and how much each of its letters counts
@@ -178,6 +179,7 @@ class Pipeline(Model):
         self.scale = _scale(folder / "vae" / "config.json")
         self.denoiser: Any = getattr(self.pipe, self.family.denoiser)
         self.encoders = [part for name, part in loading.parts(self.pipe, "text_encoder")]
+        self.reader = _reader(settings.device, self.encoders)
         self.encoded: dict[tuple[object, ...], Conditioning] = {}
         self.shared: dict[tuple[object, ...], Tensor] = {}
         self.masks: dict[str, torch.dtype] = {}  # as the pipeline made them
@@ -254,8 +256,8 @@ class Pipeline(Model):
     def encode(self, keyframe: Keyframe) -> Conditioning:
         key = (keyframe.prompt, keyframe.negative_prompt, self._guided)
         if key not in self.encoded:
-            with _room(self.settings):
-                self._move_encoders(self.settings.device)
+            with _room(self.settings, self.reader):
+                self._move_encoders(self.reader)
                 made = self._encode(keyframe)
             # The negative prompt is mostly the same, and for some encoders a hundred megabytes.
             negatives = {name: tensor.shape for name, tensor in made.items() if name.startswith("negative_")}
@@ -272,7 +274,7 @@ class Pipeline(Model):
         """With the first batch, when the text encoders have left: many GPUs have no room for both."""
         device = torch.device(self.settings.device)
         if not self.settings.low_memory and self.denoiser.device.type != device.type:
-            with _room(self.settings), torch.inference_mode(False):
+            with _room(self.settings, self.settings.device), torch.inference_mode(False):
                 self.painter.to(device)
 
     @torch.inference_mode()
@@ -302,7 +304,7 @@ class Pipeline(Model):
         given: dict[str, Any] = self.defaults | {
             "prompt": part[0],
             "negative_prompt": self.defaults.get("negative_prompt") if negative is None else negative[0],
-            "device": self.settings.device,
+            "device": self.reader,
             "do_classifier_free_guidance": self._guided,
         }
         wanted = inspect.signature(self.pipe.encode_prompt).parameters
@@ -443,18 +445,17 @@ class Pipeline(Model):
 
 
 @contextlib.contextmanager
-def _room(settings: Settings) -> Iterator[None]:
-    """What fills a GPU within would do so with any batch."""
+def _room(settings: Settings, device: str) -> Iterator[None]:
+    """What fills its memory within would do so with any batch."""
     try:
         yield
         return
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-    more = "" if settings.low_memory else "--low_memory, "
-    raise Error(
-        f"{settings.device} has too little memory for {settings.model}; try {more}--device cpu or another --model"
-    )
+    sparing = device.startswith("cuda") and not settings.low_memory
+    less = "--low_memory, " * sparing + "--device cpu or " * (device != "cpu")
+    raise Error(f"{device} has too little memory for {settings.model}; try {less}another --model")
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
@@ -638,6 +639,18 @@ def _knows_bfloat16(device: str) -> bool:
     """
     with torch.cuda.device(device):
         return torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def _reader(device: str, encoders: Sequence[Any]) -> str:
+    """Where prompts are read: on the CPU if a GPU is smaller than the text encoders, as one of 8 GB is for T5-XXL.
+
+    By a rule rather than by trying, whatever else fills the GPU today: the embeddings that a CPU makes are others in
+    their last bits, and a film that is gone on with needs those with which it was begun.
+    """
+    if not device.startswith("cuda"):
+        return device
+    size = sum(tensor.nbytes for encoder in encoders for tensor in encoder.parameters())
+    return device if size + SPARE <= torch.cuda.get_device_properties(device).total_memory else "cpu"
 
 
 def _batch(settings: Settings, guided: bool) -> int:
