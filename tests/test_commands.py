@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from walk import Keyframe, Settings, Walk, cli, hub, models, read_prompts, render, sheet, video
+from walk import Keyframe, OutOfMemoryError, Settings, Walk, cli, hub, models, read_prompts, render, sheet, video
 from walk.catalogue import CATALOGUE
 from walk.families import FAMILIES
 from walk.run import unused
@@ -754,9 +754,35 @@ def test_when_not_even_a_frame_finds_room_the_way_out_is_said(walk, room):
     room(0)
     out, err = walk(*ABC, "--frames", "6", "--speed", "path", "--out", "film.mp4", status=2)
     assert out == ""
-    assert (
-        err[-1] == "walk: a frame needs more memory than there is; try a smaller --width and --height, or --low_memory"
-    )
+    assert err[-1] == "walk: a frame needs more memory than there is; try a smaller --width and --height"
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("enough", [True, False])
+def test_a_model_that_a_gpu_has_no_room_for_goes_on_sparing_memory(capsys, whole, enough):
+    """Whether all of it, or it and a frame."""
+    asked = []
+
+    def command(batch=2, low_memory=False):
+        asked.append((batch, low_memory))
+        if not (enough and low_memory):
+            raise OutOfMemoryError(
+                Settings(device="cuda:1", batch=batch, low_memory=low_memory), whole and not low_memory
+            )
+        return "film.mp4"
+
+    if enough:
+        assert cli._halving(command)() == "film.mp4"
+    else:
+        with pytest.raises(
+            OutOfMemoryError, match="a frame needs more memory than there is; try a smaller --width and"
+        ):
+            cli._halving(command)()
+    first = (2, False), (2, True)  # the same batch, so that what is there still serves
+    assert asked[:2] == list(first if whole else [(2, False), (1, False)])
+    assert asked[-1] == (2 if whole and enough else 1, True)
+    said = [line for line in capsys.readouterr().err.splitlines() if "low_memory" in line]
+    assert said == ["the model finds no room on the GPU as a whole; going on with --low_memory"]
 
 
 def test_a_model_that_does_not_load_is_not_said_to_go_on(walk, tiny_folder):

@@ -176,8 +176,8 @@ def test_text_encoders_leave_the_gpu_once_the_prompts_are_read(tiny_folder, monk
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        ("cpu", r"cpu has too little memory for .*; try another --model$"),
-        ("encode", r"cuda has too little memory for .*; try --low_memory, --device cpu or another --model$"),
+        ("cpu", r"cpu has too little memory for the text encoders of .*; try another --model$"),
+        ("encode", r"cuda has too little memory for the text encoders of .*; try --device cpu or another --model$"),
         ("denoise", r"cuda has too little memory for .*; try --low_memory, --device cpu or another --model$"),
     ],
 )

@@ -106,8 +106,9 @@ def process() -> NoReturn:
 
 
 def _halving(command: Callable[..., str]) -> Callable[..., str]:
-    """Where so many frames at a time find no room, the command once more with half of them. Frames are then those
-    of the smaller batch, as if it had been so from the start."""
+    """Where so many frames at a time find no room, the command once more with half of them: frames are then those of
+    the smaller batch, as if it had been so from the start. Where not even one does, once more with less of the model on
+    the GPU at a time."""
 
     @functools.wraps(command)
     def tried(**chosen: Any) -> str:
@@ -116,14 +117,15 @@ def _halving(command: Callable[..., str]) -> Callable[..., str]:
                 return command(**chosen)
             except Error as error:
                 full = error if isinstance(error, OutOfMemoryError) else error.__cause__
-                if not isinstance(full, OutOfMemoryError) or full.batch == 1:
+                if not isinstance(full, OutOfMemoryError) or not full.instead:
                     raise
-                chosen |= {"batch": full.batch // 2}
+                many = f"{full.batch} frames at a time find no room in memory; going on with {full.batch // 2}"
+                whole = "the model finds no room on the GPU as a whole; going on with --low_memory"
+                said = whole if "low_memory" in full.instead else many
+                chosen |= full.instead
                 del full
             gc.collect()  # else what is left of the model fills the memory that it is to be loaded into
-            _listener(chosen).say(
-                f"{2 * chosen['batch']} frames at a time find no room in memory; going on with {chosen['batch']}"
-            )
+            _listener(chosen).say(said)
 
     return tried
 

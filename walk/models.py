@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pixel_shuffle
 
-from walk import Error, emphasis, loading, schedule
+from walk import Error, OutOfMemoryError, emphasis, loading, schedule
 from walk.catalogue import known
 from walk.digests import Report
 from walk.families import Family
@@ -256,7 +256,9 @@ class Pipeline(Model):
     def encode(self, keyframe: Keyframe) -> Conditioning:
         key = (keyframe.prompt, keyframe.negative_prompt, self._guided)
         if key not in self.encoded:
-            with _room(self.settings, self.reader):
+            less = "--device cpu or " * (self.reader != "cpu")
+            what = f"{self.reader} has too little memory for the text encoders of {self.settings.model}"
+            with _room(Error(f"{what}; try {less}another --model")):
                 self._move_encoders(self.reader)
                 made = self._encode(keyframe)
             # The negative prompt is mostly the same, and for some encoders a hundred megabytes.
@@ -274,7 +276,7 @@ class Pipeline(Model):
         """With the first batch, when the text encoders have left: many GPUs have no room for both."""
         device = torch.device(self.settings.device)
         if not self.settings.low_memory and self.denoiser.device.type != device.type:
-            with _room(self.settings, self.settings.device), torch.inference_mode(False):
+            with _room(OutOfMemoryError(self.settings, whole=True)), torch.inference_mode(False):
                 self.painter.to(device)
 
     @torch.inference_mode()
@@ -445,17 +447,15 @@ class Pipeline(Model):
 
 
 @contextlib.contextmanager
-def _room(settings: Settings, device: str) -> Iterator[None]:
-    """What fills its memory within would do so with any batch."""
+def _room(otherwise: Error) -> Iterator[None]:
+    """What fills the memory within would do so with any batch."""
     try:
         yield
         return
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-    sparing = device.startswith("cuda") and not settings.low_memory
-    less = "--low_memory, " * sparing + "--device cpu or " * (device != "cpu")
-    raise Error(f"{device} has too little memory for {settings.model}; try {less}another --model")
+    raise otherwise
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

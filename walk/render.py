@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from walk import Error, OutOfMemoryError
+from walk import Error, OutOfMemoryError, Settings
 from walk.geometry import Way, path
 from walk.models import Conditioning, Model, is_out_of_memory
 from walk.timeline import Walk
@@ -85,7 +85,7 @@ class Renderer:
         self.start.read(walk, indices)
         for batch in self.start.batches(walk, indices, rows or {}):
             asked = sorted((index for index in batch if index is not None), key=order.__getitem__)
-            with _memory(len(batch)):
+            with _memory(self.model.settings):
                 latents = self.model.denoise(*self.start.batch(walk, batch))
                 self.begun.append(_Begun(of, walk, batch, asked, latents, self.model.decode(latents)))
             self.count += 1
@@ -104,7 +104,7 @@ class Renderer:
     def _landed(self) -> Iterator[tuple[Any, Batch]]:
         """The oldest batch, less what failed."""
         it = self.begun.popleft()
-        with _memory(len(it.rows)):
+        with _memory(self.model.settings):
             pictures = it.pictures().numpy()
             for at, picture in enumerate(pictures):
                 if _is_of_one_colour(picture):
@@ -145,7 +145,7 @@ def _where(walk: Walk, index: int) -> str:
 
 
 @contextlib.contextmanager
-def _memory(batch: int) -> Iterator[None]:
+def _memory(settings: Settings) -> Iterator[None]:
     """Raise OutOfMemoryError where what is done within finds no room for so many frames."""
     try:
         yield
@@ -153,7 +153,7 @@ def _memory(batch: int) -> Iterator[None]:
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-    raise OutOfMemoryError(batch)  # here, where the error no longer holds what fills the memory
+    raise OutOfMemoryError(settings)  # here, where the error no longer holds what fills the memory
 
 
 def batches(indices: Sequence[int], batch: int, rows: Mapping[int, int] | None = None) -> list[list[int | None]]:
