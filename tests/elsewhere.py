@@ -127,18 +127,21 @@ def install():
 
 
 def films(name):
-    """(how many levels a film there is from one here, where the second one waits)"""
+    """(how many levels a film there is from one here, where the second one waits); of a family, perhaps with
+    ' --low_memory'."""
     from oracle import levels
     from test_families import BUILDERS, KEYFRAMES, SIZE, film
 
     from walk import Settings, Walk, loading, models
 
+    name, _, sparing = name.partition(" ")
     folder = BUILDERS[name](Path(tempfile.mkdtemp()))
     walk = Walk.through(KEYFRAMES, frames=5)
     settings = models.complete(Settings(model=str(folder), device="cpu", steps=2, batch=2, **SIZE))
     expected = film(models.load(settings), walk)
     pipe = loading.load(folder, settings)
     object.__setattr__(settings, "device", Device(NAME))
+    object.__setattr__(settings, "low_memory", bool(sparing))
     with (
         mock.patch.object(loading, "load", return_value=pipe),
         mock.patch.object(torch.cuda, "get_device_properties", return_value=SimpleNamespace(total_memory=8 * 10**9)),

@@ -210,6 +210,15 @@ def test_text_encoders_that_a_gpu_has_no_room_for_read_on_the_cpu(tiny_folder, m
     assert moves == moved
 
 
+def test_a_part_that_was_lent_is_back_without_a_copy():
+    part = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
+    before = [*part.parameters(), *part.buffers()]
+    with loading.lent(part, "meta"):
+        assert {tensor.device.type for tensor in (*part.parameters(), *part.buffers())} == {"meta"}
+    assert len(before) == 7
+    assert all(one is other for one, other in zip(before, [*part.parameters(), *part.buffers()]))
+
+
 def test_a_negative_prompt_is_kept_once(tiny_folder):
     model = load(tiny_folder)
     fox, owl = (model.encode(keyframe)["negative_prompt_embeds"] for keyframe in (FOX, OWL))

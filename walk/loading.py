@@ -186,6 +186,22 @@ def compiling() -> Iterator[None]:
         raise Error(f"the model cannot be compiled here: {reason(error)}; leave out --compile") from error
 
 
+@contextlib.contextmanager
+def lent(part: torch.nn.Module, device: str) -> Iterator[None]:
+    """A part on a GPU while it works there. What it holds stays in main memory, too, and is not brought back, since
+    nothing of it changes."""
+    held = [each for module in part.modules() for each in (module._parameters, module._buffers)]
+    kept = [dict(each) for each in held]
+    try:
+        with torch.inference_mode(False):
+            for each in held:
+                each |= {name: None if it is None else it.detach().to(device) for name, it in each.items()}
+        yield
+    finally:
+        for each, here in zip(held, kept):
+            each |= here
+
+
 def parts(pipe: Any, kind: str) -> list[tuple[str, Any]]:
     """Its text encoders, or tokenizers, which some have within what reads pictures, too."""
     found = [(name, part) for name, part in pipe.components.items() if name.startswith(kind) and part is not None]

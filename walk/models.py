@@ -184,8 +184,6 @@ class Pipeline(Model):
         self.shared: dict[tuple[object, ...], Tensor] = {}
         self.masks: dict[str, torch.dtype] = {}  # as the pipeline made them
         self.scaling: dict[torch.dtype, list[Tensor]] = {}  # mean and deviation of latents
-        if settings.low_memory:
-            self.painter.enable_model_cpu_offload(device=settings.device)
         for part in (self.denoiser, self.pipe.vae):
             # A sixth faster on CPUs, more on tensor cores. Apple's GPUs have made wrong pictures of it (pytorch#180984).
             if settings.device != "mps" and not any(tensor.ndim > 4 for tensor in part.parameters()):
@@ -273,11 +271,12 @@ class Pipeline(Model):
                 encoder.to(device)
 
     def _move_painter(self) -> None:
-        """With the first batch, when the text encoders have left: many GPUs have no room for both."""
-        device = torch.device(self.settings.device)
-        if not self.settings.low_memory and self.denoiser.device.type != device.type:
+        """With the first batch, when the text encoders have left: many GPUs have no room for both. To spare memory, only
+        what decodes, which is small, and by which most pipelines tell where they work."""
+        device, part = self.settings.device, self.pipe.vae if self.settings.low_memory else self.painter
+        if part.device.type != device.split(":")[0]:
             with _room(OutOfMemoryError(self.settings, whole=True)), torch.inference_mode(False):
-                self.painter.to(device)
+                part.to(device)
 
     @torch.inference_mode()
     def _encode(self, keyframe: Keyframe) -> Conditioning:
@@ -368,6 +367,13 @@ class Pipeline(Model):
         if self.settings.device.startswith("cuda"):  # elsewhere their memory is the same
             self._move_encoders("cpu")
         self._move_painter()
+        with contextlib.ExitStack() as lent:
+            if self.settings.low_memory:
+                with _room(OutOfMemoryError(self.settings, whole=True)):
+                    lent.enter_context(loading.lent(self.denoiser, self.settings.device))
+            return self._painted(noise, conditioning)
+
+    def _painted(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
         noise = noise.to(self.settings.device, torch.float32 if self.family.float32 else self.dtype)
         conditioning = {name: self._there(name, tensor) for name, tensor in conditioning.items()}
         if not self.family.alone:
