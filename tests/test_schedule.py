@@ -4,11 +4,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 import tiny
-from diffusers import DDIMScheduler
+import torch
+from diffusers import DDIMScheduler, EulerAncestralDiscreteScheduler, LCMScheduler
 from oracle import load
 from test_families import KEYFRAMES, film
 from torch.utils import backend_registration
@@ -18,12 +20,12 @@ from walk import Error, Walk, loading, schedule
 ELSEWHERE = Path(__file__).with_name("elsewhere.py")
 FETCHED = "models.py: here = there.cpu()"
 KEYFRAMES_BROUGHT = "render.py: return tensor.to(self.device, torch.float32) if tensor.is_floating_point() else tensor"
-# Their pipelines have GPUs wait for something themselves, before the first step, or for noise that is drawn on a CPU.
+# Their pipelines have GPUs wait for something themselves, before the first step.
 WAITING = {
     "StableDiffusionXLPipeline": ("add_time_ids.to(device)",),
     "FluxPipeline": ("text_ids = ", "return latent_image_ids"),
     "StableDiffusionPipeline --low_memory": ("each |= {name: ", "noise = noise.to("),
-    "LatentConsistencyModelPipeline": ("w_embedding = ", "torch.cat(latents, dim=0).to(device)"),
+    "LatentConsistencyModelPipeline": ("w_embedding = ",),
 }
 NOT_WAITING = (
     "StableDiffusionPipeline",
@@ -75,6 +77,25 @@ def test_every_scheduler_makes_the_pictures_that_it_makes_without_us(folder, mon
             plain = film(load(folder, scheduler=name, steps=2, batch=2), walk)
         for index, picture in plain.items():
             np.testing.assert_array_equal(ours[index], picture)
+
+
+@pytest.mark.parametrize("kind", [LCMScheduler, EulerAncestralDiscreteScheduler])
+def test_noise_that_is_kept_is_the_noise_that_would_be_drawn(kind):
+    plain, ours = kind(), kind()
+    schedule.keep(ours)
+    drawn = mock.Mock(side_effect=torch.randn)
+    for steps, batch, new in ((3, 2, True), (3, 2, False), (4, 2, True), (3, 1, True), (4, 2, False), (3, 1, False)):
+        made = []
+        for scheduler in (plain, ours):
+            scheduler.set_timesteps(steps)
+            generators = [torch.Generator().manual_seed(row) for row in range(batch)]
+            made.append(torch.ones(batch, 4, 2, 2))
+            with mock.patch.object(torch, "randn", drawn):
+                drawn.reset_mock()
+                for timestep in scheduler.timesteps:
+                    made[-1] = scheduler.step(made[-1] / 2, timestep, made[-1], generator=generators).prev_sample
+        assert torch.equal(*made), (steps, batch)
+        assert bool(drawn.call_count) == new, (steps, batch)
 
 
 def test_another_number_of_steps_is_planned_anew():

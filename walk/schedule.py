@@ -2,7 +2,8 @@
 
 To read a number that lies on a GPU, or to bring one there, waits until all is done that the GPU was given, and then the
 GPU has nothing to do. diffusers' pipelines have their scheduler plan its steps anew at each call, and hand it timesteps
-that lie on the GPU; several schedulers look something up by those at every step.
+that lie on the GPU; several schedulers look something up by those at every step. Stochastic ones draw noise on the CPU,
+and bring it.
 
 Knows no models and no pictures.
 """
@@ -11,7 +12,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from types import ModuleType
 from typing import Any
 
 from torch import Tensor
@@ -21,7 +25,7 @@ from walk import Error
 
 def keep(scheduler: Any) -> None:
     """Change one of diffusers' schedulers, so that it plans the same steps but once, and from then on finds its
-    timesteps on the CPU. What it makes of a picture stays the same.
+    timesteps on the CPU, and its noise on the GPU. What it makes of a picture stays the same.
 
     A pipeline asks in the same order each time; what it hands over the first time is what is kept.
     Its methods raise Error for steps and models that it is not made for.
@@ -29,13 +33,15 @@ def keep(scheduler: Any) -> None:
     plans: dict[str, _Plan] = {}
     plan: _Plan  # the one that is followed
 
+    drawing = _drawing(sys.modules[scheduler.step.__module__])
+
     def handed(method: str) -> Any:
         usual = getattr(scheduler, method)
 
         @functools.wraps(usual)
         def call(given: Tensor, timestep: Any, *args: Any, **more: Any) -> Any:
             scheduler.timesteps = plan.timesteps
-            with _fits(scheduler):
+            with _fits(scheduler), drawing():
                 return usual(given, plan.here(method, timestep), *args, **more)
 
         return call
@@ -70,6 +76,37 @@ def _fits(scheduler: Any) -> Iterator[None]:
         raise Error(
             f"{name} does not fit this model or its steps: {error}; try another --scheduler or --steps"
         ) from error
+
+
+def _drawing(module: ModuleType) -> Callable[[], AbstractContextManager[None]]:
+    """Within which a scheduler's module finds noise that it has drawn before: generators in the same state draw the same,
+    and those of all pictures begin alike."""
+    if not hasattr(module, "randn_tensor"):
+        return contextlib.nullcontext
+    draw, known = module.randn_tensor, {}
+
+    def drawn(shape: Any, generator: Any = None, **how: Any) -> Tensor:
+        generators = generator if isinstance(generator, list) else [generator]
+        if None in generators:
+            return draw(shape, generator=generator, **how)
+        before = [bytes(each.get_state().numpy()) for each in generators]
+        key = (tuple(shape), *how.items(), *before)
+        if key not in known:
+            known[key] = draw(shape, generator=generator, **how), [each.get_state() for each in generators]
+        noise, after = known[key]
+        for each, state in zip(generators, after):
+            each.set_state(state)
+        return noise
+
+    @contextlib.contextmanager
+    def drawing() -> Iterator[None]:
+        module.randn_tensor = drawn  # type: ignore[attr-defined]
+        try:
+            yield
+        finally:
+            module.randn_tensor = draw  # type: ignore[attr-defined]
+
+    return drawing
 
 
 class _Plan:
