@@ -375,7 +375,11 @@ class Pipeline(Model):
 
     def _painted(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
         noise = noise.to(self.settings.device, torch.float32 if self.family.float32 else self.dtype)
-        conditioning = {name: self._there(name, tensor) for name, tensor in conditioning.items()}
+        # By these masks, rows are cut: to read them on a GPU, one would wait for it.
+        here = {name for name in conditioning if self.family.ragged and name.endswith("_mask")}
+        conditioning = {
+            name: tensor if name in here else self._there(name, tensor) for name, tensor in conditioning.items()
+        }
         if not self.family.alone:
             return self._denoised(noise, conditioning)
         rows: list[dict[str, Any]] = [
@@ -525,9 +529,7 @@ def _padded(conditioning: Conditioning, length: int) -> Conditioning:
 def _without_padding(row: Conditioning) -> dict[str, Any]:
     """Of a batch of one, the tokens in the masks."""
     return {
-        name: tensor[row[f"{name}_mask"].bool()].unsqueeze(0)
-        for name, tensor in row.items()
-        if not name.endswith("_mask")
+        name: tensor[:, : int(row[f"{name}_mask"].sum())] for name, tensor in row.items() if not name.endswith("_mask")
     }
 
 
