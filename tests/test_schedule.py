@@ -25,6 +25,7 @@ WAITING = {
     "StableDiffusionXLPipeline": ("add_time_ids.to(device)",),
     "FluxPipeline": ("text_ids = ", "return latent_image_ids"),
     "StableDiffusionPipeline --low_memory": ("each |= {name: ", "noise = noise.to("),
+    "CogView4Pipeline": ("original_size = ", "target_size = ", "crops_coords_top_left = "),
     "LatentConsistencyModelPipeline": ("w_embedding = ",),
 }
 NOT_WAITING = (

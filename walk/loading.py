@@ -202,6 +202,26 @@ def lent(part: torch.nn.Module, device: str) -> Iterator[None]:
             each |= here
 
 
+def bring_places(denoiser: Any) -> None:
+    """Where each token of a picture is: two denoisers work that out on the CPU (CogView4), or look it up there
+    (Lumina 2), and have a GPU wait for it at every step, or in every block. It is brought once."""
+    brought: dict[Any, Any] = {}
+
+    def worked_out(rope: Any, given: Any, made: Any) -> Any:
+        size = given[0].shape[2:], given[0].device
+        if size not in brought:
+            brought[size] = tuple(each.to(given[0].device) for each in made)
+        return brought[size]
+
+    def looked_up(rope: Any, given: Any) -> None:
+        rope.freqs_cis = [each.to(given[0].device) for each in rope.freqs_cis]
+
+    if type(denoiser).__name__ == "CogView4Transformer2DModel":
+        denoiser.rope.register_forward_hook(worked_out)
+    elif type(denoiser).__name__ == "Lumina2Transformer2DModel":
+        denoiser.rope_embedder.register_forward_pre_hook(looked_up)
+
+
 def parts(pipe: Any, kind: str) -> list[tuple[str, Any]]:
     """Its text encoders, or tokenizers, which some have within what reads pictures, too."""
     found = [(name, part) for name, part in pipe.components.items() if name.startswith(kind) and part is not None]

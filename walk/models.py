@@ -178,6 +178,7 @@ class Pipeline(Model):
             self.defaults["max_sequence_length"] = self.family.short
         self.scale = _scale(folder / "vae" / "config.json")
         self.denoiser: Any = getattr(self.pipe, self.family.denoiser)
+        loading.bring_places(self.denoiser)
         self.encoders = [part for name, part in loading.parts(self.pipe, "text_encoder")]
         self.reader = _reader(settings.device, self.encoders)
         self.encoded: dict[tuple[object, ...], Conditioning] = {}
