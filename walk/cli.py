@@ -559,8 +559,9 @@ def _prepare_libraries() -> None:
     """What heavy libraries are to know before they are imported, in the environment as they read it."""
     for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
         os.environ.setdefault(name, "error")  # their warnings are for developers
-    # torch's threads wait for each other by spinning, as GNU's OpenMP does it for 300,000 rounds: where others want a
-    # core, a render took twelve times as long. After a thousand rounds they sleep, which costs nothing where none do.
+    # torch's threads wait for each other by spinning, in GNU's OpenMP for 300,000 rounds. Where others wanted a core, a
+    # render then took up to twelve times as long as on an idle machine; if they sleep after a thousand, twice. On an
+    # idle machine that costs a thirtieth.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     # Each thread would keep memory of its own, and a long film's would grow by a fifteenth. (Only glibc knows this.)
