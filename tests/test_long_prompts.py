@@ -136,6 +136,10 @@ def test_what_is_beyond_the_last_part_is_noted(model):
     assert model.notes(dataclasses.replace(LONG, prompt=prompt)) == [
         "the prompt is too long for the model, which does not read 'and then'"
     ]
+    (note,) = model.notes(dataclasses.replace(LONG, prompt=prompt + " and then" * 11 + " home"))
+    assert note.endswith(
+        " does not read 'and then and then and then and then ... then and then and then and then home' (25 words)"
+    )
     if model.family.negatives:
         notes = model.notes(dataclasses.replace(SHORT, negative_prompt=prompt))
         assert notes == ["the negative prompt is too long for the model, which does not read 'and then'"]

@@ -39,6 +39,7 @@ BUILT_IN_WEIGHTS = "sha256 5bcf17bdeb3409081efa25181d640d538b75ffd44ad74e02935f0
 BACK = 20  # tokens that a long prompt may be parted early, so that a phrase stays whole
 CHANGEABLE = ("steps", "guidance", "batch")  # of a model that is loaded
 SPARE = 1.5e9  # bytes of a GPU that text encoders need beside themselves, or that others have taken
+QUOTED = 8  # words, of the beginning and the end of what is not read
 NAMED = 8  # words that the built-in model has never seen, of a prompt
 _EMBEDDINGS = ("prompt_embeds", "negative_prompt_embeds")  # of each token
 _Part = tuple[str, list[float]]  # of a prompt, and how much each of its letters counts
@@ -211,7 +212,7 @@ class Pipeline(Model):
         notes = []
         for name, text in (("prompt", keyframe.prompt), ("negative prompt", keyframe.negative_prompt)):
             if cut := self._cut(text):
-                notes.append(f"the {name} is too long for the model, which does not read '{cut}'")
+                notes.append(f"the {name} is too long for the model, which does not read {_shortened(cut)}")
             notes += map(_leftover, emphasis.leftovers(text))
         if keyframe.negative_prompt and not self.family.negatives:
             notes.append("the model takes no negative prompt, so it is not heard")
@@ -563,6 +564,15 @@ def _smoothed(latents: Tensor, vae: Any, epsilon: float | None) -> Tensor:
     variance = vae.bn.running_var.to(latents).view(1, -1, 1, 1)
     epsilon = vae.config.batch_norm_eps if epsilon is None else epsilon
     return pixel_shuffle(latents * (variance + epsilon).sqrt() + mean, 2)
+
+
+def _shortened(text: str) -> str:
+    """Quoted: all of it, or its beginning and its end."""
+    words = text.split()
+    if len(words) <= 3 * QUOTED:
+        return f"'{text}'"
+    start, end = " ".join(words[:QUOTED]), " ".join(words[-QUOTED:])
+    return f"'{start} ... {end}' ({len(words)} words)"
 
 
 def _leftover(text: str) -> str:
