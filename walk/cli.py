@@ -283,10 +283,12 @@ def replay(**chosen: Any) -> str:
 def _check_followed(film: str, carried: dict[str, Any], chosen: dict[str, Any]) -> None:
     """Raise Error for a stem that would have to be found, or put in its place in a sound that is but a part now. What
     is not followed any more is taken out of what the film carries."""
+    from walk.music import stem_of
+
     listen = chosen.get("listen", carried.get("listen"))
     if "energy" not in order.paces(carried | chosen):
         carried.pop("listen", None)
-    elif listen and order.stem(listen) and not {"listen", "audio"} <= set(chosen):
+    elif listen and stem_of(listen) and not {"listen", "audio"} <= set(chosen):
         raise Error(
             f"{listen} is followed in the time of the sound that {film} was made with; give both, as --listen and "
             "--audio"

@@ -258,7 +258,7 @@ class Pipeline(Model):
         if key not in self.encoded:
             less = "--device cpu or " * (self.reader != "cpu")
             what = f"{self.reader} has too little memory for the text encoders of {self.settings.model}"
-            with _room(Error(f"{what}; try {less}another --model")):
+            with room(Error(f"{what}; try {less}another --model")):
                 self._move_encoders(self.reader)
                 made = self._encode(keyframe)
             # The negative prompt is mostly the same, and for some encoders a hundred megabytes.
@@ -277,7 +277,7 @@ class Pipeline(Model):
         what decodes, which is small, and by which most pipelines tell where they work."""
         device, part = self.settings.device, self.pipe.vae if self.settings.low_memory else self.painter
         if part.device.type != device.split(":")[0]:
-            with _room(OutOfMemoryError(self.settings, whole=True)), torch.inference_mode(False):
+            with room(OutOfMemoryError(self.settings, whole=True)), torch.inference_mode(False):
                 part.to(device)
 
     @torch.inference_mode()
@@ -371,7 +371,7 @@ class Pipeline(Model):
         self._move_painter()
         with contextlib.ExitStack() as lent:
             if self.settings.low_memory:
-                with _room(OutOfMemoryError(self.settings, whole=True)):
+                with room(OutOfMemoryError(self.settings, whole=True)):
                     lent.enter_context(loading.lent(self.denoiser, self.settings.device))
             return self._painted(noise, conditioning)
 
@@ -459,18 +459,18 @@ class Pipeline(Model):
 
 
 @contextlib.contextmanager
-def _room(otherwise: Error) -> Iterator[None]:
-    """What fills the memory within would do so with any batch."""
+def room(otherwise: Error) -> Iterator[None]:
+    """Raise this error where what is done within finds no room."""
     try:
         yield
         return
     except RuntimeError as error:
-        if not is_out_of_memory(error):
+        if not _is_out_of_memory(error):
             raise
-    raise otherwise
+    raise otherwise  # here, where the other error no longer holds what fills the memory
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
+def _is_out_of_memory(error: RuntimeError) -> bool:
     """Of the class alone one cannot tell: CPUs, Apple's GPUs and cuBLAS only say it."""
     said = re.search("out of memory|not enough memory|allocate memory|ALLOC_FAILED|STATUS_NOT_INITIALIZED", str(error))
     return isinstance(error, torch.OutOfMemoryError) or bool(said)

@@ -86,7 +86,7 @@ def hear(
     there = len(sound.samples) - first
     known = _written(beats, meter) if beats else None
     asked = [digests.of_file(path), *map(str, (start, seconds, bars, closed and fps, meter, bpm, offset, known))]
-    stem = None if listen is None or listen in audio.RANGES else at_home(listen)
+    stem = None if listen is None else stem_of(listen)
     if listen is not None:  # else nothing more, so that films go on that were begun before there was a choice
         asked.append(_digest(stem) if stem else str(listen))
     kept = folder / f"sound-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]}.json"
@@ -118,6 +118,11 @@ def hear(
     played = cut(sound, part.first, part.count)
     notes = (sound.damage, *part.notes) if sound.damage else part.notes
     return Music(path.name, played, part.seconds, part.rhythm, notes, begin + Fraction(part.first, sound.rate))
+
+
+def stem_of(listen: Path | str) -> Path | None:
+    """The file that is to be listened to, if it is not one of `walk.audio.RANGES`."""
+    return None if listen in audio.RANGES else at_home(listen)
 
 
 def tempo(

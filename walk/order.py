@@ -128,13 +128,6 @@ def paces(chosen: dict[str, Any]) -> tuple[str, str]:
     return pace, chosen.get("pace_noise", pace)
 
 
-def stem(listen: str) -> Path | None:
-    """The file that --listen names, if it is not a part of the spectrum."""
-    from walk.audio import RANGES
-
-    return None if listen in RANGES else Path(listen)
-
-
 def _music(
     chosen: dict[str, Any], keyframes: Sequence[Keyframe], out: Path, folder: Path, listener: Listener
 ) -> Music | None:
@@ -376,8 +369,10 @@ def metadata(order: Order, walk: Walk, settings: Settings) -> video.Metadata:
 
 def _without_folder(listen: str) -> str:
     """As --listen understands it: a file named low stays one."""
-    file = stem(listen)
-    return listen if file is None else file.name if stem(file.name) else f"./{file.name}"
+    from walk.music import stem_of
+
+    file = stem_of(listen)
+    return listen if file is None else file.name if stem_of(file.name) else f"./{file.name}"
 
 
 def _rate(fps: Fraction) -> str:

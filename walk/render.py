@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import contextlib
 import functools
 import itertools
 import math
@@ -14,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from walk import Error, OutOfMemoryError, Settings
+from walk import Error, OutOfMemoryError
 from walk.geometry import Way, path
-from walk.models import Conditioning, Model, is_out_of_memory
+from walk.models import Conditioning, Model, room
 from walk.timeline import Walk
 
 SEGMENTS = 8  # between two keyframes each; what is known of their ways stays in memory,
@@ -85,7 +84,7 @@ class Renderer:
         self.start.read(walk, indices)
         for batch in self.start.batches(walk, indices, rows or {}):
             asked = sorted((index for index in batch if index is not None), key=order.__getitem__)
-            with _memory(self.model.settings):
+            with room(OutOfMemoryError(self.model.settings)):
                 latents = self.model.denoise(*self.start.batch(walk, batch))
                 self.begun.append(_Begun(of, walk, batch, asked, latents, self.model.decode(latents)))
             self.count += 1
@@ -104,7 +103,7 @@ class Renderer:
     def _landed(self) -> Iterator[tuple[Any, Batch]]:
         """The oldest batch, less what failed."""
         it = self.begun.popleft()
-        with _memory(self.model.settings):
+        with room(OutOfMemoryError(self.model.settings)):
             pictures = it.pictures().numpy()
             for at, picture in enumerate(pictures):
                 if _is_of_one_colour(picture):
@@ -142,18 +141,6 @@ def _where(walk: Walk, index: int) -> str:
     position = walk.positions[index]
     start, part = int(position), position % 1
     return f"{part:.0%} of the way from {walk.leg(start)}" if part else f"of keyframe {start + 1}"
-
-
-@contextlib.contextmanager
-def _memory(settings: Settings) -> Iterator[None]:
-    """Raise OutOfMemoryError where what is done within finds no room for so many frames."""
-    try:
-        yield
-        return
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-    raise OutOfMemoryError(settings)  # here, where the error no longer holds what fills the memory
 
 
 def batches(indices: Sequence[int], batch: int, rows: Mapping[int, int] | None = None) -> list[list[int | None]]:
