@@ -7,7 +7,7 @@ import pytest
 import scipy.spatial
 import torch
 
-from walk.geometry import path, slerp
+from walk.geometry import path, slerp, stacked
 
 
 def noises(count, size=16384, seed=0):
@@ -119,3 +119,16 @@ def test_a_path_that_turns_back_stays_between_its_points():
     for i in range(1, 10):
         place = path([b, a, b, a])(i / 10)
         assert degrees(a, place) + degrees(place, b) == pytest.approx(way, abs=0.1)
+
+
+@pytest.mark.parametrize("size", [5, 50000], ids=["together", "one after the other"])
+@pytest.mark.parametrize("count", [2, 4])
+def test_points_of_several_ways_at_once_do_not_depend_on_each_other(count, size):
+    some = [path(noises(count, size, seed)) for seed in range(3)]
+    still = path(noises(1, size))
+    points = stacked([*some, still], [0.2, 0.5, 0.9, 0.4])
+    for point, way, t in zip(points, some, (0.2, 0.5, 0.9)):
+        torch.testing.assert_close(point, way(t), atol=1e-6, rtol=0)
+    assert points[3].equal(still(0))
+    assert stacked([some[2], still, some[2], some[0]], [0.1, 0.5, 0.9, 0.3])[2].equal(points[2])
+    assert stacked([still, still], [0.0, 0.5]).equal(torch.stack([still(0)] * 2))

@@ -11,14 +11,32 @@ Knows no keyframes and no frames.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-Way = Callable[[float], Tensor]  # the point a part t (0..1) of the way along
-
 # Below this sine two directions are one (or opposite: no great circle is then the shortest).
 _PARALLEL = 1e-5
+
+# Numbers of several points, at most, that are worked on at once: on a GPU, and where caches are small.
+TOGETHER, FEW = 2**22, 2**16
+
+_Known = tuple[Tensor, ...]
+
+
+class Way(NamedTuple):
+    """The way through some points, and what is known of it whatever the place on it. Of `path`."""
+
+    points: (
+        Callable[[_Known, Tensor], Tensor] | None
+    )  # at t, which has the points' dimensions; None: it stays where it is
+    known: _Known
+    dtype: torch.dtype
+
+    def __call__(self, t: float) -> Tensor:
+        """The point a part t (0..1) of the way along."""
+        return stacked([self], [t])[0]
 
 
 def path(points: Sequence[Tensor | None]) -> Way:
@@ -32,15 +50,43 @@ def path(points: Sequence[Tensor | None]) -> Way:
     if len(points) == 1:
         (point,) = points
         assert point is not None
-        return lambda t: point
+        return Way(None, (point,), point.dtype)
     before, a, b, after = points if len(points) == 4 else (None, *points, None)
     assert a is not None
     assert b is not None
     dtype, fine = a.dtype, torch.float32 if a.device.type == "mps" else torch.float64
     a, b = a.to(fine), b.to(fine)
     before, after = (None if p is None else p.to(fine) for p in (before, after))
-    way = _great_circle(a, b) if len(points) == 2 else _smooth(before, a, b, after)
-    return lambda t: way(t).to(dtype)
+    if len(points) == 2:
+        u, v = _unit(a), _unit(b)
+        return Way(_on_great_circle, (a, b, u, v, _angle(u, v), _norm(a), _norm(b)), dtype)
+    return Way(_on_curve, _curve(before, a, b, after), dtype)
+
+
+def stacked(ways: Sequence[Way], parts: Sequence[float]) -> Tensor:
+    """The points that part of the ways along, one of each, (ways, ..., d). The ways are of points of one shape and dtype,
+    and of one kind, but for those that stay.
+
+    On a GPU all of them take as many calls as one. A point's last bit may depend on how many there are and on which of
+    them it is, but never on what the others are.
+    """
+    lead = next((way for way in ways if way.points), None)
+    if lead is None:
+        return torch.stack([way.known[0] for way in ways])
+    assert lead.points is not None
+    rows = [(way.known, t) if way.points else (lead.known, 0.0) for way, t in zip(ways, parts)]
+    first = lead.known[0]
+    each = max(1, (TOGETHER if first.is_cuda else FEW) // first.numel())
+    points = []
+    for some in (rows[i : i + each] for i in range(0, len(rows), each)):
+        known = tuple(map(torch.stack, zip(*(known for known, _ in some))))
+        t = torch.stack([first.new_full((1,) * first.ndim, t) for _, t in some])
+        points.append(lead.points(known, t).to(lead.dtype))
+    result = torch.cat(points)
+    for row, way in enumerate(ways):
+        if not way.points:
+            result[row] = way.known[0]
+    return result
 
 
 def slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
@@ -52,15 +98,14 @@ def slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
     return path([a, b])(t)
 
 
-def _great_circle(a: Tensor, b: Tensor) -> Way:
-    arc, defined = _arc(_unit(a), _unit(b))
-    r, s = _norm(a), _norm(b)
-    defined &= (r > 0) & (s > 0)
-    return lambda t: torch.where(defined, torch.lerp(r, s, t) * arc(t), torch.lerp(a, b, t))
+def _on_great_circle(known: _Known, t: Tensor) -> Tensor:
+    a, b, u, v, angle, r, s = known
+    defined = (torch.sin(angle) > _PARALLEL) & (r > 0) & (s > 0)
+    return torch.where(defined, torch.lerp(r, s, t) * _turned(u, v, angle, t), torch.lerp(a, b, t))
 
 
-def _smooth(before: Tensor | None, a: Tensor, b: Tensor, after: Tensor | None) -> Way:
-    """From a to b on a curve that also knows its next neighbours.
+def _curve(before: Tensor | None, a: Tensor, b: Tensor, after: Tensor | None) -> _Known:
+    """From a to b, knowing their next neighbours: the control points, for `_on_curve`.
 
     Directions follow a cubic Bezier curve on the sphere, made by de Casteljau's construction with
     great circles for lines (Shoemake 1985, section 4.2; Park & Ravani, 'Bezier curves on
@@ -71,36 +116,29 @@ def _smooth(before: Tensor | None, a: Tensor, b: Tensor, after: Tensor | None) -
     leave = _velocity(None if before is None else _log(u, _unit(before)), _log(u, v))
     arrive = _velocity(_log(v, u), None if after is None else _log(v, _unit(after)))
     c, d = _exp(u, leave / 3), _exp(v, -arrive / 3)
-    first, second, third = (_arc(*ends)[0] for ends in ((u, c), (c, d), (d, v)))
-
-    def direction(t: float) -> Tensor:
-        p, q, r = first(t), second(t), third(t)
-        return _arc(_arc(p, q)[0](t), _arc(q, r)[0](t))[0](t)
-
     r, s = _norm(a), _norm(b)
     leave = _velocity(None if before is None else _norm(before) - r, s - r)
     arrive = _velocity(r - s, None if after is None else _norm(after) - s)
-    x, y = r + leave / 3, s - arrive / 3
-
-    def length(t: float) -> Tensor:
-        # The same cubic, by its Bernstein polynomials.
-        return (1 - t) ** 3 * r + 3 * t * (1 - t) ** 2 * x + 3 * t**2 * (1 - t) * y + t**3 * s
-
-    return lambda t: length(t) * direction(t)
+    return u, c, d, v, _angle(u, c), _angle(c, d), _angle(d, v), r, r + leave / 3, s - arrive / 3, s
 
 
-def _arc(u: Tensor, v: Tensor) -> tuple[Way, Tensor]:
-    """The great circle from a unit vector to another, and where there is one; else the straight line."""
-    angle = _angle(u, v)
+def _on_curve(known: _Known, t: Tensor) -> Tensor:
+    u, c, d, v, *angles, r, x, y, s = known
+    p, q, w = (_turned(*ends, angle, t) for ends, angle in zip(((u, c), (c, d), (d, v)), angles))
+    p, q = _turned(p, q, _angle(p, q), t), _turned(q, w, _angle(q, w), t)
+    direction = _turned(p, q, _angle(p, q), t)
+    # The same cubic, by its Bernstein polynomials.
+    length = (1 - t) ** 3 * r + 3 * t * (1 - t) ** 2 * x + 3 * t**2 * (1 - t) * y + t**3 * s
+    return length * direction
+
+
+def _turned(u: Tensor, v: Tensor, angle: Tensor, t: Tensor) -> Tensor:
+    """Along the great circle from a unit vector to another, or where there is none, the straight line."""
     sine = torch.sin(angle)
     defined = sine > _PARALLEL
     over = torch.where(defined, sine, 1.0)
-
-    def way(t: float) -> Tensor:
-        near, far = (torch.where(defined, torch.sin(part * angle) / over, part) for part in (1 - t, t))
-        return near * u + far * v
-
-    return way, defined
+    near, far = (torch.where(defined, torch.sin(part * angle) / over, part) for part in (1 - t, t))
+    return near * u + far * v
 
 
 def _velocity(back: Tensor | None, ahead: Tensor | None) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from walk import Error, OutOfMemoryError
-from walk.geometry import Way, path
+from walk.geometry import Way, path, stacked
 from walk.models import Conditioning, Model, room
 from walk.timeline import Walk
 
@@ -23,7 +23,6 @@ KEPT = 2**24  # as long as these are no more numbers
 
 Batch = list[tuple[int, np.ndarray]]
 _Prompt = tuple[str, str]  # with its negative one
-_Places = tuple[tuple[int | None, ...], float, tuple[_Prompt | None, ...], float]
 
 
 def render(model: Model, walk: Walk, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
@@ -163,23 +162,24 @@ def row(index: int, batch: int) -> int:
 def _way(points: Sequence[Tensor | None]) -> Way:
     """Of a part of the conditioning, through some keyframes."""
     first = next(point for point in points if point is not None)
-    if first.is_floating_point():
+    if len(points) == 1 or first.is_floating_point():
         return path(points)
-    a, b = (first, first) if len(points) == 1 else points[len(points) // 2 - 1 : len(points) // 2 + 1]
+    a, b = points[len(points) // 2 - 1 : len(points) // 2 + 1]
     assert a is not None
     assert b is not None
-    return functools.partial(_mask_between, a, b)
+    return Way(_masks_between, (a.double(), b.double()), a.dtype)
 
 
-def _mask_between(a: Tensor, b: Tensor, t: float) -> Tensor:
+def _masks_between(masks: tuple[Tensor, ...], t: Tensor) -> Tensor:
     """From a mask to another, one token after the other.
 
     Were all tokens of both heard from the first frame after a keyframe to the last before the next, pictures
     would jump there: in small random models of five families, two to seven times as far as they do now at the
     most. (Z-Image jumps either way, where its own padding, to multiples of 32 tokens, grows.)
     """
-    heard = round(torch.lerp(a.sum().double(), b.sum().double(), t).item())
-    return torch.where(torch.arange(len(a)) < heard, torch.maximum(a, b), torch.minimum(a, b))
+    a, b = masks
+    heard = torch.lerp(a.sum(-1, keepdim=True), b.sum(-1, keepdim=True), t).round()
+    return torch.where(torch.arange(a.shape[-1]) < heard, torch.maximum(a, b), torch.minimum(a, b))
 
 
 class _Start:
@@ -193,7 +193,7 @@ class _Start:
         self.conditionings: dict[_Prompt, Conditioning] = {}
         self.noises: dict[int, Tensor] = {}
         self.noise_way = functools.lru_cache(SEGMENTS)(self._noise_way)
-        self.prepared: dict[_Places, tuple[Tensor, Conditioning]] = {}
+        self.prepared: dict[tuple[_Places, ...], tuple[Tensor, Conditioning]] = {}
 
     def read(self, walk: Walk, indices: Sequence[int]) -> None:
         """Prompts are read before the frames that need them, and if the model puts its text encoders away, all of a
@@ -217,33 +217,33 @@ class _Start:
 
     def batch(self, walk: Walk, rows: Sequence[int | None]) -> tuple[Tensor, Conditioning]:
         """For these frames; where there is none, any of them is as good."""
-        any_index = next(index for index in rows if index is not None)
-        noises, conditionings = zip(*(self.of(walk, any_index if index is None else index) for index in rows))
-        return torch.stack(noises), {name: torch.stack([c[name] for c in conditionings]) for name in conditionings[0]}
+        places = _filled(walk, rows)
+        return self.prepared.get(places) or self._made(places)
+
+    def of(self, walk: Walk, index: int) -> tuple[Tensor, Conditioning]:
+        noise, conditioning = self._made((_places(walk, index),))
+        return noise[0], {name: tensor[0] for name, tensor in conditioning.items()}
 
     def prepare(self, walk: Walk, indices: Sequence[int]) -> None:
-        places = [_places(walk, index) for index in indices]
-        known = (place for place in places if {prompt for prompt in place[2] if prompt} <= self.conditionings.keys())
+        known = [
+            index for index in indices if self.conditionings.keys() >= {p for p in _places(walk, index).prompts if p}
+        ]
         try:
-            self.prepared = {place: self._made(*place) for place in known}
+            batches = [_filled(walk, rows) for rows in self.batches(walk, known, {})]
+            self.prepared = {places: self._made(places) for places in batches}
         except RuntimeError:  # mostly for want of memory, beside a batch at work; it is tried again when that is done
             self.prepared = {}
 
-    def of(self, walk: Walk, index: int) -> tuple[Tensor, Conditioning]:
-        place = _places(walk, index)
-        return self.prepared.get(place) or self._made(*place)
-
-    def _made(
-        self, seeds: tuple[int | None, ...], noise_t: float, prompts: tuple[_Prompt | None, ...], t: float
-    ) -> tuple[Tensor, Conditioning]:
-        return self.noise_way(seeds)(noise_t), {name: way(t) for name, way in self.ways(prompts).items()}
+    def _made(self, places: Sequence[_Places]) -> tuple[Tensor, Conditioning]:
+        noise = stacked([self.noise_way(place.seeds) for place in places], [place.noise_t for place in places])
+        shape = self._noise(next(seed for seed in places[0].seeds if seed is not None)).shape
+        ways, parts = [self.ways(place.prompts) for place in places], [place.t for place in places]
+        conditioning = {name: stacked([way[name] for way in ways], parts) for name in ways[0]}
+        return noise.reshape(len(places), *shape), conditioning
 
     def _noise_way(self, seeds: Sequence[int | None]) -> Way:
         """Through keyframes. Noise is one point on one sphere."""
-        noises = [None if seed is None else self._noise(seed) for seed in seeds]
-        shape = next(noise.shape for noise in noises if noise is not None)
-        way = path([None if noise is None else noise.flatten() for noise in noises])
-        return lambda t: way(t).reshape(shape)
+        return path([None if seed is None else self._noise(seed).flatten() for seed in seeds])
 
     def _ways(self, prompts: Sequence[_Prompt | None]) -> dict[str, Way]:
         """Through keyframes. Of a conditioning, every token is a point on its own."""
@@ -277,9 +277,23 @@ def _prompt(walk: Walk, k: int) -> _Prompt:
     return walk.keyframes[k].prompt, walk.keyframes[k].negative_prompt
 
 
-def _places(walk: Walk, index: int) -> _Places:
+class _Places(NamedTuple):
     """Where a frame is between which seeds, and where between which prompts."""
+
+    seeds: tuple[int | None, ...]
+    noise_t: float
+    prompts: tuple[_Prompt | None, ...]
+    t: float
+
+
+def _places(walk: Walk, index: int) -> _Places:
     around, noise_t = walk.neighbours((walk.noise or walk.positions)[index])
     seeds = tuple(None if k is None else walk.keyframes[k].seed for k in around)
     around, t = walk.neighbours(walk.positions[index])
-    return seeds, noise_t, tuple(None if k is None else _prompt(walk, k) for k in around), t
+    return _Places(seeds, noise_t, tuple(None if k is None else _prompt(walk, k) for k in around), t)
+
+
+def _filled(walk: Walk, rows: Sequence[int | None]) -> tuple[_Places, ...]:
+    """Of a batch, where a row without a frame takes the first one's."""
+    any_index = next(index for index in rows if index is not None)
+    return tuple(_places(walk, any_index if index is None else index) for index in rows)
