@@ -96,14 +96,15 @@ def test_a_keyframe_with_another_scheduler_is_the_plain_pipelines_picture(tiny_f
 
 
 def test_steps_too_few_to_begin_with_noise_are_noted(tiny_folder):
-    notes = {steps: load(tiny_folder, steps=steps).notes(FOX) for steps in (1, 4, 5)}
-    assert notes[1] == [
+    settings = Settings(model=str(tiny_folder))
+    notes = {steps: models.late(dataclasses.replace(settings, steps=steps)) for steps in (1, 4, 5)}
+    assert notes[1] == (
         "with so few --steps as 1, denoising begins at 1 of 1000, and much noise stays; give "
         "--scheduler :timestep_spacing=trailing"
-    ]
-    assert "begins at 751 of 1000" in notes[4][0]
+    )
+    assert "begins at 751 of 1000" in notes[4]
     assert not notes[5]
-    assert not load(tiny_folder, steps=1, scheduler=":timestep_spacing=trailing").notes(FOX)
+    assert not models.late(dataclasses.replace(settings, steps=1, scheduler=":timestep_spacing=trailing"))
 
 
 def test_prompt_seed_negative_prompt_guidance_and_steps_are_all_seen(tiny_folder):

@@ -280,10 +280,16 @@ def sampler(folder: Path, name: str | None) -> Sampler:
     own = getattr(diffusers, str(field(file, "_class_name")), None)
     if own is None:
         raise Error(f"{file} names a scheduler that diffusers {diffusers.__version__} does not have")
-    asked = chosen(own, _stand_ins(own), name)
+    return chosen(own, _stand_ins(own), name)
+
+
+def scheduler(folder: Path, settings: Settings) -> Any:
+    """As the model will have it."""
+    config = read_json(folder / "scheduler" / "scheduler_config.json")
+    if file := checkpoint(settings.model):
+        config |= prediction(file)
     with _quiet():
-        _scheduled(asked, read_json(file))
-    return asked
+        return _scheduled(sampler(folder, settings.scheduler), config)
 
 
 def _stand_ins(own: Any) -> list[Any]:

@@ -99,6 +99,7 @@ def complete(settings: Settings, report: Report = lambda path, done, size: None)
         weights=identity(settings.model, settings.loras(), loading.small_decoder(settings, family), report),
         software=tuple(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "diffusers", "transformers")),
     )
+    loading.scheduler(folder, filled)
     steps, own = _recommended(settings.model, folder, family)
     guidance = own if filled.guidance is None else float(filled.guidance)
     return dataclasses.replace(
@@ -164,6 +165,21 @@ def native_size(settings: Settings) -> tuple[int, int]:
     return _sizes(find(settings.model))[1:]
 
 
+def late(settings: Settings) -> str:
+    """A note if so few steps leave out the first ones, in which a picture takes shape; else nothing."""
+    scheduler, steps = loading.scheduler(find(settings.model), settings), settings.steps or 1
+    if scheduler.config.get("timestep_spacing") != "leading" or 1 - 1 / steps >= LATEST:
+        return ""
+    scheduler.set_timesteps(steps)
+    first, count = int(scheduler.timesteps[0]), scheduler.config.num_train_timesteps
+    if first > LATEST * count:
+        return ""
+    return (
+        f"with so few --steps as {steps}, denoising begins at {first} of {count}, and much noise stays; give "
+        "--scheduler :timestep_spacing=trailing"
+    )
+
+
 class Pipeline(Model):
     """Any of diffusers' text-to-image pipelines, through its public arguments; a `Family` tells how."""
 
@@ -224,25 +240,9 @@ class Pipeline(Model):
                 else f"with guidance {self.settings.guidance:g} the negative prompt is not heard; give --guidance, over "
                 f"{self.family.off:g}"
             )
-        notes += self._late()
         if self.settings.model == BUILT_IN:
             notes += _unknown(re.sub("<[^<>]*>", " ", emphasis.plain(keyframe.prompt)))
         return notes
-
-    def _late(self) -> list[str]:
-        """A note if so few steps leave out the first ones, in which a picture takes shape."""
-        config, steps = self.pipe.scheduler.config, self.settings.steps or 1
-        if config.get("timestep_spacing") != "leading":
-            return []
-        scheduler = type(self.pipe.scheduler).from_config(config)
-        scheduler.set_timesteps(steps)
-        first, all_steps = int(scheduler.timesteps[0]), config.num_train_timesteps
-        if first > LATEST * all_steps:
-            return []
-        return [
-            f"with so few --steps as {steps}, denoising begins at {first} of {all_steps}, and much noise stays; give "
-            "--scheduler :timestep_spacing=trailing"
-        ]
 
     def _cut(self, prompt: str) -> str:
         """The end of a prompt that is too long even for the encoder that reads most."""

@@ -74,7 +74,7 @@ def _fits(scheduler: Any) -> Iterator[None]:
     except (IndexError, TypeError, ValueError) as error:
         name = type(scheduler).__name__
         raise Error(
-            f"{name} does not fit this model or its steps: {error}; try another --scheduler or --steps"
+            f"{name} does not fit this model or its steps: {str(error).rstrip('.')}; try another --scheduler or --steps"
         ) from error
 
 

@@ -131,6 +131,8 @@ class LazyModel:
         asked, native = (self.settings.width, self.settings.height), models.native_size(self.settings)
         if asked != native:
             notes.append(f"the model was made for {native[0]}x{native[1]}, not {asked[0]}x{asked[1]}")
+        if late := models.late(self.settings):
+            notes.append(late)
         return notes
 
     def tell_notes(self) -> None:
