@@ -20,7 +20,7 @@ from walk.check import check
 FPS = Fraction(25)
 
 
-def a_film(folder, plant=lambda pictures: pictures, name="film.mp4", metadata=None):
+def a_film(folder, plant=lambda pictures: pictures, name="film.mp4", metadata=None, codec=None):
     """A disc that glides over a gradient, 40 frames, with something done to them."""
     y, x = np.mgrid[:64, :64]
     ground = np.stack([x * 3, y * 3, 120 + 0 * x], axis=-1)
@@ -32,7 +32,7 @@ def a_film(folder, plant=lambda pictures: pictures, name="film.mp4", metadata=No
     for i, picture in enumerate(plant(pictures)):
         paths.append(folder / f"{i:03d}.png")
         Image.fromarray(picture).save(paths[-1])
-    video.encode(paths, folder / name, FPS, metadata=metadata)
+    video.encode(paths, folder / name, FPS, codec=codec, metadata=metadata)
     return folder / name
 
 
@@ -40,9 +40,19 @@ def replaced(index, picture):
     return lambda pictures: [*pictures[:index], picture, *pictures[index + 1 :]]
 
 
-@pytest.mark.parametrize("name", ["film.mp4", "film.webm", "film.mov", "film.gif"])
-def test_nothing_is_wrong_with_a_good_film(tmp_path, name):
-    report = check(a_film(tmp_path, name=name))
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("film.mp4", None),
+        ("film.webm", None),
+        ("film.mov", None),
+        ("film.gif", None),
+        ("film.mov", "hap"),
+        ("film.mov", "dxv"),
+    ],
+)
+def test_nothing_is_wrong_with_a_good_film(tmp_path, name, codec):
+    report = check(a_film(tmp_path, name=name, codec=codec))
     assert report.faults == ()
     assert report.facts[0] == "40 frames of 512x512, 1.60 s, 25 a second"
 

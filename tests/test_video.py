@@ -25,8 +25,9 @@ COLOURS += [(0, 0, 0), (255, 255, 255), (128, 128, 128), (255, 128, 0), (30, 90,
 
 FILMS = [("film.mp4", "h264"), ("film.mp4", "h265"), ("film.mp4", "av1"), ("film.webm", "vp9"), ("film.webm", "av1")]
 FILMS += [("film.mov", "prores"), ("film.mov", "h264"), ("film.mov", "h265")]
-every_film = pytest.mark.parametrize(("name", "codec"), FILMS)
-every_format = pytest.mark.parametrize(("name", "codec"), [*FILMS, ("film.gif", "gif")])
+TEXTURES = [("film.mov", "hap"), ("film.mov", "hapq"), ("film.mov", "dxv")]  # in RGB
+every_film = pytest.mark.parametrize(("name", "codec"), [*FILMS, *TEXTURES])
+every_format = pytest.mark.parametrize(("name", "codec"), [*FILMS, *TEXTURES, ("film.gif", "gif")])
 every_container = pytest.mark.parametrize("name", ["film.mp4", "film.webm", "film.mov"])
 
 HOSTILE = "a \"quote\" 'two' = ; # \\ \\n %s ${HOME} `x`\n[CHAPTER]\nTITLE=no\r\n;#\n\ttab 🙂👩‍🚀 שלום עולם \u202e\x1b[31m é\\"
@@ -116,7 +117,7 @@ def test_another_reader_sees_the_same_colours(tmp_path):
     assert np.abs(seen - np.array(COLOURS)).max() < 4
 
 
-@every_film
+@pytest.mark.parametrize(("name", "codec"), FILMS)
 def test_colours_are_tagged_as_what_they_are(tmp_path, name, codec):
     video.encode(frames_of(tmp_path, 2), tmp_path / name, Fraction(25), size=64, codec=codec)
     with av.open(str(tmp_path / name)) as container:
@@ -134,6 +135,9 @@ def test_colours_are_tagged_as_what_they_are(tmp_path, name, codec):
         ("film.mov", "h265", "hvc1", "yuv420p"),
         ("film.mp4", "av1", "av01", "yuv420p"),
         ("film.mov", None, "apcn", "yuv422p10le"),  # Apple's code for ProRes 422
+        ("film.mov", "hap", "Hap1", "rgb0"),
+        ("film.mov", "hapq", "HapY", "rgb0"),
+        ("film.mov", "dxv", "DXD3", "rgba"),
     ],
 )
 def test_players_are_told_the_codec_by_the_name_that_they_know(tmp_path, name, codec, tag, pixels):
@@ -219,6 +223,20 @@ def test_a_frame_that_is_listed_twice_is_shown_twice(tmp_path, name, codec, show
     video.encode([frames[index] for index in shown], tmp_path / name, Fraction(10), size=64, codec=codec)
     seen = colours_in(tmp_path / name)
     assert np.abs(seen - np.array([COLOURS[index] for index in shown])).max() < 4
+
+
+def test_textures_are_near_the_frames_at_sizes_of_whole_blocks_and_hapq_is_the_nearest(tmp_path):
+    frames, off = busy_frames(tmp_path, 3, (270, 180)), {}
+    for codec, size, shown in (("hap", 180, (272, 180)), ("hapq", 180, (272, 180)), ("dxv", 176, (256, 176))):
+        video.encode(frames, tmp_path / "film.mov", Fraction(25), size=size, codec=codec)
+        with av.open(str(tmp_path / "film.mov")) as container:
+            packets = list(container.demux(video=0))
+            assert all(packet.is_keyframe for packet in packets if packet.size)
+            seen = [frame.to_ndarray(format="rgb24") for packet in packets for frame in packet.decode()]
+        there = [np.asarray(Image.open(frame).resize(shown, Image.Resampling.LANCZOS), float) for frame in frames]
+        off[codec] = np.abs(np.array(seen) - there).mean()
+    assert max(off.values()) < 6
+    assert off["hapq"] < 0.9 * off["hap"]
 
 
 @pytest.mark.parametrize("name", ["film.mp4", "film.mov"])
@@ -421,8 +439,9 @@ def test_the_metadata_of_what_is_no_film_is_refused(tmp_path):
 def test_what_players_are_told_of_the_colours_can_be_read_back(tmp_path, name, codec):
     said = Metadata("color_range:pc fmt:rgb24 color_space:gbr", "")
     video.encode(frames_of(tmp_path, 2), tmp_path / name, Fraction(25), size=64, codec=codec, metadata=said)
+    rgb = {"hap": "rgb0, pc, gbr", "hapq": "rgb0, pc, gbr", "dxv": "rgba, pc, gbr"}
     pixels = "yuv422p10le" if codec == "prores" else "yuv420p"
-    assert video.colour_tags(tmp_path / name) == f"{pixels}, tv, bt709"
+    assert video.colour_tags(tmp_path / name) == rgb.get(codec, f"{pixels}, tv, bt709")
 
 
 @every_format
@@ -560,11 +579,14 @@ def test_nothing_is_left_where_a_kill_comes_while_a_gif_gets_its_recipe(tmp_path
         ("film.mp4", {"size": 65}, "size 65 is not possible; the film's short side is an even number from 16 to 8192"),
         ("film.mov", {"size": 14}, "size 14 is not possible; the film's short side is an even number from 16 to 8192"),
         ("film.gif", {"size": 8193}, "size 8193 is not possible; the film's short side is a number from 16 to 8192"),
+        ("film.mov", {"size": 90, "codec": "hapq"}, "size 90 is not possible; for hapq the film's short side is a multiple of 4 from 16 to 8192"),
+        ("film.mov", {"size": 1080, "codec": "dxv"}, "size 1080 is not possible; for dxv the film's short side is a multiple of 16 from 16 to 8192"),
         ("folder", {"size": 0}, "size 0 is not possible; the film's short side is a number from 16 to 8192"),
         ("film.mp4", {"quality": 52}, "quality 52 is out of range; for h264 it is a whole number from 0 (best) to 51"),
         ("film.mov", {"quality": -1, "codec": "h265"}, "quality -1 is out of range; for h265 it is a whole number from 0 (best) to 51"),
         ("film.webm", {"quality": 64}, "quality 64 is out of range; for vp9 it is a whole number from 0 (best) to 63"),
         ("film.mov", {"quality": 17}, "quality 17 has no meaning for prores; leave it out"),
+        ("film.mov", {"quality": 17, "codec": "hap"}, "quality 17 has no meaning for hap; leave it out"),
         ("film.gif", {"quality": 17}, "quality 17 has no meaning for gif; leave it out"),
         ("folder", {"quality": 17}, "quality 17 has no meaning for png; leave it out"),
         ("film.gif", {"codec": "h264"}, "codec h264 is not possible in .gif; this ffmpeg has gif for it"),
@@ -591,6 +613,7 @@ LISTED |= {"libaom-av1": "av1", "prores_ks": "prores", "prores": "prores", "mpeg
         ("film.mp4", "mpeg4", "codec mpeg4 is not possible in .mp4; this ffmpeg has h264, av1, h264_nvenc, libaom-av1 or libx264 for it"),
         ("film.mp4", "libx264rgb", "codec libx264rgb is not possible in .mp4; this ffmpeg has h264, av1, h264_nvenc, libaom-av1 or libx264 for it"),
         ("film.webm", "h264", "codec h264 is not possible in .webm; this ffmpeg has vp9, av1, libaom-av1 or libvpx-vp9 for it"),
+        ("film.mov", "hapq", "codec hapq is not possible in .mov; this ffmpeg has prores, h264, h264_nvenc, libx264 or prores_ks for it"),
         ("film.mov", "x; rm", "codec x; rm is not possible in .mov; this ffmpeg has prores, h264, h264_nvenc, libx264 or prores_ks for it"),
         ("folder", None, "codec png is not possible in a folder; this ffmpeg has none for it"),
     ],

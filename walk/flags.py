@@ -183,7 +183,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
     },
     "The film": {
         "out": Flag("FILE.mp4", str, "a file name", "the film, or .webm, .mov, .gif, or FOLDER/ for PNG files (.mp4)"),
-        "codec": Flag("NAME", str, "a codec", "h264, h265, av1, vp9, prores, or an encoder of ffmpeg's (the suffix's)"),
+        "codec": Flag("NAME", str, "a codec", "h264, h265, av1, vp9, prores, hap, hapq, dxv or ffmpeg's own (by suffix)"),
         "no_metadata": Flag("", _switch, "", "leave prompts, settings and chapters out of the film and its frames"),
         "size": Flag("PIXELS", _count, "its short side's pixels, such as 720", f"its short side; pictures are scaled to it (theirs; of films at least {video.SHORT_SIDE})"),
         "quality": Flag("CRF", _integer, "a whole number", f"0 is lossless, 51 the worst ({video.QUALITY})"),

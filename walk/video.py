@@ -85,7 +85,6 @@ class Metadata:
 class Format(NamedTuple):
     codecs: tuple[str, ...]  # the first is the default
     options: str  # for the file
-    video: bool = True  # YUV pictures, whose sides are even, and room for metadata
     sound: str = ""  # options; {} is 128 times the number of channels. None: there is no room for it
     rates: Sequence[int] = ()  # that the sound's codec has
 
@@ -94,6 +93,7 @@ class Encoder(NamedTuple):
     options: str  # {} is the quality
     quality: tuple[int, int, int] | None = None  # default, best, worst; None: there is nothing to choose
     pixels: str = "yuv420p"
+    sides: int = 2  # width and height are multiples of it
 
 
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
@@ -112,13 +112,13 @@ FORMATS = {
     ),
     # QuickTime's older tags, which ffmpeg writes unless told, hold 64 kB at most.
     ".mov": Format(
-        ("prores", "h264", "h265"),
+        ("prores", "h264", "h265", "hap", "hapq", "dxv"),
         "-f mov -movflags +faststart+use_metadata_tags",
         sound="-c:a pcm_s24le",
         rates=range(1, 1 << 20),
     ),
-    ".gif": Format(("gif",), "-f gif -loop 0", video=False),  # 0: for ever
-    "": Format(("png",), "", video=False),  # a folder
+    ".gif": Format(("gif",), "-f gif -loop 0"),  # 0: for ever
+    "": Format(("png",), ""),  # a folder
 }
 SUFFIXES = tuple(suffix for suffix in FORMATS if suffix)
 CHANNELS = 8  # of sound, at most
@@ -136,12 +136,15 @@ _NAMED = (
 _BASS = 250  # Hz; a subwoofer's channel has next to nothing above
 FAINTEST = 2**-16  # of the loudest: half of what 16 bits tell apart
 
-CODECS = {  # which encoder makes it: the first that this ffmpeg has
+CODECS = {  # which encoder makes it, with the option that it takes: the first that this ffmpeg has
     "h264": ("libx264",),
     "h265": ("libx265",),
     "av1": ("libsvtav1", "libaom-av1"),  # SVT is ten times as fast, but not in every build
     "vp9": ("libvpx-vp9",),
     "prores": ("prores_ks",),
+    "hap": ("hap",),
+    "hapq": ("hap -format hap_q",),
+    "dxv": ("dxv",),
     "gif": ("gif",),
     "png": ("png",),
 }
@@ -155,8 +158,14 @@ ENCODERS = {
     "libaom-av1": Encoder("-crf {} -b:v 0 -cpu-used 6 -row-mt 1", (20, 0, 63)),
     "libvpx-vp9": Encoder("-crf {} -b:v 0 -deadline good -cpu-used 2 -row-mt 1", (20, 0, 63)),
     "prores_ks": Encoder("-profile:v 2 -vendor apl0", None, "yuv422p10le"),  # 2: ProRes 422
-    "gif": Encoder("", None, "pal8"),
-    "png": Encoder("", None, "rgb24"),
+    # Blocks of 4x4 pixels, which the GPU unpacks. A frame of HAP is one chunk, as its makers advise up to HD: even of
+    # 4K the CPU has 3 ms of work. DXV has squares of 16x16: where ffmpeg 7 does not fill the last of them up, Resolume
+    # shows nothing, and where later ones do, those up to 8 read it askew.
+    "hap": Encoder("", None, "rgba", 4),
+    "hap -format hap_q": Encoder("", None, "rgba", 4),
+    "dxv": Encoder("", None, "rgba", 16),
+    "gif": Encoder("", None, "pal8", 1),
+    "png": Encoder("", None, "rgb24", 1),
     # By ffmpeg's own names only, and tried before they are used (`validate`).
     "prores*": Encoder("-profile:v 2", None, "yuv422p10le"),
     "librav1e": Encoder("-qp {} -speed 6", (60, 0, 255)),
@@ -179,7 +188,7 @@ def encode(
     report: Callable[[int], object] = lambda count: None,
     sound: Sound | None = None,
 ) -> None:
-    """Make a film of PNG files of one size, at a constant rate, in BT.709 (or as GIF or PNG, in RGB).
+    """Make a film of PNG files of one size, at a constant rate, in BT.709 (or in RGB, as GIF, PNG, HAP or DXV).
 
     out: its suffix is one of FORMATS; without one it is a folder, for the frames as they are.
     fps: a GIF takes the nearest that it can show (`shown_fps`), a folder none.
@@ -197,7 +206,7 @@ def encode(
     out = Path(out)
     encoder = _choose(out, size, quality, codec, sound is not None)
     with Image.open(frames[0]) as first:
-        shape = film_size(first.size, size, out)
+        shape = film_size(first.size, size, out, codec)
     fps = shown_fps(out, fps)
     sound = sound and _fitting(sound, len(frames) / fps, fps)
     bare = metadata is None
@@ -245,11 +254,13 @@ def validate(
             raise Error(f"codec {encoder} does not work on this machine: {error}") from None
 
 
-def film_size(frame: tuple[int, int], size: int | None = None, out: Path | str = "film.mp4") -> tuple[int, int]:
-    """(width, height) of the film for frames of this size; both even, but for GIF and PNG."""
+def film_size(
+    frame: tuple[int, int], size: int | None = None, out: Path | str = "film.mp4", codec: str | None = None
+) -> tuple[int, int]:
+    """(width, height) of the film for frames of this size; both are multiples of what the codec asks for (ENCODERS)."""
     out = Path(out)
     short = size or max(SHORT_SIDE if out.suffix else 0, min(frame))
-    step = 2 if _format(out).video else 1
+    step = _sides(codec or _format(out).codecs[0])
     width, height = (round(Fraction(side * short, min(frame)) / step) * step for side in frame)
     return width, height
 
@@ -491,10 +502,12 @@ def _choose(out: Path, size: int | None, quality: int | None, codec: str | None,
     if sound and not form.sound:
         there = either([suffix for suffix in SUFFIXES if FORMATS[suffix].sound])
         raise Error(f"{out} has no room for sound; a film with sound ends in {there}")
-    if size is not None and ((form.video and size % 2) or not 16 <= size <= 8192):
-        number = "an even number" if form.video else "a number"
-        raise Error(f"size {size} is not possible; the film's short side is {number} from 16 to 8192")
     codec = codec or form.codecs[0]
+    step = _sides(codec)
+    if size is not None and (size % step or not 16 <= size <= 8192):
+        number = {1: "a number", 2: "an even number"}.get(step, f"a multiple of {step}")
+        asks = f"for {codec} " * (step > 2)
+        raise Error(f"size {size} is not possible; {asks}the film's short side is {number} from 16 to 8192")
     encoder = _encoder(out.suffix or "a folder", form, codec)
     scale = _row(encoder).quality
     if quality is not None and scale is None:
@@ -512,7 +525,7 @@ def _encoder(where: str, form: Format, codec: str) -> str:
     # Not those that take frames only in the device's memory, or make RGB, which hardly anything plays.
     fitting = [name for name, family in encoders().items() if family in families]
     fitting = [name for name in fitting if not name.endswith(("_vaapi", "_vulkan", "rgb"))]
-    there = {name: [encoder for encoder in CODECS[name] if encoder in fitting] for name in form.codecs}
+    there = {name: [encoder for encoder in CODECS[name] if encoder.split()[0] in fitting] for name in form.codecs}
     there = {name: names for name, names in there.items() if names}
     there |= {name: [name] for name in sorted(fitting) if name not in CODECS}
     if codec not in there:
@@ -554,14 +567,18 @@ def _fitting(sound: Sound, seconds: Fraction, fps: Fraction) -> Sound:
 def _pictures(encoder: str, quality: int | None, size: tuple[int, int]) -> list[str]:
     """The options that scale, convert and encode, and say what the colours are."""
     row = _row(encoder)
-    tags = "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
-    return [
+    matrix = tags = said = ""
+    if row.pixels.startswith("yuv"):
         # Unless told, ffmpeg converts with BT.601, and players then show other colours. Older versions
         # take the tags from the options, newer ones from the frames.
-        *("-vf", f"{_scale(size)}:out_color_matrix=bt709:out_range=tv,format={row.pixels},{tags}"),
-        *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"),
-        *("-c:v", encoder, *row.options.format(row.quality[0] if row.quality and quality is None else quality).split()),
-        *(("-tag:v", "hvc1") if encoders()[encoder] == "hevc" else ()),  # Apple plays no other
+        matrix = ":out_color_matrix=bt709:out_range=tv"
+        tags = ",setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
+        said = "-colorspace bt709 -color_primaries bt709 -color_trc bt709 -color_range tv"
+    return [
+        *("-vf", f"{_scale(size)}{matrix},format={row.pixels}{tags}", *said.split()),
+        *("-c:v", *encoder.split()),
+        *row.options.format(row.quality[0] if row.quality and quality is None else quality).split(),
+        *(("-tag:v", "hvc1") if encoders().get(encoder) == "hevc" else ()),  # Apple plays no other
     ]
 
 
@@ -823,6 +840,10 @@ def _short(seconds: Fraction | None) -> str:
 
 def _row(encoder: str) -> Encoder:
     return next(row for pattern, row in ENCODERS.items() if fnmatch(encoder, pattern))
+
+
+def _sides(codec: str) -> int:
+    return _row(CODECS.get(codec, (codec,))[0]).sides
 
 
 def _ffmpeg() -> list[str]:
