@@ -37,9 +37,9 @@ def _ffmpeg() -> list[Finding]:
     if "libx264" not in encoders:
         return [Finding("ffmpeg has no H.264 encoder", "pip install --force-reinstall imageio-ffmpeg", fatal=True)]
     hardware = [name for name in encoders if name.endswith(("_nvenc", "_videotoolbox", "_qsv", "_amf"))]
-    known = [name for name in ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "prores_ks") if name in encoders]
+    known = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "prores_ks", "hap", "dxv")
     named = f"; hardware encoders, if the hardware is there: {', '.join(hardware)}" if hardware else ""
-    return [Finding(f"ffmpeg: {', '.join(known)}{named}")]
+    return [Finding(f"ffmpeg: {', '.join(name for name in known if name in encoders)}{named}")]
 
 
 def _versions() -> list[Finding]:
