@@ -17,6 +17,7 @@ from PIL import Image
 from walk import Error, Walk, audio, cli, music, order, run
 from walk.keyframes import read_prompts
 from walk.progress import Listener
+from walk.video import read_sound
 
 RATE = 22050
 ABC = ["a red apple", "a green frog", "a blue whale"]
@@ -62,6 +63,36 @@ def walk(tiny_folder, capsys):
         return out.removesuffix("\n"), err.splitlines()
 
     return of
+
+
+def test_the_beats_that_are_heard_are_written_as_a_file_of_beats(song, walk):
+    (written, err) = walk("beats", song, prompts=(), model=False)
+    assert err == ["listening to song.wav"]
+    Path("beats.txt").write_text(written)
+    beats, bars = audio.read_beats(Path("beats.txt"))
+    heard = audio.listen(read_sound(song))
+    assert (beats, bars) == (heard.beats, heard.bars)
+    assert len(bars) == 4
+    walk("--audio", song, "--out", "heard.mp4")
+    walk("--audio", song, "--beats", "beats.txt", "--out", "written.mp4")
+    assert positions("written.walk") == positions("heard.walk")
+
+
+@pytest.mark.parametrize(
+    ("offset", "meter", "numbers"), [("1", 4, "34123412"), ("0", 3, "12312312"), ("1.5", 5, "34512345")]
+)
+def test_written_beats_are_numbered_in_their_bars_from_before_the_first(song, walk, offset, meter, numbers):
+    written, _ = walk("beats", song, "--bpm", 120, "--offset", offset, "--meter", meter, prompts=(), model=False)
+    lines = written.splitlines()
+    assert lines[0] == "# song.wav: seconds, and the beat in the bar"
+    assert "".join(line.split("\t")[1] for line in lines[1:9]) == numbers
+    assert [float(line.split("\t")[0]) for line in lines[1:5]] == [0.0, 0.5, 1.0, 1.5]
+
+
+def test_of_silence_no_beats_are_written(walk):
+    soundfile.write("silence.wav", np.zeros(RATE), RATE)
+    _, err = walk("beats", "silence.wav", prompts=(), model=False, status=2)
+    assert err[-1] == "walk: no beats are heard in silence.wav; give --bpm, if you know its tempo"
 
 
 def positions(folder="film.walk"):

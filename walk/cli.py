@@ -38,7 +38,7 @@ from walk import (
     video,
 )
 from walk.flags import given
-from walk.keyframes import Keyframe, clock, format_time, plural
+from walk.keyframes import Keyframe, at_home, clock, format_time, plural
 from walk.order import Order
 from walk.progress import Listener, Progress
 from walk.settings import BUILT_IN
@@ -333,6 +333,19 @@ def check(film: str) -> str:
     return "\n".join([*lines, "nothing is wrong"])
 
 
+def beats(audio: str, **chosen: Any) -> str:
+    """The beats of a sound, as a file of beats."""
+    from walk.audio import as_file, listen
+
+    path = at_home(audio)
+    _Terminal().say(f"listening to {path.name}")
+    bpm, offset = (float(chosen[name]) if name in chosen else None for name in ("bpm", "offset"))
+    rhythm = listen(video.read_sound(path), chosen.get("meter", flags.METER), bpm, offset)
+    if not rhythm.beats:
+        raise Error(f"no beats are heard in {audio}; give --bpm, if you know its tempo")
+    return as_file(rhythm, path.name)
+
+
 def doctor() -> str:
     """What this machine can do, and what to do where it cannot."""
     from walk.doctor import examine
@@ -403,6 +416,7 @@ COMMANDS: dict[str, Callable[..., str | None]] = {
     "replay": replay,
     "diff": diff,
     "check": check,
+    "beats": beats,
     "bench": bench,
     "models": list_models,
     "doctor": doctor,

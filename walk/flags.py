@@ -252,6 +252,12 @@ COMMANDS = {
     "check": Command(
         ("film",), {"film": _FILM}, "FILM", "read a film again: what it is, and frames that are black, doubled or jump"
     ),
+    "beats": Command(
+        ("audio",),
+        _only("audio", "bpm", "offset", "meter"),
+        "SONG",
+        "the beats that are heard in a sound, as a file for --beats: to mend, or for other tools",
+    ),
     "bench": Command(
         (),
         {
