@@ -158,6 +158,18 @@ def test_what_is_predicted_is_what_comes():
         assert np.corrcoef(told, expected)[0, 1] > 0.9 or expected.std() < 0.3 * expected.mean()
 
 
+@pytest.mark.parametrize("share", [0, 0.25, 1])
+def test_what_is_predicted_of_prompts_and_noise_that_go_their_own_ways_is_each_ones_share(share):
+    walk = dataclasses.replace(a_walk(), noise=a_walk(ease=True).positions)
+    pacer, *_ = paced(a_walk(), a_model())
+    prompts, noise = (
+        np.array(speed.predicted(dataclasses.replace(walk, positions=way, noise=()), pacer.distances))
+        for way in (walk.positions, walk.noise)
+    )
+    told = speed.predicted(walk, pacer.distances, dict.fromkeys(range(walk.segments), share))
+    assert told == pytest.approx(list((1 - share) * prompts + share * noise))
+
+
 def test_a_film_tells_what_it_would_have_been_along_the_path():
     walk, picture = a_walk(), a_model()
     even = evened(walk, picture)

@@ -3,15 +3,17 @@
 import dataclasses
 import re
 import time
+import types
 
 import numpy as np
 import pytest
+import torch
 from test_bench import Slow
 
 from walk import Error, Keyframe, Settings, Walk, models, work
 from walk.progress import Listener
 from walk.run import Run
-from walk.work import LazyModel
+from walk.work import LazyModel, Work
 
 KEYFRAMES = (Keyframe("a fox", 1), Keyframe("an owl", 2))
 FRAMES = 1000
@@ -110,3 +112,42 @@ def test_what_was_asked_for_is_done(found):
         model, _, loaded = found(5, 5, compile=compile)
         assert model.settings.compile is compile
         assert loaded == []
+
+
+class Mixed(Slow):
+    """A model whose pictures are lighter by what is in the prompt, and by so much of what is in the noise."""
+
+    def __init__(self, share):
+        super().__init__(0, 0)
+        self.share = share
+
+    def at(self, settings):
+        return self
+
+    def encode(self, keyframe):
+        return {"prompt_embeds": torch.tensor([[1.0, 0.0], [0.0, 1.0]])[keyframe.seed % 2][None]}
+
+    def noise(self, seed):
+        return torch.tensor([[1.0, 0.0], [0.0, 1.0]])[seed % 2][None]
+
+    def denoise(self, noise, conditioning):
+        return torch.lerp(conditioning["prompt_embeds"][:, 0, 0], noise[:, 0, 0], self.share)
+
+    def decode(self, latents, exact=False):
+        grain = torch.rand(64, 64, 3, generator=torch.Generator().manual_seed(0))
+        return lambda: torch.stack([100 * grain + 150 * level for level in latents.clamp(0, 1)]).byte()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 1.0])
+def test_how_much_of_a_change_is_the_noises_is_seen_in_a_picture_more_of_each_segment(tmp_path, share):
+    model = Mixed(share)
+    model.settings = dataclasses.replace(model.settings, width=64, height=64)
+    walk = Walk.through([*KEYFRAMES, Keyframe("a fox", 3)], frames=9)
+    walk = dataclasses.replace(walk, noise=tuple(float(int(position)) for position in walk.positions))
+    seen = [0.0, 0.25, 0.5, 1.0, 1.5, 2.0]
+    lazy = types.SimpleNamespace(loaded=lambda: model, tell_notes=lambda: None)
+    with Run(tmp_path, walk, model.settings) as run, Work(run, lazy) as frames:
+        frames.make(run.at(dataclasses.replace(walk, positions=tuple(seen), noise=())))
+        before = len(frames.rendered)
+        assert frames.noise_shares(run, seen) == pytest.approx({0: share, 1: share}, abs=0.03)
+        assert len(frames.rendered) == before + 2

@@ -188,13 +188,14 @@ def preview(**chosen: Any) -> str:
         seen = {position for position, _ in pacer.distances}
         indices = [*walk.landmarks()[0], *(outlook.half_way(walk, k, seen) for k in range(walk.segments))]
         work.make(run, indices)
+        shares = work.noise_shares(run, seen) if walk.noise else {}
         work.settle()
         shown = [run.picture(index) for index in indices]
         missing, frame_bytes = len(run.missing()), run.size()
 
     # 2. What they tell.
     model.tell_notes()
-    steps, along = (speed.predicted(some, pacer.distances) for some in (walk, pacer.asked))
+    steps, along = (speed.predicted(some, pacer.distances, shares) for some in (walk, pacer.asked))
     surprises = [*outlook.hurries(walk, steps), *outlook.turns(pacer.asked, pacer.distances)]
     for note in surprises:
         listener.say(f"note: {note}")
@@ -338,9 +339,10 @@ def beats(audio: str, **chosen: Any) -> str:
     from walk.audio import as_file, listen
 
     path = at_home(audio)
+    sound = video.read_sound(path)
     _Terminal().say(f"listening to {path.name}")
     bpm, offset = (float(chosen[name]) if name in chosen else None for name in ("bpm", "offset"))
-    rhythm = listen(video.read_sound(path), chosen.get("meter", flags.METER), bpm, offset)
+    rhythm = listen(sound, chosen.get("meter", flags.METER), bpm, offset)
     if not rhythm.beats:
         raise Error(f"no beats are heard in {audio}; give --bpm, if you know its tempo")
     return as_file(rhythm, path.name)

@@ -15,7 +15,7 @@ import dataclasses
 import math
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from heapq import heappop, heappush
 from itertools import accumulate, pairwise
@@ -346,11 +346,14 @@ class _Segment:
         return [round(place * GRAIN) / GRAIN for place in places.tolist()]
 
 
-def predicted(walk: Walk, distances: Sequence[tuple[float, float]]) -> list[float]:
+def predicted(
+    walk: Walk, distances: Sequence[tuple[float, float]], noise: Mapping[int, float] | None = None
+) -> list[float]:
     """How far apart each two neighbouring frames will look; in a closed walk also the last and the first.
 
     distances: (position, how far from it the next looks), in order, of pictures that were seen, the keyframes
     at both ends of a segment among them. A segment of which nobody saw the inside counts as still.
+    noise: by segment, which share of a change is the noise's, where that goes its own way; half, where nobody knows.
     """
     gaps: defaultdict[int, dict[float, float]] = defaultdict(dict)
     for position, d in distances:
@@ -376,9 +379,10 @@ def predicted(walk: Walk, distances: Sequence[tuple[float, float]]) -> list[floa
         ways_done = [done(p % turn) + (total if p >= turn else 0) if walk.closed else done(p) for p in places]
         return [b - a if b >= a else b - a + total for a, b in pairwise(ways_done)]
 
-    if walk.noise:  # how much of a change is the noise's, nobody has seen: half of it, say
-        return [(a + b) / 2 for a, b in zip(steps(walk.positions), steps(walk.noise))]
-    return steps(walk.positions)
+    if not walk.noise:
+        return steps(walk.positions)
+    shares = [(noise or {}).get(int(position), 0.5) for position in walk.positions]
+    return [(1 - x) * a + x * b for x, a, b in zip(shares, steps(walk.positions), steps(walk.noise))]
 
 
 class Features(NamedTuple):

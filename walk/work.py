@@ -11,7 +11,7 @@ import dataclasses
 import gc
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
@@ -254,6 +254,29 @@ class Work:
                 self.make(at(*wanted))
                 before, wanted = wanted, after.result()
         return pacer
+
+    def noise_shares(self, run: Run, seen: Iterable[float]) -> dict[int, float]:
+        """By segment, which share of a change is the noise's: seen in one picture more of each, where the prompts are
+        half-way and the noise has not left.
+
+        seen: positions of pictures that were made, of prompts and noise at once.
+        """
+        inside = defaultdict(list)
+        for position in seen:
+            if position % 1:
+                inside[int(position)].append(position)
+        halves = {k: min(some, key=lambda position: abs(position - k - 0.5)) for k, some in inside.items()}
+        places = [place for k, half in halves.items() for place in ((k, k), (half, k), (half, half))]
+        positions, noise = (tuple(map(float, some)) for some in zip(*places)) if places else ((), ())
+        there = run.at(dataclasses.replace(run.walk, positions=positions, noise=noise))
+        self.make(there)
+        self.settle()
+        features = [speed.features(there.picture(index)) for index in range(len(places))]
+        shares = {}
+        for k, (first, moved, last) in zip(halves, zip(*[iter(features)] * 3)):
+            prompts, noises = speed.distance(first, moved), speed.distance(moved, last)
+            shares[k] = noises / (prompts + noises) if prompts + noises else 0.5
+        return shares
 
     def finished(self, run: Run) -> list[Path]:
         """All frames of the run's walk, on the disk, in its order."""
