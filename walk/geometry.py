@@ -19,8 +19,8 @@ from torch import Tensor
 # Below this sine two directions are one (or opposite: no great circle is then the shortest).
 _PARALLEL = 1e-5
 
-# Numbers of several points, at most, that are worked on at once: on a GPU, and where caches are small.
-TOGETHER, FEW = 2**22, 2**16
+# Numbers of several points, at most, that are worked on at once: on a GPU, for want of memory, and where caches are small.
+TOGETHER, FEW = 2**20, 2**16
 
 _Known = tuple[Tensor, ...]
 
