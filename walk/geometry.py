@@ -19,7 +19,8 @@ from torch import Tensor
 # Below this sine two directions are one (or opposite: no great circle is then the shortest).
 _PARALLEL = 1e-5
 
-# Numbers of several points, at most, that are worked on at once: on a GPU, for want of memory, and where caches are small.
+# Numbers of several points, at most, that are worked on at once: on a GPU, for want of memory, and where caches are
+# small.
 TOGETHER, FEW = 2**20, 2**16
 
 _Known = tuple[Tensor, ...]
@@ -28,9 +29,7 @@ _Known = tuple[Tensor, ...]
 class Way(NamedTuple):
     """The way through some points, and what is known of it whatever the place on it. Of `path`."""
 
-    points: (
-        Callable[[_Known, Tensor], Tensor] | None
-    )  # at t, which has the points' dimensions; None: it stays where it is
+    points: Callable[[_Known, Tensor], Tensor] | None  # at t, of their dimensions; None: it stays where it is
     known: _Known
     dtype: torch.dtype
 

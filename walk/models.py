@@ -99,7 +99,7 @@ def complete(settings: Settings, report: Report = lambda path, done, size: None)
         weights=identity(settings.model, settings.loras(), loading.small_decoder(settings, family), report),
         software=tuple(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "diffusers", "transformers")),
     )
-    loading.scheduler(folder, filled)
+    loading.scheduler(folder, filled)  # which raises Error if it cannot be made
     steps, own = _recommended(settings.model, folder, family)
     guidance = own if filled.guidance is None else float(filled.guidance)
     return dataclasses.replace(
