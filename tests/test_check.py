@@ -432,6 +432,18 @@ def test_the_command_says_when_and_exits_with_1(tmp_path, capsys):
     assert capsys.readouterr().out.endswith("nothing is wrong\n")
 
 
+def test_a_named_ffmpeg_that_is_none_is_said_to_be(capsys, monkeypatch):
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/nonexistent/ffmpeg")
+    video.encoders.cache_clear()
+    assert cli.main(["doctor"]) == 1
+    told = "-   IMAGEIO_FFMPEG_EXE names /nonexistent/ffmpeg, which is no program\n    name another, or leave it out\n"
+    assert told in capsys.readouterr().out
+    assert cli.main(["--prompts", "a", "b", "--out", "film.mp4"]) == 2
+    assert capsys.readouterr().err.startswith(
+        "walk: IMAGEIO_FFMPEG_EXE names /nonexistent/ffmpeg, which is no program;"
+    )
+
+
 def test_the_doctor_finds_this_machine_able(capsys):
     assert cli.main(["doctor"]) == 0
     out = capsys.readouterr().out

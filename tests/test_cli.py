@@ -456,6 +456,8 @@ def test_a_value_that_a_flag_cannot_have_is_refused(refusal, flag, texts):
         (["--height", "9000"], "height 9000 is out of range; it is a whole number from 8 to 8192"),
         (["--guidance", "100.5"], "guidance 100.5 is out of range; it is a number from 0 to 100"),
         (["--fps", "1001"], "fps 1001 is out of range; it is a number over 0, up to 1000"),
+        (["--bpm", "120", "--seconds", "99999999"], "2399999976 frames are too many; the limit is 1000000"),
+        (["--style", "#red {}"], "style '#red {}' begins with #, which makes a prompt a comment"),
         (["--frames", "1000001"], "1000001 frames are too many; the limit is 1000000"),
         (["--seed", "-1"], f"seed -1 is out of range; seeds are whole numbers from 0 to {MAX_SEED}"),
         (["--seeds", "1,-2"], f"seed -2 is out of range; seeds are whole numbers from 0 to {MAX_SEED}"),
@@ -514,7 +516,7 @@ def test_keyframes_that_do_not_fit_the_film_are_refused(refusal, arguments, mess
     ("prompts", "message"),
     [
         (["nosuch.txt"], f"nosuch.txt does not exist; {FORMAT}"),
-        (["folder"], f"folder is a folder; {FORMAT}"),
+        (["./folder"], f"folder is a folder; {FORMAT}"),
         (["empty.txt"], f"empty.txt has nothing in it; {FORMAT}"),
         (
             ["bad.txt"],

@@ -1,9 +1,12 @@
 """What each command makes, as a user sees it: pictures, films, and what is told of them. With a tiny model."""
 
 import dataclasses
+import io
 import json
 import re
 import shutil
+import signal
+import sys
 import types
 import weakref
 from pathlib import Path
@@ -14,7 +17,21 @@ import pytest
 import torch
 from PIL import Image
 
-from walk import Keyframe, OutOfMemoryError, Settings, Walk, cli, hub, models, read_prompts, render, sheet, video
+from walk import (
+    Keyframe,
+    OutOfMemoryError,
+    Settings,
+    Walk,
+    cli,
+    hub,
+    models,
+    order,
+    read_prompts,
+    render,
+    run,
+    sheet,
+    video,
+)
 from walk.catalogue import CATALOGUE
 from walk.families import FAMILIES
 from walk.run import unused
@@ -264,9 +281,11 @@ def test_what_a_preview_renders_makes_no_film_frame_useless(walk):
     walk(*ABC, "--frames", "9", "--speed", "path", "--out", "film.mp4")
     film = set(frames())
     walk("preview", "--prompts", "a fox", "an owl", "--frames", "9", "--speed", "path", "--out", "film.mp4")
-    others = {path.name for path in unused(Path("film.walk"))}
+    assert not unused(Path("film.walk"))  # a film of them may be begun
+    others = set(frames()) - film
     assert others
-    assert others == set(frames()) - film
+    walk(*ABC, "--frames", "9", "--speed", "path", "--out", "film.mp4")
+    assert {path.name for path in unused(Path("film.walk"))} == others
 
 
 # What a stop says
@@ -410,6 +429,33 @@ def test_replay_changes_what_it_is_told_and_nothing_else(walk):
     }
 
 
+@pytest.mark.parametrize(
+    ("changes", "gone"),
+    [
+        (["--seconds", "3"], ["bars"]),
+        (["--frames", "48"], ["bars"]),
+        (["--beats", "beats.txt"], ["bpm"]),
+        (["--pace", "even"], ["react"]),
+        (["--ease"], ["pace", "react"]),
+        (["--bpm", "100"], []),
+    ],
+    ids=str,
+)
+def test_what_replay_is_told_takes_the_place_of_what_says_otherwise(walk, monkeypatch, changes, gone):
+    Path("beats.txt").write_text("0\n0.5\n1\n1.5\n2\n2.5\n3\n3.5\n4\n")
+    walk(*ABC, "--bpm", "120", "--bars", "2", "--pace", "beat", "--react", "0.9", "--out", "film.mp4")
+    asked = {}
+
+    def read(chosen, listener):
+        asked.update(chosen)
+        return read_order(chosen, listener)
+
+    read_order = order.read_order
+    monkeypatch.setattr(order, "read_order", read)
+    walk("replay", "film.mp4", *changes, model=False)
+    assert sorted({"bpm", "bars", "pace", "react"} - asked.keys()) == gone
+
+
 @pytest.mark.parametrize("switch", ["loop", "ease"])
 def test_replay_can_switch_off_what_the_film_had_on(walk, switch):
     walk(*ABC, "--frames", "6", f"--{switch}", "--out", "film.mp4")
@@ -469,6 +515,35 @@ def test_a_film_has_a_chapter_where_it_arrives_at_each_keyframe(walk, flags, cha
     assert list(video.read_metadata(Path("film.mp4")).chapters) == chapters
 
 
+# What the shell says
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has none")
+def test_a_render_that_is_to_outlast_its_terminal_does(walk):
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    walk("models", model=False)
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    walk("models", model=False)
+    assert signal.getsignal(signal.SIGHUP) == signal.default_int_handler
+
+
+def test_what_goes_into_a_file_is_utf8(walk, monkeypatch):
+    walk("--prompts", "a fox", "日本", "--frames", "3", "--out", "film.mp4")
+    monkeypatch.delenv("PYTHONIOENCODING", raising=False)
+    file = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr(sys, "stdout", file)
+    assert cli.main(["info", "film.mp4"]) == 0
+    file.flush()
+    assert "日本 | seed=1" in file.buffer.getvalue().decode("utf-8")
+
+
+def test_a_prompt_may_have_the_name_of_the_folder_that_its_frames_go_to(walk):
+    for _ in range(2):
+        walk("--prompts", "fox", "--seeds", "1-2", "--frames", "4", "--out", "fox/")
+    assert len(list(Path("fox").iterdir())) == 4
+
+
 # prune
 
 
@@ -523,7 +598,8 @@ def test_prune_removes_nothing_that_is_no_frame_of_walks(walk):
         *[(text, "folder/walk.json is damaged") for text in ("", "{", "[]", "{}", "null", "[" * 100_000)],
         *[({name: value}, "folder/walk.json is damaged") for name, value in [
             ("keyframes", 5), ("keyframes", [5]), ("keyframes", [{"promt": "a"}]), ("positions", ["a", "b"]), ("positions", None),
-            ("positions", [99.5]), ("fps", "1/0"), ("fps", None), ("settings", 5), ("settings", {"software": 5}),
+            ("positions", [99.5]), ("fps", "1/0"), ("fps", None), ("fps", "1e99999999"), ("settings", 5), ("settings", {"software": 5}),
+            ("settings", {"software": [], "device": 5}),
         ]],
     ],
     ids=lambda parameter: ascii(parameter)[:40],
@@ -539,6 +615,17 @@ def test_what_is_no_run_folder_is_not_pruned(refusal, content, message):
         text = content if isinstance(content, str) else json.dumps(good | content)
         Path("folder/walk.json").write_text(text)
     assert refusal("prune", "folder", "--yes").startswith(message)
+
+
+@pytest.mark.usefixtures("two_films")
+def test_prune_leaves_what_may_serve_a_film_that_is_begun(walk, refusal):
+    asked, settings = run.read_manifest(Path("film.walk"))
+    with run.Run("film.walk", dataclasses.replace(asked, smooth=True), settings, decided=False) as begun:
+        begun.save(4, np.zeros((settings.height, settings.width, 3), np.uint8))
+        assert refusal("prune", "film.walk", "--yes") == str(run.busy(Path("film.walk")))
+    listed = walk("prune", "film.walk", model=False)[0].splitlines()
+    assert len(listed) == 4
+    assert not [path for path in listed if begun.fingerprints[4] in path]
 
 
 def test_a_folder_that_is_not_there_is_not_pruned(refusal):

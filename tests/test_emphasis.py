@@ -193,6 +193,12 @@ def test_a_family_that_cannot_says_so(tmp_path):
         pictures(model, Keyframe("a (red:1.3) fox", 3))
 
 
+def test_parentheses_too_deep_within_each_other_are_letters():
+    deep = emphasis.DEEP
+    assert emphasis.weights("(" * deep + "a" + ":1)" * deep)[0] == "a"
+    assert emphasis.weights("(" * (deep + 1) + "a" + ":1)" * (deep + 1))[0] == "(a:1)"
+
+
 def test_notes_are_of_the_words_alone():
     notes = load("toybox").notes(Keyframe("a (zebrafish:1.3) on a (blue:1.2) background", 0))
     assert len(notes) == 1

@@ -536,13 +536,14 @@ def test_musical_times_that_cannot_be_are_refused(walk, prompts, message):
 def test_a_recipe_with_positions_elsewhere_is_refused():
     from walk import Settings, recipe
 
-    made = recipe.compose(read_prompts(ABC), {"frames": 3}, Settings(), ((0.0, 1.0, 2.0), ()))
+    made = recipe.compose(read_prompts(ABC), {"frames": 3, "fps": 24}, Settings(), ((0.0, 1.0, 2.0), ()))
     data = json.loads(recipe.to_text(made))
     assert recipe.from_text(json.dumps(data), "f.mp4").positions == ((0.0, 1.0, 2.0), ())
     hostile = (
         [0, 1],
         [[0, 1], []],
         [[0, 1, 3], []],
+        [[0, 1.5, 2], []],
         [[0, 1, -1], []],
         [[0, 1, "2"], []],
         [[0, 1, 2], [1]],
@@ -553,6 +554,9 @@ def test_a_recipe_with_positions_elsewhere_is_refused():
     for wrong in hostile:
         with pytest.raises(Error, match="positions are not places"):
             recipe.from_text(json.dumps({**data, "positions": wrong}), "f.mp4")
+    del data["flags"]["fps"]
+    with pytest.raises(Error, match="positions are not places"):
+        recipe.from_text(json.dumps(data), "f.mp4")
 
 
 # What has no room for it, and what is not shown

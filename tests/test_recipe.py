@@ -279,6 +279,16 @@ def command(monkeypatch, comment, *arguments):
     return cli.main(list(arguments))
 
 
+def test_no_stem_that_a_film_names_is_opened(monkeypatch, capsys):
+    Path("secret.txt").write_text("secret")
+    comment = flagged(audio="song.mp3", listen="secret.txt", pace="energy")
+    assert command(monkeypatch, comment, "replay", "film.mp4") == 2
+    assert capsys.readouterr().err == (
+        "walk: secret.txt is followed in the time of the sound that film.mp4 was made with; give both, as --listen and "
+        "--audio\n"
+    )
+
+
 @pytest.fixture
 def told(monkeypatch, capsys):
     """The sentence with which a command refuses a comment; nothing is made."""

@@ -26,7 +26,7 @@ def chosen(text, own=diffusers.PNDMScheduler, others=OTHERS):
         (None, "PNDMScheduler"),
         ("DDIMScheduler", "DDIMScheduler"),
         ("ddim", "DDIMScheduler"),
-        ("PLMS", "PNDMScheduler"),
+        ("PLMS", "PNDMScheduler:skip_prk_steps=true"),
         ("Euler", "EulerDiscreteScheduler"),
         ("Euler a", "EulerAncestralDiscreteScheduler"),
         ("euler_ancestral", "EulerAncestralDiscreteScheduler"),

@@ -170,6 +170,18 @@ def test_what_is_predicted_of_prompts_and_noise_that_go_their_own_ways_is_each_o
     assert told == pytest.approx(list((1 - share) * prompts + share * noise))
 
 
+def test_a_loop_that_begins_within_a_segment_is_predicted_as_it_comes():
+    keyframes = [Keyframe("a", 0, time=0.5), Keyframe("b", 1), Keyframe("c", 2)]
+    walk, picture = Walk.through(keyframes, frames=72, fps=24, closed=True), a_model()
+    assert walk.positions[0] > 2
+    pacer, *_ = paced(walk, picture)
+    even = steps(pacer.walk, picture)
+    for distances in (pacer.distances, list(zip(pacer.walk.positions, even))):
+        told, expected = np.array(speed.predicted(walk, distances)), steps(walk, picture)
+        assert told.sum() == pytest.approx(expected.sum(), rel=0.1)
+        assert told.max() == pytest.approx(expected.max(), rel=0.15)
+
+
 def test_a_film_tells_what_it_would_have_been_along_the_path():
     walk, picture = a_walk(), a_model()
     even = evened(walk, picture)

@@ -137,6 +137,13 @@ def test_a_time_at_the_films_very_end_is_its_last_frame():
         ("23.976", Fraction(24000, 1001)),
         ("29.97", Fraction(30000, 1001)),
         ("59.94", Fraction(60000, 1001)),
+        ("23.97602", Fraction(24000, 1001)),
+        ("14.985", Fraction(15000, 1001)),
+        ("23.98", Fraction(24000, 1001)),
+        ("119.88", Fraction(120000, 1001)),
+        ("13.37", Fraction(1337, 100)),
+        ("24.001", Fraction(24001, 1000)),
+        ("0.00005", Fraction(1, 20000)),
         ("24000/1001", Fraction(24000, 1001)),
     ],
 )

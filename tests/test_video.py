@@ -364,7 +364,7 @@ def test_a_long_title_of_a_chapter_ends_with_a_whole_letter(tmp_path, name):
 
 
 @every_container
-@pytest.mark.parametrize("fps", [Fraction(24), Fraction(24000, 1001), Fraction(60)], ids=str)
+@pytest.mark.parametrize("fps", [Fraction(24), Fraction(24000, 1001), Fraction(60), Fraction("13.37")], ids=str)
 def test_a_chapter_starts_with_its_own_frame(tmp_path, name, fps):
     firsts = [0, 1, 5, 11]
     said = Metadata("title", "", tuple((first / fps, f"from {first}") for first in firsts))

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from walk import Error, speed, video
+from walk.keyframes import clock
 
 JUMP = 3  # times what is around it; with three frames cut out of an even walk, a step is four times as large
 NEAR = Fraction(5, 2)  # seconds; around a step
@@ -228,7 +229,7 @@ def _rests(steps: Sequence[float], times: Sequence[Fraction]) -> Iterator[tuple[
 
 def _listed(rests: Sequence[tuple[Fraction, Fraction]]) -> Iterator[str]:
     for start, end in rests[:STILLS]:
-        yield f"still from {_clock(start)} to {_clock(end)}"
+        yield f"still from {clock(start, 1)} to {clock(end, 1)}"
     if more := rests[STILLS:]:
         yield f"still {len(more)} times more, for {float(sum(end - start for start, end in more)):.1f} s together"
 
@@ -281,7 +282,3 @@ def _jumps(
 
 def _beside(steps: Sequence[float], index: int) -> Sequence[float]:
     return [*steps[max(index - 1, 0) : index], *steps[index + 1 : index + 2]]
-
-
-def _clock(time: Fraction) -> str:
-    return f"{int(time // 60)}:{float(time % 60):04.1f}"

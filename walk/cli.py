@@ -70,9 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     _prepare_libraries()
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal cannot show is no reason to fail
-        sys.stdout.reconfigure(errors="backslashreplace")
+        # Into a file goes UTF-8, which prompt files are; Windows would write what its old programs read.
+        told = sys.stdout.isatty() or "PYTHONIOENCODING" in os.environ
+        sys.stdout.reconfigure(encoding=None if told else "utf-8", errors="backslashreplace")
     for number in ("SIGTERM", "SIGHUP"):  # a kill, or a closed terminal, stops like Ctrl-C
-        if hasattr(signal, number):
+        if hasattr(signal, number) and signal.getsignal(getattr(signal, number)) != signal.SIG_IGN:  # as nohup wants
             signal.signal(getattr(signal, number), signal.default_int_handler)
     try:
         import fire
@@ -186,7 +188,7 @@ def preview(**chosen: Any) -> str:
         run = decided or run.at(pacer.walk)
         walk = run.walk
         seen = {position for position, _ in pacer.distances}
-        indices = [*walk.landmarks()[0], *(outlook.half_way(walk, k, seen) for k in range(walk.segments))]
+        indices = [*walk.landmarks()[0], *outlook.half_ways(walk, seen)]
         work.make(run, indices)
         shares = work.noise_shares(run, seen) if walk.noise else {}
         work.settle()
@@ -260,9 +262,12 @@ def replay(**chosen: Any) -> str:
     made = order.read_recipe(path)
     flags_ = {name: flags.ALL[name].parse(text) for name, text in made.flags}
     flags_.pop("beats", None)  # no path that a film names is opened
-    for name, other in (("frames", "seconds"), ("seconds", "frames"), ("bars", "frames"), ("bars", "seconds")):
-        if name in chosen:
-            flags_.pop(other, None)
+    for one, other in (*order.EXCLUSIVE, ("frames", "seconds"), ("frames", "bars")):
+        for name, carried in ((one, other), (other, one)):
+            if chosen.get(name):
+                flags_.pop(carried, None)
+    if "react" not in chosen and set(order.paces(flags_ | chosen)) == {"even"}:
+        flags_.pop("react", None)
     chosen.setdefault("out", str(Path(path).with_name(f"{Path(path).stem}-again{Path(path).suffix}")))
     moved = set(chosen) & set(flags.TIMING)
     if "audio" in flags_ and "audio" not in chosen and Path(path).suffix.lower() == ".gif":
@@ -272,7 +277,7 @@ def replay(**chosen: Any) -> str:
     elif "audio" in flags_ and "audio" not in chosen:  # the film's own sound is that part already
         flags_ = {name: value for name, value in flags_.items() if name not in ("start", "bars", "offset", "seconds")}
         flags_["audio"] = path
-    if moved:
+    if moved or not made.positions:
         _check_followed(path, flags_, chosen)
     if made.positions and not moved:
         chosen["places"] = made.positions
@@ -308,8 +313,11 @@ def prune(folder: str, yes: bool = False) -> str | None:
     paths = unused(Path(folder))
     total = sum(path.stat().st_size for path in paths)
     if yes:
-        for path in paths:
-            path.unlink()
+        try:
+            for path in paths:
+                path.unlink()
+        except OSError as error:
+            raise Error(f"{path} cannot be removed ({error.strerror})") from None
     done = "removed" if yes else "not used; add --yes to remove them"
     _Terminal().say(f"{plural(len(paths), 'frame')}, {_bytes(total)}: {done}")
     return None if yes else "\n".join(map(str, paths)) or None

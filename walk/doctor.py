@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from walk import hub, models, video
+from walk import Error, hub, models, video
 
 MINUTE = 60 * 24 * 0.5e6  # bytes of frames of 512x512 in a minute
 LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "imageio-ffmpeg", "moviepy", "pillow")
@@ -33,7 +33,11 @@ def _devices() -> list[Finding]:
 
 
 def _ffmpeg() -> list[Finding]:
-    encoders = video.encoders()
+    try:
+        encoders = video.encoders()
+    except Error as error:
+        text, _, remedy = str(error).partition("; ")
+        return [Finding(text, remedy, fatal=True)]
     if "libx264" not in encoders:
         return [Finding("ffmpeg has no H.264 encoder", "pip install --force-reinstall imageio-ffmpeg", fatal=True)]
     hardware = [name for name in encoders if name.endswith(("_nvenc", "_videotoolbox", "_qsv", "_amf"))]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 
 MOST = 4.0
+DEEP = 20  # parentheses within each other; more are letters
 DIGITS = 16  # of a number at most, with spaces around it
 
 _LEFTOVER = re.compile(
@@ -35,7 +36,7 @@ def weights(prompt: str) -> tuple[str, list[float]]:
     opened: list[int] = []  # where in the letters parentheses are
     for sign in re.findall(r"\\[()]|.", prompt, re.DOTALL):
         letters.append((sign[-1], 1.0))
-        if sign == "(":
+        if sign == "(" and len(opened) < DEEP:
             opened.append(len(letters) - 1)
         elif sign == ")" and opened:
             start = opened.pop()

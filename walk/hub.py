@@ -47,14 +47,14 @@ def find(name: str) -> Path:
     """
     if name == BUILT_IN:
         return Path(__file__).parent / "toybox"
-    with contextlib.suppress(OSError):  # too long for a path
-        path = Path(os.path.expanduser(name))
-        if path.is_dir() and not (known(name) and not (path / "model_index.json").exists()):  # but named like a model
-            if not (path / "model_index.json").is_file():
-                raise Error(f"{path} is a folder without a model_index.json; {ACCEPTED}")
-            return path
-        if path.is_file():
-            return _description(path)
+    path = Path(os.path.expanduser(name))
+    here = os.path.isfile(path / "model_index.json")
+    if os.path.isdir(path) and (here or not known(name)):  # not one that is but named like a model
+        if not here:
+            raise Error(f"{path} is a folder without a model_index.json; {ACCEPTED}")
+        return path
+    if os.path.isfile(path):
+        return _description(path)
     repo, revision = _hub_id(name)
     return _cached(repo, revision) or _download(repo, revision)
 
@@ -170,6 +170,8 @@ def _shapes(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             header = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), 1 << 27)))
         return {name: SimpleNamespace(shape=it["shape"]) for name, it in header.items() if name != "__metadata__"}
+    except OSError as error:
+        raise Error(f"{path} cannot be read ({error.strerror})") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise Error(f"{path} is damaged (it does not begin as safetensors files do)") from error
 

@@ -108,6 +108,8 @@ def read_prompts(
     lines = [_parse(where, text) for where, text in texts]
     _check_weights([*lines, _Line("negative prompt", negative), _Line("style", style)])
     negative, style = (_plain(name, text) for name, text in (("negative prompt", negative), ("style", style)))
+    if style.startswith("#"):
+        raise Error(f"style '{style[:60]}' begins with #, which makes a prompt a comment")
     if "{}" not in style:
         raise Error(f"style '{style[:60]}' has no {{}} in it, where the prompt goes, as in 'an oil painting of {{}}'")
     _check_times(lines)
@@ -160,9 +162,10 @@ def format_time(seconds: float) -> str:
     )
 
 
-def clock(seconds: float | Fraction) -> str:
+def clock(seconds: float | Fraction, digits: int = 3) -> str:
     """'1:02.500': a place in a film, as a player shows it."""
-    return f"{int(seconds // 60)}:{float(seconds % 60):06.3f}"
+    minutes, rest = divmod(round(seconds * 10**digits), 60 * 10**digits)
+    return f"{minutes}:{rest / 10**digits:0{digits + 3}.{digits}f}"
 
 
 def has_control_characters(text: str) -> bool:
@@ -187,7 +190,7 @@ def _plain(name: str, text: str) -> str:
 
 def prompt_file(prompts: str | Path | Sequence[str]) -> Path | None:
     """The file that is meant, if one is: a Path, or a string that names a file or looks like one."""
-    if isinstance(prompts, str) and prompts.strip() and (looks_like_a_file(prompts) or _exists(prompts)):
+    if isinstance(prompts, str) and prompts.strip() and (looks_like_a_file(prompts) or os.path.isfile(prompts)):
         prompts = Path(prompts)
     if not isinstance(prompts, Path):
         return None
@@ -226,13 +229,6 @@ def looks_like_a_file(text: str) -> bool:
     return bool(has_folder or has_suffix or Path(text).suffix.lower() in TEXT_SUFFIXES)
 
 
-def _exists(text: str) -> bool:
-    try:
-        return Path(text).exists()
-    except (OSError, ValueError):  # longer than a file name may be, or with a NUL in it
-        return False
-
-
 def _file_lines(path: Path) -> Iterator[tuple[str, str]]:
     expected = "a prompt file is UTF-8 text with one prompt a line"
     hint = "" if path.suffix.lower() in TEXT_SUFFIXES else "; if it is a prompt, put it into one"
@@ -250,7 +246,7 @@ def _file_lines(path: Path) -> Iterator[tuple[str, str]]:
 def read_text(path: Path, expected: str, hint: str = "") -> str:
     """A small text file that somebody wrote. Raises Error, which says what was expected, and for a file that
     does not exist also the hint."""
-    if path.is_dir():
+    if os.path.isdir(path):
         raise Error(f"{path} is a folder; {expected}")
     try:
         with path.open("rb") as file:

@@ -19,6 +19,7 @@ from pathlib import Path
 from walk import Error, audio, digests, video
 from walk.audio import EARLY, ENVELOPE_RATE, Rhythm
 from walk.keyframes import at_home, format_time, plural
+from walk.timeline import check_length
 from walk.video import Sound
 
 CONTEXT = 15  # seconds around a part that are heard, too: beats are known by what comes before and after
@@ -146,6 +147,7 @@ def tempo(
         assert bpm is not None
         name = f"{float(bpm):g} beats a minute"
         seconds = seconds or offset + ((bars or 0) + 1) * meter * 60 / bpm
+        check_length(video.nearest(seconds * fps))
         heard = audio.grid(float(bpm), meter, float(offset), float(seconds))
     if bars is None:
         return Music(name, None, seconds, _within(heard, 0.0, float(seconds)))
@@ -226,7 +228,8 @@ def _cut(
     if closed:
         frames = max(video.nearest(seconds * fps), 1)
         seconds = frames / fps
-        if error := (seconds - exact) * fps:
+        error = (seconds - exact) * fps
+        if abs(error) >= 0.005:
             what, are = (plural(bars, "bar"), "is" if bars == 1 else "are") if bars else (name, "is")
             notes.append(
                 f"{what} {are} {float(exact):.4g} s; the loop is {frames} frames, "

@@ -58,6 +58,10 @@ class Order:
         return asked == "even" and "places" not in self.flags  # which are even already
 
 
+# Flags of which each says what the other does.
+EXCLUSIVE = (("seconds", "bars"), ("bpm", "beats"), ("offset", "beats"), ("ease", "pace"), ("ease", "react"))
+
+
 def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     """Of checked flags (`walk.flags.checked`). Raises Error for whatever can be refused without a model."""
     if "prompts" not in chosen:
@@ -94,13 +98,7 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
 
 def _check_together(chosen: dict[str, Any]) -> None:
     """Raise Error for flags that contradict each other, or need one that is not there."""
-    together = [
-        ("seconds", "bars"),
-        ("bpm", "beats"),
-        ("offset", "beats"),
-        *(("ease", name) for name in ("pace", "react")),
-    ]
-    for one, other in together:
+    for one, other in EXCLUSIVE:
         if one in chosen and other in chosen:
             raise Error(f"--{one} and --{other} were both given; give one of them")
     known = _RHYTHM & set(chosen)
@@ -321,14 +319,14 @@ def check_sheet(out: Path) -> None:
 def _check_writable(out: Path) -> None:
     if len(os.fsencode(out.name)) > 230:  # of 255: there has to be room for a temporary name
         raise Error(f"{out} cannot be written ({os.strerror(errno.ENAMETOOLONG)}); give another --out")
-    parent = next(parent for parent in out.absolute().parents if parent.exists())
+    parent = next(parent for parent in out.absolute().parents if os.path.exists(parent))
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise Error(f"{out} cannot be written: {parent} is not a folder that you may write to; give another --out")
 
 
 def read_recipe(film: str) -> Recipe:
     """A film's recipe, of which every flag has been checked like one that was typed."""
-    if Path(film).is_dir():
+    if os.path.isdir(film):
         raise Error(f"{film} is a folder; what carries a recipe is a film, {video.either(video.SUFFIXES)}")
     made = recipe.from_text(video.read_metadata(Path(film)).comment, film)
     try:

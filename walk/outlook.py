@@ -6,6 +6,7 @@ Walks and numbers in, sentences and numbers out; knows no pictures and no models
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from statistics import median
 
@@ -19,11 +20,14 @@ SPARE = 0.15  # more batches when the speed is even: some pictures become no fra
 ENCODING = 45e-9  # seconds that a pixel's encoding and watching take on two cores
 
 
-def half_way(walk: Walk, k: int, seen: Collection[float]) -> int:
-    """The frame about half-way from a keyframe to the next, at one of the positions that were seen if possible."""
-    inside = [index for index, position in enumerate(walk.positions) if k < position < k + 1]
-    known = [index for index in inside if walk.positions[index] in seen]
-    return min(known or inside or range(walk.frames), key=lambda index: abs(walk.positions[index] - k - 0.5))
+def half_ways(walk: Walk, seen: Collection[float]) -> list[int]:
+    """The frames about half-way from each keyframe to the next, at one of the positions that were seen if possible."""
+    inside, (keys, _), found = _inside(walk), walk.landmarks(), []
+    for k in range(walk.segments):
+        known = [index for index in inside[k] if walk.positions[index] in seen]
+        some = known or inside[k] or [keys[k]]
+        found.append(min(some, key=lambda index, k=k: abs(walk.positions[index] - k - 0.5)))  # type: ignore[misc]
+    return found
 
 
 def hurries(walk: Walk, steps: Sequence[float]) -> list[str]:
@@ -43,18 +47,30 @@ def turns(walk: Walk, distances: Sequence[tuple[float, float]]) -> list[str]:
 
     distances: (position, how far from it the next looks), in order, of pictures that were seen.
     """
-    notes = []
+    notes, inside = [], _inside(walk)
+    seen: defaultdict[int, list[tuple[float, float]]] = defaultdict(list)
+    for position, distance in distances:
+        seen[int(position)].append((position, distance))
     for start in range(walk.segments):
-        gaps = [(position, distance) for position, distance in distances if start <= position < start + 1]
+        gaps = seen[start]
         at, most = max(gaps, key=lambda gap: gap[1], default=(0.0, 0.0))
         share = most / (sum(distance for _, distance in gaps) or 1)
-        later = [index for index, position in enumerate(walk.positions) if at < position < start + 1]
+        later = [index for index in inside[start] if walk.positions[index] > at]
         if len(gaps) > 3 and share > TURN and later:
             notes.append(
                 f"{clock(min(later) / walk.fps)}: {share:.0%} of the way from {walk.leg(start)} is one turn; "
                 "the film follows it as finely as it can, and says so if it jumps"
             )
     return notes
+
+
+def _inside(walk: Walk) -> defaultdict[int, list[int]]:
+    """By keyframe, the frames between it and the next."""
+    inside = defaultdict(list)
+    for index, position in enumerate(walk.positions):
+        if position % 1:
+            inside[int(position)].append(index)
+    return inside
 
 
 def seconds_left(

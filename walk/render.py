@@ -191,6 +191,7 @@ class _Start:
         # A long prompt for a large encoder takes a CPU longer than a GPU needs for the picture.
         self.device = model.settings.device if self.gpu and not model.settings.low_memory else "cpu"
         self.conditionings: dict[_Prompt, Conditioning] = {}
+        self.largest = 0  # numbers in one of them
         self.noises: dict[int, Tensor] = {}
         self.noise_way = functools.lru_cache(SEGMENTS)(self._noise_way)
         self.prepared: dict[tuple[_Places, ...], tuple[Tensor, Conditioning]] = {}
@@ -201,9 +202,10 @@ class _Start:
         needed = {k for index in indices for k in walk.neighbours(walk.positions[index])[0] if k is not None}
         for k in range(len(walk.keyframes)) if needed and self.gpu else sorted(needed):
             if (key := _prompt(walk, k)) not in self.conditionings:
-                self.conditionings[key] = self.model.encode(walk.keyframes[k])
-                largest = max(sum(t.numel() for t in c.values()) for c in self.conditionings.values())
-                self.ways = functools.lru_cache(max(1, min(SEGMENTS, KEPT // largest)))(self._ways)
+                made = self.conditionings[key] = self.model.encode(walk.keyframes[k])
+                if (size := sum(tensor.numel() for tensor in made.values())) > self.largest:
+                    self.largest = size
+                    self.ways = functools.lru_cache(max(1, min(SEGMENTS, KEPT // size)))(self._ways)
 
     def batches(self, walk: Walk, indices: Sequence[int], rows: Mapping[int, int]) -> Iterator[list[int | None]]:
         """As `batches`, of frames with as many tokens; of prompts that were read."""

@@ -346,12 +346,15 @@ def films(folder: Path) -> list[str]:
 def unused(folder: Path) -> list[Path]:
     """Finished frames that the newest walk in a run folder does not use.
 
-    Raises Error if the folder is no run folder.
+    Not those that were made since: a walk that is begun writes its manifest when it is known where its frames belong.
+    Raises Error if the folder is no run folder, or a process is at work in it.
     """
     walk, settings = read_manifest(folder)
-    used = set(fingerprints(walk, settings))
-    named = [(_NAME.fullmatch(path.name), path) for path in sorted((folder / "frames").iterdir())]
-    return [path for match, path in named if match and match[1] not in used]
+    if is_busy(folder):
+        raise busy(folder)
+    used, noted = set(fingerprints(walk, settings)), (folder / "walk.json").stat().st_mtime_ns
+    there = finished(folder).items()
+    return [path for name, path in there if name not in used and path.stat().st_mtime_ns < noted]
 
 
 def read_manifest(folder: Path) -> tuple[Walk, Settings]:
@@ -360,12 +363,14 @@ def read_manifest(folder: Path) -> tuple[Walk, Settings]:
     try:
         data = json.loads(path.read_text("utf-8"))
         keyframes = tuple(Keyframe(**keyframe) for keyframe in data["keyframes"])
+        if not re.fullmatch(r"\d{1,20}(/\d{1,20})?", data["fps"]):  # 1e99999999 would be worked out
+            raise ValueError(data["fps"])
         places = tuple(data["positions"]), Fraction(data["fps"]), data["closed"], data["smooth"], tuple(data["noise"])
         walk = Walk(keyframes, *places)
         return walk, Settings(**data["settings"] | {"software": tuple(data["settings"]["software"])})
     except OSError:
         raise Error(f"{folder} is no run folder: it has no walk.json") from None
-    except (Error, ValueError, TypeError, KeyError, RecursionError, ZeroDivisionError) as error:
+    except (Error, ValueError, TypeError, KeyError, AttributeError, RecursionError, ZeroDivisionError) as error:
         raise Error(f"{path} is damaged ({error})") from None
 
 

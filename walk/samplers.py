@@ -23,7 +23,7 @@ _SAMPLERS: dict[str, tuple[str, dict[str, Any]]] = {
     "dpm++2m": ("DPMSolverMultistepScheduler", {}),
     "dpm++2msde": ("DPMSolverMultistepScheduler", _SDE),
     "dpm++3msde": ("DPMSolverMultistepScheduler", _SDE | {"solver_order": 3}),
-    "plms": ("PNDMScheduler", {}),
+    "plms": ("PNDMScheduler", {"skip_prk_steps": True}),
 }
 _ARRAYS = ("trained_betas", "disable_corrector")  # which no flag can name
 _SCHEDULES: dict[str, dict[str, Any]] = {

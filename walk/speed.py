@@ -356,7 +356,7 @@ def predicted(
     noise: by segment, which share of a change is the noise's, where that goes its own way; half, where nobody knows.
     """
     gaps: defaultdict[int, dict[float, float]] = defaultdict(dict)
-    for position, d in distances:
+    for position, d in sorted(distances):
         gaps[int(position)][position % 1] = max(d, 1e-9)
     ways, lengths = {}, [0.0]
     starts = [start for start in _inside(walk.positions) if len(gaps[start]) > 1]
@@ -371,12 +371,10 @@ def predicted(
         start = int(position)
         return before[bisect_left(starts, start)] + (float(ways[start](position % 1)) if start in ways else 0.0)
 
-    turn = float(len(walk.keyframes))
     total = before[-1]
 
     def steps(positions: Sequence[float]) -> list[float]:
-        places = [*positions, positions[0] + turn] if walk.closed else positions
-        ways_done = [done(p % turn) + (total if p >= turn else 0) if walk.closed else done(p) for p in places]
+        ways_done = [done(position) for position in (*positions, *positions[: walk.closed])]
         return [b - a if b >= a else b - a + total for a, b in pairwise(ways_done)]
 
     if not walk.noise:

@@ -29,8 +29,9 @@ MAX_FRAMES = 1_000_000  # eleven hours
 STEEPEST = 1 / 3  # of the way between two keyframes, in a frame: one onset in a silence would be a jump
 GRAIN = 2**20  # parts of a segment that measured positions are rounded to, so that no library's last bit matters
 
-# How people write the rates of NTSC video, whose true values are multiples of 1000/1001.
-_NTSC = {"23.976": 24, "23.98": 24, "29.97": 30, "47.95": 48, "59.94": 60, "119.88": 120}
+# How people write the rates of NTSC video, whose true values are multiples of 1000/1001, or else as near to them.
+_NTSC = {"23.98": 24, "47.95": 48, "119.88": 120}
+_NTSC_SLACK = Fraction(1, 10_000)
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,8 @@ class Walk:
 
     def landmarks(self) -> tuple[list[int], list[int]]:
         """Indices of the frames that show the keyframes, and how many frames it is from each to the next."""
-        keys = [self.positions.index(float(k)) for k in range(len(self.keyframes))]
+        first = {position: index for index, position in reversed([*enumerate(self.positions)])}
+        keys = [first[float(k)] for k in range(len(self.keyframes))]
         following = [*keys[1:], *(keys[:1] if self.closed else [])]
         return keys, [(b - a) % self.frames for a, b in zip(keys, following)]
 
@@ -227,11 +229,12 @@ def _meant(fps: float | str) -> Fraction:
 
 def parse_fps(text: str) -> Fraction:
     """A rate from '25', '23.976' (meaning 24000/1001) or '24000/1001'. Raises ValueError."""
-    if text in _NTSC:
-        return Fraction(_NTSC[text] * 1000, 1001)
     if not re.fullmatch(r"\d{1,7}(\.\d{1,6})?|\d{1,7}/0*[1-9]\d{0,6}", text):
         raise ValueError(text)
-    return Fraction(text)
+    exact = Fraction(text)
+    whole = _NTSC.get(text) or round(exact * 1001 / 1000)
+    near = Fraction(whole * 1000, 1001)
+    return near if text in _NTSC or (whole and "." in text and abs(exact - near) < _NTSC_SLACK) else exact
 
 
 def _keyframes(given: Any) -> tuple[Keyframe, ...]:
@@ -291,9 +294,14 @@ def _frame_count(
         raise Error(
             f"{len(keyframes)} keyframes do not fit in {plural(frames, 'frame')}; give at least one frame for each"
         )
+    check_length(frames)
+    return frames
+
+
+def check_length(frames: int) -> None:
+    """Raises Error for more frames than a film may have."""
     if frames > MAX_FRAMES:
         raise Error(f"{frames} frames are too many; the limit is {MAX_FRAMES}")
-    return frames
 
 
 def _exact(time: float) -> Fraction:
