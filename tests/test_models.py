@@ -356,6 +356,8 @@ def test_the_batch_on_a_gpu_follows_from_its_memory_too(tiny_folder, monkeypatch
     ("settings", "message"),
     [
         ({"width": 33}, "width 33 is not possible with this model; nearest are 32 and 40 (multiples of 8)"),
+        ({"scheduler": "Euler:beta_start=-1"}, "EulerDiscreteScheduler does not fit this model: "),
+        ({"scheduler": "Euler:num_train_timesteps=0"}, "EulerDiscreteScheduler does not fit this model: "),
         ({"scheduler": "Magic"}, "scheduler 'Magic' is unknown or does not fit this model; these do: DDIMScheduler, "),
         ({"device": "cuda:99"}, "there is no device cuda:99 here; there is "),
     ],

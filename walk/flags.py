@@ -398,7 +398,7 @@ def help_text(command: str = "") -> str:
             more = [
                 "",
                 "and all the flags of walk --help"
-                + (", to change what the film carries" if command == "replay" else ""),
+                + (" but --prompts, --seed, --seeds and --style, to change the rest" if command == "replay" else ""),
             ]
         else:
             own, more = COMMANDS[command].flags, []

@@ -308,6 +308,6 @@ def _stand_ins(own: Any) -> list[Any]:
 def _scheduled(asked: Sampler, config: Any) -> Any:
     try:
         return asked.kind.from_config(config, **asked.options)
-    except (NotImplementedError, TypeError, ValueError) as error:
+    except (ArithmeticError, AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
         name = asked.kind.__name__
         raise Error(f"{name} does not fit this model: {reason(error)}; give another --scheduler") from error

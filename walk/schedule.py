@@ -71,10 +71,10 @@ def keep(scheduler: Any) -> None:
 def _fits(scheduler: Any) -> Iterator[None]:
     try:
         yield
-    except (IndexError, TypeError, ValueError) as error:
-        name = type(scheduler).__name__
+    except (ArithmeticError, AssertionError, IndexError, TypeError, ValueError) as error:
+        name, why = type(scheduler).__name__, str(error).rstrip(".") or type(error).__name__
         raise Error(
-            f"{name} does not fit this model or its steps: {str(error).rstrip('.')}; try another --scheduler or --steps"
+            f"{name} does not fit this model or its steps: {why}; try another --scheduler or --steps"
         ) from error
 
 
