@@ -19,12 +19,12 @@ def pictures(model, *keyframes):
     return model.decode(model.denoise(noise, conditioning))().numpy()
 
 
-def plain(folder, keyframe, scheduler=None, options=None, noise=None, **call):
+def plain(folder, keyframe, scheduler=None, options=None, **call):
     """The same picture as any user of diffusers makes it, without us."""
     pipe = diffusers.StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
     if scheduler:
         pipe.scheduler = getattr(diffusers, scheduler).from_config(pipe.scheduler.config, **options or {})
-    generator = noise or torch.Generator().manual_seed(keyframe.seed)
+    generator = torch.Generator().manual_seed(keyframe.seed)
     image = pipe(keyframe.prompt, negative_prompt=keyframe.negative_prompt, generator=generator, **call).images[0]
     return np.asarray(image)
 

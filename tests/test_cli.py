@@ -659,6 +659,12 @@ def test_a_size_that_the_model_cannot_make_is_refused_with_those_that_it_can(ref
     assert refusal(*AB, *arguments) == message
 
 
+def test_options_with_which_no_scheduler_can_be_made_are_refused(refusal):
+    message = refusal(*AB, "--scheduler", "Euler:num_train_timesteps=0")
+    assert message.startswith("EulerDiscreteScheduler does not fit this model: ")
+    assert message.endswith("; give another --scheduler")
+
+
 def test_a_scheduler_that_does_not_fit_the_model_is_refused_with_all_that_do(refusal):
     for name in ("Eulr", "FlowMatchEulerDiscreteScheduler", "1"):
         message = refusal(*AB, "--scheduler", name)

@@ -69,10 +69,10 @@ class Model(Protocol):
 
     def noise(self, seed: int) -> Tensor:
         """The Gaussian start of one picture, such as (channels, height, width), float32 on the CPU: one
-        seed, one tensor, on every device."""
+        seed, one tensor, on every device. With it goes whatever other noise the picture is made of."""
 
     def denoise(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
-        """Latents, of the noise's shape, from as much noise and conditioning."""
+        """Latents from as much noise and conditioning."""
 
     def decode(self, latents: Tensor, exact: bool = False) -> Callable[[], Tensor]:
         """What waits for pictures (batch, height, width, 3), uint8 on the CPU. One that fails is of one colour:
@@ -189,7 +189,8 @@ class Pipeline(Model):
         _, self.family = loading.family_of(folder)
         self.pipe = loading.load(folder, settings)
         self.painter = loading.without_text(self.pipe)
-        schedule.keep(self.painter.scheduler)
+        self.give = schedule.keep(self.painter.scheduler)
+        self.draws = schedule.draws(self.pipe.scheduler, settings.steps or 1)
         self.defaults = _defaults(self.pipe)
         _, self.own_guidance = _recommended(settings.model, folder, self.family)
         if self.family.short and _is_distilled(folder, self.family):
@@ -223,6 +224,7 @@ class Pipeline(Model):
             loading.compile_denoiser(self.denoiser, self.family)
         other = copy.copy(self)
         other.settings = settings
+        other.draws = schedule.draws(self.pipe.scheduler, settings.steps or 1)
         return other
 
     def notes(self, keyframe: Keyframe) -> list[str]:
@@ -368,12 +370,20 @@ class Pipeline(Model):
         return torch.where(by == 1, embeddings, empty + by * (embeddings - empty))
 
     def noise(self, seed: int) -> Tensor:
+        """For a scheduler that draws noise at its steps, (1 + draws, ...): the start, and what comes then of the seed."""
         generator = torch.Generator().manual_seed(seed)
+        start = self._start(generator)
+        if not self.draws:
+            return start
+        return torch.stack([start, *(torch.randn(start.shape, generator=generator) for _ in range(self.draws))])
+
+    def _start(self, generator: torch.Generator) -> Tensor:
         height, width = self.settings.height or 0, self.settings.width or 0
         channels = self.denoiser.config.in_channels
         if self.family.packed:
             made = self.pipe.prepare_latents(1, channels // 4, height, width, torch.float32, "cpu", generator)
-            return made[0][0] if isinstance(made, tuple) else made[0]  # Flux returns coordinates, too
+            start: Tensor = made[0][0] if isinstance(made, tuple) else made[0]  # Flux returns coordinates, too
+            return start
         scale = self.scale * (2 if self.family.patches else 1)
         return torch.randn(channels, height // scale, width // scale, generator=generator)
 
@@ -412,14 +422,16 @@ class Pipeline(Model):
 
     def _denoised(self, noise: Tensor, conditioning: dict[str, Any]) -> Tensor:
         settings = self.settings
+        if self.draws:
+            noise, *steps = noise.unbind(1)
+            self.give(steps)
         call: dict[str, Any] = {
             "latents": noise,
             "height": settings.height,
             "width": settings.width,
             "num_inference_steps": settings.steps,
             self.family.guidance_name: settings.guidance,
-            # Stochastic schedulers draw from these: one a frame, else frames depend on their batch;
-            # one seed, else the film flickers.
+            # Of what is drawn beside: one a frame, else frames depend on their batch; one seed, else the film flickers.
             "generator": [torch.Generator().manual_seed(0) for _ in noise],
             "output_type": "latent",
         }

@@ -2,8 +2,8 @@
 
 To read a number that lies on a GPU, or to bring one there, waits until all is done that the GPU was given, and then the
 GPU has nothing to do. diffusers' pipelines have their scheduler plan its steps anew at each call, and hand it timesteps
-that lie on the GPU; several schedulers look something up by those at every step. Stochastic ones draw noise on the CPU,
-and bring it.
+that lie on the GPU; several schedulers look something up by those at every step. Stochastic ones draw noise, which must
+not be another in each frame: they are given it.
 
 Knows no models and no pictures.
 """
@@ -12,28 +12,31 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from walk import Error
 
 
-def keep(scheduler: Any) -> None:
+def keep(scheduler: Any) -> Callable[[Iterable[Tensor]], None]:
     """Change one of diffusers' schedulers, so that it plans the same steps but once, and from then on finds its
-    timesteps on the CPU, and its noise on the GPU. What it makes of a picture stays the same.
+    timesteps on the CPU. What it makes of a picture stays the same.
 
     A pipeline asks in the same order each time; what it hands over the first time is what is kept.
     Its methods raise Error for steps and models that it is not made for.
+
+    Returns what is to be called with the noise of the next pictures' steps, of which each draw takes one.
     """
     plans: dict[str, _Plan] = {}
     plan: _Plan  # the one that is followed
 
-    drawing = _drawing(sys.modules[scheduler.step.__module__])
+    drawing = _Drawing(sys.modules[scheduler.step.__module__])
 
     def handed(method: str) -> Any:
         usual = getattr(scheduler, method)
@@ -41,7 +44,7 @@ def keep(scheduler: Any) -> None:
         @functools.wraps(usual)
         def call(given: Tensor, timestep: Any, *args: Any, **more: Any) -> Any:
             scheduler.timesteps = plan.timesteps
-            with _fits(scheduler), drawing():
+            with _fits(scheduler), drawing:
                 return usual(given, plan.here(method, timestep), *args, **more)
 
         return call
@@ -66,6 +69,11 @@ def keep(scheduler: Any) -> None:
     for name, method in ours.items():
         setattr(scheduler, name, method)
 
+    def give(noises: Iterable[Tensor]) -> None:
+        drawing.noises = iter(noises)
+
+    return give
+
 
 @contextlib.contextmanager
 def _fits(scheduler: Any) -> Iterator[None]:
@@ -78,35 +86,61 @@ def _fits(scheduler: Any) -> Iterator[None]:
         ) from error
 
 
-def _drawing(module: ModuleType) -> Callable[[], AbstractContextManager[None]]:
-    """Within which a scheduler's module finds noise that it has drawn before: generators in the same state draw the same,
-    and those of all pictures begin alike."""
-    if not hasattr(module, "randn_tensor"):
-        return contextlib.nullcontext
-    draw, known = module.randn_tensor, {}
+class _Drawing:
+    """Within which a scheduler's module is handed the noise of its steps, in place of what it would draw."""
 
-    def drawn(shape: Any, generator: Any = None, **how: Any) -> Tensor:
-        generators = generator if isinstance(generator, list) else [generator]
-        if None in generators:
-            return draw(shape, generator=generator, **how)
-        before = [bytes(each.get_state().numpy()) for each in generators]
-        key = (tuple(shape), *how.items(), *before)
-        if key not in known:
-            known[key] = draw(shape, generator=generator, **how), [each.get_state() for each in generators]
-        noise, after = known[key]
-        for each, state in zip(generators, after):
-            each.set_state(state)
-        return noise
+    def __init__(self, module: ModuleType) -> None:
+        self.module = module
+        self.draw = getattr(module, "randn_tensor", None)
+        self.noises: Iterator[Tensor] = iter(())
 
-    @contextlib.contextmanager
-    def drawing() -> Iterator[None]:
-        module.randn_tensor = drawn  # type: ignore[attr-defined]
-        try:
-            yield
-        finally:
-            module.randn_tensor = draw  # type: ignore[attr-defined]
+    def __enter__(self) -> None:
+        if self.draw is not None:
+            self.module.randn_tensor = self._drawn  # type: ignore[attr-defined]
 
-    return drawing
+    def __exit__(self, *_: object) -> None:
+        if self.draw is not None:
+            self.module.randn_tensor = self.draw  # type: ignore[attr-defined]
+
+    def _drawn(self, shape: Any, *args: Any, device: Any = None, dtype: Any = None, **how: Any) -> Tensor:
+        given = next(self.noises, None)
+        if given is None:  # of which nobody knew; the same for all frames
+            assert self.draw is not None
+            drawn: Tensor = self.draw(shape, *args, device=device, dtype=dtype, **how)
+            return drawn
+        return given.reshape(shape).to(device, dtype)
+
+
+def draws(scheduler: Any, steps: int) -> int:
+    """How often one of diffusers' schedulers draws noise on the way of so many steps, as far as that can be told."""
+    if "generator" not in inspect.signature(scheduler.step).parameters:
+        return 0
+    count = 0
+
+    def counted(shape: Any, *_: Any, **how: Any) -> Tensor:
+        nonlocal count
+        count += 1
+        return torch.zeros(shape)
+
+    own = type(scheduler).from_config(scheduler.config)
+    module = sys.modules[type(own).step.__module__]
+    usual = getattr(module, "randn_tensor", None)
+    if usual is None:
+        return 0
+    more = {"eta": 0.0} if "eta" in inspect.signature(own.step).parameters else {}
+    module.randn_tensor = counted  # type: ignore[attr-defined]
+    try:
+        planned = inspect.signature(own.set_timesteps).parameters
+        whole = {"intermediate_timesteps": None} if "intermediate_timesteps" in planned and steps != 2 else {}
+        own.set_timesteps(steps, **whole)
+        sample = torch.zeros(1, 4, 8, 8)
+        for timestep in own.timesteps:
+            own.step(torch.zeros_like(sample), timestep, sample, generator=torch.Generator(), **more)
+    except (ArithmeticError, AssertionError, IndexError, RuntimeError, TypeError, ValueError):
+        pass  # past its last step, or what it does not take: that is told when it is used
+    finally:
+        module.randn_tensor = usual  # type: ignore[attr-defined]
+    return count
 
 
 class _Plan:

@@ -20,7 +20,7 @@ DTYPES = ("float32", "float16", "bfloat16")
 
 # Raised when the same walk and settings would give other pixels than before, so that a run
 # begun by an older version is rendered again rather than mixed.
-ALGORITHM = 2  # long prompts are read to their end
+ALGORITHM = 3  # the noise of stochastic schedulers' steps is the keyframes', too
 
 _LORA = re.compile(r"(.+?)(?::(-?\d+(?:\.\d*)?|-?\.\d+))?")
 
