@@ -203,6 +203,20 @@ def test_beats_of_a_known_tempo_are_exactly_even_and_where_the_onsets_are():
     assert len(listen(sound, bpm=64).beats) < 0.6 * len(beats)
 
 
+@pytest.mark.parametrize("bpm", [100, 124, 140])
+def test_a_loop_whose_beats_are_all_alike_begins_with_a_bar(bpm):
+    """As it was cut; each beat's noise is another."""
+    generator = np.random.default_rng(bpm)
+    samples = np.zeros(round(32 * 60 / bpm * RATE))
+    k = np.arange(RATE // 8) / RATE
+    for i in range(32):
+        hit = np.sin(2 * np.pi * 60 * k) * np.exp(-20 * k) + 0.2 * generator.normal(size=len(k)) * np.exp(-40 * k)
+        samples[(start := round(i * 60 / bpm * RATE)) : start + len(k)] += hit
+    heard = listen(Sound((0.5 * samples[:, None]).astype(np.float32), RATE))
+    assert heard.beats[0] < 0.02
+    assert heard.bars == heard.beats[::4]
+
+
 def test_an_offset_is_a_beat_that_begins_a_bar():
     sound, _ = clicks(128)
     heard = listen(sound, bpm=120, offset=1.1)

@@ -53,6 +53,8 @@ _RIPPLE = 0.005  # of the loudest moment: so much a steady low tone seems to com
 _WEAKEST = 0.1  # of the loudest moment: where no onset is stronger, none has strength 1
 _PULSE = 0.1  # autocorrelation at a beat, two, a bar and two: less is no pulse
 _TIGHT = 600.0  # how unwilling beats are to leave their tempo; librosa's default is 100
+_CUT = 0.1  # beats that a loop may be longer or shorter than its bars, or begin too late
+_FIRST = 2.0  # deviations of what is heard, for a loop's first beat to begin its first bar
 _NOTES = 55 * 2 ** (np.arange(-0.5, 61) / 12)  # Hz between semitones, from A1 on
 
 
@@ -411,8 +413,8 @@ def _downbeat(sound: Sound, onsets: np.ndarray, beats: np.ndarray, meter: int, o
     """Which beat begins the first bar: the one at `offset`, or as harmony, bass drum and snare have it."""
     if len(beats) < 2:
         return 0
+    gap = float(np.median(np.diff(beats)))
     if offset is not None:
-        gap = float(np.median(np.diff(beats)))
         k = int(np.argmin(np.abs(beats - offset)))
         return (k + round((offset - beats[k]) / gap)) % meter
     centres = _band_centres()
@@ -420,7 +422,11 @@ def _downbeat(sound: Sound, onsets: np.ndarray, beats: np.ndarray, meter: int, o
     snare = _at(_levelled(onsets[:, (centres > 1500) & (centres < 5000)].sum(axis=1)), beats)
     evidence = 2 * _relative(_new_harmony(sound, beats, meter)) + _relative(kick) - 0.5 * _relative(snare)
     sums = [evidence[first::meter].mean() for first in range(min(meter, len(beats)))]
-    return int(np.argmax(np.add(sums, [0.05, *[0.0] * (len(sums) - 1)])))
+    # What begins on a beat and lasts a whole number of bars is a loop, mostly, that was cut where a bar begins.
+    count = float(sound.seconds) / gap
+    cut = beats[0] < _CUT * gap and abs(count - round(count)) < _CUT and round(count) % meter == 0
+    sums[0] += _FIRST if cut else 0.05
+    return int(np.argmax(sums))
 
 
 def _relative(x: np.ndarray) -> np.ndarray:
