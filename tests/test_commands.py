@@ -464,6 +464,12 @@ def test_replay_can_switch_off_what_the_film_had_on(walk, switch):
     assert switch not in said["flags"]
 
 
+@pytest.mark.parametrize("out", ["new.mp4", "new.gif", "new/"])
+def test_a_replay_in_another_format_has_that_ones_codec(walk, out):
+    walk(*ABC, "--frames", "5", "--codec", "prores", "--out", "film.mov")
+    assert walk("replay", "film.mov", "--out", out, model=False)[0] == out.rstrip("/")
+
+
 @pytest.mark.usefixtures("a_film")
 def test_replay_says_when_the_model_is_another(walk, tmp_path_factory):
     import tiny

@@ -269,6 +269,8 @@ def replay(**chosen: Any) -> str:
     if "react" not in chosen and set(order.paces(flags_ | chosen)) == {"even"}:
         flags_.pop("react", None)
     chosen.setdefault("out", str(Path(path).with_name(f"{Path(path).stem}-again{Path(path).suffix}")))
+    if Path(chosen["out"]).suffix.lower() != Path(path).suffix.lower():  # which another format may not have
+        flags_ = {name: value for name, value in flags_.items() if name not in ("codec", "quality")}
     moved = set(chosen) & set(flags.TIMING)
     if "audio" in flags_ and "audio" not in chosen and Path(path).suffix.lower() == ".gif":
         if moved:
