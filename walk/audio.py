@@ -10,7 +10,6 @@ only to listen.
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
 import math
 import re
@@ -534,16 +533,12 @@ def _eased(samples: np.ndarray, rate: int) -> np.ndarray:
 # Beats that were written down
 
 
-def as_file(rhythm: Rhythm, name: str) -> str:
-    """Beats as `read_beats` reads them: each with its number in its bar, counted to the next bar before the first one.
+def as_file(rhythm: Rhythm, meter: int, name: str) -> str:
+    """Beats as `listen` hears them and `read_beats` reads them: each with its number in its bar, also before the first.
 
     name: of the sound, for a comment."""
-    first = bisect.bisect_left(rhythm.beats, rhythm.bars[0]) if rhythm.bars else 0
-    meter = bisect.bisect_left(rhythm.beats, rhythm.bars[1]) - first if len(rhythm.bars) > 1 else max(first + 1, 4)
-    number, lines = (-first) % meter, []
-    for time in rhythm.beats:
-        number = 1 if time in rhythm.bars else number + 1
-        lines.append(f"{time:.4f}\t{number}")
+    first = rhythm.beats.index(rhythm.bars[0]) if rhythm.bars else 0
+    lines = [f"{time:.4f}\t{(index - first) % meter + 1}" for index, time in enumerate(rhythm.beats)]
     return "\n".join([f"# {name}: seconds, and the beat in the bar", *lines])
 
 

@@ -352,10 +352,11 @@ def beats(audio: str, **chosen: Any) -> str:
     sound = video.read_sound(path)
     _Terminal().say(f"listening to {path.name}")
     bpm, offset = (float(chosen[name]) if name in chosen else None for name in ("bpm", "offset"))
-    rhythm = listen(sound, chosen.get("meter", flags.METER), bpm, offset)
+    meter = chosen.get("meter", flags.METER)
+    rhythm = listen(sound, meter, bpm, offset)
     if not rhythm.beats:
         raise Error(f"no beats are heard in {audio}; give --bpm, if you know its tempo")
-    return as_file(rhythm, path.name)
+    return as_file(rhythm, meter, path.name)
 
 
 def doctor() -> str:

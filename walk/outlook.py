@@ -26,7 +26,7 @@ def half_ways(walk: Walk, seen: Collection[float]) -> list[int]:
     for k in range(walk.segments):
         known = [index for index in inside[k] if walk.positions[index] in seen]
         some = known or inside[k] or [keys[k]]
-        found.append(min(some, key=lambda index, k=k: abs(walk.positions[index] - k - 0.5)))  # type: ignore[misc]
+        found.append(min((abs(walk.positions[index] - k - 0.5), index) for index in some)[1])
     return found
 
 

@@ -36,7 +36,15 @@ def keep(scheduler: Any) -> Callable[[Iterable[Tensor]], None]:
     plans: dict[str, _Plan] = {}
     plan: _Plan  # the one that is followed
 
-    drawing = _Drawing(sys.modules[scheduler.step.__module__])
+    module = _module(scheduler)
+    noises: Iterator[Tensor] = iter(())
+    draw = getattr(module, "randn_tensor", None)
+
+    def drawn(shape: Any, *args: Any, device: Any = None, dtype: Any = None, **how: Any) -> Any:
+        if (given := next(noises, None)) is not None:
+            return given.reshape(shape).to(device, dtype)
+        assert draw is not None
+        return draw(shape, *args, device=device, dtype=dtype, **how)  # of which nobody knew; the same for all frames
 
     def handed(method: str) -> Any:
         usual = getattr(scheduler, method)
@@ -44,7 +52,7 @@ def keep(scheduler: Any) -> Callable[[Iterable[Tensor]], None]:
         @functools.wraps(usual)
         def call(given: Tensor, timestep: Any, *args: Any, **more: Any) -> Any:
             scheduler.timesteps = plan.timesteps
-            with _fits(scheduler), drawing:
+            with _fits(scheduler), _drawing(module, drawn):
                 return usual(given, plan.here(method, timestep), *args, **more)
 
         return call
@@ -69,8 +77,9 @@ def keep(scheduler: Any) -> Callable[[Iterable[Tensor]], None]:
     for name, method in ours.items():
         setattr(scheduler, name, method)
 
-    def give(noises: Iterable[Tensor]) -> None:
-        drawing.noises = iter(noises)
+    def give(those: Iterable[Tensor]) -> None:
+        nonlocal noises
+        noises = iter(those)
 
     return give
 
@@ -86,34 +95,29 @@ def _fits(scheduler: Any) -> Iterator[None]:
         ) from error
 
 
-class _Drawing:
-    """Within which a scheduler's module is handed the noise of its steps, in place of what it would draw."""
+@contextlib.contextmanager
+def _drawing(module: ModuleType, draw: Callable[..., Tensor]) -> Iterator[None]:
+    """Within which a scheduler's module draws its noise so."""
+    usual = getattr(module, "randn_tensor", None)
+    if usual is None:
+        yield
+        return
+    module.randn_tensor = draw  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        module.randn_tensor = usual  # type: ignore[attr-defined]
 
-    def __init__(self, module: ModuleType) -> None:
-        self.module = module
-        self.draw = getattr(module, "randn_tensor", None)
-        self.noises: Iterator[Tensor] = iter(())
 
-    def __enter__(self) -> None:
-        if self.draw is not None:
-            self.module.randn_tensor = self._drawn  # type: ignore[attr-defined]
-
-    def __exit__(self, *_: object) -> None:
-        if self.draw is not None:
-            self.module.randn_tensor = self.draw  # type: ignore[attr-defined]
-
-    def _drawn(self, shape: Any, *args: Any, device: Any = None, dtype: Any = None, **how: Any) -> Tensor:
-        given = next(self.noises, None)
-        if given is None:  # of which nobody knew; the same for all frames
-            assert self.draw is not None
-            drawn: Tensor = self.draw(shape, *args, device=device, dtype=dtype, **how)
-            return drawn
-        return given.reshape(shape).to(device, dtype)
+def _module(scheduler: Any) -> ModuleType:
+    return sys.modules[type(scheduler).step.__module__]
 
 
 def draws(scheduler: Any, steps: int) -> int:
     """How often one of diffusers' schedulers draws noise on the way of so many steps, as far as that can be told."""
-    if "generator" not in inspect.signature(scheduler.step).parameters:
+    own = type(scheduler).from_config(scheduler.config)
+    stepping, planning = (inspect.signature(method).parameters for method in (own.step, own.set_timesteps))
+    if "generator" not in stepping:
         return 0
     count = 0
 
@@ -122,24 +126,15 @@ def draws(scheduler: Any, steps: int) -> int:
         count += 1
         return torch.zeros(shape)
 
-    own = type(scheduler).from_config(scheduler.config)
-    module = sys.modules[type(own).step.__module__]
-    usual = getattr(module, "randn_tensor", None)
-    if usual is None:
-        return 0
-    more = {"eta": 0.0} if "eta" in inspect.signature(own.step).parameters else {}
-    module.randn_tensor = counted  # type: ignore[attr-defined]
-    try:
-        planned = inspect.signature(own.set_timesteps).parameters
-        whole = {"intermediate_timesteps": None} if "intermediate_timesteps" in planned and steps != 2 else {}
+    more = {"eta": 0.0} if "eta" in stepping else {}
+    whole = {"intermediate_timesteps": None} if "intermediate_timesteps" in planning and steps != 2 else {}
+    sample = torch.zeros(1, 4, 8, 8)
+    # Past its last step, or what it does not take: that is told when it is used.
+    refused = ArithmeticError, AssertionError, IndexError, RuntimeError, TypeError, ValueError
+    with contextlib.suppress(*refused), _drawing(_module(own), counted):
         own.set_timesteps(steps, **whole)
-        sample = torch.zeros(1, 4, 8, 8)
         for timestep in own.timesteps:
             own.step(torch.zeros_like(sample), timestep, sample, generator=torch.Generator(), **more)
-    except (ArithmeticError, AssertionError, IndexError, RuntimeError, TypeError, ValueError):
-        pass  # past its last step, or what it does not take: that is told when it is used
-    finally:
-        module.randn_tensor = usual  # type: ignore[attr-defined]
     return count
 
 

@@ -609,17 +609,16 @@ def _gif(
 
 def _heard(file: Path, sound: Sound | None, out: Path) -> tuple[list[str], list[str]]:
     """The options that put the sound into a film, by way of this file: what is read, and what is made of it."""
-    whole = _format(out).sound and out.suffix.lower() != ".webm"  # the time of these is a whole number's, of any unit
+    rate = heard_rate(out, sound.rate) if sound else 1
+    # So that lengths are exact to the sample, and chapters, in thousandths of a second, are where they are. Unless told,
+    # ffmpeg takes a unit of its own, newer versions the pictures'.
+    clock = [] if out.suffix.lower() == ".webm" else ["-movie_timescale", str(math.lcm(rate, 1000))]
     if sound is None:
-        # Chapters are in thousandths of a second. Unless told, newer versions of ffmpeg take the pictures' unit.
-        return [], ["-movie_timescale", "1000"] if whole else []
+        return [], clock
     np.asarray(sound.samples, "<f4").tofile(file)
-    rate = heard_rate(out, sound.rate)
     channels = ["-ac", str(sound.channels)] if sound.channels < 3 else ["-ch_layout", _layout(sound)]
     read = ["-f", "f32le", "-ar", str(sound.rate), *channels, "-i"]
     made = _format(out).sound.format(128 * sound.channels).split()
-    # So that lengths are exact to the sample, and chapters are where they are.
-    clock = ["-movie_timescale", str(math.lcm(rate, 1000))] if whole else []
     silence = ["-flags:a", "+bitexact", "-metadata:s:a:0", "encoder="]
     return [*read, f"file:{file}"], ["-map", "1:a", "-ar", str(rate), *made, *clock, *silence]
 

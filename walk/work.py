@@ -267,7 +267,7 @@ class Work:
                 inside[int(position)].append(position)
         halves = {k: min(some, key=lambda position: abs(position - k - 0.5)) for k, some in inside.items()}
         places = [place for k, half in halves.items() for place in ((k, k), (half, k), (half, half))]
-        positions, noise = (tuple(map(float, some)) for some in zip(*places)) if places else ((), ())
+        positions, noise = (tuple(float(place[which]) for place in places) for which in (0, 1))
         there = run.at(dataclasses.replace(run.walk, positions=positions, noise=noise))
         self.make(there)
         self.settle()
