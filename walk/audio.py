@@ -5,20 +5,25 @@ that is chosen here: left to its prior, librosa doubles slow music and halves fa
 over a sound's channels, since stereo in anti-phase would cancel in a sum of samples.
 
 Knows no frames and no keyframes; touches no disk but to read a file of beats, and imports librosa
-only to listen.
+only to listen, under a lock.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
+import getpass
 import math
 import re
+import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 
 from walk import Error
@@ -144,6 +149,20 @@ def _times(values: Sequence[float] | np.ndarray) -> tuple[float, ...]:
     return tuple(round(float(value), 4) for value in values)
 
 
+@functools.cache
+def _librosa() -> Any:
+    """The library, with what it compiles when it is first imported: by one process at a time. What two have kept, each
+    in part, crashes whoever calls it, now and later (numba#10128)."""
+    with contextlib.ExitStack() as alone:
+        with contextlib.suppress(ImportError, KeyError, OSError):  # nothing can be written, or nobody knows whose it is
+            alone.enter_context(filelock.FileLock(Path(tempfile.gettempdir(), f"walk-{getpass.getuser()}.lock")))
+        import librosa
+        import librosa.beat
+        import librosa.filters
+
+        return librosa
+
+
 # Onsets
 
 
@@ -152,7 +171,7 @@ def _loudness(sound: Sound) -> np.ndarray:
 
     Spectrum k is of the moment (k - _LEAD) / _RATE, whatever the sample rate.
     """
-    import librosa
+    librosa = _librosa()
 
     samples = np.nan_to_num(np.asarray(sound.samples, np.float32), nan=0, posinf=0, neginf=0)
     size = max(16, round(_WINDOW * sound.rate))
@@ -287,7 +306,7 @@ def _period(strength: np.ndarray, meter: int) -> float | None:
     The one whose autocorrelation is largest at a beat, two, a bar and two bars: a dotted beat has
     onsets on its multiples too, but bars do not repeat there.
     """
-    import librosa
+    librosa = _librosa()
     from scipy.ndimage import gaussian_filter1d
 
     x = gaussian_filter1d(strength - strength.mean(), 0.01 * _RATE) if len(strength) else strength
@@ -343,14 +362,14 @@ def _is_between(onsets: np.ndarray, times: np.ndarray) -> bool:
 
 
 def _band_centres() -> np.ndarray:
-    import librosa
+    librosa = _librosa()
 
     return librosa.mel_frequencies(_BANDS + 2, fmin=_LOWEST, fmax=_HIGHEST)[1:-1]
 
 
 def _tracked(strength: np.ndarray, period: float) -> np.ndarray:
     """Moments of beats about a period apart (D. Ellis, 'Beat tracking by dynamic programming', 2007)."""
-    import librosa
+    librosa = _librosa()
 
     options: dict[str, Any] = {"sr": _RATE, "hop_length": 1, "tightness": _TIGHT, "trim": False, "sparse": False}
     return np.flatnonzero(librosa.beat.beat_track(onset_envelope=strength, bpm=60 / period, **options)[1])
