@@ -77,6 +77,7 @@ SONGS = [
     ("soft kick", 124, 44100),
     ("soft kick", 93, 22050),
     ("soft kick", 150, 48000),
+    ("falling kick", 124, 44100),
     ("drifting tempo", 134, 22050),
 ]
 

@@ -355,7 +355,7 @@ def test_the_batch_on_a_gpu_follows_from_its_memory_too(tiny_folder, monkeypatch
     ("settings", "message"),
     [
         ({"width": 33}, "width 33 is not possible with this model; nearest are 32 and 40 (multiples of 8)"),
-        ({"scheduler": "Magic"}, "scheduler 'Magic' is unknown or does not fit this model; these do: DDIMScheduler, "),
+        ({"scheduler": "Magic"}, "scheduler 'Magic' is unknown or does not fit this model; these fit: Euler a, "),
         ({"device": "cuda:99"}, "there is no device cuda:99 here; there is "),
     ],
 )

@@ -472,7 +472,7 @@ def test_a_preview_shows_the_sound_below_the_speed(walk, song):
         (["--audio", "text.mp3"], "text.mp3 is no sound that ffmpeg can read"),
         (["--audio", "song.wav", "--start", "20"], "start 20 s is past the end; song.wav lasts 8 s"),
         (["--audio", "song.wav", "--start", "20", "--loop"], "start 20 s is past the end; song.wav lasts 8 s"),
-        (["--audio", "song.wav", "--frames", "100"], "--frames 100 does not agree with song.wav, which makes 192; drop --frames"),
+        (["--audio", "song.wav", "--frames", "100"], "--frames 100 does not agree with song.wav, which lasts 192 frames; drop --frames"),
         (["--audio", "song.wav", "--offset", "8.5"], "--offset 8.5 s is past the end; song.wav lasts 8 s"),
         (["--audio", "song.wav", "--seconds", "4", "--bpm", "120", "--offset", "1:00"], "--offset 60 s is past the end; song.wav lasts 8 s"),
         (["--audio", "song.wav", "--bars", "9"], "song.wav has 4 whole bars there, and --bars asks for 9"),
@@ -485,6 +485,7 @@ def test_a_preview_shows_the_sound_below_the_speed(walk, song):
         (["--audio", "song.wav", "--ease", "--pace", "beat"], "--ease and --pace were both given; give one of them"),
         (["--audio", "song.wav", "--bpm", "3000"], "--bpm 3000 is not possible; give a number from 20 to 400"),
         (["--audio", "song.wav", "--bpm", "90", "--beats", "b.txt"], "--bpm and --beats were both given; give one of them"),
+        (["--beats", "numbered.txt", "--meter", "3"], "numbered.txt says itself which beats begin a bar; leave out --meter"),
         (["--pace", "energy"], "--pace energy follows a sound; give --audio"),
         (["--pace", "beat"], "--pace beat needs beats; give --audio, --bpm or --beats"),
         (["--start", "3"], "--start needs a sound or a tempo; give --audio, or --bpm"),
@@ -506,6 +507,7 @@ def test_a_preview_shows_the_sound_below_the_speed(walk, song):
 def test_what_cannot_be_is_refused_before_a_model_is_looked_for(walk, song, flags, message):
     shutil.copy(song, "song.wav")
     Path("text.mp3").write_text("la la la")
+    Path("numbered.txt").write_text("0.5\t1\n1.0\t2\n1.5\t1\n")
     soundfile.write("short.wav", drums(beats=2), RATE)
     soundfile.write("silent.wav", np.zeros(8 * RATE), RATE)
     before = set(Path().iterdir())

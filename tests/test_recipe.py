@@ -384,7 +384,7 @@ def test_a_switch_that_is_off_in_a_recipe_stays_off(monkeypatch):
 def test_a_folder_is_told_from_a_film(capsys):
     Path("film.walk").mkdir()
     assert cli.main(["info", "film.walk"]) == 2
-    message = "walk: film.walk is a folder; what carries a recipe is a film, .mp4, .webm, .mov or .gif\n"
+    message = "walk: film.walk is a folder; give a film, .mp4, .webm, .mov or .gif\n"
     assert capsys.readouterr() == ("", message)
 
 

@@ -66,7 +66,12 @@ def test_a_flow_models_scheduler_has_its_own_options_and_is_eulers():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("Magic", "scheduler 'Magic' is unknown or does not fit this model; these do: DDIMScheduler, DPMSolver"),
+        ("Magic", "scheduler 'Magic' is unknown or does not fit this model; these fit: Euler a, DPM2, DPM2 a,"),
+        (
+            "DMP++ 2M Karras",
+            "scheduler 'DMP++ 2M Karras' is unknown or does not fit this model; did you mean DPM++ 2M?",
+        ),
+        ("UniPCs", "scheduler 'UniPCs' is unknown or does not fit this model; did you mean UniPC?"),
         ("Karras", "scheduler 'Karras' is unknown"),
         ("TCD", "scheduler 'TCD' is unknown or does not fit this model"),
         ("Euler a Karras", "EulerAncestralDiscreteScheduler has no use_karras_sigmas; it has num_train_timesteps, "),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from diffusers import DDIMScheduler, EulerAncestralDiscreteScheduler, LCMScheduler
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerAncestralDiscreteScheduler, LCMScheduler
 from oracle import load
 from test_families import KEYFRAMES, film
 from torch.utils import backend_registration
@@ -63,7 +63,7 @@ def folder(tmp_path_factory):
 def names(folder):
     with pytest.raises(Error) as error:
         loading.sampler(folder, "none of them")
-    return str(error.value).split("these do: ")[1].split(", ")
+    return str(error.value).split("these fit: ")[1].split(", ")
 
 
 def test_every_scheduler_makes_the_pictures_that_it_makes_without_us(folder, monkeypatch):
@@ -105,3 +105,17 @@ def test_another_number_of_steps_is_planned_anew():
     for steps in (4, 2, 4):
         scheduler.set_timesteps(steps, device="cpu")
         assert len(scheduler.timesteps) == steps
+
+
+def test_a_schedule_whose_first_timesteps_are_one_is_followed_from_its_beginning():
+    scheduler = DPMSolverMultistepScheduler(
+        use_karras_sigmas=True, rescale_betas_zero_snr=True, beta_schedule="scaled_linear", beta_end=0.012
+    )
+    schedule.keep(scheduler)
+    scheduler.set_timesteps(30)
+    assert scheduler.timesteps[0] == scheduler.timesteps[1]
+    sample = torch.ones(1, 4, 2, 2)
+    for timestep in scheduler.timesteps:
+        sample = scheduler.step(sample / 2, timestep, sample).prev_sample
+    assert scheduler.step_index == 30
+    assert sample.isfinite().all()

@@ -262,7 +262,7 @@ def _follow(onsets: np.ndarray, loudness: np.ndarray, meter: int, length: float)
     tracked = _tracked(strength, period) / _RATE
     if _is_between(onsets, tracked):
         tracked = (tracked[1:] + tracked[:-1]) / 2
-    beats = _exact(strength, tracked, period)
+    beats = _exact(onsets, strength, tracked, period)
     audible = np.flatnonzero(loudness[_LEAD:].sum(axis=1) > 1e-6**_LOUDNESS) / _RATE
     return beats[(beats >= max(audible[0] - 0.03, 0)) & (beats < min(audible[-1] + 0.03, length - EARLY))]
 
@@ -375,17 +375,19 @@ def _tracked(strength: np.ndarray, period: float) -> np.ndarray:
     return np.flatnonzero(librosa.beat.beat_track(onset_envelope=strength, bpm=60 / period, **options)[1])
 
 
-def _exact(strength: np.ndarray, beats: np.ndarray, period: float) -> np.ndarray:
+def _exact(onsets: np.ndarray, strength: np.ndarray, beats: np.ndarray, period: float) -> np.ndarray:
     """Beats on the straight line through all onsets near them, if they have one tempo; else through those
     of their neighbours. They go on at their tempo to both ends of the sound."""
     if len(beats) < 2:
         return np.zeros(0)
     k = np.concatenate([[0], np.cumsum(np.maximum(1, np.round(np.diff(beats) / period)))])
     times, weights = _peaks(strength, beats)
-    first, period = _line(k, times, weights)
-    off = np.abs(times - first - k * period)
-    if weights[off < 0.015].sum() > 0.7 * weights.sum():
-        return _steady(period, first, len(strength) / _RATE, EARLY)
+    even = _straight(k, times, weights)
+    if even is None:  # where a kick fades, hats between may have been taken for beats
+        grid = _one_tempo(onsets, strength, period)
+        even = _straight(np.arange(len(grid)), *_peaks(strength, grid))
+    if even is not None:
+        return _steady(even[1], even[0], len(strength) / _RATE, EARLY)
 
     inner = []
     for i in np.arange(k[-1] + 1):
@@ -396,6 +398,28 @@ def _exact(strength: np.ndarray, beats: np.ndarray, period: float) -> np.ndarray
     after = inner[-1] + tail * np.arange(1, (len(strength) / _RATE - inner[-1]) / tail)
     beats = np.concatenate([before, inner, after])
     return np.maximum(beats[beats > -EARLY], 0)
+
+
+def _straight(k: np.ndarray, times: np.ndarray, weights: np.ndarray) -> tuple[float, float] | None:
+    """(start, step) of the line start + step * k, if most of the times are on it."""
+    start, step = _line(k, times, weights)
+    off = np.abs(times - start - k * step)
+    return (start, step) if weights[off < 0.015].sum() > 0.7 * weights.sum() else None
+
+
+def _one_tempo(onsets: np.ndarray, strength: np.ndarray, period: float) -> np.ndarray:
+    """Beats of the one tempo near this one whose half beats most onsets are on: where more begins, or the bass drum is."""
+    count = 8 * len(strength)
+    spectrum = np.fft.rfft(strength, count)
+    low, high = (math.ceil(2 / period * by * count / _RATE) for by in (0.98, 1.02))
+    at = low + int(np.argmax(np.abs(spectrum[low:high])))
+    period = 2 * count / _RATE / at
+    first = -float(np.angle(spectrum[at])) / (2 * math.pi) * period / 2
+    length = len(strength) / _RATE
+    beats, between = (_steady(period, start, length) for start in (first, first + period / 2))
+    if _at(strength, between).sum() > _at(strength, beats).sum():
+        beats, between = between, beats
+    return between if _is_between(onsets, beats) else beats
 
 
 def _peaks(strength: np.ndarray, beats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

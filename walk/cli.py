@@ -333,6 +333,8 @@ def check(film: str) -> str:
     """What a film is, and what is wrong with it."""
     from walk.check import check
 
+    order.check_is_film(film)
+
     with _Terminal().progress(f"reading {film}", len(video.timestamps(Path(film))[0]), after=2) as progress:
         report = check(Path(film), progress.reached)
     lines = [

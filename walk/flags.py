@@ -67,7 +67,7 @@ def _integers(text: str) -> list[int]:
 
 
 def _seeds(text: str) -> list[int] | str:
-    return text if text == WORDS else _integers(text)
+    return WORDS if text.lower() == WORDS else _integers(text)
 
 
 def _duration(text: str) -> Fraction:
@@ -104,9 +104,9 @@ def _fps(text: str) -> Fraction:
 
 def _one_of(*words: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
-        if text not in words:
+        if text.lower() not in words:
             raise ValueError(text)
-        return text
+        return text.lower()
 
     return parse
 
@@ -183,7 +183,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
     },
     "The film": {
         "out": Flag("FILE.mp4", str, "a file name", "the film, or .webm, .mov, .gif, or FOLDER/ for PNG files (.mp4)"),
-        "codec": Flag("NAME", str, "a codec", "h264, h265, av1, vp9, prores, hap, hapq, dxv or ffmpeg's own (by suffix)"),
+        "codec": Flag("NAME", str.lower, "a codec", "h264, h265, av1, vp9, prores, hap, hapq, dxv or ffmpeg's own (by suffix)"),
         "no_metadata": Flag("", _switch, "", "leave prompts, settings and chapters out of the film and its frames"),
         "size": Flag("PIXELS", _count, "its short side's pixels, such as 720", f"its short side; pictures are scaled to it (theirs; of films at least {video.SHORT_SIDE})"),
         "quality": Flag("CRF", _integer, "a whole number", f"0 is lossless, 51 the worst ({video.QUALITY})"),
@@ -254,7 +254,7 @@ COMMANDS = {
     ),
     "beats": Command(
         ("audio",),
-        _only("audio", "bpm", "offset", "meter"),
+        _only("audio", "offset", "meter") | {"bpm": ALL["bpm"]._replace(help="the tempo (as heard)")},
         "SONG",
         "the beats that are heard in a sound, as a file for --beats: to mend, or for other tools",
     ),

@@ -89,7 +89,7 @@ def hear(
     asked = [digests.of_file(path), *map(str, (start, seconds, bars, closed and fps, meter, bpm, offset, known))]
     stem = None if listen is None else stem_of(listen)
     if listen is not None:  # else nothing more, so that films go on that were begun before there was a choice
-        asked.append(_digest(stem) if stem else str(listen))
+        asked.append(_digest(stem) if stem else str(listen).lower())
     kept = folder / f"sound-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]}.json"
     part = _kept(kept)
     if part is None:
@@ -105,7 +105,9 @@ def hear(
             given.bars if given else None,
         )
         if listen is not None:
-            rhythm = dataclasses.replace(rhythm, envelope=audio.strength(followed, None if stem else str(listen)))
+            rhythm = dataclasses.replace(
+                rhythm, envelope=audio.strength(followed, None if stem else str(listen).lower())
+            )
         count = there if seconds is None else video.nearest(seconds * sound.rate)
         rhythm = _within(rhythm, float(start - begin), count / sound.rate)
         part = _cut(path.name, sound.rate, first, count, rhythm, fps, closed, bars)
@@ -123,7 +125,7 @@ def hear(
 
 def stem_of(listen: Path | str) -> Path | None:
     """The file that is to be listened to, if it is not one of `walk.audio.RANGES`."""
-    return None if listen in audio.RANGES else at_home(listen)
+    return None if str(listen).lower() in audio.RANGES else at_home(listen)
 
 
 def tempo(

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from walk import Error, Settings, Walk, flags, lyrics, pace, read_prompts, recipe, timeline, video
 from walk.flags import given
-from walk.keyframes import WORDS, Keyframe, format_time, plural, prompt_file
+from walk.keyframes import WORDS, Keyframe, at_home, format_time, plural, prompt_file
 from walk.progress import Listener
 from walk.recipe import Recipe
 
@@ -132,13 +132,15 @@ def _music(
     """What the film moves to, if anything."""
     if not _RHYTHM & set(chosen):
         return None
-    from walk import music
+    from walk import audio, music
 
     fps = chosen.get("fps", timeline.FPS)
     seconds = chosen.get("seconds")
     how = {"closed": chosen.get("loop", False), **given(chosen, "bars", "meter", "bpm", "offset")}
     if "beats" in chosen:
         how["beats"] = Path(chosen["beats"])
+        if "meter" in chosen and audio.read_beats(at_home(how["beats"]))[1]:
+            raise Error(f"{how['beats']} says itself which beats begin a bar; leave out --meter")
     if "audio" in chosen:
         heard = music.hear(
             Path(chosen["audio"]),
@@ -184,7 +186,8 @@ def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music 
     frames = timeline.frame_count(music.seconds, fps)
     if chosen.get("frames", frames) != frames:
         raise Error(
-            f"--frames {chosen['frames']} does not agree with {music.name}, which makes {frames}; drop --frames"
+            f"--frames {chosen['frames']} does not agree with {music.name}, which lasts {plural(frames, 'frame')}; "
+            "drop --frames"
         )
     file = prompt_file(chosen["prompts"])
     if file is not None and file.suffix.lower() in lyrics.SUFFIXES:
@@ -326,8 +329,7 @@ def _check_writable(out: Path) -> None:
 
 def read_recipe(film: str) -> Recipe:
     """A film's recipe, of which every flag has been checked like one that was typed."""
-    if os.path.isdir(film):
-        raise Error(f"{film} is a folder; what carries a recipe is a film, {video.either(video.SUFFIXES)}")
+    check_is_film(film)
     made = recipe.from_text(video.read_metadata(Path(film)).comment, film)
     try:
         unknown = [name for name, _ in made.flags if name not in flags.COMMANDS["recipe"].flags]
@@ -338,6 +340,11 @@ def read_recipe(film: str) -> Recipe:
     except Error as error:
         raise Error(f"{film}: the recipe is damaged: {error}") from None
     return made
+
+
+def check_is_film(path: str) -> None:
+    if os.path.isdir(path):
+        raise Error(f"{path} is a folder; give a film, {video.either(video.SUFFIXES)}")
 
 
 def metadata(order: Order, walk: Walk, settings: Settings) -> video.Metadata:

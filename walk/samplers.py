@@ -5,6 +5,7 @@ Knows no models and no pictures.
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import re
 from collections.abc import Sequence
@@ -15,15 +16,15 @@ from walk import Error
 # As k-diffusion and the tools upon it call them (diffusers' page 'Schedulers', 'Noise schedules and schedule types').
 _SDE: dict[str, Any] = {"algorithm_type": "sde-dpmsolver++"}
 _SAMPLERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "eulera": ("EulerAncestralDiscreteScheduler", {}),
-    "dpm2": ("KDPM2DiscreteScheduler", {}),
-    "dpm2a": ("KDPM2AncestralDiscreteScheduler", {}),
-    "dpm2ancestral": ("KDPM2AncestralDiscreteScheduler", {}),
-    "dpm++sde": ("DPMSolverSinglestepScheduler", {}),
-    "dpm++2m": ("DPMSolverMultistepScheduler", {}),
-    "dpm++2msde": ("DPMSolverMultistepScheduler", _SDE),
-    "dpm++3msde": ("DPMSolverMultistepScheduler", _SDE | {"solver_order": 3}),
-    "plms": ("PNDMScheduler", {"skip_prk_steps": True}),
+    "Euler a": ("EulerAncestralDiscreteScheduler", {}),
+    "DPM2": ("KDPM2DiscreteScheduler", {}),
+    "DPM2 a": ("KDPM2AncestralDiscreteScheduler", {}),
+    "DPM2 ancestral": ("KDPM2AncestralDiscreteScheduler", {}),
+    "DPM++ SDE": ("DPMSolverSinglestepScheduler", {}),
+    "DPM++ 2M": ("DPMSolverMultistepScheduler", {}),
+    "DPM++ 2M SDE": ("DPMSolverMultistepScheduler", _SDE),
+    "DPM++ 3M SDE": ("DPMSolverMultistepScheduler", _SDE | {"solver_order": 3}),
+    "PLMS": ("PNDMScheduler", {"skip_prk_steps": True}),
 }
 _ARRAYS = ("trained_betas", "disable_corrector")  # which no flag can name
 _SCHEDULES: dict[str, dict[str, Any]] = {
@@ -60,7 +61,10 @@ def chosen(own: Any, others: Sequence[Any], text: str | None) -> Sampler:
     able = {kind.__name__: kind for kind in others}
     kind, options = (own, {}) if not name.strip() else _named(name, able)
     if kind is None:
-        raise Error(f"scheduler '{name}' is unknown or does not fit this model; these do: {', '.join(sorted(able))}")
+        fitting = _fitting_names(able)
+        near = _nearest(name, fitting)
+        meant = f"did you mean {near}? These fit" if near else "these fit"
+        raise Error(f"scheduler '{name}' is unknown or does not fit this model; {meant}: {', '.join(fitting)}")
     parameters = inspect.signature(kind.__init__).parameters
     for option, value in (*options.items(), *(_option(each) for each in given.split(",") if each.strip())):
         usual = parameters[option].default if option in parameters else None
@@ -73,16 +77,40 @@ def chosen(own: Any, others: Sequence[Any], text: str | None) -> Sampler:
 
 def _named(name: str, able: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """(class, options); None if none of that name can stand in."""
-    plain = re.sub(r"[\s_-]", "", name.lower()).replace("pp", "++")
+    plain, samplers = _plain(name), {_plain(known): meant for known, meant in _SAMPLERS.items()}
     for schedule, options in _SCHEDULES.items():
         base = plain.removesuffix(schedule) if plain.endswith(schedule) else ""
-        meant, more = _SAMPLERS.get(base, (base, {}))
+        meant, more = samplers.get(base, (base, {}))
         for each, kind in able.items():
             whole = each.lower()
-            short = re.sub("^flowmatch|(discrete|multistep)?scheduler$", "", whole)  # euler, dpmsolver, ddim
-            if meant.lower() in (whole, whole.removesuffix("scheduler"), short):
+            if meant.lower() in (whole, whole.removesuffix("scheduler"), _short(each).lower()):
                 return kind, more | options
     return None, {}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name.lower()).replace("pp", "++")
+
+
+def _short(name: str) -> str:
+    """Of a class: Euler, DPMSolver, DDIM."""
+    return re.sub("^FlowMatch|(Discrete|Multistep)?Scheduler$", "", name)
+
+
+def _fitting_names(able: dict[str, Any]) -> list[str]:
+    """One for each sampler that can stand in."""
+    known = {name: kind for name, (kind, _) in _SAMPLERS.items() if kind in able and name != "DPM2 ancestral"}
+    return [*known, *sorted(_short(name) for name in able if name not in known.values())]
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    """The one that was meant, maybe; '' if none is like it."""
+    plain = _plain(_short(name))
+    for schedule in filter(None, _SCHEDULES):  # of which any sampler may have one
+        plain = plain.removesuffix(schedule)
+    written = {_plain(each): each for each in known}
+    near = difflib.get_close_matches(plain, written, n=1)
+    return written[near[0]] if near else ""
 
 
 def _option(text: str) -> tuple[str, Any]:

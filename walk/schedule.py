@@ -67,7 +67,7 @@ def keep(scheduler: Any) -> Callable[[Iterable[Tensor]], None]:
             with _fits(scheduler):
                 set_timesteps(*args, **more)
             if hasattr(scheduler, "set_begin_index") and scheduler.begin_index is None:
-                scheduler.set_begin_index(scheduler.index_for_timestep(scheduler.timesteps[0]))
+                scheduler.set_begin_index(0)  # it would look its first timestep up, which may be there twice
             plans[wanted] = _Plan({name: value for name, value in vars(scheduler).items() if name not in ours})
         plan = plans[wanted]
         plan.begin(scheduler)

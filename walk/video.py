@@ -507,7 +507,8 @@ def _choose(out: Path, size: int | None, quality: int | None, codec: str | None,
     if size is not None and (size % step or not 16 <= size <= 8192):
         number = {1: "a number", 2: "an even number"}.get(step, f"a multiple of {step}")
         asks = f"for {codec} " * (step > 2)
-        raise Error(f"size {size} is not possible; {asks}the film's short side is {number} from 16 to 8192")
+        near = f", such as {min(max(round(size / step) * step, 16), 8192)}" * (step > 2)
+        raise Error(f"size {size} is not possible; {asks}the film's short side is {number} from 16 to 8192{near}")
     encoder = _encoder(out.suffix or "a folder", form, codec)
     scale = _row(encoder).quality
     if quality is not None and scale is None:
