@@ -382,10 +382,10 @@ def _exact(onsets: np.ndarray, strength: np.ndarray, beats: np.ndarray, period: 
         return np.zeros(0)
     k = np.concatenate([[0], np.cumsum(np.maximum(1, np.round(np.diff(beats) / period)))])
     times, weights = _peaks(strength, beats)
-    even = _straight(k, times, weights)
+    even = _straight(k, times, weights, 0.7)
     if even is None:  # where a kick fades, hats between may have been taken for beats
         grid = _one_tempo(onsets, strength, period)
-        even = _straight(np.arange(len(grid)), *_peaks(strength, grid))
+        even = _straight(np.arange(len(grid)), *_peaks(strength, grid), 0.9)
     if even is not None:
         return _steady(even[1], even[0], len(strength) / _RATE, EARLY)
 
@@ -400,11 +400,11 @@ def _exact(onsets: np.ndarray, strength: np.ndarray, beats: np.ndarray, period: 
     return np.maximum(beats[beats > -EARLY], 0)
 
 
-def _straight(k: np.ndarray, times: np.ndarray, weights: np.ndarray) -> tuple[float, float] | None:
-    """(start, step) of the line start + step * k, if most of the times are on it."""
+def _straight(k: np.ndarray, times: np.ndarray, weights: np.ndarray, share: float) -> tuple[float, float] | None:
+    """(start, step) of the line start + step * k, if this share of the times is on it."""
     start, step = _line(k, times, weights)
     off = np.abs(times - start - k * step)
-    return (start, step) if weights[off < 0.015].sum() > 0.7 * weights.sum() else None
+    return (start, step) if weights[off < 0.015].sum() > share * weights.sum() else None
 
 
 def _one_tempo(onsets: np.ndarray, strength: np.ndarray, period: float) -> np.ndarray:
