@@ -455,7 +455,7 @@ def test_a_value_that_a_flag_cannot_have_is_refused(refusal, flag, texts):
         (["--width", "4"], "width 4 is out of range; it is a whole number from 8 to 8192"),
         (["--height", "9000"], "height 9000 is out of range; it is a whole number from 8 to 8192"),
         (["--guidance", "100.5"], "guidance 100.5 is out of range; it is a number from 0 to 100"),
-        (["--fps", "1001"], "fps 1001 is out of range; it is a number over 0, up to 1000"),
+        (["--fps", "1001"], "fps 1001 is out of range; it is a number from 0.01 to 1000"),
         (["--bpm", "120", "--seconds", "99999999"], "2399999976 frames are too many; the limit is 1000000"),
         (["--style", "#red {}"], "style '#red {}' begins with #, which makes a prompt a comment"),
         (["--frames", "1000001"], "1000001 frames are too many; the limit is 1000000"),
@@ -759,3 +759,13 @@ def test_an_error_at_work_says_how_much_of_it_is_kept(monkeypatch, capsys, tiny_
         "",
         "walk: the disk is full; 1 of 3 frames are safe in film.walk; run the same command to go on\n",
     )
+
+
+def test_a_file_whose_name_begins_like_a_flag_is_told_how_to_be_written(refusal):
+    Path("-p.mp4").write_bytes(b"")
+    assert refusal("info", "-p.mp4") == "-p.mp4 begins like a flag; a file of that name is written ./-p.mp4"
+
+
+def test_a_model_that_cannot_be_written_down_is_refused(refusal):
+    message = "model './mod\\udcc3l' is not UTF-8 text; give its file another name"
+    assert refusal(*AB, "--model", "./mod\udcc3l") == message

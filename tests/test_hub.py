@@ -435,3 +435,13 @@ def test_what_is_no_model_is_refused_with_what_is(cache, name, message):
     with pytest.raises(Error) as caught:
         hub.find(name)
     assert str(caught.value).startswith(message)
+
+
+def test_a_model_whose_chats_are_put_otherwise_is_another(tiny_folder, tmp_path):
+    """Encoders that are chat models read prompts through a template, which transformers keeps in a file of its own."""
+    folder = shutil.copytree(tiny_folder, tmp_path / "model")
+    names = set()
+    for template in ("", "{{ messages }}", "{{ messages[0] }}"):
+        (folder / "tokenizer" / "chat_template.jinja").write_text(template)
+        names.add(models.complete(Settings(model=str(folder), device="cpu")).weights)
+    assert len(names) == 3

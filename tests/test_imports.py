@@ -49,7 +49,7 @@ BELOW = {
     "sheet": {"keyframes", "timeline"},
     "speed": {"settings", "timeline"},
     "gif": set(),
-    "video": {"gif"},
+    "video": {"gif", "timeline"},
     "audio": {"keyframes", "video"},
     "music": {"audio", "digests", "keyframes", "run", "timeline", "video"},
     "check": {"keyframes", "speed", "video"},
@@ -58,7 +58,7 @@ BELOW = {
     "flags": {"keyframes", "pace", "settings", "timeline", "video"},
     "outlook": {"keyframes", "settings", "timeline"},
     "order": {
-        *("audio", "flags", "keyframes", "lyrics", "music", "pace", "progress", "recipe", "run", "settings"),
+        *("audio", "flags", "keyframes", "lyrics", "music", "pace", "png", "progress", "recipe", "run", "settings"),
         *("timeline", "video"),
     },
     "work": {"bench", "keyframes", "models", "progress", "render", "run", "settings", "speed"},

@@ -485,3 +485,8 @@ def test_a_line_of_half_a_megabyte_is_refused_for_its_length(tmp_path):
     file.write_text('0: "' + '"' * 400_000 + "x\na fox\n")  # to look for its end again and again would take minutes
     with pytest.raises(Error, match=r"the prompt has 4000.. characters; at most 20000 are possible"):
         read_prompts(file)
+
+
+def test_a_keyframe_that_rests_until_before_it_arrives_is_refused():
+    with pytest.raises(Error, match=r"^until 1 is not after its time 2; "):
+        Keyframe("a", 0, time=2.0, until=1.0)

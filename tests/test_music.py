@@ -14,7 +14,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from walk import Error, Walk, audio, cli, music, order, run
+from walk import Error, Walk, audio, cli, music, order, run, video
 from walk.keyframes import read_prompts
 from walk.progress import Listener
 from walk.video import read_sound
@@ -521,7 +521,7 @@ def test_what_cannot_be_is_refused_before_a_model_is_looked_for(walk, song, flag
 @pytest.mark.parametrize(
     ("prompts", "message"),
     [
-        (["a cat", "a dog | beat=3"], "keyframe 2 ('a dog') is at beat 3, but there is no sound or tempo (--audio, --bpm) that has none"),
+        (["a cat", "a dog | beat=3"], "keyframe 2 ('a dog') is at beat 3, but there are none without a sound or a tempo; give --audio or --bpm"),
         (["a cat | until=3", "a dog"], "prompt 1: until= says how long to rest, but not from when; add time=, beat= or bar="),
         (["a cat | beat=3 | bar=1", "a dog"], "prompt 1: beat= and bar= are both given; one says when"),
         (["a cat | beat=0", "a dog"], "prompt 1: beat '0' is not possible; they are counted from 1, and 2.5 is half-way on"),
@@ -623,3 +623,23 @@ def test_a_film_that_mostly_stands_still_says_so(walk, song):
     (note,) = [line for line in err if "stands still" in line]
     assert re.fullmatch(r"note: the film stands still for 7\d% of its length", note)
     assert not [line for line in err if "times the median" in line]
+
+
+def test_a_film_to_a_tempo_stays_as_long_as_it_was_asked_to_be_when_it_is_replayed_otherwise(walk):
+    walk("--frames", "20", "--bpm", "120", "--pace", "beat", "--out", "a.mp4")
+    walk("replay", "a.mp4", "--react", "0.5", "--out", "b.mp4", prompts=())
+    assert len(video.timestamps(Path("b.mp4"))[0]) == 20
+
+
+def test_beats_in_samples_instead_of_seconds_are_refused_at_once(walk):
+    Path("beats.txt").write_text("".join(f"{22050 * i}\n" for i in range(1, 480)))
+    _, err = walk("--beats", "beats.txt", "--pace", "beat", model=False, status=2)
+    assert err[-1] == "walk: 253486800 frames are too many; the limit is 1000000"
+
+
+def test_in_a_gif_keyframes_come_when_they_are_asked_to():
+    """Which cannot show 24 frames a second: at 25, they came 4 % too soon."""
+    chosen = {"prompts": ["a | time=0", "b | time=2", "c | time=2.52"], "out": "film.gif"}
+    walk = order.read_order(chosen, Listener()).walk
+    assert walk.seconds == Fraction(64, 25)
+    assert [index / walk.fps for index in walk.landmarks()[0]] == [0, 2, Fraction(63, 25)]

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from walk import Error, Keyframe, Settings, __version__, cli, flags, models, order, read_prompts, recipe, video
-from walk.keyframes import MAX_SEED
+from walk.keyframes import MAX_PROMPT, MAX_SEED
 from walk.recipe import Recipe
 
 SETTINGS = Settings("toybox", 64, 32, 7, 3.5, "DDIMScheduler", "cpu", "float32", 2, "sha256 abc", ("torch 2.0",))
@@ -446,3 +446,9 @@ def test_what_is_no_film_is_refused(capsys, content):
         what = "cannot be read (No such file or directory)" if content is None else "is no film that ffmpeg can read"
         assert capsys.readouterr() == ("", f"walk: film.mp4 {what}\n")
     assert tree(Path()) == before
+
+
+def test_the_longest_prompts_come_back_from_a_film():
+    keyframe = Keyframe("a" * MAX_PROMPT, 1, "b" * MAX_PROMPT, time=1.0)
+    made = recipe.compose((keyframe, keyframe), {}, Settings())
+    assert recipe.from_text(recipe.to_text(made), "film.mp4").prompts == made.prompts

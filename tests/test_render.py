@@ -1,6 +1,7 @@
 """Frames: each is a function of its place in the walk alone, whichever others are asked for."""
 
 import dataclasses
+import weakref
 import zlib
 from fractions import Fraction
 from unittest import mock
@@ -399,3 +400,27 @@ def test_another_error_keeps_its_traceback():
     model.error = RuntimeError("required rank 4 tensor to use channels_last memory format")
     with pytest.raises(RuntimeError, match="required rank 4"):
         film(model, Walk.through(KEYFRAMES, frames=5))
+
+
+def test_indices_may_come_from_a_generator():
+    walk = Walk.through([Keyframe("a", 0), Keyframe("b", 1)], frames=3)
+    assert [index for index, _ in render(Fake(), walk, (i for i in (0, 2)))] == [0, 2]
+
+
+def test_noise_of_many_keyframes_does_not_fill_the_memory():
+    """That of a sampler which draws at each of 30 steps is 4 MB a keyframe, and was kept for all of them."""
+    model = Fake()
+    there = []
+
+    def noise(seed):
+        there.append(weakref.ref(made := torch.full((1, 4, 6), float(seed)).expand(31, 2000, 4, 6).contiguous()))
+        return made
+
+    model.noise = noise
+    walk = Walk.through([Keyframe("a", seed) for seed in range(40)], frames=79)
+    renderer = Renderer(model)
+    renderer.start.read(walk, range(79))
+    for index in range(79):
+        renderer.start.batch(walk, [index])
+        renderer.start.prepared = {}
+    assert sum(ref() is not None for ref in there) < 30

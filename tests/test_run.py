@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from walk import Error, Keyframe, Settings, Walk, png, video
-from walk.run import Run, fingerprints, read_manifest
+from walk.run import Run, films, fingerprints, read_manifest
 
 SETTINGS = Settings("fake", 16, 16, 1, 1.0, "fake", "cpu", "float32", batch=4, weights="fake", software=("fake 1",))
 
@@ -73,7 +73,7 @@ def test_what_is_no_picture_of_this_run_is_not_kept(tmp_path, given, said):
         with pytest.raises(Error) as caught:
             run.save(3, given)
         assert str(caught.value) == said
-        assert len(run) == 0
+        assert run.count() == 0
 
 
 def test_a_picture_of_pillows_is_kept_as_it_is(tmp_path):
@@ -87,7 +87,7 @@ def test_a_frame_that_the_walk_does_not_have_is_not_kept(tmp_path, index):
     with Run(tmp_path, a_walk(), SETTINGS) as run:
         with pytest.raises(Error, match=f"^there is no frame {index}; the walk's frames are 0 to 11$"):
             run.save(index, picture(run, 0))
-        assert len(run) == 0
+        assert run.count() == 0
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_picture_that_rests_is_rendered_once(tmp_path):
     walk = Walk.through([Keyframe("a", 1, time=1), Keyframe("b", 2, time=2)], seconds=3, fps=10)
     with Run(tmp_path, walk, SETTINGS) as run:
         assert render_all(run) == 11
-        assert len(run) == len(run.frames()) == 30
+        assert run.count() == len(run.frames()) == 30
 
 
 OTHERS = dict(
@@ -234,7 +234,7 @@ def test_a_full_disk_is_said_and_costs_no_finished_frame(tmp_path, monkeypatch):
             patch.setattr(os, "fsync", full)
             with pytest.raises(Error, match=r"^the disk is full: .* was not written$"):
                 save_in_background(run)
-        assert len(run) == 1
+        assert run.count() == 1
     with Run(tmp_path, a_walk(), SETTINGS) as run:
         assert run.missing() == list(range(1, 12))
         assert not list(tmp_path.rglob("*.part"))
@@ -294,3 +294,35 @@ def _assert_all_visible_is_whole(folder: Path, expected: bytes) -> None:
     for path in folder.glob("film.walk/frames/[!.]*"):
         assert png.is_whole(path, "walk-fingerprint", path.stem.split("-")[1])
     assert all(path.read_bytes() == expected for path in folder.glob("*.mp4"))
+
+
+def test_where_frames_belong_is_not_taken_from_other_keyframes_that_asked_for_the_same_frames(tmp_path):
+    """A keyframe that is there twice, for a frame, asks for no other frames than one that rests. The frames were put
+    between the first two of three keyframes, and the third was never shown."""
+    a, c = Keyframe("an apple", 1, time=0.0), Keyframe("a frog", 2)
+    options = {"frames": 18, "smooth": False}
+    rests = Walk.through([dataclasses.replace(a, until=0.05), c], **options)
+    twice = Walk.through([a, dataclasses.replace(a, time=0.05), c], **options)
+    assert fingerprints(rests, SETTINGS) == fingerprints(twice, SETTINGS)
+    with Run(tmp_path / "film.walk", rests, SETTINGS, decided=False) as run:
+        run.decide(rests, dict.fromkeys(run.fingerprints, 0))
+        assert run.decided() is not None
+    with Run(tmp_path / "film.walk", twice, SETTINGS, decided=False) as run:
+        assert run.decided() is None
+
+
+def test_where_frames_belong_is_known_though_all_of_them_were_lost(tmp_path):
+    moved = dataclasses.replace(a_walk(), positions=tuple(p**2 / 2 for p in a_walk().positions))
+    with Run(tmp_path / "film.walk", a_walk(), SETTINGS, decided=False) as run:
+        run.decide(moved, dict.fromkeys(fingerprints(moved, SETTINGS), 0))
+        decided = run.decided()
+        assert decided
+        assert decided.walk == moved
+
+
+def test_a_films_name_may_hold_what_looks_like_the_end_of_a_line(tmp_path):
+    with Run(tmp_path / "film.walk", a_walk(), SETTINGS) as run:
+        for name in ("a\u2028b\x0cc.mp4", "d.mp4"):
+            run.claim(name)
+            run.claim(name)
+    assert films(tmp_path / "film.walk") == ["a\u2028b\x0cc.mp4", "d.mp4"]

@@ -11,7 +11,7 @@ import pytest
 import scipy.interpolate
 
 from walk import Error, Keyframe, Walk
-from walk.timeline import parse_fps, timed, within
+from walk.timeline import parse_fps, rate, timed, within
 
 NAN = float("nan")
 
@@ -151,6 +151,12 @@ def test_rates_are_read_as_people_write_them(text, fps):
     assert parse_fps(text) == fps
 
 
+def test_a_rate_that_ffmpeg_would_round_is_the_nearest_that_it_would_not():
+    assert rate("33.333333") == Fraction(100, 3)
+    assert rate(Fraction(9999991, 999983)) == pytest.approx(9999991 / 999983, abs=1e-6)
+    assert rate("13.37") == Fraction(1337, 100)
+
+
 @pytest.mark.parametrize("text", ["", "x", "-25", "1/0", "nan", "inf", "1e3", "25fps", "1/2/3"])
 def test_other_rates_are_refused(text):
     with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
@@ -176,8 +182,8 @@ def test_neighbours_of_a_keyframe_are_itself_and_between_two_they_depend_on_the_
         ([None] * 9, dict(frames=5), "9 keyframes do not fit in 5 frames; give at least one frame for each"),
         ([None] * 2, dict(frames=10, seconds=3), "10 frames and 3 seconds (72 frames) do not agree; give one of them"),
         ([None] * 2, dict(seconds=10**7), "240000000 frames are too many; the limit is 1000000"),
-        ([None] * 2, dict(fps=0), "fps 0 is out of range; it is a number over 0, up to 1000"),
-        ([None] * 2, dict(fps=1001), "fps 1001 is out of range; it is a number over 0, up to 1000"),
+        ([None] * 2, dict(fps=0), "fps 0 is out of range; it is a number from 0.01 to 1000"),
+        ([None] * 2, dict(fps=1001), "fps 1001 is out of range; it is a number from 0.01 to 1000"),
         (
             [None, 9],
             dict(frames=48),
@@ -328,8 +334,8 @@ def test_the_part_of_a_song_begins_with_the_line_that_is_sung_there():
         ({"positions": 1.5}, "positions are numbers, one for each frame; not 1.5"),
         ({"noise": (0.0,)}, "noise has 1 position for 2 frames; it has one for each frame, or none"),
         ({"noise": (0.0, 7.0)}, "noise: 7 is out of range; with 3 keyframes they are from 0, at most 2"),
-        ({"fps": 0}, "fps 0 is out of range; it is a number over 0, up to 1000"),
-        ({"fps": NAN}, "fps nan is out of range; it is a number over 0, up to 1000"),
+        ({"fps": 0}, "fps 0 is out of range; it is a number from 0.01 to 1000"),
+        ({"fps": NAN}, "fps nan is out of range; it is a number from 0.01 to 1000"),
     ],
     ids=str,
 )  # fmt: skip

@@ -645,7 +645,7 @@ def test_what_ffmpeg_cannot_read_leaves_no_film_and_the_old_one_untouched(tmp_pa
     frames[5].write_bytes(b"not a picture")
     film = tmp_path / name
     film.write_bytes(b"the old film")
-    with pytest.raises(Error, match=r"^the film that ffmpeg made has \d+ frames instead of 12$"):
+    with pytest.raises(Error, match=rf"^{frames[5]} is no picture of the same size and kind as {frames[0]}$"):
         video.encode(frames, film, Fraction(25))
     assert film.read_bytes() == b"the old film"
     assert not list(tmp_path.glob(".*"))
@@ -1170,3 +1170,24 @@ def test_a_film_whose_sound_is_not_what_was_asked_is_found(tmp_path, name):
     mute = made_of(film, f"mute-{name}", "-an", "-c:v", "copy")
     with pytest.raises(Error, match=r"^the film that ffmpeg made has no sound$"):
         video.check(mute, 25, Fraction(25), (16, 16), sound=(2, 44100))
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.mov", "film.webm"])
+@pytest.mark.parametrize("fps", ["33.333333", "0.01", 23.976])
+def test_any_rate_that_can_be_written_is_that_of_the_film(tmp_path, name, fps):
+    frames = [str(frame) for frame in frames_of(tmp_path, 3)]
+    video.encode(frames, tmp_path / name, fps, size=64)
+    gap = float(times_in(tmp_path / name)[2]) / 2
+    assert gap == pytest.approx(1 / float(fps), abs=0.0005)
+
+
+def test_what_no_film_can_be_made_of_is_refused(tmp_path):
+    with pytest.raises(Error, match=r"would have no frames; a film has one or more$"):
+        video.encode([], tmp_path / "film.mp4", Fraction(25))
+    frames = [*frames_of(tmp_path, 2), tmp_path / "wide.png"]
+    Image.new("RGB", (96, 64)).save(frames[2])
+    with pytest.raises(Error, match=r"wide\.png is no picture of the same size and kind as "):
+        video.encode(frames, tmp_path / "film.mp4", Fraction(25))
+    with pytest.raises(Error, match=r"^the film would have 32768x512 pixels, and sides up to 16384 are possible"):
+        video.film_size((1024, 16))
+    assert not (tmp_path / "film.mp4").exists()

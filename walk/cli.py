@@ -100,6 +100,9 @@ def process() -> NoReturn:
             sys.stdout.flush()
     except BrokenPipeError:  # whoever was to read has gone, as `head` does
         status = 128 + 13
+    except OSError as error:
+        print(f"walk: the result cannot be written ({error.strerror})", file=sys.stderr)
+        status = 2
     sys.stderr.flush()
     os._exit(status)
 
@@ -142,6 +145,8 @@ def film(**chosen: Any) -> str:
     model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, len(set(asked.walk.positions)))
     if chosen.get("weights", model.settings.weights) != model.settings.weights:
         listener.say("note: the model is not the one that made that film, so its pictures will differ")
+    it = model.settings
+    video.film_size((it.width or 0, it.height or 0), out=asked.out, **given(asked.look, "size", "codec"))  # or an error
     with _opened(asked, model) as run, Work(run, model, listener) as work:
         run = work.evenly(run) if asked.even else run
         frames = work.finished(run)
@@ -209,7 +214,7 @@ def preview(**chosen: Any) -> str:
         listener.say("all frames are there already")
     elif work.seconds and not quick:
         it = model.settings
-        size = video.film_size((it.width or 0, it.height or 0), asked.look.get("size"))
+        size = video.film_size((it.width or 0, it.height or 0), out=asked.out, **given(asked.look, "size", "codec"))
         seconds = model.seconds + outlook.seconds_left(walk, it, asked.even, missing, work.seconds, size)
         frames = _bytes(frame_bytes * walk.frames)
         listener.say(f"the film: about {format_time(round(seconds))} more, {frames} of frames")
@@ -495,7 +500,7 @@ def _watch(asked: Order, walk: Walk, listener: Listener) -> None:
     steps = [100 * step for step in report.steps]  # black to white is 100
     if any(steps):
         told = [f"PPL {sum(steps):.0f}, PDV {pvariance(steps):.2g}"]
-        if not asked.music:  # to which it moves unevenly
+        if not asked.music and "places" not in asked.flags:  # to which it moves unevenly
             along = ""
             if walk != asked.walk:
                 before = speed.unevenness(speed.predicted(asked.walk, list(zip(walk.positions, report.steps))))

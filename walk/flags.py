@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import difflib
+import os
 import re
 import textwrap
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from walk import Error, video
 from walk.keyframes import WORDS, looks_like_a_file, parse_time
 from walk.pace import PACES, REACT
 from walk.settings import BUILT_IN
-from walk.timeline import FPS, SECONDS_A_SEGMENT, parse_fps
+from walk.timeline import FPS, SECONDS_A_SEGMENT, parse_fps, rate
 
 
 class Flag(NamedTuple):
@@ -99,7 +100,7 @@ def _fps(text: str) -> Fraction:
     fps = parse_fps(text)
     if not fps:
         raise ValueError(text)
-    return fps
+    return rate(fps)
 
 
 def _one_of(*words: str) -> Callable[[str], str]:
@@ -342,6 +343,8 @@ def _split(arguments: Sequence[str], command: str) -> dict[str, list[str]]:
             head, equals, value = argument.partition("=")
             name = head.lstrip("-–—").replace("-", "_")
             if name not in flags or not re.match(r"--[A-Za-z]", head):
+                if os.path.lexists(argument):
+                    raise Error(f"{argument} begins like a flag; a file of that name is written ./{argument}")
                 near = _nearest_flag(name, flags)
                 hint = f"did you mean --{near}? ({help_line} lists them all)" if near else f"{help_line} lists them all"
                 raise Error(f"there is no flag {textwrap.shorten(head, 60)}; {hint}")

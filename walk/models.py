@@ -125,7 +125,7 @@ def load(settings: Settings) -> Model:
     what the files say, and they are its identity. Whatever else has the methods of a `Model`, `walk.render` renders.
     """
     if not settings.is_complete():
-        settings = complete(settings)
+        settings = dataclasses.replace(complete(settings), compile=bool(settings.compile))
     folder = find(settings.model)
     if settings.device.startswith("cuda"):
         # The fastest algorithm may differ from run to run, and with it the last bit.

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from walk import Error, Settings, Walk, flags, lyrics, pace, read_prompts, recipe, timeline, video
+from walk import Error, Settings, Walk, flags, lyrics, pace, png, read_prompts, recipe, timeline, video
 from walk.flags import given
 from walk.keyframes import WORDS, Keyframe, at_home, format_time, plural, prompt_file
 from walk.progress import Listener
@@ -83,8 +83,7 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     if "places" in chosen:
         music, walk = _again(chosen, keyframes)
     else:
-        if _RHYTHM & set(chosen):  # at the rate that is shown, lest pictures and sound drift apart
-            chosen = chosen | {"fps": shown}
+        chosen = chosen | {"fps": shown}  # lest keyframes come at other times than they were given
         music = _music(chosen, keyframes, out, folder, listener)
         walk = _walk(chosen, keyframes, music, listener)
     listener.say(
@@ -177,13 +176,10 @@ def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music 
     timing = given(chosen, "frames", "seconds", "fps", "ease", closed="loop")
     smooth = chosen.get("path", flags.PATHS[0]) == "smooth"
     if music is None:
-        return Walk.through(
-            timeline.timed(keyframes, (), (), "there is no sound or tempo (--audio, --bpm) that"),
-            smooth=smooth,
-            **timing,
-        )
+        return Walk.through(timeline.timed(keyframes, (), (), ""), smooth=smooth, **timing)
     fps, rhythm = chosen.get("fps", timeline.FPS), music.rhythm
     frames = timeline.frame_count(music.seconds, fps)
+    timeline.check_length(frames)
     if chosen.get("frames", frames) != frames:
         raise Error(
             f"--frames {chosen['frames']} does not agree with {music.name}, which lasts {plural(frames, 'frame')}; "
@@ -307,15 +303,10 @@ def _check_places(out: Path, folder: Path) -> None:
 
 def check_sheet(out: Path) -> None:
     """Raise Error if a sheet cannot be written, or would replace a picture that is none."""
-    from PIL import Image
-
     _check_writable(out)
     with contextlib.suppress(OSError):
-        if not out.exists():
+        if not out.exists() or png.is_whole(out, "Software", "walk"):
             return
-        with Image.open(out) as picture:
-            if picture.info.get("Software") == "walk":
-                return
     raise Error(f"{out} exists and is no sheet of walk's, so it is not overwritten; give another --out")
 
 
@@ -351,6 +342,8 @@ def metadata(order: Order, walk: Walk, settings: Settings) -> video.Metadata:
     """What the film says of itself. walk, settings: complete ones, as they were rendered."""
     chosen = order.flags
     timed = bool(_RHYTHM & set(chosen))
+    if timed and "frames" in chosen and not {"audio", "bars", "places"} & set(chosen):  # that it is to stay so long
+        chosen = {"seconds": walk.seconds} | chosen
     deciding: dict[str, object] = {
         "frames": walk.frames,
         "fps": walk.fps,

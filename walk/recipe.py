@@ -19,6 +19,7 @@ from walk.settings import Settings
 
 FORMAT = "walk recipe 1"
 MAX_TEXT = 8 << 20  # characters
+MAX_LINE = 2 * MAX_PROMPT + 1000  # a prompt, a negative one, and settings
 MAX_PROMPTS = 100_000
 MAX_POSITIONS = 100_000
 
@@ -84,7 +85,7 @@ def from_text(text: str, where: str) -> Recipe:
         raise Error(f"{where}: the recipe is damaged: prompts, flags or made_with is missing")
     texts = [*prompts, *flags, *flags.values(), *made_with]
     if not 0 < len(prompts) <= MAX_PROMPTS or not all(
-        isinstance(text, str) and len(text) <= MAX_PROMPT for text in texts
+        isinstance(text, str) and len(text) <= MAX_LINE for text in texts
     ):
         raise Error(f"{where}: the recipe is damaged: it holds something other than short texts")
     strange = next((text for text in texts if has_control_characters(text)), None)

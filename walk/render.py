@@ -78,6 +78,7 @@ class Renderer:
         Raises Error for an index that the walk does not have, and for a picture that is of one colour all over, which
         a model that has failed returns; and OutOfMemoryError if a batch is too large.
         """
+        indices = list(indices)
         walk.check(indices)
         order = {index: number for number, index in enumerate(indices)}
         self.start.read(walk, indices)
@@ -192,13 +193,16 @@ class _Start:
         self.device = model.settings.device if self.gpu and not model.settings.low_memory else "cpu"
         self.conditionings: dict[_Prompt, Conditioning] = {}
         self.largest = 0  # numbers in one of them
-        self.noises: dict[int, Tensor] = {}
-        self.noise_way = functools.lru_cache(SEGMENTS)(self._noise_way)
+        self.noise: Callable[[int], Tensor] | None = None  # of a seed
         self.prepared: dict[tuple[_Places, ...], tuple[Tensor, Conditioning]] = {}
 
     def read(self, walk: Walk, indices: Sequence[int]) -> None:
         """Prompts are read before the frames that need them, and if the model puts its text encoders away, all of a
         walk's at once."""
+        if self.noise is None:
+            size = self._noise(walk.keyframes[0].seed).numel()  # of stochastic samplers, several pictures' worth
+            self.noise = functools.lru_cache(max(4, KEPT // size))(self._noise)
+            self.noise_way = functools.lru_cache(max(1, min(SEGMENTS, KEPT // (4 * size))))(self._noise_way)
         needed = {k for index in indices for k in walk.neighbours(walk.positions[index])[0] if k is not None}
         for k in range(len(walk.keyframes)) if needed and self.gpu else sorted(needed):
             if (key := _prompt(walk, k)) not in self.conditionings:
@@ -238,14 +242,16 @@ class _Start:
 
     def _made(self, places: Sequence[_Places]) -> tuple[Tensor, Conditioning]:
         noise = stacked([self.noise_way(place.seeds) for place in places], [place.noise_t for place in places])
-        shape = self._noise(next(seed for seed in places[0].seeds if seed is not None)).shape
+        assert self.noise is not None
+        shape = self.noise(next(seed for seed in places[0].seeds if seed is not None)).shape
         ways, parts = [self.ways(place.prompts) for place in places], [place.t for place in places]
         conditioning = {name: stacked([way[name] for way in ways], parts) for name in ways[0]}
         return noise.reshape(len(places), *shape), conditioning
 
     def _noise_way(self, seeds: Sequence[int | None]) -> Way:
         """Through keyframes. Noise is one point on one sphere."""
-        return path([None if seed is None else self._noise(seed).flatten() for seed in seeds])
+        assert self.noise is not None
+        return path([None if seed is None else self.noise(seed).flatten() for seed in seeds])
 
     def _ways(self, prompts: Sequence[_Prompt | None]) -> dict[str, Way]:
         """Through keyframes. Of a conditioning, every token is a point on its own."""
@@ -257,9 +263,7 @@ class _Start:
         }
 
     def _noise(self, seed: int) -> Tensor:
-        if seed not in self.noises:
-            self.noises[seed] = self._there(self.model.noise(seed))
-        return self.noises[seed]
+        return self._there(self.model.noise(seed))
 
     def _there(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.device, torch.float32) if tensor.is_floating_point() else tensor

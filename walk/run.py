@@ -112,7 +112,9 @@ class Run:
         with contextlib.suppress(Error):
             before, _ = read_manifest(self.folder)
             asked, rows = _noted(self.folder)
-            if asked == _digest(self.fingerprints) and before.frames == self.walk.frames == len(rows):
+            # Two lists of keyframes can ask for the same frames, where a keyframe is there twice.
+            same = asked == _digest(self.fingerprints) and _told(before) == _told(self.walk)
+            if same and before.frames == self.walk.frames == len(rows):
                 walk = dataclasses.replace(self.walk, positions=before.positions, noise=before.noise)
                 decided = self.at(walk)
                 decided.rows = dict(zip(decided.fingerprints, rows))
@@ -218,13 +220,10 @@ class Run:
         """Whether this frame is finished."""
         return self.fingerprints[index] in self._finished
 
-    def __len__(self) -> int:
-        """How many frames of this walk are finished."""
-        return self.count(self.fingerprints)
-
-    def count(self, fingerprints: Iterable[str]) -> int:
-        """How many of these frames, of any walk, are finished."""
-        return sum(fingerprint in self._finished for fingerprint in fingerprints)
+    def count(self, fingerprints: Iterable[str] | None = None) -> int:
+        """How many frames of this walk are finished; or how many of these, of any walk."""
+        names = self.fingerprints if fingerprints is None else fingerprints
+        return sum(fingerprint in self._finished for fingerprint in names)
 
     def _sweep(self) -> None:
         """Take stock of the frames, and remove what a killed process left half-written."""
@@ -303,6 +302,11 @@ def _place(walk: Walk, index: int) -> list[object]:
     return place if place[:2] != place[2:] else place[:2]
 
 
+def _told(walk: Walk) -> list[object]:
+    """What positions are positions on."""
+    return [walk.closed, walk.smooth, *((k.prompt, k.negative_prompt, k.seed) for k in walk.keyframes)]
+
+
 def _noted(folder: Path) -> tuple[str, list[int]]:
     """Of the film in a manifest: a digest of the frames that were asked for, and each frame's row in its batch."""
     try:
@@ -338,7 +342,7 @@ def is_busy(folder: Path) -> bool:
 def films(folder: Path) -> list[str]:
     """Names of the films that were made from a run folder."""
     try:
-        return (folder / "films").read_bytes().decode("utf-8", "surrogateescape").splitlines()
+        return (folder / "films").read_bytes().decode("utf-8", "surrogateescape").split("\n")[:-1]
     except OSError:
         return []
 

@@ -134,6 +134,8 @@ def draws(scheduler: Any, steps: int) -> int:
     with contextlib.suppress(*refused), _drawing(_module(own), counted):
         own.set_timesteps(steps, **whole)
         for timestep in own.timesteps:
+            if hasattr(own, "scale_model_input"):
+                own.scale_model_input(sample, timestep)  # else some complain
             own.step(torch.zeros_like(sample), timestep, sample, generator=torch.Generator(), **more)
     return count
 

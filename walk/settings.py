@@ -78,6 +78,10 @@ class Settings:
         if self.device.split(":")[0] not in ("auto", "cpu", "cuda", "mps"):
             raise Error(f"device '{self.device}' is unknown; it is auto, cpu, cuda, cuda:1 or mps")
 
+        for name in ("model", "lora", "decoder"):
+            if any("\ud800" <= letter <= "\udfff" for letter in getattr(self, name)):
+                raise Error(f"{name} {getattr(self, name)!a} is not UTF-8 text; give its file another name")
+
     def is_complete(self) -> bool:
         """Whether nothing is left to the model and the machine: `walk.models.complete` makes them so, but for `compile`."""
         chosen = self.width, self.height, self.steps, self.guidance, self.scheduler, self.batch, self.compile

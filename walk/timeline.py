@@ -25,6 +25,7 @@ from walk.keyframes import Keyframe, format_time, plural
 
 FPS = Fraction(24)
 SECONDS_A_SEGMENT = 2  # when neither a length nor times are given
+FINEST = 1_001_000  # numbers in a fraction of frames a second that ffmpeg keeps as they are
 MAX_FRAMES = 1_000_000  # eleven hours
 STEEPEST = 1 / 3  # of the way between two keyframes, in a frame: one onset in a silence would be a jump
 GRAIN = 2**20  # parts of a segment that measured positions are rounded to, so that no library's last bit matters
@@ -41,7 +42,7 @@ class Walk:
     keyframes: two or more; one, if every frame shows that one.
     positions: one for each frame, in 0 .. len(keyframes) - 1, or below len(keyframes) if closed;
         2.25 is a quarter of the way from keyframe 2 to keyframe 3.
-    fps: frames a second, over 0, up to 1000; a float becomes the fraction that is meant by it, so that
+    fps: frames a second, 0.01 to 1000; a float becomes the fraction that is meant by it, so that
         24000/1001 stays itself.
     closed: the last keyframe leads back to the first.
     smooth: no corner at keyframes.
@@ -169,8 +170,9 @@ def timed(
 ) -> tuple[Keyframe, ...]:
     """The keyframes with seconds in place of beats and bars, of which the seconds are given.
 
-    Raises Error for a beat or a bar that `where` does not have.
+    Raises Error for a beat or a bar that `where`, a sound or a tempo, does not have; '' if there is neither.
     """
+    otherwise = f"{where} has none" if where else "there are none without a sound or a tempo; give --audio or --bpm"
     result = []
     for k, keyframe in enumerate(keyframes):
         for name, seconds in (("beat", beats), ("bar", bars)):
@@ -178,7 +180,7 @@ def timed(
             if number is None:
                 continue
             if not 1 <= number <= len(seconds):
-                has = f"{where} has {plural(len(seconds), name)}" if seconds else f"{where} has none"
+                has = f"{where} has {plural(len(seconds), name)}" if seconds else otherwise
                 raise Error(f"{_name(keyframes, k)} is at {name} {number:g}, but {has}")
             at, part = int(number) - 1, number % 1
             time = seconds[at] + part * (seconds[min(at + 1, len(seconds) - 1)] - seconds[at])
@@ -209,14 +211,14 @@ def frame_count(seconds: Fraction, fps: Fraction) -> int:
 
 
 def rate(fps: Fraction | float | str) -> Fraction:
-    """Exactly: 23.976 and 24000 / 1001 are 24000/1001. Raises Error if it is not over 0, up to 1000."""
+    """Exactly: 23.976 and 24000 / 1001 are 24000/1001; 33.333333 is 100/3. Raises Error if it is not from 1/100 to 1000."""
     try:
         exact = _meant(fps) if isinstance(fps, (float, str)) else Fraction(fps)
     except (TypeError, ValueError, OverflowError, ZeroDivisionError):  # no number, nan or infinite
         exact = Fraction(0)
-    if not 0 < exact <= 1000:
-        raise Error(f"fps {fps} is out of range; it is a number over 0, up to 1000")
-    return exact
+    if not Fraction(1, 100) <= exact <= 1000:
+        raise Error(f"fps {fps} is out of range; it is a number from 0.01 to 1000")
+    return exact if max(exact.as_integer_ratio()) <= FINEST else exact.limit_denominator(FINEST // math.ceil(exact))
 
 
 def _meant(fps: float | str) -> Fraction:

@@ -29,6 +29,7 @@ import numpy as np
 from PIL import Image
 
 from walk import Error, gif
+from walk.timeline import rate
 
 QUALITY = 17  # x264's constant rate factor: 0 lossless, 17 hardly told from the frames, 51 worst
 SHORT_SIDE = 512  # pixels; smaller pictures are enlarged to it
@@ -134,6 +135,8 @@ _NAMED = (
     *("7.1(wide-side)", "octagonal"),
 )
 _BASS = 250  # Hz; a subwoofer's channel has next to nothing above
+_HEAD = 29  # bytes of a PNG, up to its size and kind
+_LARGEST = 16384  # pixels of a side, in H.264
 FAINTEST = 2**-16  # of the loudest: half of what 16 bits tell apart
 
 CODECS = {  # which encoder makes it, with the option that it takes: the first that this ffmpeg has
@@ -178,9 +181,9 @@ ENCODERS = {
 
 
 def encode(
-    frames: Sequence[Path],
+    frames: Sequence[Path | str],
     out: Path | str,
-    fps: Fraction,
+    fps: Fraction | float | str,
     size: int | None = None,
     quality: int | None = None,
     codec: str | None = None,
@@ -191,7 +194,7 @@ def encode(
     """Make a film of PNG files of one size, at a constant rate, in BT.709 (or in RGB, as GIF, PNG, HAP or DXV).
 
     out: its suffix is one of FORMATS; without one it is a folder, for the frames as they are.
-    fps: a GIF takes the nearest that it can show (`shown_fps`), a folder none.
+    fps: as `walk.timeline.rate` reads it; a GIF takes the nearest that it can show (`shown_fps`), a folder none.
     size: pixels on the film's short side; None: the frames' own, but 512 at least (in a folder: theirs).
     quality: on the encoder's own scale (ENCODERS); None: its default.
     codec: one of the format's codecs, or an encoder by ffmpeg's own name, such as h264_nvenc.
@@ -203,12 +206,14 @@ def encode(
     The film appears whole and checked, or not at all; on one machine, the same input gives the same
     bytes. Raises Error if it cannot be made.
     """
-    out = Path(out)
+    out, pictures = Path(out), [*map(Path, frames)]
     encoder = _choose(out, size, quality, codec, sound is not None)
-    with Image.open(frames[0]) as first:
+    if not pictures:
+        raise Error(f"{out} would have no frames; a film has one or more")
+    with Image.open(pictures[0]) as first:
         shape = film_size(first.size, size, out, codec)
-    fps = shown_fps(out, fps)
-    sound = sound and _fitting(sound, len(frames) / fps, fps)
+    fps = shown_fps(out, rate(fps))
+    sound = sound and _fitting(sound, len(pictures) / fps, fps)
     bare = metadata is None
     metadata = _storable(metadata) if metadata and encoder != "png" else None
     if metadata and encoder == "gif":
@@ -217,17 +222,17 @@ def encode(
         source = [*_ffmpeg(), "-f", "image2pipe", "-c:v", "png", "-framerate", str(fps), "-i", "-"]
         target = [*_format(out).options.split(), "-fflags", "+bitexact", "-y", f"file:{part}"]
         if encoder == "png":
-            _export(frames, part, shape, bare, report)
+            _export(pictures, part, shape, bare, report)
         elif encoder == "gif":
-            _gif(source, target, Path(scratch, "palette.png"), frames, shape, report)
+            _gif(source, target, Path(scratch, "palette.png"), pictures, shape, report)
             if metadata:
                 gif.put_comment(part, metadata.comment)
         else:
             heard, kept = _heard(_beside(out, "sound"), sound, out)
-            texts = _texts(Path(scratch, "texts"), metadata, len(frames) / fps, 2 if sound else 1)
-            _feed([*source, *heard, *texts, *kept, *_pictures(encoder, quality, shape), *target], frames, report)
+            texts = _texts(Path(scratch, "texts"), metadata, len(pictures) / fps, 2 if sound else 1)
+            _feed([*source, *heard, *texts, *kept, *_pictures(encoder, quality, shape), *target], pictures, report)
         expected = (sound.channels, heard_rate(out, sound.rate)) if sound else None
-        check(part, len(frames), fps, shape, metadata, expected)
+        check(part, len(pictures), fps, shape, metadata, expected)
 
 
 def validate(
@@ -262,6 +267,10 @@ def film_size(
     short = size or max(SHORT_SIDE if out.suffix else 0, min(frame))
     step = _sides(codec or _format(out).codecs[0])
     width, height = (round(Fraction(side * short, min(frame)) / step) * step for side in frame)
+    if out.suffix and max(width, height) > _LARGEST:
+        raise Error(
+            f"the film would have {width}x{height} pixels, and sides up to {_LARGEST} are possible; give a --size"
+        )
     return width, height
 
 
@@ -680,13 +689,17 @@ def _storable(metadata: Metadata) -> Metadata:
 
 def _feed(command: list[str], frames: Sequence[Path], report: Callable[[int], object]) -> None:
     """Run ffmpeg with the files' bytes on its standard input."""
-    quiet = os.environ | {"SVT_LOG": "1"}  # errors only
+    quiet, head = os.environ | {"SVT_LOG": "1"}, b""  # errors only
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said, env=quiet)
         assert process.stdin is not None
         try:
             for count, frame in enumerate(frames, 1):
-                process.stdin.write(frame.read_bytes())
+                data = frame.read_bytes()
+                head = head or data[:_HEAD]
+                if data[:_HEAD] != head:  # ffmpeg would scale it
+                    raise Error(f"{frame} is no picture of the same size and kind as {frames[0]}")
+                process.stdin.write(data)
                 report(count)
             process.stdin.close()
             status = process.wait()

@@ -204,18 +204,18 @@ class Work:
         try:
             self._saving.close()
         except (Error, KeyboardInterrupt) as late:
-            if error is None and isinstance(late, Error) and not len(self):
+            if error is None and isinstance(late, Error) and not self.count():
                 raise
             error = error or late
-        kept = f"{len(self)} of {self.frames} frames are safe in {self.run.folder}; run the same command to go on"
-        if isinstance(error, Error) and len(self):
+        kept = f"{self.count()} of {self.frames} frames are safe in {self.run.folder}; run the same command to go on"
+        if isinstance(error, Error) and self.count():
             raise Error(f"{error}; {kept}") from error
         if isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt(kept) from None
 
-    def __len__(self) -> int:
+    def count(self) -> int:
         """How many of the frames are there."""
-        return min(max(len(self.run), self.run.count(self.asked | self.kept)), self.frames)
+        return min(max(self.run.count(), self.run.count(self.asked | self.kept)), self.frames)
 
     def evenly(self, run: Run) -> Run:
         """The run of the film whose frames look evenly far apart. Where they belong was decided before, or is found
@@ -382,9 +382,9 @@ class Work:
 
     def _say_found(self) -> None:
         damaged = len(self.run.damaged)
-        if len(self) or damaged:
+        if self.count() or damaged:
             again = f", {damaged} damaged and made again" if damaged else ""
-            self.listener.say(f"{len(self)} of {self.frames} frames are in {self.run.folder} already{again}")
+            self.listener.say(f"{self.count()} of {self.frames} frames are in {self.run.folder} already{again}")
 
 
 def _see(features: Future[Features], picture: np.ndarray) -> None:
