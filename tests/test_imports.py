@@ -47,7 +47,7 @@ BELOW = {
     "png": set(),
     "run": {"keyframes", "png", "settings", "timeline"},
     "sheet": {"keyframes", "timeline"},
-    "speed": {"settings", "timeline"},
+    "speed": {"timeline"},
     "gif": set(),
     "video": {"gif", "timeline"},
     "audio": {"keyframes", "video"},

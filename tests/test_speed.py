@@ -289,7 +289,7 @@ def test_noise_that_is_paced_apart_is_moved_along():
 
 @pytest.mark.parametrize(("settings", "quick"), [(1, 1), (4, 4), (10, 5), (20, 5), (30, 6), (50, 10)])
 def test_a_quick_look_takes_fewer_steps(settings, quick):
-    assert speed.quick(dataclasses.replace(SETTINGS, steps=settings)).steps == quick
+    assert outlook.quick(dataclasses.replace(SETTINGS, steps=settings)).steps == quick
 
 
 def test_a_long_film_is_paced_in_no_time_and_in_little_memory():

@@ -49,6 +49,7 @@ _APART = 0.05  # seconds; a beat that is further from where the user says that o
 _STEADY = 0.002  # seconds between the longest and the shortest beat of one tempo
 _BANDS = 40
 _LOWEST, _HIGHEST = 20.0, 16000.0  # Hz
+_KICK, _SNARE = (0, 200), (1500, 5000)  # Hz, where most of them is
 _START = 6  # moments in which a sound sets in
 _CHUNK = 2048  # spectra at a time
 _SILENCE = 1e-8  # power of a sound whose loudest moment is but its last bit
@@ -117,9 +118,8 @@ def strength(sound: Sound, part: str | None = None) -> tuple[float, ...]:
 
     Their edges are as soft as bands are wide: 90 Hz and 400 Hz. A drum's attack has something of every frequency.
     """
-    low, high = RANGES[part] if part else (0.0, math.inf)
-    centres, loudness = _band_centres(), _loudness(sound)
-    return _envelope(_onsets(loudness)[:, (low <= centres) & (centres < high)], loudness)
+    loudness = _loudness(sound)
+    return _envelope(_of_bands(_onsets(loudness), *RANGES[part] if part else (0.0, math.inf)), loudness)
 
 
 def grid(bpm: float, meter: int, offset: float, seconds: float) -> Rhythm:
@@ -334,14 +334,12 @@ def _is_half(onsets: np.ndarray, beats: np.ndarray, meter: int) -> bool:
     times = beats / _RATE
     if len(times) < 4:
         return False
-    centres = _band_centres()
     between = (times[1:] + times[:-1]) / 2
-    drums = _levelled(onsets[:, centres < 5000].sum(axis=1))
+    drums = _drums(onsets, 0, 5000)
     filled = _at(drums, between).mean() / (_at(drums, times).mean() + 1e-9)
     alike = 0.5  # in bars of three, beats alternate anyway
     if meter % 2 == 0:
-        kick = _levelled(onsets[:, centres < 200].sum(axis=1))
-        snare = _levelled(onsets[:, (centres > 1500) & (centres < 5000)].sum(axis=1))
+        kick, snare = _drums(onsets, *_KICK), _drums(onsets, *_SNARE)
         pairs = [sorted((_at(x, times[::2]).mean(), _at(x, times[1::2]).mean())) for x in (kick, snare)]
         alike = min((less + 1e-9) / (more + 1e-9) for less, more in pairs)
     tempo = 60 / float(np.median(np.diff(times)))
@@ -356,15 +354,19 @@ def _is_between(onsets: np.ndarray, times: np.ndarray) -> bool:
     """
     if len(times) < 4:
         return False
-    kick = _levelled(onsets[:, _band_centres() < 200].sum(axis=1))
+    kick = _drums(onsets, *_KICK)
     between = _at(kick, (times[1:] + times[:-1]) / 2).mean()
     return bool(between > max(1.6 * _at(kick, times).mean(), 3))
 
 
-def _band_centres() -> np.ndarray:
-    librosa = _librosa()
+def _drums(onsets: np.ndarray, low: float, high: float) -> np.ndarray:
+    return _levelled(_of_bands(onsets, low, high).sum(axis=1))
 
-    return librosa.mel_frequencies(_BANDS + 2, fmin=_LOWEST, fmax=_HIGHEST)[1:-1]
+
+def _of_bands(onsets: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Those with their centres from `low` Hz on and below `high`."""
+    centres = _librosa().mel_frequencies(_BANDS + 2, fmin=_LOWEST, fmax=_HIGHEST)[1:-1]
+    return onsets[:, (low <= centres) & (centres < high)]
 
 
 def _tracked(strength: np.ndarray, period: float) -> np.ndarray:
@@ -424,14 +426,15 @@ def _one_tempo(onsets: np.ndarray, strength: np.ndarray, period: float) -> np.nd
 
 def _peaks(strength: np.ndarray, beats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(seconds, strength) of the strongest moment within 40 ms of each beat, by a parabola through three."""
-    wide = np.pad(strength, (round(0.04 * _RATE) + 1, round(0.04 * _RATE) + 2))
-    near = np.round(beats * _RATE).astype(int)[:, None] + np.arange(2 * round(0.04 * _RATE) + 3)
+    reach = round(0.04 * _RATE) + 1
+    wide = np.pad(strength, (reach, reach + 1))
+    near = np.round(beats * _RATE).astype(int)[:, None] + np.arange(2 * reach + 1)
     values = wide[np.minimum(near, len(wide) - 1)]
     best = values[:, 1:-1].argmax(axis=1) + 1
     a, b, c = (values[np.arange(len(beats)), best + side] for side in (-1, 0, 1))
     bend = np.maximum(2 * b - a - c, 1e-9)
     shift = np.clip(0.5 * (c - a) / bend, -0.5, 0.5)
-    moments = near[:, 0] + best - (round(0.04 * _RATE) + 1) + shift
+    moments = near[:, 0] + best - reach + shift
     return np.where(b > 0, moments / _RATE, beats), b + 1e-6
 
 
@@ -459,9 +462,7 @@ def _downbeat(sound: Sound, onsets: np.ndarray, beats: np.ndarray, meter: int, o
     if offset is not None:
         k = int(np.argmin(np.abs(beats - offset)))
         return (k + round((offset - beats[k]) / gap)) % meter
-    centres = _band_centres()
-    kick = _at(_levelled(onsets[:, centres < 200].sum(axis=1)), beats)
-    snare = _at(_levelled(onsets[:, (centres > 1500) & (centres < 5000)].sum(axis=1)), beats)
+    kick, snare = (_at(_drums(onsets, *band), beats) for band in (_KICK, _SNARE))
     evidence = 2 * _relative(_new_harmony(sound, beats, meter)) + _relative(kick) - 0.5 * _relative(snare)
     sums = [evidence[first::meter].mean() for first in range(min(meter, len(beats)))]
     # What begins on a beat and lasts a whole number of bars is a loop, mostly, that was cut where a bar begins.
@@ -511,17 +512,17 @@ def part(sound: Sound, start_sample: int, count: int) -> Sound:
     return dataclasses.replace(sound, samples=samples)
 
 
-def closed(sound: Sound, start_sample: int, count: int, fade: float = FADE) -> Sound:
+def closed(sound: Sound, start_sample: int, count: int) -> Sound:
     """As `part`, but its end meets its start without a click when it is played round and round.
 
     What comes before the part fades in under its end, so that the first beat stays as it is; where the
     sound begins there, what comes after it fades out under its start; where there is nothing else, both fade
-    within 5 ms. If they meet already, nothing changes. Takes `fade` seconds or less.
+    within 5 ms. If they meet already, nothing changes. Takes FADE seconds or less.
     """
     samples = part(sound, start_sample, count).samples
     if count < 2 or _meets(samples):
         return dataclasses.replace(sound, samples=samples)
-    most = min(round(fade * sound.rate), count // 2)
+    most = min(round(FADE * sound.rate), count // 2)
     before = min(most, start_sample)
     after = min(most, len(sound.samples) - start_sample - count)
     if max(before, after) < min(most, 0.001 * sound.rate):

@@ -56,11 +56,11 @@ class Measured:
 
 
 def measure(
-    model: models.Model, folder: Path, seconds: float | None = None, report: Callable[[], object] = lambda: None
+    model: models.Model, folder: Path, seconds: float = SECONDS, report: Callable[[], object] = lambda: None
 ) -> Measured:
     """Render until enough time is over, into a run folder that is the caller's to remove.
 
-    seconds: to be timed at the least, after the first batch; None: SECONDS. report: called for each batch.
+    seconds: to be timed at the least, after the first batch. report: called for each batch.
     """
     timed = _Timed(model)
     batch = model.settings.batch or 1
@@ -84,7 +84,7 @@ def measure(
                 if count % batch:
                     continue
                 report()
-                if count >= LEAST * batch and time.perf_counter() - begun > (SECONDS if seconds is None else seconds):
+                if count >= LEAST * batch and time.perf_counter() - begun > seconds:
                     break
         return count, time.perf_counter() - begun
 

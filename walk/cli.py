@@ -49,10 +49,8 @@ if TYPE_CHECKING:
     from walk.work import LazyModel
 
 PLAIN_SECONDS = 10  # between lines of progress where there is no terminal
-SEEDS = 16
 MAX_SEEDS = 256  # on one sheet
 BEGUN = time.monotonic()
-BENCH_FRAMES = 720  # half a minute
 STILL = 0.5  # of a film at rest is worth a note
 M_ARENA_MAX = -8  # as malloc.h of glibc numbers it
 
@@ -182,7 +180,7 @@ def preview(**chosen: Any) -> str:
     picture = picture or asked.out.with_name(asked.out.stem + ".preview.png")
     order.check_sheet(picture)
     model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder)
-    fewer = speed.quick(model.settings)
+    fewer = outlook.quick(model.settings)
     quick = chosen.get("quick", False) and fewer != model.settings
     if quick:
         model.settings = fewer
@@ -227,7 +225,7 @@ def seeds(**chosen: Any) -> str:
     from walk import sheet
     from walk.render import render
 
-    count, first = chosen.get("count", SEEDS), chosen.get("from", 0)
+    count, first = chosen.get("count", flags.SEEDS), chosen.get("from", 0)
     if count > MAX_SEEDS:
         raise Error(f"--count {count} is too many for one sheet; the limit is {MAX_SEEDS}")
     prompt = chosen["prompt"]
@@ -383,13 +381,13 @@ def bench(**chosen: Any) -> str:
     """How fast a model's frames are made on this machine, and where the time goes."""
     import tempfile
 
-    from walk.bench import LEAST, measure
+    from walk.bench import LEAST, SECONDS, measure
 
-    listener, frames = _listener(chosen), chosen.get("frames", BENCH_FRAMES)
+    listener, frames = _listener(chosen), chosen.get("frames", flags.BENCH_FRAMES)
     found = _found(Settings(**given(chosen, *flags.SETTINGS)), listener, frames=frames)
     model = found.loaded()
     with tempfile.TemporaryDirectory() as folder, listener.progress("timing", LEAST + 1, unit="batches") as progress:
-        it = measure(model, Path(folder), report=lambda: progress.more(1))
+        it = measure(model, Path(folder), SECONDS, lambda: progress.more(1))
     settings, startup = model.settings, found.seconds
     told = {
         "model": settings.model, "device": settings.device, "dtype": settings.dtype, "batch": settings.batch,
@@ -420,9 +418,8 @@ def list_models() -> str:
     from walk.catalogue import CATALOGUE
 
     rows = [("name", "pixels", "steps", "guidance", "here", "licence", "hub id")]
-    rows.append((BUILT_IN, "128", "4", "1", "yes", "MIT", "built in"))
     for it in CATALOGUE:
-        here = "yes" if hub.is_here(it.repo) else "no"
+        here = "yes" if it.name == BUILT_IN or hub.is_here(it.repo) else "no"
         rows.append((it.name, str(it.side), str(it.steps), f"{it.guidance:g}", here, it.licence, it.repo))
     widths = [max(map(len, column)) for column in zip(*rows)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)

@@ -8,6 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+WITHOUT = (
+    "safety_checker",
+    "pe",
+    "pe_tokenizer",
+)  # parts that are not loaded: a judge of pictures, a rewriter of prompts
+
 
 @dataclass(frozen=True)
 class Family:

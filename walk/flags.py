@@ -131,6 +131,9 @@ PATHS = ("smooth", "slerp")
 SPEEDS = ("even", "path")
 ALIGN = ("bar", "beat", "off")
 METER = 4
+SEEDS = 16  # on a sheet
+BENCH_FRAMES = 720  # half a minute
+WHAT = ("prompts", "seed", "seeds", "style")  # flags of which a film carries the outcome: its keyframes
 _PACE = "even, energy or beat"
 _TIME = "seconds (12.5) or minutes:seconds (1:02.5)"
 _WHOLE = "a whole number, 1 or more"
@@ -224,7 +227,7 @@ COMMANDS = {
         ("prompt",),
         {
             "prompt": Flag("PROMPT", str, "a prompt", "what the pictures show"),
-            "count": Flag("N", _count, _WHOLE, "how many (16)"),
+            "count": Flag("N", _count, _WHOLE, f"how many ({SEEDS})"),
             "from": Flag("N", _integer, "a whole number", "the first seed (0)"),
             **_only("negative", *SETTINGS, "quiet"),
             "out": Flag("FILE.png", str, "a file name", "the sheet"),
@@ -242,7 +245,7 @@ COMMANDS = {
         ("film",),
         {
             "film": _FILM,
-            **{name: flag for name, flag in ALL.items() if name not in ("prompts", "seed", "seeds", "style")},
+            **{name: flag for name, flag in ALL.items() if name not in WHAT},
         },
         "FILM",
         "make a film again from what it carries; flags change it on the way",
@@ -263,7 +266,7 @@ COMMANDS = {
         (),
         {
             **_only(*SETTINGS, "quiet"),
-            "frames": Flag("N", _count, _WHOLE, "frames of the film whose time is told (720)"),
+            "frames": Flag("N", _count, _WHOLE, f"frames of the film whose time is told ({BENCH_FRAMES})"),
             "json": Flag("", _switch, "", "for programs"),
         },
         "--model NAME ...",
@@ -286,7 +289,7 @@ COMMANDS = {
 # What a film's recipe may hold: what decides it, not where it lies.
 COMMANDS["recipe"] = Command(
     (),
-    {name: flag for name, flag in ALL.items() if name not in ("prompts", "seed", "seeds", "style", "out", "quiet")},
+    {name: flag for name, flag in ALL.items() if name not in (*WHAT, "out", "quiet")},
     "",
     "",
 )

@@ -19,9 +19,8 @@ from torch import Tensor
 # Below this sine two directions are one (or opposite: no great circle is then the shortest).
 _PARALLEL = 1e-5
 
-# Numbers of several points, at most, that are worked on at once: on a GPU, for want of memory, and where caches are
-# small.
-TOGETHER, FEW = 2**20, 2**16
+# How many numbers `stacked` works on at a time: limited by the memory of a GPU, and by the caches of a CPU.
+ON_GPU, ON_CPU = 2**20, 2**16
 
 _Known = tuple[Tensor, ...]
 
@@ -75,7 +74,7 @@ def stacked(ways: Sequence[Way], parts: Sequence[float]) -> Tensor:
     assert lead.points is not None
     rows = [(way.known, t) if way.points else (lead.known, 0.0) for way, t in zip(ways, parts)]
     first = lead.known[0]
-    each = max(1, (TOGETHER if first.is_cuda else FEW) // first.numel())
+    each = max(1, (ON_GPU if first.is_cuda else ON_CPU) // first.numel())
     points = []
     for some in (rows[i : i + each] for i in range(0, len(rows), each)):
         known = tuple(map(torch.stack, zip(*(known for known, _ in some))))

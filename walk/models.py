@@ -38,8 +38,8 @@ Conditioning = dict[str, Tensor]  # its keys are keyword names of the pipeline's
 BUILT_IN_WEIGHTS = "sha256 5bcf17bdeb3409081efa25181d640d538b75ffd44ad74e02935f0c059988a846"
 BACK = 20  # tokens that a long prompt may be parted early, so that a phrase stays whole
 CHANGEABLE = ("steps", "guidance", "batch")  # of a model that is loaded
-SPARE = 1.5e9  # bytes of a GPU that text encoders need beside themselves, or that others have taken
-LATEST = 0.8  # of a model's own steps: where denoising has to begin, at least, for a picture to come of noise
+SPARE = 1.5e9  # bytes to leave free on a GPU beside the text encoders
+LATEST = 0.8  # of the steps that a model was trained in: denoising that begins later leaves noise in the picture
 QUOTED = 8  # words, of the beginning and the end of what is not read
 NAMED = 8  # words that the built-in model has never seen, of a prompt
 _EMBEDDINGS = ("prompt_embeds", "negative_prompt_embeds")  # of each token
@@ -75,7 +75,7 @@ class Model(Protocol):
         """Latents from as much noise and conditioning."""
 
     def decode(self, latents: Tensor, exact: bool = False) -> Callable[[], Tensor]:
-        """What waits for pictures (batch, height, width, 3), uint8 on the CPU. One that fails is of one colour:
+        """A function that waits for pictures (batch, height, width, 3), uint8 on the CPU. One that fails is of one colour:
         black where it is not finite. exact: in float32, where less overflows."""
 
 
@@ -506,7 +506,7 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 
 
 def _brought(there: Tensor) -> Callable[[], Tensor]:
-    """What waits until a tensor is on the CPU. From an NVIDIA GPU it is on its way at once, before the GPU gets more
+    """A function that waits until a tensor is on the CPU. From an NVIDIA GPU it is on its way at once, before the GPU gets more
     to do."""
     if there.device.type != "cuda":
         here = there.cpu()
@@ -731,8 +731,6 @@ def _scale(config: Path) -> int:
 
 def _recommended(model: str, folder: Path, family: Family) -> tuple[int, float]:
     """(steps, guidance)"""
-    if model == BUILT_IN:
-        return 4, 1.0
     if entry := known(model):
         return entry.steps, entry.guidance
     if family.distilled is not None and _is_distilled(folder, family):

@@ -222,7 +222,7 @@ class _Start:
             yield from batches(some, self.model.settings.batch or 1, rows)
 
     def batch(self, walk: Walk, rows: Sequence[int | None]) -> tuple[Tensor, Conditioning]:
-        """For these frames; where there is none, any of them is as good."""
+        """For these frames; a row without one is filled with another."""
         places = _filled(walk, rows)
         return self.prepared.get(places) or self._made(places)
 

@@ -53,7 +53,7 @@ class Run:
     ) -> None:
         """Open or create. `settings` are complete ones (`walk.models.complete`). If `describe`, each
         frame says in its PNG what made it: the keyframes around it, its place, and the settings.
-        If not `decided`, it is to be found out yet where the frames belong, and `decide` will say so.
+        decided=False: where the frames belong is still to be found out; `decide` is called then.
 
         Raises Error if another process has it open or it cannot be written, and for settings that are not complete:
         what they leave to the model would not be told apart from frame to frame.

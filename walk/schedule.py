@@ -31,7 +31,7 @@ def keep(scheduler: Any) -> Callable[[Iterable[Tensor]], None]:
     A pipeline asks in the same order each time; what it hands over the first time is what is kept.
     Its methods raise Error for steps and models that it is not made for.
 
-    Returns what is to be called with the noise of the next pictures' steps, of which each draw takes one.
+    Returns a function: give it the noise of the next pictures' steps, a tensor for each draw.
     """
     plans: dict[str, _Plan] = {}
     plan: _Plan  # the one that is followed

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from walk.keyframes import plural
+from walk.keyframes import plural, short_clock
 from walk.timeline import Walk
 
 WIDTH, MARGIN, GAP = 1600, 48, 16  # of the widest sheet, in pixels
@@ -93,15 +93,15 @@ def preview(
     columns = math.ceil(count / math.ceil(count / (5 if width < 1.3 * height else 4)))
     betweens = columns if walk.closed or columns < count else columns - 1
     large = min(LARGEST, int((WIDTH - 2 * MARGIN - (columns + betweens) * GAP) / (columns + 0.55 * betweens)))
-    cells = []
+    cells, (arrivals, _) = [], walk.landmarks()
     for k, picture in enumerate(keyframe_pictures):
         room = large if k == columns - 1 == betweens else int(1.55 * large) + GAP
-        cells.append(_keyframe(walk, k, picture, between_pictures[k : k + 1], large, room))
+        cells.append(_keyframe(walk, k, arrivals[k], picture, between_pictures[k : k + 1], large, room))
     rows = [_beside(cells[i : i + columns], 0) for i in range(0, count, columns)]
 
     # 2. What is above and below them.
     full = rows[0].width
-    length = f"{_clock(float(walk.seconds))} at {float(walk.fps):.5g} fps"
+    length = f"{short_clock(float(walk.seconds))} at {float(walk.fps):.5g} fps"
     title = f"{plural(count, 'keyframe')}, {plural(walk.frames, 'frame')}, {length}"
     about = "Large: the keyframes. Small: the frames half-way between them."
     closed = " The last keyframe leads back to the first." if walk.closed else ""
@@ -122,9 +122,9 @@ def preview(
 
 
 def _keyframe(
-    walk: Walk, k: int, picture: np.ndarray, between: Sequence[np.ndarray], width: int, room: int
+    walk: Walk, k: int, frame: int, picture: np.ndarray, between: Sequence[np.ndarray], width: int, room: int
 ) -> Image.Image:
-    """A keyframe's picture, and on the line to the next the one half-way (if any); text as wide as `room` below."""
+    """A keyframe's picture, which that frame shows, and on the line to the next the one half-way (if any); text as wide as `room` below."""
     first = _thumbnail(picture, width)
     small = [_thumbnail(other, int(0.55 * width)) for other in between]
     strip = Image.new("RGB", (width + sum(other.width + 2 * GAP for other in small), first.height), BACKGROUND)
@@ -133,7 +133,7 @@ def _keyframe(
         strip.paste(other, (width + GAP, (first.height - other.height) // 2))
     strip.paste(first, (0, 0))
     keyframe = walk.keyframes[k]
-    arrival = _text(_clock(_arrival(walk, k) / float(walk.fps)), width)
+    arrival = _text(short_clock(frame / float(walk.fps)), width)
     texts = [_text(keyframe.prompt, room, lines=4), _text(f"seed {keyframe.seed}", room, colour=MUTED)]
     if keyframe.negative_prompt:
         texts.append(_text(f"negative: {keyframe.negative_prompt}", room, colour=MUTED, lines=3))
@@ -143,17 +143,6 @@ def _keyframe(
 def _warning(text: str, width: int) -> Image.Image:
     badge = _badge("!", WARNING)
     return _beside([badge, _text(text, width - badge.width - 12, colour=WARNING, lines=4)], 12)
-
-
-def _arrival(walk: Walk, k: int) -> int:
-    """The frame that first shows keyframe k, or comes nearest to it."""
-    return int(np.argmin(np.abs(np.asarray(walk.positions) - k)))
-
-
-def _clock(seconds: float) -> str:
-    """'0:02' or '0:02.67'."""
-    minutes, rest = divmod(round(seconds, 2), 60)
-    return f"{minutes:.0f}:" + f"{rest:05.2f}".rstrip("0").rstrip(".")
 
 
 # The plot
@@ -192,7 +181,7 @@ def _line(values: np.ndarray, width: int) -> np.ndarray:
 
 def _marked(walk: Walk, plot: Image.Image, steps: int) -> Image.Image:
     """The plot with a line at each keyframe's arrival, and above it as many of their numbers as fit."""
-    marks = [(k + 1, _arrival(walk, k)) for k in range(len(walk.keyframes))]
+    marks = [*enumerate(walk.landmarks()[0], 1)]
     if walk.closed and marks[0] == (1, 0):
         marks.append((1, walk.frames))  # there again
     xs = [round(frame / steps * (plot.width - 2)) for _, frame in marks]
@@ -247,7 +236,7 @@ def _axis(seconds: float, width: int) -> Image.Image:
     picture = Image.new("RGB", (width, 48), BACKGROUND)
     for tick in range(int(seconds / step + 1e-6) + 1):
         x = round(tick * step / seconds * (width - 2))
-        label = _text(_clock(tick * step), width, colour=MUTED)
+        label = _text(short_clock(tick * step), width, colour=MUTED)
         ImageDraw.Draw(picture).line([(x, 0), (x, 7)], MUTED, 2)
         picture.paste(label, (_within(x + 1 - label.width // 2, label.width, width), 10))
     return picture

@@ -23,7 +23,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from walk.settings import Settings
 from walk.timeline import GRAIN, Walk
 
 FIRST = 7  # frames that are looked at inside a segment, to begin with
@@ -31,9 +30,9 @@ LEAST = 4  # frames for each of them
 WIDE = 3  # steps; two pictures further apart than that have another one looked at between them
 FINE = 512  # parts of a mean step along the path; if so little of it is WIDE, the model jumps
 PRICE = 0.15  # of a picture that becomes no frame, in squares of a step's logarithm
-REACH = 7  # of so many pictures in a row one becomes a frame, usually; of more, where they are
+REACH = 7  # the next frame is looked for among so many pictures,
+CLOSE = 0.3  # or among all that are within this part of a step for each of them, as beside a jump
 STILL = 0.1  # of the mean step: less is none, as where a walk rests
-CLOSE = 0.3  # of a step apart, as beside a jump
 STEADY = 0.05  # of the way is spread evenly along the path, whatever the pictures say
 BEAT = 5  # times the step before or after it: such a step is meant, and pictures from within it would blur it
 SHARE = 0.1  # pictures a frame, where none of them can become one
@@ -61,12 +60,6 @@ _M2 = np.array(
     ],
     np.float32,
 )
-
-
-def quick(settings: Settings) -> Settings:
-    """Settings for a first look: a fifth of the steps, but no fewer than five."""
-    steps = settings.steps or 1
-    return dataclasses.replace(settings, steps=max(min(steps, 5), steps // 5))
 
 
 class Pacer:

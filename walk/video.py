@@ -929,8 +929,11 @@ def _export(
         target = folder / f"{index:06d}.png"
         try:
             with Image.open(frame) as image:
-                as_it_is = image.size == size and not bare
-                changed = image.verify() if as_it_is else image.resize(size, Image.Resampling.LANCZOS)
+                changed = None
+                if image.size != size or bare:
+                    changed = image.resize(size, Image.Resampling.LANCZOS)
+                else:
+                    image.verify()
         except (OSError, SyntaxError):
             raise Error(f"{frame} is not a whole picture") from None
         if changed:

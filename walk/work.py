@@ -290,7 +290,7 @@ class Work:
         """All frames of the run's walk, or these. They may still be on their way, at most until nothing is missing in
         a call to come."""
         asked = {run.fingerprints[index] for index in (range(run.walk.frames) if indices is None else indices)}
-        missing = [index for index in run.missing(indices, self.read) if run.fingerprints[index] not in self.rendered]
+        missing = [index for index in run.missing(indices, self._read) if run.fingerprints[index] not in self.rendered]
         self.kept -= {run.fingerprints[index] for index in missing}  # they were damaged
         found = len(asked - self.asked - self.kept) - len(missing)
         self.run = run
@@ -307,7 +307,7 @@ class Work:
         else:
             self._finish()
 
-    def read(self) -> None:
+    def _read(self) -> None:
         """One more frame that was found has been read."""
         if not self.rendered:
             self.progress.more(1)
