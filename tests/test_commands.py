@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from walk import (
+    Error,
     Keyframe,
     OutOfMemoryError,
     Settings,
@@ -46,10 +47,13 @@ def _in_an_empty_folder(empty_folder):
 
 @pytest.fixture
 def walk(tiny_folder, capsys):
-    """(stdout, the lines of stderr) of a command that does what it is asked, with a tiny model and few steps."""
+    """(stdout, the lines of stderr) of a command that does what it is asked, with a tiny model and few steps; films are
+    as small as the model's pictures, unless told."""
 
     def of(*arguments, model=True, status=0):
         cheap = ["--model", str(tiny_folder)] * model
+        if model and arguments[0] == "--prompts" and "--size" not in arguments:
+            cheap += ["--size", "32"]
         if model and "--steps" not in arguments:
             cheap += ["--steps", "1"]
         done = cli.main([*map(str, arguments), *cheap])
@@ -429,31 +433,32 @@ def test_replay_changes_what_it_is_told_and_nothing_else(walk):
     }
 
 
-@pytest.mark.parametrize(
-    ("changes", "gone"),
-    [
-        (["--seconds", "3"], ["bars"]),
-        (["--frames", "48"], ["bars"]),
-        (["--beats", "beats.txt"], ["bpm"]),
-        (["--pace", "even"], ["react"]),
-        (["--ease"], ["pace", "react"]),
-        (["--bpm", "100"], []),
-    ],
-    ids=str,
-)
-def test_what_replay_is_told_takes_the_place_of_what_says_otherwise(walk, monkeypatch, changes, gone):
+def test_what_replay_is_told_takes_the_place_of_what_says_otherwise(walk, monkeypatch):
     Path("beats.txt").write_text("0\n0.5\n1\n1.5\n2\n2.5\n3\n3.5\n4\n")
-    walk(*ABC, "--bpm", "120", "--bars", "2", "--pace", "beat", "--react", "0.9", "--out", "film.mp4")
-    asked = {}
+    film = ["--bpm", "120", "--bars", "2", "--fps", "6", "--pace", "beat", "--react", "0.9", "--out", "film.mp4"]
+    walk(*ABC, *film)
+    asked = []
 
     def read(chosen, listener):
-        asked.update(chosen)
-        return read_order(chosen, listener)
+        read_order(chosen, listener)  # which refuses what contradicts itself
+        asked.append(set(chosen))
+        raise Error("that was it")
 
     read_order = order.read_order
-    monkeypatch.setattr(order, "read_order", read)
-    walk("replay", "film.mp4", *changes, model=False)
-    assert sorted({"bpm", "bars", "pace", "react"} - asked.keys()) == gone
+    expected = {
+        "--seconds 3": {"bars"},
+        "--frames 48": {"bars"},
+        "--beats beats.txt": {"bpm"},
+        "--pace even": {"react"},
+        "--ease": {"pace", "react"},
+        "--bpm 100": set(),
+    }
+    with monkeypatch.context() as patch:
+        patch.setattr(order, "read_order", read)
+        for changes in expected:
+            assert walk("replay", "film.mp4", *changes.split(), model=False, status=2)[1][-1] == "walk: that was it"
+    assert {it: {"bpm", "bars", "pace", "react"} - them for it, them in zip(expected, asked)} == expected
+    assert walk("replay", "film.mp4", "--ease", model=False)[0] == "film-again.mp4"
 
 
 @pytest.mark.parametrize("switch", ["loop", "ease"])
@@ -493,13 +498,6 @@ def test_diff_tells_keyframes_apart(walk):
         "- keyframe 2: a green frog | seed=1",
         "+ keyframe 2: a tree | seed=1",
     ]
-
-
-@pytest.mark.parametrize("suffix", [".webm", ".mov", ".mp4"])
-def test_a_film_of_each_format_can_be_replayed(walk, suffix):
-    walk(*ABC, "--frames", "3", "--size", "64", "--out", f"film{suffix}")
-    assert walk("replay", f"film{suffix}", model=False)[0] == f"film-again{suffix}"
-    assert Path(f"film{suffix}").read_bytes() == Path(f"film-again{suffix}").read_bytes()
 
 
 # Chapters
@@ -686,12 +684,14 @@ def test_a_folder_of_an_earlier_film_is_replaced_and_any_other_is_not(walk, refu
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm", ".mov"])
-def test_a_film_of_each_format_has_its_frames(walk, suffix):
+def test_a_film_of_each_format_has_its_frames_and_can_be_replayed(walk, suffix):
     out, err = walk(*ABC, "--frames", "7", "--fps", "23.976", "--size", "64", "--out", f"film{suffix}")
     count, seconds = imageio_ffmpeg.count_frames_and_secs(out)
     assert (out, count) == (f"film{suffix}", 7)
     assert seconds == pytest.approx(7 / 23.976, abs=0.011)
     assert not [line for line in err if "cannot show" in line]
+    assert walk("replay", out, model=False)[0] == f"film-again{suffix}"
+    assert Path(out).read_bytes() == Path(f"film-again{suffix}").read_bytes()
 
 
 @pytest.mark.parametrize(("fps", "shown", "delay"), [("24", "25", 40), ("30", "33.3333", 30), ("25", None, 40)])
@@ -775,12 +775,11 @@ def room(monkeypatch):
 
 
 @pytest.mark.parametrize("after", [0, 1])
-def test_out_of_memory_the_film_is_the_one_that_the_smaller_batch_makes(walk, room, monkeypatch, after):
+def test_out_of_memory_the_film_is_the_one_that_the_smaller_batch_makes_and_the_same_command_goes_on_with_it(walk, room, after):
     flags = [*ABC, "--frames", "12", "--speed", "path"]
-    with monkeypatch.context():
-        walk(*flags, "--batch", "2", "--out", "small.mp4")
+    walk(*flags, "--batch", "2", "--out", "small.mp4")
     expected = {path.name: path.read_bytes() for path in Path("small.walk/frames").glob("*.png")}
-    room(2, after)
+    begun = room(2, after)
     out, err = walk(*flags, "--out", "film.mp4")
     assert out == "film.mp4"
     said = [line for line in err if "room" in line]
@@ -791,6 +790,13 @@ def test_out_of_memory_the_film_is_the_one_that_the_smaller_batch_makes(walk, ro
     made = {path.name: path.read_bytes() for path in Path("film.walk/frames").glob("*.png")}
     assert made.items() >= expected.items()
     assert len(made) == 12 + after * 8, "what was rendered before is kept"
+
+    begun.clear()  # the same command again goes on with the batch that found room
+    Path("film.walk/frames", sorted(expected)[3]).unlink()
+    _, err = walk(*flags, "--out", "film.mp4")
+    assert begun == [2]
+    assert "11 of 12 frames are in film.walk already" in err
+    assert not [line for line in err if "room" in line]
 
 
 @pytest.mark.parametrize("speed", ["path", "even"])
@@ -831,18 +837,6 @@ def test_out_of_memory_the_model_has_left_before_it_is_loaded_again(walk, room, 
     room(2, after=1)
     walk(*ABC, "--frames", "12", "--speed", speed, "--out", "film.mp4")
     assert len(before) == 3
-
-
-def test_the_same_command_again_goes_on_with_the_batch_that_found_room(walk, room):
-    flags = [*ABC, "--frames", "12", "--speed", "path", "--out", "film.mp4"]
-    begun = room(2)
-    walk(*flags)
-    begun.clear()
-    sorted(Path("film.walk/frames").glob("*.png"))[3].unlink()
-    _, err = walk(*flags)
-    assert begun == [2]
-    assert "11 of 12 frames are in film.walk already" in err
-    assert not [line for line in err if "room" in line]
 
 
 def test_when_not_even_a_frame_finds_room_the_way_out_is_said(walk, room):
