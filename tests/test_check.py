@@ -57,12 +57,20 @@ def test_nothing_is_wrong_with_a_good_film(tmp_path, name, codec):
     assert report.facts[0] == "40 frames of 512x512, 1.60 s, 25 a second"
 
 
-RATES = ["24000/1001", "24", "25", "30000/1001", "30", "50", "60000/1001", "60", "120", "7/3"]
+RATES = ["24000/1001", "30", "120", "7/3"]  # between two thousandths; nearly every tick; and slower than all
 
 
-@pytest.mark.parametrize(("name", "count"), [("film.webm", 2), ("film.webm", 10), ("film.webm", 60), ("film.mp4", 10)])
-def test_a_films_rate_is_what_it_is_even_where_it_counts_milliseconds(tmp_path, name, count):
-    for fps in map(Fraction, RATES):
+@pytest.mark.parametrize(
+    ("name", "count", "rates"),
+    [
+        ("film.webm", 2, RATES),
+        ("film.webm", 10, RATES),
+        ("film.webm", 60, ["24000/1001", "60000/1001", "120"]),
+        ("film.mp4", 10, ["30000/1001", "7/3"]),
+    ],
+)
+def test_a_films_rate_is_what_it_is_even_where_it_counts_milliseconds(tmp_path, name, count, rates):
+    for fps in map(Fraction, rates):
         report = check(scenery(np.arange(count) * 0.05, tmp_path, fps, name=name))
         assert report.facts[0] == f"{count} frames of 64x64, {float(count / fps):.2f} s, {float(fps):.6g} a second"
         assert report.faults == ()
@@ -291,7 +299,9 @@ every_rate_and_container = pytest.mark.parametrize(
 )
 
 
-@every_rate_and_container
+@pytest.mark.parametrize(
+    ("fps", "name"), [(24, "film.mp4"), (60, "film.mov"), (Fraction(24000, 1001), "film.webm")], ids=str
+)
 def test_40_ms_of_sound_too_much_are_found_where_the_pictures_end(tmp_path, fps, name):
     film = scenery(np.arange(50) * 0.05, tmp_path, fps, name=name, sound=tone(50 / fps))
     assert check(film).faults == ()

@@ -50,9 +50,9 @@ def walk(tiny_folder, capsys):
     """(stdout, the lines of stderr) of a command that does what it is asked, with a tiny model and few steps; films are
     as small as the model's pictures, unless told."""
 
-    def of(*arguments, model=True, status=0):
+    def of(*arguments, model=True, small=True, status=0):
         cheap = ["--model", str(tiny_folder)] * model
-        if model and arguments[0] == "--prompts" and "--size" not in arguments:
+        if model and small and arguments[0] == "--prompts" and "--size" not in arguments:
             cheap += ["--size", "32"]
         if model and "--steps" not in arguments:
             cheap += ["--steps", "1"]
@@ -685,7 +685,8 @@ def test_a_folder_of_an_earlier_film_is_replaced_and_any_other_is_not(walk, refu
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm", ".mov"])
 def test_a_film_of_each_format_has_its_frames_and_can_be_replayed(walk, suffix):
-    out, err = walk(*ABC, "--frames", "7", "--fps", "23.976", "--size", "64", "--out", f"film{suffix}")
+    out, err = walk(*ABC, "--frames", "7", "--fps", "23.976", "--out", f"film{suffix}", small=False)
+    assert video.timestamps(Path(out))[1] == (512, 512)
     count, seconds = imageio_ffmpeg.count_frames_and_secs(out)
     assert (out, count) == (f"film{suffix}", 7)
     assert seconds == pytest.approx(7 / 23.976, abs=0.011)
@@ -775,7 +776,7 @@ def room(monkeypatch):
 
 
 @pytest.mark.parametrize("after", [0, 1])
-def test_out_of_memory_the_film_is_the_one_that_the_smaller_batch_makes_and_the_same_command_goes_on_with_it(walk, room, after):
+def test_out_of_memory_the_film_is_that_of_a_smaller_batch_which_the_same_command_goes_on_with(walk, room, after):
     flags = [*ABC, "--frames", "12", "--speed", "path"]
     walk(*flags, "--batch", "2", "--out", "small.mp4")
     expected = {path.name: path.read_bytes() for path in Path("small.walk/frames").glob("*.png")}

@@ -82,6 +82,10 @@ def test_heavy_libraries_stay_behind_their_fences(module):
     assert not {name for name, allowed in FENCES.items() if module not in allowed} & libraries
 
 
+def test_every_module_but_the_command_which_may_know_all_has_its_place():
+    assert sorted([*BELOW, "cli"]) == MODULES
+
+
 @pytest.mark.parametrize("module", BELOW)
 def test_imports_point_down(module):
     known = {name.split(".")[1] for name in imported(module) if name.startswith("walk.")} & set(MODULES)

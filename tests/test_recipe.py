@@ -196,6 +196,7 @@ BROKEN = {
     "prompts that are numbers": changed(prompts=[1, 2]),
     "prompts that are lists": changed(prompts=[["a"], ["b"]]),
     "no prompt": changed(prompts=[]),
+    "a hundred thousand and one prompts": changed(prompts=["a"] * 100_001),
     "flags that are a list": changed(flags=[["frames", "5"]]),
     "flags that are a text": changed(flags="--frames 5"),
     "a flag that is a number": flagged(frames=5),
@@ -267,7 +268,7 @@ IMPOSSIBLE = {  # a form that is right, of a film that nobody can make
     "a scheduler that is an attribute": flagged(scheduler="__class__"),
     "a codec that is an option": flagged(codec="-y"),
     "a codec that is a command": flagged(codec="h264;touch pwned"),
-    "a hundred thousand prompts": changed(prompts=["a"] * 100_000),
+    "ten thousand prompts": changed(prompts=["a"] * 10_000),
 }
 
 
@@ -339,7 +340,7 @@ def test_a_film_that_nobody_can_make_is_refused_before_any_work(told, name):
 
 
 @pytest.mark.parametrize("arguments", [["info"], ["info", "--json"], ["diff", "good.mp4"]], ids=str)
-@pytest.mark.parametrize("name", [name for name in IMPOSSIBLE if name != "a hundred thousand prompts"])
+@pytest.mark.parametrize("name", [name for name in IMPOSSIBLE if name != "ten thousand prompts"])
 def test_a_film_that_nobody_can_make_is_shown_harmlessly(monkeypatch, capsys, name, arguments):
     head, *more = arguments
     status = command(monkeypatch, IMPOSSIBLE[name], head, "film.mp4", *more)

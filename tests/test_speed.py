@@ -395,7 +395,7 @@ def test_the_interpolation_is_scipys():
 
 def test_the_command_does_not_look_twice(tmp_path, monkeypatch, tiny_folder, capfd):
     monkeypatch.chdir(tmp_path)
-    command = ["--prompts", "a cat", "a dog", "--frames", "40", "--out", "film.mp4"]
+    command = ["--prompts", "a cat", "a dog", "--frames", "40", "--size", "32", "--out", "film.mp4"]
     command += ["--model", str(tiny_folder), "--steps", "2"]
     assert cli.main(command) == 0
     film = (tmp_path / "film.mp4").read_bytes()
@@ -419,7 +419,7 @@ def test_the_command_does_not_look_twice(tmp_path, monkeypatch, tiny_folder, cap
 
 def test_of_a_finished_film_only_what_is_lost_is_rendered_and_said_to_be(tmp_path, monkeypatch, tiny_folder, capfd):
     monkeypatch.chdir(tmp_path)
-    command = ["--prompts", "a cat", "a dog", "a fox", "--frames", "60", "--out", "film.mp4"]
+    command = ["--prompts", "a cat", "a dog", "a fox", "--frames", "60", "--size", "32", "--out", "film.mp4"]
     command += ["--model", str(tiny_folder), "--steps", "1"]
     assert cli.main(command) == 0
     film, frames = (tmp_path / "film.mp4").read_bytes(), sorted((tmp_path / "film.walk" / "frames").iterdir())
@@ -499,7 +499,8 @@ def test_a_frame_that_cannot_be_saved_is_an_error_though_none_is_safe(tmp_path, 
 
 def test_an_edit_is_said_to_keep_what_it_keeps(tmp_path, monkeypatch, tiny_folder, capfd):
     monkeypatch.chdir(tmp_path)
-    command = ["--frames", "97", "--path", "slerp", "--out", "film.mp4", "--model", str(tiny_folder), "--steps", "1"]
+    command = ["--frames", "97", "--path", "slerp", "--size", "32", "--out", "film.mp4"]
+    command += ["--model", str(tiny_folder), "--steps", "1"]
     assert cli.main(["--prompts", "a cat", "a dog", "a fox", "a cow", "a hen", *command]) == 0
     before = {path.name for path in (tmp_path / "film.walk" / "frames").iterdir()}
     capfd.readouterr()
@@ -514,7 +515,7 @@ def test_an_edit_is_said_to_keep_what_it_keeps(tmp_path, monkeypatch, tiny_folde
 
 def test_another_rate_is_another_film_of_the_same_frames(tmp_path, monkeypatch, tiny_folder, capfd):
     monkeypatch.chdir(tmp_path)
-    command = ["--prompts", "a cat", "a dog", "--frames", "24", "--out", "film.mp4"]
+    command = ["--prompts", "a cat", "a dog", "--frames", "24", "--size", "32", "--out", "film.mp4"]
     command += ["--model", str(tiny_folder), "--steps", "1"]
     assert cli.main(command) == 0
     frames = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "film.walk" / "frames").iterdir()}
@@ -529,7 +530,8 @@ def test_another_rate_is_another_film_of_the_same_frames(tmp_path, monkeypatch, 
 
 def test_an_even_film_after_one_along_the_path_is_even(tmp_path, monkeypatch, tiny_folder):
     monkeypatch.chdir(tmp_path)
-    command = ["--prompts", "a cat", "a dog", "--frames", "24", "--out", "film.mp4", "--model", str(tiny_folder)]
+    command = ["--prompts", "a cat", "a dog", "--frames", "24", "--size", "32", "--out", "film.mp4"]
+    command += ["--model", str(tiny_folder)]
     positions = []
     for flags in ([], ["--speed", "path"], []):
         assert cli.main([*command, *flags, "--steps", "1"]) == 0
@@ -539,7 +541,8 @@ def test_an_even_film_after_one_along_the_path_is_even(tmp_path, monkeypatch, ti
 
 def test_stops_while_it_looks_change_nothing(tmp_path, monkeypatch, tiny_folder, capfd):
     monkeypatch.chdir(tmp_path)
-    command = ["--prompts", "a cat", "a dog", "a fox", "--frames", "60", "--model", str(tiny_folder), "--steps", "2"]
+    command = ["--prompts", "a cat", "a dog", "a fox", "--frames", "60", "--size", "32"]
+    command += ["--model", str(tiny_folder), "--steps", "2"]
     assert cli.main([*command, "--out", "undisturbed.mp4"]) == 0
     save, saved = Run.save, []
     for more in (0, 5, 20, 20, 10):  # at last those that lie between the ones looked at
