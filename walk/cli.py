@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
+import errno
 import functools
 import gc
 import io
@@ -99,7 +100,9 @@ def process() -> NoReturn:
     except BrokenPipeError:  # whoever was to read has gone, as `head` does
         status = 128 + 13
     except OSError as error:
-        print(f"walk: the result cannot be written ({error.strerror})", file=sys.stderr)
+        if error.errno != errno.ENOSPC or error.filename:  # of a file that has a name, others tell
+            raise
+        print("walk: the result cannot be written: the disk is full", file=sys.stderr)
         status = 2
     sys.stderr.flush()
     os._exit(status)
@@ -144,7 +147,8 @@ def film(**chosen: Any) -> str:
     if chosen.get("weights", model.settings.weights) != model.settings.weights:
         listener.say("note: the model is not the one that made that film, so its pictures will differ")
     it = model.settings
-    video.film_size((it.width or 0, it.height or 0), out=asked.out, **given(asked.look, "size", "codec"))  # or an error
+    # Which raises Error for a film that would be too wide.
+    video.film_size((it.width or 0, it.height or 0), out=asked.out, **given(asked.look, "size", "codec"))
     with _opened(asked, model) as run, Work(run, model, listener) as work:
         run = work.evenly(run) if asked.even else run
         frames = work.finished(run)

@@ -8,11 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-WITHOUT = (
-    "safety_checker",
-    "pe",
-    "pe_tokenizer",
-)  # parts that are not loaded: a judge of pictures, a rewriter of prompts
+# Parts of a pipeline that are not loaded: what judges pictures, and what rewrites prompts.
+WITHOUT = ("safety_checker", "pe", "pe_tokenizer")
 
 
 @dataclass(frozen=True)

@@ -75,8 +75,8 @@ class Model(Protocol):
         """Latents from as much noise and conditioning."""
 
     def decode(self, latents: Tensor, exact: bool = False) -> Callable[[], Tensor]:
-        """A function that waits for pictures (batch, height, width, 3), uint8 on the CPU. One that fails is of one colour:
-        black where it is not finite. exact: in float32, where less overflows."""
+        """A function that waits for pictures (batch, height, width, 3), uint8 on the CPU. One that fails is of one
+        colour: black where it is not finite. exact: in float32, where less overflows."""
 
 
 def complete(settings: Settings, report: Report = lambda path, done, size: None) -> Settings:
@@ -506,8 +506,8 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 
 
 def _brought(there: Tensor) -> Callable[[], Tensor]:
-    """A function that waits until a tensor is on the CPU. From an NVIDIA GPU it is on its way at once, before the GPU gets more
-    to do."""
+    """A function that waits until a tensor is on the CPU. From an NVIDIA GPU it is on its way at once, before the GPU
+    gets more to do."""
     if there.device.type != "cuda":
         here = there.cpu()
         return lambda: here

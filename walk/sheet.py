@@ -124,7 +124,8 @@ def preview(
 def _keyframe(
     walk: Walk, k: int, frame: int, picture: np.ndarray, between: Sequence[np.ndarray], width: int, room: int
 ) -> Image.Image:
-    """A keyframe's picture, which that frame shows, and on the line to the next the one half-way (if any); text as wide as `room` below."""
+    """A keyframe's picture, which that frame shows, and on the line to the next the one half-way (if any); text as wide
+    as `room` below."""
     first = _thumbnail(picture, width)
     small = [_thumbnail(other, int(0.55 * width)) for other in between]
     strip = Image.new("RGB", (width + sum(other.width + 2 * GAP for other in small), first.height), BACKGROUND)

@@ -703,7 +703,9 @@ def _feed(command: list[str], frames: Sequence[Path], report: Callable[[int], ob
                 report(count)
             process.stdin.close()
             status = process.wait()
-        except BrokenPipeError:
+        except OSError as error:  # of a pipe that nobody reads any more; Windows calls it an invalid argument
+            if error.filename:
+                raise
             status = process.wait()
         finally:
             process.kill()
