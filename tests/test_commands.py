@@ -155,6 +155,13 @@ def test_of_a_model_of_few_steps_a_quick_preview_is_as_good_as_any(walk):
     assert "5 of 12 frames are in film.walk already" in err
 
 
+def test_a_second_preview_tells_how_many_frames_are_missing_since_it_times_none(walk):
+    flags = ["preview", *ABC, "--frames", "24", "--speed", "path", "--out", "film.mp4"]
+    assert "the film: about" in walk(*flags)[1][-1]
+    missing = 24 - len([*Path("film.walk/frames").iterdir()])
+    assert walk(*flags)[1][-1].startswith(f"the film: {missing} frames more, ")
+
+
 def test_a_preview_shows_the_frames_of_the_film(walk, monkeypatch):
     seen = {}
     real = sheet.preview

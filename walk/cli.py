@@ -214,12 +214,14 @@ def preview(**chosen: Any) -> str:
     _save_sheet(drawn, picture)
     if not missing:
         listener.say("all frames are there already")
-    elif work.seconds and not quick:
+    elif not quick:
         it = model.settings
         size = video.film_size((it.width or 0, it.height or 0), out=asked.out, **given(asked.look, "size", "codec"))
-        seconds = model.seconds + outlook.seconds_left(walk, it, asked.even, missing, work.seconds, size)
-        frames = _bytes(frame_bytes * walk.frames)
-        listener.say(f"the film: about {format_time(round(seconds))} more, {frames} of frames")
+        left = f"{plural(missing, 'frame')} more"
+        if work.seconds:  # else nothing had to be rendered, and nobody knows how long that takes
+            seconds = model.seconds + outlook.seconds_left(walk, it, asked.even, missing, work.seconds, size)
+            left = f"about {format_time(round(seconds))} more"
+        listener.say(f"the film: {left}, {_bytes(frame_bytes * walk.frames)} of frames")
     return str(picture)
 
 
