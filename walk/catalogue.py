@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from walk.settings import BUILT_IN
+
 
 class Entry(NamedTuple):
     name: str
@@ -20,7 +22,7 @@ class Entry(NamedTuple):
 _STABILITY = "Stability AI Community"
 # fmt: off
 CATALOGUE = (
-    Entry("toybox", "built in", 128, 4, 1.0, "MIT"),
+    Entry(BUILT_IN, "built in", 128, 4, 1.0, "MIT"),
     Entry("sd15", "stable-diffusion-v1-5/stable-diffusion-v1-5", 512, 30, 7.5, "CreativeML Open RAIL-M"),
     Entry("sd-turbo", "stabilityai/sd-turbo", 512, 1, 0.0, f"{_STABILITY}, non-commercial"),
     Entry("lcm", "SimianLuo/LCM_Dreamshaper_v7", 768, 4, 8.5, "MIT"),

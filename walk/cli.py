@@ -146,9 +146,7 @@ def film(**chosen: Any) -> str:
     model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, len(set(asked.walk.positions)))
     if chosen.get("weights", model.settings.weights) != model.settings.weights:
         listener.say("note: the model is not the one that made that film, so its pictures will differ")
-    it = model.settings
-    # Which raises Error for a film that would be too wide.
-    video.film_size((it.width or 0, it.height or 0), out=asked.out, **given(asked.look, "size", "codec"))
+    _film_size(asked, model.settings)
     with _opened(asked, model) as run, Work(run, model, listener) as work:
         run = work.evenly(run) if asked.even else run
         frames = work.finished(run)
@@ -215,10 +213,9 @@ def preview(**chosen: Any) -> str:
     if not missing:
         listener.say("all frames are there already")
     elif not quick:
-        it = model.settings
-        size = video.film_size((it.width or 0, it.height or 0), out=asked.out, **given(asked.look, "size", "codec"))
         left = f"{plural(missing, 'frame')} more"
         if work.seconds:  # else nothing had to be rendered, and nobody knows how long that takes
+            it, size = model.settings, _film_size(asked, model.settings)
             seconds = model.seconds + outlook.seconds_left(walk, it, asked.even, missing, work.seconds, size)
             left = f"about {format_time(round(seconds))} more"
         listener.say(f"the film: {left}, {_bytes(frame_bytes * walk.frames)} of frames")
@@ -343,7 +340,6 @@ def check(film: str) -> str:
     from walk.check import check
 
     order.check_is_film(film)
-
     with _Terminal().progress(f"reading {film}", len(video.timestamps(Path(film))[0]), after=2) as progress:
         report = check(Path(film), progress.reached)
     lines = [
@@ -487,6 +483,12 @@ def _drawn(asked: Order) -> sheet.Music | None:
         followed = np.array(music.rhythm.envelope)[:, None]
         drawn = drawn._replace(followed=followed, followed_rate=audio.ENVELOPE_RATE)
     return drawn
+
+
+def _film_size(asked: Order, settings: Settings) -> tuple[int, int]:
+    """Raises Error for a film that would be too wide."""
+    frame = settings.width or 0, settings.height or 0
+    return video.film_size(frame, out=asked.out, **given(asked.look, "size", "codec"))
 
 
 def _watch(asked: Order, walk: Walk, listener: Listener) -> None:

@@ -20,6 +20,7 @@ from walk import Error
 from walk.families import FAMILIES, WITHOUT, Family
 from walk.hub import checkpoint, decoder, field, lora, prediction, read_json, variant
 from walk.samplers import Sampler, chosen
+from walk.schedule import REFUSALS
 from walk.settings import Settings
 
 
@@ -307,6 +308,6 @@ def _stand_ins(own: Any) -> list[Any]:
 def _scheduled(asked: Sampler, config: Any) -> Any:
     try:
         return asked.kind.from_config(config, **asked.options)
-    except (ArithmeticError, AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
+    except REFUSALS as error:
         name = asked.kind.__name__
         raise Error(f"{name} does not fit this model: {reason(error)}; give another --scheduler") from error

@@ -19,7 +19,7 @@ from pathlib import Path
 from walk import Error, audio, digests, video
 from walk.audio import EARLY, ENVELOPE_RATE, Rhythm
 from walk.keyframes import at_home, format_time, plural
-from walk.timeline import check_length
+from walk.timeline import check_length, nearest
 from walk.video import Sound
 
 CONTEXT = 15  # seconds around a part that are heard, too: beats are known by what comes before and after
@@ -83,13 +83,14 @@ def hear(
     begin = max(start - CONTEXT, Fraction(0))
     sound = _around(path, begin, start, seconds)
     _check_offset(path, offset, begin + sound.seconds)
-    first = video.nearest((start - begin) * sound.rate)
+    first = nearest((start - begin) * sound.rate)
     there = len(sound.samples) - first
     known = _written(beats, meter) if beats else None
     asked = [digests.of_file(path), *map(str, (start, seconds, bars, closed and fps, meter, bpm, offset, known))]
     stem = None if listen is None else stem_of(listen)
+    band = None if stem or listen is None else str(listen).lower()
     if listen is not None:  # else nothing more, so that films go on that were begun before there was a choice
-        asked.append(_digest(stem) if stem else str(listen).lower())
+        asked.append(_digest(stem) if stem else str(band))
     kept = folder / f"sound-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]}.json"
     part = _kept(kept)
     if part is None:
@@ -105,10 +106,8 @@ def hear(
             given.bars if given else None,
         )
         if listen is not None:
-            rhythm = dataclasses.replace(
-                rhythm, envelope=audio.strength(followed, None if stem else str(listen).lower())
-            )
-        count = there if seconds is None else video.nearest(seconds * sound.rate)
+            rhythm = dataclasses.replace(rhythm, envelope=audio.strength(followed, band))
+        count = there if seconds is None else nearest(seconds * sound.rate)
         rhythm = _within(rhythm, float(start - begin), count / sound.rate)
         part = _cut(path.name, sound.rate, first, count, rhythm, fps, closed, bars)
         if listen is not None:
@@ -149,11 +148,11 @@ def tempo(
         assert bpm is not None
         name = f"{float(bpm):g} beats a minute"
         seconds = seconds or offset + ((bars or 0) + 1) * meter * 60 / bpm
-        check_length(video.nearest(seconds * fps))
+        check_length(nearest(seconds * fps))
         heard = audio.grid(float(bpm), meter, float(offset), float(seconds))
     if bars is None:
         return Music(name, None, seconds, _within(heard, 0.0, float(seconds)))
-    part = _cut(name, 10**6, 0, video.nearest(seconds * 10**6), heard, fps, closed, bars)
+    part = _cut(name, 10**6, 0, nearest(seconds * 10**6), heard, fps, closed, bars)
     return Music(name, None, part.seconds, part.rhythm, part.notes, Fraction(part.first, 10**6))
 
 
@@ -189,7 +188,7 @@ def _as_much(path: Path, begin: Fraction, seconds: Fraction) -> Sound:
         return video.read_sound(path, begin, seconds)
     except Error:  # it ends before that
         sound = video.read_sound(path)  # which says what is wrong, if it is something else
-    return dataclasses.replace(sound, samples=sound.samples[video.nearest(begin * sound.rate) :])
+    return dataclasses.replace(sound, samples=sound.samples[nearest(begin * sound.rate) :])
 
 
 def _check_strength(part: _Part, name: str, start: Fraction, end: Fraction) -> None:
@@ -228,7 +227,7 @@ def _cut(
         start, seconds = (Fraction(round(x * 1e6), 10**6) for x in (lines[0], lines[bars] - lines[0]))
     exact = seconds
     if closed:
-        frames = max(video.nearest(seconds * fps), 1)
+        frames = max(nearest(seconds * fps), 1)
         seconds = frames / fps
         error = (seconds - exact) * fps
         if abs(error) >= 0.005:
@@ -238,7 +237,7 @@ def _cut(
                 f"{float(abs(error)):.2f} of a frame {'longer' if error > 0 else 'shorter'}"
             )
     part = _within(rhythm, float(start), float(min(seconds, exact)))
-    return _Part(first + video.nearest(start * rate), video.nearest(seconds * rate), seconds, part, tuple(notes))
+    return _Part(first + nearest(start * rate), nearest(seconds * rate), seconds, part, tuple(notes))
 
 
 def _written(path: Path, meter: int) -> Rhythm:

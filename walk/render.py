@@ -193,13 +193,12 @@ class _Start:
         self.device = model.settings.device if self.gpu and not model.settings.low_memory else "cpu"
         self.conditionings: dict[_Prompt, Conditioning] = {}
         self.largest = 0  # numbers in one of them
-        self.noise: Callable[[int], Tensor] | None = None  # of a seed
         self.prepared: dict[tuple[_Places, ...], tuple[Tensor, Conditioning]] = {}
 
     def read(self, walk: Walk, indices: Sequence[int]) -> None:
         """Prompts are read before the frames that need them, and if the model puts its text encoders away, all of a
         walk's at once."""
-        if self.noise is None:
+        if not self.conditionings:  # nothing was read before
             size = self._noise(walk.keyframes[0].seed).numel()  # of stochastic samplers, several pictures' worth
             self.noise = functools.lru_cache(max(4, KEPT // size))(self._noise)
             self.noise_way = functools.lru_cache(max(1, min(SEGMENTS, KEPT // (4 * size))))(self._noise_way)
@@ -242,7 +241,6 @@ class _Start:
 
     def _made(self, places: Sequence[_Places]) -> tuple[Tensor, Conditioning]:
         noise = stacked([self.noise_way(place.seeds) for place in places], [place.noise_t for place in places])
-        assert self.noise is not None
         shape = self.noise(next(seed for seed in places[0].seeds if seed is not None)).shape
         ways, parts = [self.ways(place.prompts) for place in places], [place.t for place in places]
         conditioning = {name: stacked([way[name] for way in ways], parts) for name in ways[0]}
@@ -250,7 +248,6 @@ class _Start:
 
     def _noise_way(self, seeds: Sequence[int | None]) -> Way:
         """Through keyframes. Noise is one point on one sphere."""
-        assert self.noise is not None
         return path([None if seed is None else self.noise(seed).flatten() for seed in seeds])
 
     def _ways(self, prompts: Sequence[_Prompt | None]) -> dict[str, Way]:

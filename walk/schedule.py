@@ -23,6 +23,11 @@ from torch import Tensor
 
 from walk import Error
 
+# What a scheduler raises for steps and models that it is not made for. RuntimeError, too, where no model is at work that
+# may find no room in memory.
+_UNFIT = ArithmeticError, AssertionError, IndexError, TypeError, ValueError
+REFUSALS = *_UNFIT, RuntimeError
+
 
 def keep(scheduler: Any) -> Callable[[Iterable[Tensor]], None]:
     """Change one of diffusers' schedulers, so that it plans the same steps but once, and from then on finds its
@@ -88,7 +93,7 @@ def keep(scheduler: Any) -> Callable[[Iterable[Tensor]], None]:
 def _fits(scheduler: Any) -> Iterator[None]:
     try:
         yield
-    except (ArithmeticError, AssertionError, IndexError, TypeError, ValueError) as error:
+    except _UNFIT as error:
         name, why = type(scheduler).__name__, str(error).rstrip(".") or type(error).__name__
         raise Error(
             f"{name} does not fit this model or its steps: {why}; try another --scheduler or --steps"
@@ -130,8 +135,7 @@ def draws(scheduler: Any, steps: int) -> int:
     whole = {"intermediate_timesteps": None} if "intermediate_timesteps" in planning and steps != 2 else {}
     sample = torch.zeros(1, 4, 8, 8)
     # Past its last step, or what it does not take: that is told when it is used.
-    refused = ArithmeticError, AssertionError, IndexError, RuntimeError, TypeError, ValueError
-    with contextlib.suppress(*refused), _drawing(_module(own), counted):
+    with contextlib.suppress(*REFUSALS), _drawing(_module(own), counted):
         own.set_timesteps(steps, **whole)
         for timestep in own.timesteps:
             if hasattr(own, "scale_model_input"):

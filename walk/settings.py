@@ -77,7 +77,6 @@ class Settings:
             raise Error(f"dtype '{self.dtype}' is unknown; it is auto, {', '.join(DTYPES)}")
         if self.device.split(":")[0] not in ("auto", "cpu", "cuda", "mps"):
             raise Error(f"device '{self.device}' is unknown; it is auto, cpu, cuda, cuda:1 or mps")
-
         for name in ("model", "lora", "decoder"):
             if any("\ud800" <= letter <= "\udfff" for letter in getattr(self, name)):
                 raise Error(f"{name} {getattr(self, name)!a} is not UTF-8 text; give its file another name")

@@ -109,7 +109,7 @@ def preview(
     compared = [] if list(along) == list(speed) else list(along)
     legend = [_text("Speed", full, HEADING), _text(LEGEND + ALONG * bool(compared), full, colour=MUTED)]
     seconds = len(speed) / float(walk.fps)
-    plot = [_marked(walk, _curve(speed, full, compared), len(speed)), _axis(seconds, full)]
+    plot = [_marked(walk, arrivals, _curve(speed, full, compared), len(speed)), _axis(seconds, full)]
     if music:
         legend.append(
             _text((SOUND if music.rate else TEMPO) + FOLLOWED * bool(music.followed_rate), full, colour=MUTED)
@@ -180,9 +180,9 @@ def _line(values: np.ndarray, width: int) -> np.ndarray:
     return 3 * PLOT_HEIGHT * (1 - np.interp(x, (np.arange(len(values)) + 0.5) / len(values), values))
 
 
-def _marked(walk: Walk, plot: Image.Image, steps: int) -> Image.Image:
+def _marked(walk: Walk, arrivals: Sequence[int], plot: Image.Image, steps: int) -> Image.Image:
     """The plot with a line at each keyframe's arrival, and above it as many of their numbers as fit."""
-    marks = [*enumerate(walk.landmarks()[0], 1)]
+    marks = [*enumerate(arrivals, 1)]
     if walk.closed and marks[0] == (1, 0):
         marks.append((1, walk.frames))  # there again
     xs = [round(frame / steps * (plot.width - 2)) for _, frame in marks]

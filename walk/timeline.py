@@ -207,7 +207,7 @@ def within(keyframes: Sequence[Keyframe], start: float, seconds: float) -> tuple
 
 def frame_count(seconds: Fraction, fps: Fraction) -> int:
     """How many frames are nearest to that length."""
-    return _nearest(seconds * fps)
+    return nearest(seconds * fps)
 
 
 def rate(fps: Fraction | float | str) -> Fraction:
@@ -268,8 +268,9 @@ def _places(name: str, given: Sequence[float], end: int, closed: bool) -> tuple[
     )
 
 
-def _nearest(x: Fraction) -> int:
-    return math.floor(x + Fraction(1, 2))
+def nearest(x: Fraction) -> int:
+    """The nearest whole number; of two, the larger."""
+    return math.floor(x + Fraction(1, 2))  # round() takes halves to the even side
 
 
 def _frame_count(
@@ -280,7 +281,7 @@ def _frame_count(
     closed: bool,
 ) -> int:
     if seconds is not None:
-        asked = _nearest(Fraction(seconds) * fps)
+        asked = nearest(Fraction(seconds) * fps)
         if frames is not None and frames != asked:
             raise Error(
                 f"{frames} frames and {float(seconds):g} seconds ({asked} frames) do not agree; give one of them"
@@ -290,7 +291,7 @@ def _frame_count(
         times = [(k, keyframe.until or keyframe.time) for k, keyframe in enumerate(keyframes)]
         last, time = next(((k, time) for k, time in reversed(times) if time is not None), (0, 0.0))
         untimed = len(keyframes) - 1 - last + closed
-        end = _nearest((_exact(time) + untimed * SECONDS_A_SEGMENT) * fps)
+        end = nearest((_exact(time) + untimed * SECONDS_A_SEGMENT) * fps)
         frames = end if closed else end + 1
     if frames < len(keyframes):
         raise Error(
@@ -328,7 +329,7 @@ def _stays(
     elif at[-1] is None:
         at[-1] = Fraction(count - 1)
     arrivals = _aligned(at, until, [[_exact(moment) * fps for moment in some] for some in moments])
-    leaves = [a if x is None else _nearest(x) for a, x in zip(arrivals, [*until, None])]
+    leaves = [a if x is None else nearest(x) for a, x in zip(arrivals, [*until, None])]
     if not closed:
         arrivals, leaves = ([min(frame, count - 1) for frame in some] for some in (arrivals, leaves))
     for k, (a, b) in enumerate(pairwise(zip(arrivals, leaves))):
@@ -350,11 +351,11 @@ def _aligned(
 ) -> list[int]:
     """The frames of what is given, and between them those of the nearest moments, if there are enough."""
     even = _fill(at, until)
-    arrivals = [_nearest(x) for x in even]
+    arrivals = [nearest(x) for x in even]
     given = [k for k, x in enumerate(at) if x is not None]
     for a, b in pairwise(given):
         for some in filter(None, moments):
-            moved = [_nearest(_closest(some, x)) for x in even[a + 1 : b]]
+            moved = [nearest(_closest(some, x)) for x in even[a + 1 : b]]
             tried = [arrivals[a], *moved, arrivals[b]]
             if all(x < y for x, y in pairwise(tried)):
                 arrivals[a + 1 : b] = moved

@@ -29,7 +29,7 @@ import numpy as np
 from PIL import Image
 
 from walk import Error, gif
-from walk.timeline import rate
+from walk.timeline import nearest, rate
 
 QUALITY = 17  # x264's constant rate factor: 0 lossless, 17 hardly told from the frames, 51 worst
 SHORT_SIDE = 512  # pixels; smaller pictures are enlarged to it
@@ -844,11 +844,6 @@ def _check_numbers(path: Path, samples: np.ndarray) -> None:
         raise Error(f"{path} has {samples.shape[1]} channels; a film has room for {CHANNELS}")
     if not math.isfinite(samples.sum(dtype=np.float64)):
         raise Error(f"{path} has samples that are no numbers")
-
-
-def nearest(count: Fraction) -> int:
-    """The nearest whole number; of two, the larger."""
-    return math.floor(count + Fraction(1, 2))  # round() takes halves to the even side
 
 
 def _short(seconds: Fraction | None) -> str:
