@@ -9,7 +9,7 @@ import torch
 from oracle import levels
 from test_families import BUILDERS, FOX, KEYFRAMES, SIZE, STOCHASTIC, film, plain
 
-from walk import Settings, Walk, cli, families, models
+from walk import Settings, Walk, cli, families, graphs, models
 
 pytestmark = pytest.mark.gpu
 SD = "StableDiffusionPipeline"
@@ -40,6 +40,19 @@ def test_any_frames_are_those_of_the_whole_film(tmp_path, name):
     for indices in ([10], [7, 2, 9, 0, 5]):
         for index, picture in film(model, walk, indices).items():
             np.testing.assert_array_equal(picture, whole[index])
+
+
+@pytest.mark.parametrize("name", sorted(BUILDERS))
+def test_what_is_played_back_makes_the_same_bytes(tmp_path, monkeypatch, name):
+    folder = BUILDERS[name](tmp_path)
+    walk = Walk.through(KEYFRAMES, frames=11)
+    model = load(folder, batch=3, dtype="auto")
+    played = film(model, walk)
+    assert model.recorder.recordings if not model.family.waits else model.recorder is None
+    monkeypatch.setattr(graphs, "MOST", 0)
+    usual = film(load(folder, batch=3, dtype="auto"), walk)
+    for index, picture in usual.items():
+        np.testing.assert_array_equal(played[index], picture)
 
 
 @pytest.mark.parametrize("more", [{"low_memory": True}, {"compile": True}], ids=str)

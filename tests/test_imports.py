@@ -12,7 +12,7 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("[!_]*.py"))
 
 # Who may import a library; whoever is not named here may not.
 FENCES = {
-    "torch": {"geometry", "loading", "models", "render", "schedule"},
+    "torch": {"geometry", "graphs", "layout", "loading", "models", "render", "schedule"},
     "diffusers": {"hub", "loading"},
     "transformers": {"loading"},
     "huggingface_hub": {"hub", "loading"},
@@ -35,13 +35,18 @@ BELOW = {
     "settings": set(),
     "timeline": {"keyframes"},
     "geometry": set(),
+    "graphs": set(),
+    "layout": set(),
     "catalogue": {"settings"},
     "hub": {"catalogue", "digests", "families", "settings"},
     "families": set(),
     "samplers": set(),
     "loading": {"families", "hub", "samplers", "schedule", "settings"},
     "schedule": set(),
-    "models": {"catalogue", "digests", "emphasis", "families", "hub", "keyframes", "loading", "schedule", "settings"},
+    "models": {
+        *("catalogue", "digests", "emphasis", "families", "graphs", "hub", "keyframes", "layout", "loading"),
+        *("schedule", "settings"),
+    },
     "render": {"geometry", "models", "timeline"},
     "recipe": {"keyframes", "settings"},
     "png": set(),

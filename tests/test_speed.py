@@ -1,6 +1,7 @@
 """Even speed: what is looked at, and where the frames are put."""
 
 import dataclasses
+import math
 import re
 from fractions import Fraction
 from itertools import pairwise
@@ -343,15 +344,24 @@ def test_work_grows_as_a_film_does(monkeypatch, keyframes):
 
 @pytest.mark.parametrize("chunk", [1, 8, 50])
 @pytest.mark.parametrize("way", [dict(), dict(closed=True), dict(frames=61)], ids=str)
-def test_first_looks_come_first_and_then_what_is_wanted_longest_in_four_segments_at_a_time(monkeypatch, way, chunk):
+def test_segments_take_turns_and_in_a_turn_what_is_wanted_longest_comes_first(monkeypatch, way, chunk):
     monkeypatch.setattr(speed, "distance", lambda a, b: min(abs(a - b), 11 - abs(a - b)))  # also where a loop closes
-    pacer = speed.Pacer(a_walk(**{"frames": 400, "prompts": "abcdefghijk"} | way), glide)
+    monkeypatch.setattr(speed, "KEPT", 100)
+    walk = a_walk(**{"frames": 400, "prompts": "abcdefghijk"} | way)
+    turns = math.ceil(walk.frames / 100)
+    pacer = speed.Pacer(walk, glide)
     lists, named, before = {}, set(), []
+
+    def turn(p):
+        """Of the first segment that a picture is of."""
+        start = int(p) - (p > 0 and p == int(p))
+        return sum(position < start for position in walk.positions) * turns // walk.frames
+
     while True:
         waiting = [p for p in pacer.unseen() if p not in named]
         latest = max(lists.values(), default=0) + 1
         lists |= {p: latest for p in waiting if p not in lists}
-        waiting.sort(key=lambda p: (lists[p] > 1, p // 4 if lists[p] > 1 else 0, lists[p]))
+        waiting.sort(key=lambda p: (turn(p), lists[p]))
         whole = len(waiting) >= chunk or not before
         wanted = pacer.wanted(chunk)
         assert wanted == (waiting[:chunk] if whole else [])
@@ -361,6 +371,23 @@ def test_first_looks_come_first_and_then_what_is_wanted_longest_in_four_segments
         named.update(wanted)
         before = wanted
     assert named >= set(pacer.walk.positions)
+
+
+def test_hardly_a_picture_is_read_again(monkeypatch):
+    looks = 0
+
+    def look(position):
+        nonlocal looks
+        looks += 1
+        return glide(position)
+
+    monkeypatch.setattr(speed, "distance", lambda a, b: abs(a - b))
+    pacer, before, count = speed.Pacer(a_walk(2000, "abcdefghijklmnopqrstuvwxyzab"), look), [], 0
+    while (wanted := pacer.wanted(8)) or before:
+        pacer.saw(before)
+        before = wanted
+        count += len(wanted)
+    assert looks < 1.1 * count
 
 
 def test_distance_is_nought_for_equals_only_and_one_from_black_to_white():

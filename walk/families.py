@@ -31,6 +31,7 @@ class Family:
     length: its most tokens, where the pipeline knows no limit.
     listed: embeddings are handed on as a list.
     alone: rows of a batch are padded to the longest one, so each is denoised for itself.
+    waits: its denoiser waits for a GPU whenever it is called.
     patch: latents' sides are multiples of this many; multiple: pictures' sides are, of this many pixels.
     packed: latents are a list of patches of 2x2, in the order that Flux gave them.
     patches: latents' channels hold patches of 2x2, scaled by the VAE's own statistics (Flux 2).
@@ -60,6 +61,7 @@ class Family:
     length: int = 0
     listed: bool = False
     alone: bool = False
+    waits: bool = False
     patch: int = 2
     multiple: int = 8
     packed: bool = False
@@ -101,7 +103,7 @@ FAMILIES = {
     "Flux2Pipeline": Family(("prompt_embeds", ""), 50, 4.0, patches=True, sample=128, needs="torchvision"),
     "Flux2KleinPipeline": Family(("prompt_embeds", ""), 50, 4.0, again=True, patches=True, sample=128, distilled=("model_index.json", "is_distilled", True, 4)),
     # diffusers adds its masks to the attention: tokens beyond the prompt are heard, too, if less.
-    "ChromaPipeline": Family((*_MASKED[:1], "", *_MASKED[1:3], "", _MASKED[3]), 35, 5.0, tokens=("tokenizer",), masked=True, packed=True, sample=128, tiny="madebyollin/taef1"),
+    "ChromaPipeline": Family((*_MASKED[:1], "", *_MASKED[1:3], "", _MASKED[3]), 35, 5.0, tokens=("tokenizer",), masked=True, packed=True, waits=True, sample=128, tiny="madebyollin/taef1"),
     # The model that would rewrite its prompts is left out: a prompt stays what it is. The pipeline has an epsilon of
     # its own, since the hub's configuration has the wrong one.
     "ErnieImagePipeline": Family(("prompt_embeds",), 50, 4.0, again=True, ragged=True, length=1024, listed=True, alone=True, patches=True, sample=128, epsilon=1e-5),
@@ -119,7 +121,7 @@ FAMILIES = {
     "CogView4Pipeline": Family(_BOTH, 50, 5.0, ragged=True, alone=True, multiple=16, float32=True),
     # Tokens beyond the prompt are zeros.
     "OvisImagePipeline": Family((*_BOTH, "", ""), 50, 5.0, packed=True, sample=128),
-    "Lumina2Pipeline": Family(_MASKED, 30, 4.0, masked=True, alone=True),
+    "Lumina2Pipeline": Family(_MASKED, 30, 4.0, masked=True, alone=True, waits=True),
     # Its masks are asked for but not used: tokens beyond the prompt are zeros.
     "AuraFlowPipeline": Family(_MASKED, 50, 3.5, tokens=("tokenizer",), sample=128, upcast=True),
 }

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pixel_shuffle
 
-from walk import Error, OutOfMemoryError, emphasis, loading, schedule
+from walk import Error, OutOfMemoryError, emphasis, graphs, layout, loading, schedule
 from walk.catalogue import known
 from walk.digests import Report
 from walk.families import Family
@@ -204,12 +204,29 @@ class Pipeline(Model):
         self.shared: dict[tuple[object, ...], Tensor] = {}
         self.masks: dict[str, torch.dtype] = {}  # as the pipeline made them
         self.scaling: dict[torch.dtype, list[Tensor]] = {}  # mean and deviation of latents
-        for part in (self.denoiser, self.pipe.vae):
-            # A sixth faster on CPUs, more on tensor cores. Apple's GPUs have made wrong pictures of it (pytorch#180984).
-            if settings.device != "mps" and not any(tensor.ndim > 4 for tensor in part.parameters()):
-                part.to(memory_format=torch.channels_last)
+        if settings.device != "mps":  # Apple's GPUs have made wrong pictures of it (pytorch#180984)
+            for part in (self.denoiser, self.pipe.vae):
+                layout.channels_last(part)
+        self.recorder: graphs.Recorder | None = None
         if settings.compile:
-            loading.compile_denoiser(self.denoiser, self.family)
+            self._compile()
+        elif settings.device in ("cuda", "cuda:0") and not settings.low_memory and not self.family.waits:
+            # What another GPU does would have to be recorded there; nobody has tried.
+            self.recorder = graphs.Recorder(self.denoiser, self._has_room)
+
+    def _compile(self) -> None:
+        """What compilers know, they do better themselves."""
+        layout.as_usual(self.denoiser)
+        if self.recorder:
+            self.recorder.remove()
+        loading.compile_denoiser(self.denoiser, self.family)
+
+    def _has_room(self) -> bool:
+        """Whether the GPU has room for twice of what pictures take."""
+        device = self.settings.device
+        free, taken = torch.cuda.mem_get_info(device)[0], torch.cuda.memory_allocated(device)
+        most = torch.cuda.max_memory_allocated(device) - taken
+        return free + torch.cuda.memory_reserved(device) - taken > 2 * most
 
     def at(self, settings: Settings) -> Pipeline:
         compiles = bool(settings.compile and not self.settings.compile)
@@ -221,7 +238,7 @@ class Pipeline(Model):
                     "changed, as in dataclasses.replace(model.settings, steps=2)"
                 )
         if compiles:
-            loading.compile_denoiser(self.denoiser, self.family)
+            self._compile()
         other = copy.copy(self)
         other.settings = settings
         other.draws = schedule.draws(self.pipe.scheduler, settings.steps or 1)
@@ -455,6 +472,8 @@ class Pipeline(Model):
     @torch.inference_mode()
     def decode(self, latents: Tensor, exact: bool = False) -> Callable[[], Tensor]:
         vae, dtype = self.pipe.vae, self.pipe.vae.dtype
+        if self.recorder:
+            self.recorder.ready = True  # after the first pictures, when it is known what they take
         if exact:
             vae.to(torch.float32)
         pictures = vae.decode(self._unscaled(latents.to(vae.dtype))).sample
@@ -705,12 +724,13 @@ def _batch(settings: Settings, guided: bool) -> int:
     """By picture size; on GPUs by their memory, too, and by whether a picture is denoised twice, for guidance: there
     few rows at a time take as long as several. Whatever is too much is halved when it is tried."""
     pixels = (settings.width or 512) * (settings.height or 512)
-    frames = 4 * 512 * 512
+    frames, most = 4 * 512 * 512, 8
     if settings.device.startswith("cuda") and not settings.low_memory:
         gigabytes = torch.cuda.get_device_properties(settings.device).total_memory / 1e9
         if gigabytes > 14:
             frames *= (2 if gigabytes < 30 else 4) * (1 if guided else 2)
-    return max(1, min(8, frames // pixels))
+            most = 8 if guided else 16
+    return max(1, min(most, frames // pixels))
 
 
 def _sizes(folder: Path) -> tuple[int, int, int]:

@@ -39,7 +39,7 @@ from walk.keyframes import Keyframe
 from walk.settings import Settings
 from walk.timeline import Walk
 
-WRITERS = max(2, min(8, os.cpu_count() or 1))  # threads
+WRITERS = max(2, min(16, os.cpu_count() or 1))  # threads, which mostly wait for the disk
 WAITING = 32  # frames on their way to the disk, at most
 _NAME = re.compile(r"[\d.]+-([0-9a-f]{16})\.png")
 _KEY = "walk-fingerprint"  # the PNG's text chunk

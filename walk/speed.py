@@ -36,9 +36,9 @@ STILL = 0.1  # of the mean step: less is none, as where a walk rests
 STEADY = 0.05  # of the way is spread evenly along the path, whatever the pictures say
 BEAT = 5  # times the step before or after it: such a step is meant, and pictures from within it would blur it
 SHARE = 0.1  # pictures a frame, where none of them can become one
-TOGETHER = 4  # segments
-KEPT = 128  # pictures of which the features stay in memory
+KEPT = 256  # pictures of which the features stay in memory; segments of so many frames are looked at together
 SEEN = 128  # pixels on a picture's short side, or up to twice as many, are what is looked at
+ONE = 2**14  # as which 1 is kept, in 16 bits: no two of our numbers are further apart than 2
 CONTRAST = 0.1  # of OKLab: where a detail's contrast begins to saturate
 
 # sRGB levels to linear light; that to cones; their cube roots to OKLab (Ottosson 2020).
@@ -91,6 +91,9 @@ class Pacer:
             return distance(seen(a % turn), seen(b % turn))
 
         paths, noises = _inside(walk.positions), _inside(walk.noise)
+        before = [0, *accumulate(len(places) + 1 for places in paths.values())]
+        turns = math.ceil(before[-1] / KEPT)
+        self._turns = {start: count * turns // before[-1] for start, count in zip(paths, before)}
         self._segments = [
             _Segment(start, turn, places, noises.get(start, []) if walk.noise else None, apart, even, further)
             for start, places in paths.items()
@@ -108,12 +111,11 @@ class Pacer:
         until then there may be none.
         """
         self._go_on()
-        # First the first looks; then what has been wanted for longest, in a few segments at a time, so that
-        # features are compared while they are in memory.
-        first = not self._listed
-        for position in _unseen(self._fresh):
+        # What has been wanted for longest, but of some segments first, and then of the next ones: features are compared
+        # while they are in memory.
+        for position, segment in _unseen(self._fresh).items():
             if position not in self._listed:
-                heappush(self._queue, (-1 if first else position // TOGETHER, len(self._listed), position))
+                heappush(self._queue, (self._turns[segment.start], len(self._listed), position))
                 self._listed.add(position)
         self._fresh = []
         if len(self._queue) < batch and self._named:
@@ -379,22 +381,21 @@ def predicted(
 class Features(NamedTuple):
     """What the eye takes from a picture, for `distance`."""
 
-    rows: np.ndarray  # (3, n), float32
-    levels: np.ndarray  # (height, width, 3), float32, 0 .. 1
+    rows: np.ndarray  # (3, n), int16
+    levels: np.ndarray  # (height, width, 3), int16
 
 
 def features(picture: np.ndarray) -> Features:
     """Of a picture (height, width, 3; uint8).
 
-    levels: of sRGB.
+    Both in ONEs. levels: of sRGB, 0 .. 1.
     rows: a normalised Laplacian pyramid (V. Laparra, J. Balle, A. Berardino & E. P. Simoncelli, 'Perceptual
     image quality assessment using a normalized Laplacian pyramid', 2016) of OKLab (B. Ottosson, 'A
     perceptual color space for image processing', 2020): on every scale z is what 2x2 means f leave
-    out of x, and y is z adapted to the contrast around it. Rows are weighted so that each scale counts
-    by its mean.
+    out of x, and y is z adapted to the contrast around it.
     """
     step = max(1, min(picture.shape[:2]) // SEEN)
-    levels = reduced(picture, step) / np.float32(255)
+    levels = reduced(picture, step)
     light = reduced(_LINEAR.take(picture), step)
     with np.errstate(divide="ignore"):  # of black; its root comes out as 0
         roots = np.exp(np.log(_M1 @ light.reshape(-1, 3).T) / np.float32(3))  # several times as fast as cbrt
@@ -406,10 +407,12 @@ def features(picture: np.ndarray) -> Features:
         f = _of_fours(z)
         z -= f[:, :, None, :, None]
         contrast = np.sqrt(_of_fours(z[0] ** 2 + z[1] ** 2 + z[2] ** 2))
-        z *= (np.float32(3 / z.size) / (1 + contrast / CONTRAST))[:, None, :, None]
+        z /= (1 + contrast / CONTRAST)[:, None, :, None]
         rows.append(z.reshape(3, -1))
         x = f
-    return Features(np.concatenate([*rows, np.float32(3 / x.size) * x.reshape(3, -1)], axis=1), levels)
+    rows.append(x.reshape(3, -1))
+    whole = np.concatenate(rows, axis=1) * np.float32(ONE)
+    return Features(np.rint(whole, out=whole).astype(np.int16), (levels * np.float32(ONE / 255)).astype(np.int16))
 
 
 def distance(a: Features, b: Features) -> float:
@@ -419,9 +422,21 @@ def distance(a: Features, b: Features) -> float:
     eye compares two pictures; and the root mean square of the levels, which weighs large changes of a few
     places as ColorVideoVDP does, a model of how it sees one follow the other (tests/benchmarks/distances.py).
     """
-    scales = np.sqrt(np.square(a.rows - b.rows).sum(axis=0)).sum()
-    square = np.sqrt(np.square(a.levels - b.levels).mean())
-    return float(scales + square) / 2
+    rows = (a.rows - b.rows).astype(np.float32)
+    rows *= rows
+    scales = np.sqrt(rows[0] + rows[1] + rows[2]) @ _weights(*a.levels.shape[:2])
+    levels = (a.levels - b.levels).astype(np.float32).ravel()
+    return float(scales + math.sqrt(levels @ levels / levels.size)) / (2 * ONE)
+
+
+@lru_cache
+def _weights(height: int, width: int) -> np.ndarray:
+    """Of each place in a row, that every scale counts by its mean."""
+    parts = []
+    while min(height, width) >= 16:
+        height, width = height // 2, width // 2
+        parts.append(np.full(4 * height * width, 1 / (4 * height * width), np.float32))
+    return np.concatenate([*parts, np.full(height * width, 1 / (height * width), np.float32)])
 
 
 def reduced(x: np.ndarray, step: int) -> np.ndarray:
@@ -453,9 +468,13 @@ def _inside(positions: Sequence[float]) -> dict[int, list[float]]:
     return {start: sorted(some) for start, some in sorted(places.items())}
 
 
-def _unseen(segments: Iterable[_Segment]) -> Iterable[float]:
-    """In the film's order."""
-    return dict.fromkeys(p for segment in sorted(segments, key=lambda segment: segment.start) for p in segment.unseen)
+def _unseen(segments: Iterable[_Segment]) -> dict[float, _Segment]:
+    """In the film's order, each with the first segment that waits for it."""
+    found: dict[float, _Segment] = {}
+    for segment in sorted(segments, key=lambda segment: segment.start):
+        for position in segment.unseen:
+            found.setdefault(position, segment)
+    return found
 
 
 def _monotone(x: np.ndarray, y: np.ndarray) -> Callable[[Any], Any]:

@@ -24,7 +24,7 @@ from walk.keyframes import Keyframe, format_time, plural
 from walk.models import Model
 from walk.progress import Listener, Progress
 from walk.render import Batch, Renderer, render, row
-from walk.run import Run, fingerprints, finished
+from walk.run import WRITERS, Run, fingerprints, finished
 from walk.speed import Features, Pacer
 
 NOTES = 8  # that are said; a preview draws them all
@@ -110,15 +110,19 @@ class LazyModel:
         gc.collect()  # else it fills the memory that it is to be loaded into again
 
     def _rate(self, model: Model, what: str) -> float:
-        """Frames a second, of the second batch."""
+        """Frames a second, of the second batch. A GPU has begun with the next one when it hands one out."""
         batch, begun = model.settings.batch or 1, 0.0
-        walk = Walk.through(KEYFRAMES, frames=2 * batch)
-        with self.listener.progress(what, walk.frames) as progress:
+        walk = Walk.through(KEYFRAMES, frames=3 * batch)
+        with self.listener.progress(what, 2 * batch) as progress:
             for count, _ in enumerate(render(model, walk, range(walk.frames)), 1):
                 progress.reached(count)
                 if count == batch:
                     begun = time.monotonic()
-        return batch / (time.monotonic() - begun)
+                if count == 2 * batch:
+                    break
+        rate = batch / (time.monotonic() - begun)
+        models.wait(model.settings.device)
+        return rate
 
     def notes(self) -> list[str]:
         """What of its prompts the model will not understand, and whether it was made for other pictures."""
@@ -197,6 +201,7 @@ class Work:
     def __enter__(self) -> Work:
         self.progress.__enter__()
         self.save = self._saving.enter_context(self.run.saver())
+        self.eyes = self._saving.enter_context(ThreadPoolExecutor(WRITERS))  # a look does not wait for the disk
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, *_: object) -> None:
@@ -367,7 +372,7 @@ class Work:
             save, names = self.save.at(run), run.fingerprints
             for index, picture in pictures:  # first, since what is rendered next depends on it
                 if features := self.features.get(names[index]):
-                    self.save.pool.submit(_see, features, picture)
+                    self.eyes.submit(_see, features, picture)
             for index, picture in pictures:
                 self.rendered[names[index]] = save(index, picture)
             self.progress.more(len(pictures))

@@ -37,41 +37,46 @@ ARCHITECTURES = {"sd15": (30, 7.5, "own"), "sd-turbo": (1, 0.0, "tiny"), "sdxl":
 
 
 def build(name: str, folder: Path, dtype: torch.dtype) -> Path:
-    """One of ARCHITECTURES, with a tiny decoder in `taesd` beside it."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    """One of ARCHITECTURES, with a tiny decoder in `taesd` beside it, unless it lies there."""
+    if not (folder / name / "model_index.json").exists():
         before = torch.get_default_dtype()
+        torch.manual_seed(0)
         torch.set_default_dtype(dtype)
         try:
-            pipe = _pipeline(name)
-            diffusers.AutoencoderTiny().save_pretrained(folder / "taesd")
+            with torch.device("cuda" if torch.cuda.is_available() else "cpu"):  # billions of random numbers
+                parts = _parts(name)
+                diffusers.AutoencoderTiny().save_pretrained(folder / "taesd")
         finally:
             torch.set_default_dtype(before)
-    pipe.save_pretrained(folder / name)
+        _pipeline(name, parts).save_pretrained(folder / name)
     return folder / name
 
 
-def _pipeline(name: str) -> diffusers.DiffusionPipeline:
-    parts = {"vae": _vae(), "tokenizer": _tokenizer()}
+def _parts(name: str) -> dict[str, torch.nn.Module]:
+    if name == "sdxl":
+        return {
+            "vae": _vae(),
+            "text_encoder": _encoder(CLIPTextModel, 768, 12),
+            "text_encoder_2": _encoder(CLIPTextModelWithProjection, 1280, 32, projection_dim=1280),
+            "unet": diffusers.UNet2DConditionModel(**_SDXL),
+        }
+    turbo = name == "sd-turbo"
+    return {
+        "vae": _vae(),
+        "text_encoder": _encoder(CLIPTextModel, 1024 if turbo else 768, 12),
+        "unet": diffusers.UNet2DConditionModel(**(_SD_2 if turbo else _SD)),
+    }
+
+
+def _pipeline(name: str, parts: dict[str, torch.nn.Module]) -> diffusers.DiffusionPipeline:
+    trailing = {"timestep_spacing": "trailing"} if name == "sd-turbo" else {}
+    scheduler = diffusers.EulerDiscreteScheduler(**_NOISE, **trailing)
     if name == "sdxl":
         return diffusers.StableDiffusionXLPipeline(
-            **parts,
-            tokenizer_2=_tokenizer(),
-            text_encoder=_encoder(CLIPTextModel, 768, 12),
-            text_encoder_2=_encoder(CLIPTextModelWithProjection, 1280, 32, projection_dim=1280),
-            unet=diffusers.UNet2DConditionModel(**_SDXL),
-            scheduler=diffusers.EulerDiscreteScheduler(**_NOISE),
+            **parts, tokenizer=_tokenizer(), tokenizer_2=_tokenizer(), scheduler=scheduler
         )
-    turbo = name == "sd-turbo"
-    return diffusers.StableDiffusionPipeline(
-        **parts,
-        text_encoder=_encoder(CLIPTextModel, 1024 if turbo else 768, 12),
-        unet=diffusers.UNet2DConditionModel(**(_SD_2 if turbo else _SD)),
-        scheduler=diffusers.EulerDiscreteScheduler(**_NOISE, **({"timestep_spacing": "trailing"} if turbo else {})),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
+    unsafe = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+    return diffusers.StableDiffusionPipeline(**parts, tokenizer=_tokenizer(), scheduler=scheduler, **unsafe)
 
 
 def _tokenizer() -> object:

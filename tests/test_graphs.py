@@ -1,0 +1,107 @@
+"""When a denoiser's calls are recorded and played back. What a GPU makes of it: test_gpu."""
+
+import pytest
+import torch
+
+from walk import graphs
+
+
+class Denoiser(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(2.0), requires_grad=False)
+        self.calls = 0
+
+    def forward(self, sample, timestep, context=None, return_dict=True):
+        self.calls += 1
+        return (sample * self.weight + timestep, context)
+
+
+class Recording:
+    """Instead of a GPU's: it knows what was handed to it last, and not what it was recorded with."""
+
+    made = 0
+
+    def __init__(self, usual, args, more):
+        Recording.made += 1
+        self.played_back = 0
+
+    def played(self, tensors):
+        self.played_back += 1
+        sample, timestep, *_ = tensors
+        return (sample * 2 + timestep, None)
+
+
+@pytest.fixture
+def denoiser(monkeypatch):
+    monkeypatch.setattr(graphs, "_Recording", Recording)
+    Recording.made = 0
+    return Denoiser()
+
+
+def asked(denoiser, rows=2, at=1.0):
+    made, _ = denoiser(torch.ones(rows, 3), torch.tensor(at), return_dict=False)
+    assert torch.equal(made, torch.full((rows, 3), 2.0 + at))
+
+
+def test_a_call_that_comes_again_is_played_back_as_soon_as_it_is_known_what_pictures_take(denoiser):
+    recorder = graphs.Recorder(denoiser, lambda: True)
+    for step in range(3):
+        asked(denoiser, at=step)
+    assert denoiser.calls == 3
+    recorder.ready = True
+    for step in range(3):
+        asked(denoiser, at=step)
+    assert (denoiser.calls, Recording.made) == (3, 1)
+
+
+def test_other_shapes_are_other_recordings_and_there_are_but_so_many(denoiser, monkeypatch):
+    monkeypatch.setattr(graphs, "MOST", 2)
+    graphs.Recorder(denoiser, lambda: True).ready = True
+    for _ in range(3):
+        for rows in (1, 2, 3):
+            asked(denoiser, rows)
+    assert (denoiser.calls, Recording.made) == (2 + 3, 2)
+
+
+def test_without_room_nothing_is_recorded(denoiser):
+    graphs.Recorder(denoiser, lambda: False).ready = True
+    for _ in range(3):
+        asked(denoiser)
+    assert (denoiser.calls, Recording.made) == (3, 0)
+
+
+def test_what_cannot_be_recorded_is_called_as_usual_and_leaves_nothing(denoiser, monkeypatch):
+    recorder = graphs.Recorder(denoiser, lambda: True)
+    recorder.ready = True
+    for _ in range(2):
+        asked(denoiser, rows=1)
+
+    def fails(*_):
+        raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(graphs, "_Recording", fails)
+    for _ in range(3):
+        asked(denoiser, rows=2)
+    assert denoiser.calls == 1 + 3
+    assert not recorder.recordings
+    monkeypatch.setattr(graphs, "_Recording", Recording)
+    asked(denoiser, rows=2)
+    assert Recording.made == 1, "it is tried once"
+
+
+def test_a_tensor_that_lies_elsewhere_is_not_played_back(denoiser):
+    graphs.Recorder(denoiser, lambda: True).ready = True
+    for _ in range(3):
+        made, _ = denoiser(torch.ones(1), torch.tensor(1.0), context=torch.empty(1, device="meta"))
+        assert made.item() == 3
+    assert Recording.made == 0
+
+
+def test_it_can_be_removed(denoiser):
+    recorder = graphs.Recorder(denoiser, lambda: True)
+    recorder.ready = True
+    recorder.remove()
+    for _ in range(3):
+        asked(denoiser)
+    assert (denoiser.calls, Recording.made) == (3, 0)
