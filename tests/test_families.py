@@ -420,5 +420,5 @@ def test_a_compiled_model_makes_the_same_pictures_and_is_another_model(home, mod
 def test_where_nothing_can_be_compiled_that_is_said(home, compiler, monkeypatch):
     monkeypatch.setattr(compiler, "cxx", ("no-such-compiler",))
     compiled = load(home("PixArtSigmaPipeline"), **SIZE, steps=2, batch=1, compile=True)
-    with pytest.raises(Error, match=r"^the model cannot be compiled here: .*; leave out --compile$"):
+    with pytest.raises(Error, match=r"^the model cannot be compiled here: .*; give --compile off$"):
         pictures(compiled, FOX)

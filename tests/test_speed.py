@@ -346,7 +346,7 @@ def test_work_grows_as_a_film_does(monkeypatch, keyframes):
 @pytest.mark.parametrize("way", [dict(), dict(closed=True), dict(frames=61)], ids=str)
 def test_segments_take_turns_and_in_a_turn_what_is_wanted_longest_comes_first(monkeypatch, way, chunk):
     monkeypatch.setattr(speed, "distance", lambda a, b: min(abs(a - b), 11 - abs(a - b)))  # also where a loop closes
-    monkeypatch.setattr(speed, "KEPT", 100)
+    monkeypatch.setattr(speed, "TOGETHER", 100)
     walk = a_walk(**{"frames": 400, "prompts": "abcdefghijk"} | way)
     turns = math.ceil(walk.frames / 100)
     pacer = speed.Pacer(walk, glide)

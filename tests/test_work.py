@@ -31,7 +31,7 @@ class Compilable(Slow):
         if not settings.compile or self.settings.compile:
             return self
         if self.compiled is None:
-            raise Error("the model cannot be compiled here: no g++; leave out --compile")
+            raise Error("the model cannot be compiled here: no g++; give --compile off")
         other = Compilable(self.compiled, None)
         other.settings = settings
         return other
@@ -41,6 +41,7 @@ class Compilable(Slow):
 def found(monkeypatch):
     """What is found for a film, what was said, and which settings models were loaded with."""
     monkeypatch.setattr(work, "LONG", 15.0)
+    monkeypatch.setattr(work, "COMPILED", ("cpu",))
     now = [0.0]  # a clock of its own, so that a busy machine makes nothing slower
     monkeypatch.setattr(time, "sleep", lambda seconds: now.append(now[-1] + seconds))
     monkeypatch.setattr(time, "monotonic", lambda: now[-1])
@@ -94,6 +95,13 @@ def test_short_films_are_rendered_as_they_are(found):
     model.loaded()
     assert loaded == [False]
     model, said, loaded = found(0.1, 0.01, frames=20)
+    assert model.settings.compile is False
+    assert said == loaded == []
+
+
+def test_where_nothing_is_gained_by_it_nothing_is_tried(found, monkeypatch):
+    monkeypatch.setattr(work, "COMPILED", ("cuda",))
+    model, said, loaded = found(0.1, 0.02)
     assert model.settings.compile is False
     assert said == loaded == []
 

@@ -238,7 +238,7 @@ def seeds(**chosen: Any) -> str:
         raise Error(f"{out}: a sheet's name ends in .png, as in seeds.png")
     order.check_sheet(out)
     listener = _listener(chosen)
-    found = _found(Settings(**given(chosen, *flags.SETTINGS)), listener, keyframes[:1])
+    found = _found(flags.settings(chosen), listener, keyframes[:1])
     walk = Walk(keyframes, tuple(map(float, range(count))), Fraction(1))
     shown = {}
     model = found.loaded()
@@ -386,7 +386,7 @@ def bench(**chosen: Any) -> str:
     from walk.bench import LEAST, SECONDS, measure
 
     listener, frames = _listener(chosen), chosen.get("frames", flags.BENCH_FRAMES)
-    found = _found(Settings(**given(chosen, *flags.SETTINGS)), listener, frames=frames)
+    found = _found(flags.settings(chosen), listener, frames=frames)
     model = found.loaded()
     with tempfile.TemporaryDirectory() as folder, listener.progress("timing", LEAST + 1, unit="batches") as progress:
         it = measure(model, Path(folder), SECONDS, lambda: progress.more(1))

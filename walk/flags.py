@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from walk import Error, video
 from walk.keyframes import WORDS, looks_like_a_file, parse_time
 from walk.pace import PACES, REACT
-from walk.settings import BUILT_IN
+from walk.settings import BUILT_IN, Settings
 from walk.timeline import FPS, SECONDS_A_SEGMENT, parse_fps, rate
 
 
@@ -181,9 +181,9 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "device": Flag("NAME", str, "a name", "cpu, cuda, cuda:1, mps (the fastest there is)"),
         "dtype": Flag("NAME", str, "a name", "float32, float16, bfloat16 (the model's on cuda, else float32)"),
         "decoder": Flag("own | tiny", str, "own, tiny, or a folder with a tiny decoder", "tiny: faster and a little softer, where the family has one (own)"),
-        "compile": Flag("on | off | auto", _compiling, "on, off or auto", "takes minutes, then is faster on most GPUs; auto: if it pays (off)", "on"),
+        "compile": Flag("on | off | auto", _compiling, "on, off or auto", "takes minutes, then is faster on most GPUs; auto: there, if it pays (auto)", "on"),
         "low_memory": Flag("", _switch, "", "parts of the model are on the GPU only while they work"),
-        "batch": Flag("N", _count, _WHOLE, "frames denoised together (by their size and the GPU, up to 8)"),
+        "batch": Flag("N", _count, _WHOLE, "frames denoised together (by their size and the GPU, up to 16)"),
     },
     "The film": {
         "out": Flag("FILE.mp4", str, "a file name", "the film, or .webm, .mov, .gif, or FOLDER/ for PNG files (.mp4)"),
@@ -393,6 +393,11 @@ def given(flags: dict[str, Any], *names: str, **renamed: str) -> dict[str, Any]:
     """Of these flags those that were given, so that defaults stay where they are defined."""
     keys = {name: name for name in names} | renamed
     return {key: flags[name] for key, name in keys.items() if name in flags}
+
+
+def settings(flags: dict[str, Any]) -> Settings:
+    """Of these flags."""
+    return Settings(**{"compile": None} | given(flags, *SETTINGS))
 
 
 def help_text(command: str = "") -> str:

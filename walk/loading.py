@@ -179,7 +179,7 @@ def compiling() -> Iterator[None]:
     try:
         yield
     except TorchDynamoException as error:
-        raise Error(f"the model cannot be compiled here: {reason(error)}; leave out --compile") from error
+        raise Error(f"the model cannot be compiled here: {reason(error)}; give --compile off") from error
 
 
 @contextlib.contextmanager

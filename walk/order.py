@@ -73,7 +73,7 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     if "places" not in chosen:
         _check_together(chosen)
     keyframes = read_prompts(chosen["prompts"], **given(chosen, "seed", "seeds", "negative", "style"))
-    settings = Settings(**given(chosen, *flags.SETTINGS))
+    settings = flags.settings(chosen)
     out, folder = _places(chosen)
     look = given(chosen, "size", "quality", "codec")
     video.validate(out, **look, sound="audio" in chosen and video.holds_sound(out))

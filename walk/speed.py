@@ -36,7 +36,8 @@ STILL = 0.1  # of the mean step: less is none, as where a walk rests
 STEADY = 0.05  # of the way is spread evenly along the path, whatever the pictures say
 BEAT = 5  # times the step before or after it: such a step is meant, and pictures from within it would blur it
 SHARE = 0.1  # pictures a frame, where none of them can become one
-KEPT = 256  # pictures of which the features stay in memory; segments of so many frames are looked at together
+KEPT = 224  # pictures of which the features stay in memory
+TOGETHER = 256  # frames, of whole segments, are looked at before others: their features mostly stay in memory
 SEEN = 128  # pixels on a picture's short side, or up to twice as many, are what is looked at
 ONE = 2**14  # as which 1 is kept, in 16 bits: no two of our numbers are further apart than 2
 CONTRAST = 0.1  # of OKLab: where a detail's contrast begins to saturate
@@ -92,7 +93,7 @@ class Pacer:
 
         paths, noises = _inside(walk.positions), _inside(walk.noise)
         before = [0, *accumulate(len(places) + 1 for places in paths.values())]
-        turns = math.ceil(before[-1] / KEPT)
+        turns = math.ceil(before[-1] / TOGETHER)
         self._turns = {start: count * turns // before[-1] for start, count in zip(paths, before)}
         self._segments = [
             _Segment(start, turn, places, noises.get(start, []) if walk.noise else None, apart, even, further)

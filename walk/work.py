@@ -29,7 +29,8 @@ from walk.speed import Features, Pacer
 
 NOTES = 8  # that are said; a preview draws them all
 
-# Compiling takes minutes and gains little, or up to a third: it is tried for renders as long as these.
+# Compiling takes minutes and gains little, or up to a half: it is tried for renders as long as these.
+COMPILED = ("cuda",)  # devices; a CPU gains nothing
 LONG = 15 * 60.0  # seconds
 MANY = 40  # batches, of which four are then rendered for nothing
 GAIN = 0.03  # of the time, that is worth keeping what is compiled
@@ -85,7 +86,7 @@ class LazyModel:
         can be told from the model and the machine."""
         compiled = dataclasses.replace(self.settings, compile=True)
         self.settings = dataclasses.replace(self.settings, compile=False)
-        if frames < MANY * (self.settings.batch or 1) or self.settings.device == "mps":
+        if frames < MANY * (self.settings.batch or 1) or self.settings.device.split(":")[0] not in COMPILED:
             return
         usual = self._rate(self.loaded(), "timing the model")
         if frames / usual < LONG:
