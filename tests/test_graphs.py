@@ -5,6 +5,8 @@ import torch
 
 from walk import graphs
 
+POOL = (0, 1)
+
 
 class Denoiser(torch.nn.Module):
     def __init__(self):
@@ -22,7 +24,8 @@ class Recording:
 
     made = 0
 
-    def __init__(self, usual, args, more):
+    def __init__(self, usual, args, more, pool):
+        assert pool == POOL
         Recording.made += 1
         self.played_back = 0
 
@@ -35,6 +38,7 @@ class Recording:
 @pytest.fixture
 def denoiser(monkeypatch):
     monkeypatch.setattr(graphs, "_Recording", Recording)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: POOL)
     Recording.made = 0
     return Denoiser()
 
@@ -101,7 +105,11 @@ def test_a_tensor_that_lies_elsewhere_is_not_played_back(denoiser):
 def test_it_can_be_removed(denoiser):
     recorder = graphs.Recorder(denoiser, lambda: True)
     recorder.ready = True
+    for _ in range(2):
+        asked(denoiser)
     recorder.remove()
     for _ in range(3):
         asked(denoiser)
-    assert (denoiser.calls, Recording.made) == (3, 0)
+    assert (denoiser.calls, Recording.made) == (1 + 3, 1)
+    assert not recorder.recordings, "they hold a GPU's memory"
+    assert denoiser.forward.__func__ is Denoiser.forward

@@ -21,7 +21,7 @@ import torch
 from oracle import assert_the_same, levels, load, pictures, plain
 from safetensors.torch import load_file, save_file
 
-from walk import Error, Keyframe, Settings, Walk, hub, loading, models
+from walk import Error, Keyframe, Settings, Walk, graphs, hub, loading, models
 from walk.render import render
 
 FOX = Keyframe("a red fox", seed=3)
@@ -219,6 +219,33 @@ def test_a_model_that_finds_no_room_says_what_to_try(tiny_folder, monkeypatch, w
     monkeypatch.setattr(model.painter, "to", full)
     with pytest.raises(Error, match=message):
         model.denoise(model.noise(3)[None], conditioning) if where == "denoise" else model.encode(OWL)
+
+
+@pytest.mark.parametrize(("part", "method"), [("unet", "forward"), ("vae", "decode")])
+def test_what_finds_no_room_beside_recordings_is_done_without_them(tiny_folder, monkeypatch, part, method):
+    model = load(tiny_folder, steps=2)
+    conditioning = {name: tensor[None] for name, tensor in model.encode(FOX).items()}
+
+    def picture():
+        return model.decode(model.denoise(model.noise(3)[None], conditioning))()
+
+    usual = picture()
+    owner = getattr(model.pipe, part)
+    works = getattr(owner, method)
+    model.recorder = graphs.Recorder(torch.nn.Linear(1, 1), lambda: True)
+    model.recorder.recordings["some"] = object()
+
+    def full(*args, **more):
+        if model.recorder.recordings:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return works(*args, **more)
+
+    monkeypatch.setattr(owner, method, full)
+    assert torch.equal(picture(), usual)
+    assert not model.recorder.able
+    monkeypatch.setattr(owner, method, mock.Mock(side_effect=torch.OutOfMemoryError("CUDA out of memory")))
+    with pytest.raises(torch.OutOfMemoryError):
+        picture()
 
 
 @pytest.mark.parametrize(("short", "moved"), [(0, ["cuda:1"]), (1, [])], ids=["fit", "do not fit"])

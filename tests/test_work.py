@@ -13,10 +13,11 @@ from test_bench import Slow
 from walk import Error, Keyframe, Settings, Walk, models, work
 from walk.progress import Listener
 from walk.run import Run
-from walk.work import LazyModel, Work
+from walk.work import MANY, LazyModel, Work
 
 KEYFRAMES = (Keyframe("a fox", 1), Keyframe("an owl", 2))
 FRAMES = 1000
+PICTURE = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
 
 
 class Compilable(Slow):
@@ -109,13 +110,31 @@ def test_where_nothing_is_gained_by_it_nothing_is_tried(found, monkeypatch):
 @pytest.mark.parametrize("compiled", [True, False])
 def test_a_film_that_was_begun_goes_on_as_it_was(found, tmp_path, compiled):
     settings = dataclasses.replace(Compilable(0, 0).settings, compile=compiled)
-    with Run(tmp_path, Walk.through(KEYFRAMES, frames=9), settings, decided=False) as run:
-        run.save(0, np.arange(192, dtype=np.uint8).reshape(8, 8, 3))
+    with Run(tmp_path, Walk.through(KEYFRAMES, frames=99), settings, decided=False) as run:
+        for index in range(1 if compiled else MANY * settings.batch):
+            run.save(index, PICTURE)
     begun = time.monotonic()
     model, said, loaded = found(5, 5, folder=tmp_path)
     assert model.settings == settings
     assert said == loaded == []
     assert time.monotonic() - begun < 5
+
+
+def test_a_few_pictures_such_as_a_previews_are_no_reason_to_render_a_long_film_as_it_is(found, tmp_path):
+    settings = dataclasses.replace(Compilable(0, 0).settings, compile=False)
+    with Run(tmp_path, Walk.through(KEYFRAMES, frames=9), settings, decided=False) as run:
+        run.save(0, PICTURE)
+    model, _, _ = found(0.1, 0.02, folder=tmp_path)
+    assert model.settings.compile is True
+
+
+def test_prompts_are_read_before_anything_else_has_the_gpu(found, monkeypatch):
+    order = []
+    for name in ("encode", "denoise"):
+        usual = getattr(Compilable, name)
+        monkeypatch.setattr(Compilable, name, lambda *args, name=name, usual=usual: order.append(name) or usual(*args))
+    found(0.1, 0.02)
+    assert order[: len(KEYFRAMES)] == ["encode"] * len(KEYFRAMES)
 
 
 def test_what_was_asked_for_is_done(found):

@@ -9,6 +9,7 @@ Knows no pipelines and no pictures.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -31,12 +32,19 @@ class Recorder:
         self.module, self.usual, self.may = module, module.forward, may
         self.called: set[Any] = set()  # what was: libraries choose their ways, and take memory, at the first call
         self.recordings: dict[Any, _Recording] = {}
+        self.pool: Any = None  # of memory, for all of them: what one has made is fetched before the next is played
         self.able, self.ready = True, False
         functools.update_wrapper(self, self.usual)
         module.forward = self
 
+    def stop(self) -> None:
+        """Give back the memory, and record no more."""
+        self.recordings.clear()
+        self.able = False
+
     def remove(self) -> None:
-        self.module.forward = self.usual
+        self.stop()
+        del self.module.forward
 
     def __call__(self, *args: Any, **more: Any) -> Any:
         leaves, shape = tree_flatten((args, more))
@@ -55,26 +63,34 @@ class Recorder:
     def _record(self, key: Any, args: Any, more: Any) -> None:
         try:
             if self.may():
-                self.recordings[key] = _Recording(self.usual, args, more)
+                self.pool = self.pool or torch.cuda.graph_pool_handle()
+                self.recordings[key] = _Recording(self.usual, args, more, self.pool)
                 return
         except RuntimeError:  # it waits for the GPU, or found no room after all
-            self.recordings.clear()
-        self.able = False
+            pass
+        self.stop()
 
 
 class _Recording:
-    def __init__(self, usual: Callable[..., Any], args: Any, more: Any) -> None:
+    @torch.inference_mode()
+    def __init__(self, usual: Callable[..., Any], args: Any, more: Any, pool: Any) -> None:
         args, more = tree_map_only(Tensor, torch.clone, (args, more))
         self.inputs = [leaf for leaf in tree_flatten((args, more))[0] if isinstance(leaf, Tensor)]
         self.graph = torch.cuda.CUDAGraph()
         stream = torch.cuda.current_stream()
         try:
             # Another thread may give the GPU work meanwhile, and take memory.
-            with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
+            with torch.cuda.graph(self.graph, pool, capture_error_mode="thread_local"):
                 self.made = usual(*args, **more)
-        finally:
-            torch.cuda.set_stream(stream)  # which a recording that fails leaves behind
+        except RuntimeError:
+            torch.cuda.set_stream(stream)
+            # torch takes what CUDA broke off for going on, and would never again give memory back.
+            with contextlib.suppress(AttributeError, RuntimeError):
+                torch._C._cuda_endAllocateToPool(stream.device_index, pool)
+                torch._C._cuda_releasePool(stream.device_index, pool)
+            raise
 
+    @torch.inference_mode()
     def played(self, tensors: list[Tensor]) -> Any:
         for here, given in zip(self.inputs, tensors):
             here.copy_(given)

@@ -407,7 +407,18 @@ class Pipeline(Model):
     @torch.inference_mode()
     def denoise(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
         with loading.compiling() if self.settings.compile else contextlib.nullcontext():
-            return self._denoise(noise, conditioning)
+            return self._roomier(lambda: self._denoise(noise, conditioning))
+
+    def _roomier(self, work: Callable[[], Tensor]) -> Tensor:
+        """Where it finds no room beside recordings, once more without them."""
+        if self.recorder and self.recorder.recordings:
+            try:
+                return work()
+            except RuntimeError as error:
+                if not _is_out_of_memory(error):
+                    raise
+            self.recorder.stop()  # here, where the error no longer holds what fills the memory
+        return work()
 
     def _denoise(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
         if self.settings.device.startswith("cuda"):  # elsewhere their memory is the same
@@ -476,7 +487,7 @@ class Pipeline(Model):
             self.recorder.ready = True  # after the first pictures, when it is known what they take
         if exact:
             vae.to(torch.float32)
-        pictures = vae.decode(self._unscaled(latents.to(vae.dtype))).sample
+        pictures = self._roomier(lambda: vae.decode(self._unscaled(latents.to(vae.dtype))).sample)
         if exact:
             vae.to(dtype)
         if pictures.ndim == 5:  # of a VAE for videos

@@ -51,8 +51,7 @@ def compose(
     for name, usual in (("lora", ""), ("decoder", "own")):
         if getattr(settings, name) != usual:
             chosen[name] = getattr(settings, name)
-    if settings.compile:
-        chosen["compile"] = "on"
+    chosen["compile"] = "on" if settings.compile else "off"
     texts = tuple((name, _plain(value) if isinstance(value, float) else str(value)) for name, value in chosen.items())
     made_with = (f"walk {__version__}", settings.weights, *settings.software)
     return Recipe(tuple(map(_line, keyframes)), texts, made_with, positions)

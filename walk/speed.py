@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import mmap
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -412,8 +413,15 @@ def features(picture: np.ndarray) -> Features:
         rows.append(z.reshape(3, -1))
         x = f
     rows.append(x.reshape(3, -1))
-    whole = np.concatenate(rows, axis=1) * np.float32(ONE)
-    return Features(np.rint(whole, out=whole).astype(np.int16), (levels * np.float32(ONE / 255)).astype(np.int16))
+    return _apart(np.rint(np.concatenate(rows, axis=1) * np.float32(ONE)), np.rint(levels * np.float32(ONE / 255)))
+
+
+def _apart(rows: np.ndarray, levels: np.ndarray) -> Features:
+    """In pages of their own: among arrays that come and go, what stays leaves holes, and memory grows with the film."""
+    kept = np.frombuffer(mmap.mmap(-1, 2 * (rows.size + levels.size)), np.int16)
+    kept[: rows.size] = rows.ravel()
+    kept[rows.size :] = levels.ravel()
+    return Features(kept[: rows.size].reshape(rows.shape), kept[rows.size :].reshape(levels.shape))
 
 
 def distance(a: Features, b: Features) -> float:

@@ -32,7 +32,7 @@ NOTES = 8  # that are said; a preview draws them all
 # Compiling takes minutes and gains little, or up to a half: it is tried for renders as long as these.
 COMPILED = ("cuda",)  # devices; a CPU gains nothing
 LONG = 15 * 60.0  # seconds
-MANY = 40  # batches, of which four are then rendered for nothing
+MANY = 40  # batches, of which up to eight are then rendered for nothing
 GAIN = 0.03  # of the time, that is worth keeping what is compiled
 
 
@@ -88,6 +88,8 @@ class LazyModel:
         self.settings = dataclasses.replace(self.settings, compile=False)
         if frames < MANY * (self.settings.batch or 1) or self.settings.device.split(":")[0] not in COMPILED:
             return
+        for keyframe in self.keyframes:  # while the text encoders have the GPU for themselves
+            self.loaded().encode(keyframe)
         usual = self._rate(self.loaded(), "timing the model")
         if frames / usual < LONG:
             self.listener.say(f"not compiled: the frames take {format_time(round(frames / usual))} as it is")
@@ -111,15 +113,15 @@ class LazyModel:
         gc.collect()  # else it fills the memory that it is to be loaded into again
 
     def _rate(self, model: Model, what: str) -> float:
-        """Frames a second, of the second batch. A GPU has begun with the next one when it hands one out."""
+        """Frames a second, of the third batch. A GPU has begun with the next one when it hands one out."""
         batch, begun = model.settings.batch or 1, 0.0
-        walk = Walk.through(KEYFRAMES, frames=3 * batch)
-        with self.listener.progress(what, 2 * batch) as progress:
+        walk = Walk.through(KEYFRAMES, frames=4 * batch)
+        with self.listener.progress(what, 3 * batch) as progress:
             for count, _ in enumerate(render(model, walk, range(walk.frames)), 1):
                 progress.reached(count)
-                if count == batch:
-                    begun = time.monotonic()
                 if count == 2 * batch:
+                    begun = time.monotonic()
+                if count == 3 * batch:
                     break
         rate = batch / (time.monotonic() - begun)
         models.wait(model.settings.device)
@@ -161,7 +163,8 @@ def _those(numbers: Sequence[int], of: int) -> str:
 
 def _as_before(settings: Settings, free: bool, keyframes: Sequence[Keyframe], folder: Path) -> Settings:
     """As most of the keyframes' pictures in a run folder were made, which still serve: with a smaller batch, if that is
-    free to choose, or compiled, if that is. The larger batch may have found no room after them."""
+    free to choose, or compiled, if that is. The larger batch may have found no room after them. Few pictures, as a
+    preview leaves them, decide nothing of compiling."""
     there = finished(folder)
     walk = Walk(tuple(keyframes), tuple(map(float, range(len(keyframes)))), Fraction(1))
     batches = [settings.batch or 1]
@@ -170,6 +173,8 @@ def _as_before(settings: Settings, free: bool, keyframes: Sequence[Keyframe], fo
     compiles = (True, False) if settings.compile is None else (settings.compile,)
     able = [dataclasses.replace(settings, batch=batch, compile=it) for batch in batches for it in compiles]
     most, best = max(((len(there.keys() & set(fingerprints(walk, it))), it) for it in able), key=lambda each: each[0])
+    if settings.compile is None and not best.compile and len(there) < MANY * (best.batch or 1):
+        best = dataclasses.replace(best, compile=None)
     return best if most else settings
 
 
