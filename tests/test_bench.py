@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 
-from walk import Settings, models
+from walk import Settings, machine
 from walk.bench import Measured, measure
 
 
@@ -58,7 +58,7 @@ def test_where_work_goes_on_by_itself_the_rate_is_that_of_a_film_in_which_nobody
     tmp_path, monkeypatch
 ):
     waits = []
-    monkeypatch.setattr(models, "wait", lambda device: waits.append(device) or time.sleep(0.1))
+    monkeypatch.setattr(machine, "wait", lambda device: waits.append(device) or time.sleep(0.1))
     model = Slow(0.01, 0.01)
     model.settings = dataclasses.replace(model.settings, device="mps")
     model.encode = lambda keyframe: {"prompt_embeds": torch.ones(2, 3)}

@@ -12,7 +12,7 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("[!_]*.py"))
 
 # Who may import a library; whoever is not named here may not.
 FENCES = {
-    "torch": {"geometry", "graphs", "layout", "loading", "models", "render", "schedule"},
+    "torch": {"geometry", "graphs", "layout", "loading", "machine", "models", "render", "schedule"},
     "diffusers": {"hub", "loading"},
     "transformers": {"loading"},
     "huggingface_hub": {"hub", "loading"},
@@ -37,6 +37,8 @@ BELOW = {
     "geometry": set(),
     "graphs": set(),
     "layout": set(),
+    "machine": {"settings"},
+    "notes": {"hub", "keyframes", "settings"},
     "catalogue": {"settings"},
     "hub": {"catalogue", "digests", "families", "settings"},
     "families": set(),
@@ -45,9 +47,9 @@ BELOW = {
     "schedule": set(),
     "models": {
         *("catalogue", "digests", "emphasis", "families", "graphs", "hub", "keyframes", "layout", "loading"),
-        *("schedule", "settings"),
+        *("machine", "notes", "schedule", "settings"),
     },
-    "render": {"geometry", "models", "timeline"},
+    "render": {"geometry", "machine", "models", "timeline"},
     "recipe": {"keyframes", "settings"},
     "png": set(),
     "run": {"keyframes", "png", "settings", "timeline"},
@@ -58,15 +60,15 @@ BELOW = {
     "audio": {"keyframes", "video"},
     "music": {"audio", "digests", "keyframes", "run", "timeline", "video"},
     "check": {"keyframes", "speed", "video"},
-    "bench": {"keyframes", "models", "render", "run", "timeline"},
-    "doctor": {"hub", "models", "video"},
+    "bench": {"keyframes", "machine", "models", "render", "run", "timeline"},
+    "doctor": {"hub", "machine", "models", "video"},
     "flags": {"keyframes", "pace", "settings", "timeline", "video"},
     "outlook": {"keyframes", "settings", "timeline"},
     "order": {
         *("audio", "flags", "keyframes", "lyrics", "music", "pace", "png", "progress", "recipe", "run", "settings"),
         *("timeline", "video"),
     },
-    "work": {"bench", "keyframes", "models", "progress", "render", "run", "settings", "speed"},
+    "work": {"bench", "keyframes", "machine", "models", "progress", "render", "run", "settings", "speed"},
 }
 
 

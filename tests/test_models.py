@@ -21,7 +21,7 @@ import torch
 from oracle import assert_the_same, levels, load, pictures, plain
 from safetensors.torch import load_file, save_file
 
-from walk import Error, Keyframe, Settings, Walk, graphs, hub, loading, models
+from walk import Error, Keyframe, Settings, Walk, graphs, hub, loading, machine, models
 from walk.render import render
 
 FOX = Keyframe("a red fox", seed=3)
@@ -252,8 +252,8 @@ def test_what_finds_no_room_beside_recordings_is_done_without_them(tiny_folder, 
 def test_text_encoders_that_a_gpu_has_no_room_for_read_on_the_cpu(tiny_folder, monkeypatch, short, moved):
     usual = load(tiny_folder)
     size = sum(tensor.nbytes for tensor in usual.pipe.text_encoder.parameters())
-    gpu = SimpleNamespace(total_memory=size + models.SPARE - short)
-    monkeypatch.setattr(models, "_devices", lambda: ["cuda:1", "cpu"])
+    gpu = SimpleNamespace(total_memory=size + machine.SPARE - short)
+    monkeypatch.setattr(machine, "_devices", lambda: ["cuda:1", "cpu"])
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda name: gpu)
     model = models.load(Settings(model=str(tiny_folder), device="cuda:1", dtype="float32"))
     moves = []
@@ -371,7 +371,7 @@ def test_the_batch_follows_from_the_size_of_a_picture(tiny_folder, side, batch):
     ids=str,
 )
 def test_the_batch_on_a_gpu_follows_from_its_memory_too(tiny_folder, monkeypatch, gigabytes, side, more, batch):
-    monkeypatch.setattr(models, "_devices", lambda: ["cuda:0", "cpu"])
+    monkeypatch.setattr(machine, "_devices", lambda: ["cuda:0", "cpu"])
     gpu = SimpleNamespace(total_memory=gigabytes * 10**9)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda name: gpu)
     asked = Settings(model=str(tiny_folder), width=side, height=side, device="cuda", **more)

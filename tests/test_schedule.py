@@ -17,7 +17,7 @@ from torch.utils import backend_registration
 from walk import Error, Walk, loading, schedule
 
 ELSEWHERE = Path(__file__).with_name("elsewhere.py")
-FETCHED = "models.py: here = there.cpu()"
+FETCHED = "machine.py: here = there.cpu()"
 KEYFRAMES_BROUGHT = "render.py: return tensor.to(self.device, torch.float32) if tensor.is_floating_point() else tensor"
 # Their pipelines have GPUs wait for something themselves, before the first step.
 WAITING = {

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from walk import models
+from walk import machine, models
 from walk.keyframes import Keyframe
 from walk.render import render
 from walk.run import Run
@@ -117,7 +117,7 @@ class _Timed:
         def timed(*arguments: Any, **named: Any) -> Any:
             begun = time.perf_counter()
             result = part(*arguments, **named)
-            models.wait(self.settings.device)
+            machine.wait(self.settings.device)
             self.seconds[name] += time.perf_counter() - begun
             return result
 

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from walk import Error, hub, models, video
+from walk import Error, hub, machine, models, video
 
 MINUTE = 60 * 24 * 0.5e6  # bytes of frames of 512x512 in a minute
 LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "imageio-ffmpeg", "moviepy", "pillow")
@@ -25,7 +25,7 @@ def examine(folder: Path) -> list[Finding]:
 
 
 def _devices() -> list[Finding]:
-    found = [Finding(f"{name}: {about}, computes in {dtype}") for name, about, dtype in models.devices()]
+    found = [Finding(f"{name}: {about}, computes in {dtype}") for name, about, dtype in machine.devices()]
     if len(found) == 1:
         remedy = "large models will take minutes a frame; with a GPU, install the torch build for it (pytorch.org)"
         found = [found[0]._replace(remedy=remedy)]

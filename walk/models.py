@@ -10,13 +10,11 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import difflib
-import functools
 import importlib.metadata
 import inspect
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,12 +23,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pixel_shuffle
 
-from walk import Error, OutOfMemoryError, emphasis, graphs, layout, loading, schedule
+from walk import Error, OutOfMemoryError, emphasis, graphs, layout, loading, machine, schedule
 from walk.catalogue import known
 from walk.digests import Report
 from walk.families import Family
 from walk.hub import field, find, identity, read_json
-from walk.keyframes import Keyframe, plural
+from walk.keyframes import Keyframe
+from walk.notes import leftover, shortened, unknown
 from walk.settings import BUILT_IN, Settings
 
 Conditioning = dict[str, Tensor]  # its keys are keyword names of the pipeline's __call__
@@ -38,13 +37,9 @@ Conditioning = dict[str, Tensor]  # its keys are keyword names of the pipeline's
 BUILT_IN_WEIGHTS = "sha256 5bcf17bdeb3409081efa25181d640d538b75ffd44ad74e02935f0c059988a846"
 BACK = 20  # tokens that a long prompt may be parted early, so that a phrase stays whole
 CHANGEABLE = ("steps", "guidance", "batch")  # of a model that is loaded
-SPARE = 1.5e9  # bytes to leave free on a GPU beside the text encoders
 LATEST = 0.8  # of the steps that a model was trained in: denoising that begins later leaves noise in the picture
-QUOTED = 8  # words, of the beginning and the end of what is not read
-NAMED = 8  # words that the built-in model has never seen, of a prompt
 _EMBEDDINGS = ("prompt_embeds", "negative_prompt_embeds")  # of each token
 _Part = tuple[str, list[float]]  # of a prompt, and how much each of its letters counts
-_FILLERS = ("and", "with", "to", "by", "at", "near", "next", "over", "for", "from", "is", "as", "no", "its")
 
 
 class Model(Protocol):
@@ -87,7 +82,7 @@ def complete(settings: Settings, report: Report = lambda path, done, size: None)
     """
     folder = find(settings.model)
     _, family = loading.family_of(folder)
-    device = _device(settings.device)
+    device = machine.device(settings.device)
     if settings.low_memory and not device.startswith("cuda"):
         raise Error(f"--low_memory spares a GPU's memory, and {device} has none of its own; leave it out")
     multiple, width, height = _sizes(folder)
@@ -107,8 +102,9 @@ def complete(settings: Settings, report: Report = lambda path, done, size: None)
         steps=filled.steps or steps,
         guidance=guidance,
         scheduler=str(loading.sampler(folder, filled.scheduler)),
-        dtype=_dtype(filled, family.dtype),
-        batch=filled.batch or (1 if family.alone else _batch(filled, family.negatives and guidance > family.off)),
+        dtype=machine.dtype(filled, family.dtype),
+        batch=filled.batch
+        or (1 if family.alone else machine.batch(filled, family.negatives and guidance > family.off)),
     )
 
 
@@ -132,28 +128,6 @@ def load(settings: Settings) -> Model:
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
     return Pipeline(folder, settings)
-
-
-def devices() -> list[tuple[str, str, str]]:
-    """(name, what it is, the dtype that it would use) of every device here, the preferred one first."""
-    found = []
-    for name in _devices():
-        settings = Settings(device=name)
-        if name.startswith("cuda"):
-            properties = torch.cuda.get_device_properties(name)
-            about = f"{properties.name}, {properties.total_memory / 1e9:.0f} GB"
-        else:
-            about = f"{torch.get_num_threads()} threads" if name == "cpu" else "Apple GPU"
-        found.append((name, about, _dtype(settings)))
-    return found
-
-
-def wait(device: str) -> None:
-    """Until everything that was begun there is done."""
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
-    elif device == "mps":
-        torch.mps.synchronize()
 
 
 def built_in_is_whole() -> bool:
@@ -199,7 +173,7 @@ class Pipeline(Model):
         self.denoiser: Any = getattr(self.pipe, self.family.denoiser)
         loading.bring_places(self.denoiser)
         self.encoders = [part for name, part in loading.parts(self.pipe, "text_encoder")]
-        self.reader = _reader(settings.device, self.encoders)
+        self.reader = machine.reader(settings.device, self.encoders)
         self.encoded: dict[tuple[object, ...], Conditioning] = {}
         self.shared: dict[tuple[object, ...], Tensor] = {}
         self.masks: dict[str, torch.dtype] = {}  # as the pipeline made them
@@ -212,7 +186,7 @@ class Pipeline(Model):
             self._compile()
         elif settings.device in ("cuda", "cuda:0") and not settings.low_memory and not self.family.waits:
             # What another GPU does would have to be recorded there; nobody has tried.
-            self.recorder = graphs.Recorder(self.denoiser, self._has_room)
+            self.recorder = graphs.Recorder(self.denoiser, lambda: machine.has_room(settings.device))
 
     def _compile(self) -> None:
         """What compilers know, they do better themselves."""
@@ -220,13 +194,6 @@ class Pipeline(Model):
         if self.recorder:
             self.recorder.remove()
         loading.compile_denoiser(self.denoiser, self.family)
-
-    def _has_room(self) -> bool:
-        """Whether the GPU has room for twice of what pictures take."""
-        device = self.settings.device
-        free, taken = torch.cuda.mem_get_info(device)[0], torch.cuda.memory_allocated(device)
-        most = torch.cuda.max_memory_allocated(device) - taken
-        return free + torch.cuda.memory_reserved(device) - taken > 2 * most
 
     def at(self, settings: Settings) -> Pipeline:
         compiles = bool(settings.compile and not self.settings.compile)
@@ -248,8 +215,8 @@ class Pipeline(Model):
         notes = []
         for name, text in (("prompt", keyframe.prompt), ("negative prompt", keyframe.negative_prompt)):
             if cut := self._cut(text):
-                notes.append(f"the {name} is too long for the model, which does not read {_shortened(cut)}")
-            notes += map(_leftover, emphasis.leftovers(text))
+                notes.append(f"the {name} is too long for the model, which does not read {shortened(cut)}")
+            notes += map(leftover, emphasis.leftovers(text))
         if keyframe.negative_prompt and not self.family.negatives:
             notes.append("the model takes no negative prompt, so it is not heard")
         elif keyframe.negative_prompt and not self._guided:
@@ -260,7 +227,7 @@ class Pipeline(Model):
                 f"{self.family.off:g}"
             )
         if self.settings.model == BUILT_IN:
-            notes += _unknown(re.sub("<[^<>]*>", " ", emphasis.plain(keyframe.prompt)))
+            notes += unknown(re.sub("<[^<>]*>", " ", emphasis.plain(keyframe.prompt)))
         return notes
 
     def _cut(self, prompt: str) -> str:
@@ -294,7 +261,7 @@ class Pipeline(Model):
         if key not in self.encoded:
             less = "--device cpu or " * (self.reader != "cpu")
             what = f"{self.reader} has too little memory for the text encoders of {self.settings.model}"
-            with room(Error(f"{what}; try {less}another --model")):
+            with machine.room(Error(f"{what}; try {less}another --model")):
                 self._move_encoders(self.reader)
                 made = self._encode(keyframe)
             # The negative prompt is mostly the same, and for some encoders a hundred megabytes.
@@ -313,7 +280,7 @@ class Pipeline(Model):
         what decodes, which is small, and by which most pipelines tell where they work."""
         device, part = self.settings.device, self.pipe.vae if self.settings.low_memory else self.painter
         if part.device.type != device.split(":")[0]:
-            with room(OutOfMemoryError(self.settings, whole=True)), torch.inference_mode(False):
+            with machine.room(OutOfMemoryError(self.settings, whole=True)), torch.inference_mode(False):
                 part.to(device)
 
     @torch.inference_mode()
@@ -415,7 +382,7 @@ class Pipeline(Model):
             try:
                 return work()
             except RuntimeError as error:
-                if not _is_out_of_memory(error):
+                if not machine.is_out_of_memory(error):
                     raise
             self.recorder.stop()  # here, where the error no longer holds what fills the memory
         return work()
@@ -426,7 +393,7 @@ class Pipeline(Model):
         self._move_painter()
         with contextlib.ExitStack() as lent:
             if self.settings.low_memory:
-                with room(OutOfMemoryError(self.settings, whole=True)):
+                with machine.room(OutOfMemoryError(self.settings, whole=True)):
                     lent.enter_context(loading.lent(self.denoiser, self.settings.device))
             return self._painted(noise, conditioning)
 
@@ -494,7 +461,7 @@ class Pipeline(Model):
             pictures = pictures[:, :, 0]
         pictures = (pictures.float() / 2 + 0.5) * pictures.isfinite().all(dim=(1, 2, 3), keepdim=True)
         pictures = pictures.nan_to_num(0).clamp(0, 1).mul(255).round()
-        return _brought(pictures.to(torch.uint8).permute(0, 2, 3, 1).contiguous())
+        return machine.brought(pictures.to(torch.uint8).permute(0, 2, 3, 1).contiguous())
 
     def _unscaled(self, latents: Tensor) -> Tensor:
         """As the VAE has learned them; the denoiser learned them with mean 0 and deviation 1."""
@@ -515,42 +482,6 @@ class Pipeline(Model):
         mean, deviation = self.scaling[latents.dtype]
         latents = latents * deviation / config.get("scaling_factor", 1) + mean
         return latents.unsqueeze(2) if hasattr(config, "temperal_downsample") else latents
-
-
-@contextlib.contextmanager
-def room(otherwise: Error) -> Iterator[None]:
-    """Raise this error where what is done within finds no room."""
-    try:
-        yield
-        return
-    except RuntimeError as error:
-        if not _is_out_of_memory(error):
-            raise
-    raise otherwise  # here, where the other error no longer holds what fills the memory
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Of the class alone one cannot tell: CPUs, Apple's GPUs and cuBLAS only say it."""
-    said = re.search("out of memory|not enough memory|allocate memory|ALLOC_FAILED|STATUS_NOT_INITIALIZED", str(error))
-    return isinstance(error, torch.OutOfMemoryError) or bool(said)
-
-
-def _brought(there: Tensor) -> Callable[[], Tensor]:
-    """A function that waits until a tensor is on the CPU. From an NVIDIA GPU it is on its way at once, before the GPU
-    gets more to do."""
-    if there.device.type != "cuda":
-        here = there.cpu()
-        return lambda: here
-    here = torch.empty(there.shape, dtype=there.dtype, pin_memory=True)
-    here.copy_(there, non_blocking=True)
-    arrived = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # one waits for it asleep
-    arrived.record(torch.cuda.current_stream(there.device))
-
-    def wait() -> Tensor:
-        arrived.synchronize()
-        return here
-
-    return wait
 
 
 def _defaults(pipe: Any) -> dict[str, Any]:
@@ -625,123 +556,7 @@ def _smoothed(latents: Tensor, vae: Any, epsilon: float | None) -> Tensor:
     return pixel_shuffle(latents * (variance + epsilon).sqrt() + mean, 2)
 
 
-def _shortened(text: str) -> str:
-    """Quoted: all of it, or its beginning and its end."""
-    words = text.split()
-    if len(words) <= 3 * QUOTED:
-        return f"'{text}'"
-    start, end = " ".join(words[:QUOTED]), " ".join(words[-QUOTED:])
-    return f"'{start} ... {end}' ({len(words)} words)"
-
-
-def _leftover(text: str) -> str:
-    """Of what `emphasis.leftovers` finds: what becomes of it, and what was meant."""
-    if text.startswith("<"):
-        return f"'{text}' is read as words; give --lora {text[1:-1].partition(':')[2]}"
-    if text.startswith(("((", "[[")):
-        depth = len(text) - len(text.lstrip(text[0]))
-        weight = 1.1 ** (depth if text[0] == "(" else -depth)
-        return f"'{text}' is read as it stands; give ({text.strip('()[]')}:{weight:.2g})"
-    if text.startswith("["):
-        return f"'{text}' is read as it stands: words stay the same from step to step"
-    if text.endswith(")"):
-        return f"'{text}' is read as it stands: its weight is not a number such as 1.5"
-    return f"'{text}' is read as it stands: its parenthesis is not closed"
-
-
-# What the built-in model knows
-
-
-def _words(text: str) -> dict[str, None]:
-    """In their order, each once."""
-    return dict.fromkeys(re.findall(r"[^\W\d_]+", re.sub(r"['’]s\b", "", text.lower())))
-
-
-@functools.lru_cache
-def _vocabulary() -> dict[str, None]:
-    """Every word of the captions that the built-in model learned from."""
-    lines = (find(BUILT_IN) / "words.txt").read_text("utf-8").splitlines()
-    return _words(" ".join(line for line in lines if not line.startswith("#")))
-
-
-def _unknown(prompt: str) -> list[str]:
-    """A note of the words that the built-in model has never seen, if there are any."""
-    words = [word for word in _words(prompt) if word not in {*_vocabulary(), *_FILLERS}]
-    if not words:
-        return []
-    more = f" and {plural(len(words) - NAMED, 'more word')}" if len(words) > NAMED else ""
-    return [f"the built-in model has never seen {', '.join(map(_named, words[:NAMED]))}{more}"]
-
-
-def _named(word: str) -> str:
-    """With what may have been meant: a slip of one letter, but not in the first one. Of shorter words, and further
-    off, most suggestions are another word: a frog for fog, a nest for best, a blueberry for blurry."""
-    able = sorted(each for each in _vocabulary().keys() - set(_FILLERS) if each[0] == word[0])
-    near = difflib.get_close_matches(word, able, n=1, cutoff=0.85) if len(word) >= 5 else []
-    return f"'{word}'" + (f" (it knows '{near[0]}')" if near else "")
-
-
-# What the machine and the model allow
-
-
-def _devices() -> list[str]:
-    cuda = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    return [*cuda, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
-
-
-def _device(name: str) -> str:
-    kinds = _devices()
-    if name == "auto":
-        return kinds[0].split(":")[0]
-    if name not in kinds and f"{name}:0" not in kinds:
-        raise Error(f"there is no device {name} here; there is {', '.join(kinds)}")
-    return name
-
-
-def _dtype(settings: Settings, fast: str = "float16") -> str:
-    """Half the bytes where that is fast. On CPUs float32: bfloat16 needs recent ones to be faster,
-    and moves each pixel by half a level on average."""
-    if settings.dtype != "auto":
-        return settings.dtype
-    if not settings.device.startswith("cuda"):
-        return "float32"
-    return "float32" if fast == "bfloat16" and not _knows_bfloat16(settings.device) else fast
-
-
-def _knows_bfloat16(device: str) -> bool:
-    """GPUs before Ampere (T4, V100, RTX 20) only emulate it, in float32.
-
-    Not float16 in its place, though these have that: what was trained in bfloat16 overflows in it. Z-Image and Flux
-    came out black (Z-Image#14, diffusers#9096), and diffusers' page on Flux keeps the text encoders in float32. Whoever
-    knows that a model can, says --dtype float16.
-    """
-    with torch.cuda.device(device):
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-
-
-def _reader(device: str, encoders: Sequence[Any]) -> str:
-    """Where prompts are read: on the CPU if a GPU is smaller than the text encoders, as one of 8 GB is for T5-XXL.
-
-    By a rule rather than by trying, whatever else fills the GPU today: the embeddings that a CPU makes are others in
-    their last bits, and a film that is gone on with needs those with which it was begun.
-    """
-    if not device.startswith("cuda"):
-        return device
-    size = sum(tensor.nbytes for encoder in encoders for tensor in encoder.parameters())
-    return device if size + SPARE <= torch.cuda.get_device_properties(device).total_memory else "cpu"
-
-
-def _batch(settings: Settings, guided: bool) -> int:
-    """By picture size; on GPUs by their memory, too, and by whether a picture is denoised twice, for guidance: there
-    few rows at a time take as long as several. Whatever is too much is halved when it is tried."""
-    pixels = (settings.width or 512) * (settings.height or 512)
-    frames, most = 4 * 512 * 512, 8
-    if settings.device.startswith("cuda") and not settings.low_memory:
-        gigabytes = torch.cuda.get_device_properties(settings.device).total_memory / 1e9
-        if gigabytes > 14:
-            frames *= (2 if gigabytes < 30 else 4) * (1 if guided else 2)
-            most = 8 if guided else 16
-    return max(1, min(most, frames // pixels))
+# What the model allows
 
 
 def _sizes(folder: Path) -> tuple[int, int, int]:

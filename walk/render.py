@@ -15,7 +15,8 @@ from torch import Tensor
 
 from walk import Error, OutOfMemoryError
 from walk.geometry import Way, path, stacked
-from walk.models import Conditioning, Model, room
+from walk.machine import room
+from walk.models import Conditioning, Model
 from walk.timeline import Walk
 
 SEGMENTS = 8  # between two keyframes each; what is known of their ways stays in memory,

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from walk import Error, Settings, Walk, models, speed
+from walk import Error, Settings, Walk, machine, models, speed
 from walk.bench import KEYFRAMES
 from walk.keyframes import Keyframe, format_time, plural
 from walk.models import Model
@@ -124,7 +124,7 @@ class LazyModel:
                 if count == 3 * batch:
                     break
         rate = batch / (time.monotonic() - begun)
-        models.wait(model.settings.device)
+        machine.wait(model.settings.device)
         return rate
 
     def notes(self) -> list[str]:

@@ -27,7 +27,7 @@ import torch
 from PIL import Image
 from torch.autograd import DeviceType
 
-from walk import Settings, Walk, hub, models, read_prompts, video
+from walk import Settings, Walk, hub, machine, models, read_prompts, video
 from walk.geometry import slerp
 from walk.render import render
 from walk.run import Run
@@ -192,7 +192,7 @@ def measure(
                 torch.backends.cudnn.deterministic = name == "walk"  # as walk has it, and as others find it
                 begun = time.perf_counter()
                 frames[name] = make(place)
-                models.wait(settings.device)
+                machine.wait(settings.device)
                 if number:
                     times[name].append((time.perf_counter() - begun) / made.get(name, options.frames))
             for a, b in zip(frames["plain loop"], frames["walk"]):

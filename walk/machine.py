@@ -1,0 +1,145 @@
+"""What the machine allows: its devices, what they compute in, and how much finds room in their memory.
+
+Knows no pipelines and no prompts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from walk import Error
+from walk.settings import Settings
+
+SPARE = 1.5e9  # bytes to leave free on a GPU beside the text encoders
+
+
+def devices() -> list[tuple[str, str, str]]:
+    """(name, what it is, the dtype that it would use) of every device here, the preferred one first."""
+    found = []
+    for name in _devices():
+        settings = Settings(device=name)
+        if name.startswith("cuda"):
+            properties = torch.cuda.get_device_properties(name)
+            about = f"{properties.name}, {properties.total_memory / 1e9:.0f} GB"
+        else:
+            about = f"{torch.get_num_threads()} threads" if name == "cpu" else "Apple GPU"
+        found.append((name, about, dtype(settings)))
+    return found
+
+
+def wait(device: str) -> None:
+    """Until everything that was begun there is done."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    elif device == "mps":
+        torch.mps.synchronize()
+
+
+def _devices() -> list[str]:
+    cuda = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    return [*cuda, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
+
+
+def device(name: str) -> str:
+    """The device that a name means, 'auto' being the best one here. Raises Error for one that is not here."""
+    kinds = _devices()
+    if name == "auto":
+        return kinds[0].split(":")[0]
+    if name not in kinds and f"{name}:0" not in kinds:
+        raise Error(f"there is no device {name} here; there is {', '.join(kinds)}")
+    return name
+
+
+def dtype(settings: Settings, fast: str = "float16") -> str:
+    """Half the bytes where that is fast. On CPUs float32: bfloat16 needs recent ones to be faster,
+    and moves each pixel by half a level on average."""
+    if settings.dtype != "auto":
+        return settings.dtype
+    if not settings.device.startswith("cuda"):
+        return "float32"
+    return "float32" if fast == "bfloat16" and not _knows_bfloat16(settings.device) else fast
+
+
+def _knows_bfloat16(device: str) -> bool:
+    """GPUs before Ampere (T4, V100, RTX 20) only emulate it, in float32.
+
+    Not float16 in its place, though these have that: what was trained in bfloat16 overflows in it. Z-Image and Flux
+    came out black (Z-Image#14, diffusers#9096), and diffusers' page on Flux keeps the text encoders in float32. Whoever
+    knows that a model can, says --dtype float16.
+    """
+    with torch.cuda.device(device):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def reader(device: str, encoders: Sequence[Any]) -> str:
+    """Where prompts are read: on the CPU if a GPU is smaller than the text encoders, as one of 8 GB is for T5-XXL.
+
+    By a rule rather than by trying, whatever else fills the GPU today: the embeddings that a CPU makes are others in
+    their last bits, and a film that is gone on with needs those with which it was begun.
+    """
+    if not device.startswith("cuda"):
+        return device
+    size = sum(tensor.nbytes for encoder in encoders for tensor in encoder.parameters())
+    return device if size + SPARE <= torch.cuda.get_device_properties(device).total_memory else "cpu"
+
+
+def batch(settings: Settings, guided: bool) -> int:
+    """By picture size; on GPUs by their memory, too, and by whether a picture is denoised twice, for guidance: there
+    few rows at a time take as long as several. Whatever is too much is halved when it is tried."""
+    pixels = (settings.width or 512) * (settings.height or 512)
+    frames, most = 4 * 512 * 512, 8
+    if settings.device.startswith("cuda") and not settings.low_memory:
+        gigabytes = torch.cuda.get_device_properties(settings.device).total_memory / 1e9
+        if gigabytes > 14:
+            frames *= (2 if gigabytes < 30 else 4) * (1 if guided else 2)
+            most = 8 if guided else 16
+    return max(1, min(most, frames // pixels))
+
+
+def has_room(device: str) -> bool:
+    """Whether a GPU has room for once more of what it held at the most beside what it holds."""
+    free, taken = torch.cuda.mem_get_info(device)[0], torch.cuda.memory_allocated(device)
+    most = torch.cuda.max_memory_allocated(device) - taken
+    return free + torch.cuda.memory_reserved(device) - taken > 2 * most
+
+
+@contextlib.contextmanager
+def room(otherwise: Error) -> Iterator[None]:
+    """Raise this error where what is done within finds no room."""
+    try:
+        yield
+        return
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+    raise otherwise  # here, where the other error no longer holds what fills the memory
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Of the class alone one cannot tell: CPUs, Apple's GPUs and cuBLAS only say it."""
+    said = re.search("out of memory|not enough memory|allocate memory|ALLOC_FAILED|STATUS_NOT_INITIALIZED", str(error))
+    return isinstance(error, torch.OutOfMemoryError) or bool(said)
+
+
+def brought(there: Tensor) -> Callable[[], Tensor]:
+    """A function that waits until a tensor is on the CPU. From an NVIDIA GPU it is on its way at once, before the GPU
+    gets more to do."""
+    if there.device.type != "cuda":
+        here = there.cpu()
+        return lambda: here
+    here = torch.empty(there.shape, dtype=there.dtype, pin_memory=True)
+    here.copy_(there, non_blocking=True)
+    arrived = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # one waits for it asleep
+    arrived.record(torch.cuda.current_stream(there.device))
+
+    def wait() -> Tensor:
+        arrived.synchronize()
+        return here
+
+    return wait
