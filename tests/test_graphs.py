@@ -27,10 +27,8 @@ class Recording:
     def __init__(self, usual, args, more, pool):
         assert pool == POOL
         Recording.made += 1
-        self.played_back = 0
 
     def played(self, tensors):
-        self.played_back += 1
         sample, timestep, *_ = tensors
         return (sample * 2 + timestep, None)
 

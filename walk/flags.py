@@ -396,7 +396,7 @@ def given(flags: dict[str, Any], *names: str, **renamed: str) -> dict[str, Any]:
 
 
 def settings(flags: dict[str, Any]) -> Settings:
-    """Of these flags."""
+    """What flags ask of a model. Whether to compile it is left open unless they say."""
     return Settings(**{"compile": None} | given(flags, *SETTINGS))
 
 

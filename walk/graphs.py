@@ -51,14 +51,17 @@ class Recorder:
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         told = ((leaf.shape, leaf.stride(), leaf.dtype) if isinstance(leaf, Tensor) else repr(leaf) for leaf in leaves)
         key = (str(shape), *told)
-        there = next(self.module.parameters()).device
-        again = key in self.called and self.ready and all(tensor.device == there for tensor in tensors)
-        self.called.add(key)
-        if self.able and again and key not in self.recordings and len(self.recordings) < MOST:
+        if key not in self.recordings and key in self.called and self._can_record(tensors):
             self._record(key, args, more)
+        self.called.add(key)
         if recording := self.recordings.get(key):
             return recording.played(tensors)
         return self.usual(*args, **more)
+
+    def _can_record(self, tensors: list[Tensor]) -> bool:
+        there = next(self.module.parameters()).device
+        known = self.able and self.ready and len(self.recordings) < MOST
+        return known and all(tensor.device == there for tensor in tensors)
 
     def _record(self, key: Any, args: Any, more: Any) -> None:
         try:
