@@ -14,6 +14,7 @@ import sentencepiece
 import tiny
 import torch
 from oracle import levels, load, pictures
+from PIL import Image
 
 from walk import Error, Keyframe, Settings, Walk, families, loading, models
 from walk.render import render
@@ -31,11 +32,13 @@ BUILDERS = {
     "Flux2KleinPipeline": tiny.flux2_klein,
     "ChromaPipeline": tiny.chroma,
     "ErnieImagePipeline": tiny.ernie_image,
+    "PixArtAlphaPipeline": tiny.pixart_alpha,
     "PixArtSigmaPipeline": tiny.pixart_sigma,
     "SanaPipeline": tiny.sana,
     "SanaSprintPipeline": tiny.sana_sprint,
     "ZImagePipeline": tiny.z_image,
     "QwenImagePipeline": tiny.qwen_image,
+    "QwenImage21Pipeline": tiny.qwen_image21,
     "Krea2Pipeline": tiny.krea2,
     "CogView4Pipeline": tiny.cogview4,
     "OvisImagePipeline": tiny.ovis_image,
@@ -68,13 +71,20 @@ def plain(folder, keyframe, steps=2, guidance=None, **call):
     call = {"generator": torch.Generator().manual_seed(keyframe.seed)} | call
     if keyframe.negative_prompt:
         call["negative_prompt"] = keyframe.negative_prompt
-    elif name == "QwenImagePipeline":
+    elif name.startswith("QwenImage"):
         call["negative_prompt"] = " "  # as its makers do; without, it has no guidance
     if guidance is not None:
-        call["true_cfg_scale" if name == "QwenImagePipeline" else "guidance_scale"] = guidance
-    if name in ("PixArtSigmaPipeline", "SanaPipeline", "SanaSprintPipeline"):
+        call["true_cfg_scale" if name.startswith("QwenImage") else "guidance_scale"] = guidance
+    if name.startswith(("PixArt", "Sana")):
         call["use_resolution_binning"] = False
-    return np.asarray(pipe(prompt=keyframe.prompt, num_inference_steps=steps, **SIZE, **call).images[0])
+    return opaque(pipe(prompt=keyframe.prompt, num_inference_steps=steps, **SIZE, **call).images[0])
+
+
+def opaque(image):
+    """As an array; before white, if it can be seen through."""
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return np.asarray(image)
 
 
 def test_every_family_has_a_tiny_pipeline():
@@ -228,6 +238,7 @@ def test_a_prompt_beyond_the_most_tokens_is_cut_and_noted(model):
         (functools.partial(tiny.flux2_klein, distilled=True), (4, 0.0)),
         (functools.partial(tiny.krea2, distilled=False), (28, 4.5)),
         (functools.partial(tiny.krea2, distilled=True), (8, 0.0)),
+        (functools.partial(tiny.qwen_image21, sigmas=[1.0, 0.8, 0.3]), (3, 1.0)),
         (tiny.sana_sprint, (2, 4.5)),
         (tiny.latent_consistency, (4, 8.5)),
     ],
@@ -237,9 +248,23 @@ def test_a_distilled_model_gets_its_few_steps_and_no_guidance(tmp_path, build, e
     assert (done.steps, done.guidance) == expected
 
 
+def test_sigmas_that_a_model_was_made_for_are_taken_for_as_many_steps_and_no_others(tmp_path):
+    folder = tiny.qwen_image21(tmp_path, sigmas=[1.0, 0.8, 0.3])
+    model = load(folder, **SIZE, steps=3)
+    assert levels(pictures(model, FOX)[0], plain(folder, FOX, steps=3)) <= 1
+    two = model.at(dataclasses.replace(model.settings, steps=2))
+    assert levels(pictures(two, FOX)[0], plain(tiny.qwen_image21(tmp_path / "without"), FOX, steps=2)) <= 1
+
+
 @pytest.mark.parametrize(
     ("name", "width", "multiple"),
-    [("SanaPipeline", 48, 32), ("FluxPipeline", 34, 8), ("Lumina2Pipeline", 40, 16), ("CogView4Pipeline", 40, 16)],
+    [
+        ("SanaPipeline", 48, 32),
+        ("FluxPipeline", 34, 8),
+        ("Lumina2Pipeline", 40, 16),
+        ("CogView4Pipeline", 40, 16),
+        ("QwenImage21Pipeline", 48, 32),
+    ],
 )
 def test_a_size_that_the_family_cannot_make_is_refused(home, name, width, multiple):
     with pytest.raises(Error, match=rf"width {width} is not possible with this model; .* \(multiples of {multiple}\)"):
@@ -376,13 +401,13 @@ def test_in_half_precision_a_keyframe_is_about_the_plain_pipelines_picture(home,
     call["latents"] = model._start(torch.Generator().manual_seed(FOX.seed))[None].to(
         torch.float32 if family.float32 else torch.bfloat16
     )
-    if name == "QwenImagePipeline":
+    if name.startswith("QwenImage"):
         call["negative_prompt"] = " "
-    if name in ("PixArtSigmaPipeline", "SanaPipeline", "SanaSprintPipeline"):
+    if name.startswith(("PixArt", "Sana")):
         call["use_resolution_binning"] = False
     if name == "SanaSprintPipeline":
         call["intermediate_timesteps"] = None
-    expected = np.asarray(pipe(prompt=FOX.prompt, num_inference_steps=steps, **SIZE, **call).images[0])
+    expected = opaque(pipe(prompt=FOX.prompt, num_inference_steps=steps, **SIZE, **call).images[0])
     (picture,) = pictures(model, FOX)
     assert np.abs(picture.astype(int) - expected.astype(int)).mean() < 1
     assert picture.std() > 10

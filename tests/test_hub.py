@@ -162,6 +162,33 @@ def test_a_pipeline_whose_library_is_not_here_is_refused_before_it_is_downloaded
         hub.find("org/tiny")
 
 
+@pytest.mark.parametrize(
+    ("file", "why"),
+    [
+        ("modular_model_index.json", " but that of a modular pipeline, which walk cannot make; a model is"),
+        ("other.safetensors", "; a model is"),
+    ],
+)
+def test_what_is_no_pipeline_is_refused_before_it_is_downloaded(ask, monkeypatch, tmp_path, file, why):
+    ask(lambda: SimpleNamespace(sha=COMMIT, siblings=[SimpleNamespace(rfilename=file)]))
+    monkeypatch.setattr(diffusers.DiffusionPipeline, "download", failing(AssertionError("downloaded")))
+    with pytest.raises(Error, match=f"^org/tiny is no pipeline in diffusers' format, .* no model_index.json{why} "):
+        hub.find("org/tiny")
+    (tmp_path / file).write_text("{}")
+    with pytest.raises(Error, match=f" is a folder without a model_index.json{why} "):
+        hub.find(str(tmp_path))
+
+
+def test_a_folder_that_does_not_load_for_lack_of_a_library_says_so(monkeypatch, tmp_path):
+    folder = tiny.qwen_image21(tmp_path)
+    (folder / "processor" / "processor_config.json").write_text('{"processor_class": "Qwen3VLProcessor"}')
+    index = (folder / "model_index.json").read_text()
+    (folder / "model_index.json").write_text(index.replace("LlavaProcessor", "Qwen3VLProcessor"))
+    monkeypatch.setattr(hub.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(Error, match="needs a library that is not here; pip install torchvision, from where torch is"):
+        models.load(Settings(model=str(folder), device="cpu"))
+
+
 @pytest.fixture
 def download(ask, monkeypatch):
     """Let the hub have org/tiny, and this download it."""
@@ -184,7 +211,7 @@ def test_what_was_downloaded_is_found_again_with_the_hub_off(download, cache, ti
 def test_weights_that_are_there_in_half_precision_only_are_found_and_load(download, ask, cache, tiny_folder, tmp_path):
     pipe = diffusers.StableDiffusionPipeline.from_pretrained(tiny_folder, safety_checker=None)
     pipe.to(torch.float16).save_pretrained(tmp_path / "half", variant="fp16")
-    files = [path.relative_to(tmp_path / "half").as_posix() for path in (tmp_path / "half").glob("*/*")]
+    files = [path.relative_to(tmp_path / "half").as_posix() for path in (tmp_path / "half").rglob("*.*")]
     assert "unet/diffusion_pytorch_model.fp16.safetensors" in files
     chosen = {}
 

@@ -17,6 +17,7 @@ from diffusers.pipelines.flux2.system_messages import SYSTEM_MESSAGE
 from safetensors.torch import load_file, save_file
 from tokenizers import pre_tokenizers
 from transformers import (
+    CLIPImageProcessor,
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
@@ -26,6 +27,7 @@ from transformers import (
     GemmaTokenizer,
     GlmConfig,
     GlmModel,
+    LlavaProcessor,
     Ministral3Config,
     Ministral3ForCausalLM,
     Mistral3Config,
@@ -40,6 +42,7 @@ from transformers import (
     Qwen3ForCausalLM,
     Qwen3Model,
     Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
     Qwen3VLModel,
     T5Config,
     T5EncoderModel,
@@ -190,21 +193,25 @@ def chroma(folder: Path) -> Path:
     return folder
 
 
-def pixart_sigma(folder: Path) -> Path:
+def pixart_alpha(folder: Path) -> Path:
+    """As those for 1024 pixels, which are told the picture's size."""
+    size = {"sample_size": 128, "num_attention_heads": 3, "cross_attention_dim": 24}
+    return pixart_sigma(folder, diffusers.PixArtAlphaPipeline, **size, use_additional_conditions=True)
+
+
+def pixart_sigma(folder: Path, kind: Any = diffusers.PixArtSigmaPipeline, **config: Any) -> Path:
+    size = {"sample_size": 32, "num_attention_heads": 4, "cross_attention_dim": 32, "use_additional_conditions": False}
     with _seeded(0):
-        diffusers.PixArtSigmaPipeline(
+        kind(
             vae=_vae(latent_channels=4),
             text_encoder=_t5(WIDTH),
             tokenizer=_t5_tokenizer(),
             transformer=_loud(
                 diffusers.PixArtTransformer2DModel(
-                    sample_size=32,
                     num_layers=2,
-                    num_attention_heads=4,
                     attention_head_dim=8,
-                    cross_attention_dim=32,
                     caption_channels=WIDTH,
-                    use_additional_conditions=False,
+                    **(size | config),
                 ),
                 2,
             ),
@@ -307,6 +314,45 @@ def qwen_image(folder: Path) -> Path:
                 "attn",
             ),
             scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        ).save_pretrained(folder)
+    return folder
+
+
+def qwen_image21(folder: Path, sigmas: list[float] | None = None) -> Path:
+    """Its processor is another's, which torchvision does not have to read videos for."""
+    with _seeded(0):
+        tokenizer = _qwen_tokenizer("assistant", "<|image_pad|>")
+        tokenizer.chat_template = (
+            "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content[0].text }}<|im_end|>\n{% endfor %}"
+        )
+        diffusers.QwenImage21Pipeline(
+            vae=diffusers.AutoencoderKLQwenImage21(
+                base_dim=8,
+                decoder_base_dim=8,
+                z_dim=4,
+                dim_mult=[1] * 5,
+                num_res_blocks=1,
+                latents_mean=[-0.7, 0.3, 0.1, -0.4],
+                latents_std=[2.8, 1.4, 2.3, 3.2],
+            ),
+            text_encoder=Qwen3VLForConditionalGeneration(_qwen3_vl_config(len(tokenizer))).eval(),
+            processor=LlavaProcessor(
+                CLIPImageProcessor(), tokenizer, image_token="<|image_pad|>", chat_template=tokenizer.chat_template
+            ),
+            transformer=_loud(
+                diffusers.QwenImage21Transformer2DModel(
+                    in_channels=4,
+                    out_channels=4,
+                    num_layers=1,
+                    attention_head_dim=16,
+                    num_attention_heads=2,
+                    context_in_dim=WIDTH,
+                    axes_dims_rope=(4, 6, 6),
+                ),
+                3,
+            ),
+            scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+            sample_sigmas=sigmas,
         ).save_pretrained(folder)
     return folder
 
@@ -761,11 +807,15 @@ def _qwen_vl() -> Qwen2_5_VLForConditionalGeneration:
 
 
 def _qwen3_vl() -> Qwen3VLModel:
+    return Qwen3VLModel(_qwen3_vl_config(len(_qwen_tokenizer("assistant")))).eval()
+
+
+def _qwen3_vl_config(tokens: int) -> Qwen3VLConfig:
     rope = {"rope_type": "default", "mrope_section": [2, 1, 1], "mrope_interleaved": True, "rope_theta": 1e4}
-    text = _qwen_size(vocab_size=len(_qwen_tokenizer("assistant")), num_hidden_layers=2, head_dim=8)
+    text = _qwen_size(vocab_size=tokens, num_hidden_layers=2, head_dim=8)
     vision = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": WIDTH}
     vision |= {"num_position_embeddings": 16, "deepstack_visual_indexes": [0]}
-    return Qwen3VLModel(Qwen3VLConfig(text_config=text | {"rope_parameters": rope}, vision_config=vision)).eval()
+    return Qwen3VLConfig(text_config=text | {"rope_parameters": rope}, vision_config=vision)
 
 
 def _qwen_size(**config: Any) -> dict[str, Any]:

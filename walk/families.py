@@ -34,6 +34,7 @@ class Family:
     waits: its denoiser waits for a GPU whenever it is called.
     patch: latents' sides are multiples of this many; multiple: pictures' sides are, of this many pixels.
     packed: latents are a list of patches of 2x2, in the order that Flux gave them.
+    flat: latents are a list of single ones.
     patches: latents' channels hold patches of 2x2, scaled by the VAE's own statistics (Flux 2).
     sample: latents' side, of that picture size for which it was made; None: as the denoiser's configuration says.
     float32: latents are kept in float32.
@@ -65,6 +66,7 @@ class Family:
     patch: int = 2
     multiple: int = 8
     packed: bool = False
+    flat: bool = False
     patches: bool = False
     sample: int | None = None
     float32: bool = False
@@ -107,7 +109,8 @@ FAMILIES = {
     # The model that would rewrite its prompts is left out: a prompt stays what it is. The pipeline has an epsilon of
     # its own, since the hub's configuration has the wrong one.
     "ErnieImagePipeline": Family(("prompt_embeds",), 50, 4.0, again=True, ragged=True, length=1024, listed=True, alone=True, patches=True, sample=128, epsilon=1e-5),
-    # Chen et al., ECCV 2024
+    # Chen et al., ICLR 2024, and ECCV 2024
+    "PixArtAlphaPipeline": Family(_MASKED, 20, 4.5, tokens=("tokenizer",), masked=True, dtype="float16", tiny="madebyollin/taesd"),
     "PixArtSigmaPipeline": Family(_MASKED, 20, 4.5, tokens=("tokenizer",), masked=True, dtype="float16"),
     # Xie et al., ICLR 2025
     "SanaPipeline": Family(_MASKED, 20, 4.5, masked=True, patch=1, multiple=32, float32=True),
@@ -115,6 +118,8 @@ FAMILIES = {
     "ZImagePipeline": Family(_BOTH, 50, 5.0, off=0.0, ragged=True, listed=True, alone=True, sample=128, float32=True),
     # Without a negative prompt there would be no guidance; a blank is what its makers use.
     "QwenImagePipeline": Family(("prompt_embeds", ""), 50, 4.0, guidance_name="true_cfg_scale", again=True, empty=" ", ragged=True, alone=True, packed=True, sample=128),
+    # Made for no guidance. It keeps what it makes of a prompt from one step to the next, and reads masks on the CPU.
+    "QwenImage21Pipeline": Family(("prompt_embeds", "", ""), 40, 1.0, guidance_name="true_cfg_scale", again=True, empty=" ", ragged=True, length=1024, alone=True, waits=True, flat=True, sample=64, needs="torchvision"),
     # Its padding stands between the prompt and the template's end; its transformer gives tokens no order.
     "Krea2Pipeline": Family(("prompt_embeds", "prompt_embeds_mask"), 28, 4.5, off=0.0, again=True, masked=True, packed=True, sample=128, distilled=("model_index.json", "is_distilled", True, 8)),
     # Its prompts' lengths are filled up to multiples of 16 by tokens that are heard.

@@ -23,7 +23,7 @@ from typing import Any
 
 from walk import Error, digests
 from walk.catalogue import CATALOGUE, known
-from walk.families import FAMILIES, WITHOUT
+from walk.families import FAMILIES, WITHOUT, Family
 from walk.settings import BUILT_IN
 
 HUB_TIMEOUT = 5  # seconds that the hub has to answer
@@ -51,7 +51,8 @@ def find(name: str) -> Path:
     here = os.path.isfile(path / "model_index.json")
     if os.path.isdir(path) and (here or not known(name)):  # not one that is but named like a model
         if not here:
-            raise Error(f"{path} is a folder without a model_index.json; {ACCEPTED}")
+            modular = _modular("modular_model_index.json" if (path / "modular_model_index.json").is_file() else "")
+            raise Error(f"{path} is a folder without a model_index.json{modular}; {ACCEPTED}")
         return path
     if os.path.isfile(path):
         return _description(path)
@@ -283,18 +284,32 @@ def _download(repo: str, revision: str | None) -> Path:
     if constants.HF_HUB_OFFLINE:
         raise Error(f"{repo} is not on this machine and the hub is switched off (HF_HUB_OFFLINE); {_ELSEWHERE}")
     about = _ask_hub(repo, revision)
+    files = [str(file.rfilename) for file in getattr(about, "siblings", None) or ()]
+    if files and "model_index.json" not in files:
+        modular = _modular(*files)
+        raise Error(f"{repo} is no pipeline in diffusers' format, for it has no model_index.json{modular}; {ACCEPTED}")
     config = getattr(about, "config", None) or {}
     name = config.get("diffusers", {}).get("_class_name")
     if name is not None and name not in FAMILIES:  # before gigabytes are downloaded for nothing
         raise Error(f"{repo} holds {name}; supported are {', '.join(FAMILIES)}")
-    if name is not None and (library := FAMILIES[name].needs) and importlib.util.find_spec(library) is None:
-        raise Error(f"{repo} needs a library that is not here; pip install {library}, from where torch is from")
+    if name is not None and (lack := lacking(repo, FAMILIES[name])):
+        raise lack
     from diffusers import DiffusionPipeline  # takes seconds to import
 
     with _downloading(repo):
-        variant = _variant([str(file.rfilename) for file in getattr(about, "siblings", None) or ()])
-        more = {"use_safetensors": True, "variant": variant} | dict.fromkeys(WITHOUT)
+        more = {"use_safetensors": True, "variant": _variant(files)} | dict.fromkeys(WITHOUT)
         return Path(DiffusionPipeline.download(repo, revision=revision, **more))
+
+
+def lacking(model: str, family: Family) -> Error | None:
+    """An error if a library that reads the model's prompts is not here."""
+    if not family.needs or importlib.util.find_spec(family.needs):
+        return None
+    return Error(f"{model} needs a library that is not here; pip install {family.needs}, from where torch is from")
+
+
+def _modular(*files: str) -> str:
+    return " but that of a modular pipeline, which walk cannot make" if "modular_model_index.json" in files else ""
 
 
 @contextlib.contextmanager

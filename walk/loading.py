@@ -18,7 +18,7 @@ import torch
 
 from walk import Error
 from walk.families import FAMILIES, WITHOUT, Family
-from walk.hub import checkpoint, decoder, field, lora, prediction, read_json, variant
+from walk.hub import checkpoint, decoder, field, lacking, lora, prediction, read_json, variant
 from walk.samplers import Sampler, chosen
 from walk.schedule import REFUSALS
 from walk.settings import Settings
@@ -33,12 +33,14 @@ def family_of(folder: Path) -> tuple[str, Family]:
 
 @contextlib.contextmanager
 def _loading(folder: Path, name: str) -> Iterator[None]:
-    """What fails within is the folder's fault: a damaged file, or a part that is not there."""
+    """What fails within is the folder's fault: a damaged file, or a part that is not there. Or a library is not."""
     try:
         yield
     except Error:
         raise
     except Exception as error:
+        if name in FAMILIES and (lack := lacking(str(folder), FAMILIES[name])):
+            raise lack from error
         raise Error(f"{folder} does not load as a {name}: {reason(error)}") from error
 
 
@@ -218,15 +220,22 @@ def bring_places(denoiser: Any) -> None:
         denoiser.rope_embedder.register_forward_pre_hook(looked_up)
 
 
-def parts(pipe: Any, kind: str) -> list[tuple[str, Any]]:
-    """Its text encoders, or tokenizers, which some have within what reads pictures, too."""
-    found = [(name, part) for name, part in pipe.components.items() if name.startswith(kind) and part is not None]
-    return [(name, getattr(part, "tokenizer", part)) for name, part in found]
+def text_encoders(pipe: Any) -> list[tuple[str, Any]]:
+    return _parts(pipe, "text_encoder")
+
+
+def tokenizers(pipe: Any) -> list[tuple[str, Any]]:
+    """Which some have within what reads pictures, too."""
+    return [(name, getattr(part, "tokenizer", part)) for name, part in _parts(pipe, "tokenizer", "processor")]
+
+
+def _parts(pipe: Any, *kinds: str) -> list[tuple[str, Any]]:
+    return [(name, part) for name, part in pipe.components.items() if name.startswith(kinds) and part is not None]
 
 
 def without_text(pipe: Any) -> Any:
-    """The same pipeline without what reads prompts, so that this may leave the GPU."""
-    text = {name: None for kind in ("text_encoder", "tokenizer") for name, _ in parts(pipe, kind)}
+    """The same pipeline without its text encoders, so that these may leave the GPU."""
+    text = {name: None for name, _ in text_encoders(pipe)}
     own = {name: pipe.config[name] for name in inspect.signature(type(pipe)).parameters if name in pipe.config}
     painter = type(pipe)(**own | pipe.components | text)
     painter.set_progress_bar_config(disable=True)
@@ -258,8 +267,8 @@ def _check_whole(pipe: Any) -> None:
 
 def _check_tokenizers(pipe: Any) -> None:
     """transformers makes a useless tokenizer where its files are missing, and says nothing."""
-    for name, tokenizer in parts(pipe, "tokenizer"):
-        encoder = pipe.components.get(name.replace("tokenizer", "text_encoder"))
+    for name, tokenizer in tokenizers(pipe):
+        encoder = pipe.components.get(name.replace("tokenizer", "text_encoder").replace("processor", "text_encoder"))
         if encoder is None:
             continue
         config = encoder.config.get_text_config()

@@ -172,7 +172,7 @@ class Pipeline(Model):
         self.scale = _scale(folder / "vae" / "config.json")
         self.denoiser: Any = getattr(self.pipe, self.family.denoiser)
         loading.bring_places(self.denoiser)
-        self.encoders = [part for name, part in loading.parts(self.pipe, "text_encoder")]
+        self.encoders = [part for name, part in loading.text_encoders(self.pipe)]
         self.reader = machine.reader(settings.device, self.encoders)
         self.encoded: dict[tuple[object, ...], Conditioning] = {}
         self.shared: dict[tuple[object, ...], Tensor] = {}
@@ -235,7 +235,7 @@ class Pipeline(Model):
         if self.family.windows > 1:
             return self._parts(prompt)[1].strip()
         most = self.defaults.get("max_sequence_length", self.family.length or 10**6)
-        tokenizers = [tokenizer for _, tokenizer in loading.parts(self.pipe, "tokenizer")]
+        tokenizers = [tokenizer for _, tokenizer in loading.tokenizers(self.pipe)]
         tokenizer = max(tokenizers, key=lambda tokenizer: min(tokenizer.model_max_length, most))
         room = min(tokenizer.model_max_length, most) - tokenizer.num_special_tokens_to_add()
         ids = tokenizer(emphasis.plain(prompt), add_special_tokens=False).input_ids
@@ -364,6 +364,8 @@ class Pipeline(Model):
     def _start(self, generator: torch.Generator) -> Tensor:
         height, width = self.settings.height or 0, self.settings.width or 0
         channels = self.denoiser.config.in_channels
+        if self.family.flat:
+            return torch.randn(channels, height // self.scale, width // self.scale, generator=generator).flatten(1).mT
         if self.family.packed:
             made = self.pipe.prepare_latents(1, channels // 4, height, width, torch.float32, "cpu", generator)
             start: Tensor = made[0][0] if isinstance(made, tuple) else made[0]  # Flux returns coordinates, too
@@ -435,6 +437,9 @@ class Pipeline(Model):
             call["negative_prompt"] = None  # some pipelines take the empty one for a second one
         if "use_resolution_binning" in own:
             call["use_resolution_binning"] = False  # pictures are made at the size that was asked for
+        sigmas = self.pipe.config.get("sample_sigmas")
+        if sigmas and len(sigmas) != settings.steps:  # else the pipeline would take no others
+            call["sigmas"] = [1 - step / (settings.steps or 1) for step in range(settings.steps or 1)]
         if "intermediate_timesteps" in own and settings.steps != 2:
             call["intermediate_timesteps"] = None  # which Sana-Sprint has for two steps only
         try:
@@ -459,15 +464,18 @@ class Pipeline(Model):
             vae.to(dtype)
         if pictures.ndim == 5:  # of a VAE for videos
             pictures = pictures[:, :, 0]
-        pictures = (pictures.float() / 2 + 0.5) * pictures.isfinite().all(dim=(1, 2, 3), keepdim=True)
-        pictures = pictures.nan_to_num(0).clamp(0, 1).mul(255).round()
+        finite = pictures.isfinite().all(dim=(1, 2, 3), keepdim=True)
+        pictures = (pictures.float() / 2 + 0.5).clamp(0, 1)
+        if pictures.shape[1] == 4:  # what can be seen through, before white, as its makers do it
+            pictures = pictures[:, :3] * pictures[:, 3:] + 1 - pictures[:, 3:]
+        pictures = torch.where(finite, pictures, 0).mul(255).round()
         return machine.brought(pictures.to(torch.uint8).permute(0, 2, 3, 1).contiguous())
 
     def _unscaled(self, latents: Tensor) -> Tensor:
         """As the VAE has learned them; the denoiser learned them with mean 0 and deviation 1."""
         config = self.pipe.vae.config
         if latents.ndim == 3:
-            side = 2 * self.scale
+            side = self.scale * (1 if self.family.flat else 2)
             latents = _unpacked(latents, (self.settings.height or 0) // side, (self.settings.width or 0) // side)
         if self.family.patches:
             return _smoothed(latents, self.pipe.vae, self.family.epsilon)
@@ -541,7 +549,7 @@ def _filled(conditioning: Conditioning) -> Conditioning:
 
 
 def _unpacked(latents: Tensor, rows: int, columns: int) -> Tensor:
-    """A list of patches, (batch, rows times columns, channels), to (batch, channels, rows, columns)."""
+    """A list of latents or of patches, (batch, rows times columns, channels), to (batch, channels, rows, columns)."""
     return latents.mT.reshape(len(latents), -1, rows, columns)
 
 
@@ -579,6 +587,8 @@ def _recommended(model: str, folder: Path, family: Family) -> tuple[int, float]:
     """(steps, guidance)"""
     if entry := known(model):
         return entry.steps, entry.guidance
+    if sigmas := read_json(folder / "model_index.json").get("sample_sigmas"):
+        return len(sigmas), family.guidance
     if family.distilled is not None and _is_distilled(folder, family):
         return family.distilled[-1], 0.0
     return family.steps, family.guidance
