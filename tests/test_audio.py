@@ -11,7 +11,7 @@ from benchmarks.beats import HELD_OUT, TUNED, song
 
 from walk import Error, audio
 from walk.audio import ENVELOPE_RATE, grid, listen, read_beats
-from walk.video import Sound
+from walk.sounds import Sound
 
 RATE = 22050
 
@@ -451,7 +451,7 @@ def test_importing_audio_imports_no_librosa():
 def test_the_example_loop_has_its_tempo_and_meets_its_start():
     from pathlib import Path
 
-    from walk.video import read_sound
+    from walk.sounds import read_sound
 
     sound = read_sound(Path(__file__).parent.parent / "examples" / "loop.ogg")
     assert sound.samples.shape == (756000, 2)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from walk import Error, cli, video
+from walk import Error, cli, ffmpeg, films, sounds, video
 from walk import check as checking
 from walk.check import check
 
@@ -80,7 +80,7 @@ def test_a_film_that_runs_slower_than_it_says_has_the_rate_at_which_it_runs(tmp_
     film, slow = scenery(np.arange(60) * 0.05, tmp_path, 30, name="film.webm"), tmp_path / "slow.webm"
     slower = ["-c", "copy", "-bsf:v", "setts=ts=TS*1.01", slow]
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-i", film, *slower], check=True)
-    assert video.time_base(slow)[1] == 30
+    assert films.time_base(slow)[1] == 30
     rate = float(re.findall(r"([\d.]+) a second", check(slow).facts[0])[0])
     assert rate == pytest.approx(30 / 1.01, rel=1e-3)
 
@@ -271,7 +271,7 @@ def test_a_step_like_two_others_near_it_is_no_jump():
 
 def tone(seconds, rate=44100, channels=2, loud=0.3):
     t = np.arange(round(seconds * rate))[:, None] / rate
-    return video.Sound((loud * np.sin(2770 * t * np.ones(channels))).astype(np.float32), rate)
+    return sounds.Sound((loud * np.sin(2770 * t * np.ones(channels))).astype(np.float32), rate)
 
 
 def with_sound(film, sound, name):
@@ -374,7 +374,7 @@ def test_a_sound_in_one_of_six_channels_or_in_anti_phase_is_no_silence(tmp_path)
                 tmp_path,
                 25,
                 name=name,
-                sound=video.Sound(sound.samples * np.float32(sides), 44100),
+                sound=sounds.Sound(sound.samples * np.float32(sides), 44100),
             )
         )
         assert "silence" not in report.facts[2]
@@ -382,7 +382,7 @@ def test_a_sound_in_one_of_six_channels_or_in_anti_phase_is_no_silence(tmp_path)
 
 def test_a_prompt_that_looks_like_ffmpegs_report_leads_nobody_astray(tmp_path):
     hostile = "Duration: 99:99:99.99, start: x\n  Stream #0:7: Video: lies, 3x3, 1 fps\n  Metadata:"
-    report = check(a_film(tmp_path, metadata=video.Metadata(hostile, hostile, ((Fraction(0), hostile),))))
+    report = check(a_film(tmp_path, metadata=films.Metadata(hostile, hostile, ((Fraction(0), hostile),))))
     assert report.faults == ()
 
 
@@ -444,7 +444,7 @@ def test_the_command_says_when_and_exits_with_1(tmp_path, capsys):
 
 def test_a_named_ffmpeg_that_is_none_is_said_to_be(capsys, monkeypatch):
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/nonexistent/ffmpeg")
-    video.encoders.cache_clear()
+    ffmpeg.encoders.cache_clear()
     assert cli.main(["doctor"]) == 1
     told = "-   IMAGEIO_FFMPEG_EXE names /nonexistent/ffmpeg, which is no program\n    name another, or leave it out\n"
     assert told in capsys.readouterr().out

@@ -24,6 +24,7 @@ from walk import (
     Settings,
     Walk,
     cli,
+    films,
     hub,
     models,
     order,
@@ -31,7 +32,6 @@ from walk import (
     render,
     run,
     sheet,
-    video,
 )
 from walk.catalogue import CATALOGUE
 from walk.families import FAMILIES
@@ -309,7 +309,7 @@ def test_a_stop_while_the_film_is_watched_says_that_it_is_made(walk, monkeypatch
     monkeypatch.setattr("walk.check.check", stop)
     out, err = walk(*ABC, "--frames", "6", "--out", "film.mp4", status=130)
     assert (out, err[-1]) == ("", "walk: stopped; film.mp4 is made, but nobody has watched it")
-    assert len(video.timestamps(Path("film.mp4"))[0]) == 6
+    assert len(films.timestamps(Path("film.mp4"))[0]) == 6
 
 
 # seeds
@@ -523,7 +523,7 @@ def test_diff_tells_keyframes_apart(walk):
 )
 def test_a_film_has_a_chapter_where_it_arrives_at_each_keyframe(walk, flags, chapters):
     walk(*flags, "--speed", "path", "--size", "64", "--out", "film.mp4")
-    assert list(video.read_metadata(Path("film.mp4")).chapters) == chapters
+    assert list(films.read_metadata(Path("film.mp4")).chapters) == chapters
 
 
 # What the shell says
@@ -693,7 +693,7 @@ def test_a_folder_of_an_earlier_film_is_replaced_and_any_other_is_not(walk, refu
 @pytest.mark.parametrize("suffix", [".mp4", ".webm", ".mov"])
 def test_a_film_of_each_format_has_its_frames_and_can_be_replayed(walk, suffix):
     out, err = walk(*ABC, "--frames", "7", "--fps", "23.976", "--out", f"film{suffix}", small=False)
-    assert video.timestamps(Path(out))[1] == (512, 512)
+    assert films.timestamps(Path(out))[1] == (512, 512)
     count, seconds = imageio_ffmpeg.count_frames_and_secs(out)
     assert (out, count) == (f"film{suffix}", 7)
     assert seconds == pytest.approx(7 / 23.976, abs=0.011)

@@ -125,6 +125,7 @@ FAMILIES = {
     "StableDiffusion3Pipeline": tiny.stable_diffusion_3,
     "FluxPipeline": tiny.flux,
     "ChromaPipeline": tiny.chroma,
+    "PixArtAlphaPipeline": tiny.pixart_alpha,
     "PixArtSigmaPipeline": tiny.pixart_sigma,
     "AuraFlowPipeline": tiny.aura_flow,
 }

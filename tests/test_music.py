@@ -14,10 +14,10 @@ import pytest
 import soundfile
 from PIL import Image
 
-from walk import Error, Walk, audio, cli, music, order, run, video
+from walk import Error, Walk, audio, cli, films, music, order, run
 from walk.keyframes import read_prompts
 from walk.progress import Listener
-from walk.video import read_sound
+from walk.sounds import read_sound
 
 RATE = 22050
 ABC = ["a red apple", "a green frog", "a blue whale"]
@@ -650,7 +650,7 @@ def test_a_film_that_mostly_stands_still_says_so(walk, song):
 def test_a_film_to_a_tempo_stays_as_long_as_it_was_asked_to_be_when_it_is_replayed_otherwise(walk):
     walk("--frames", "20", "--bpm", "120", "--pace", "beat", "--out", "a.mp4")
     walk("replay", "a.mp4", "--react", "0.5", "--out", "b.mp4", prompts=())
-    assert len(video.timestamps(Path("b.mp4"))[0]) == 20
+    assert len(films.timestamps(Path("b.mp4"))[0]) == 20
 
 
 def test_beats_in_samples_instead_of_seconds_are_refused_at_once(walk):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from walk import __version__, flags, read_prompts, video
+from walk import __version__, films, flags, read_prompts
 from walk.check import check
 
 ROOT = Path(__file__).parent.parent
@@ -36,7 +36,7 @@ def test_the_code_in_readme_makes_an_even_film(tmp_path, monkeypatch):
     (tmp_path / "examples").symlink_to(ROOT / "examples", target_is_directory=True)
     monkeypatch.chdir(tmp_path)
     exec(code.replace("frames=200", "frames=48"), {})
-    assert len(video.timestamps(Path("night.mp4"))[0]) == 48
+    assert len(films.timestamps(Path("night.mp4"))[0]) == 48
     steps = check(Path("night.mp4")).steps
     assert max(steps) < 3 * statistics.median(steps)
 

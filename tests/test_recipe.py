@@ -12,7 +12,20 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from walk import Error, Keyframe, Settings, __version__, cli, flags, models, order, read_prompts, recipe, video
+from walk import (
+    Error,
+    Keyframe,
+    Settings,
+    __version__,
+    cli,
+    films,
+    flags,
+    models,
+    order,
+    read_prompts,
+    recipe,
+    video,
+)
 from walk.keyframes import MAX_PROMPT, MAX_SEED
 from walk.recipe import Recipe
 
@@ -275,8 +288,8 @@ IMPOSSIBLE = {  # a form that is right, of a film that nobody can make
 def command(monkeypatch, comment, *arguments):
     """The command's exit status, where the film film.mp4 has this comment and others a good recipe."""
     texts = {"film.mp4": comment}
-    given = lambda film: video.Metadata("", texts.get(str(film), recipe.to_text(GOOD)))  # noqa: E731
-    monkeypatch.setattr(video, "read_metadata", given)
+    given = lambda film: films.Metadata("", texts.get(str(film), recipe.to_text(GOOD)))  # noqa: E731
+    monkeypatch.setattr(films, "read_metadata", given)
     return cli.main(list(arguments))
 
 
@@ -315,7 +328,7 @@ def test_what_is_no_recipe_is_refused_and_nothing_in_it_is_opened(monkeypatch, n
     def fail(*_, **__):
         pytest.fail("a file was opened")
 
-    monkeypatch.setattr(video, "read_metadata", lambda film: video.Metadata("", BROKEN[name]))
+    monkeypatch.setattr(films, "read_metadata", lambda film: films.Metadata("", BROKEN[name]))
     with monkeypatch.context() as patch:
         for module in (builtins, io, os):
             patch.setattr(module, "open", fail)
@@ -398,7 +411,7 @@ def film_with(tmp_path_factory):
         Image.new("RGB", (32, 32), (200, 30, 30)).save(frame)
 
     def of(comment, name="film.mp4"):
-        metadata = video.Metadata("a title", comment, ((Fraction(0), "a chapter"),))
+        metadata = films.Metadata("a title", comment, ((Fraction(0), "a chapter"),))
         video.encode(frames, name, Fraction(24), size=32, metadata=metadata)
         return name
 

@@ -16,8 +16,9 @@ from moviepy import VideoFileClip
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from walk import Error, audio, video
-from walk.video import Metadata, Sound
+from walk import Error, audio, ffmpeg, films, formats, sounds, video
+from walk.films import Metadata
+from walk.sounds import Sound
 
 # Saturated colours are where a wrong matrix or range shows most.
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255), (0, 255, 255)]
@@ -185,12 +186,12 @@ def test_a_gif_plays_at_the_nearest_rate_that_it_can(tmp_path, fps, delay):
     film = tmp_path / "film.gif"
     video.encode(frames_of(tmp_path, 3), film, Fraction(fps), size=64)
     assert gif_parts(film)[1] == [delay] * 3
-    assert video.shown_fps(film, Fraction(fps)) == Fraction(100, delay)
+    assert formats.shown_fps(film, Fraction(fps)) == Fraction(100, delay)
 
 
 def test_only_a_gif_changes_the_rate():
     for name in ("film.mp4", "film.webm", "film.mov", "folder"):
-        assert video.shown_fps(name, Fraction(24000, 1001)) == Fraction(24000, 1001)
+        assert formats.shown_fps(name, Fraction(24000, 1001)) == Fraction(24000, 1001)
 
 
 def test_a_gif_has_one_palette_and_plays_for_ever(tmp_path):
@@ -263,7 +264,7 @@ def test_the_film_starts_before_it_is_loaded(tmp_path, name):
     ],
 )
 def test_small_pictures_are_enlarged_and_sides_are_even_where_they_must(frame, asked, name, film):
-    assert video.film_size(frame, asked, name) == film
+    assert formats.film_size(frame, asked, name) == film
 
 
 @pytest.mark.parametrize(
@@ -332,7 +333,7 @@ def test_any_text_comes_back_byte_for_byte(tmp_path, name):
         (Fraction("0.12"), Fraction("0.32"), ""),
         (Fraction("0.32"), Fraction("0.48"), " ; # = \\"),
     ]
-    assert video.read_metadata(tmp_path / name) == said
+    assert films.read_metadata(tmp_path / name) == said
 
 
 @every_container
@@ -392,7 +393,7 @@ def test_a_film_without_metadata_says_nothing(tmp_path, name, codec):
     film = tmp_path / name
     video.encode(frames_of(tmp_path), film, Fraction(25), size=64, codec=codec)
     assert said_by(film) == (None, None, [])
-    assert video.read_metadata(film) == Metadata("", "")
+    assert films.read_metadata(film) == Metadata("", "")
     # Nor, by their versions and settings, who made it, when and on how many cores. Matroska wants a name.
     assert not re.findall(rb"Lav[cf]\d|x26[45] [-(]|threads=|creation_time", film.read_bytes())
 
@@ -405,8 +406,8 @@ def test_a_gif_has_room_for_the_comment_and_plays_as_without(tmp_path, comment):
     frames = frames_of(tmp_path, 4)
     video.encode(frames, said, Fraction(25), size=64, metadata=Metadata("a title", comment, ((Fraction(0), "one"),)))
     video.encode(frames, bare, Fraction(25), size=64)
-    assert video.read_metadata(said) == Metadata("", comment)
-    assert video.read_metadata(bare) == Metadata("", "")
+    assert films.read_metadata(said) == Metadata("", comment)
+    assert films.read_metadata(bare) == Metadata("", "")
     assert gif_parts(said) == gif_parts(bare)
     with Image.open(said) as one, Image.open(bare) as other:
         assert one.info["comment"].decode() == comment
@@ -427,11 +428,11 @@ def test_the_metadata_of_what_is_no_film_is_refused(tmp_path):
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *sound], check=True)
     for name in ("notes.mp4", "empty.mp4", "list.mp4", "live.mp4", "sound.mp4", frame.name):
         with pytest.raises(Error) as refusal:
-            video.read_metadata(tmp_path / name)
+            films.read_metadata(tmp_path / name)
         assert str(refusal.value) == f"{tmp_path / name} is no film that ffmpeg can read"
     for name, reason in (("nothing.mp4", "No such file or directory"), (".", "Is a directory")):
         with pytest.raises(Error) as refusal:
-            video.read_metadata(tmp_path / name)
+            films.read_metadata(tmp_path / name)
         assert str(refusal.value) == f"{tmp_path / name} cannot be read ({reason})"
 
 
@@ -441,14 +442,14 @@ def test_what_players_are_told_of_the_colours_can_be_read_back(tmp_path, name, c
     video.encode(frames_of(tmp_path, 2), tmp_path / name, Fraction(25), size=64, codec=codec, metadata=said)
     rgb = {"hap": "rgb0, pc, gbr", "hapq": "rgb0, pc, gbr", "dxv": "rgba, pc, gbr"}
     pixels = "yuv422p10le" if codec == "prores" else "yuv420p"
-    assert video.colour_tags(tmp_path / name) == rgb.get(codec, f"{pixels}, tv, bt709")
+    assert films.colour_tags(tmp_path / name) == rgb.get(codec, f"{pixels}, tv, bt709")
 
 
 @every_format
 def test_timestamps_are_those_that_another_reader_sees(tmp_path, name, codec):
     film = tmp_path / name
     video.encode(frames_of(tmp_path), film, Fraction(24000, 1001), size=64, codec=codec)
-    assert video.timestamps(film) == (times_in(film), (64, 64))
+    assert films.timestamps(film) == (times_in(film), (64, 64))
 
 
 # A folder of PNG files
@@ -457,7 +458,7 @@ def test_timestamps_are_those_that_another_reader_sees(tmp_path, name, codec):
 def test_an_export_is_the_frames_as_they_are_numbered_from_zero(tmp_path):
     frames = frames_of(tmp_path)
     video.validate(tmp_path / "folder")
-    video.encode(frames, tmp_path / "folder", Fraction(25), metadata=video.Metadata("", ""))
+    video.encode(frames, tmp_path / "folder", Fraction(25), metadata=films.Metadata("", ""))
     pictures = sorted((tmp_path / "folder").iterdir())
     assert [picture.name for picture in pictures] == [f"{index:06d}.png" for index in range(12)]
     assert [picture.read_bytes() for picture in pictures] == [frame.read_bytes() for frame in frames]
@@ -527,7 +528,7 @@ def test_a_link_to_a_folder_is_replaced_and_not_what_it_leads_to(tmp_path):
 def test_a_broken_frame_leaves_no_export_and_the_old_one_untouched(tmp_path, size):
     frames = frames_of(tmp_path)
     folder = tmp_path / "folder"
-    video.encode(frames[:2], folder, Fraction(25), metadata=video.Metadata("", ""))
+    video.encode(frames[:2], folder, Fraction(25), metadata=films.Metadata("", ""))
     frames[5].write_bytes(frames[5].read_bytes()[:-40])
     with pytest.raises(Error) as refusal:
         video.encode(frames, folder, Fraction(25), size=size)
@@ -619,7 +620,7 @@ LISTED |= {"libaom-av1": "av1", "prores_ks": "prores", "prores": "prores", "mpeg
     ],
 )  # fmt: skip
 def test_an_encoder_that_is_not_there_or_does_not_fit_is_refused_with_those_that_do(monkeypatch, name, codec, message):
-    monkeypatch.setattr(video, "encoders", lambda: LISTED)
+    monkeypatch.setattr(ffmpeg, "encoders", lambda: LISTED)
     with pytest.raises(Error) as refusal:
         video.validate(name, codec=codec)
     assert str(refusal.value) == message
@@ -627,7 +628,7 @@ def test_an_encoder_that_is_not_there_or_does_not_fit_is_refused_with_those_that
 
 def test_an_encoder_without_its_hardware_is_refused_before_anything_is_rendered(tmp_path, monkeypatch):
     # As with NVENC, which ffmpeg lists on any machine.
-    monkeypatch.setattr(video, "encoders", lambda: LISTED | {"h264_none": "h264"})
+    monkeypatch.setattr(ffmpeg, "encoders", lambda: LISTED | {"h264_none": "h264"})
     with pytest.raises(Error) as refusal:
         video.validate(tmp_path / "film.mp4", codec="h264_none")
     assert str(refusal.value) == (
@@ -718,14 +719,14 @@ def test_both_passes_of_a_gif_are_half_of_the_progress(tmp_path):
 
 def test_every_row_of_options_is_one_that_ffmpeg_knows():
     # Where the hardware is missing, this is all that can be said.
-    ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
+    program = imageio_ffmpeg.get_ffmpeg_exe()
     for name in ("h264_nvenc", "hevc_nvenc", "av1_nvenc", "h264_amf", "hevc_amf"):
-        if name in video.encoders():
+        if name in ffmpeg.encoders():
             text = subprocess.run(
-                [ffmpeg, "-hide_banner", "-h", f"encoder={name}"], capture_output=True, text=True
+                [program, "-hide_banner", "-h", f"encoder={name}"], capture_output=True, text=True
             ).stdout
             own = set(re.findall(r"^ +-(\S+)", text, re.M))
-            given = {option[1:] for option in video._row(name).options.split() if option.startswith("-")}
+            given = {option[1:] for option in formats.row(name).options.split() if option.startswith("-")}
             assert given - {"b:v"} <= own
 
 
@@ -771,7 +772,7 @@ def difference(a, b):
 @pytest.mark.parametrize("rate", [8000, 44100, 48000, 96000])
 def test_a_wav_is_read_to_the_bit(tmp_path, rate, channels):
     made = Sound(np.random.default_rng(0).integers(-32768, 32768, (1234, channels)).astype(np.float32) / 32768, rate)
-    read = video.read_sound(wav(tmp_path / "a.wav", made))
+    read = sounds.read_sound(wav(tmp_path / "a.wav", made))
     assert (read.rate, read.channels, read.seconds, read.damage) == (rate, channels, Fraction(1234, rate), "")
     assert read.samples.dtype == np.float32
     assert (read.samples == made.samples).all()
@@ -783,7 +784,7 @@ def test_a_wav_is_read_to_the_bit(tmp_path, rate, channels):
 )  # fmt: skip
 def test_what_the_encoder_added_is_not_heard_where_the_file_says_so(tmp_path, name, longer):
     made = music(44100, 44100)
-    read = video.read_sound(made_of(wav(tmp_path / "a.wav", made), name, "-b:a", "256k"))
+    read = sounds.read_sound(made_of(wav(tmp_path / "a.wav", made), name, "-b:a", "256k"))
     assert (read.rate, read.channels, read.damage) == (44100, 2, "")
     assert abs(len(read.samples) - 44100) <= longer
     if not longer:
@@ -791,14 +792,14 @@ def test_what_the_encoder_added_is_not_heard_where_the_file_says_so(tmp_path, na
 
 
 def test_opus_has_a_rate_of_its_own_and_keeps_its_length(tmp_path):
-    read = video.read_sound(made_of(wav(tmp_path / "a.wav", music(44100, 44100)), "a.opus"))
+    read = sounds.read_sound(made_of(wav(tmp_path / "a.wav", music(44100, 44100)), "a.opus"))
     assert (read.rate, read.channels, read.seconds) == (48000, 2, 1)
 
 
 def test_the_sound_of_a_film_is_read(tmp_path):
     sound = music(22050, 22050)
     video.encode(frames_of(tmp_path, 25), tmp_path / "film.mov", Fraction(25), size=16, sound=sound)
-    read = video.read_sound(tmp_path / "film.mov")
+    read = sounds.read_sound(tmp_path / "film.mov")
     assert (read.rate, read.seconds, read.damage) == (22050, 1, "")
     assert np.abs(read.samples - sound.samples).max() < 2**-22
 
@@ -807,7 +808,7 @@ def test_the_sound_of_a_film_is_read(tmp_path):
 def test_a_part_is_cut_to_the_sample(tmp_path, name):
     source = wav(tmp_path / "a.wav", music(88200, 44100))
     source = source if name == "a.wav" else made_of(source, name)
-    whole = video.read_sound(source).samples
+    whole = sounds.read_sound(source).samples
     for start, seconds in [
         (0, 1),
         (Fraction(1, 3), Fraction(29, 25)),
@@ -817,7 +818,7 @@ def test_a_part_is_cut_to_the_sample(tmp_path, name):
         # A half is rounded up.
         first = int(start * 44100 + Fraction(1, 2))
         last = None if seconds is None else first + int(seconds * 44100 + Fraction(1, 2))
-        part = video.read_sound(source, Fraction(start), seconds and Fraction(seconds)).samples
+        part = sounds.read_sound(source, Fraction(start), seconds and Fraction(seconds)).samples
         assert (part == whole[first:last]).all()
 
 
@@ -826,21 +827,21 @@ def test_a_sound_that_breaks_off_is_read_as_far_as_it_goes_and_says_so(tmp_path)
     mp3, flac = made_of(source, "a.mp3"), made_of(source, "a.flac")
     for path in (source, mp3, flac):
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-        read = video.read_sound(path)
+        read = sounds.read_sound(path)
         assert 1 < read.seconds < 1.7
     assert re.fullmatch(
-        r".*a\.mp3 breaks off at 1\.\d+ s, though it says that it lasts 3 s", video.read_sound(mp3).damage
+        r".*a\.mp3 breaks off at 1\.\d+ s, though it says that it lasts 3 s", sounds.read_sound(mp3).damage
     )
     assert re.fullmatch(
-        r".*a\.flac breaks off at 1\.\d+ s, though it says that it lasts 3 s", video.read_sound(flac).damage
+        r".*a\.flac breaks off at 1\.\d+ s, though it says that it lasts 3 s", sounds.read_sound(flac).damage
     )
-    assert video.read_sound(source).damage == f"{source} is damaged: parts of its sound cannot be read"
+    assert sounds.read_sound(source).damage == f"{source} is damaged: parts of its sound cannot be read"
     # Not a part just before the end: ffmpeg reads ahead.
-    assert video.read_sound(mp3, seconds=Fraction(1, 10)).damage == ""
+    assert sounds.read_sound(mp3, seconds=Fraction(1, 10)).damage == ""
     song = wav(tmp_path / "corrupt Error while decoding.wav", music(100, 44100))
-    assert video.read_sound(song).damage == ""
+    assert sounds.read_sound(song).damage == ""
     with pytest.raises(Error, match=r"^start 2 s is past the end; .*a\.mp3 breaks off at 1\.\d+ s, though it says"):
-        video.read_sound(mp3, Fraction(2))
+        sounds.read_sound(mp3, Fraction(2))
 
 
 def test_what_has_no_sound_is_refused_with_a_reason(tmp_path):
@@ -871,7 +872,7 @@ def test_what_has_no_sound_is_refused_with_a_reason(tmp_path):
         "numbers.wav": "has samples that are no numbers",
     }.items():
         with pytest.raises(Error) as refusal:
-            video.read_sound(tmp_path / name)
+            sounds.read_sound(tmp_path / name)
         assert str(refusal.value) == f"{tmp_path / name} {reason}"
 
 
@@ -888,7 +889,7 @@ def test_what_has_no_sound_is_refused_with_a_reason(tmp_path):
 def test_a_part_that_a_sound_does_not_have_is_refused(tmp_path, start, seconds, message):
     path = wav(tmp_path / "a.wav", music(8000, 8000))
     with pytest.raises(Error) as refusal:
-        video.read_sound(path, Fraction(start), None if seconds is None else Fraction(seconds))
+        sounds.read_sound(path, Fraction(start), None if seconds is None else Fraction(seconds))
     assert str(refusal.value) == message.format(path)
 
 
@@ -959,10 +960,10 @@ def test_each_of_up_to_eight_channels_is_heard_where_it_was(tmp_path, name, code
     heard = np.round(powers_in(tmp_path / name, channels), 1)
     expected = np.eye(channels)
     if lost:
-        assert "keeps only what is below 120 Hz; .mov keeps all of it" in video.muffled(name, sound)
+        assert "keeps only what is below 120 Hz; .mov keeps all of it" in sounds.muffled(name, sound)
         expected[3] = 0
     else:
-        assert video.muffled(name, sound) == ""
+        assert sounds.muffled(name, sound) == ""
     assert (heard == expected).all()
 
 
@@ -974,24 +975,24 @@ def test_a_sounds_layout_stays_as_its_file_says(tmp_path, name, layout):
     music(44100, 44100, channels).samples.tofile(raw)
     read = ["-f", "f32le", "-ar", "44100", "-ch_layout", layout, "-i", raw, source]
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *read], check=True)
-    sound = video.read_sound(source)
+    sound = sounds.read_sound(source)
     assert sound.layout == layout
     video.encode(frames_of(tmp_path, 25), tmp_path / name, Fraction(25), size=16, sound=audio.closed(sound, 0, 44100))
-    assert video.read_sound(tmp_path / name).layout == layout
+    assert sounds.read_sound(tmp_path / name).layout == layout
 
 
 def test_a_file_that_does_not_say_where_its_channels_are_heard_leaves_it_open(tmp_path):
     for channels in (3, 4, 6):
-        assert video.read_sound(wav(tmp_path / "a.wav", music(4410, 44100, channels))).layout == ""
+        assert sounds.read_sound(wav(tmp_path / "a.wav", music(4410, 44100, channels))).layout == ""
 
 
 def test_a_subwoofer_keeps_its_channel_and_of_more_than_bass_is_said_what_is_lost(tmp_path):
     low, full = music(44100, 44100, 6), tones(6)
     video.encode(frames_of(tmp_path, 25), tmp_path / "film.mp4", Fraction(25), size=16, sound=low)
-    assert video.read_sound(tmp_path / "film.mp4").layout == "5.1"
-    assert [video.muffled(name, low) for name in ("a.mp4", "a.webm", "a.mov")] == ["", "", ""]
+    assert sounds.read_sound(tmp_path / "film.mp4").layout == "5.1"
+    assert [sounds.muffled(name, low) for name in ("a.mp4", "a.webm", "a.mov")] == ["", "", ""]
     said = Sound(full.samples, 44100, layout="5.1")
-    assert [video.muffled(name, said) for name in ("a.mp4", "a.mov")] == [
+    assert [sounds.muffled(name, said) for name in ("a.mp4", "a.mov")] == [
         "channel 4 of 6 is a subwoofer's (5.1), of which .mp4 keeps only what is below 120 Hz; .mov keeps all of it",
         "",
     ]
@@ -1064,7 +1065,7 @@ def test_a_film_with_sound_and_without_metadata_says_nothing(tmp_path, name):
     ],
 )
 def test_a_rate_that_the_format_does_not_have_becomes_the_next(tmp_path, name, rate, heard):
-    assert video.heard_rate(name, rate) == heard
+    assert formats.heard_rate(name, rate) == heard
     video.encode(
         frames_of(tmp_path, 3), tmp_path / name, Fraction(10), size=16, codec=None, sound=music(rate * 3 // 10, rate)
     )
@@ -1083,7 +1084,7 @@ def test_film_and_sound_are_of_one_length_at_every_rate_in_every_container(tmp_p
     for shift, name in enumerate(["film.mp4", "film.mov", "film.webm"]):
         for number, (length, fps) in enumerate(cases):
             rate = list(source)[(number + shift) % 3]
-            sound = video.read_sound(source[rate], Fraction(rng.uniform(0, 2)), length / fps)
+            sound = sounds.read_sound(source[rate], Fraction(rng.uniform(0, 2)), length / fps)
             count = max(1, int(sound.seconds * fps + Fraction(1, 2)))
             video.encode(frames[:count], tmp_path / name, fps, size=16, sound=sound)
             pictures, heard, shown = ends_of(tmp_path / name)
@@ -1097,13 +1098,13 @@ def test_sound_waits_beside_the_film_for_tmp_may_be_small(tmp_path, monkeypatch)
     small.mkdir()
     film.parent.mkdir()
     monkeypatch.setattr(video.tempfile, "tempdir", str(small))
-    feed, sizes = video._feed, []
+    feed, sizes = ffmpeg.feed, []
 
     def weighed(*arguments):
         sizes.append(sum(path.stat().st_size for path in small.rglob("*") if path.is_file()))
         feed(*arguments)
 
-    monkeypatch.setattr(video, "_feed", weighed)
+    monkeypatch.setattr(ffmpeg, "feed", weighed)
     video.encode(
         frames_of(tmp_path, 25), film, Fraction(25), size=16, sound=music(44100, 44100), metadata=Metadata("a", "b")
     )
@@ -1138,10 +1139,10 @@ def test_where_there_is_no_room_for_sound_it_is_refused(tmp_path, name):
         video.encode(frames_of(tmp_path, 25), tmp_path / name, Fraction(25), sound=music(8000, 8000))
     assert str(refusal.value) == message
     video.validate(tmp_path / "film.mp4", sound=True)
-    assert [video.holds_sound(tmp_path / other) for other in (name, "film.mp4", "film.WEBM", "a.mov")] == [False] + [
+    assert [formats.holds_sound(tmp_path / other) for other in (name, "film.mp4", "film.WEBM", "a.mov")] == [False] + [
         True
     ] * 3
-    assert video.heard_rate(tmp_path / name, 44100) == 44100
+    assert formats.heard_rate(tmp_path / name, 44100) == 44100
 
 
 @pytest.mark.parametrize("name", ["film.mp4", "film.mov", "film.webm"])
@@ -1182,5 +1183,5 @@ def test_what_no_film_can_be_made_of_is_refused(tmp_path):
     with pytest.raises(Error, match=r"wide\.png is no picture of the same size and kind as "):
         video.encode(frames, tmp_path / "film.mp4", Fraction(25))
     with pytest.raises(Error, match=r"^the film would have 32768x512 pixels, and sides up to 16384 are possible"):
-        video.film_size((1024, 16))
+        formats.film_size((1024, 16))
     assert not (tmp_path / "film.mp4").exists()

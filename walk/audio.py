@@ -28,7 +28,7 @@ import numpy as np
 
 from walk import Error
 from walk.keyframes import lines_of, parse_time, read_text
-from walk.video import Sound
+from walk.sounds import Sound
 
 ENVELOPE_RATE = 100  # values a second
 SLOWEST, FASTEST = 58, 185  # beats a minute that are looked for; any tempo can be given

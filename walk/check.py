@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from walk import Error, speed, video
+from walk import Error, ffmpeg, films, speed
 from walk.keyframes import clock
 
 JUMP = 3  # times what is around it; with three frames cut out of an even walk, a step is four times as large
@@ -68,11 +68,11 @@ def check(film: Path, report: Callable[[int], object] = lambda count: None) -> R
 
     report: called with the number of frames read so far.
     """
-    times, (width, height) = video.timestamps(film)
-    track = video.sound_track(film)
+    times, (width, height) = films.timestamps(film)
+    track = films.sound_track(film)
     frames = _seen(film, len(times), report)
-    silent = track is not None and video.silent(film)
-    usual = _every([b - a for a, b in pairwise(times)], *video.time_base(film))
+    silent = track is not None and ffmpeg.silent(film)
+    usual = _every([b - a for a, b in pairwise(times)], *films.time_base(film))
     end = times[-1] + usual
     resting = list(_resting(frames[1:]))
     measured = [frame.step for frame in frames[1:]]
@@ -83,7 +83,7 @@ def check(film: Path, report: Callable[[int], object] = lambda count: None) -> R
     rests = list(_rests(steps, [*times, end]))
     facts = (
         f"{len(times)} frames of {width}x{height}, {float(end):.2f} s, {f'{float(1 / usual):.6g}' if usual else '?'} a second",
-        f"colours: {video.colour_tags(film)}",
+        f"colours: {films.colour_tags(film)}",
         _sound(track, silent),
         *_listed(rests),
     )
@@ -102,7 +102,7 @@ def _seen(film: Path, count: int, report: Callable[[int], object]) -> list[_Fram
     from moviepy import VideoFileClip
 
     try:
-        with video.bare_copy(film) as copy, VideoFileClip(str(copy), audio=False) as clip:
+        with films.bare_copy(film) as copy, VideoFileClip(str(copy), audio=False) as clip:
             return list(_frames(_pictures(clip.reader, count), report))
     except (OSError, KeyError, ValueError) as error:
         raise Error(f"{film} cannot be played: {error}") from None
@@ -142,7 +142,7 @@ def _is_unseen(change: np.ndarray) -> bool:
     return bool(change.mean() <= UNSEEN and change.max() <= FAINT)
 
 
-def _sound(track: video.Track | None, silent: bool) -> str:
+def _sound(track: films.Track | None, silent: bool) -> str:
     if track is None:
         return "no sound"
     channels = {1: "mono", 2: "stereo"}.get(track.channels, f"{track.channels} channels")
@@ -173,7 +173,7 @@ def _uneven(times: Sequence[Fraction], usual: Fraction) -> Iterator[tuple[float,
             yield float(time), "the frame comes at an uneven moment"
 
 
-def _apart(track: video.Track | None, end: Fraction, frame: Fraction) -> Iterator[tuple[float, str]]:
+def _apart(track: films.Track | None, end: Fraction, frame: Fraction) -> Iterator[tuple[float, str]]:
     """Where the sound starts or ends without the pictures, by more than half a frame and more than a packet."""
     if track is None:
         return

@@ -31,11 +31,14 @@ from walk import (
     Settings,
     Walk,
     __version__,
+    films,
     flags,
+    formats,
     order,
     outlook,
     read_prompts,
     recipe,
+    sounds,
     video,
 )
 from walk.flags import given
@@ -153,7 +156,7 @@ def film(**chosen: Any) -> str:
         metadata = order.metadata(asked, run.walk, run.settings) if asked.describe else None
         with listener.progress(f"making {asked.out.name}", len(frames), after=2) as progress:
             run.claim(asked.out.name)
-            sound = asked.music.sound if asked.music and video.holds_sound(asked.out) else None
+            sound = asked.music.sound if asked.music and formats.holds_sound(asked.out) else None
             video.encode(
                 frames, asked.out, run.walk.fps, **asked.look, metadata=metadata, sound=sound, report=progress.reached
             )
@@ -340,7 +343,7 @@ def check(film: str) -> str:
     from walk.check import check
 
     order.check_is_film(film)
-    with _Terminal().progress(f"reading {film}", len(video.timestamps(Path(film))[0]), after=2) as progress:
+    with _Terminal().progress(f"reading {film}", len(films.timestamps(Path(film))[0]), after=2) as progress:
         report = check(Path(film), progress.reached)
     lines = [
         *report.facts,
@@ -356,7 +359,7 @@ def beats(audio: str, **chosen: Any) -> str:
     from walk.audio import as_file, listen
 
     path = at_home(audio)
-    sound = video.read_sound(path)
+    sound = sounds.read_sound(path)
     _Terminal().say(f"listening to {path.name}")
     bpm, offset = (float(chosen[name]) if name in chosen else None for name in ("bpm", "offset"))
     meter = chosen.get("meter", flags.METER)
@@ -488,7 +491,7 @@ def _drawn(asked: Order) -> sheet.Music | None:
 def _film_size(asked: Order, settings: Settings) -> tuple[int, int]:
     """Raises Error for a film that would be too wide."""
     frame = settings.width or 0, settings.height or 0
-    return video.film_size(frame, out=asked.out, **given(asked.look, "size", "codec"))
+    return formats.film_size(frame, out=asked.out, **given(asked.look, "size", "codec"))
 
 
 def _watch(asked: Order, walk: Walk, listener: Listener) -> None:

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from walk import Error, hub, machine, models, video
+from walk import Error, ffmpeg, hub, machine, models
 
 MINUTE = 60 * 24 * 0.5e6  # bytes of frames of 512x512 in a minute
 LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "imageio-ffmpeg", "moviepy", "pillow")
@@ -34,7 +34,7 @@ def _devices() -> list[Finding]:
 
 def _ffmpeg() -> list[Finding]:
     try:
-        encoders = video.encoders()
+        encoders = ffmpeg.encoders()
     except Error as error:
         text, _, remedy = str(error).partition("; ")
         return [Finding(text, remedy, fatal=True)]

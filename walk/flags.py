@@ -17,7 +17,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from walk import Error, video
+from walk import Error, formats
 from walk.keyframes import WORDS, looks_like_a_file, parse_time
 from walk.pace import PACES, REACT
 from walk.settings import BUILT_IN, Settings
@@ -189,8 +189,8 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "out": Flag("FILE.mp4", str, "a file name", "the film, or .webm, .mov, .gif, or FOLDER/ for PNG files (.mp4)"),
         "codec": Flag("NAME", str.lower, "a codec", "h264, h265, av1, vp9, prores, hap, hapq, dxv or ffmpeg's own (by suffix)"),
         "no_metadata": Flag("", _switch, "", "leave prompts, settings and chapters out of the film and its frames"),
-        "size": Flag("PIXELS", _count, "its short side's pixels, such as 720", f"its short side; pictures are scaled to it (theirs; of films at least {video.SHORT_SIDE})"),
-        "quality": Flag("CRF", _integer, "a whole number", f"0 is lossless, 51 the worst ({video.QUALITY})"),
+        "size": Flag("PIXELS", _count, "its short side's pixels, such as 720", f"its short side; pictures are scaled to it (theirs; of films at least {formats.SHORT_SIDE})"),
+        "quality": Flag("CRF", _integer, "a whole number", f"0 is lossless, 51 the worst ({formats.QUALITY})"),
         "quiet": Flag("", _switch, "", "print nothing but the film's path"),
     },
 }

@@ -1,6 +1,6 @@
 """What a film moves to: the part of a sound that it plays, and the beats in it. Heard once, and kept.
 
-Joins walk.audio and walk.video; knows no keyframes. What was heard is written down beside the film's
+Joins walk.audio and walk.sounds; knows no keyframes. What was heard is written down beside the film's
 frames, so that neither another version of a library nor a sound that has moved changes a film that
 was begun.
 """
@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from walk import Error, audio, digests, video
+from walk import Error, audio, digests, sounds
 from walk.audio import EARLY, ENVELOPE_RATE, Rhythm
 from walk.keyframes import at_home, format_time, plural
+from walk.sounds import Sound
 from walk.timeline import check_length, nearest
-from walk.video import Sound
 
 CONTEXT = 15  # seconds around a part that are heard, too: beats are known by what comes before and after
 SLACK = 0.15  # of a bar that may be missing at a sound's end
@@ -159,19 +159,19 @@ def tempo(
 def _around(path: Path, begin: Fraction, start: Fraction, seconds: Fraction | None) -> Sound:
     """The sound from `begin` on, and what follows the part that is asked for, as far as there is any."""
     try:
-        sound = video.read_sound(path, begin, None if seconds is None else start - begin + seconds + CONTEXT)
+        sound = sounds.read_sound(path, begin, None if seconds is None else start - begin + seconds + CONTEXT)
     except Error:
         sound = None  # it ends before that
     if sound is None or sound.seconds <= start - begin:
-        video.read_sound(path, start, seconds)  # which says what is wrong, if the part is not there
-    return sound or video.read_sound(path, begin)
+        sounds.read_sound(path, start, seconds)  # which says what is wrong, if the part is not there
+    return sound or sounds.read_sound(path, begin)
 
 
 def _check_offset(path: Path, offset: Fraction | None, end: Fraction) -> None:
     """Raise Error if the sound, of which there is as much as up to `end`, has no bar there."""
     if offset is None or offset < end:
         return
-    if offset >= (length := video.read_sound(path).seconds):
+    if offset >= (length := sounds.read_sound(path).seconds):
         raise Error(f"--offset {float(offset):g} s is past the end; {path.name} lasts {float(length):.4g} s")
 
 
@@ -185,9 +185,9 @@ def _digest(path: Path) -> str:
 def _as_much(path: Path, begin: Fraction, seconds: Fraction) -> Sound:
     """A sound from `begin` on, for so many seconds, or for as many as there are."""
     try:
-        return video.read_sound(path, begin, seconds)
+        return sounds.read_sound(path, begin, seconds)
     except Error:  # it ends before that
-        sound = video.read_sound(path)  # which says what is wrong, if it is something else
+        sound = sounds.read_sound(path)  # which says what is wrong, if it is something else
     return dataclasses.replace(sound, samples=sound.samples[nearest(begin * sound.rate) :])
 
 

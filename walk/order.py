@@ -18,7 +18,22 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from walk import Error, Settings, Walk, flags, lyrics, pace, png, read_prompts, recipe, timeline, video
+from walk import (
+    Error,
+    Settings,
+    Walk,
+    films,
+    flags,
+    formats,
+    lyrics,
+    pace,
+    png,
+    read_prompts,
+    recipe,
+    sounds,
+    timeline,
+    video,
+)
 from walk.flags import given
 from walk.keyframes import WORDS, Keyframe, at_home, format_time, plural, prompt_file
 from walk.progress import Listener
@@ -76,10 +91,10 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     settings = flags.settings(chosen)
     out, folder = _places(chosen)
     look = given(chosen, "size", "quality", "codec")
-    video.validate(out, **look, sound="audio" in chosen and video.holds_sound(out))
+    video.validate(out, **look, sound="audio" in chosen and formats.holds_sound(out))
     _check_places(out, folder)
     asked = chosen.get("fps", timeline.FPS)
-    shown = video.shown_fps(out, asked)
+    shown = formats.shown_fps(out, asked)
     if "places" in chosen:
         music, walk = _again(chosen, keyframes)
     else:
@@ -162,12 +177,12 @@ def _music(
     listener.say(f"{heard.name}: {format_time(float(heard.seconds))}{speed}, {plural(len(bars), 'bar')}")
     for note in heard.notes:
         listener.say(f"note: {note}")
-    if heard.sound and not video.holds_sound(out):
+    if heard.sound and not formats.holds_sound(out):
         listener.say(f"note: {out.suffix or 'a folder'} has no room for sound: the film moves to {heard.name}, unheard")
         return heard
-    if heard.sound and (rate := video.heard_rate(out, heard.sound.rate)) != heard.sound.rate:
+    if heard.sound and (rate := formats.heard_rate(out, heard.sound.rate)) != heard.sound.rate:
         listener.say(f"{out.suffix} cannot hold {heard.sound.rate} samples a second: the film will have {rate}")
-    if heard.sound and (lost := video.muffled(out, heard.sound)):
+    if heard.sound and (lost := sounds.muffled(out, heard.sound)):
         listener.say(f"note: {lost}")
     return heard
 
@@ -227,7 +242,7 @@ def _again(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...]) -> tuple[Mus
     from walk.music import Music
 
     path = Path(chosen["audio"])
-    return Music(path.name, video.read_sound(path), walk.seconds, Rhythm((), (), ())), walk
+    return Music(path.name, sounds.read_sound(path), walk.seconds, Rhythm((), (), ())), walk
 
 
 def _steps(name: str, chosen: dict[str, Any], music: Music, frames: int, fps: Fraction) -> list[float] | None:
@@ -259,7 +274,7 @@ def _places(chosen: dict[str, Any]) -> tuple[Path, Path]:
             )
     if not out.suffix:
         raise Error(
-            f"{out}: a film's name ends in {video.either(video.SUFFIXES)}; for a folder of PNG files, write {out}/"
+            f"{out}: a film's name ends in {formats.either(formats.SUFFIXES)}; for a folder of PNG files, write {out}/"
         )
     return out, out.with_suffix(".walk")
 
@@ -321,7 +336,7 @@ def _check_writable(out: Path) -> None:
 def read_recipe(film: str) -> Recipe:
     """A film's recipe, of which every flag has been checked like one that was typed."""
     check_is_film(film)
-    made = recipe.from_text(video.read_metadata(Path(film)).comment, film)
+    made = recipe.from_text(films.read_metadata(Path(film)).comment, film)
     try:
         unknown = [name for name, _ in made.flags if name not in flags.COMMANDS["recipe"].flags]
         if unknown:
@@ -335,10 +350,10 @@ def read_recipe(film: str) -> Recipe:
 
 def check_is_film(path: str) -> None:
     if os.path.isdir(path):
-        raise Error(f"{path} is a folder; give a film, {video.either(video.SUFFIXES)}")
+        raise Error(f"{path} is a folder; give a film, {formats.either(formats.SUFFIXES)}")
 
 
-def metadata(order: Order, walk: Walk, settings: Settings) -> video.Metadata:
+def metadata(order: Order, walk: Walk, settings: Settings) -> films.Metadata:
     """What the film says of itself. walk, settings: complete ones, as they were rendered."""
     chosen = order.flags
     timed = bool(_RHYTHM & set(chosen))
@@ -362,7 +377,7 @@ def metadata(order: Order, walk: Walk, settings: Settings) -> video.Metadata:
     keys, _ = walk.landmarks()
     starts = sorted((index / walk.fps, keyframe.prompt) for index, keyframe in zip(keys, walk.keyframes))
     title = f"{walk.keyframes[0].prompt} – {walk.keyframes[-1].prompt}"
-    return video.Metadata(title, recipe.to_text(made), tuple(starts))
+    return films.Metadata(title, recipe.to_text(made), tuple(starts))
 
 
 def _without_folder(listen: str) -> str:

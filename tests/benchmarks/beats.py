@@ -26,7 +26,7 @@ import numpy as np
 from scipy.signal import butter, sosfilt
 
 from walk import audio
-from walk.video import Sound
+from walk.sounds import Sound
 
 # A bar in steps: 4 a beat, or 3 where `triplets`. X loud, x normal, o soft.
 TUNED: dict[str, dict[str, Any]] = {

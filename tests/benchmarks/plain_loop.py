@@ -27,7 +27,7 @@ import torch
 from PIL import Image
 from torch.autograd import DeviceType
 
-from walk import Settings, Walk, hub, machine, models, read_prompts, video
+from walk import Settings, Walk, formats, hub, machine, models, read_prompts, video
 from walk.geometry import slerp
 from walk.render import render
 from walk.run import Run
@@ -71,7 +71,7 @@ def plain_loop(pipe: Any, walk: Walk, settings: Settings, folder: Path, count: i
         ).images[0]
         paths.append(folder / f"{index:06d}.png")
         image.save(paths[-1])
-    size = video.film_size((settings.width or 0, settings.height or 0))
+    size = formats.film_size((settings.width or 0, settings.height or 0))
     writer = imageio_ffmpeg.write_frames(str(folder / "film.mp4"), size, fps=24)
     writer.send(None)
     for path in paths:

@@ -22,7 +22,7 @@ import numpy as np
 import scipy.stats
 import soundfile
 
-from walk import audio, cli, speed, video
+from walk import audio, cli, sounds, speed
 from walk.timeline import parse_fps
 
 RATE = 44100
@@ -89,7 +89,7 @@ def main() -> None:
                 ]
                 hit = [abs(peak - frame) <= 1 for peak, frame in zip(peaks, at)]
                 change = made(folder, "energy", fps, options.steps)
-                envelope = audio.listen(video.read_sound(folder / "clicks.wav")).envelope
+                envelope = audio.listen(sounds.read_sound(folder / "clicks.wav")).envelope
                 onsets = followed(np.array(envelope), len(change), rate)
                 correlation = float(scipy.stats.spearmanr(change[1:], onsets[1:])[0])
             hits += hit

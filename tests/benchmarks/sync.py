@@ -19,7 +19,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from walk import video
+from walk import sounds, video
 
 RATES = [Fraction(rate) for rate in (8, "25/2", 24, 25, 30, 50, 60)]
 RATES += [Fraction(24000, 1001), Fraction(30000, 1001), Fraction(60000, 1001)]
@@ -79,7 +79,7 @@ def main() -> None:
             film = folder / ("film.mp4", "film.mov", "film.webm")[number % 3]
             rate, start = rng.choice(SOUNDS), Fraction(rng.uniform(0, 3))
             path, clicks = sources[rate]
-            sound = video.read_sound(path, start, length / fps)
+            sound = sounds.read_sound(path, start, length / fps)
             count = max(1, int(sound.seconds * fps + Fraction(1, 2)))
             video.encode(frames[:count], film, fps, size=16, sound=sound)
             shown, pictures, end, packet, left = read(film)

@@ -1,0 +1,196 @@
+"""ffmpeg, which comes with imageio-ffmpeg, so that none need be installed: the only file that starts it.
+
+Knows files and streams, and not what is asked of ffmpeg.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import struct
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import IO
+
+import imageio_ffmpeg
+import numpy as np
+
+from walk import Error
+from walk.timeline import nearest
+
+# It may be anybody's film: one that is a playlist would make ffmpeg open what it names.
+_FILMS = "mov,matroska,webm,gif,avi,mpegts,flv,ogg"
+_SOUNDS = "3gp,aac,ac3,aiff,amr,ape,asf,au,caf,dts,eac3,flac,mp3,mpc,mpc8,mpeg,nut,tak,tta,voc,w64,wav,wv"
+_SAFE = ["-protocol_whitelist", "file", "-format_whitelist", _FILMS]
+_SAFE_SOUND = ["-protocol_whitelist", "file", "-format_whitelist", f"{_FILMS},{_SOUNDS}"]
+_HEAD = 29  # bytes of a PNG, up to its size and kind
+FAINTEST = 2**-16  # of the loudest: half of what 16 bits tell apart
+
+
+def program() -> list[str]:
+    """The beginning of each command."""
+    try:
+        path = imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError:
+        path = ""
+    if not shutil.which(path):
+        named = "IMAGEIO_FFMPEG_EXE" in os.environ
+        raise Error(
+            f"IMAGEIO_FFMPEG_EXE names {path}, which is no program; name another, or leave it out"
+            if named
+            else "there is no ffmpeg; pip install --force-reinstall imageio-ffmpeg"
+        )
+    return [path, "-hide_banner", "-loglevel", "error", "-nostdin"]
+
+
+@functools.cache
+def encoders() -> dict[str, str]:
+    """The video encoders that this ffmpeg lists, and the codec that each makes."""
+    text = subprocess.run([*program(), "-encoders"], capture_output=True, text=True, check=False).stdout
+    return {name: codec or name for name, codec in re.findall(r"^ V\S+ (\w\S*)(?:.*\(codec (\w+)\))?", text, re.M)}
+
+
+def feed(command: list[str], frames: Sequence[Path], report: Callable[[int], object]) -> None:
+    """Run ffmpeg with the files' bytes on its standard input."""
+    quiet, head = os.environ | {"SVT_LOG": "1"}, b""  # errors only
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said, env=quiet)
+        assert process.stdin is not None
+        try:
+            for count, frame in enumerate(frames, 1):
+                data = frame.read_bytes()
+                head = head or data[:_HEAD]
+                if data[:_HEAD] != head:  # ffmpeg would scale it
+                    raise Error(f"{frame} is no picture of the same size and kind as {frames[0]}")
+                process.stdin.write(data)
+                report(count)
+            process.stdin.close()
+            status = process.wait()
+        except OSError as error:  # of a pipe that nobody reads any more; Windows calls it an invalid argument
+            if error.filename:
+                raise
+            status = process.wait()
+        finally:
+            process.kill()
+            process.wait()
+        if status:
+            said.seek(0)
+            complaints = said.read().decode(errors="replace")
+            if "No space left" in complaints:
+                raise Error("the disk is full")
+            # The first says why, as in "[h264_nvenc @ 0x1] Cannot load libcuda.so.1"; the others, that it was in vain.
+            why = (complaints.strip() or f"exit status {status}").splitlines()[0].rpartition("] ")[2]
+            raise Error(f"ffmpeg could not make the film: {why}")
+
+
+def copied(film: Path, copy: Path) -> bool:
+    """Whether there was room for a film's pictures, not decoded and without metadata. Raises Error if it is no film."""
+    try:
+        copy.touch()
+    except OSError:
+        return False
+    # One track alone: what a decoder needs before a sound's start would make the pictures late.
+    safe = [*_SAFE, "-i", f"file:{film}", "-map", "0:v:0", "-map_chapters", "-1", "-map_metadata", "-1"]
+    command = [*program(), *safe, "-c", "copy", "-f", "nut", "-y", f"file:{copy}"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode and not re.search(b"No space left|File too large|quota exceeded", done.stderr):
+        raise Error(f"{film} is no film that ffmpeg can read")
+    return not done.returncode
+
+
+def read(film: Path, *options: str, track: str = "v:0") -> str:
+    """What ffmpeg tells of a film's pictures (or of another track), or Error if there are none."""
+    check_readable(film)
+    command = [*program(), *_SAFE, "-i", f"file:{film}", "-map", f"0:{track}", *options, "-"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        raise Error(f"{film} is no film that ffmpeg can read")
+    return (done.stdout or done.stderr).decode(errors="replace")
+
+
+def shown(film: Path) -> str:
+    """What ffmpeg says of a film's first frame, after the film's own texts."""
+    return read(film, "-frames:v", "1", "-vf", "showinfo", "-map_metadata", "-1", "-f", "null", "-loglevel", "info")
+
+
+def check_readable(path: Path) -> None:
+    """Raise Error for what ffmpeg would complain of in its own way."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise Error(f"{path} cannot be read ({error.strerror})") from None
+
+
+# How a sound is read
+
+
+def silent(film: Path) -> bool:
+    """Whether nothing can be heard in the first sound of any film. Reads it as far as to the first sound in it.
+
+    Raises Error if it cannot be decoded.
+    """
+    check_readable(film)
+    command = [*program(), *_SAFE, "-i", f"file:{film}", "-map", "0:a:0", "-c:a", "pcm_f32le", "-f", "f32le", "-"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout is not None
+    try:
+        if any(np.abs(np.frombuffer(chunk, "<f4")).max() > FAINTEST for chunk in _chunks(process.stdout, None)):
+            return False
+        failed = process.wait()
+    finally:
+        process.stdout.close()
+        process.kill()  # there may be hours more
+        process.wait()
+    if failed:
+        raise Error(f"the sound of {film} cannot be played")
+    return True
+
+
+def listened(path: Path, start: Fraction, seconds: Fraction | None) -> tuple[np.ndarray, int, int, str]:
+    """A part's samples, their rate (0: there is no sound), the number read to its end, and what ffmpeg said."""
+    # Whatever it was, it comes as plain numbers behind a few that say what they are.
+    plain = ["-map", "0:a:0", "-map_metadata", "-1", "-map_chapters", "-1", "-c:a", "pcm_f32be", "-f", "au", "-"]
+    command = [*program(), "-loglevel", "info", "-nostats", *_SAFE_SOUND, "-i", f"file:{path}", *plain]
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said)
+        assert process.stdout is not None
+        try:
+            samples, rate, heard = _decoded(process.stdout, start, seconds)
+            if seconds is None:
+                process.wait()
+        finally:
+            process.kill()  # there may be hours more; and before the pipe is closed, lest it complains of that
+            process.stdout.close()
+            process.wait()
+        said.seek(0)
+        return samples, rate, heard, said.read().decode(errors="replace")
+
+
+def _decoded(stream: IO[bytes], start: Fraction, seconds: Fraction | None) -> tuple[np.ndarray, int, int]:
+    """What `listened` says of a stream in Sun's au format."""
+    head = stream.read(24)
+    if len(head) < 24:
+        return np.zeros((0, 1), np.float32), 0, 0
+    _, offset, _, _, rate, channels = struct.unpack(">4s5I", head)
+    stream.read(offset - len(head))
+    wide = 4 * channels
+    # Samples are counted, for a place that is looked up in a compressed file is not exact.
+    skipped = sum(map(len, _chunks(stream, nearest(start * rate) * wide)))
+    data = bytearray()  # grows where it is: an hour of stereo is more than a gigabyte
+    for chunk in _chunks(stream, None if seconds is None else max(1, nearest(seconds * rate)) * wide):
+        data += np.frombuffer(chunk, ">f4", len(chunk) // 4).astype(np.float32).tobytes()
+    count = len(data) // wide
+    samples = np.frombuffer(data, np.float32, count * channels).reshape(count, channels)
+    return samples, rate, skipped // wide + count
+
+
+def _chunks(stream: IO[bytes], size: int | None) -> Iterator[bytes]:
+    """So many bytes of the stream, or all to its end."""
+    while chunk := stream.read(1 << 20 if size is None else min(size, 1 << 20)):
+        size = None if size is None else size - len(chunk)
+        yield chunk

@@ -1,0 +1,193 @@
+"""What films there are: a name's suffix says which format, and a format which codecs, sizes, rates and sound.
+
+Knows names and numbers, and opens no file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+from walk import Error, ffmpeg
+
+QUALITY = 17  # x264's constant rate factor: 0 lossless, 17 hardly told from the frames, 51 worst
+SHORT_SIDE = 512  # pixels; smaller pictures are enlarged to it
+
+
+class Format(NamedTuple):
+    codecs: tuple[str, ...]  # the first is the default
+    options: str  # for the file
+    sound: str = ""  # options; {} is 128 times the number of channels. None: there is no room for it
+    rates: Sequence[int] = ()  # that the sound's codec has
+
+
+class Encoder(NamedTuple):
+    options: str  # {} is the quality
+    quality: tuple[int, int, int] | None = None  # default, best, worst; None: there is nothing to choose
+    pixels: str = "yuv420p"
+    sides: int = 2  # width and height are multiples of it
+
+
+AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
+
+FORMATS = {
+    ".mp4": Format(
+        ("h264", "h265", "av1"), "-f mp4 -movflags +faststart", sound="-c:a aac -aac_pns 0 -b:a {}k", rates=AAC_RATES
+    ),
+    # Vorbis has any rate, Opus only five. Its first packet, of which nothing is heard, is before the start,
+    # and with older versions of ffmpeg the pictures would wait for it.
+    ".webm": Format(
+        ("vp9", "av1"),
+        "-f webm",
+        sound=r"-c:a libvorbis -q:a 8 -bsf:a setts=ts=max(TS\,0)",
+        rates=range(4000, 192001),
+    ),
+    # QuickTime's older tags, which ffmpeg writes unless told, hold 64 kB at most.
+    ".mov": Format(
+        ("prores", "h264", "h265", "hap", "hapq", "dxv"),
+        "-f mov -movflags +faststart+use_metadata_tags",
+        sound="-c:a pcm_s24le",
+        rates=range(1, 1 << 20),
+    ),
+    ".gif": Format(("gif",), "-f gif -loop 0"),  # 0: for ever
+    "": Format(("png",), ""),  # a folder
+}
+SUFFIXES = tuple(suffix for suffix in FORMATS if suffix)
+_LARGEST = 16384  # pixels of a side, in H.264
+
+CODECS = {  # which encoder makes it, with the option that it takes: the first that this ffmpeg has
+    "h264": ("libx264",),
+    "h265": ("libx265",),
+    "av1": ("libsvtav1", "libaom-av1"),  # SVT is ten times as fast, but not in every build
+    "vp9": ("libvpx-vp9",),
+    "prores": ("prores_ks",),
+    "hap": ("hap",),
+    "hapq": ("hap -format hap_q",),
+    "dxv": ("dxv",),
+    "gif": ("gif",),
+    "png": ("png",),
+}
+
+# Each default is as near to the frames as x264's 17 (SSIM of 0.998 for the built-in model's). Encoders
+# that would sign the stream with their name and settings are asked not to, or the note is taken out.
+ENCODERS = {
+    "libx264": Encoder("-crf {} -bsf:v filter_units=remove_types=6", (QUALITY, 0, 51)),
+    "libx265": Encoder("-crf {} -x265-params info=0:log-level=error", (18, 0, 51)),
+    "libsvtav1": Encoder("-crf {} -preset 6", (20, 1, 63)),
+    "libaom-av1": Encoder("-crf {} -b:v 0 -cpu-used 6 -row-mt 1", (20, 0, 63)),
+    "libvpx-vp9": Encoder("-crf {} -b:v 0 -deadline good -cpu-used 2 -row-mt 1", (20, 0, 63)),
+    "prores_ks": Encoder("-profile:v 2 -vendor apl0", None, "yuv422p10le"),  # 2: ProRes 422
+    # Blocks of 4x4 pixels, which the GPU unpacks. A frame of HAP is one chunk, as its makers advise up to HD: even of
+    # 4K the CPU has 3 ms of work. DXV has squares of 16x16: where ffmpeg 7 does not fill the last of them up, Resolume
+    # shows nothing, and where later ones do, those up to 8 read it askew.
+    "hap": Encoder("", None, "rgba", 4),
+    "hap -format hap_q": Encoder("", None, "rgba", 4),
+    "dxv": Encoder("", None, "rgba", 16),
+    "gif": Encoder("", None, "pal8", 1),
+    "png": Encoder("", None, "rgb24", 1),
+    # By ffmpeg's own names only, and tried before they are used (`video.validate`).
+    "prores*": Encoder("-profile:v 2", None, "yuv422p10le"),
+    "librav1e": Encoder("-qp {} -speed 6", (60, 0, 255)),
+    "*_nvenc": Encoder("-preset slow -rc vbr -cq {} -b:v 0", (19, 1, 51)),
+    "*_qsv": Encoder("-global_quality {}", (19, 1, 51)),
+    "*_amf": Encoder("-rc cqp -qp_i {0} -qp_p {0}", (19, 0, 51)),
+    "*_videotoolbox": Encoder("-q:v {}", (75, 100, 1)),
+    "*": Encoder("-b:v 20M"),  # what ffmpeg gives unless told can be 200 kbit a second
+}
+
+
+def film_size(
+    frame: tuple[int, int], size: int | None = None, out: Path | str = "film.mp4", codec: str | None = None
+) -> tuple[int, int]:
+    """(width, height) of the film for frames of this size; both are multiples of what the codec asks for (ENCODERS)."""
+    out = Path(out)
+    short = size or max(SHORT_SIDE if out.suffix else 0, min(frame))
+    step = _sides(codec or format_of(out).codecs[0])
+    width, height = (round(Fraction(side * short, min(frame)) / step) * step for side in frame)
+    if out.suffix and max(width, height) > _LARGEST:
+        raise Error(
+            f"the film would have {width}x{height} pixels, and sides up to {_LARGEST} are possible; give a --size"
+        )
+    return width, height
+
+
+def shown_fps(out: Path | str, fps: Fraction) -> Fraction:
+    """The nearest rate that this format can show: any, but GIF counts whole hundredths of a second."""
+    if format_of(Path(out)) is not FORMATS[".gif"]:
+        return fps
+    # Browsers take a delay of less than two for a mistake, and wait for ten.
+    delays = [min(max(delay, 2), 65535) for delay in (math.floor(100 / fps), math.ceil(100 / fps))]
+    return min((Fraction(100, delay) for delay in delays), key=lambda rate: abs(rate - fps))
+
+
+def holds_sound(out: Path | str) -> bool:
+    """Whether there is room for sound in this format. Without it a film can move to a sound all the same."""
+    return bool(format_of(Path(out)).sound)
+
+
+def heard_rate(out: Path | str, rate: int) -> int:
+    """The rate of the film's sound: its own, or the next higher that the format has, or the highest."""
+    rates = format_of(Path(out)).rates or (rate,)
+    return rate if rate in rates else min(rates, key=lambda there: (there < rate, abs(there - rate)))
+
+
+def format_of(out: Path) -> Format:
+    suffix = out.suffix.lower()
+    if suffix not in FORMATS or (not suffix and ("." in out.name or not out.name)):
+        raise Error(f"{out}: a film's name ends in {either(SUFFIXES)}; a folder of PNG files is written FOLDER/")
+    return FORMATS[suffix]
+
+
+def encoder_for(out: Path, size: int | None, quality: int | None, codec: str | None, sound: bool) -> str:
+    """ffmpeg's name of the encoder, or Error for what this format or this encoder cannot do."""
+    form = format_of(out)
+    if sound and not form.sound:
+        there = either([suffix for suffix in SUFFIXES if FORMATS[suffix].sound])
+        raise Error(f"{out} has no room for sound; a film with sound ends in {there}")
+    codec = codec or form.codecs[0]
+    step = _sides(codec)
+    if size is not None and (size % step or not 16 <= size <= 8192):
+        number = {1: "a number", 2: "an even number"}.get(step, f"a multiple of {step}")
+        asks = f"for {codec} " * (step > 2)
+        near = f", such as {min(max(round(size / step) * step, 16), 8192)}" * (step > 2)
+        raise Error(f"size {size} is not possible; {asks}the film's short side is {number} from 16 to 8192{near}")
+    encoder = _encoder(out.suffix or "a folder", form, codec)
+    scale = row(encoder).quality
+    if quality is not None and scale is None:
+        raise Error(f"quality {quality} has no meaning for {codec}; leave it out")
+    if quality is not None and scale and not min(scale[1:]) <= quality <= max(scale[1:]):
+        raise Error(
+            f"quality {quality} is out of range; for {codec} it is a whole number from {scale[1]} (best) to {scale[2]}"
+        )
+    return encoder
+
+
+def _encoder(where: str, form: Format, codec: str) -> str:
+    """The encoder for a codec, or for its own name, or Error that says what there is."""
+    families = ["hevc" if name == "h265" else name for name in form.codecs]  # as ffmpeg calls them
+    # Not those that take frames only in the device's memory, or make RGB, which hardly anything plays.
+    fitting = [name for name, family in ffmpeg.encoders().items() if family in families]
+    fitting = [name for name in fitting if not name.endswith(("_vaapi", "_vulkan", "rgb"))]
+    there = {name: [encoder for encoder in CODECS[name] if encoder.split()[0] in fitting] for name in form.codecs}
+    there = {name: names for name, names in there.items() if names}
+    there |= {name: [name] for name in sorted(fitting) if name not in CODECS}
+    if codec not in there:
+        raise Error(f"codec {codec} is not possible in {where}; this ffmpeg has {either(list(there)) or 'none'} for it")
+    return there[codec][0]
+
+
+def either(names: Sequence[str]) -> str:
+    """'a, b or c'."""
+    return " or ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def row(encoder: str) -> Encoder:
+    return next(row for pattern, row in ENCODERS.items() if fnmatch(encoder, pattern))
+
+
+def _sides(codec: str) -> int:
+    return row(CODECS.get(codec, (codec,))[0]).sides

@@ -1,0 +1,151 @@
+"""The sound of any file, as numbers, with what is missing of it and where its channels are heard.
+
+Knows no films and no music.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from walk import Error, ffmpeg
+from walk.timeline import nearest
+
+
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """samples: (n, channels) float32, -1 .. 1. rate: samples a second.
+
+    damage: what is missing from the file that it was read from, as a sentence; '' if nothing.
+    layout: where its channels are heard, by ffmpeg's name, as in '5.1'; '' if nobody says.
+    """
+
+    samples: np.ndarray
+    rate: int
+    damage: str = ""
+    layout: str = ""
+
+    @property
+    def seconds(self) -> Fraction:
+        return Fraction(len(self.samples), self.rate)
+
+    @property
+    def channels(self) -> int:
+        return self.samples.shape[1]
+
+
+CHANNELS = 8  # of sound, at most
+
+# Where channels are heard of which nobody says it: ffmpeg would take the third of three for a subwoofer's, and
+# AAC keeps of that only what is below 120 Hz. Those are films' layouts, unless more than bass is in the fourth channel.
+LAYOUTS = {3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "7.0", 8: "7.1"}
+_FULL = {6: "hexagonal", 8: "octagonal"}
+
+# What every format can be asked for; Vorbis has one of each number, and takes the channels as they come.
+_NAMED = (
+    *("2.1", "3.0", "3.0(back)", "3.1", "4.0", "4.1", "quad", "quad(side)", "5.0", "5.0(side)", "5.1", "5.1(side)"),
+    *("6.0", "6.1", "6.1(back)", "6.1(front)", "hexagonal", "7.0", "7.0(front)", "7.1", "7.1(wide)"),
+    *("7.1(wide-side)", "octagonal"),
+)
+
+_BASS = 250  # Hz; a subwoofer's channel has next to nothing above
+
+
+def muffled(out: Path | str, sound: Sound) -> str:
+    """What this format loses of a channel, in a sentence; '' if nothing.
+
+    A subwoofer's channel keeps its bass alone in AAC, and among six in Vorbis. Where nobody says that a channel is
+    one, and there is more in it, another layout is chosen, if the format has any.
+    """
+    layout, suffix = layout_of(sound), Path(out).suffix.lower()
+    if suffix == ".webm":
+        layout = "5.1" if sound.channels == 6 else ""
+    bass = re.match(r"\d\.1", layout) and (2 if layout in ("2.1", "6.1(front)") else 3)
+    if suffix not in (".mp4", ".webm") or not bass or is_bass(sound.samples[:, bass], sound.rate):
+        return ""
+    return (
+        f"channel {bass + 1} of {sound.channels} is a subwoofer's ({layout}), of which {suffix} keeps only what is "
+        "below 120 Hz; .mov keeps all of it"
+    )
+
+
+def read_sound(path: Path | str, start: Fraction = Fraction(0), seconds: Fraction | None = None) -> Sound:
+    """The first sound track of any file, or a part of it, with its own channels and rate.
+
+    start, seconds: in the file, to the nearest sample; seconds None: to its end. Where the file says
+    what its encoder added before and after the sound, that is left out. Raises Error if there is no such
+    sound. A file that breaks off, or has holes, gives what there is, and `damage` says so.
+    """
+    path, start = Path(path), Fraction(start)
+    if start < 0 or (seconds is not None and seconds <= 0):
+        part = f"{short(start)} s" + (f", for {short(seconds)} s" if seconds is not None else "")
+        raise Error(f"{path} has no part from {part}; a part starts at 0 s or later, and lasts longer than 0 s")
+    ffmpeg.check_readable(path)
+    samples, rate, heard, report = ffmpeg.listened(path, start, seconds)
+    if not heard:
+        missing = "is empty; a sound has one sample at least" if rate else "is no sound that ffmpeg can read"
+        raise Error(f"{path} {'has no sound' if 'matches no streams' in report else missing}")
+    whole = seconds is None or len(samples) < max(1, nearest(seconds * rate))
+    damage = _damage(path, report, Fraction(heard, rate) if whole else None)
+    if whole and (seconds is not None or not len(samples)):
+        part = "start {} s is" if start >= Fraction(heard, rate) else "{} s and {} s more are"
+        past = part.format(short(start), short(seconds)) + " past the end"
+        raise Error(f"{past}; {damage or f'{path} lasts {short(Fraction(heard, rate))} s'}")
+    _check_numbers(path, samples)
+    return Sound(samples, rate, damage, _said_layout(report))
+
+
+def layout_of(sound: Sound) -> str:
+    """Where three channels or more are to be heard; '' of fewer."""
+    if sound.layout in _NAMED:
+        return sound.layout
+    full = sound.channels in _FULL and not is_bass(sound.samples[:, 3], sound.rate)
+    return (_FULL if full else LAYOUTS).get(sound.channels, "")
+
+
+def is_bass(samples: np.ndarray, rate: int) -> bool:
+    """Whether less than a hundredth of its power is above _BASS."""
+    power = np.zeros(rate // 2 + 1)
+    for first in range(0, len(samples), rate):  # by seconds
+        power += np.abs(np.fft.rfft(samples[first : first + rate], rate)) ** 2
+    return bool(power[_BASS:].sum() <= 0.01 * power.sum())
+
+
+def _damage(path: Path, report: str, length: Fraction | None) -> str:
+    """What is wrong with a file that could be read, by ffmpeg's report. length: None if it goes on."""
+    claims = re.findall(r"^  Duration: (\d+):(\d+):(\d+\.\d+)", report, re.MULTILINE)
+    # A film's duration is that of its pictures, too.
+    film = re.search(r"Stream #0:\d.*: Video: (?!.*attached pic)", report)
+    if claims and not film and "Estimating duration" not in report:
+        hours, minutes, seconds = map(Fraction, claims[0])
+        claimed = 3600 * hours + 60 * minutes + seconds
+        if length and claimed - length > Fraction(1, 4):
+            return f"{path} breaks off at {short(length)} s, though it says that it lasts {short(claimed)} s"
+    # In brackets is who says so; names and titles are not.
+    if re.search(r"^\[.*\] .*(corrupt|Error (submitting|while|during)|Decoding error)", report, re.MULTILINE):
+        return f"{path} is damaged: parts of its sound cannot be read"
+    return ""
+
+
+def _said_layout(report: str) -> str:
+    """Where a file says that its channels are heard, by ffmpeg's report."""
+    guessed = re.search(r"^\[.*\] Guessed Channel Layout", report, re.MULTILINE)
+    heard = re.findall(r"^  Stream #0:0.*: Audio: pcm_f32be .* Hz, (.+?), flt", report, re.MULTILINE)
+    return heard[-1] if heard and not guessed else ""
+
+
+def _check_numbers(path: Path, samples: np.ndarray) -> None:
+    """Raise Error for samples of which no film can be made."""
+    if samples.shape[1] > CHANNELS:
+        raise Error(f"{path} has {samples.shape[1]} channels; a film has room for {CHANNELS}")
+    if not math.isfinite(samples.sum(dtype=np.float64)):
+        raise Error(f"{path} has samples that are no numbers")
+
+
+def short(seconds: Fraction | None) -> str:
+    return f"{float(seconds or 0):.3f}".rstrip("0").rstrip(".")
