@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from walk import Error, Keyframe, flags, read_prompts
-from walk.keyframes import MAX_FILE_BYTES, MAX_SEED, parse_time
+from walk.files import MAX_FILE_BYTES
+from walk.keyframes import MAX_SEED
+from walk.text import parse_time
 
 FORMAT = "a prompt file is UTF-8 text with one prompt a line"
 SETTINGS = "(settings are seed=, time=, beat=, bar=, until= and negative=)"

@@ -27,8 +27,9 @@ import filelock
 import numpy as np
 
 from walk import Error
-from walk.keyframes import lines_of, parse_time, read_text
+from walk.files import lines_of, read_text
 from walk.sounds import Sound
+from walk.text import parse_time
 
 ENVELOPE_RATE = 100  # values a second
 SLOWEST, FASTEST = 58, 185  # beats a minute that are looked for; any tempo can be given

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from walk import Error, ffmpeg, films, speed
-from walk.keyframes import clock
+from walk.text import clock
 
 JUMP = 3  # times what is around it; with three frames cut out of an even walk, a step is four times as large
 NEAR = Fraction(5, 2)  # seconds; around a step

@@ -41,11 +41,13 @@ from walk import (
     sounds,
     video,
 )
+from walk.files import at_home, write_whole
 from walk.flags import given
-from walk.keyframes import Keyframe, at_home, clock, format_time, plural
+from walk.keyframes import Keyframe
 from walk.order import Order
 from walk.progress import Listener, Progress
 from walk.settings import BUILT_IN
+from walk.text import clock, format_time, plural
 
 if TYPE_CHECKING:
     from walk import sheet
@@ -523,8 +525,6 @@ def _watch(asked: Order, walk: Walk, listener: Listener) -> None:
 
 def _save_sheet(sheet: Any, path: Path) -> None:
     from PIL import PngImagePlugin
-
-    from walk.run import write_whole
 
     info = PngImagePlugin.PngInfo()
     info.add_text("Software", "walk")

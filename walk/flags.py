@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from walk import Error, formats
-from walk.keyframes import WORDS, looks_like_a_file, parse_time
+from walk.keyframes import WORDS, looks_like_a_file
 from walk.pace import PACES, REACT
 from walk.settings import BUILT_IN, Settings
+from walk.text import parse_time
 from walk.timeline import FPS, SECONDS_A_SEGMENT, parse_fps, rate
 
 

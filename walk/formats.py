@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from walk import Error, ffmpeg
+from walk.text import either
 
 QUALITY = 17  # x264's constant rate factor: 0 lossless, 17 hardly told from the frames, 51 worst
 SHORT_SIDE = 512  # pixels; smaller pictures are enlarged to it
@@ -178,11 +179,6 @@ def _encoder(where: str, form: Format, codec: str) -> str:
     if codec not in there:
         raise Error(f"codec {codec} is not possible in {where}; this ffmpeg has {either(list(there)) or 'none'} for it")
     return there[codec][0]
-
-
-def either(names: Sequence[str]) -> str:
-    """'a, b or c'."""
-    return " or ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def row(encoder: str) -> Encoder:

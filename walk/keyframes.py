@@ -12,21 +12,19 @@ import math
 import numbers
 import os
 import re
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from walk import Error, emphasis, lyrics
+from walk.files import at_home, lines_of, read_text
+from walk.text import format_time, has_control_characters, parse_time, plural
 
 MAX_SEED = 2**63 - 1  # torch.Generator.manual_seed takes no more
 WORDS = "words"  # in place of seeds: the same words, the same seed
 MAX_PROMPT = 20_000  # characters; no model reads a tenth of it
-MAX_FILE_BYTES = 1 << 20  # a megabyte of prompts is some other file
-_DIRECTIONS = {chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 TEXT_SUFFIXES = {".txt", ".text", ".md", ".csv", ".json", ".yaml", ".yml", ".lrc", ".srt"}
 
 
@@ -144,42 +142,6 @@ def _checked_seed(seed: int) -> int:
     return int(seed)
 
 
-def parse_time(text: str) -> float:
-    """Seconds from '12.5', '1:02.5', '90:00' or '1:02:03.5'. Raises ValueError for anything else."""
-    match = re.fullmatch(
-        r"(?:(?:(\d{1,6}):(?=[0-5]?\d:))?(\d{1,6}):(?=[0-5]?\d(?!\d)))?(\d{1,9}(?:\.\d*)?|\.\d+)", text.strip()
-    )
-    if not match:
-        raise ValueError(text)
-    return int(match[1] or 0) * 3600 + int(match[2] or 0) * 60 + float(match[3])
-
-
-def format_time(seconds: float) -> str:
-    """'8.04 s' or '1:02.5', to be read by people."""
-    return f"{seconds:.3g} s" if seconds < 60 else short_clock(seconds)
-
-
-def clock(seconds: float | Fraction, digits: int = 3) -> str:
-    """'1:02.500': a place in a film, as a player shows it."""
-    minutes, rest = divmod(round(seconds * 10**digits), 60 * 10**digits)
-    return f"{minutes}:{rest / 10**digits:0{digits + 3}.{digits}f}"
-
-
-def short_clock(seconds: float) -> str:
-    """'0:02' or '0:02.67'."""
-    return clock(seconds, 2).rstrip("0").removesuffix(".")
-
-
-def has_control_characters(text: str) -> bool:
-    """Which a terminal might obey: escapes, changes of direction, halves of surrogate pairs."""
-    return any(unicodedata.category(letter) in ("Cc", "Cs") or letter in _DIRECTIONS for letter in text)
-
-
-def plural(count: int, noun: str) -> str:
-    """'1 frame', '2 frames'."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def _plain(name: str, text: str) -> str:
     text = " ".join(text.split())
     if "|" in text or has_control_characters(text):
@@ -197,11 +159,6 @@ def prompt_file(prompts: str | Path | Sequence[str]) -> Path | None:
     if not isinstance(prompts, Path):
         return None
     return at_home(prompts)
-
-
-def at_home(path: str | Path) -> Path:
-    """With the home folder for ~; that of nobody stays as it stands, and so does not exist."""
-    return Path(os.path.expanduser(path))
 
 
 def _texts(prompts: str | Path | Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -243,35 +200,6 @@ def _file_lines(path: Path) -> Iterator[tuple[str, str]]:
         only = "only comments and blank lines" if text.strip() else "nothing"
         raise Error(f"{path} has {only} in it; {expected}")
     yield from prompts
-
-
-def read_text(path: Path, expected: str, hint: str = "") -> str:
-    """A small text file that somebody wrote. Raises Error, which says what was expected, and for a file that
-    does not exist also the hint."""
-    if os.path.isdir(path):
-        raise Error(f"{path} is a folder; {expected}")
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except FileNotFoundError:
-        raise Error(f"{path} does not exist; {expected}{hint}") from None
-    except OSError as error:
-        raise Error(f"{path} cannot be read ({error.strerror}); {expected}") from None
-    if b"\0" in data:
-        raise Error(f"{path} is a binary file or UTF-16; {expected}")
-    if len(data) > MAX_FILE_BYTES:
-        raise Error(f"{path} is larger than a megabyte; {expected}")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = len(re.findall(rb"\r\n|\r|\n", data[: error.start])) + 1
-        raise Error(f"{path}:{line}: byte 0x{data[error.start]:02x} is not UTF-8; {expected}") from None
-
-
-def lines_of(path: Path, text: str) -> list[tuple[str, str]]:
-    """(where, line) of every line that is not blank or a comment."""
-    lines = [(f"{path}:{number}", line) for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1)]
-    return [(where, line) for where, line in lines if line.strip() and not line.lstrip().startswith("#")]
 
 
 def _check_no_schedule(texts: Sequence[tuple[str, str]]) -> None:

@@ -18,8 +18,9 @@ from pathlib import Path
 
 from walk import Error, audio, digests, sounds
 from walk.audio import EARLY, ENVELOPE_RATE, Rhythm
-from walk.keyframes import at_home, format_time, plural
+from walk.files import at_home, write_whole
 from walk.sounds import Sound
+from walk.text import format_time, plural
 from walk.timeline import check_length, nearest
 
 CONTEXT = 15  # seconds around a part that are heard, too: beats are known by what comes before and after
@@ -270,8 +271,6 @@ def _bar_lines(rhythm: Rhythm, seconds: float) -> list[float]:
 
 
 def _keep(path: Path, part: _Part) -> None:
-    from walk.run import write_whole
-
     data = dataclasses.asdict(part) | {"seconds": str(part.seconds)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

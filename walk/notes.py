@@ -10,8 +10,8 @@ import functools
 import re
 
 from walk.hub import find
-from walk.keyframes import plural
 from walk.settings import BUILT_IN
+from walk.text import plural
 
 QUOTED = 8  # words, of the beginning and the end of what is not read
 NAMED = 8  # words that the built-in model has never seen, of a prompt

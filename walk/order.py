@@ -34,10 +34,12 @@ from walk import (
     timeline,
     video,
 )
+from walk.files import at_home
 from walk.flags import given
-from walk.keyframes import WORDS, Keyframe, at_home, format_time, plural, prompt_file
+from walk.keyframes import WORDS, Keyframe, prompt_file
 from walk.progress import Listener
 from walk.recipe import Recipe
+from walk.text import either, format_time, plural
 
 if TYPE_CHECKING:
     from walk.music import Music
@@ -273,9 +275,7 @@ def _places(chosen: dict[str, Any]) -> tuple[Path, Path]:
                 f"--out {out} is a folder; give the film's name, such as {out / 'film.mp4'}, or {out}/ for PNG files"
             )
     if not out.suffix:
-        raise Error(
-            f"{out}: a film's name ends in {formats.either(formats.SUFFIXES)}; for a folder of PNG files, write {out}/"
-        )
+        raise Error(f"{out}: a film's name ends in {either(formats.SUFFIXES)}; for a folder of PNG files, write {out}/")
     return out, out.with_suffix(".walk")
 
 
@@ -350,7 +350,7 @@ def read_recipe(film: str) -> Recipe:
 
 def check_is_film(path: str) -> None:
     if os.path.isdir(path):
-        raise Error(f"{path} is a folder; give a film, {formats.either(formats.SUFFIXES)}")
+        raise Error(f"{path} is a folder; give a film, {either(formats.SUFFIXES)}")
 
 
 def metadata(order: Order, walk: Walk, settings: Settings) -> films.Metadata:

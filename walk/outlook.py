@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from statistics import median
 
-from walk.keyframes import clock
 from walk.settings import Settings
+from walk.text import clock
 from walk.timeline import Walk
 
 HURRY = 2.5  # a segment that many times as fast as the median is worth a warning

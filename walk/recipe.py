@@ -14,8 +14,9 @@ from decimal import Decimal
 from typing import Any
 
 from walk import Error, __version__
-from walk.keyframes import MAX_PROMPT, Keyframe, has_control_characters
+from walk.keyframes import MAX_PROMPT, Keyframe
 from walk.settings import Settings
+from walk.text import has_control_characters
 
 FORMAT = "walk recipe 1"
 MAX_TEXT = 8 << 20  # characters

@@ -35,6 +35,7 @@ import numpy as np
 from PIL import Image
 
 from walk import Error, __version__, png
+from walk.files import write_whole
 from walk.keyframes import Keyframe
 from walk.settings import Settings
 from walk.timeline import Walk
@@ -376,27 +377,6 @@ def read_manifest(folder: Path) -> tuple[Walk, Settings]:
         raise Error(f"{folder} is no run folder: it has no walk.json") from None
     except (Error, ValueError, TypeError, KeyError, AttributeError, RecursionError, ZeroDivisionError) as error:
         raise Error(f"{path} is damaged ({error})") from None
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that is, at every instant and after a power cut, either whole or as it was."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in it last. Windows has no such call and needs none."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _manifest(walk: Walk, settings: Settings, asked: str = "", rows: Sequence[int] = ()) -> bytes:

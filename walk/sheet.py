@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from walk.keyframes import plural, short_clock
+from walk.text import plural, short_clock
 from walk.timeline import Walk
 
 WIDTH, MARGIN, GAP = 1600, 48, 16  # of the widest sheet, in pixels

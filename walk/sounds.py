@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from walk import Error, ffmpeg
+from walk.text import short
 from walk.timeline import nearest
 
 
@@ -145,7 +146,3 @@ def _check_numbers(path: Path, samples: np.ndarray) -> None:
         raise Error(f"{path} has {samples.shape[1]} channels; a film has room for {CHANNELS}")
     if not math.isfinite(samples.sum(dtype=np.float64)):
         raise Error(f"{path} has samples that are no numbers")
-
-
-def short(seconds: Fraction | None) -> str:
-    return f"{float(seconds or 0):.3f}".rstrip("0").rstrip(".")

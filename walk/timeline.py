@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from walk import Error
-from walk.keyframes import Keyframe, format_time, plural
+from walk.keyframes import Keyframe
+from walk.text import format_time, plural
 
 FPS = Fraction(24)
 SECONDS_A_SEGMENT = 2  # when neither a length nor times are given

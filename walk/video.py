@@ -21,7 +21,8 @@ from PIL import Image
 
 from walk import Error, ffmpeg, films, formats, gif
 from walk.films import Metadata, Track
-from walk.sounds import Sound, layout_of, short
+from walk.sounds import Sound, layout_of
+from walk.text import short
 from walk.timeline import nearest, rate
 
 TITLE = 255  # bytes of a chapter's title; the list that many players read would be cut there

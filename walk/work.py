@@ -20,12 +20,13 @@ import numpy as np
 
 from walk import Error, Settings, Walk, machine, models, speed
 from walk.bench import KEYFRAMES
-from walk.keyframes import Keyframe, format_time, plural
+from walk.keyframes import Keyframe
 from walk.models import Model
 from walk.progress import Listener, Progress
 from walk.render import Batch, Renderer, render, row
 from walk.run import WRITERS, Run, fingerprints, finished
 from walk.speed import Features, Pacer
+from walk.text import format_time, plural
 
 NOTES = 8  # that are said; a preview draws them all
 

@@ -1,0 +1,69 @@
+"""Files that people name and write, read; files of our own, written so that they are whole at any instant.
+
+Knows nothing of what is in them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from walk import Error
+
+MAX_FILE_BYTES = 1 << 20  # a megabyte of prompts is some other file
+
+
+def at_home(path: str | Path) -> Path:
+    """With the home folder for ~; that of nobody stays as it stands, and so does not exist."""
+    return Path(os.path.expanduser(path))
+
+
+def read_text(path: Path, expected: str, hint: str = "") -> str:
+    """A small text file that somebody wrote. Raises Error, which says what was expected, and for a file that
+    does not exist also the hint."""
+    if os.path.isdir(path):
+        raise Error(f"{path} is a folder; {expected}")
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except FileNotFoundError:
+        raise Error(f"{path} does not exist; {expected}{hint}") from None
+    except OSError as error:
+        raise Error(f"{path} cannot be read ({error.strerror}); {expected}") from None
+    if b"\0" in data:
+        raise Error(f"{path} is a binary file or UTF-16; {expected}")
+    if len(data) > MAX_FILE_BYTES:
+        raise Error(f"{path} is larger than a megabyte; {expected}")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = len(re.findall(rb"\r\n|\r|\n", data[: error.start])) + 1
+        raise Error(f"{path}:{line}: byte 0x{data[error.start]:02x} is not UTF-8; {expected}") from None
+
+
+def lines_of(path: Path, text: str) -> list[tuple[str, str]]:
+    """(where, line) of every line that is not blank or a comment."""
+    lines = [(f"{path}:{number}", line) for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1)]
+    return [(where, line) for where, line in lines if line.strip() and not line.lstrip().startswith("#")]
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that is, at every instant and after a power cut, either whole or as it was."""
+    part = path.with_name(f".{path.name}.part")
+    with part.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in it last. Windows has no such call and needs none."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

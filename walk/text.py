@@ -1,0 +1,59 @@
+"""Words, numbers and times as people write and read them.
+
+Knows no files, and what nothing means.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from fractions import Fraction
+
+_DIRECTIONS = {chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+
+
+def parse_time(text: str) -> float:
+    """Seconds from '12.5', '1:02.5', '90:00' or '1:02:03.5'. Raises ValueError for anything else."""
+    match = re.fullmatch(
+        r"(?:(?:(\d{1,6}):(?=[0-5]?\d:))?(\d{1,6}):(?=[0-5]?\d(?!\d)))?(\d{1,9}(?:\.\d*)?|\.\d+)", text.strip()
+    )
+    if not match:
+        raise ValueError(text)
+    return int(match[1] or 0) * 3600 + int(match[2] or 0) * 60 + float(match[3])
+
+
+def format_time(seconds: float) -> str:
+    """'8.04 s' or '1:02.5', to be read by people."""
+    return f"{seconds:.3g} s" if seconds < 60 else short_clock(seconds)
+
+
+def clock(seconds: float | Fraction, digits: int = 3) -> str:
+    """'1:02.500': a place in a film, as a player shows it."""
+    minutes, rest = divmod(round(seconds * 10**digits), 60 * 10**digits)
+    return f"{minutes}:{rest / 10**digits:0{digits + 3}.{digits}f}"
+
+
+def short_clock(seconds: float) -> str:
+    """'0:02' or '0:02.67'."""
+    return clock(seconds, 2).rstrip("0").removesuffix(".")
+
+
+def short(seconds: float | Fraction | None) -> str:
+    """Seconds to the millisecond, without noughts at the end."""
+    return f"{float(seconds or 0):.3f}".rstrip("0").rstrip(".")
+
+
+def has_control_characters(text: str) -> bool:
+    """Which a terminal might obey: escapes, changes of direction, halves of surrogate pairs."""
+    return any(unicodedata.category(letter) in ("Cc", "Cs") or letter in _DIRECTIONS for letter in text)
+
+
+def plural(count: int, noun: str) -> str:
+    """'1 frame', '2 frames'."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def either(names: Sequence[str]) -> str:
+    """'a, b or c'."""
+    return " or ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
