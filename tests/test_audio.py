@@ -78,6 +78,8 @@ SONGS = [
     ("soft kick", 93, 22050),
     ("soft kick", 150, 48000),
     ("falling kick", 124, 44100),
+    ("loud hats", 69, 22050),
+    ("loud hats", 86, 44100),
     ("drifting tempo", 134, 22050),
 ]
 
@@ -90,6 +92,29 @@ def test_beats_and_bars_of_a_song_are_those_it_was_made_with(name, bpm, rate):
     assert f_measure(beats, heard.beats) > 0.95
     assert f_measure(bars, heard.bars) > 0.9
     assert np.median([np.abs(np.array(heard.beats) - beat).min() for beat in beats]) < 0.012
+
+
+@pytest.mark.parametrize("bpm", [63, 78, 104, 128])
+def test_beats_of_a_known_tempo_are_on_the_drums_and_not_on_louder_hats_between(bpm):
+    sound, beats, _ = song(HELD_OUT["loud hats"], bpm, RATE, seconds=20, seed=bpm)
+    assert f_measure(beats, listen(sound, bpm=bpm).beats) > 0.95
+
+
+@pytest.mark.parametrize("bpm", [72, 120])
+@pytest.mark.parametrize("name", ["waltz", "rock", "bossa", "busy", "no drums", "shuffle"])
+def test_only_bars_of_three_sound_like_bars_of_three(name, bpm):
+    sound, _, _ = song((TUNED | HELD_OUT)[name], bpm, RATE, seconds=24, seed=bpm)
+    assert audio.in_three(sound, listen(sound).beats) == (name == "waltz")
+
+
+def test_too_few_beats_are_no_bars_of_three():
+    sound, _ = clicks(120, seconds=2.0)
+    assert not audio.in_three(sound, listen(sound).beats)
+
+
+def test_in_silence_the_first_beat_of_a_tempo_begins_a_bar():
+    heard = listen(Sound(np.zeros((8 * RATE, 1), np.float32), RATE), bpm=100)
+    assert heard.bars[0] == heard.beats[0]
 
 
 def test_a_beat_a_moment_before_the_sounds_end_is_none():

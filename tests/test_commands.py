@@ -385,6 +385,12 @@ def test_more_seeds_than_a_sheet_can_show_are_refused(refusal, monkeypatch, coun
     assert str(count) in refusal("seeds", "a red apple", "--count", str(count))
 
 
+def test_a_sheet_of_a_file_of_prompts_is_refused(refusal):
+    Path("prompts.txt").write_text("a fox\na frog\n")
+    message = "walk seeds draws one prompt, and prompts.txt is a file; give one of the prompts in it"
+    assert refusal("seeds", "prompts.txt") == message
+
+
 def test_a_prompt_with_a_seed_of_its_own_has_no_sheet(refusal):
     message = "prompt 1 has seed=3, and seeds for all prompts were given too; keep one"
     assert refusal("seeds", "a red apple | seed=3") == message

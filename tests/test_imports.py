@@ -64,7 +64,7 @@ BELOW = {
     "sounds": {"ffmpeg", "text", "timeline"},
     "video": {"ffmpeg", "films", "formats", "gif", "sounds", "text", "timeline"},
     "audio": {"files", "sounds", "text"},
-    "music": {"audio", "digests", "files", "sounds", "text", "timeline"},
+    "music": {"audio", "digests", "files", "pace", "sounds", "text", "timeline"},
     "check": {"ffmpeg", "films", "speed", "text"},
     "bench": {"keyframes", "machine", "models", "render", "run", "timeline"},
     "doctor": {"ffmpeg", "hub", "machine", "models"},

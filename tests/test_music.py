@@ -204,6 +204,44 @@ def test_a_tempo_alone_makes_a_film_of_whole_bars(asked):
     assert made.frames == 144
 
 
+def test_how_many_bars_it_is_long_is_told_and_where_a_loop_stumbles(asked, song):
+    _, err = asked("--audio", song)
+    assert err[1] == "song.wav: 8 s, 120 beats a minute, 4 bars"
+    _, err = asked("--audio", song, "--seconds", "5")
+    assert err[1] == "song.wav: 5 s, 120 beats a minute, 2.5 bars"
+    _, err = asked("--bpm", "110", "--seconds", "5", "--loop")
+    assert err[:2] == [
+        "110 beats a minute: 5 s, 2.3 bars",
+        "note: the loop is 2.3 bars long, so the beat stumbles where it begins again; --bars 2 ends on a bar line",
+    ]
+    _, err = asked("--bpm", "110", "--bars", "2", "--loop")
+    assert not [line for line in err if "stumbles" in line]
+
+
+def test_keyframes_for_which_there_are_too_few_bars_are_counted(asked, song):
+    _, err = asked("--audio", song, prompts=[*ABC, "a castle", "a boat", "a moon"])
+    assert "note: 4 of 6 keyframes come between bar lines, of which there are too few" in err
+    _, err = asked("--audio", song)
+    assert not [line for line in err if line.startswith("note:")]
+
+
+def test_a_number_of_frames_is_a_part_of_the_sound(asked, song):
+    made, _ = asked("--audio", song, "--frames", "100")
+    assert made.frames == 100
+
+
+def test_bars_of_three_are_noted_unless_they_are_asked_for(asked, walk, tmp_path):
+    from benchmarks.beats import HELD_OUT
+    from benchmarks.beats import song as made
+
+    sound, *_ = made(HELD_OUT["waltz"], 100, RATE, seconds=16, seed=1)
+    soundfile.write("waltz.wav", sound.samples, RATE)
+    note = "note: it sounds like three beats in a bar; if it has, give --meter 3"
+    assert note in asked("--audio", "waltz.wav")[1]
+    assert note in walk("beats", "waltz.wav", prompts=(), model=False)[1]
+    assert note not in asked("--audio", "waltz.wav", "--meter", "3")[1]
+
+
 def test_lines_of_a_song_are_shown_when_they_are_sung(asked, song):
     Path("song.lrc").write_text(
         "[00:01.00]a red apple\n[00:03.00]a frog\n[00:04.00]\n[00:06.00]a whale\n[00:09.00]a cat\n"
@@ -491,10 +529,12 @@ def test_a_preview_shows_the_sound_below_the_speed(walk, song):
     [
         (["--audio", "no.mp3"], "no.mp3 cannot be read (No such file or directory)"),
         (["--audio", "~nosuchuser/a.wav"], "~nosuchuser/a.wav cannot be read (No such file or directory)"),
+        (["--audio", "silent.wav", "--pace", "beat"], "no beats are heard in silent.wav, and --pace beat moves on them; give --bpm, or another --pace"),
+        (["--audio", "silent.wav", "--bars", "2"], "no beats are heard in silent.wav there, and so no bars; give --bpm, or --seconds for --bars"),
         (["--audio", "text.mp3"], "text.mp3 is no sound that ffmpeg can read"),
         (["--audio", "song.wav", "--start", "20"], "start 20 s is past the end; song.wav lasts 8 s"),
         (["--audio", "song.wav", "--start", "20", "--loop"], "start 20 s is past the end; song.wav lasts 8 s"),
-        (["--audio", "song.wav", "--frames", "100"], "--frames 100 does not agree with song.wav, which lasts 192 frames; drop --frames"),
+        (["--audio", "song.wav", "--frames", "100", "--bars", "4"], "--frames 100 does not agree with song.wav, which lasts 192 frames; drop --frames"),
         (["--audio", "song.wav", "--offset", "8.5"], "--offset 8.5 s is past the end; song.wav lasts 8 s"),
         (["--audio", "song.wav", "--seconds", "4", "--bpm", "120", "--offset", "1:00"], "--offset 60 s is past the end; song.wav lasts 8 s"),
         (["--audio", "song.wav", "--bars", "9"], "song.wav has 4 whole bars there, and --bars asks for 9"),

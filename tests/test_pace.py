@@ -51,6 +51,12 @@ def test_between_beats_far_apart_the_picture_glides():
     assert min(steps[150:450]) > 0.5
 
 
+def test_before_the_first_beat_the_picture_glides():
+    steps = pace.on_beats([0.75 + 0.5 * i for i in range(10)], 150, Fraction(24))
+    assert max(steps[:18]) - min(steps[:18]) < 1e-9
+    assert sum(steps[:18]) > 3 * steps[18]  # else a keyframe that comes with that beat would come at one stroke
+
+
 def test_how_far_the_pace_departs_from_even_is_chosen():
     beats = [0.5 * i for i in range(10)]
     assert pace.on_beats(beats, 120, Fraction(24), react=0.0) == [1.0] * 120

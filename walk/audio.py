@@ -61,6 +61,8 @@ _PULSE = 0.1  # autocorrelation at a beat, two, a bar and two: less is no pulse
 _TIGHT = 600.0  # how unwilling beats are to leave their tempo; librosa's default is 100
 _CUT = 0.1  # beats that a loop may be longer or shorter than its bars, or begin too late
 _FIRST = 2.0  # deviations of what is heard, for a loop's first beat to begin its first bar
+_METERS = (3, 4)
+_CLEAR = 4.0  # times as much variance, for bars of three; in the songs of tests/benchmarks/beats.py 4.7 is the least
 _NOTES = 55 * 2 ** (np.arange(-0.5, 61) / 12)  # Hz between semitones, from A1 on
 
 
@@ -242,7 +244,13 @@ def _even(onsets: np.ndarray, bpm: float, offset: float | None, length: float) -
     strength = _levelled(onsets.sum(axis=1))
     firsts = np.arange(0, min(period, length), 1 / _RATE)
     sums = [_at(strength, _steady(period, first, length)).sum() for first in firsts]
-    beats = _steady(period, float(firsts[np.argmax(sums)]) if sums else 0.0, length)
+    beats = _fitted(strength, period, float(firsts[np.argmax(sums)]) if sums else 0.0, length)
+    return _fitted(strength, period, beats[0] + period / 2, length) if _is_between(onsets, beats) else beats
+
+
+def _fitted(strength: np.ndarray, period: float, first: float, length: float) -> np.ndarray:
+    """Beats of this tempo, one of them about at `first`, moved together to where most begins near them."""
+    beats = _steady(period, first, length)
     if not len(beats):
         return beats
     times, weights = _peaks(strength, beats)
@@ -259,11 +267,8 @@ def _follow(onsets: np.ndarray, loudness: np.ndarray, meter: int, length: float)
         return np.zeros(0)
     slow = next((p for p in (2 * period, period) if 120 / FASTEST <= p <= 60 / SLOWEST), None)
     if slow is not None:
-        period = slow / 2 if _is_half(onsets, _tracked(strength, slow), meter) else slow
-    tracked = _tracked(strength, period) / _RATE
-    if _is_between(onsets, tracked):
-        tracked = (tracked[1:] + tracked[:-1]) / 2
-    beats = _exact(onsets, strength, tracked, period)
+        period = slow / 2 if _is_half(onsets, _on_drums(onsets, strength, slow), meter) else slow
+    beats = _exact(onsets, strength, _on_drums(onsets, strength, period), period)
     audible = np.flatnonzero(loudness[_LEAD:].sum(axis=1) > 1e-6**_LOUDNESS) / _RATE
     return beats[(beats >= max(audible[0] - 0.03, 0)) & (beats < min(audible[-1] + 0.03, length - EARLY))]
 
@@ -326,13 +331,18 @@ def _period(strength: np.ndarray, meter: int) -> float | None:
     return float(periods[best]) if likeness[best] > _PULSE else None
 
 
-def _is_half(onsets: np.ndarray, beats: np.ndarray, meter: int) -> bool:
+def _on_drums(onsets: np.ndarray, strength: np.ndarray, period: float) -> np.ndarray:
+    """Seconds of beats about a period apart, and not those of hats between."""
+    beats = _tracked(strength, period)
+    return (beats[1:] + beats[:-1]) / 2 if _is_between(onsets, beats) else beats
+
+
+def _is_half(onsets: np.ndarray, times: np.ndarray, meter: int) -> bool:
     """Whether these beats are every second one only.
 
     Then drums are as strong between beats as on them; and of two neighbours not one has the bass drum
     and the other the snare, which is how most music marks its beats. Weights: tests/benchmarks/beats.py.
     """
-    times = beats / _RATE
     if len(times) < 4:
         return False
     between = (times[1:] + times[:-1]) / 2
@@ -371,11 +381,11 @@ def _of_bands(onsets: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def _tracked(strength: np.ndarray, period: float) -> np.ndarray:
-    """Moments of beats about a period apart (D. Ellis, 'Beat tracking by dynamic programming', 2007)."""
+    """Seconds of beats about a period apart (D. Ellis, 'Beat tracking by dynamic programming', 2007)."""
     librosa = _librosa()
 
     options: dict[str, Any] = {"sr": _RATE, "hop_length": 1, "tightness": _TIGHT, "trim": False, "sparse": False}
-    return np.flatnonzero(librosa.beat.beat_track(onset_envelope=strength, bpm=60 / period, **options)[1])
+    return np.flatnonzero(librosa.beat.beat_track(onset_envelope=strength, bpm=60 / period, **options)[1]) / _RATE
 
 
 def _exact(onsets: np.ndarray, strength: np.ndarray, beats: np.ndarray, period: float) -> np.ndarray:
@@ -463,14 +473,37 @@ def _downbeat(sound: Sound, onsets: np.ndarray, beats: np.ndarray, meter: int, o
     if offset is not None:
         k = int(np.argmin(np.abs(beats - offset)))
         return (k + round((offset - beats[k]) / gap)) % meter
-    kick, snare = (_at(_drums(onsets, *band), beats) for band in (_KICK, _SNARE))
-    evidence = 2 * _relative(_new_harmony(sound, beats, meter)) + _relative(kick) - 0.5 * _relative(snare)
+    evidence = _evidence(sound, onsets, beats, meter)
     sums = [evidence[first::meter].mean() for first in range(min(meter, len(beats)))]
     # What begins on a beat and lasts a whole number of bars is a loop, mostly, that was cut where a bar begins.
     count = float(sound.seconds) / gap
     cut = beats[0] < _CUT * gap and abs(count - round(count)) < _CUT and round(count) % meter == 0
     sums[0] += _FIRST if cut else 0.05
     return int(np.argmax(sums))
+
+
+def _evidence(sound: Sound, onsets: np.ndarray, beats: np.ndarray, meter: int) -> np.ndarray:
+    """How much of each beat sounds like the first of a bar."""
+    kick, snare = (_at(_drums(onsets, *band), beats) for band in (_KICK, _SNARE))
+    return 2 * _relative(_new_harmony(sound, beats, meter)) + _relative(kick) - 0.5 * _relative(snare)
+
+
+def in_three(sound: Sound, beats: Sequence[float]) -> bool:
+    """Whether these beats are bars of three rather than of four: the variance of what sounds like a bar's first beat
+    between places in a bar over that within them (R. A. Fisher's F)."""
+    heard = np.array(beats)
+    if len(heard) < 4 * len(_METERS):
+        return False
+    evidence = _evidence(sound, _onsets(_loudness(sound)), heard, 4)
+    three, four = (_by_place(evidence, meter) for meter in _METERS)
+    return three > _CLEAR * max(four, 1)
+
+
+def _by_place(evidence: np.ndarray, meter: int) -> float:
+    places = [evidence[first::meter] for first in range(meter)]
+    between = sum(len(place) * (place.mean() - evidence.mean()) ** 2 for place in places) / (meter - 1)
+    within = sum(((place - place.mean()) ** 2).sum() for place in places) / (len(evidence) - meter)
+    return float(between / (within + 1e-9))
 
 
 def _relative(x: np.ndarray) -> np.ndarray:
@@ -494,11 +527,12 @@ def _new_harmony(sound: Sound, beats: np.ndarray, meter: int) -> np.ndarray:
 
 
 def _change(rows: np.ndarray, n: int) -> np.ndarray:
-    """1 - the cosine between the sum of n rows from each row on and of the n before it; 0 for the first n."""
+    """1 - the cosine between the sum of n rows from each row on and of the n before it; 0 for the first n, and for silence."""
     padded = np.pad(rows, ((0, n), (0, 0)))
     sums = sum((padded[i : i + len(rows)] for i in range(n)), np.zeros_like(rows))
-    unit = sums / (np.linalg.norm(sums, axis=1, keepdims=True) + 1e-9)
-    return np.pad(1 - (unit[n:] * unit[:-n]).sum(axis=1), (min(n, len(rows)), 0))
+    loud = np.linalg.norm(sums, axis=1, keepdims=True)
+    unit = sums / (loud + 1e-9)
+    return np.pad((loud[n:, 0] > 0) * (1 - (unit[n:] * unit[:-n]).sum(axis=1)), (min(n, len(rows)), 0))
 
 
 # A part of a sound

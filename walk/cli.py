@@ -43,7 +43,7 @@ from walk import (
 )
 from walk.files import at_home, write_whole
 from walk.flags import given
-from walk.keyframes import Keyframe
+from walk.keyframes import Keyframe, prompt_file
 from walk.order import Order
 from walk.progress import Listener, Progress
 from walk.settings import BUILT_IN
@@ -237,6 +237,8 @@ def seeds(**chosen: Any) -> str:
     if count > MAX_SEEDS:
         raise Error(f"--count {count} is too many for one sheet; the limit is {MAX_SEEDS}")
     prompt = chosen["prompt"]
+    if prompt_file(prompt):
+        raise Error(f"walk seeds draws one prompt, and {prompt} is a file; give one of the prompts in it")
     keyframes = read_prompts([prompt], seeds=range(first, first + count), **given(chosen, "negative"))
     out = order.expanded(chosen.get("out", f"{order.slug([prompt])}.seeds.png"))
     if out.suffix.lower() != ".png":
@@ -358,16 +360,20 @@ def check(film: str) -> str:
 
 def beats(audio: str, **chosen: Any) -> str:
     """The beats of a sound, as a file of beats."""
-    from walk.audio import as_file, listen
+    from walk.audio import as_file, in_three, listen
+    from walk.music import THREE
 
     path = at_home(audio)
     sound = sounds.read_sound(path)
-    _Terminal().say(f"listening to {path.name}")
+    terminal = _Terminal()
+    terminal.say(f"listening to {path.name}")
     bpm, offset = (float(chosen[name]) if name in chosen else None for name in ("bpm", "offset"))
     meter = chosen.get("meter", flags.METER)
     rhythm = listen(sound, meter, bpm, offset)
     if not rhythm.beats:
         raise Error(f"no beats are heard in {audio}; give --bpm, if you know its tempo")
+    if "meter" not in chosen and offset is None and in_three(sound, rhythm.beats):
+        terminal.say(f"note: {THREE}")
     return as_file(rhythm, meter, path.name)
 
 

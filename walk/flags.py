@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from walk import Error, formats
 from walk.keyframes import WORDS, looks_like_a_file
-from walk.pace import PACES, REACT
+from walk.pace import METER, PACES, REACT
 from walk.settings import BUILT_IN, Settings
 from walk.text import parse_time
 from walk.timeline import FPS, SECONDS_A_SEGMENT, parse_fps, rate
@@ -131,7 +131,6 @@ MANY = 10_000  # seeds in a range
 PATHS = ("smooth", "slerp")
 SPEEDS = ("even", "path")
 ALIGN = ("bar", "beat", "off")
-METER = 4
 SEEDS = 16  # on a sheet
 BENCH_FRAMES = 720  # half a minute
 WHAT = ("prompts", "seed", "seeds", "style")  # flags of which a film carries the outcome: its keyframes

@@ -19,11 +19,13 @@ from pathlib import Path
 from walk import Error, audio, digests, sounds
 from walk.audio import EARLY, ENVELOPE_RATE, Rhythm
 from walk.files import at_home, write_whole
+from walk.pace import METER
 from walk.sounds import Sound
 from walk.text import format_time, plural
 from walk.timeline import check_length, nearest
 
 CONTEXT = 15  # seconds around a part that are heard, too: beats are known by what comes before and after
+THREE = "it sounds like three beats in a bar; if it has, give --meter 3"
 SLACK = 0.15  # of a bar that may be missing at a sound's end
 
 
@@ -39,6 +41,15 @@ class Music:
     rhythm: Rhythm
     notes: tuple[str, ...] = ()
     start: Fraction = Fraction(0)
+
+    @property
+    def bars(self) -> float:
+        """How many bars it is long, with the parts of bars at its ends; 0 where there are no two bar lines to tell."""
+        lines = self.rhythm.bars
+        if len(lines) < 2:
+            return 0.0
+        before, after = lines[0] / (lines[1] - lines[0]), (float(self.seconds) - lines[-1]) / (lines[-1] - lines[-2])
+        return before + len(lines) - 1 + after
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,7 @@ def hear(
     start: Fraction = Fraction(0),
     seconds: Fraction | None = None,
     bars: int | None = None,
-    meter: int = 4,
+    meter: int | None = None,
     bpm: Fraction | None = None,
     offset: Fraction | None = None,
     beats: Path | None = None,
@@ -72,6 +83,7 @@ def hear(
     start, seconds: which part of the sound; None: up to its end.
     bars: instead of seconds, and from the first bar line after `start` on.
     closed: the part's end meets its start, and it lasts a whole number of frames at `fps`.
+    meter: beats in a bar; None: four, and a note if it sounds like three.
     bpm, offset, beats: what is known of the beats, in the time of the sound file (see `walk.audio.listen`).
     listen: what the envelope is of, if not of all of the sound: a stem, in the time of the sound file, or one of
         `walk.audio.RANGES`.
@@ -81,6 +93,7 @@ def hear(
     is to be listened to.
     """
     path = at_home(path)
+    asks, meter = meter is None and offset is None and beats is None, meter or METER
     begin = max(start - CONTEXT, Fraction(0))
     sound = _around(path, begin, start, seconds)
     _check_offset(path, offset, begin + sound.seconds)
@@ -111,6 +124,8 @@ def hear(
         count = there if seconds is None else nearest(seconds * sound.rate)
         rhythm = _within(rhythm, float(start - begin), count / sound.rate)
         part = _cut(path.name, sound.rate, first, count, rhythm, fps, closed, bars)
+        if asks and audio.in_three(sound, rhythm.beats):
+            part = dataclasses.replace(part, notes=(*part.notes, THREE))
         if listen is not None:
             came, went = (Fraction(sample, sound.rate) for sample in (part.first, part.first + part.count))
             _check_strength(part, stem.name if stem else f"{path.name} ({listen})", begin + came, begin + went)
@@ -133,7 +148,7 @@ def tempo(
     closed: bool = False,
     seconds: Fraction | None = None,
     bars: int | None = None,
-    meter: int = 4,
+    meter: int = METER,
     bpm: Fraction | None = None,
     offset: Fraction = Fraction(0),
     beats: Path | None = None,
@@ -222,6 +237,8 @@ def _cut(
     start, seconds = Fraction(0), Fraction(count, rate)
     notes: list[str] = []
     if bars is not None:
+        if not rhythm.beats:
+            raise Error(f"no beats are heard in {name} there, and so no bars; give --bpm, or --seconds for --bars")
         lines = _bar_lines(rhythm, float(seconds))
         if len(lines) <= bars:
             raise Error(f"{name} has {plural(max(len(lines) - 1, 0), 'whole bar')} there, and --bars asks for {bars}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from walk.music import Music
 
 
+WHOLE = 0.02  # of a bar: nobody hears that so much is missing
 NAME = 60  # letters of a film's name, at most
 _RHYTHM = {"audio", "bpm", "beats"}  # flags with which a film has beats
 _TO_SOUND = ("bars", "meter", "align", "pace", "pace_noise", "react")  # flags that say how it moves to them
@@ -152,6 +154,8 @@ def _music(
 
     fps = chosen.get("fps", timeline.FPS)
     seconds = chosen.get("seconds")
+    if "frames" in chosen and seconds is None and "bars" not in chosen:
+        seconds = chosen["frames"] / fps
     how = {"closed": chosen.get("loop", False), **given(chosen, "bars", "meter", "bpm", "offset")}
     if "beats" in chosen:
         how["beats"] = Path(chosen["beats"])
@@ -168,15 +172,22 @@ def _music(
             report=listener.say,
         )
     else:
-        if "frames" in chosen and seconds is None:
-            seconds = chosen["frames"] / fps
         if "beats" not in chosen and seconds is None:
             how.setdefault("bars", len(keyframes) - 1 + how["closed"])
         heard = music.tempo(fps, seconds=seconds, **how)
-    beats, bars = heard.rhythm.beats, heard.rhythm.bars
+    beats = heard.rhythm.beats
     tempo = f", {60 / median(b - a for a, b in pairwise(beats)):.4g} beats a minute" if len(beats) > 2 else ""
     speed = tempo if heard.sound or "beats" in chosen else ""  # else that is its name
-    listener.say(f"{heard.name}: {format_time(float(heard.seconds))}{speed}, {plural(len(bars), 'bar')}")
+    many = chosen.get("bars", heard.bars)
+    whole = abs(many - round(many)) < WHOLE
+    long = plural(round(many), "bar") if whole else f"{many:.2g} bars"
+    told = f", {long}" if many else ""
+    listener.say(f"{heard.name}: {format_time(float(heard.seconds))}{speed}{told if beats else ', no beats'}")
+    if not beats and "beat" in paces(chosen):
+        raise Error(f"no beats are heard in {heard.name}, and --pace beat moves on them; give --bpm, or another --pace")
+    if how["closed"] and not whole and many > 1:
+        cut = f"the loop is {long} long, so the beat stumbles where it begins again"
+        listener.say(f"note: {cut}; --bars {math.floor(many)} ends on a bar line")
     for note in heard.notes:
         listener.say(f"note: {note}")
     if heard.sound and not formats.holds_sound(out):
@@ -208,14 +219,26 @@ def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music 
     keyframes = timeline.timed(keyframes, rhythm.beats, rhythm.bars, music.name)
     moments = {"bar": (rhythm.bars, rhythm.beats), "beat": (rhythm.beats,), "off": ()}
     prompts, noise = (_steps(name, chosen, music, frames, fps) for name in paces(chosen))
-    return Walk.through(
+    align = chosen.get("align", flags.ALIGN[0])
+    walk = Walk.through(
         keyframes,
         smooth=smooth,
-        moments=moments[chosen.get("align", flags.ALIGN[0])],
+        moments=moments[align],
         steps=prompts,
         noise_steps=noise,
         **{**timing, "seconds": music.seconds, "frames": None},
     )
+    if align == "bar" and rhythm.bars and (off := _off_bars(walk, keyframes, rhythm.bars)):
+        comes = "comes" if off == 1 else "come"
+        listener.say(f"note: {off} of {len(keyframes)} keyframes {comes} between bar lines, of which there are too few")
+    return walk
+
+
+def _off_bars(walk: Walk, keyframes: Sequence[Keyframe], bars: Sequence[float]) -> int:
+    """How many keyframes without a time do not arrive on a bar, but for an open walk's ends."""
+    lines = {timeline.nearest(Fraction(repr(bar)) * walk.fps) for bar in bars}
+    inner = range(1, len(keyframes) - (not walk.closed))
+    return sum(keyframes[k].time is None and walk.positions.index(k) not in lines for k in inner)
 
 
 def _sung(keyframes: tuple[Keyframe, ...], music: Music, listener: Listener) -> tuple[Keyframe, ...]:

@@ -12,6 +12,7 @@ from fractions import Fraction
 from itertools import pairwise
 from statistics import median
 
+METER = 4  # beats in a bar
 PACES = ("even", "energy", "beat")
 REACT = {"energy": 0.8, "beat": 1.0}  # how far from even speed
 LEAST = 0.03  # of even speed: never quite still
@@ -23,7 +24,7 @@ def on_beats(beats: Sequence[float], frames: int, fps: Fraction, react: float = 
     """Steps that are largest into the frame nearest to each beat, and fade until the next.
 
     beats: increasing seconds. Returns one step for each frame, over 0, of mean 1: the way from the
-    frame before it. Without a pulse, and in long gaps between beats, it is even.
+    frame before it. Without a pulse, before the first beat, and in long gaps between beats, it is even.
     """
     at = sorted({int(beat * fps + Fraction(1, 2)) for beat in map(Fraction, beats) if beat >= 0})
     if len(at) < 2:
@@ -36,7 +37,7 @@ def on_beats(beats: Sequence[float], frames: int, fps: Fraction, react: float = 
     for start, end in pairwise([-1, *at, frames]):
         for frame in range(max(start, 0), min(end, frames)):
             fast = kick[frame - start] if start >= 0 and frame - start < len(kick) else 0.0
-            steps[frame] = fast + (glide if end - start > usual * GAP else 0.0)
+            steps[frame] = fast + (glide if start < 0 or end - start > usual * GAP else 0.0)
     return _mixed(steps, react)
 
 

@@ -7,8 +7,8 @@ The music is synthesised here: drums (decaying tones and noises), bass, chords a
 uneven loudness and, in some styles, uneven time, as played by hand; then background noise. Styles
 in TUNED were looked at while `walk.audio` was written, those in HELD_OUT were not, but for two things
 learned there: that alternation says nothing in bars of three, and how weak the pulse of a drifting tempo is.
-'soft kick' and 'falling kick' (to half its strength in the middle of the song) were users', whose beats were heard
-on the hats.
+'soft kick', 'falling kick' (to half its strength in the middle of the song) and 'loud hats' were users', whose beats
+were heard on the hats.
 
 Prints a line a style, then one JSON line: for each style and for all, the mean and least F-measure
 of the beats (70 ms, the first 5 s left out: mir_eval's defaults), the median error of those that
@@ -53,6 +53,7 @@ HELD_OUT: dict[str, dict[str, Any]] = {
     "busy": dict(kick="X..x..x...x..x..", snare="....X..o.o..X..o", hat="xoxoxoxoxoxoxoxo", bass="x.xx.x.xx.xx.x.x", melody=0.7, noise=0.03),
     "soft kick": dict(kick="X...X...X...X...", hat="..X...X...X...X.", bass="..x...x...x...x.", soft=0.012),
     "falling kick": dict(kick="X...X...X...X...", hat="..X...X...X...X.", bass="..x...x...x...x.", fall=0.5),
+    "loud hats": dict(kick="X.......X.......", snare="....o.......o...", hat="..X...X...X...X.", pad=0.4, loud=3.0, soft=0.012),
     "drifting tempo": dict(kick="X.......X.......", snare="....X.......X...", hat="x.o.x.o.x.o.x.o.", bass="x...o...x...o...", drift=0.05, loose=0.005),
 }  # fmt: skip
 LEVELS = {"X": 1.0, "x": 0.7, "o": 0.35}
@@ -89,7 +90,8 @@ def song(style: dict[str, Any], bpm: float, rate: int = 44100, seconds: float = 
         for name, (wave, gain, pan) in kit.items():
             if mark := style.get(name, "").replace(".", " ").ljust(bar_steps)[place].strip():
                 fallen = style.get("fall", 1.0) if name == "kick" and at > seconds / 2 else 1.0
-                play(at, wave, gain * LEVELS[mark] * fallen, pan)
+                louder = style.get("loud", 1.0) if name == "hat" else 1.0
+                play(at, wave, gain * LEVELS[mark] * fallen * louder, pan)
         if mark := style.get("bass", "").replace(".", " ").ljust(bar_steps)[place].strip():
             play(at, _tone(root, 0.9 * 60 / bpm, rate, 6, 0.01), 0.35 * LEVELS[mark])
         if style.get("pad") and place == 0:
