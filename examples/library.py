@@ -7,7 +7,7 @@ Makes library.mp4 from two keyframes and prints how far each frame is from the o
 
 import numpy as np
 
-from walk import Settings, Walk, models, read_prompts, video
+from walk import Settings, Walk, film, models, read_prompts
 from walk.render import render
 from walk.run import Run
 
@@ -23,4 +23,4 @@ with Run("library.walk", walk, model.settings) as run:
             change = np.sqrt(np.mean((picture.astype(float) - before) ** 2))
             print(f"frame {index}: position {walk.positions[index]:.3f}, changed by {change:.1f} levels")
         before = picture
-    video.encode(run.frames(), "library.mp4", walk.fps)
+    film.make(run, "library.mp4")

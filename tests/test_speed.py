@@ -207,6 +207,22 @@ def test_segments_of_a_frame_stay_as_they_are():
     assert speed.predicted(walk, pacer.distances) == pytest.approx(list(steps(walk, a_model())), rel=0.01)
 
 
+def test_a_cut_from_keyframe_to_keyframe_is_told_as_large_as_it_is():
+    walk, picture = a_walk(30, prompts="abcd"), a_model()
+    positions = [*walk.positions[:11], 2.0, *[p for p in walk.positions if p > 2]]  # from b to c at one stroke
+    positions = [p for p in positions if not 1 < p < 2]
+    walk = dataclasses.replace(walk, positions=positions)
+    pacer, *_ = paced(walk, picture)
+    cuts = speed.cuts(walk, [picture(walk, float(k)) for k in range(4)])
+    assert [position for position, _ in cuts] == [1.0]
+    expected = steps(pacer.walk, picture)
+    told = np.array(speed.predicted(pacer.walk, [*pacer.distances, *cuts]))
+    cut = int(np.argmax(expected))
+    assert pacer.walk.positions[cut : cut + 2] == (1.0, 2.0)
+    assert told[cut] == pytest.approx(expected[cut], rel=0.01)
+    assert np.median(told) == pytest.approx(np.median(expected), rel=0.2)
+
+
 def test_what_is_done_when_stays_with_the_pace():
     eased = evened(a_walk(ease=True), a_model())
     quick = steps(eased, a_model())

@@ -3,7 +3,6 @@
 import dataclasses
 import re
 import time
-import types
 
 import numpy as np
 import pytest
@@ -175,8 +174,7 @@ def test_how_much_of_a_change_is_the_noises_is_seen_in_a_picture_more_of_each_se
     walk = Walk.through([*KEYFRAMES, Keyframe("a fox", 3)], frames=9)
     walk = dataclasses.replace(walk, noise=tuple(float(int(position)) for position in walk.positions))
     seen = [0.0, 0.25, 0.5, 1.0, 1.5, 2.0]
-    lazy = types.SimpleNamespace(loaded=lambda: model, tell_notes=lambda: None)
-    with Run(tmp_path, walk, model.settings) as run, Work(run, lazy) as frames:
+    with Run(tmp_path, walk, model.settings) as run, Work(run, model) as frames:
         frames.make(run.at(dataclasses.replace(walk, positions=tuple(seen), noise=())))
         before = len(frames.rendered)
         assert frames.noise_shares(run, seen) == pytest.approx({0: share, 1: share}, abs=0.03)

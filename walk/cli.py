@@ -39,12 +39,12 @@ from walk import (
     read_prompts,
     recipe,
     sounds,
-    video,
 )
 from walk.files import at_home, write_whole
 from walk.flags import given
 from walk.keyframes import Keyframe, prompt_file
 from walk.order import Order
+from walk.pace import METER
 from walk.progress import Listener, Progress
 from walk.settings import BUILT_IN
 from walk.text import clock, format_time, plural
@@ -146,6 +146,7 @@ def film(**chosen: Any) -> str:
     """Make the film that the flags describe; returns its path."""
     listener = _listener(chosen)
     asked = order.read_order(chosen, listener)
+    from walk.film import make
     from walk.work import Work  # and with it torch, after what can be refused without
 
     model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, len(set(asked.walk.positions)))
@@ -154,14 +155,11 @@ def film(**chosen: Any) -> str:
     _film_size(asked, model.settings)
     with _opened(asked, model) as run, Work(run, model, listener) as work:
         run = work.evenly(run) if asked.even else run
-        frames = work.finished(run)
+        work.finished(run)
         metadata = order.metadata(asked, run.walk, run.settings) if asked.describe else None
-        with listener.progress(f"making {asked.out.name}", len(frames), after=2) as progress:
-            run.claim(asked.out.name)
-            sound = asked.music.sound if asked.music and formats.holds_sound(asked.out) else None
-            video.encode(
-                frames, asked.out, run.walk.fps, **asked.look, metadata=metadata, sound=sound, report=progress.reached
-            )
+        sound = asked.music.sound if asked.music and formats.holds_sound(asked.out) else None
+        with listener.progress(f"making {asked.out.name}", run.walk.frames, after=2) as progress:
+            make(run, asked.out, metadata, sound, progress.reached, **asked.look)
     if asked.out.suffix:
         try:
             _watch(asked, run.walk, listener)
@@ -207,11 +205,12 @@ def preview(**chosen: Any) -> str:
 
     # 2. What they tell.
     model.tell_notes()
-    steps, along = (speed.predicted(some, pacer.distances, shares) for some in (walk, pacer.asked))
+    count = len(walk.keyframes)
+    distances = [*pacer.distances, *speed.cuts(walk, shown[:count])]
+    steps, along = (speed.predicted(some, distances, shares) for some in (walk, pacer.asked))
     surprises = [*outlook.hurries(walk, steps), *outlook.turns(pacer.asked, pacer.distances)]
     for note in surprises:
         listener.say(f"note: {note}")
-    count = len(walk.keyframes)
     notes = [*model.notes(), *surprises]
     drawn = sheet.preview(walk, shown[:count], shown[count:], steps, notes, _drawn(asked), along)
     _save_sheet(drawn, picture)
@@ -368,7 +367,7 @@ def beats(audio: str, **chosen: Any) -> str:
     terminal = _Terminal()
     terminal.say(f"listening to {path.name}")
     bpm, offset = (float(chosen[name]) if name in chosen else None for name in ("bpm", "offset"))
-    meter = chosen.get("meter", flags.METER)
+    meter = chosen.get("meter", METER)
     rhythm = listen(sound, meter, bpm, offset)
     if not rhythm.beats:
         raise Error(f"no beats are heard in {audio}; give --bpm, if you know its tempo")

@@ -81,7 +81,7 @@ class _Line:
 def read_prompts(
     prompts: str | Path | Sequence[str],
     seed: int = 0,
-    seeds: Sequence[int] | str | None = None,
+    seeds: Sequence[int] | int | str | None = None,
     negative: str = "",
     style: str = "{}",
 ) -> tuple[Keyframe, ...]:
@@ -116,7 +116,7 @@ def read_prompts(
     if isinstance(seeds, str) and seeds != WORDS:
         raise Error(f"seeds '{seeds[:60]}' are none; give whole numbers, or '{WORDS}'")
     if seeds is not None and not isinstance(seeds, str):
-        lines, chosen = _pair(lines, seeds)
+        lines, chosen = _pair(lines, [seeds] if isinstance(seeds, numbers.Integral) else seeds)  # type: ignore[arg-type,list-item]
     else:
         chosen = [seed + i if line.seed is None else line.seed for i, line in enumerate(lines)]
         if seeds == WORDS:
@@ -138,7 +138,7 @@ def read_prompts(
 def _checked_seed(seed: int) -> int:
     """As Python's own integer, whichever library's it is."""
     if not isinstance(seed, numbers.Integral) or not 0 <= seed <= MAX_SEED:
-        raise Error(f"seed {seed} is out of range; seeds are whole numbers from 0 to {MAX_SEED}")
+        raise Error(f"seed {seed!r} is out of range; seeds are whole numbers from 0 to {MAX_SEED}")
     return int(seed)
 
 

@@ -444,7 +444,7 @@ class Pipeline(Model):
             call["intermediate_timesteps"] = None  # which Sana-Sprint has for two steps only
         try:
             return self.painter(**conditioning, **call).images
-        except ValueError as error:  # as of a size for which it has no places
+        except (ValueError, IndexError) as error:  # as of a size for which it has no places
             raise Error(f"a {type(self.painter).__name__} cannot make this: {loading.reason(error)}") from error
 
     def _there(self, name: str, tensor: Tensor) -> Tensor:

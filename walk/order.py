@@ -320,20 +320,10 @@ def slug(prompts: Sequence[str]) -> str:
 
 def _check_places(out: Path, folder: Path) -> None:
     """Raise Error if the film cannot be written, or would replace what walk has not made."""
-    from walk.run import busy, films, is_busy
+    from walk.film import check_free
+    from walk.run import busy, is_busy
 
-    with contextlib.suppress(OSError):
-        if out.exists() and not folder.is_dir():
-            raise Error(
-                f"{out} exists and has no {folder.name} beside it, so it is not overwritten; give another --out"
-            )
-        if out.exists() and out.name not in films(folder):
-            raise Error(
-                f"{out} exists, and {folder.name} has made no film of that name, so it is not overwritten; remove it, or "
-                "give another --out"
-            )
-        if folder.exists() and not folder.is_dir():
-            raise Error(f"{folder} cannot be written ({os.strerror(errno.ENOTDIR)}); give another --out")
+    check_free(out, folder)
     _check_writable(out)
     if is_busy(folder):  # before anything heavy is loaded
         raise busy(folder)
@@ -378,14 +368,13 @@ def check_is_film(path: str) -> None:
 
 def metadata(order: Order, walk: Walk, settings: Settings) -> films.Metadata:
     """What the film says of itself. walk, settings: complete ones, as they were rendered."""
+    from walk import film
+
     chosen = order.flags
     timed = bool(_RHYTHM & set(chosen))
     if timed and "frames" in chosen and not {"audio", "bars", "places"} & set(chosen):  # that it is to stay so long
         chosen = {"seconds": walk.seconds} | chosen
     deciding: dict[str, object] = {
-        "frames": walk.frames,
-        "fps": walk.fps,
-        "path": "smooth" if walk.smooth else "slerp",
         "speed": chosen.get("speed", flags.SPEEDS[0]),
         **{name: True for name in ("loop", "ease") if chosen.get(name)},
         **(given(chosen, *_TO_SOUND) if timed else {}),
@@ -394,13 +383,7 @@ def metadata(order: Order, walk: Walk, settings: Settings) -> films.Metadata:
         **({"listen": _without_folder(chosen["listen"])} if "listen" in chosen else {}),
         **order.look,
     }
-    moved = order.music is not None or "places" in chosen
-    positions = (walk.positions, walk.noise) if moved else None
-    made = recipe.compose(walk.keyframes, deciding, settings, positions)
-    keys, _ = walk.landmarks()
-    starts = sorted((index / walk.fps, keyframe.prompt) for index, keyframe in zip(keys, walk.keyframes))
-    title = f"{walk.keyframes[0].prompt} – {walk.keyframes[-1].prompt}"
-    return films.Metadata(title, recipe.to_text(made), tuple(starts))
+    return film.described(walk, settings, deciding, order.music is not None or "places" in chosen)
 
 
 def _without_folder(listen: str) -> str:

@@ -44,6 +44,7 @@ WRITERS = max(2, min(16, os.cpu_count() or 1))  # threads, which mostly wait for
 WAITING = 32  # frames on their way to the disk, at most
 _NAME = re.compile(r"[\d.]+-([0-9a-f]{16})\.png")
 _KEY = "walk-fingerprint"  # the PNG's text chunk
+_OPEN: set[Path] = set()  # folders that this process has open
 
 
 class Run:
@@ -54,7 +55,8 @@ class Run:
     ) -> None:
         """Open or create. `settings` are complete ones (`walk.models.complete`). If `describe`, each
         frame says in its PNG what made it: the keyframes around it, its place, and the settings.
-        decided=False: where the frames belong is still to be found out; `decide` is called then.
+        decided=False: where the frames belong is still to be found out; `decide` is called then, or the film is made
+        of them as they are.
 
         Raises Error if another process has it open or it cannot be written, and for settings that are not complete:
         what they leave to the model would not be told apart from frame to frame.
@@ -68,11 +70,14 @@ class Run:
         self.fingerprints = fingerprints(walk, settings)
         self.rows: dict[str, int] = {}  # by fingerprint, which of its batch a frame takes, if its index does not tell
         self._frames = self.folder / "frames"
+        self._decided = decided
         try:
             self._frames.mkdir(parents=True, exist_ok=True)
             self._lock = filelock.FileLock(self.folder / "lock")
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
+            if self.folder.resolve() in _OPEN:
+                raise Error(f"{self.folder} is open in this program already; close that Run first") from None
             raise busy(self.folder) from None
         except OSError as error:
             raise Error(f"{self.folder} cannot be written ({error.strerror}); give another --out") from None
@@ -83,17 +88,24 @@ class Run:
         except BaseException:
             self._lock.release()
             raise
+        _OPEN.add(self.folder.resolve())
+
+    def close(self) -> None:
+        """Let others open the folder. Nothing is lost: whatever was saved is on the disk."""
+        _OPEN.discard(self.folder.resolve())
+        self._lock.release()
 
     def __enter__(self) -> Run:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lock.release()
+        self.close()
 
     def at(self, walk: Walk) -> Run:
         """The same open folder, for the frames of another walk."""
         other = copy.copy(self)
         other.walk, other.fingerprints, other.rows = walk, fingerprints(walk, self.settings), {}
+        other._decided = False
         return other
 
     def decide(self, walk: Walk, rows: Mapping[str, int]) -> Run:
@@ -103,6 +115,7 @@ class Run:
         the film's, and one that gets lost has to take its row again.
         """
         decided = self.at(walk)
+        decided._decided = True
         decided.rows = {name: rows[name] for name in decided.fingerprints}
         noted = [rows[name] for name in decided.fingerprints]
         self._write(self.folder / "walk.json", _manifest(walk, self.settings, _digest(self.fingerprints), noted))
@@ -202,7 +215,9 @@ class Run:
         return [self._finished[fingerprint] for fingerprint in self.fingerprints]
 
     def claim(self, name: str) -> None:
-        """Say that a film of this name is made from here, before it is."""
+        """Say that a film of this name is made from here, of this walk, before it is."""
+        if not self._decided:
+            self._write(self.folder / "walk.json", _manifest(self.walk, self.settings))
         names = films(self.folder)
         if name not in names:
             self._write(self.folder / "films", "\n".join([*names, name, ""]).encode("utf-8", "surrogateescape"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,14 @@ class Settings:
     decoder: str = "own"
 
     def __post_init__(self) -> None:
+        for name in ("model", "lora", "decoder"):  # a Path will do
+            object.__setattr__(self, name, os.fspath(getattr(self, name)))
+        for name in ("width", "height", "steps", "batch"):  # NumPy's numbers, too
+            value = getattr(self, name)
+            if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+                object.__setattr__(self, name, int(value))
+        if _is_number(self.guidance):
+            object.__setattr__(self, "guidance", float(self.guidance or 0))
         _whole("width", self.width, 8, 8192)
         _whole("height", self.height, 8, 8192)
         _whole("steps", self.steps, 1, 1000)

@@ -348,15 +348,16 @@ def predicted(
 ) -> list[float]:
     """How far apart each two neighbouring frames will look; in a closed walk also the last and the first.
 
-    distances: (position, how far from it the next looks), in order, of pictures that were seen, the keyframes
-    at both ends of a segment among them. A segment of which nobody saw the inside counts as still.
+    distances: (position, how far from it the next looks), in any order, of pictures that were seen, the keyframes
+    at both ends of a segment among them, and `cuts`. A segment of which nobody saw the inside counts as still.
     noise: by segment, which share of a change is the noise's, where that goes its own way; half, where nobody knows.
     """
     gaps: defaultdict[int, dict[float, float]] = defaultdict(dict)
     for position, d in sorted(distances):
         gaps[int(position)][position % 1] = max(d, 1e-9)
     ways, lengths = {}, [0.0]
-    starts = [start for start in _inside(walk.positions) if len(gaps[start]) > 1]
+    inside = _inside(walk.positions)
+    starts = [start for start in range(walk.segments) if len(gaps[start]) > (start in inside)]
     for start in starts:
         way = np.cumsum([0.0, *gaps[start].values()])
         ways[start] = _monotone(np.array([*gaps[start], 1.0]), way)
@@ -378,6 +379,16 @@ def predicted(
         return steps(walk.positions)
     shares = [(noise or {}).get(int(position), 0.5) for position in walk.positions]
     return [(1 - x) * a + x * b for x, a, b in zip(shares, steps(walk.positions), steps(walk.noise))]
+
+
+def cuts(walk: Walk, keyframes: Sequence[np.ndarray]) -> list[tuple[float, float]]:
+    """(position, how far from it the next looks) of keyframes from which the walk goes to the next at one stroke.
+
+    keyframes: their pictures.
+    """
+    inside = _inside(walk.positions)
+    at_once = [(k, (k + 1) % len(keyframes)) for k in range(walk.segments) if k not in inside]
+    return [(float(a), distance(features(keyframes[a]), features(keyframes[b]))) for a, b in at_once]
 
 
 class Features(NamedTuple):

@@ -281,8 +281,10 @@ def _frame_count(
     fps: Fraction,
     closed: bool,
 ) -> int:
+    if frames is not None and not isinstance(frames, numbers.Integral):
+        raise Error(f"frames {frames!r} is no whole number")
     if seconds is not None:
-        asked = nearest(Fraction(seconds) * fps)
+        asked = nearest((seconds if isinstance(seconds, Fraction) else Fraction(float(seconds))) * fps)
         if frames is not None and frames != asked:
             raise Error(
                 f"{frames} frames and {float(seconds):g} seconds ({asked} frames) do not agree; give one of them"

@@ -73,6 +73,14 @@ class LazyModel:
         if self.settings.compile is None:
             self._choose(frames)
 
+    @classmethod
+    def of(cls, model: Model) -> LazyModel:
+        """One that is loaded already."""
+        lazy = cls.__new__(cls)
+        lazy.listener, lazy.keyframes, lazy.settings = Listener(), (), model.settings
+        lazy.seconds, lazy._model, lazy._told = 0.0, model, True
+        return lazy
+
     def loaded(self) -> Model:
         if self._model is None:
             compiling = ", and compiling it with the first pictures" if self.settings.compile else ""
@@ -188,9 +196,12 @@ class Work:
             frames = work.finished(run)
     """
 
-    def __init__(self, run: Run, model: LazyModel, listener: Listener | None = None, what: str = "rendering") -> None:
+    def __init__(
+        self, run: Run, model: LazyModel | Model, listener: Listener | None = None, what: str = "rendering"
+    ) -> None:
         """run: of the walk that is asked for. what: the work is called."""
-        self.run, self.model, self.what = run, model, what
+        self.run, self.what = run, what
+        self.model = model if isinstance(model, LazyModel) else LazyModel.of(model)
         self.listener = listener or Listener()
         self.frames = run.walk.frames
         self.total = len(set(run.fingerprints))  # pictures that it will take, as far as is known

@@ -1,0 +1,76 @@
+"""Films that are made in Python: whole ones, which the command knows as its own."""
+
+from pathlib import Path
+
+import pytest
+
+from walk import Error, Settings, Walk, cli, film, films, models, order, read_prompts
+from walk.check import check
+from walk.run import Run, unused
+from walk.work import Work
+
+ABC = ["a red apple", "a green frog", "a blue whale"]
+
+
+@pytest.fixture
+def model(tiny_folder):
+    return models.load(Settings(model=str(tiny_folder), steps=1, width=32, height=32))
+
+
+def made(model, walk, even, out="film.mp4"):
+    with Run("film.walk", walk, model.settings, decided=False) as run, Work(run, model) as work:
+        run = work.evenly(run) if even else run
+        work.finished(run)
+        film.make(run, out, size=32)
+    return run.walk
+
+
+@pytest.mark.usefixtures("empty_folder")
+@pytest.mark.parametrize("even", [True, False])
+def test_a_film_that_was_made_in_python_can_be_made_again_by_the_command(model, even, capsys):
+    walk = made(model, Walk.through(read_prompts(ABC), frames=24, closed=True), even)
+    assert len(films.timestamps(Path("film.mp4"))[0]) == 24
+    recipe = order.read_recipe("film.mp4")
+    assert recipe.prompts == ("a red apple | seed=0", "a green frog | seed=1", "a blue whale | seed=2")
+    assert recipe.positions == (walk.positions, ())
+    assert [title for _, title in films.read_metadata(Path("film.mp4")).chapters] == ABC
+    assert cli.main(["replay", "film.mp4", "--out", "again.mp4"]) == 0
+    assert "24 of 24 frames" not in capsys.readouterr().err  # in a folder of its own
+    assert check(Path("again.mp4")).steps == check(Path("film.mp4")).steps
+
+
+@pytest.mark.usefixtures("empty_folder")
+@pytest.mark.parametrize("even", [True, False])
+def test_the_command_goes_on_with_what_was_made_in_python(model, tiny_folder, even, capsys):
+    made(model, Walk.through(read_prompts(ABC), frames=24), even)
+    assert unused(Path("film.walk")) == []
+    cheap = ["--model", str(tiny_folder), "--steps", "1", "--width", "32", "--height", "32", "--size", "32"]
+    flags = ["--frames", "24", "--out", "film.mp4", "--speed", "even" if even else "path"]
+    assert cli.main(["--prompts", *ABC, *flags, *cheap]) == 0
+    assert "24 of 24 frames are in film.walk already" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("empty_folder")
+def test_what_was_not_made_from_there_is_not_replaced(model):
+    Path("film.mp4").write_text("mine")
+    with pytest.raises(Error, match=r"film\.walk has made no film of that name, so it is not overwritten"):
+        made(model, Walk.through(read_prompts(ABC), frames=3), False)
+    assert Path("film.mp4").read_text() == "mine"
+
+
+@pytest.mark.usefixtures("empty_folder")
+def test_a_film_of_a_run_that_describes_nothing_says_nothing(model):
+    walk = Walk.through(read_prompts(ABC), frames=3)
+    with Run("film.walk", walk, model.settings, describe=False) as run, Work(run, model) as work:
+        work.finished(run)
+        film.make(run, "film.mp4")
+    assert films.read_metadata(Path("film.mp4")) == films.Metadata("", "")
+
+
+def test_a_run_that_is_open_here_says_so_until_it_is_closed(model, tmp_path):
+    walk = Walk.through(read_prompts(ABC), frames=3)
+    run = Run(tmp_path / "film.walk", walk, model.settings)
+    with pytest.raises(Error, match=r"film\.walk is open in this program already; close that Run first$"):
+        Run(tmp_path / "film.walk", walk, model.settings)
+    run.close()
+    Run(tmp_path / "film.walk", walk, model.settings).close()

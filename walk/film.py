@@ -1,0 +1,77 @@
+"""A run's frames become its film: with its recipe in it, and never in place of one that was not made from there.
+
+Joins walk.run, walk.recipe and walk.video; renders nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from walk import Error, Settings, Walk, recipe, video
+from walk.films import Metadata
+from walk.run import Run, films
+from walk.sounds import Sound
+
+
+def make(
+    run: Run,
+    out: Path | str,
+    metadata: Metadata | None = None,
+    sound: Sound | None = None,
+    report: Callable[[int], object] = lambda count: None,
+    **look: Any,
+) -> None:
+    """Make the film of a run, of which no frame is missing, and note in its folder that it is made from there.
+
+    metadata: what it says of itself; None: its recipe and its chapters (`described`), unless the run is to describe
+        nothing (`Run(describe=False)`).
+    sound, report, look: as `walk.video.encode` takes them: size, quality, codec.
+
+    Raises Error if frames are missing, if something else lies where the film would (`check_free`), or if it cannot be
+    made.
+    """
+    out = Path(out)
+    check_free(out, run.folder)
+    frames = run.frames()
+    run.claim(out.name)
+    if metadata is None and run.describe:
+        chosen = {name: value for name, value in look.items() if value is not None}
+        metadata = described(run.walk, run.settings, ({"loop": True} if run.walk.closed else {}) | chosen)
+    video.encode(frames, out, run.walk.fps, metadata=metadata, sound=sound, report=report, **look)
+
+
+def check_free(out: Path, folder: Path) -> None:
+    """Raise Error if a film would replace what was not made from this run folder."""
+    with contextlib.suppress(OSError):
+        if out.exists() and not folder.is_dir():
+            raise Error(
+                f"{out} exists and has no {folder.name} beside it, so it is not overwritten; give another --out"
+            )
+        if out.exists() and out.name not in films(folder):
+            raise Error(
+                f"{out} exists, and {folder.name} has made no film of that name, so it is not overwritten; remove it, or "
+                "give another --out"
+            )
+        if folder.exists() and not folder.is_dir():
+            raise Error(f"{folder} cannot be written ({os.strerror(errno.ENOTDIR)}); give another --out")
+
+
+def described(walk: Walk, settings: Settings, flags: Mapping[str, object], positions: bool = True) -> Metadata:
+    """What the film of a walk says of itself: a title, its recipe, and a chapter for each keyframe.
+
+    walk, settings: complete ones, as they were rendered. flags: of the command, which decide the film beside these.
+    positions: the recipe holds where each frame is, as it must where keyframes and flags do not tell.
+    """
+    path = "smooth" if walk.smooth else "slerp"
+    deciding = {"frames": walk.frames, "fps": walk.fps, "path": path, **flags}
+    places = (walk.positions, walk.noise) if positions else None
+    made = recipe.compose(walk.keyframes, deciding, settings, places)
+    keys, _ = walk.landmarks()
+    starts = sorted((index / walk.fps, keyframe.prompt) for index, keyframe in zip(keys, walk.keyframes))
+    title = f"{walk.keyframes[0].prompt} – {walk.keyframes[-1].prompt}"
+    return Metadata(title, recipe.to_text(made), tuple(starts))
