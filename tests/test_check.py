@@ -1,5 +1,6 @@
 """Planted faults are found where they are, and nothing is found in a good film."""
 
+import dataclasses
 import math
 import os
 import re
@@ -13,9 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from walk import Error, cli, ffmpeg, films, sounds, video
+from walk import Error, Keyframe, Settings, Walk, cli, ffmpeg, films, sounds, video
 from walk import check as checking
 from walk.check import check
+from walk.film import described
 
 FPS = Fraction(25)
 
@@ -440,6 +442,27 @@ def test_the_command_says_when_and_exits_with_1(tmp_path, capsys):
     assert "0:00.400  the frame is black" in capsys.readouterr().out
     assert cli.main(["check", str(a_film(tmp_path))]) == 0
     assert capsys.readouterr().out.endswith("nothing is wrong\n")
+
+
+def test_a_film_that_is_damaged_within_is_not_called_whole(tmp_path):
+    film = a_film(tmp_path)
+    data = bytearray(film.read_bytes())
+    start, count = data.find(b"mdat") + (len(data) - data.find(b"mdat")) // 2, len(data) // 10
+    data[start : start + count] = np.random.default_rng(0).bytes(count)
+    film.write_bytes(data)
+    assert any(said.startswith("it is damaged: ") for _, said in check(film).faults)
+
+
+def test_a_film_that_was_cut_says_how_many_frames_it_was_made_with(tmp_path, capsys):
+    walk = Walk.through([Keyframe("a", 0), Keyframe("b", 1)], frames=40)
+    settings = dataclasses.replace(Settings(), width=64, height=64, steps=1, guidance=1.0, scheduler="x", batch=1)
+    film = a_film(tmp_path, metadata=described(walk, settings, {}))
+    cut = ["-t", "1", "-c", "copy", "-map_metadata", "0", tmp_path / "cut.mp4"]
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-i", film, *cut], check=True)
+    cli.main(["check", str(tmp_path / "cut.mp4")])
+    assert "it was made with 40 frames, by its recipe\n" in capsys.readouterr().out
+    cli.main(["check", str(film)])
+    assert "recipe" not in capsys.readouterr().out
 
 
 def test_a_named_ffmpeg_that_is_none_is_said_to_be(capsys, monkeypatch):

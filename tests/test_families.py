@@ -381,9 +381,12 @@ def test_where_each_picture_has_as_many_tokens_as_it_needs_they_are_denoised_one
     denoiser.compile_repeated_blocks.assert_called_once_with(dynamic=None if alone else False)
 
 
-def test_a_size_that_the_model_has_no_places_for_is_an_error_of_one_sentence(home):
-    model = load(home("StableDiffusion3Pipeline"), width=2048, height=64, steps=1)
-    with pytest.raises(Error, match=r"^a StableDiffusion3Pipeline cannot make this: "):
+@pytest.mark.parametrize(
+    ("name", "width", "height"), [("StableDiffusion3Pipeline", 2048, 64), ("ZImagePipeline", 144, 272)]
+)
+def test_a_size_that_the_model_has_no_places_for_is_an_error_of_one_sentence(home, name, width, height):
+    model = load(home(name), width=width, height=height, steps=1)
+    with pytest.raises(Error, match=rf"^a {name} cannot make this: "):
         pictures(model, FOX)
 
 

@@ -189,6 +189,15 @@ def test_a_folder_that_does_not_load_for_lack_of_a_library_says_so(monkeypatch, 
         models.load(Settings(model=str(folder), device="cpu"))
 
 
+def test_a_folder_with_one_lora_in_it_is_that_lora(tmp_path):
+    (tmp_path / "pytorch_lora_weights.safetensors").touch()
+    assert hub.lora(str(tmp_path)) == tmp_path / "pytorch_lora_weights.safetensors"
+    (tmp_path / "other.safetensors").touch()
+    hub.lora.cache_clear()
+    with pytest.raises(Error, match=r"has 2 files of weights \(other.safetensors, pytorch_lora_weights.safetensors\)"):
+        hub.lora(str(tmp_path))
+
+
 @pytest.fixture
 def download(ask, monkeypatch):
     """Let the hub have org/tiny, and this download it."""
@@ -374,6 +383,14 @@ def test_a_checkpoint_without_a_description_says_what_to_do(checkpoint, cache):
         f"{checkpoint} needs the configuration of {repo}, which is not on this machine, and the hub is switched off "
         "(HF_HUB_OFFLINE); go online once, or lay a folder own with a diffusers configuration beside it"
     )
+
+
+def test_a_checkpoint_without_a_description_says_so_where_the_hub_does_not_answer(checkpoint, cache, ask):
+    ask(lambda: failing(OSError("no way"))())
+    with pytest.raises(
+        Error, match=r"needs the configuration of .* \(.* the hub does not answer\); go online once, or lay"
+    ):
+        hub.find(str(checkpoint))
 
 
 def test_a_checkpoint_of_other_weights_is_another_model(checkpoint, tiny_folder):

@@ -366,6 +366,10 @@ def test_a_chorus_that_is_sung_again_has_its_seed_again():
         assert [k.seed for k in read_prompts("song.lrc", 3, "words", style=style)] == [3, 4, 5, 4]
 
 
+def test_one_seed_need_not_be_listed():
+    assert [keyframe.seed for keyframe in read_prompts(["a", "b"], seeds=7)] == [7, 7]
+
+
 def test_several_seeds_repeat_the_one_prompt_with_its_negative_prompt():
     assert read("a fox | negative=blurry", seeds=[5, 3]) == (
         Keyframe("a fox", 5, "blurry"),
@@ -424,6 +428,7 @@ def test_the_negative_prompt_for_every_line_reads_like_one_of_its_own(negative):
         ({"prompt": "a (red:9) fox"}, "prompt: a weight of 9 is too much; (words:1.3) is possible up to 4, and \\( is a parenthesis"),
         ({"seed": -1}, f"seed -1 is out of range; seeds are whole numbers from 0 to {MAX_SEED}"),
         ({"seed": 1.5}, f"seed 1.5 is out of range; seeds are whole numbers from 0 to {MAX_SEED}"),
+        ({"seed": "3"}, f"seed '3' is out of range; seeds are whole numbers from 0 to {MAX_SEED}"),
         ({"seed": 2**63}, f"seed {2**63} is out of range; seeds are whole numbers from 0 to {MAX_SEED}"),
         ({"negative_prompt": None}, "negative prompt None is no text; '' is none"),
         ({"time": -1.0}, "time -1.0 is out of range; it is a number from 0, or None"),

@@ -509,6 +509,20 @@ def test_what_is_no_lora_of_this_model_is_refused(tiny_folder, tmp_path):
         load(tiny_folder, lora=str(tmp_path / "alien.safetensors"))
 
 
+def test_what_a_library_says_is_wrong_does_not_end_before_it_is_said():
+    assert loading.reason(ValueError("Error(s) in loading for UNet:\n\tsize mismatch.\n\tmore")) == (
+        "Error(s) in loading for UNet: size mismatch"
+    )
+    assert loading.reason(ValueError("one thing.\nanother")) == "one thing"
+    assert loading.reason(KeyError()) == "KeyError"
+
+
+def test_paths_and_numbers_of_numpy_are_settings_like_others(tiny_folder):
+    given = Settings(model=tiny_folder, steps=np.int64(3), width=np.int32(64), guidance=np.float32(2.5))
+    assert given == Settings(model=str(tiny_folder), steps=3, width=64, guidance=2.5)
+    assert [type(value) for value in (given.model, given.steps, given.guidance)] == [str, int, float]
+
+
 def test_without_the_library_for_loras_it_is_said_how_to_get_it(tiny_folder, tmp_path, monkeypatch):
     (tmp_path / "a.safetensors").touch()
     find_spec = loading.importlib.util.find_spec

@@ -163,6 +163,13 @@ def test_flags_and_versions_differ_one_by_one():
     ]
 
 
+def test_the_same_model_in_another_place_is_no_difference():
+    a = Recipe(P, (("model", "../mine"),), ("walk 1", "sha256 a"))
+    assert recipe.differences(a, Recipe(P, (("model", "/home/mine"),), ("walk 1", "sha256 a"))) == []
+    other = Recipe(P, (("model", "/home/mine"),), ("walk 1", "sha256 b"))
+    assert recipe.differences(a, other)[:2] == ["- --model ../mine", "+ --model /home/mine"]
+
+
 def test_films_of_very_many_keyframes_are_told_apart_in_seconds():
     """Whose recipes may be made to be slow: 8 MB hold a million prompts."""
     begun = time.process_time()

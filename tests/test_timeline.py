@@ -345,6 +345,15 @@ def test_a_walk_that_is_none_is_refused(values, message):
     assert str(caught.value) == message
 
 
+def test_numbers_of_numpy_are_numbers():
+    keyframes = [Keyframe("a", 0), Keyframe("b", 1)]
+    walk = Walk.through(keyframes, seconds=np.float32(0.5), fps=24)
+    assert walk.frames == 12
+    assert Walk.through(keyframes, frames=np.int64(12), fps=24).positions == walk.positions
+    with pytest.raises(Error, match=r"^frames 5\.0 is no whole number$"):
+        Walk.through(keyframes, frames=5.0)
+
+
 def test_an_array_of_positions_is_a_tuple_of_them():
     some = keyframes(None, None, None)
     walk = Walk(list(some), np.linspace(0, 2, 5), Fraction(24), noise=[0, 1, 1, 2, 2])

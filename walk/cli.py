@@ -17,9 +17,10 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from statistics import pvariance
@@ -77,7 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Into a file goes UTF-8, which prompt files are; Windows would write what its old programs read.
         told = sys.stdout.isatty() or "PYTHONIOENCODING" in os.environ
         sys.stdout.reconfigure(encoding=None if told else "utf-8", errors="backslashreplace")
-    for number in ("SIGTERM", "SIGHUP"):  # a kill, or a closed terminal, stops like Ctrl-C
+    ours = threading.current_thread() is threading.main_thread()  # which alone hears signals
+    for number in ("SIGTERM", "SIGHUP") * ours:  # a kill, or a closed terminal, stops like Ctrl-C
         if hasattr(signal, number) and signal.getsignal(getattr(signal, number)) != signal.SIG_IGN:  # as nohup wants
             signal.signal(getattr(signal, number), signal.default_int_handler)
     try:
@@ -350,11 +352,20 @@ def check(film: str) -> str:
         report = check(Path(film), progress.reached)
     lines = [
         *report.facts,
+        *_cut(film),
         *(f"{clock(seconds)}  {fault}" for seconds, fault in report.faults),
     ]
     if report.faults:
         return _Wrong("\n".join(lines))
     return "\n".join([*lines, "nothing is wrong"])
+
+
+def _cut(film: str) -> Iterator[str]:
+    """A fact more, if the film has not as many frames as were made of it."""
+    with contextlib.suppress(Error):
+        count, made = len(films.timestamps(Path(film))[0]), dict(order.read_recipe(film).flags).get("frames")
+        if made is not None and made != str(count):
+            yield f"it was made with {plural(int(made), 'frame')}, by its recipe"
 
 
 def beats(audio: str, **chosen: Any) -> str:

@@ -118,6 +118,14 @@ def shown(film: Path) -> str:
     return read(film, "-frames:v", "1", "-vf", "showinfo", "-map_metadata", "-1", "-f", "null", "-loglevel", "info")
 
 
+def complaint(film: Path) -> str:
+    """What ffmpeg first complains of when it decodes all the pictures and the sound of a film; '' if of nothing."""
+    check_readable(film)
+    command = [*program(), *_SAFE, "-i", f"file:{film}", "-map", "0:v:0", "-map", "0:a:0?", "-f", "null", "-"]
+    said = subprocess.run(command, capture_output=True, check=False).stderr.decode(errors="replace").splitlines()
+    return said[0].rpartition("] ")[2] if said else ""
+
+
 def check_readable(path: Path) -> None:
     """Raise Error for what ffmpeg would complain of in its own way."""
     try:

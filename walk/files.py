@@ -5,6 +5,7 @@ Knows nothing of what is in them.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -51,11 +52,16 @@ def lines_of(path: Path, text: str) -> list[tuple[str, str]]:
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file that is, at every instant and after a power cut, either whole or as it was."""
     part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    try:
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise
     sync_folder(path.parent)
 
 

@@ -31,6 +31,7 @@ class Encoder(NamedTuple):
     quality: tuple[int, int, int] | None = None  # default, best, worst; None: there is nothing to choose
     pixels: str = "yuv420p"
     sides: int = 2  # width and height are multiples of it
+    fastest: int = 1000  # frames a second
 
 
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
@@ -78,7 +79,7 @@ CODECS = {  # which encoder makes it, with the option that it takes: the first t
 ENCODERS = {
     "libx264": Encoder("-crf {} -bsf:v filter_units=remove_types=6", (QUALITY, 0, 51)),
     "libx265": Encoder("-crf {} -x265-params info=0:log-level=error", (18, 0, 51)),
-    "libsvtav1": Encoder("-crf {} -preset 6", (20, 1, 63)),
+    "libsvtav1": Encoder("-crf {} -preset 6", (20, 1, 63), fastest=240),
     "libaom-av1": Encoder("-crf {} -b:v 0 -cpu-used 6 -row-mt 1", (20, 0, 63)),
     "libvpx-vp9": Encoder("-crf {} -b:v 0 -deadline good -cpu-used 2 -row-mt 1", (20, 0, 63)),
     "prores_ks": Encoder("-profile:v 2 -vendor apl0", None, "yuv422p10le"),  # 2: ProRes 422

@@ -208,12 +208,14 @@ def _described(repo: str) -> Path | None:
 def _download_description(repo: str, path: Path) -> Path:
     from huggingface_hub import constants, snapshot_download
 
+    needs = f"{path} needs the configuration of {repo}, which is not on this machine"
+    hint = f"go online once, or lay a folder {path.stem} with a diffusers configuration beside it"
     if constants.HF_HUB_OFFLINE:
-        raise Error(
-            f"{path} needs the configuration of {repo}, which is not on this machine, and the hub is switched off "
-            f"(HF_HUB_OFFLINE); go online once, or lay a folder {path.stem} with a diffusers configuration beside it"
-        )
-    _ask_hub(repo, None)
+        raise Error(f"{needs}, and the hub is switched off (HF_HUB_OFFLINE); {hint}")
+    try:
+        _ask_hub(repo, None)
+    except Error as error:
+        raise Error(f"{needs} ({str(error).partition(';')[0]}); {hint}") from None
     with _downloading(repo):
         return Path(snapshot_download(repo, allow_patterns=["*.json", "*/*.json", "*/*.txt", "*/*.model"]))
 
@@ -225,13 +227,19 @@ def lora(name: str) -> Path:
         path = Path(os.path.expanduser(name))
         if path.is_file() and path.suffix == ".safetensors":
             return path
+        if path.is_dir() and (inside := list(path.glob("*.safetensors"))):  # as diffusers saves one
+            return _only(inside, str(path))
     repo, file = "/".join(name.split("/")[:2]), "/".join(name.split("/")[2:])
     if "/" not in name or not _is_hub_id(repo) or Path(name).exists() or (file and not file.endswith(".safetensors")):
         raise Error(f"there is no LoRA '{name}' here; a LoRA is a .safetensors file, or a hub id")
     found = _lora_files(repo, file, here=True) or _lora_files(repo, file, here=False)
+    return _only(found, repo)
+
+
+def _only(found: list[Path], where: str) -> Path:
     if len(found) != 1:
         names = ", ".join(sorted(str(path.name) for path in found)[:5]) or "none"
-        raise Error(f"{repo} has {len(found)} files of weights ({names}); give one, as {repo}/FILE.safetensors")
+        raise Error(f"{where} has {len(found)} files of weights ({names}); give one, as {where}/FILE.safetensors")
     return found[0]
 
 

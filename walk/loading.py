@@ -46,8 +46,8 @@ def _loading(folder: Path, name: str) -> Iterator[None]:
 
 def reason(error: Exception) -> str:
     """What a library says is wrong, to stand within a sentence of ours."""
-    said = (line.strip() for line in str(error).splitlines())
-    return next(filter(None, said), type(error).__name__).rstrip(".")
+    said = [*filter(None, (line.strip() for line in str(error).splitlines())), type(error).__name__]
+    return " ".join(said[: 2 if said[0].endswith(":") else 1]).rstrip(".")
 
 
 @contextlib.contextmanager

@@ -95,10 +95,10 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     settings = flags.settings(chosen)
     out, folder = _places(chosen)
     look = given(chosen, "size", "quality", "codec")
-    video.validate(out, **look, sound="audio" in chosen and formats.holds_sound(out))
-    _check_places(out, folder)
     asked = chosen.get("fps", timeline.FPS)
     shown = formats.shown_fps(out, asked)
+    video.validate(out, **look, sound="audio" in chosen and formats.holds_sound(out), fps=shown)
+    _check_places(out, folder)
     if "places" in chosen:
         music, walk = _again(chosen, keyframes)
     else:

@@ -138,7 +138,8 @@ def differences(a: Recipe, b: Recipe) -> list[str]:
             lines += [f"+ keyframe {n + 1}: {b.prompts[n]}" for n in range(k, m)]
     one, other = dict(a.flags), dict(b.flags)
     for name in [*one, *(name for name in other if name not in one)]:
-        if one.get(name) != other.get(name):
+        same = name == "model" and a.made_with[1:2] == b.made_with[1:2]  # its weights, wherever they lie
+        if one.get(name) != other.get(name) and not same:
             lines += [f"- --{name} {one[name]}"] if name in one else []
             lines += [f"+ --{name} {other[name]}"] if name in other else []
     if not lines and a.positions != b.positions:

@@ -91,10 +91,13 @@ def validate(
     quality: int | None = None,
     codec: str | None = None,
     sound: bool = False,
+    fps: Fraction | None = None,
 ) -> None:
     """Raise Error for what `encode` would refuse, and for an encoder that does not work on this machine."""
     out = Path(out)
     encoder = formats.encoder_for(out, size, quality, codec, sound)
+    if fps is not None and fps > (most := formats.row(encoder).fastest):
+        raise Error(f"{encoder} makes up to {most} frames a second; give another --codec, or a lower --fps")
     if not out.suffix:
         _check_replaceable(out)
     if encoder in formats.ENCODERS:
