@@ -39,6 +39,7 @@ CATALOGUE = (
     Entry("pixart-sigma", "PixArt-alpha/PixArt-Sigma-XL-2-1024-MS", 1024, 20, 4.5, "CreativeML Open RAIL++-M"),
     Entry("sana", "Efficient-Large-Model/SANA1.5_1.6B_1024px_diffusers", 1024, 20, 4.5, "NVIDIA NSCL, non-commercial"),
     Entry("sana-sprint", "Efficient-Large-Model/Sana_Sprint_1.6B_1024px_diffusers", 1024, 2, 4.5, "NVIDIA NSCL, non-commercial"),
+    Entry("z-image", "Tongyi-MAI/Z-Image", 1024, 50, 4.0, "Apache 2.0"),
     Entry("z-image-turbo", "Tongyi-MAI/Z-Image-Turbo", 1024, 8, 0.0, "Apache 2.0"),
     Entry("qwen-image", "Qwen/Qwen-Image", 1024, 50, 4.0, "Apache 2.0"),
     Entry("qwen-image-2.1", "Qwen/Qwen-Image-2.1", 1024, 40, 1.0, "Qwen Research, non-commercial"),
