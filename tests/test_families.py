@@ -239,6 +239,7 @@ def test_a_prompt_beyond_the_most_tokens_is_cut_and_noted(model):
         (functools.partial(tiny.krea2, distilled=False), (28, 4.5)),
         (functools.partial(tiny.krea2, distilled=True), (8, 0.0)),
         (functools.partial(tiny.qwen_image21, sigmas=[1.0, 0.8, 0.3]), (3, 1.0)),
+        (functools.partial(tiny.pixart_alpha, scheduler="LCMScheduler"), (4, 0.0)),
         (tiny.sana_sprint, (2, 4.5)),
         (tiny.latent_consistency, (4, 8.5)),
     ],

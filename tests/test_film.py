@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from walk import Error, Settings, Walk, cli, film, films, models, order, read_prompts
 from walk.check import check
 from walk.run import Run, unused
+from walk.sounds import Sound
 from walk.work import Work
 
 ABC = ["a red apple", "a green frog", "a blue whale"]
@@ -67,10 +69,50 @@ def test_a_film_of_a_run_that_describes_nothing_says_nothing(model):
     assert films.read_metadata(Path("film.mp4")) == films.Metadata("", "")
 
 
+@pytest.mark.usefixtures("empty_folder")
+def test_a_film_elsewhere_of_the_same_name_is_not_replaced_nor_what_a_refused_film_would_have_been(model):
+    walk = made(model, Walk.through(read_prompts(ABC), frames=3), False)
+    Path("other").mkdir()
+    Path("other/film.mp4").write_text("mine")
+    Path("second.mp4").write_text("mine")
+    with Run("film.walk", walk, model.settings) as run:
+        with pytest.raises(Error, match=r"^other/film\.mp4 exists, and film\.walk has made no film of that name"):
+            film.make(run, "other/film.mp4")
+        for _ in range(2):
+            with pytest.raises(Error, match=r"^codec nosuch is not possible"):
+                film.make(run, "third.mp4", codec="nosuch")
+        Path("third.mp4").write_text("mine")
+        with pytest.raises(Error, match=r"has made no film of that name"):
+            film.make(run, "third.mp4")
+
+
+@pytest.mark.usefixtures("empty_folder")
+def test_a_walk_that_shows_no_frame_of_a_keyframe_is_a_film_too(model):
+    walk = Walk(read_prompts(ABC), (0.0, 0.5, 1.5, 2.0), 24)
+    made(model, walk, False)
+    assert [title for _, title in films.read_metadata(Path("film.mp4")).chapters] == [ABC[0], ABC[2]]
+    assert cli.main(["replay", "film.mp4", "--out", "again.mp4"]) == 0
+    assert check(Path("again.mp4")).steps == check(Path("film.mp4")).steps
+
+
+@pytest.mark.usefixtures("empty_folder")
+def test_a_film_with_sound_is_made_again_with_it(model):
+    walk = Walk.through(read_prompts(ABC), frames=24)
+    sound = Sound(np.random.default_rng(0).normal(0, 0.1, (44100, 2)).astype(np.float32), 44100)
+    with Run("film.walk", walk, model.settings) as run, Work(run, model) as work:
+        work.finished(run)
+        film.make(run, "film.mp4", sound=sound, quality=0)
+    assert dict(order.read_recipe("film.mp4").flags)["quality"] == "0"
+    assert cli.main(["replay", "film.mp4", "--out", "again.mp4"]) == 0
+    assert films.sound_track(Path("again.mp4")).channels == 2
+
+
 def test_a_run_that_is_open_here_says_so_until_it_is_closed(model, tmp_path):
     walk = Walk.through(read_prompts(ABC), frames=3)
     run = Run(tmp_path / "film.walk", walk, model.settings)
     with pytest.raises(Error, match=r"film\.walk is open in this program already; close that Run first$"):
         Run(tmp_path / "film.walk", walk, model.settings)
     run.close()
+    run = Run(tmp_path / "film.walk", walk, model.settings)
+    del run  # and with it what kept others out
     Run(tmp_path / "film.walk", walk, model.settings).close()

@@ -193,13 +193,19 @@ def chroma(folder: Path) -> Path:
     return folder
 
 
-def pixart_alpha(folder: Path) -> Path:
+def pixart_alpha(folder: Path, scheduler: str = "DPMSolverMultistepScheduler") -> Path:
     """As those for 1024 pixels, which are told the picture's size."""
     size = {"sample_size": 128, "num_attention_heads": 3, "cross_attention_dim": 24}
-    return pixart_sigma(folder, diffusers.PixArtAlphaPipeline, **size, use_additional_conditions=True)
+    kind = diffusers.PixArtAlphaPipeline
+    return pixart_sigma(folder, kind, scheduler, **size, use_additional_conditions=True)
 
 
-def pixart_sigma(folder: Path, kind: Any = diffusers.PixArtSigmaPipeline, **config: Any) -> Path:
+def pixart_sigma(
+    folder: Path,
+    kind: Any = diffusers.PixArtSigmaPipeline,
+    scheduler: str = "DPMSolverMultistepScheduler",
+    **config: Any,
+) -> Path:
     size = {"sample_size": 32, "num_attention_heads": 4, "cross_attention_dim": 32, "use_additional_conditions": False}
     with _seeded(0):
         kind(
@@ -215,7 +221,7 @@ def pixart_sigma(folder: Path, kind: Any = diffusers.PixArtSigmaPipeline, **conf
                 ),
                 2,
             ),
-            scheduler=diffusers.DPMSolverMultistepScheduler(),
+            scheduler=getattr(diffusers, scheduler)(),
         ).save_pretrained(folder)
     return folder
 

@@ -87,8 +87,7 @@ def check(film: Path, report: Callable[[int], object] = lambda count: None) -> R
         _sound(track, silent),
         *_listed(rests),
     )
-    faults = [(0.0, f"it is damaged: {complaint}")] if (complaint := ffmpeg.complaint(film)) else []
-    faults += [*_uneven(times, usual), *_alone(frames, times), *_apart(track, end, usual)]
+    faults = [*_uneven(times, usual), *_alone(frames, times), *_apart(track, end, usual)]
     faults += [(float(times[index]), "the picture jumps, and back") for index in foreign]
     faults += [*_doubled(measured, frames, times), *_jumps(steps, times, [frame.unseen for frame in frames[1:]])]
     seen = tuple(0.0 if rests else frame.seen for frame, rests in zip(frames[1:], resting))

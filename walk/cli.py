@@ -32,6 +32,7 @@ from walk import (
     Settings,
     Walk,
     __version__,
+    ffmpeg,
     films,
     flags,
     formats,
@@ -348,24 +349,27 @@ def check(film: str) -> str:
     from walk.check import check
 
     order.check_is_film(film)
-    with _Terminal().progress(f"reading {film}", len(films.timestamps(Path(film))[0]), after=2) as progress:
+    count = len(films.timestamps(Path(film))[0])
+    with _Terminal().progress(f"reading {film}", count, after=2) as progress:
         report = check(Path(film), progress.reached)
+        damage = ffmpeg.complaint(Path(film))
     lines = [
         *report.facts,
-        *_cut(film),
+        *_cut(film, count),
+        *([f"it is damaged: {damage}"] if damage else []),
         *(f"{clock(seconds)}  {fault}" for seconds, fault in report.faults),
     ]
-    if report.faults:
+    if report.faults or damage:
         return _Wrong("\n".join(lines))
     return "\n".join([*lines, "nothing is wrong"])
 
 
-def _cut(film: str) -> Iterator[str]:
-    """A fact more, if the film has not as many frames as were made of it."""
+def _cut(film: str, count: int) -> Iterator[str]:
+    """A fact more, if the film has not as many frames as its recipe makes."""
     with contextlib.suppress(Error):
-        count, made = len(films.timestamps(Path(film))[0]), dict(order.read_recipe(film).flags).get("frames")
+        made = dict(order.read_recipe(film).flags).get("frames")
         if made is not None and made != str(count):
-            yield f"it was made with {plural(int(made), 'frame')}, by its recipe"
+            yield f"its recipe is that of a film of {plural(int(made), 'frame')}"
 
 
 def beats(audio: str, **chosen: Any) -> str:

@@ -28,7 +28,7 @@ class Family:
     empty: the negative prompt where there is none; None: the pipeline's own.
     masked: a mask says which tokens are heard; the others' embeddings mean nothing.
     ragged: embeddings have as many tokens as the prompt.
-    length: its most tokens, where the pipeline knows no limit.
+    length: its most tokens, where the pipeline knows no limit; around: so many of them, at most, stand around a prompt.
     listed: embeddings are handed on as a list.
     alone: rows of a batch are padded to the longest one, so each is denoised for itself.
     waits: its denoiser waits for a GPU whenever it is called.
@@ -60,6 +60,7 @@ class Family:
     masked: bool = False
     ragged: bool = False
     length: int = 0
+    around: int = 0
     listed: bool = False
     alone: bool = False
     waits: bool = False
@@ -76,7 +77,7 @@ class Family:
     needs: str = ""
     epsilon: float | None = None
     short: int = 0
-    distilled: tuple[str, str, bool, int] | None = None
+    distilled: tuple[str, str, Any, int] | None = None
 
     @property
     def negatives(self) -> bool:
@@ -110,7 +111,7 @@ FAMILIES = {
     # its own, since the hub's configuration has the wrong one.
     "ErnieImagePipeline": Family(("prompt_embeds",), 50, 4.0, again=True, ragged=True, length=1024, listed=True, alone=True, patches=True, sample=128, epsilon=1e-5),
     # Chen et al., ICLR 2024, and ECCV 2024
-    "PixArtAlphaPipeline": Family(_MASKED, 20, 4.5, tokens=("tokenizer",), masked=True, dtype="float16", tiny="madebyollin/taesd"),
+    "PixArtAlphaPipeline": Family(_MASKED, 20, 4.5, tokens=("tokenizer",), masked=True, dtype="float16", tiny="madebyollin/taesd", distilled=("scheduler/scheduler_config.json", "_class_name", "LCMScheduler", 4)),
     "PixArtSigmaPipeline": Family(_MASKED, 20, 4.5, tokens=("tokenizer",), masked=True, dtype="float16"),
     # Xie et al., ICLR 2025
     "SanaPipeline": Family(_MASKED, 20, 4.5, masked=True, patch=1, multiple=32, float32=True),
@@ -119,7 +120,7 @@ FAMILIES = {
     # Without a negative prompt there would be no guidance; a blank is what its makers use.
     "QwenImagePipeline": Family(("prompt_embeds", ""), 50, 4.0, guidance_name="true_cfg_scale", again=True, empty=" ", ragged=True, alone=True, packed=True, sample=128),
     # Made for no guidance. It keeps what it makes of a prompt from one step to the next, and reads masks on the CPU.
-    "QwenImage21Pipeline": Family(("prompt_embeds", "", ""), 40, 1.0, guidance_name="true_cfg_scale", again=True, empty=" ", ragged=True, length=1024, alone=True, waits=True, flat=True, sample=64, needs="torchvision"),
+    "QwenImage21Pipeline": Family(("prompt_embeds", "", ""), 40, 1.0, guidance_name="true_cfg_scale", again=True, empty=" ", ragged=True, length=1024, around=16, alone=True, waits=True, flat=True, sample=64, needs="torchvision"),
     # Its padding stands between the prompt and the template's end; its transformer gives tokens no order.
     "Krea2Pipeline": Family(("prompt_embeds", "prompt_embeds_mask"), 28, 4.5, off=0.0, again=True, masked=True, packed=True, sample=128, distilled=("model_index.json", "is_distilled", True, 8)),
     # Its prompts' lengths are filled up to multiples of 16 by tokens that are heard.

@@ -37,22 +37,26 @@ def make(
     """
     out = Path(out)
     check_free(out, run.folder)
+    video.validate(out, **look, sound=sound is not None, fps=run.walk.fps)
     frames = run.frames()
     run.claim(out.name)
     if metadata is None and run.describe:
-        chosen = {name: value for name, value in look.items() if value is not None}
-        metadata = described(run.walk, run.settings, ({"loop": True} if run.walk.closed else {}) | chosen)
+        chosen = {"loop": run.walk.closed, "audio": out.name if sound else None} | look  # which has it from now on
+        flags = {name: value for name, value in chosen.items() if value is not None and value is not False}
+        metadata = described(run.walk, run.settings, flags)
     video.encode(frames, out, run.walk.fps, metadata=metadata, sound=sound, report=report, **look)
 
 
 def check_free(out: Path, folder: Path) -> None:
-    """Raise Error if a film would replace what was not made from this run folder."""
+    """Raise Error if a film would replace what was not made from this run folder, which notes the names of films
+    beside it."""
+    beside = out.absolute().parent.resolve() == folder.absolute().parent.resolve()
     with contextlib.suppress(OSError):
         if out.exists() and not folder.is_dir():
             raise Error(
                 f"{out} exists and has no {folder.name} beside it, so it is not overwritten; give another --out"
             )
-        if out.exists() and out.name not in films(folder):
+        if out.exists() and (not beside or out.name not in films(folder)):
             raise Error(
                 f"{out} exists, and {folder.name} has made no film of that name, so it is not overwritten; remove it, or "
                 "give another --out"
@@ -62,7 +66,7 @@ def check_free(out: Path, folder: Path) -> None:
 
 
 def described(walk: Walk, settings: Settings, flags: Mapping[str, object], positions: bool = True) -> Metadata:
-    """What the film of a walk says of itself: a title, its recipe, and a chapter for each keyframe.
+    """What the film of a walk says of itself: a title, its recipe, and a chapter for each keyframe that a frame shows.
 
     walk, settings: complete ones, as they were rendered. flags: of the command, which decide the film beside these.
     positions: the recipe holds where each frame is, as it must where keyframes and flags do not tell.
@@ -71,7 +75,8 @@ def described(walk: Walk, settings: Settings, flags: Mapping[str, object], posit
     deciding = {"frames": walk.frames, "fps": walk.fps, "path": path, **flags}
     places = (walk.positions, walk.noise) if positions else None
     made = recipe.compose(walk.keyframes, deciding, settings, places)
-    keys, _ = walk.landmarks()
-    starts = sorted((index / walk.fps, keyframe.prompt) for index, keyframe in zip(keys, walk.keyframes))
+    first = {position: index for index, position in reversed([*enumerate(walk.positions)])}
+    shown = [(first.get(float(k)), keyframe.prompt) for k, keyframe in enumerate(walk.keyframes)]
+    starts = sorted((index / walk.fps, prompt) for index, prompt in shown if index is not None)
     title = f"{walk.keyframes[0].prompt} – {walk.keyframes[-1].prompt}"
     return Metadata(title, recipe.to_text(made), tuple(starts))

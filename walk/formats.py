@@ -22,7 +22,7 @@ SHORT_SIDE = 512  # pixels; smaller pictures are enlarged to it
 class Format(NamedTuple):
     codecs: tuple[str, ...]  # the first is the default
     options: str  # for the file
-    sound: str = ""  # options; {} is 128 times the number of channels. None: there is no room for it
+    sound: str = ""  # options; {} is 128 times the number of channels. '': there is no room for it
     rates: Sequence[int] = ()  # that the sound's codec has
 
 

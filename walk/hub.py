@@ -23,7 +23,7 @@ from typing import Any
 
 from walk import Error, digests
 from walk.catalogue import CATALOGUE, known
-from walk.families import FAMILIES, WITHOUT, Family
+from walk.families import FAMILIES, WITHOUT
 from walk.settings import BUILT_IN
 
 HUB_TIMEOUT = 5  # seconds that the hub has to answer
@@ -51,7 +51,7 @@ def find(name: str) -> Path:
     here = os.path.isfile(path / "model_index.json")
     if os.path.isdir(path) and (here or not known(name)):  # not one that is but named like a model
         if not here:
-            modular = _modular("modular_model_index.json" if (path / "modular_model_index.json").is_file() else "")
+            modular = _modular(*os.listdir(path))
             raise Error(f"{path} is a folder without a model_index.json{modular}; {ACCEPTED}")
         return path
     if os.path.isfile(path):
@@ -300,7 +300,7 @@ def _download(repo: str, revision: str | None) -> Path:
     name = config.get("diffusers", {}).get("_class_name")
     if name is not None and name not in FAMILIES:  # before gigabytes are downloaded for nothing
         raise Error(f"{repo} holds {name}; supported are {', '.join(FAMILIES)}")
-    if name is not None and (lack := lacking(repo, FAMILIES[name])):
+    if name is not None and (lack := lacking(repo, name)):
         raise lack
     from diffusers import DiffusionPipeline  # takes seconds to import
 
@@ -309,11 +309,18 @@ def _download(repo: str, revision: str | None) -> Path:
         return Path(DiffusionPipeline.download(repo, revision=revision, **more))
 
 
-def lacking(model: str, family: Family) -> Error | None:
-    """An error if a library that reads the model's prompts is not here."""
-    if not family.needs or importlib.util.find_spec(family.needs):
+def lacking(model: str, name: str) -> Error | None:
+    """An error if what a pipeline of this class needs is not here: the class itself, or a library that reads prompts."""
+    import diffusers
+
+    if not hasattr(diffusers, name):
+        return Error(
+            f"{model} needs a {name}, which diffusers {diffusers.__version__} has not; pip install -U diffusers"
+        )
+    library = FAMILIES[name].needs
+    if not library or importlib.util.find_spec(library):
         return None
-    return Error(f"{model} needs a library that is not here; pip install {family.needs}, from where torch is from")
+    return Error(f"{model} needs a library that is not here; pip install {library}, from where torch is from")
 
 
 def _modular(*files: str) -> str:

@@ -39,7 +39,7 @@ def _loading(folder: Path, name: str) -> Iterator[None]:
     except Error:
         raise
     except Exception as error:
-        if name in FAMILIES and (lack := lacking(str(folder), FAMILIES[name])):
+        if name in FAMILIES and (lack := lacking(str(folder), name)):
             raise lack from error
         raise Error(f"{folder} does not load as a {name}: {reason(error)}") from error
 

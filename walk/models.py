@@ -237,7 +237,7 @@ class Pipeline(Model):
         most = self.defaults.get("max_sequence_length", self.family.length or 10**6)
         tokenizers = [tokenizer for _, tokenizer in loading.tokenizers(self.pipe)]
         tokenizer = max(tokenizers, key=lambda tokenizer: min(tokenizer.model_max_length, most))
-        room = min(tokenizer.model_max_length, most) - tokenizer.num_special_tokens_to_add()
+        room = min(tokenizer.model_max_length, most - self.family.around) - tokenizer.num_special_tokens_to_add()
         ids = tokenizer(emphasis.plain(prompt), add_special_tokens=False).input_ids
         return tokenizer.decode(ids[room:]).strip() if len(ids) > room else ""
 

@@ -51,6 +51,11 @@ class Music:
         before, after = lines[0] / (lines[1] - lines[0]), (float(self.seconds) - lines[-1]) / (lines[-1] - lines[-2])
         return before + len(lines) - 1 + after
 
+    @property
+    def whole_bars(self) -> int:
+        """How many it has from one bar line to the next, as `bars` asks for them."""
+        return max(len(_bar_lines(self.rhythm, float(self.seconds))) - 1, 0)
+
 
 @dataclass(frozen=True)
 class _Part:
@@ -61,6 +66,7 @@ class _Part:
     seconds: Fraction
     rhythm: Rhythm
     notes: tuple[str, ...]
+    three: bool = False  # whether it sounds like three beats in a bar
 
 
 def hear(
@@ -70,6 +76,7 @@ def hear(
     closed: bool = False,
     start: Fraction = Fraction(0),
     seconds: Fraction | None = None,
+    frames: int | None = None,
     bars: int | None = None,
     meter: int | None = None,
     bpm: Fraction | None = None,
@@ -81,6 +88,7 @@ def hear(
     """The sound of a film, and its beats.
 
     start, seconds: which part of the sound; None: up to its end.
+    frames: instead of seconds, at `fps`; the last may be longer than the sound by half of it.
     bars: instead of seconds, and from the first bar line after `start` on.
     closed: the part's end meets its start, and it lasts a whole number of frames at `fps`.
     meter: beats in a bar; None: four, and a note if it sounds like three.
@@ -93,8 +101,10 @@ def hear(
     is to be listened to.
     """
     path = at_home(path)
-    asks, meter = meter is None and offset is None and beats is None, meter or METER
+    asks, meter = meter is None, meter or METER
     begin = max(start - CONTEXT, Fraction(0))
+    if frames is not None:
+        seconds = _of_frames(path, start, frames, fps)
     sound = _around(path, begin, start, seconds)
     _check_offset(path, offset, begin + sound.seconds)
     first = nearest((start - begin) * sound.rate)
@@ -124,8 +134,9 @@ def hear(
         count = there if seconds is None else nearest(seconds * sound.rate)
         rhythm = _within(rhythm, float(start - begin), count / sound.rate)
         part = _cut(path.name, sound.rate, first, count, rhythm, fps, closed, bars)
-        if asks and audio.in_three(sound, rhythm.beats):
-            part = dataclasses.replace(part, notes=(*part.notes, THREE))
+        if meter == METER and offset is None and beats is None:
+            heard = [beat + float(start - begin) for beat in rhythm.beats]
+            part = dataclasses.replace(part, three=audio.in_three(sound, heard))
         if listen is not None:
             came, went = (Fraction(sample, sound.rate) for sample in (part.first, part.first + part.count))
             _check_strength(part, stem.name if stem else f"{path.name} ({listen})", begin + came, begin + went)
@@ -134,7 +145,7 @@ def hear(
         _keep(kept, part)
     cut = audio.closed if closed else audio.part
     played = cut(sound, part.first, part.count)
-    notes = (sound.damage, *part.notes) if sound.damage else part.notes
+    notes = (*filter(None, [sound.damage]), *part.notes, *[THREE] * (asks and part.three))
     return Music(path.name, played, part.seconds, part.rhythm, notes, begin + Fraction(part.first, sound.rate))
 
 
@@ -170,6 +181,16 @@ def tempo(
         return Music(name, None, seconds, _within(heard, 0.0, float(seconds)))
     part = _cut(name, 10**6, 0, nearest(seconds * 10**6), heard, fps, closed, bars)
     return Music(name, None, part.seconds, part.rhythm, part.notes, Fraction(part.first, 10**6))
+
+
+def _of_frames(path: Path, start: Fraction, frames: int, fps: Fraction) -> Fraction | None:
+    """Seconds of so many frames; None: as many as there are to the sound's end."""
+    there = nearest(sounds.read_sound(path, start).seconds * fps)
+    if frames > there:
+        raise Error(
+            f"--frames {frames} is more than {path.name} lasts from there, {plural(there, 'frame')}; give fewer"
+        )
+    return None if frames == there else frames / fps
 
 
 def _around(path: Path, begin: Fraction, start: Fraction, seconds: Fraction | None) -> Sound:
@@ -301,6 +322,13 @@ def _kept(path: Path) -> _Part | None:
     try:
         data = json.loads(path.read_text("utf-8"))
         rhythm = Rhythm(**{name: tuple(values) for name, values in data["rhythm"].items()})
-        return _Part(data["first"], data["count"], Fraction(data["seconds"]), rhythm, tuple(data["notes"]))
+        return _Part(
+            data["first"],
+            data["count"],
+            Fraction(data["seconds"]),
+            rhythm,
+            tuple(data["notes"]),
+            data.get("three", False),
+        )
     except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import math
 import os
 import re
 from collections.abc import Sequence
@@ -153,9 +152,7 @@ def _music(
     from walk import audio, music
 
     fps = chosen.get("fps", timeline.FPS)
-    seconds = chosen.get("seconds")
-    if "frames" in chosen and seconds is None and "bars" not in chosen:
-        seconds = chosen["frames"] / fps
+    seconds, frames = chosen.get("seconds"), None if {"seconds", "bars"} & set(chosen) else chosen.get("frames")
     how = {"closed": chosen.get("loop", False), **given(chosen, "bars", "meter", "bpm", "offset")}
     if "beats" in chosen:
         how["beats"] = Path(chosen["beats"])
@@ -167,27 +164,29 @@ def _music(
             folder,
             fps,
             seconds=seconds,
+            frames=frames,
             **given(chosen, "start", "listen"),
             **how,
             report=listener.say,
         )
     else:
+        seconds = seconds if frames is None else frames / fps
         if "beats" not in chosen and seconds is None:
             how.setdefault("bars", len(keyframes) - 1 + how["closed"])
         heard = music.tempo(fps, seconds=seconds, **how)
     beats = heard.rhythm.beats
     tempo = f", {60 / median(b - a for a, b in pairwise(beats)):.4g} beats a minute" if len(beats) > 2 else ""
     speed = tempo if heard.sound or "beats" in chosen else ""  # else that is its name
-    many = chosen.get("bars", heard.bars)
-    whole = abs(many - round(many)) < WHOLE
-    long = plural(round(many), "bar") if whole else f"{many:.2g} bars"
+    many = how.get("bars", heard.bars)
+    long = _bars(many)
     told = f", {long}" if many else ""
     listener.say(f"{heard.name}: {format_time(float(heard.seconds))}{speed}{told if beats else ', no beats'}")
     if not beats and "beat" in paces(chosen):
         raise Error(f"no beats are heard in {heard.name}, and --pace beat moves on them; give --bpm, or another --pace")
-    if how["closed"] and not whole and many > 1:
+    if how["closed"] and abs(many - round(many)) >= WHOLE:
         cut = f"the loop is {long} long, so the beat stumbles where it begins again"
-        listener.say(f"note: {cut}; --bars {math.floor(many)} ends on a bar line")
+        better = f"; --bars {heard.whole_bars} ends on a bar line" if heard.whole_bars else ""
+        listener.say(f"note: {cut}{better}")
     for note in heard.notes:
         listener.say(f"note: {note}")
     if heard.sound and not formats.holds_sound(out):
@@ -198,6 +197,13 @@ def _music(
     if heard.sound and (lost := sounds.muffled(out, heard.sound)):
         listener.say(f"note: {lost}")
     return heard
+
+
+def _bars(many: float) -> str:
+    if abs(many - round(many)) < WHOLE:
+        return plural(round(many), "bar")
+    text = f"{many:.1f}"
+    return f"about {plural(round(many), 'bar')}" if text.endswith(".0") else f"{text} bars"
 
 
 def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music | None, listener: Listener) -> Walk:

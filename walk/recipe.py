@@ -107,7 +107,6 @@ def _positions(data: dict[str, Any], keyframes: int, where: str) -> Positions | 
         and len(lists[1]) in (0, len(lists[0]))
         and all(type(x) in (int, float) and 0 <= x <= keyframes - 1 + closed for some in lists for x in some)
         and not (closed and keyframes in lists[0] + lists[1])
-        and {*range(keyframes)} <= {*lists[0]}
         and "fps" in data["flags"]
     ):
         raise Error(f"{where}: the recipe is damaged: positions are not places of its frames among the keyframes")

@@ -29,6 +29,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import filelock
 import numpy as np
@@ -44,7 +45,7 @@ WRITERS = max(2, min(16, os.cpu_count() or 1))  # threads, which mostly wait for
 WAITING = 32  # frames on their way to the disk, at most
 _NAME = re.compile(r"[\d.]+-([0-9a-f]{16})\.png")
 _KEY = "walk-fingerprint"  # the PNG's text chunk
-_OPEN: set[Path] = set()  # folders that this process has open
+_OPEN: WeakValueDictionary[Path, filelock.FileLock] = WeakValueDictionary()  # folders that this process has open
 
 
 class Run:
@@ -58,7 +59,7 @@ class Run:
         decided=False: where the frames belong is still to be found out; `decide` is called then, or the film is made
         of them as they are.
 
-        Raises Error if another process has it open or it cannot be written, and for settings that are not complete:
+        Raises Error if another Run or process has it open or it cannot be written, and for settings that are not complete:
         what they leave to the model would not be told apart from frame to frame.
         """
         if not settings.is_complete():
@@ -76,7 +77,7 @@ class Run:
             self._lock = filelock.FileLock(self.folder / "lock")
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
-            if self.folder.resolve() in _OPEN:
+            if self.folder.resolve() in _OPEN:  # unless whoever opened it has lost it
                 raise Error(f"{self.folder} is open in this program already; close that Run first") from None
             raise busy(self.folder) from None
         except OSError as error:
@@ -88,11 +89,12 @@ class Run:
         except BaseException:
             self._lock.release()
             raise
-        _OPEN.add(self.folder.resolve())
+        _OPEN[self.folder.resolve()] = self._lock
 
     def close(self) -> None:
         """Let others open the folder. Nothing is lost: whatever was saved is on the disk."""
-        _OPEN.discard(self.folder.resolve())
+        for folder in [folder for folder, lock in _OPEN.items() if lock is self._lock]:
+            del _OPEN[folder]
         self._lock.release()
 
     def __enter__(self) -> Run:

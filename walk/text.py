@@ -1,6 +1,6 @@
 """Words, numbers and times as people write and read them.
 
-Knows no files, and what nothing means.
+Knows no files, and not what anything means.
 """
 
 from __future__ import annotations

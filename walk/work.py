@@ -75,7 +75,7 @@ class LazyModel:
 
     @classmethod
     def of(cls, model: Model) -> LazyModel:
-        """One that is loaded already."""
+        """One that is loaded already, whose notes are for whoever loaded it to ask for."""
         lazy = cls.__new__(cls)
         lazy.listener, lazy.keyframes, lazy.settings = Listener(), (), model.settings
         lazy.seconds, lazy._model, lazy._told = 0.0, model, True
