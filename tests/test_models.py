@@ -493,7 +493,7 @@ def test_another_lora_or_weight_is_another_model(tiny_folder, tmp_path):
     def deciding(**settings):
         return json.dumps(models.complete(Settings(model=str(tiny_folder), **settings)).deciding())
 
-    told_apart = ["", f"{a}", f"{b}", f"{a}:0.5", f"{a},{b}", f"{a}:0.5,{b}"]
+    told_apart = ["", f"{a}", f"{b}", f"{a}:0.5", f"{a}:0.5000001", f"{a},{b}", f"{a}:0.5,{b}"]
     assert len({deciding(lora=lora) for lora in told_apart}) == len(told_apart)
     before = deciding(lora=f"{a}:1.0")
     assert before == deciding(lora=f"{a}")

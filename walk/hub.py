@@ -410,7 +410,7 @@ def identity(
     parts = [_identity(find(model), report)]
     if file := checkpoint(model):
         parts.append(f"checkpoint {digest(file)}")
-    parts += [f"lora {digest(lora(name))}:{weight:g}" for name, weight in loras]
+    parts += [f"lora {digest(lora(name))}:{repr(weight).removesuffix('.0')}" for name, weight in loras]
     if decoder_name:
         parts += [f"decoder {digest(path)}" for path in sorted(decoder(decoder_name).glob("*.safetensors"))]
     return ", ".join(parts)
