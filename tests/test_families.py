@@ -314,6 +314,10 @@ def test_another_decoder_is_another_model(home, tmp_path):
     folders = [tiny.decoder(tmp_path / str(seed), seed) for seed in (1, 2)]
     chosen = [Settings(model=str(home(name)), decoder=str(decoder)) for decoder in ("own", *folders)]
     assert len({models.complete(settings).weights for settings in chosen}) == 3
+    file = folders[0] / "config.json"
+    before = models.complete(chosen[1]).weights
+    file.write_text(file.read_text().replace('"scaling_factor": 1.0', '"scaling_factor": 2.0'))
+    assert models.complete(chosen[1]).weights != before
 
 
 def test_a_decoder_that_is_not_there_or_is_none_is_refused(home):

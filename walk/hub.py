@@ -412,7 +412,8 @@ def identity(
         parts.append(f"checkpoint {digest(file)}")
     parts += [f"lora {digest(lora(name))}:{repr(weight).removesuffix('.0')}" for name, weight in loras]
     if decoder_name:
-        parts += [f"decoder {digest(path)}" for path in sorted(decoder(decoder_name).glob("*.safetensors"))]
+        files = sorted(path for path in decoder(decoder_name).iterdir() if path.suffix in (".json", ".safetensors"))
+        parts += [f"decoder {digest(path)}" for path in files]
     return ", ".join(parts)
 
 
