@@ -339,8 +339,10 @@ def test_a_switch_is_on_when_named_unless_it_is_false(received, flag):
         (["--frames", "5"], "--prompts is missing; give a prompt file, or the prompts themselves"),
         (["--loop"], "--prompts is missing; give a prompt file, or the prompts themselves"),
         (["a.txt"], "a.txt does not exist; a prompt file is UTF-8 text with one prompt a line"),
-        (["previw", *AB], "'previw' follows no flag; prompts come after --prompts; did you mean walk preview?"),
-        (["recipe", *AB], "'recipe' follows no flag; prompts come after --prompts"),
+        (["--prompts", "“a", "red", "apple”"], "“a has a curly quote, which is a letter like others here; put prompts in straight ones (\"\")"),
+        (["replay", "film.mp4", "--seed", "5"], "--seed is not for a film that is made again as it was; to change its prompts: walk info FILM > FILM.txt, and walk --prompts FILM.txt"),
+        (["previw", *AB], "'previw' is no command; prompts come after --prompts; did you mean walk preview?"),
+        (["recipe", *AB], "'recipe' is no command; prompts come after --prompts"),
         (["preview", "--frames", "5"], "--prompts is missing; give a prompt file, or the prompts themselves"),
         (["preview", "word"], "'word' is one too many: walk preview --prompts FILE ..."),
         (["preview", *AB, "--quik"], "there is no flag --quik; did you mean --quick? (walk preview --help lists them all)"),
@@ -353,14 +355,14 @@ def test_a_switch_is_on_when_named_unless_it_is_false(received, flag):
         (["info"], "walk info needs a file name: walk info FILM"),
         (["info", "--json"], "walk info needs a file name: walk info FILM"),
         (["replay", "--steps", "5"], "walk replay needs a file name: walk replay FILM"),
-        (["replay", "a.mp4", *AB], "there is no flag --prompts; walk replay --help lists them all"),
+        (["replay", "a.mp4", *AB], "--prompts is not for a film that is made again as it was; to change its prompts: walk info FILM > FILM.txt, and walk --prompts FILM.txt"),
         (["diff", "a.mp4"], "walk diff needs a file name: walk diff FILM FILM"),
         (["diff", "a.mp4", "b.mp4", "c.mp4"], "'c.mp4' is one too many: walk diff FILM FILM"),
         (["prune"], "walk prune needs a run folder: walk prune FOLDER.walk"),
         ([*AB, "--compile", "fast"], "--compile fast is not possible; give on, off or auto"),
         (["prune", "a.walk", "--yes=5"], "--yes takes no value, but '5' follows it"),
         (["a red apple", *AB], "--prompts was given twice"),
-        ([""], "'' follows no flag; prompts come after --prompts"),
+        ([""], "'' is no command; prompts come after --prompts"),
         (["--"], "there is no flag --; walk --help lists them all"),
         ([*AB, "--frames", "5", "--frames", "5"], "--frames was given twice"),
         ([*AB, "--frames=5", "--frames", "6"], "--frames was given twice"),
@@ -405,7 +407,7 @@ EXPECTED = {
         "batch": WHOLE,
         "out": "a file name",
         "codec": "a codec",
-        "size": "its short side's pixels, such as 720",
+        "size": "its short side's pixels, such as 1080; its shape is that of --width and --height",
         "quality": "a whole number",
     },
 }
@@ -503,8 +505,8 @@ TIGHT = "give them more room: a later time, more frames, or a higher fps"
         (["a", f"{'b' * 50} | time=1:00", "--seconds", "2.5"], f"keyframe 2 ('{'b' * 39}…') is at 1:00, but the film is 2.5 s long; give an earlier time, or a longer film"),
         (["a", "b | time=0.01", "c"], f"keyframe 1 ('a') and keyframe 2 ('b') would be shown on the same frame; {TIGHT}"),
         (["a", "b | time=1", "c | time=1.01"], f"keyframe 2 ('b') and keyframe 3 ('c') would be shown on the same frame; {TIGHT}"),
-        (["a"], "a walk needs two keyframes or more; give another prompt, or several seeds for this one"),
-        (["a", "--seeds", "7"], "a walk needs two keyframes or more; give another prompt, or several seeds for this one"),
+        (["a"], "a walk needs two keyframes or more; give another prompt, or several seeds for this one (--seeds 1-3)"),
+        (["a", "--seeds", "7"], "a walk needs two keyframes or more; give another prompt, or several seeds for this one (--seeds 1-3)"),
     ],
     ids=brief,
 )  # fmt: skip
@@ -572,7 +574,7 @@ def test_a_film_without_a_name_gets_that_of_its_prompts_and_overwrites_none(
         Path(file).write_text("a fox\na frog")
     Path(name).write_bytes(b"holidays")
     folder = Path(name).with_suffix(".walk")
-    message = f"{name} exists and has no {folder} beside it, so it is not overwritten; give another --out"
+    message = f"{name} exists and has no {folder} beside it, so it is not overwritten; move it, or give another --out"
     assert refusal("--prompts", *prompts) == message
 
 
@@ -585,7 +587,7 @@ def test_a_folder_where_another_walk_is_at_work_is_refused_before_anything_is_lo
 
 def test_a_film_that_walk_did_not_make_is_left_as_it_is(refusal):
     Path("film.mp4").write_bytes(b"holidays")
-    message = "film.mp4 exists and has no film.walk beside it, so it is not overwritten; give another --out"
+    message = "film.mp4 exists and has no film.walk beside it, so it is not overwritten; move it, or give another --out"
     assert refusal(*AB, "--out", "film.mp4") == message
     Path("film.walk").write_text("a file, not a run")
     assert refusal(*AB, "--out", "film.mp4") == message
@@ -598,7 +600,7 @@ def test_a_film_that_walk_did_not_make_is_left_as_it_is(refusal):
         *[(name, f"{name}: a film's name ends in .mp4, .webm, .mov or .gif; for a folder of PNG files, write {name}/") for name in ("film", "sub/film")],
         *[(name, f"{name}: a film's name ends in .mp4, .webm, .mov or .gif; a folder of PNG files is written FOLDER/") for name in ("film.avi", "film.gif.png")],
         ("folder", "--out folder is a folder; give the film's name, such as folder/film.mp4, or folder/ for PNG files"),
-        ("folder/", "folder exists and has no folder.walk beside it, so it is not overwritten; give another --out"),
+        ("folder/", "folder exists and has no folder.walk beside it, so it is not overwritten; move it, or give another --out"),
         (".", "--out . is a folder; give the film's name, such as film.mp4, or ./ for PNG files"),
         ("folder.mp4", "--out folder.mp4 is a folder; give the film's name, such as folder.mp4/film.mp4, or folder.mp4/ for PNG files"),
         ("file/film.mp4", "file/film.mp4 cannot be written: {here}/file is not a folder that you may write to; give another --out"),
@@ -769,3 +771,20 @@ def test_a_file_whose_name_begins_like_a_flag_is_told_how_to_be_written(refusal)
 def test_a_model_that_cannot_be_written_down_is_refused(refusal):
     message = "model './mod\\udcc3l' is not UTF-8 text; give its file another name"
     assert refusal(*AB, "--model", "./mod\udcc3l") == message
+
+
+def test_a_film_in_place_of_a_prompt_file_is_said_to_be_none(refusal):
+    Path("film.mp4").write_bytes(b"\0 film")
+    assert refusal("film.mp4") == "film.mp4 is no prompt file; if it is a film, walk info film.mp4 tells its prompts"
+
+
+@pytest.mark.parametrize(
+    ("words", "flags"),
+    [(["help"], ["--help"]), (["help", "seeds"], ["seeds", "--help"]), (["version"], ["--version"])],
+    ids=str,
+)
+def test_help_and_version_may_be_asked_for_in_words(capsys, words, flags):
+    assert cli.main(words) == 0
+    said = capsys.readouterr().out
+    assert cli.main(flags) == 0
+    assert said == capsys.readouterr().out != ""

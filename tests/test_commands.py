@@ -391,6 +391,18 @@ def test_a_sheet_of_a_file_of_prompts_is_refused(refusal):
     assert refusal("seeds", "prompts.txt") == message
 
 
+def test_words_without_quotes_are_said_to_be_prompts(walk):
+    _, err = walk("--prompts", "a", "red", "apple", "--frames", "3", "--size", "32")
+    assert err[0] == "note: these are 3 prompts; put a prompt of several words in quotes"
+    _, err = walk("--prompts", "fox", "frog", "owl", "--frames", "3", "--size", "32", "--out", "b.mp4")
+    assert not [line for line in err if "in quotes" in line]
+
+
+def test_pictures_much_larger_than_the_models_own_are_warned_of(walk):
+    _, err = walk("--prompts", "a fox", "an owl", "--frames", "2", "--width", "64", "--height", "64", "--size", "64")
+    assert any(line.endswith("; --size enlarges a film") for line in err)
+
+
 def test_a_prompt_with_a_seed_of_its_own_has_no_sheet(refusal):
     message = "prompt 1 has seed=3, and seeds for all prompts were given too; keep one"
     assert refusal("seeds", "a red apple | seed=3") == message
@@ -500,7 +512,7 @@ def test_replay_says_when_the_model_is_another(walk, tmp_path_factory):
 @pytest.mark.usefixtures("a_film")
 def test_replay_overwrites_nothing(refusal):
     Path("film-again.mp4").write_bytes(b"holidays")
-    message = "film-again.mp4 exists and has no film-again.walk beside it, so it is not overwritten; give another --out"
+    message = "film-again.mp4 exists and has no film-again.walk beside it, so it is not overwritten; move it, or give another --out"
     assert refusal("replay", "film.mp4") == message
 
 
@@ -712,7 +724,7 @@ def test_a_film_of_each_format_has_its_frames_and_can_be_replayed(walk, suffix):
 def test_a_gif_has_its_frames_at_the_rate_that_is_said(walk, fps, shown, delay):
     out, err = walk(*ABC, "--frames", "7", "--fps", fps, "--size", "64", "--out", "film.gif")
     told = [line for line in err if "cannot show" in line]
-    expected = f".gif cannot show that rate: the film will have {shown} frames a second"
+    expected = f".gif cannot show {fps} frames a second: the film will have {shown}"
     assert told == ([expected] if shown else [])
     with Image.open(out) as image:
         assert (image.n_frames, image.info["duration"], image.info["loop"]) == (7, delay, 0)

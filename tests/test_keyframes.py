@@ -122,9 +122,12 @@ def test_a_file_that_is_no_list_of_prompts_is_refused(content, message):
     [
         ("nosuch.txt", f"nosuch.txt does not exist; {FORMAT}"),
         ("no such.txt", f"no such.txt does not exist; {FORMAT}"),
-        ("folder/prompts", f"folder/prompts does not exist; {FORMAT}; if it is a prompt, put it into one"),
-        ("/no/such/prompts", f"/no/such/prompts does not exist; {FORMAT}; if it is a prompt, put it into one"),
-        (Path("a fox"), f"a fox does not exist; {FORMAT}; if it is a prompt, put it into one"),
+        ("folder/prompts", f"folder/prompts does not exist; {FORMAT}; a prompt that looks like a file goes into one"),
+        (
+            "/no/such/prompts",
+            f"/no/such/prompts does not exist; {FORMAT}; a prompt that looks like a file goes into one",
+        ),
+        (Path("a fox"), f"a fox does not exist; {FORMAT}; a prompt that looks like a file goes into one"),
         ("./folder", f"folder is a folder; {FORMAT}"),
         (Path("folder"), f"folder is a folder; {FORMAT}"),
         ("fox.txt/prompts.txt", f"fox.txt/prompts.txt cannot be read (Not a directory); {FORMAT}"),

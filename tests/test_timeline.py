@@ -177,7 +177,7 @@ def test_neighbours_of_a_keyframe_are_itself_and_between_two_they_depend_on_the_
         (
             [None],
             dict(frames=9),
-            "a walk needs two keyframes or more; give another prompt, or several seeds for this one",
+            "a walk needs two keyframes or more; give another prompt, or several seeds for this one (--seeds 1-3)",
         ),
         ([None] * 9, dict(frames=5), "9 keyframes do not fit in 5 frames; give at least one frame for each"),
         ([None] * 2, dict(frames=10, seconds=3), "10 frames and 3 seconds (72 frames) do not agree; give one of them"),

@@ -67,11 +67,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Returns the exit status: 0, 1 if what was to be checked is wrong, 2 for
     what the user can mend, 130 if stopped."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
     name = arguments[0] if arguments and arguments[0] in COMMANDS else ""
-    if not arguments or arguments == ["help"] or {"-h", "--help"} & set(arguments):
+    if not arguments or {"-h", "--help"} & set(arguments):
         print(flags.help_text(name))
         return 0
-    if "--version" in arguments:
+    if "--version" in arguments or arguments == ["version"]:
         print(f"walk {__version__}")
         return 0
     _prepare_libraries()

@@ -54,11 +54,11 @@ def check_free(out: Path, folder: Path) -> None:
     with contextlib.suppress(OSError):
         if out.exists() and not folder.is_dir():
             raise Error(
-                f"{out} exists and has no {folder.name} beside it, so it is not overwritten; give another --out"
+                f"{out} exists and has no {folder.name} beside it, so it is not overwritten; move it, or give another --out"
             )
         if out.exists() and (not beside or out.name not in films(folder)):
             raise Error(
-                f"{out} exists, and {folder.name} has made no film of that name, so it is not overwritten; remove it, or "
+                f"{out} exists, and {folder.name} has made no film of that name, so it is not overwritten; move it, or "
                 "give another --out"
             )
         if folder.exists() and not folder.is_dir():

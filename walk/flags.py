@@ -177,7 +177,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "guidance": Flag("X", _decimal, "a number, 0 or more", "how closely to follow the prompt; 0: off (the model's)"),
         "scheduler": Flag("NAME", str, "a name", "such as 'Euler a' or 'DPM++ 2M Karras' (the model's)"),
         "width": Flag("PIXELS", _count, _WHOLE, "of the pictures (the model's)"),
-        "height": Flag("PIXELS", _count, _WHOLE, "of the pictures (the model's)"),
+        "height": Flag("PIXELS", _count, _WHOLE, "of the pictures (the model's); for a larger film --size"),
         "device": Flag("NAME", str, "a name", "cpu, cuda, cuda:1, mps (the fastest there is)"),
         "dtype": Flag("NAME", str, "a name", "float32, float16, bfloat16 (the model's on cuda, else float32)"),
         "decoder": Flag("own | tiny", str, "own, tiny, or a folder with a tiny decoder", "tiny: faster and a little softer, where the family has one (own)"),
@@ -189,7 +189,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "out": Flag("FILE.mp4", str, "a file name", "the film, or .webm, .mov, .gif, or FOLDER/ for PNG files (.mp4)"),
         "codec": Flag("NAME", str.lower, "a codec", "h264, h265, av1, vp9, prores, hap, hapq, dxv or ffmpeg's own (by suffix)"),
         "no_metadata": Flag("", _switch, "", "leave prompts, settings and chapters out of the film and its frames"),
-        "size": Flag("PIXELS", _count, "its short side's pixels, such as 720", f"its short side; pictures are scaled to it (theirs; of films at least {formats.SHORT_SIDE})"),
+        "size": Flag("PIXELS", _count, "its short side's pixels, such as 1080; its shape is that of --width and --height", f"its short side; pictures are scaled to it (theirs; of films at least {formats.SHORT_SIDE})"),
         "quality": Flag("CRF", _integer, "a whole number", f"0 is lossless, 51 the worst ({formats.QUALITY})"),
         "quiet": Flag("", _switch, "", "print nothing but the film's path"),
     },
@@ -315,7 +315,7 @@ def checked(arguments: Sequence[str], command: str = "") -> list[str]:
             given = [",".join(text.strip(",") for text in given)] if len(given) > 1 else given
         if len(given) > 1 and name != "prompts":
             raise Error(f"--{name} takes one value, but '{given[1]}' follows '{given[0]}'; quote a value with spaces")
-        if name == "prompts" and len(given) > 1:
+        if name == "prompts":
             _check_prompts(given)
         text = given[0] if len(given) == 1 else repr(given)
         try:
@@ -331,7 +331,11 @@ def checked(arguments: Sequence[str], command: str = "") -> list[str]:
 
 def _check_prompts(prompts: Sequence[str]) -> None:
     for prompt in prompts:
-        if looks_like_a_file(prompt):
+        if set(prompt.strip()[:1] + prompt.strip()[-1:]) & {*"“”„"}:
+            raise Error(
+                f'{prompt} has a curly quote, which is a letter like others here; put prompts in straight ones ("")'
+            )
+        if len(prompts) > 1 and looks_like_a_file(prompt):
             raise Error(f"'{prompt}' looks like a file; give one prompt file, or prompts, not both")
 
 
@@ -346,6 +350,11 @@ def _split(arguments: Sequence[str], command: str) -> dict[str, list[str]]:
             head, equals, value = argument.partition("=")
             name = head.lstrip("-–—").replace("-", "_")
             if name not in flags or not re.match(r"--[A-Za-z]", head):
+                if command == "replay" and name in WHAT:
+                    way = "walk info FILM > FILM.txt, and walk --prompts FILM.txt"
+                    raise Error(
+                        f"--{name} is not for a film that is made again as it was; to change its prompts: {way}"
+                    )
                 if os.path.lexists(argument):
                     raise Error(f"{argument} begins like a flag; a file of that name is written ./{argument}")
                 near = _nearest_flag(name, flags)
@@ -369,14 +378,15 @@ def _split(arguments: Sequence[str], command: str) -> dict[str, list[str]]:
             commands = [name for name, other in COMMANDS.items() if name and other.summary]
             near_command = difflib.get_close_matches(argument, commands, n=1, cutoff=0.75)
             hint = f"; did you mean walk {near_command[0]}?" if near_command else ""
-            raise Error(f"'{argument}' follows no flag; prompts come after --prompts{hint}")
+            raise Error(f"'{argument}' is no command; prompts come after --prompts{hint}")
     return values
 
 
 _ELSEWHERE = {  # what other tools call it
     "cfg": "guidance", "cfg_scale": "guidance", "closed": "loop", "duration": "seconds", "interpolation": "path",
     "length": "seconds", "n": "frames", "num_frames": "frames", "num_inference_steps": "steps", "output": "out",
-    "sampler": "scheduler", "o": "out",
+    "sampler": "scheduler", "o": "out", "aspect": "width", "aspect_ratio": "width", "resolution": "width",
+    "portrait": "height", "landscape": "width",
 }  # fmt: skip
 
 

@@ -190,7 +190,7 @@ def looks_like_a_file(text: str) -> bool:
 
 def _file_lines(path: Path) -> Iterator[tuple[str, str]]:
     expected = "a prompt file is UTF-8 text with one prompt a line"
-    hint = "" if path.suffix.lower() in TEXT_SUFFIXES else "; if it is a prompt, put it into one"
+    hint = "" if path.suffix.lower() in TEXT_SUFFIXES else "; a prompt that looks like a file goes into one"
     text = read_text(path, expected, hint)
     if path.suffix.lower() in lyrics.SUFFIXES:
         yield from lyrics.prompt_lines(text, str(path))

@@ -90,7 +90,11 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
         )
     if "places" not in chosen:
         _check_together(chosen)
+    file = prompt_file(chosen["prompts"])
+    if file is not None and file.suffix.lower() in formats.SUFFIXES and file.is_file():
+        raise Error(f"{file} is no prompt file; if it is a film, walk info {file} tells its prompts")
     keyframes = read_prompts(chosen["prompts"], **given(chosen, "seed", "seeds", "negative", "style"))
+    _tell_words(chosen["prompts"], listener)
     settings = flags.settings(chosen)
     out, folder = _places(chosen)
     look = given(chosen, "size", "quality", "codec")
@@ -109,8 +113,15 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
         f"{format_time(float(walk.seconds))} at {_rate(walk.fps)} frames a second"
     )
     if shown != asked:
-        listener.say(f"{out.suffix} cannot show that rate: the film will have {_rate(shown)} frames a second")
+        listener.say(f"{out.suffix} cannot show {_rate(asked)} frames a second: the film will have {_rate(shown)}")
     return Order(walk, settings, out, folder, look, chosen, music)
+
+
+def _tell_words(prompts: str | list[str], listener: Listener) -> None:
+    """A note of prompts that are the words of one, of which quotes are missing."""
+    words = isinstance(prompts, list) and not any(" " in prompt.strip() for prompt in prompts)
+    if words and len(prompts) > 2 and {"a", "an", "the"} & set(prompts):
+        listener.say(f"note: these are {len(prompts)} prompts; put a prompt of several words in quotes")
 
 
 def _check_together(chosen: dict[str, Any]) -> None:

@@ -109,7 +109,9 @@ class Walk:
         keyframes = _keyframes(keyframes)
         fps = rate(fps)
         if len(keyframes) < 2:
-            raise Error("a walk needs two keyframes or more; give another prompt, or several seeds for this one")
+            raise Error(
+                "a walk needs two keyframes or more; give another prompt, or several seeds for this one (--seeds 1-3)"
+            )
         count = _frame_count(keyframes, frames, seconds, fps, closed)
         stays = _stays(keyframes, count, fps, closed, moments)
         progress = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gc
+import math
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,6 +35,7 @@ NOTES = 8  # that are said; a preview draws them all
 COMPILED = ("cuda",)  # devices; a CPU gains nothing
 LONG = 15 * 60.0  # seconds
 MANY = 40  # batches, of which up to eight are then rendered for nothing
+LARGER = 2  # times as many pixels as a model was made for
 GAIN = 0.03  # of the time, that is worth keeping what is compiled
 
 
@@ -146,7 +148,9 @@ class LazyModel:
         notes = [f"{_those(numbers, len(self.keyframes))}: {note}" for note, numbers in noted.items()]
         asked, native = (self.settings.width, self.settings.height), models.native_size(self.settings)
         if asked != native:
-            notes.append(f"the model was made for {native[0]}x{native[1]}, not {asked[0]}x{asked[1]}")
+            made = f"the model was made for {native[0]}x{native[1]}, not {asked[0]}x{asked[1]}"
+            larger = math.prod(map(int, asked)) >= LARGER * math.prod(native)  # type: ignore[arg-type]
+            notes.append(made + ": such pictures may be noise, or show things twice; --size enlarges a film" * larger)
         if late := models.late(self.settings):
             notes.append(late)
         return notes
