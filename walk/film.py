@@ -41,15 +41,16 @@ def make(
     frames = run.frames()
     run.claim(out.name)
     if metadata is None and run.describe:
-        chosen = {"loop": run.walk.closed, "audio": out.name if sound else None} | look  # which has it from now on
+        # Of a sound that came from nowhere, the film itself is the file from then on.
+        chosen = {"loop": run.walk.closed, "audio": out.name if sound else None} | look
         flags = {name: value for name, value in chosen.items() if value is not None and value is not False}
         metadata = described(run.walk, run.settings, flags)
     video.encode(frames, out, run.walk.fps, metadata=metadata, sound=sound, report=report, **look)
 
 
 def check_free(out: Path, folder: Path) -> None:
-    """Raise Error if a film would replace what was not made from this run folder, which notes the names of films
-    beside it."""
+    """Raise Error if a film would replace what was not made from this run folder. That notes names: of films beside it,
+    so one that lies elsewhere is never replaced."""
     beside = out.absolute().parent.resolve() == folder.absolute().parent.resolve()
     with contextlib.suppress(OSError):
         if out.exists() and not folder.is_dir():
