@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
+from benchmarks import beats
 from PIL import Image
 
 from walk import Error, Walk, audio, cli, films, music, order, run
@@ -246,10 +247,7 @@ def test_the_frames_that_a_film_was_told_to_have_are_as_many_as_its_sound_lasts(
 
 
 def test_bars_of_three_are_noted_unless_they_are_asked_for(asked, walk, tmp_path):
-    from benchmarks.beats import HELD_OUT
-    from benchmarks.beats import song as made
-
-    sound, *_ = made(HELD_OUT["waltz"], 100, RATE, seconds=16, seed=1)
+    sound, *_ = beats.song(beats.HELD_OUT["waltz"], 100, RATE, seconds=16, seed=1)
     soundfile.write("waltz.wav", sound.samples, RATE)
     note = "note: it sounds like three beats in a bar; if it has, give --meter 3"
     assert note in asked("--audio", "waltz.wav")[1]
@@ -262,11 +260,9 @@ def test_bars_of_three_are_noted_unless_they_are_asked_for(asked, walk, tmp_path
 
 
 def test_whether_bars_are_of_three_is_heard_in_the_part_that_is_played(asked, tmp_path):
-    from benchmarks.beats import HELD_OUT, TUNED
-    from benchmarks.beats import song as made
-
     four, three = (
-        made(style, 100, RATE, seconds=30, seed=1)[0].samples for style in (TUNED["rock"], HELD_OUT["waltz"])
+        beats.song(style, 100, RATE, seconds=30, seed=1)[0].samples
+        for style in (beats.TUNED["rock"], beats.HELD_OUT["waltz"])
     )
     soundfile.write("turns.wav", np.concatenate([four, three]), RATE)
     assert any("three beats" in line for line in asked("--audio", "turns.wav", "--start", "40", "--seconds", "16")[1])

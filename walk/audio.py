@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import filelock
 import numpy as np
@@ -103,8 +104,7 @@ def listen(
     """
     _check(bpm, meter)
     length = float(sound.seconds)
-    loudness = _loudness(sound)
-    onsets = _onsets(loudness)
+    loudness, onsets = _heard(sound)
     if beats is not None:
         heard = np.array([time for time in beats if 0 <= time < length])
     elif bpm is not None:
@@ -121,8 +121,8 @@ def strength(sound: Sound, part: str | None = None) -> tuple[float, ...]:
 
     Their edges are as soft as bands are wide: 90 Hz and 400 Hz. A drum's attack has something of every frequency.
     """
-    loudness = _loudness(sound)
-    return _envelope(_of_bands(_onsets(loudness), *RANGES[part] if part else (0.0, math.inf)), loudness)
+    loudness, onsets = _heard(sound)
+    return _envelope(_of_bands(onsets, *RANGES[part] if part else (0.0, math.inf)), loudness)
 
 
 def grid(bpm: float, meter: int, offset: float, seconds: float) -> Rhythm:
@@ -167,6 +167,16 @@ def _librosa() -> Any:
 
 
 # Onsets
+
+_HEARD: WeakKeyDictionary[Sound, tuple[np.ndarray, np.ndarray]] = WeakKeyDictionary()
+
+
+def _heard(sound: Sound) -> tuple[np.ndarray, np.ndarray]:
+    """(loudness, onsets), worked out once for as long as the sound is there: a second for three minutes."""
+    if sound not in _HEARD:
+        loudness = _loudness(sound)
+        _HEARD[sound] = loudness, _onsets(loudness)
+    return _HEARD[sound]
 
 
 def _loudness(sound: Sound) -> np.ndarray:
@@ -494,7 +504,7 @@ def in_three(sound: Sound, beats: Sequence[float]) -> bool:
     heard = np.array(beats)
     if len(heard) < 4 * len(_METERS):
         return False
-    evidence = _evidence(sound, _onsets(_loudness(sound)), heard, 4)
+    evidence = _evidence(sound, _heard(sound)[1], heard, 4)
     three, four = (_by_place(evidence, meter) for meter in _METERS)
     return three > _CLEAR * max(four, 1)
 

@@ -45,7 +45,7 @@ WRITERS = max(2, min(16, os.cpu_count() or 1))  # threads, which mostly wait for
 WAITING = 32  # frames on their way to the disk, at most
 _NAME = re.compile(r"[\d.]+-([0-9a-f]{16})\.png")
 _KEY = "walk-fingerprint"  # the PNG's text chunk
-_OPEN: WeakValueDictionary[Path, filelock.FileLock] = WeakValueDictionary()  # folders that this process has open
+_OPEN: WeakValueDictionary[Path, filelock.FileLock] = WeakValueDictionary()  # by folders that this process opened
 
 
 class Run:
@@ -77,7 +77,8 @@ class Run:
             self._lock = filelock.FileLock(self.folder / "lock")
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
-            if self.folder.resolve() in _OPEN:  # unless whoever opened it has lost it
+            lock = _OPEN.get(self.folder.resolve())
+            if lock is not None and lock.is_locked:
                 raise Error(f"{self.folder} is open in this program already; close that Run first") from None
             raise busy(self.folder) from None
         except OSError as error:
@@ -93,8 +94,6 @@ class Run:
 
     def close(self) -> None:
         """Let others open the folder. Nothing is lost: whatever was saved is on the disk."""
-        for folder in [folder for folder, lock in _OPEN.items() if lock is self._lock]:
-            del _OPEN[folder]
         self._lock.release()
 
     def __enter__(self) -> Run:

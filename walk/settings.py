@@ -70,18 +70,12 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("model", "lora", "decoder"):  # a Path will do
             object.__setattr__(self, name, os.fspath(getattr(self, name)))
-        for name in ("width", "height", "steps", "batch"):  # NumPy's numbers, too
-            value = getattr(self, name)
-            if isinstance(value, numbers.Integral) and not isinstance(value, bool):
-                object.__setattr__(self, name, int(value))
-        if _is_number(self.guidance):
-            object.__setattr__(self, "guidance", float(self.guidance or 0))
-        _whole("width", self.width, 8, 8192)
-        _whole("height", self.height, 8, 8192)
-        _whole("steps", self.steps, 1, 1000)
-        _whole("batch", self.batch, 1, 1024)
-        if self.guidance is not None and not (_is_number(self.guidance) and 0 <= self.guidance <= 100):
-            raise Error(f"guidance {self.guidance} is out of range; it is a number from 0 to 100")
+        for name, low, high in (("width", 8, 8192), ("height", 8, 8192), ("steps", 1, 1000), ("batch", 1, 1024)):
+            object.__setattr__(self, name, _whole(name, getattr(self, name), low, high))
+        if self.guidance is not None:
+            if not (_is_number(self.guidance) and 0 <= self.guidance <= 100):
+                raise Error(f"guidance {self.guidance} is out of range; it is a number from 0 to 100")
+            object.__setattr__(self, "guidance", float(self.guidance))
         if self.dtype not in ("auto", *DTYPES):
             raise Error(f"dtype '{self.dtype}' is unknown; it is auto, {', '.join(DTYPES)}")
         if self.device.split(":")[0] not in ("auto", "cpu", "cuda", "mps"):
@@ -119,8 +113,10 @@ def _is_number(value: object) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _whole(name: str, value: object, low: int, high: int) -> None:
+def _whole(name: str, value: object, low: int, high: int) -> int | None:
+    """As Python's own integer, whichever library's it is."""
     if value is None:
-        return
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        return None
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or not low <= int(value) <= high:
         raise Error(f"{name} {value} is out of range; it is a whole number from {low} to {high}")
+    return int(value)

@@ -30,12 +30,12 @@ from walk.speed import Features, Pacer
 from walk.text import format_time, plural
 
 NOTES = 8  # that are said; a preview draws them all
+LARGER = 2  # times as many pixels as a model was made for: worth a warning
 
 # Compiling takes minutes and gains little, or up to a half: it is tried for renders as long as these.
 COMPILED = ("cuda",)  # devices; a CPU gains nothing
 LONG = 15 * 60.0  # seconds
 MANY = 40  # batches, of which up to eight are then rendered for nothing
-LARGER = 2  # times as many pixels as a model was made for
 GAIN = 0.03  # of the time, that is worth keeping what is compiled
 
 
@@ -49,14 +49,21 @@ class LazyModel:
         keyframes: Sequence[Keyframe] = (),
         folder: Path | None = None,
         frames: int = 0,
+        model: Model | None = None,
     ) -> None:
         """settings: what is not set is filled in. keyframes: that it will render. frames: how many.
         folder: a run folder; its frames shall serve, even if they were rendered in smaller batches, or compiled.
+        model: one with these settings that is loaded already, whose notes are for whoever loaded it to ask for.
 
         Raises Error like `walk.models.complete`.
         """
         self.listener = listener or Listener()
         self.keyframes = keyframes
+        self.seconds = 0.0  # that it took to be there
+        self._model, self._told = model, model is not None
+        if model is not None:
+            self.settings = model.settings
+            return
         with contextlib.ExitStack() as shown:
             files: dict[Path, Progress] = {}
 
@@ -69,19 +76,8 @@ class LazyModel:
             self.settings = models.complete(settings, reading)
         if folder is not None and keyframes:
             self.settings = _as_before(self.settings, settings.batch is None, keyframes, folder)
-        self.seconds = 0.0  # that it took to be there
-        self._model: Model | None = None
-        self._told = False
         if self.settings.compile is None:
             self._choose(frames)
-
-    @classmethod
-    def of(cls, model: Model) -> LazyModel:
-        """One that is loaded already, whose notes are for whoever loaded it to ask for."""
-        lazy = cls.__new__(cls)
-        lazy.listener, lazy.keyframes, lazy.settings = Listener(), (), model.settings
-        lazy.seconds, lazy._model, lazy._told = 0.0, model, True
-        return lazy
 
     def loaded(self) -> Model:
         if self._model is None:
@@ -205,7 +201,7 @@ class Work:
     ) -> None:
         """run: of the walk that is asked for. what: the work is called."""
         self.run, self.what = run, what
-        self.model = model if isinstance(model, LazyModel) else LazyModel.of(model)
+        self.model = model if isinstance(model, LazyModel) else LazyModel(model.settings, model=model)
         self.listener = listener or Listener()
         self.frames = run.walk.frames
         self.total = len(set(run.fingerprints))  # pictures that it will take, as far as is known
