@@ -336,6 +336,74 @@ def test_a_decoder_that_is_not_there_or_is_none_is_refused(home):
     assert refused("StableDiffusionPipeline", str(vae)).startswith(f"{vae} holds no AutoencoderTiny")
 
 
+# Other denoisers
+
+ALONE = sorted(
+    set(BUILDERS) - {"PixArtAlphaPipeline", "PixArtSigmaPipeline", "CogView4Pipeline", "OvisImagePipeline"}
+)  # of which diffusers reads files of a denoiser alone
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_a_quantised_denoiser_makes_the_pictures_of_what_is_left_of_its_weights(home, tmp_path, name):
+    part = families.FAMILIES[name].denoiser
+    path = tiny.quantised(home(name), part, tmp_path / "it.gguf")
+    packed, left = (
+        load(home(name), **SIZE, steps=2, denoiser=path.with_suffix(it)) for it in (".gguf", ".safetensors")
+    )
+    assert any(parameter.dtype == torch.uint8 for parameter in packed.denoiser.parameters())
+    assert levels(pictures(packed, FOX)[0], pictures(left, FOX)[0]) <= 1
+
+
+@pytest.mark.parametrize("name", ["StableDiffusionXLPipeline", "FluxPipeline"])
+def test_another_denoiser_is_the_plain_pipelines_with_that_denoiser(home, tmp_path, name):
+    part = families.FAMILIES[name].denoiser
+    pipe = diffusers.DiffusionPipeline.from_pretrained(home(name))
+    other = getattr(pipe, part)
+    with torch.no_grad():
+        next(other.parameters()).mul_(1.5)
+    other.save_pretrained(tmp_path / "other")
+    generator = torch.Generator().manual_seed(FOX.seed)
+    guidance = families.FAMILIES[name].guidance
+    image = pipe(FOX.prompt, generator=generator, num_inference_steps=2, guidance_scale=guidance, **SIZE).images[0]
+    model = load(home(name), **SIZE, steps=2, denoiser=tmp_path / "other")
+    assert levels(pictures(model, FOX)[0], np.asarray(image)) <= 1
+    own = load(home(name), **SIZE, steps=2)
+    assert levels(pictures(own, FOX)[0], np.asarray(image)) > 1
+    assert model.settings.deciding() != own.settings.deciding()
+
+
+def test_loras_stand_beside_quantised_weights(home, tmp_path):
+    name = "StableDiffusionPipeline"
+    path = tiny.quantised(home(name), "unet", tmp_path / "it.gguf")
+    lora = f"{tiny.lora(home(name), tmp_path / 'style.safetensors', 1)}:0.8"
+    packed, left = (
+        pictures(load(home(name), denoiser=path.with_suffix(it), lora=lora), FOX)[0] for it in (".gguf", ".safetensors")
+    )
+    assert levels(packed, left) <= 1
+    assert levels(packed, pictures(load(home(name), denoiser=path), FOX)[0]) > 1
+
+
+def test_a_denoiser_that_cannot_be_read_is_refused(home, tmp_path, monkeypatch):
+    def refused(name, file):
+        with pytest.raises(Error) as caught:
+            load(home(name), denoiser=file)
+        return str(caught.value)
+
+    quantised = tiny.quantised(home("FluxPipeline"), "transformer", tmp_path / "it.gguf")
+    alien = refused("StableDiffusionPipeline", quantised)
+    assert alien.startswith(f"{quantised} does not load as a UNet2DConditionModel: ")
+    assert refused("PixArtSigmaPipeline", quantised) == (
+        "diffusers reads no PixArtTransformer2DModel from a file of its own; leave out --denoiser"
+    )
+    schnell = tiny.flux(tmp_path / "schnell", guided=False)
+    with pytest.raises(Error, match=r"it\.gguf has guidance built in, and the model has not; give what it was made"):
+        models.complete(Settings(model=str(schnell), denoiser=str(quantised)))
+    (tmp_path / "damaged.gguf").write_bytes(b"<html>not found</html>")
+    assert "damaged.gguf does not load as a" in refused("FluxPipeline", tmp_path / "damaged.gguf")
+    monkeypatch.setattr(loading.importlib.util, "find_spec", lambda name: None)
+    assert refused("FluxPipeline", quantised) == "a .gguf file needs a library that is not here; pip install gguf"
+
+
 # As they are published
 
 

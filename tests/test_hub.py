@@ -28,6 +28,7 @@ def _forget_what_was_found():
     hub.find.cache_clear()
     hub.lora.cache_clear()
     hub.decoder.cache_clear()
+    hub.denoiser.cache_clear()
 
 
 @pytest.fixture
@@ -454,6 +455,94 @@ def test_a_lora_given_for_a_model_says_where_it_belongs(cache, tmp_path):
     save_file({"unet.x.lora_A.weight": torch.zeros(1)}, tmp_path / "style.safetensors")
     with pytest.raises(Error, match=r"is a LoRA; give it as --lora style.safetensors"):
         hub.find(str(tmp_path / "style.safetensors"))
+
+
+# Denoisers in files of their own
+
+
+def test_a_denoiser_is_a_file_here_or_one_of_a_repositorys(cache, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "it-Q4_K_S.gguf").touch()
+    assert hub.denoiser(str(home / "it-Q4_K_S.gguf")) == home / "it-Q4_K_S.gguf"
+    (home / "it-Q8_0.gguf").touch()
+    folder = fetch(cache, home, repo="org/packed")
+    assert hub.denoiser("org/packed/it-Q8_0.gguf") == folder / "it-Q8_0.gguf"
+    with pytest.raises(
+        Error, match=r"has 2 files of weights \(it-Q4_K_S.gguf, it-Q8_0.gguf\); give one, as org/packed/"
+    ):
+        hub.denoiser("org/packed")
+
+
+@pytest.mark.parametrize("name", ["nosuch", "nosuch.gguf", "org/x/y.bin", "/nosuch/x.gguf", __file__])
+def test_what_is_no_denoiser_is_refused(cache, name):
+    with pytest.raises(Error) as caught:
+        hub.denoiser(name)
+    assert str(caught.value) == (
+        f"there is no denoiser '{name}' here; it is own, or a .safetensors or .gguf file, or one on the hub, as "
+        "org/name/file.gguf"
+    )
+
+
+def test_of_a_model_with_another_denoiser_its_own_need_not_be_here(cache, tiny_folder, tmp_path):
+    folder = fetch(cache, tiny_folder)
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    (other,) = (tiny_folder / "unet").glob("*.safetensors")
+    weights.unlink()
+    model = load("org/tiny", denoiser=other)
+    np.testing.assert_array_equal(pictures(model, FOX), pictures(load(tiny_folder), FOX))
+    with pytest.raises(Error, match="org/tiny is not on this machine and the hub is switched off"):
+        hub.find("org/tiny")
+
+
+def test_of_a_model_with_another_denoiser_its_own_is_not_downloaded(download, cache, tiny_folder, monkeypatch):
+    asked = {}
+
+    def fetched(repo, revision=None, **how):
+        asked.update(how)
+        return fetch(cache, tiny_folder, revision or "main")
+
+    def configured(repo, revision=None, allow_patterns=()):
+        asked["patterns"] = allow_patterns
+        return str(cache / "models--org--tiny" / "snapshots" / COMMIT)
+
+    download(fetched)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", configured)
+    assert (hub.find("org/tiny", denoiser=False) / "model_index.json").is_file()
+    assert (asked["unet"], asked["transformer"]) == (None, None)
+    assert asked["patterns"] == ["transformer/config.json", "unet/config.json"]
+
+
+def test_a_denoiser_given_for_a_model_says_how_it_is_given(checkpoint, cache, tmp_path):
+    for name in (str(tmp_path / "it.gguf"), "org/packed/it.gguf"):
+        with pytest.raises(Error) as caught:
+            hub.find(name)
+        assert str(caught.value) == (
+            f"{name} is a denoiser alone; give it as --denoiser {name}, and as --model what it was made from, such as "
+            "flux-dev"
+        )
+    tensors = {name: it for name, it in load_file(checkpoint).items() if name.startswith("model.diffusion_model.")}
+    save_file(tensors, tmp_path / "unet.safetensors")
+    with pytest.raises(Error) as caught:
+        hub.find(str(tmp_path / "unet.safetensors"))
+    assert f"has no text encoder; if it is a denoiser alone, give it as --denoiser {tmp_path}" in str(caught.value)
+    assert str(caught.value).endswith("what it was made from, such as stable-diffusion-v1-5/stable-diffusion-v1-5")
+
+
+def test_a_denoiser_of_a_checkpoints_names_is_the_same_model(checkpoint, tiny_folder):
+    np.testing.assert_array_equal(
+        pictures(load(tiny_folder, denoiser=checkpoint), FOX), pictures(load(tiny_folder), FOX)
+    )
+
+
+@pytest.mark.parametrize("extra", ["scaled_fp8", "model.diffusion_model.out.2.scale_weight", "out.2.weight.absmax"])
+def test_numbers_that_mean_nothing_without_a_scale_are_refused(checkpoint, tiny_folder, extra):
+    save_file(load_file(checkpoint) | {extra: torch.ones(1)}, checkpoint)
+    for given in ({"model": str(checkpoint)}, {"model": str(tiny_folder), "denoiser": str(checkpoint)}):
+        with pytest.raises(
+            Error, match=r"holds numbers with scales of their own \(.*\), which diffusers does not read"
+        ):
+            models.complete(Settings(**given))
 
 
 # What is no model

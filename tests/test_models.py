@@ -447,24 +447,9 @@ def test_a_pipeline_in_memory_is_a_model_of_its_own_once_it_is_saved(tiny_folder
 # LoRAs
 
 
-def save_lora(folder, path, seed):
-    """A random one for the attentions of the UNet."""
-    from peft import LoraConfig
-    from peft.utils import get_peft_model_state_dict
-
-    pipe = diffusers.StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        pipe.unet.add_adapter(LoraConfig(r=2, init_lora_weights="gaussian", target_modules=["to_q", "to_v"]))
-        weights = get_peft_model_state_dict(pipe.unet)
-        weights = {name: torch.randn_like(tensor) * 0.3 for name, tensor in weights.items()}
-    diffusers.StableDiffusionPipeline.save_lora_weights(path.parent, unet_lora_layers=weights, weight_name=path.name)
-    return path
-
-
 def test_loras_are_the_plain_pipelines_with_their_weights(tiny_folder, tmp_path):
     pytest.importorskip("peft")
-    one, other = (save_lora(tiny_folder, tmp_path / f"{seed}.safetensors", seed) for seed in (1, 2))
+    one, other = (tiny.lora(tiny_folder, tmp_path / f"{seed}.safetensors", seed) for seed in (1, 2))
     pipe = diffusers.StableDiffusionPipeline.from_pretrained(tiny_folder, safety_checker=None)
     for name, path in (("one", one), ("other", other)):
         pipe.load_lora_weights(tmp_path, weight_name=path.name, adapter_name=name)

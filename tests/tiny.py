@@ -575,6 +575,42 @@ def decoder(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
+def lora(folder: Path, path: Path, seed: int) -> Path:
+    """A random one for the attentions of a `stable_diffusion`'s UNet."""
+    from peft import LoraConfig
+    from peft.utils import get_peft_model_state_dict
+
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        pipe.unet.add_adapter(LoraConfig(r=2, init_lora_weights="gaussian", target_modules=["to_q", "to_v"]))
+        weights = get_peft_model_state_dict(pipe.unet)
+        weights = {name: torch.randn_like(tensor) * 0.3 for name, tensor in weights.items()}
+    diffusers.StableDiffusionPipeline.save_lora_weights(path.parent, unet_lora_layers=weights, weight_name=path.name)
+    return path
+
+
+def quantised(folder: Path, part: str, path: Path) -> Path:
+    """A part's weights as people share them for small GPUs: what is large in eight bits, and the rest, even where no
+    linear layer unpacks it, in bfloat16. What is left of the weights is put beside it, as .safetensors."""
+    import gguf
+
+    writer, left = gguf.GGUFWriter(path, "tiny"), {}
+    (file,) = (folder / part).glob("*.safetensors")
+    for name, tensor in load_file(file).items():
+        large = tensor.ndim == 2 and tensor.shape[0] > 1 and tensor.shape[1] % 32 == 0
+        kind = gguf.GGMLQuantizationType.Q8_0 if large else gguf.GGMLQuantizationType.BF16
+        packed = gguf.quants.quantize(tensor.float().numpy(), kind)
+        writer.add_tensor(name, packed, raw_dtype=kind)
+        exact = torch.from_numpy(gguf.quants.dequantize(packed, kind))
+        left[name] = exact.half().float() if large else exact.clone()  # as diffusers unpacks them
+    for write in (writer.write_header_to_file, writer.write_kv_data_to_file, writer.write_tensors_to_file):
+        write()
+    writer.close()
+    save_file(left, path.with_suffix(".safetensors"))
+    return path
+
+
 def as_checkpoint(folder: Path, path: Path) -> Path:
     """The parts of a `stable_diffusion` in one file, under the names that Stable Diffusion's own code gave them."""
     tensors = {}

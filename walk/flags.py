@@ -181,6 +181,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "device": Flag("NAME", str, "a name", "cpu, cuda, cuda:1, mps (the fastest there is)"),
         "dtype": Flag("NAME", str, "a name", "float32, float16, bfloat16 (the model's on cuda, else float32)"),
         "decoder": Flag("own | tiny", str, "own, tiny, or a folder with a tiny decoder", "tiny: faster and a little softer, where the family has one (own)"),
+        "denoiser": Flag("FILE", str, "own, or a .safetensors or .gguf file", "another one's weights: fine-tuned, or a .gguf for a small GPU (own)"),
         "compile": Flag("on | off | auto", _compiling, "on, off or auto", "takes minutes, then is faster on most GPUs; auto: there, if it pays (auto)", "on"),
         "low_memory": Flag("", _switch, "", "parts of the model are on the GPU only while they work"),
         "batch": Flag("N", _count, _WHOLE, "frames denoised together (by their size and the GPU, up to 16)"),

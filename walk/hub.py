@@ -36,17 +36,24 @@ _MOVED = {"stabilityai/stable-diffusion-2-1": "sd2-community/stable-diffusion-2-
 _KEYS = "model.diffusion_model.input_blocks.2.1.transformer_blocks.0.attn2.to_k.weight"
 _LAST = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
 _UNUSED = (*WITHOUT, "feature_extractor", "image_encoder")
+_DENOISERS = ("transformer", "unet")  # the names that pipelines have for it
+_ENCODERS = ("cond_stage_model.", "conditioner.", "text_encoders.")  # of text, in a checkpoint
+# What ComfyUI's scaled fp8, bitsandbytes and Nunchaku keep beside numbers that mean nothing without it.
+_SCALED = re.compile(r"scaled_fp8|comfy_quant|\.(scale_weight|weight_scale(_2)?|absmax|qweight|wscales)$")
 _ELSEWHERE = "choose a model that is here (toybox is built in)"
 
 
 @functools.lru_cache
-def find(name: str) -> Path:
+def find(name: str, denoiser: bool = True) -> Path:
     """The model's folder; from the hub, it is downloaded unless it is on this machine already.
 
     Of a single checkpoint it is a folder that describes its parts, without their weights.
+    denoiser: whether its own is wanted; of another's, only the configuration is, which is the same.
     """
     if name == BUILT_IN:
         return Path(__file__).parent / "toybox"
+    if name.endswith(".gguf"):
+        raise Error(f"{name} is a denoiser alone; {_as_denoiser(name, 'flux-dev')}")
     path = Path(os.path.expanduser(name))
     here = os.path.isfile(path / "model_index.json")
     if os.path.isdir(path) and (here or not known(name)):  # not one that is but named like a model
@@ -57,7 +64,7 @@ def find(name: str) -> Path:
     if os.path.isfile(path):
         return _description(path)
     repo, revision = _hub_id(name)
-    return _cached(repo, revision) or _download(repo, revision)
+    return _cached(repo, revision, denoiser) or _download(repo, revision, denoiser)
 
 
 def checkpoint(name: str) -> Path | None:
@@ -96,7 +103,7 @@ def _is_hub_id(name: str) -> bool:
     return True
 
 
-def _cached(repo: str, revision: str | None) -> Path | None:
+def _cached(repo: str, revision: str | None, denoiser: bool = True) -> Path | None:
     """The snapshot on this machine, if all of its parts are there: asking the hub could only change it."""
     from huggingface_hub import try_to_load_from_cache
 
@@ -104,7 +111,8 @@ def _cached(repo: str, revision: str | None) -> Path | None:
     if not isinstance(index, str):
         return None
     folder = Path(index).parent
-    return folder if all(_is_complete(folder / part) for part in _parts(folder)) else None
+    light = () if denoiser else _DENOISERS
+    return folder if all(_is_complete(folder / part, part not in light) for part in _parts(folder)) else None
 
 
 def _parts(folder: Path) -> list[str]:
@@ -112,10 +120,12 @@ def _parts(folder: Path) -> list[str]:
     return [name for name, value in index.items() if isinstance(value, list) and any(value) and name not in _UNUSED]
 
 
-def _is_complete(part: Path) -> bool:
-    """Whether a part of a pipeline has its configuration and, if it has weights, all of them."""
+def _is_complete(part: Path, weights: bool = True) -> bool:
+    """Whether a part of a pipeline has its configuration and, if it has weights and they are wanted, all of them."""
     if not any(part.glob("*config.json")):
         return False
+    if not weights:
+        return True
     if (part / "tokenizer_config.json").exists():
         return any(
             (part / name).exists() for name in ("tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model")
@@ -151,10 +161,9 @@ def _description(path: Path) -> Path:
     """The folder that describes a checkpoint's parts: one of its name beside it, or that of the model it resembles."""
     if path.suffix != ".safetensors":
         raise Error(f"{path} is a file; {ACCEPTED}")
-    beside = path.with_suffix("")
+    shapes, beside = tensors(path), path.with_suffix("")
     if (beside / "model_index.json").is_file():
         return beside
-    shapes = _shapes(path)
     if any("lora" in name for name in shapes):
         raise Error(f"{path} is a LoRA; give it as --lora {path.name}, and the model that it belongs to as --model")
     from diffusers.loaders import single_file_utils
@@ -162,26 +171,38 @@ def _description(path: Path) -> Path:
     known_by_shapes: Any = single_file_utils.fetch_diffusers_config
     repo = known_by_shapes(shapes)["pretrained_model_name_or_path"]
     repo = _MOVED.get(repo, repo)
+    if not any(name.startswith(_ENCODERS) for name in shapes):
+        raise Error(f"{path} has no text encoder; if it is a denoiser alone, {_as_denoiser(str(path), repo)}")
     return _described(repo) or _download_description(repo, path)
 
 
-def _shapes(path: Path) -> dict[str, Any]:
-    """What a safetensors file says of its tensors, which are not read."""
+def _as_denoiser(name: str, model: str) -> str:
+    return f"give it as --denoiser {name}, and as --model what it was made from, such as {model}"
+
+
+def tensors(path: Path) -> dict[str, Any]:
+    """What a safetensors file says of its tensors, which are not read. Raises Error if no pipeline could read them."""
     try:
         with path.open("rb") as file:
             header = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), 1 << 27)))
-        return {name: SimpleNamespace(shape=it["shape"]) for name, it in header.items() if name != "__metadata__"}
+        found = {name: SimpleNamespace(shape=it["shape"]) for name, it in header.items() if name != "__metadata__"}
     except OSError as error:
         raise Error(f"{path} cannot be read ({error.strerror})") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise Error(f"{path} is damaged (it does not begin as safetensors files do)") from error
+    if scaled := next(filter(_SCALED.search, found), None):
+        raise Error(
+            f"{path} holds numbers with scales of their own ({scaled}), which diffusers does not read; take one in "
+            "bf16, fp16 or plain fp8, or a .gguf as --denoiser"
+        )
+    return found
 
 
 def prediction(path: Path) -> dict[str, Any]:
     """What a checkpoint says of its scheduler: by tensors of no numbers that trainers have agreed upon, or else, of the
     two kinds of Stable Diffusion 2, which have the same shapes, by how large some numbers are. (ComfyUI tells them so.)
     """
-    shapes = _shapes(path)
+    shapes = tensors(path)
     found = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"} if "ztsnr" in shapes else {}
     if "v_pred" in shapes:
         return found | {"prediction_type": "v_prediction"}
@@ -223,23 +244,35 @@ def _download_description(repo: str, path: Path) -> Path:
 @functools.lru_cache
 def lora(name: str) -> Path:
     """A LoRA's file; from the hub, 'org/name' or 'org/name/file.safetensors', it is downloaded unless it is here."""
+    return _file(name, (".safetensors",), f"there is no LoRA '{name}' here; a LoRA is a .safetensors file, or a hub id")
+
+
+@functools.lru_cache
+def denoiser(name: str) -> Path:
+    """A denoiser's file, in one piece; from the hub, 'org/name/file.gguf', it is downloaded unless it is here."""
+    kinds = "a .safetensors or .gguf file, or one on the hub, as org/name/file.gguf"
+    return _file(name, (".safetensors", ".gguf"), f"there is no denoiser '{name}' here; it is own, or {kinds}")
+
+
+def _file(name: str, kinds: tuple[str, ...], otherwise: str) -> Path:
+    """The file of weights that is meant, of one of these suffixes; or an Error that says `otherwise`."""
     with contextlib.suppress(OSError):
         path = Path(os.path.expanduser(name))
-        if path.is_file() and path.suffix == ".safetensors":
+        if path.is_file() and path.suffix in kinds:
             return path
-        if path.is_dir() and (inside := list(path.glob("*.safetensors"))):  # as diffusers saves one
-            return _only(inside, str(path))
+        if path.is_dir() and (inside := [file for file in path.iterdir() if file.suffix in kinds]):
+            return _only(inside, str(path), kinds)  # as diffusers saves one
     repo, file = "/".join(name.split("/")[:2]), "/".join(name.split("/")[2:])
-    if "/" not in name or not _is_hub_id(repo) or Path(name).exists() or (file and not file.endswith(".safetensors")):
-        raise Error(f"there is no LoRA '{name}' here; a LoRA is a .safetensors file, or a hub id")
-    found = _lora_files(repo, file, here=True) or _lora_files(repo, file, here=False)
-    return _only(found, repo)
+    if "/" not in name or not _is_hub_id(repo) or Path(name).exists() or (file and not file.endswith(kinds)):
+        raise Error(otherwise)
+    found = _fetched(repo, file, kinds, here=True) or _fetched(repo, file, kinds, here=False)
+    return _only(found, repo, kinds)
 
 
-def _only(found: list[Path], where: str) -> Path:
+def _only(found: list[Path], where: str, kinds: tuple[str, ...]) -> Path:
     if len(found) != 1:
         names = ", ".join(sorted(str(path.name) for path in found)[:5]) or "none"
-        raise Error(f"{where} has {len(found)} files of weights ({names}); give one, as {where}/FILE.safetensors")
+        raise Error(f"{where} has {len(found)} files of weights ({names}); give one, as {where}/FILE{kinds[-1]}")
     return found[0]
 
 
@@ -258,13 +291,11 @@ def decoder(name: str) -> Path:
     return folder
 
 
-def _lora_files(repo: str, file: str, here: bool) -> list[Path]:
-    folder = _snapshot(repo, [file or "*.safetensors"], here)
-    return (
-        [path for path in folder.rglob("*.safetensors") if not file or path == folder / file]
-        if folder != Path()
-        else []
-    )
+def _fetched(repo: str, file: str, kinds: tuple[str, ...], here: bool) -> list[Path]:
+    folder = _snapshot(repo, [file] if file else [f"*{kind}" for kind in kinds], here)
+    if folder == Path():
+        return []
+    return [path for path in folder.rglob("*") if path.suffix in kinds and (not file or path == folder / file)]
 
 
 def _snapshot(repo: str, patterns: list[str], here: bool) -> Path:
@@ -286,8 +317,8 @@ def _snapshot(repo: str, patterns: list[str], here: bool) -> Path:
 # The hub
 
 
-def _download(repo: str, revision: str | None) -> Path:
-    from huggingface_hub import constants
+def _download(repo: str, revision: str | None, denoiser: bool) -> Path:
+    from huggingface_hub import constants, snapshot_download
 
     if constants.HF_HUB_OFFLINE:
         raise Error(f"{repo} is not on this machine and the hub is switched off (HF_HUB_OFFLINE); {_ELSEWHERE}")
@@ -306,7 +337,11 @@ def _download(repo: str, revision: str | None) -> Path:
 
     with _downloading(repo):
         more = {"use_safetensors": True, "variant": _variant(files)} | dict.fromkeys(WITHOUT)
-        return Path(DiffusionPipeline.download(repo, revision=revision, **more))
+        if denoiser:
+            return Path(DiffusionPipeline.download(repo, revision=revision, **more))
+        DiffusionPipeline.download(repo, revision=revision, **more, **dict.fromkeys(_DENOISERS))
+        alone = [f"{part}/config.json" for part in _DENOISERS]
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=alone))
 
 
 def lacking(model: str, name: str) -> Error | None:
@@ -397,6 +432,7 @@ def identity(
     model: str,
     loras: Iterable[tuple[str, float]] = (),
     decoder_name: str = "",
+    denoiser_name: str = "",
     report: digests.Report = lambda path, done, size: None,
 ) -> str:
     """What tells these weights from any others: the hub's commit, or a digest of the files.
@@ -407,9 +443,11 @@ def identity(
     def digest(path: Path) -> str:
         return f"sha256 {digests.of_file(path, report)}"
 
-    parts = [_identity(find(model), report)]
+    parts = [_identity(find(model, not denoiser_name), report)]
     if file := checkpoint(model):
         parts.append(f"checkpoint {digest(file)}")
+    if denoiser_name:
+        parts.append(f"denoiser {digest(denoiser(denoiser_name))}")
     parts += [f"lora {digest(lora(name))}:{repr(weight).removesuffix('.0')}" for name, weight in loras]
     if decoder_name:
         files = sorted(path for path in decoder(decoder_name).iterdir() if path.suffix in (".json", ".safetensors"))

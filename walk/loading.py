@@ -10,7 +10,7 @@ import importlib.util
 import inspect
 import itertools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import torch
 
 from walk import Error
 from walk.families import FAMILIES, WITHOUT, Family
-from walk.hub import checkpoint, decoder, field, lacking, lora, prediction, read_json, variant
+from walk.hub import checkpoint, decoder, denoiser, field, lacking, lora, prediction, read_json, tensors, variant
 from walk.samplers import Sampler, chosen
 from walk.schedule import REFUSALS
 from walk.settings import Settings
@@ -87,11 +87,13 @@ def load(folder: Path, settings: Settings) -> Any:
 def _load(folder: Path, settings: Settings) -> Any:
     name, family = family_of(folder)
     dtype = getattr(torch, settings.dtype)
+    other = other_denoiser(folder, settings, family)
+    parts = {family.denoiser: _denoiser(folder / family.denoiser, denoiser(other), dtype)} if other else {}
     with _loading(folder, name):
-        pipe = _loaded(folder, name, dtype, checkpoint(settings.model))
+        pipe = _loaded(folder, name, dtype, checkpoint(settings.model), parts)
         _check_tokenizers(pipe)
-        _check_whole(pipe)
-    _add_loras(pipe, settings.loras())
+        _check_whole(pipe.components)
+    _add_loras(pipe, settings.loras(), fuse=not is_quantised(settings))
     if small := small_decoder(settings, family):
         pipe.register_modules(vae=_tiny(decoder(small), dtype))
     if family.upcast and dtype == torch.float16 and pipe.vae.config.get("force_upcast"):
@@ -100,13 +102,14 @@ def _load(folder: Path, settings: Settings) -> Any:
     return pipe
 
 
-def _loaded(folder: Path, name: str, dtype: torch.dtype, file: Path | None) -> Any:
-    """The pipeline that a folder holds, or that it describes and a file holds."""
+def _loaded(folder: Path, name: str, dtype: torch.dtype, file: Path | None, given: dict[str, Any]) -> Any:
+    """The pipeline that a folder holds, or that it describes and a file holds; but for the parts that are given."""
     import diffusers
 
     loader: Any = getattr(diffusers, name)
     without = dict.fromkeys(WITHOUT) | {"requires_safety_checker": False}
     more: dict[str, Any] = {name: without[name] for name in inspect.signature(loader).parameters if name in without}
+    more |= given
     index = read_json(folder / "model_index.json")
     if file is not None:
         pipe = loader.from_single_file(file, config=str(folder), dtype=dtype, local_files_only=True, **more)
@@ -125,6 +128,72 @@ def _loaded(folder: Path, name: str, dtype: torch.dtype, file: Path | None) -> A
     )
 
 
+def other_denoiser(folder: Path, settings: Settings, family: Family) -> str:
+    """A file or its name on the hub, if not the model's own denoiser is wanted."""
+    from diffusers.loaders.single_file_model import SINGLE_FILE_LOADABLE_CLASSES
+
+    if settings.denoiser == "own":
+        return ""
+    file, config = denoiser(settings.denoiser), read_json(folder / family.denoiser / "config.json")
+    if (kind := config.get("_class_name")) not in SINGLE_FILE_LOADABLE_CLASSES:
+        raise Error(f"diffusers reads no {kind} from a file of its own; leave out --denoiser")
+    if is_quantised(settings) and importlib.util.find_spec("gguf") is None:
+        raise Error("a .gguf file needs a library that is not here; pip install gguf")
+    guided = any("guidance_in." in name or "guidance_embedder" in name for name in _names(file))
+    if guided and config.get("guidance_embeds") is False:  # diffusers would leave it out, and make wrong pictures
+        raise Error(f"{file} has guidance built in, and the model has not; give what it was made from as --model")
+    return settings.denoiser
+
+
+def is_quantised(settings: Settings) -> bool:
+    """Whether the denoiser is, and unpacks its weights whenever it works."""
+    return settings.denoiser != "own" and denoiser(settings.denoiser).suffix == ".gguf"
+
+
+def _names(file: Path) -> list[str]:
+    """Of the tensors in a file of weights. Raises Error if they cannot be read."""
+    if file.suffix != ".gguf":
+        return list(tensors(file))
+    import gguf
+
+    with _loading(file, "GGUF file"):
+        return [tensor.name for tensor in gguf.GGUFReader(file).tensors]
+
+
+def _denoiser(folder: Path, file: Path, dtype: torch.dtype) -> Any:
+    """Out of a file, as the folder describes it. What is quantised in it (GGUF) stays so, and each linear layer unpacks
+    its weights when it works."""
+    import diffusers
+
+    config = read_json(folder / "config.json")
+    loader: Any = getattr(diffusers, config["_class_name"])
+    packing: Any = diffusers.GGUFQuantizationConfig
+    quantised = file.suffix == ".gguf"
+    more = {"quantization_config": packing(compute_dtype=dtype)} if quantised else {}
+    with _loading(file, config["_class_name"]):
+        made = loader.from_single_file(
+            str(file), config=str(folder.parent), subfolder=folder.name, dtype=dtype, local_files_only=True, **more
+        )
+        _check_whole({"it": made})
+        if quantised:
+            _unpack(made, dtype)
+    return made
+
+
+def _unpack(part: torch.nn.Module, dtype: torch.dtype) -> None:
+    """Weights elsewhere than in linear layers, of which diffusers would take the packed bytes for numbers."""
+    from diffusers.quantizers.gguf import utils
+
+    unpacked: Any = utils.dequantize_gguf_tensor
+    for module in part.modules():
+        for held in (module._parameters, module._buffers):
+            for name, packed in held.items():
+                if isinstance(packed, utils.GGUFParameter) and not (
+                    isinstance(module, utils.GGUFLinear) and name == "weight"
+                ):
+                    held[name] = torch.nn.Parameter(unpacked(packed).to(dtype), requires_grad=False)
+
+
 def small_decoder(settings: Settings, family: Family) -> str:
     """A folder or hub id, if not the model's own decoder is wanted."""
     if settings.decoder == "tiny" and not family.tiny:
@@ -141,8 +210,8 @@ def _tiny(folder: Path, dtype: torch.dtype) -> Any:
         return loader.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
 
 
-def _add_loras(pipe: Any, loras: list[tuple[str, float]]) -> None:
-    """Into the weights, so that a step takes no longer."""
+def _add_loras(pipe: Any, loras: list[tuple[str, float]], fuse: bool) -> None:
+    """Into the weights, so that a step takes no longer; to those that are quantised one cannot add, so beside them."""
     if not loras:
         return
     if importlib.util.find_spec("peft") is None:
@@ -158,8 +227,9 @@ def _add_loras(pipe: Any, loras: list[tuple[str, float]]) -> None:
         except Exception as error:
             raise Error(f"the LoRA {path} does not fit the model: {reason(error)}") from error
     pipe.set_adapters([f"lora{number}" for number in range(len(loras))], [weight for _, weight in loras])
-    pipe.fuse_lora()
-    pipe.unload_lora_weights()
+    if fuse:
+        pipe.fuse_lora()
+        pipe.unload_lora_weights()
 
 
 def compile_denoiser(denoiser: Any, family: Family) -> None:
@@ -257,9 +327,9 @@ def _text_encoder(folder: Path, name: str, dtype: torch.dtype, form: str | None)
     return encoder
 
 
-def _check_whole(pipe: Any) -> None:
+def _check_whole(parts: Mapping[str, Any]) -> None:
     """diffusers leaves what a file lacks without a value."""
-    for part, module in pipe.components.items():
+    for part, module in parts.items():
         for name, tensor in module.named_parameters() if isinstance(module, torch.nn.Module) else ():
             if tensor.is_meta:
                 raise ValueError(f"{part} has no {name}")

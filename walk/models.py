@@ -80,7 +80,7 @@ def complete(settings: Settings, report: Report = lambda path, done, size: None)
     report: called with a file, the bytes read of it so far and all its bytes, while large ones are read.
     Raises Error if the model is not there, not supported, or cannot make what is asked.
     """
-    folder = find(settings.model)
+    folder = _folder(settings)
     _, family = loading.family_of(folder)
     device = machine.device(settings.device)
     if settings.low_memory and not device.startswith("cuda"):
@@ -91,7 +91,13 @@ def complete(settings: Settings, report: Report = lambda path, done, size: None)
         width=_size("width", settings.width or width, multiple),
         height=_size("height", settings.height or height, multiple),
         device=device,
-        weights=identity(settings.model, settings.loras(), loading.small_decoder(settings, family), report),
+        weights=identity(
+            settings.model,
+            settings.loras(),
+            loading.small_decoder(settings, family),
+            loading.other_denoiser(folder, settings, family),
+            report,
+        ),
         software=tuple(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "diffusers", "transformers")),
     )
     loading.scheduler(folder, filled)  # which raises Error if it cannot be made
@@ -122,7 +128,7 @@ def load(settings: Settings) -> Model:
     """
     if not settings.is_complete():
         settings = dataclasses.replace(complete(settings), compile=bool(settings.compile))
-    folder = find(settings.model)
+    folder = _folder(settings)
     if settings.device.startswith("cuda"):
         # The fastest algorithm may differ from run to run, and with it the last bit.
         torch.backends.cudnn.benchmark = False
@@ -136,12 +142,12 @@ def built_in_is_whole() -> bool:
 
 def native_size(settings: Settings) -> tuple[int, int]:
     """(width, height) that the model was trained for, in pixels."""
-    return _sizes(find(settings.model))[1:]
+    return _sizes(_folder(settings))[1:]
 
 
 def late(settings: Settings) -> str:
     """A note if so few steps leave out the first ones, in which a picture takes shape; else nothing."""
-    scheduler, steps = loading.scheduler(find(settings.model), settings), settings.steps or 1
+    scheduler, steps = loading.scheduler(_folder(settings), settings), settings.steps or 1
     if scheduler.config.get("timestep_spacing") != "leading" or 1 - 1 / steps >= LATEST:
         return ""
     scheduler.set_timesteps(steps)
@@ -184,9 +190,14 @@ class Pipeline(Model):
         self.recorder: graphs.Recorder | None = None
         if settings.compile:
             self._compile()
-        elif settings.device in ("cuda", "cuda:0") and not settings.low_memory and not self.family.waits:
+        elif settings.device in ("cuda", "cuda:0") and not settings.low_memory and not self._waits:
             # What another GPU does would have to be recorded there; nobody has tried.
             self.recorder = graphs.Recorder(self.denoiser, lambda: machine.has_room(settings.device))
+
+    @property
+    def _waits(self) -> bool:
+        """Whether the denoiser waits for a GPU: as some do, and all that bring there what they unpack weights with."""
+        return self.family.waits or loading.is_quantised(self.settings)
 
     def _compile(self) -> None:
         """What compilers know, they do better themselves."""
@@ -565,6 +576,10 @@ def _smoothed(latents: Tensor, vae: Any, epsilon: float | None) -> Tensor:
 
 
 # What the model allows
+
+
+def _folder(settings: Settings) -> Path:
+    return find(settings.model, settings.denoiser == "own")
 
 
 def _sizes(folder: Path) -> tuple[int, int, int]:

@@ -23,6 +23,7 @@ DTYPES = ("float32", "float16", "bfloat16")
 # begun by an older version is rendered again rather than mixed.
 ALGORITHM = 3  # the noise of stochastic schedulers' steps is the keyframes', too
 
+_NAMES = ("model", "lora", "decoder", "denoiser")  # of files and of what the hub has
 _LORA = re.compile(r"(.+?)(?::(-?\d+(?:\.\d*)?|-?\.\d+))?")
 
 
@@ -47,6 +48,7 @@ class Settings:
     compile: the denoiser is compiled (torch.compile), which rounds otherwise: about as another batch does. None: if
         the frames to render repay it, which `walk.work.LazyModel` finds out.
     decoder: 'own', 'tiny' (the family's TAESD: faster, a little softer), or a folder with such a decoder.
+    denoiser: 'own', or a .safetensors or .gguf file with another one (of the hub's, 'org/name/file.gguf').
 
     Raises Error for values outside these.
     """
@@ -66,9 +68,10 @@ class Settings:
     low_memory: bool = False
     compile: bool | None = False
     decoder: str = "own"
+    denoiser: str = "own"
 
     def __post_init__(self) -> None:
-        for name in ("model", "lora", "decoder"):  # a Path will do
+        for name in _NAMES:  # a Path will do
             object.__setattr__(self, name, os.fspath(getattr(self, name)))
         for name, low, high in (("width", 8, 8192), ("height", 8, 8192), ("steps", 1, 1000), ("batch", 1, 1024)):
             object.__setattr__(self, name, _whole(name, getattr(self, name), low, high))
@@ -80,7 +83,7 @@ class Settings:
             raise Error(f"dtype '{self.dtype}' is unknown; it is auto, {', '.join(DTYPES)}")
         if self.device.split(":")[0] not in ("auto", "cpu", "cuda", "mps"):
             raise Error(f"device '{self.device}' is unknown; it is auto, cpu, cuda, cuda:1 or mps")
-        for name in ("model", "lora", "decoder"):
+        for name in _NAMES:
             if any("\ud800" <= letter <= "\udfff" for letter in getattr(self, name)):
                 raise Error(f"{name} {getattr(self, name)!a} is not UTF-8 text; give its file another name")
 
@@ -103,7 +106,7 @@ class Settings:
         values["model"] = self.weights
         values["device"] = self.device.split(":")[0]  # cuda:0 and cuda:1 are taken for twins
         del values["weights"], values["lora"]  # their identity is the model's
-        del values["low_memory"], values["decoder"]
+        del values["low_memory"], values["decoder"], values["denoiser"]
         if not self.compile:
             del values["compile"]
         return values | {"algorithm": ALGORITHM}
