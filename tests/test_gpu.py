@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from oracle import levels
 from test_families import BUILDERS, FOX, KEYFRAMES, SIZE, STOCHASTIC, film, plain
@@ -61,6 +62,16 @@ def test_sparing_memory_and_compiling_make_the_same_pictures(tmp_path, name, mor
     walk = Walk.through(KEYFRAMES, frames=5)
     usual, other = film(load(folder), walk), film(load(folder, **more), walk)
     assert max(levels(usual[index], other[index]) for index in usual) <= 1
+
+
+@pytest.mark.parametrize("more", [{}, {"low_memory": True}, {"compile": True}], ids=str)
+@pytest.mark.parametrize("name", [SD, "FluxPipeline"])
+def test_a_quantised_denoiser_makes_the_pictures_of_what_is_left_of_its_weights(tmp_path, name, more):
+    folder, walk = BUILDERS[name](tmp_path / "model"), Walk.through(KEYFRAMES, frames=5)
+    path = tiny.quantised(folder, families.FAMILIES[name].denoiser, tmp_path / "it.gguf")
+    packed = film(load(folder, denoiser=path, **more), walk)
+    left = film(load(folder, denoiser=path.with_suffix(".safetensors")), walk)
+    assert max(levels(packed[index], left[index]) for index in left) <= 1
 
 
 def test_what_waits_is_called_as_usual_and_leaves_the_memory_as_it_was():
