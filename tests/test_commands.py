@@ -220,19 +220,19 @@ def test_a_prompt_of_known_words_needs_no_note(notes, prompt):
 def test_words_that_the_built_in_model_has_never_seen_are_named_in_their_order_in_one_note(notes):
     assert notes("a lemmon, a penguinn, a robbot in a forrest: xyzzyq") == [
         "the built-in model has never seen 'lemmon' (it knows 'lemon'), 'penguinn' (it knows 'penguin'), "
-        "'robbot' (it knows 'robot'), 'forrest' (it knows 'forest'), 'xyzzyq'"
+        "'robbot' (it knows 'robot'), 'forrest' (it knows 'forest'), 'xyzzyq', and guesses"
     ]
 
 
 def test_another_word_is_not_taken_for_a_slip(notes):
     """Each is like a word that the model knows: sun, nest, frog, grey, blueberry, mouse, with, elephant."""
     strange = ["un", "best", "fog", "greg", "blurry", "douse", "witch", "elegant"]
-    assert notes(" ".join(strange)) == [f"the built-in model has never seen {', '.join(map(repr, strange))}"]
+    assert notes(" ".join(strange)) == [f"the built-in model has never seen {', '.join(map(repr, strange))}, and guesses"]
 
 
 def test_of_very_many_strange_words_some_are_named(notes):
     (note,) = notes(" ".join(f"qq{letter}" for letter in "abcdefghij"))
-    assert note.endswith("'qqg', 'qqh' and 2 more words")
+    assert note.endswith("'qqg', 'qqh' and 2 more words, and guesses")
 
 
 def test_why_a_negative_prompt_is_not_heard_is_said(tiny_folder):

@@ -536,8 +536,9 @@ def _watch(asked: Order, walk: Walk, listener: Listener) -> None:
             along = ""
             if walk != asked.walk:
                 before = speed.unevenness(speed.predicted(asked.walk, list(zip(walk.positions, report.steps))))
-                along = f" (about {before:.1f} along the path)"
-            told.insert(0, f"the largest step is {speed.unevenness(report.steps):.1f} times the median{along}")
+                along = f" (equal steps along the path: {before:.1f} times)"
+            most = speed.unevenness(report.steps)
+            told.insert(0, f"the largest step from frame to frame is {most:.1f} times the usual{along}")
         listener.say(f"movement, to the eye: {'; '.join(told)}")
     if report.still >= STILL:
         listener.say(f"note: the film stands still for {report.still:.0%} of its length")

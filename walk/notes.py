@@ -60,7 +60,7 @@ def unknown(prompt: str) -> list[str]:
     if not words:
         return []
     more = f" and {plural(len(words) - NAMED, 'more word')}" if len(words) > NAMED else ""
-    return [f"the built-in model has never seen {', '.join(map(_named, words[:NAMED]))}{more}"]
+    return [f"the built-in model has never seen {', '.join(map(_named, words[:NAMED]))}{more}, and guesses"]
 
 
 def _named(word: str) -> str:
