@@ -128,11 +128,11 @@ def install():
 
 def films(name):
     """(how many levels a film there is from one here, where the second one waits); of a family, perhaps with
-    ' --low_memory'."""
+    ' --low_memory', and that on a device smaller than the denoiser with ' --low_memory small'."""
     from oracle import levels
     from test_families import BUILDERS, KEYFRAMES, SIZE, film
 
-    from walk import Settings, Walk, loading, models
+    from walk import Settings, Walk, loading, machine, models
 
     name, _, sparing = name.partition(" ")
     folder = BUILDERS[name](Path(tempfile.mkdtemp()))
@@ -145,6 +145,7 @@ def films(name):
     with (
         mock.patch.object(loading, "load", return_value=pipe),
         mock.patch.object(torch.cuda, "get_device_properties", return_value=SimpleNamespace(total_memory=8 * 10**9)),
+        mock.patch.object(machine, "is_large", return_value="small" in sparing),
     ):
         model = models.load(settings)
     film(model, walk)

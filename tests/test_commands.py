@@ -227,7 +227,9 @@ def test_words_that_the_built_in_model_has_never_seen_are_named_in_their_order_i
 def test_another_word_is_not_taken_for_a_slip(notes):
     """Each is like a word that the model knows: sun, nest, frog, grey, blueberry, mouse, with, elephant."""
     strange = ["un", "best", "fog", "greg", "blurry", "douse", "witch", "elegant"]
-    assert notes(" ".join(strange)) == [f"the built-in model has never seen {', '.join(map(repr, strange))}, and guesses"]
+    assert notes(" ".join(strange)) == [
+        f"the built-in model has never seen {', '.join(map(repr, strange))}, and guesses"
+    ]
 
 
 def test_of_very_many_strange_words_some_are_named(notes):

@@ -9,7 +9,7 @@ import torch
 from oracle import levels
 from test_families import BUILDERS, FOX, KEYFRAMES, SIZE, STOCHASTIC, film, plain
 
-from walk import Settings, Walk, cli, families, graphs, models
+from walk import Settings, Walk, cli, families, graphs, machine, models
 
 pytestmark = pytest.mark.gpu
 SD = "StableDiffusionPipeline"
@@ -72,6 +72,17 @@ def test_a_quantised_denoiser_makes_the_pictures_of_what_is_left_of_its_weights(
     packed = film(load(folder, denoiser=path, **more), walk)
     left = film(load(folder, denoiser=path.with_suffix(".safetensors")), walk)
     assert max(levels(packed[index], left[index]) for index in left) <= 1
+
+
+@pytest.mark.parametrize("name", [SD, "FluxPipeline", "ZImagePipeline"])
+def test_a_denoiser_that_is_larger_than_the_gpu_makes_the_same_bytes(tmp_path, monkeypatch, name):
+    folder, walk = BUILDERS[name](tmp_path), Walk.through(KEYFRAMES, frames=5)
+    usual = film(load(folder), walk)
+    monkeypatch.setattr(machine, "LARGE", 0)
+    passing = load(folder, low_memory=True)
+    assert passing.passes
+    for index, picture in film(passing, walk).items():
+        np.testing.assert_array_equal(picture, usual[index])
 
 
 def test_what_waits_is_called_as_usual_and_leaves_the_memory_as_it_was():

@@ -206,7 +206,10 @@ def test_text_encoders_leave_the_gpu_once_the_prompts_are_read(tiny_folder, monk
     [
         ("cpu", r"cpu has too little memory for the text encoders of .*; try another --model$"),
         ("encode", r"cuda has too little memory for the text encoders of .*; try --device cpu or another --model$"),
-        ("denoise", r"cuda has too little memory for .*; try --low_memory, --device cpu or another --model$"),
+        (
+            "denoise",
+            r"cuda has too little memory for .*; try --low_memory, a quantised --denoiser \(.gguf\), --device cpu or another --model$",
+        ),
     ],
 )
 def test_a_model_that_finds_no_room_says_what_to_try(tiny_folder, monkeypatch, where, message):
@@ -263,6 +266,24 @@ def test_text_encoders_that_a_gpu_has_no_room_for_read_on_the_cpu(tiny_folder, m
     for name, tensor in model.encode(FOX).items():
         assert torch.equal(tensor, usual.encode(FOX)[name])
     assert moves == moved
+
+
+def test_a_part_that_is_larger_than_a_gpu_passes_through_it_block_by_block():
+    part, together = torch.nn.Module(), []
+    part.first = torch.nn.Linear(4, 4)
+    part.blocks, part.more = (torch.nn.ModuleList(torch.nn.Linear(4, 4) for _ in range(3)) for _ in range(2))
+    every = [*part.blocks, *part.more]
+    before = [(it, it.device) for it in part.parameters()]
+    x = torch.zeros(1, 4, device="meta")
+    with loading.passed(part, "meta"):
+        for block in every + every:
+            x = part.first(block(x))
+            together.append(sum(other.weight.is_meta for other in every))
+    assert together == [1] * 12, "when one has got its work, it goes, and the next is brought"
+    with contextlib.suppress(TypeError), loading.passed(part, "meta"):
+        every[0](None)
+    assert all(one is other and one.device == device for other, (one, device) in zip(part.parameters(), before))
+    assert not any(block._forward_hooks or block._forward_pre_hooks for block in every)
 
 
 def test_a_part_that_was_lent_is_back_without_a_copy():

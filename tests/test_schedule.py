@@ -24,6 +24,12 @@ WAITING = {
     "StableDiffusionXLPipeline": ("add_time_ids.to(device)",),
     "FluxPipeline": ("text_ids = ", "return latent_image_ids"),
     "StableDiffusionPipeline --low_memory": ("each |= {name: ", "noise = noise.to("),
+    "FluxPipeline --low_memory small": (
+        "text_ids = ",
+        "return latent_image_ids",
+        "each |= {name: ",
+        "noise = noise.to(",
+    ),
     "CogView4Pipeline": ("original_size = ", "target_size = ", "crops_coords_top_left = "),
     "LatentConsistencyModelPipeline": ("w_embedding = ",),
 }

@@ -20,21 +20,26 @@ PICTURE = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
 
 
 class Compilable(Slow):
-    """A model that takes so many seconds a batch, and so many compiled; None: it cannot be."""
+    """A model that takes so many seconds a batch, and so many compiled; None: that fails; 'never': it is refused."""
 
     def __init__(self, seconds, compiled):
         super().__init__(seconds, 0)
         self.batches = 1  # the first is no slower than others
-        self.compiled = compiled
+        self.compiled, self.fails = compiled, False
 
     def at(self, settings):
         if not settings.compile or self.settings.compile:
             return self
-        if self.compiled is None:
-            raise Error("the model cannot be compiled here: no g++; give --compile off")
-        other = Compilable(self.compiled, None)
-        other.settings = settings
+        if self.compiled == "never":
+            raise Error("it passes block by block; give --compile off")
+        other = Compilable(self.compiled or 0, None)
+        other.settings, other.fails = settings, self.compiled is None
         return other
+
+    def denoise(self, noise, conditioning):
+        if self.fails:
+            raise Error("the model cannot be compiled here: no g++; give --compile off")
+        return super().denoise(noise, conditioning)
 
 
 @pytest.fixture
@@ -74,18 +79,19 @@ def test_a_long_film_is_rendered_compiled_if_that_is_faster(found):
 
 
 @pytest.mark.parametrize(
-    ("compiled", "told"),
+    ("compiled", "told", "loads"),
     [
-        (0.1, r"not compiled: [\d.]+ frames a second instead of [\d.]+"),
-        (None, "not compiled: the model cannot be compiled here: no g\\+\\+"),
+        (0.1, r"not compiled: [\d.]+ frames a second instead of [\d.]+", 2),
+        (None, "not compiled: the model cannot be compiled here: no g\\+\\+", 2),
+        ("never", "not compiled: it passes block by block", 1),
     ],
 )
-def test_what_compiling_does_not_make_faster_is_loaded_again_as_it_was(found, compiled, told):
+def test_what_compiling_does_not_make_faster_is_loaded_again_as_it_was(found, compiled, told, loads):
     model, said, loaded = found(0.1, compiled)
     assert model.settings.compile is False
     assert re.fullmatch(told, said[-1])
     model.loaded()
-    assert loaded == [False, False]
+    assert loaded == [False] * loads
 
 
 def test_short_films_are_rendered_as_they_are(found):

@@ -23,7 +23,7 @@ class OutOfMemoryError(Error):
         if sparing:
             self.instead = {"low_memory": True, "batch": self.batch}  # which could become another by itself
         if whole:
-            less = "--low_memory, " * sparing
+            less = "--low_memory, " * sparing + "a quantised --denoiser (.gguf), " * (settings.denoiser == "own")
             what = f"{settings.device} has too little memory for {settings.model}; try {less}--device cpu or another --model"
         elif self.batch == 1:
             less = ", or --low_memory" * sparing

@@ -17,6 +17,7 @@ from walk import Error
 from walk.settings import Settings
 
 SPARE = 1.5e9  # bytes to leave free on a GPU beside the text encoders
+LARGE = 0.6  # of a GPU's memory
 
 
 def devices() -> list[tuple[str, str, str]]:
@@ -87,6 +88,12 @@ def reader(device: str, encoders: Sequence[Any]) -> str:
         return device
     size = sum(tensor.nbytes for encoder in encoders for tensor in encoder.parameters())
     return device if size + SPARE <= torch.cuda.get_device_properties(device).total_memory else "cpu"
+
+
+def is_large(device: str, part: Any) -> bool:
+    """Whether what works with a part would hardly find room beside it on a GPU."""
+    size = sum(tensor.nbytes for tensor in part.parameters())
+    return size > LARGE * torch.cuda.get_device_properties(device).total_memory
 
 
 def batch(settings: Settings, guided: bool) -> int:

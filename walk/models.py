@@ -188,6 +188,7 @@ class Pipeline(Model):
             for part in (self.denoiser, self.pipe.vae):
                 layout.channels_last(part)
         self.recorder: graphs.Recorder | None = None
+        self.passes = settings.low_memory and machine.is_large(settings.device, self.denoiser)
         if settings.compile:
             self._compile()
         elif settings.device in ("cuda", "cuda:0") and not settings.low_memory and not self._waits:
@@ -201,6 +202,8 @@ class Pipeline(Model):
 
     def _compile(self) -> None:
         """What compilers know, they do better themselves."""
+        if self.passes:
+            raise Error("what passes through a GPU block by block cannot be compiled; give --compile off")
         layout.as_usual(self.denoiser)
         if self.recorder:
             self.recorder.remove()
@@ -407,7 +410,8 @@ class Pipeline(Model):
         with contextlib.ExitStack() as lent:
             if self.settings.low_memory:
                 with machine.room(OutOfMemoryError(self.settings, whole=True)):
-                    lent.enter_context(loading.lent(self.denoiser, self.settings.device))
+                    bring = loading.passed if self.passes else loading.lent
+                    lent.enter_context(bring(self.denoiser, self.settings.device))
             return self._painted(noise, conditioning)
 
     def _painted(self, noise: Tensor, conditioning: Conditioning) -> Tensor:

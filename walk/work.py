@@ -103,14 +103,19 @@ class LazyModel:
             return
         begun = time.monotonic()
         try:
-            faster = self._rate(self.loaded().at(compiled), "compiling the model, and timing it")
+            other = self.loaded().at(compiled)
+        except Error as error:
+            self.listener.say(f"not compiled: {str(error).partition(';')[0]}")
+            return
+        try:
+            faster = self._rate(other, "compiling the model, and timing it")
         except Error as error:  # also for want of memory, of which there is enough as it was
             self.listener.say(f"not compiled: {str(error).partition(';')[0]}")
         else:
             took, saved = time.monotonic() - begun, frames / usual - frames / faster
             rates = f"{faster:.3g} frames a second instead of {usual:.3g}"
             if saved > GAIN * frames / usual:
-                self.settings, self._model = compiled, self.loaded().at(compiled)
+                self.settings, self._model = compiled, other
                 self.listener.say(
                     f"compiled in {format_time(round(took))}: {rates}, which saves {format_time(round(saved))}"
                 )
