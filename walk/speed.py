@@ -24,12 +24,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from walk.timeline import GRAIN, Walk
+from walk.timeline import Walk
 
 FIRST = 7  # frames that are looked at inside a segment, to begin with
 LEAST = 4  # frames for each of them
 WIDE = 3  # steps; two pictures further apart than that have another one looked at between them
 FINE = 512  # parts of a mean step along the path; if so little of it is WIDE, the model jumps
+GRAIN = 2**32  # parts of a segment that places are rounded to, so that no library's last bit matters
 PRICE = 0.15  # of a picture that becomes no frame, in squares of a step's logarithm
 REACH = 7  # the next frame is looked for among so many pictures,
 CLOSE = 0.3  # or among all that are within this part of a step for each of them, as beside a jump
@@ -260,10 +261,14 @@ class _Segment:
             return None
         steps = STEADY * lengths + (1 - STEADY) * distances / distances.sum()
         frames = len(self.done) - 1
-        jumps = (lengths < 1 / (FINE * frames)) & (steps > WIDE / frames)
+        jumps = (lengths <= self._least()) & (steps > WIDE / frames)
         steps[jumps] = 1 / frames
         way = np.concatenate([[0.0], np.cumsum(steps)])
         return way / way[-1]
+
+    def _least(self) -> float:
+        """Of the way along the path: where two knots are no further apart, no other is looked for between them."""
+        return max(1 / (FINE * (len(self.done) - 1)), 2 / GRAIN)
 
     def _wide(self) -> list[float]:
         """Where frames belong that are half-way between neighbours WIDE apart; between those much further, two more."""
@@ -271,10 +276,9 @@ class _Segment:
         if way is None:
             return []
         frames = np.interp(way, self.done, range(len(self.done)))
-        least = 1 / (FINE * (len(self.done) - 1))
         indices = set()
         for (a, b), (x, y) in zip(pairwise(self.knots), pairwise(frames)):
-            if y - x > WIDE and b - a > least:
+            if y - x > WIDE and b - a > self._least():
                 parts = 4 if y - x > 2 * WIDE else 2
                 indices |= {round(x + (y - x) * part / parts) for part in range(1, parts)}
         knots = {*self.knots}
@@ -339,8 +343,10 @@ class _Segment:
         return min(i - h, asked * (len(self.done) - 1)) * math.log(way / asked) ** 2
 
     def _at(self, way: np.ndarray, done: Sequence[float]) -> list[float]:
-        places = _monotone(way, np.array(self.knots))(np.array(done))
-        return [round(place * GRAIN) / GRAIN for place in places.tolist()]
+        """Where so much of the way is done; only what is done at a keyframe is the keyframe."""
+        places = _monotone(way, np.array(self.knots))(np.array(done)).tolist()
+        inner = ((min(max(round(place * GRAIN), 1), GRAIN - 1)) / GRAIN for place in places)
+        return [place if 0 < by < 1 else float(by) for place, by in zip(inner, done)]
 
 
 def predicted(
