@@ -24,6 +24,7 @@ import hashlib
 import json
 import os
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
@@ -119,7 +120,7 @@ class Run:
         decided._decided = True
         decided.rows = {name: rows[name] for name in decided.fingerprints}
         noted = [rows[name] for name in decided.fingerprints]
-        self._write(self.folder / "walk.json", _manifest(walk, self.settings, _digest(self.fingerprints), noted))
+        self._write(self.folder / "walk.json", _manifest(walk, self.settings, self, noted))
         return decided
 
     def decided(self) -> Run | None:
@@ -139,12 +140,44 @@ class Run:
     def promising(self) -> set[str]:
         """Fingerprints of frames that are here and will serve this walk, as far as can be told before it is decided
         where its frames belong: those of the film before that an edit has not changed."""
-        with contextlib.suppress(Error):
-            before, _ = read_manifest(self.folder)
-            if before.frames == self.walk.frames and before.segments == self.walk.segments:
-                moved = dataclasses.replace(self.walk, positions=before.positions, noise=before.noise)
-                return {name for name in fingerprints(moved, self.settings) if name in self._finished}
-        return set()
+        known, names = self._known(), fingerprints(self.foreseen(self.walk), self.settings)
+        told = {
+            name
+            for name, *places in zip(names, *filter(None, (self.walk.positions, self.walk.noise)))
+            if all(int(place) in known or not place % 1 for place in places)
+        }
+        return told & self._finished.keys()
+
+    def foreseen(self, walk: Walk) -> Walk:
+        """A walk of as many frames, with those that an edit has not changed where it was decided that they belong."""
+        known = self._known()
+
+        def belongs(asked: float, otherwise: float) -> float:
+            start = int(asked)
+            return start + known[start][asked - start] if asked % 1 and start in known else otherwise
+
+        return dataclasses.replace(
+            walk,
+            positions=tuple(map(belongs, self.walk.positions, walk.positions)),
+            noise=tuple(map(belongs, self.walk.noise, walk.noise)),
+        )
+
+    def _known(self) -> dict[int, dict[float, float]]:
+        """By segment of this walk, where its frames' places belong: what was decided of the film before, where that had
+        a segment with the same keyframes around it and frames at the same places."""
+        try:
+            before, settings = read_manifest(self.folder)
+            positions, noise = _asked(self.folder)
+            asked = dataclasses.replace(before, positions=positions, noise=noise)
+        except Error:
+            return {}
+        if settings.deciding() != self.settings.deciding():
+            return {}
+        decided: defaultdict[int, dict[float, float]] = defaultdict(dict)
+        for old, new in zip(asked.positions + asked.noise, before.positions + before.noise):
+            decided[int(old)][old - int(old)] = new - int(old)
+        there = {segment: start for start, segment in enumerate(_segments(asked))}
+        return {start: decided[there[it]] for start, it in enumerate(_segments(self.walk)) if it in there}
 
     def check(self) -> Iterator[tuple[int, bool]]:
         """Read every frame of this walk that was found here, yielding (index, whole) for each.
@@ -315,13 +348,13 @@ def _place(walk: Walk, index: int) -> list[object]:
     for positions in filter(None, (walk.positions, walk.noise)):
         places, t = walk.neighbours(positions[index])
         around = [None if k is None else walk.keyframes[k] for k in places]
-        place += [[None if k is None else [k.prompt, k.negative_prompt, k.seed] for k in around], t]
+        place += [[None if k is None else _identity(k) for k in around], t]
     return place if place[:2] != place[2:] else place[:2]
 
 
 def _told(walk: Walk) -> list[object]:
     """What positions are positions on."""
-    return [walk.closed, walk.smooth, *((k.prompt, k.negative_prompt, k.seed) for k in walk.keyframes)]
+    return [walk.closed, walk.smooth, *map(_identity, walk.keyframes)]
 
 
 def _noted(folder: Path) -> tuple[str, list[int]]:
@@ -334,6 +367,33 @@ def _noted(folder: Path) -> tuple[str, list[int]]:
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         pass
     return "", []
+
+
+def _asked(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Where the frames, and their noise, of the film in a manifest were asked for, before it was decided where they
+    belong."""
+    try:
+        noted = json.loads((folder / "walk.json").read_text("utf-8"))
+        return tuple(map(float, noted["asked_positions"])), tuple(map(float, noted["asked_noise"]))
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        raise Error(f"{folder} does not say where its frames were asked for") from None
+
+
+def _segments(walk: Walk) -> list[object]:
+    """Of each what decides where its frames belong: the keyframes around it, and the places that were asked for."""
+    inside: defaultdict[int, list[tuple[str, float]]] = defaultdict(list)
+    for name, some in (("path", walk.positions), ("noise", walk.noise)):
+        for position in some:
+            if position % 1:
+                inside[int(position)].append((name, position - int(position)))
+    around = [walk.neighbours(start + 0.5)[0] for start in range(walk.segments)]
+    told = [tuple(None if k is None else _identity(walk.keyframes[k]) for k in some) for some in around]
+    return [(some, tuple(inside[start])) for start, some in enumerate(told)]
+
+
+def _identity(keyframe: Keyframe) -> tuple[str, str, int]:
+    """What of a keyframe decides pixels."""
+    return keyframe.prompt, keyframe.negative_prompt, keyframe.seed
 
 
 def _digest(names: Sequence[str]) -> str:
@@ -395,7 +455,10 @@ def read_manifest(folder: Path) -> tuple[Walk, Settings]:
         raise Error(f"{path} is damaged ({error})") from None
 
 
-def _manifest(walk: Walk, settings: Settings, asked: str = "", rows: Sequence[int] = ()) -> bytes:
+def _manifest(walk: Walk, settings: Settings, asked: Run | None = None, rows: Sequence[int] = ()) -> bytes:
+    """asked: before it was decided where the frames belong."""
+    before = {"asked": _digest(asked.fingerprints), "rows": rows} if asked else {}
+    before |= {"asked_positions": asked.walk.positions, "asked_noise": asked.walk.noise} if asked else {}
     return json.dumps(
         {
             "version": __version__,
@@ -406,8 +469,7 @@ def _manifest(walk: Walk, settings: Settings, asked: str = "", rows: Sequence[in
             "smooth": walk.smooth,
             "noise": walk.noise,
             "settings": dataclasses.asdict(settings),
-            "asked": asked,
-            "rows": rows,
+            **before,
         },
         indent=1,
         ensure_ascii=False,

@@ -24,13 +24,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from walk.timeline import Walk
+from walk.timeline import GRAIN, Walk
 
 FIRST = 7  # frames that are looked at inside a segment, to begin with
 LEAST = 4  # frames for each of them
 WIDE = 3  # steps; two pictures further apart than that have another one looked at between them
 FINE = 512  # parts of a mean step along the path; if so little of it is WIDE, the model jumps
-GRAIN = 2**32  # parts of a segment that places are rounded to, so that no library's last bit matters
 PRICE = 0.15  # of a picture that becomes no frame, in squares of a step's logarithm
 REACH = 7  # the next frame is looked for among so many pictures,
 CLOSE = 0.3  # or among all that are within this part of a step for each of them, as beside a jump

@@ -29,7 +29,8 @@ SECONDS_A_SEGMENT = 2  # when neither a length nor times are given
 FINEST = 1_001_000  # numbers in a fraction of frames a second that ffmpeg keeps as they are
 MAX_FRAMES = 1_000_000  # eleven hours
 STEEPEST = 1 / 3  # of the way between two keyframes, in a frame: one onset in a silence would be a jump
-GRAIN = 2**20  # parts of a segment that measured positions are rounded to, so that no library's last bit matters
+GRAIN = 2**32  # parts of a segment that places are rounded to: a segment's are the same wherever it stands
+_HEARD = 2**20  # the same of places that were heard, so that no library's last bit matters
 
 # How people write the rates of NTSC video, whose true values are multiples of 1000/1001, or else as near to them.
 _NTSC = {"23.98": 24, "47.95": 48, "119.88": 120}
@@ -396,7 +397,8 @@ def _positions(stays: list[tuple[int, int]], count: int, closed: bool, progress:
     positions: list[float] = []
     for k, ((arrival, leave), (end, _)) in enumerate(pairwise(stays)):
         positions += [float(k)] * (leave - arrival)
-        positions += [float(k + progress(k, i, leave, end)) for i in range(leave, end)]
+        parts = (max(i > leave, round(progress(k, i, leave, end) * GRAIN)) for i in range(leave, end))
+        positions += [k + part / GRAIN for part in parts]
     if closed:  # frames before the first arrival are the end of the round
         turn = stays[0][0] % count
         return positions[count - turn :] + positions[: count - turn]
@@ -432,7 +434,7 @@ def _paced(steps: Sequence[float]) -> _Share:
     def progress(k: int, frame: int, start: int, end: int) -> float:
         more = besides(start, end)
         part, whole = (done[at + 1] - done[start + 1] + more * (at - start) for at in (frame, end))
-        return round(part / whole * GRAIN) / GRAIN
+        return round(part / whole * _HEARD) / _HEARD
 
     return progress
 
