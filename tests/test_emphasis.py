@@ -190,8 +190,9 @@ def test_a_negative_prompt_has_weights_too(tmp_path):
 
 def test_a_family_that_cannot_says_so(tmp_path):
     model = load(tiny.lumina2(tmp_path), **SIZE, steps=2)
-    with pytest.raises(Error, match=r"'a \(red:1.3\) fox': the model takes no weights such as \(words:1.3\)"):
-        pictures(model, Keyframe("a (red:1.3) fox", 3))
+    for read in (model.notes, lambda keyframe: pictures(model, keyframe)):  # notes come before the first picture
+        with pytest.raises(Error, match=r"'a \(red:1.3\) fox': the model takes no weights such as \(words:1.3\)"):
+            read(Keyframe("a (red:1.3) fox", 3))
 
 
 def test_parentheses_too_deep_within_each_other_are_letters():

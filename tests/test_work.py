@@ -185,3 +185,49 @@ def test_how_much_of_a_change_is_the_noises_is_seen_in_a_picture_more_of_each_se
         before = len(frames.rendered)
         assert frames.noise_shares(run, seen) == pytest.approx({0: share, 1: share}, abs=0.03)
         assert len(frames.rendered) == before + 2
+
+
+@pytest.mark.parametrize(
+    ("whole", "told"),
+    [
+        (False, r"film/frames/.*\.png cannot be read \(No such file or directory\); \d+ of 60 frames are safe"),
+        (True, r"cannot be (read|written) \(.*\); .*film was moved or removed meanwhile; put it back to go on"),
+    ],
+)
+def test_whoever_takes_away_what_is_rendered_meanwhile_is_told_so(tmp_path, monkeypatch, whole, told):
+    folder, model = tmp_path / "film", Mixed(0.5)
+    model.settings = dataclasses.replace(model.settings, width=64, height=64, batch=4)
+    look = Work._look
+
+    def looked(work, run):
+        work.settle()
+        for number, path in enumerate([folder] if whole else list(folder.glob("frames/*.png"))):
+            path.rename(tmp_path / str(number))
+        work.features.clear()
+        return look(work, run)
+
+    monkeypatch.setattr(Work, "_look", looked)
+    walk = Walk.through(KEYFRAMES, frames=60)
+    with pytest.raises(Error, match=told), Run(folder, walk, model.settings) as run, Work(run, model) as work:
+        work.evenly(run)
+
+
+def test_found_frames_are_counted_while_they_are_read(tmp_path):
+    model, counted, said = Compilable(0, None), [], []
+
+    class Counting(Listener):
+        def say(self, text):
+            said.append((text, counted[-1].count, counted[-1].total))
+
+        def progress(self, *args, **more):
+            counted.append(super().progress(*args, **more))
+            return counted[-1]
+
+    with Run(tmp_path, Walk.through(KEYFRAMES, frames=60), model.settings) as run:
+        for index in range(60):
+            run.save(index, PICTURE)
+    next((tmp_path / "frames").iterdir()).unlink()
+    with Run(tmp_path, run.walk, model.settings) as run, Work(run, model, Counting()) as work:
+        work.make(run, [0])
+        assert said == []
+        assert (counted[0].count, counted[0].total) == (59, 59)

@@ -2,7 +2,7 @@
 
 A family is chosen by the pipeline class that a model's `model_index.json` names.
 
-Never hears of walks, frames or run folders, nor of where a model lies (walk.hub) and how it is loaded (walk.loading).
+Never hears of walks, frames or run folders. Where a model lies, walk.hub knows, and walk.loading how it is loaded.
 """
 
 from __future__ import annotations
@@ -246,8 +246,9 @@ class Pipeline(Model):
 
     def _cut(self, prompt: str) -> str:
         """The end of a prompt that is too long even for the encoder that reads most."""
+        rest = self._parts(prompt)[1]  # which raises Error for weights that the model does not take
         if self.family.windows > 1:
-            return self._parts(prompt)[1].strip()
+            return rest.strip()
         most = self.defaults.get("max_sequence_length", self.family.length or 10**6)
         tokenizers = [tokenizer for _, tokenizer in loading.tokenizers(self.pipe)]
         tokenizer = max(tokenizers, key=lambda tokenizer: min(tokenizer.model_max_length, most))

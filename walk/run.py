@@ -179,31 +179,25 @@ class Run:
         there = {segment: start for start, segment in enumerate(_segments(asked))}
         return {start: decided[there[it]] for start, it in enumerate(_segments(self.walk)) if it in there}
 
-    def check(self) -> Iterator[tuple[int, bool]]:
-        """Read every frame of this walk that was found here, yielding (index, whole) for each.
+    def unread(self) -> list[str]:
+        """Fingerprints of this walk's frames that were found here, and have not been read to tell whether they are whole."""
+        found = (name for name in dict.fromkeys(self.fingerprints) if name in self._finished)
+        return [name for name in found if name not in self._checked]
 
-        A damaged one is removed, and so becomes missing. No frame is read twice.
-        """
-        for index, fingerprint in enumerate(self.fingerprints):
-            path = self._finished.get(fingerprint)
-            if path is None or fingerprint in self._checked:
-                continue
-            self._checked.add(fingerprint)
-            whole = png.is_whole(path, _KEY, fingerprint)
-            if not whole:
-                self.damaged.append(path.name)
-                del self._finished[fingerprint]
-                path.unlink(missing_ok=True)
-            yield index, whole
-
-    def missing(self, among: Sequence[int] | None = None, report: Callable[[], object] | None = None) -> list[int]:
+    def missing(self, among: Sequence[int] | None = None, report: Callable[[], object] = lambda: None) -> list[int]:
         """Indices of the frames to render, of all or among some. Of frames that are the same picture, the first.
 
-        report: called for each frame that was read.
+        Every frame of this walk that was found is read, once. A damaged one is removed, and so is missing.
+        report: called for each that was read.
         """
-        for _ in self.check():
-            if report is not None:
-                report()
+        for name in self.unread():
+            self._checked.add(name)
+            path = self._finished[name]
+            if not png.is_whole(path, _KEY, name):
+                self.damaged.append(path.name)
+                del self._finished[name]
+                path.unlink(missing_ok=True)
+            report()
         first: dict[str, int] = {}
         for index in range(self.walk.frames) if among is None else among:
             if self.fingerprints[index] not in self._finished:
@@ -257,9 +251,13 @@ class Run:
             self._write(self.folder / "films", "\n".join([*names, name, ""]).encode("utf-8", "surrogateescape"))
 
     def picture(self, index: int) -> np.ndarray:
-        """A finished frame, (height, width, 3) uint8."""
-        with Image.open(self._finished[self.fingerprints[index]]) as image:
-            return np.asarray(image.convert("RGB"))
+        """A finished frame, (height, width, 3) uint8. Raises Error if somebody has taken it away."""
+        path = self._finished[self.fingerprints[index]]
+        try:
+            with Image.open(path) as image:
+                return np.asarray(image.convert("RGB"))
+        except OSError as error:
+            raise Error(f"{path} cannot be read ({error.strerror or 'it is damaged'})") from None
 
     def size(self) -> float:
         """Bytes that a frame takes, on average over the finished ones."""
@@ -294,7 +292,7 @@ class Run:
 
 
 class SaveFrame:
-    """Call it with (index, picture). pool: for other work in the background."""
+    """Call it with (index, picture). pool: of threads, to write in."""
 
     def __init__(self, run: Run, pool: ThreadPoolExecutor) -> None:
         self.pool = pool

@@ -35,7 +35,7 @@ class Settings:
         a hub id ('org/name', 'org/name@revision').
     width, height: pixels; None: what the model was trained for.
     steps: denoising steps; None: the model's own.
-    guidance: classifier-free guidance scale, 1 or less: off; None: the model's own.
+    guidance: classifier-free guidance scale, 1 or less (of some models 0): off; None: the model's own.
     scheduler: as `walk.samplers.chosen` reads it, such as 'Euler a' or 'EulerDiscreteScheduler:timestep_spacing=trailing';
         None: the model's own.
     device: 'auto', 'cpu', 'cuda', 'cuda:1', 'mps'.

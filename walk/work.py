@@ -236,6 +236,8 @@ class Work:
                 raise
             error = error or late
         kept = f"{self.count()} of {self.frames} frames are safe in {self.run.folder}; run the same command to go on"
+        if not self.run.folder.is_dir():
+            kept = f"{self.run.folder} was moved or removed meanwhile; put it back to go on"
         if isinstance(error, Error) and self.count():
             raise Error(f"{error}; {kept}") from error
         if isinstance(error, KeyboardInterrupt):
@@ -318,6 +320,8 @@ class Work:
         """All frames of the run's walk, or these. They may still be on their way, at most until nothing is missing in
         a call to come."""
         asked = {run.fingerprints[index] for index in (range(run.walk.frames) if indices is None else indices)}
+        if not self.rendered:
+            self.progress.expect(self.progress.count + len(run.unread()))
         missing = [index for index in run.missing(indices, self._read) if run.fingerprints[index] not in self.rendered]
         self.kept -= {run.fingerprints[index] for index in missing}  # they were damaged
         found = len(asked - self.asked - self.kept) - len(missing)
@@ -404,11 +408,11 @@ class Work:
         self._say_found()
         self.model.loaded()
         self.model.tell_notes()
-        self.progress.__exit__()
         left = max(self.total - self.run.count(self.asked | self.kept), missing)
         self.progress = self.listener.progress(self.what, left, unit="pictures").__enter__()
 
     def _say_found(self) -> None:
+        self.progress.__exit__()  # of reading, whose bar would stand in the way
         damaged = len(self.run.damaged)
         if self.count() or damaged:
             again = f", {damaged} damaged and made again" if damaged else ""
