@@ -12,11 +12,12 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("[!_]*.py"))
 
 # Who may import a library; whoever is not named here may not.
 FENCES = {
-    "torch": {"geometry", "graphs", "layout", "loading", "machine", "models", "render", "schedule"},
+    "torch": {"geometry", "graphs", "layout", "loading", "machine", "models", "offload", "render", "schedule"},
     "diffusers": {"hub", "loading"},
     "transformers": {"loading"},
     "huggingface_hub": {"hub", "loading"},
     "subprocess": {"ffmpeg"},
+    "gguf": {"loading"},
     "moviepy": {"check"},
     "librosa": {"audio"},
     "imageio_ffmpeg": {"ffmpeg"},
@@ -46,10 +47,11 @@ BELOW = {
     "families": set(),
     "samplers": set(),
     "loading": {"families", "hub", "samplers", "schedule", "settings"},
+    "offload": set(),
     "schedule": set(),
     "models": {
         *("catalogue", "digests", "emphasis", "families", "graphs", "hub", "keyframes", "layout", "loading"),
-        *("machine", "notes", "schedule", "settings"),
+        *("machine", "notes", "offload", "schedule", "settings"),
     },
     "render": {"geometry", "machine", "models", "timeline"},
     "recipe": {"keyframes", "settings", "text"},

@@ -21,7 +21,7 @@ import torch
 from oracle import assert_the_same, levels, load, pictures, plain
 from safetensors.torch import load_file, save_file
 
-from walk import Error, Keyframe, Settings, Walk, graphs, hub, loading, machine, models
+from walk import Error, Keyframe, Settings, Walk, graphs, hub, loading, machine, models, offload
 from walk.render import render
 
 FOX = Keyframe("a red fox", seed=3)
@@ -275,12 +275,12 @@ def test_a_part_that_is_larger_than_a_gpu_passes_through_it_block_by_block():
     every = [*part.blocks, *part.more]
     before = [(it, it.device) for it in part.parameters()]
     x = torch.zeros(1, 4, device="meta")
-    with loading.passed(part, "meta"):
+    with offload.passed(part, "meta"):
         for block in every + every:
             x = part.first(block(x))
             together.append(sum(other.weight.is_meta for other in every))
     assert together == [1] * 12, "when one has got its work, it goes, and the next is brought"
-    with contextlib.suppress(TypeError), loading.passed(part, "meta"):
+    with contextlib.suppress(TypeError), offload.passed(part, "meta"):
         every[0](None)
     assert all(one is other and one.device == device for other, (one, device) in zip(part.parameters(), before))
     assert not any(block._forward_hooks or block._forward_pre_hooks for block in every)
@@ -289,7 +289,7 @@ def test_a_part_that_is_larger_than_a_gpu_passes_through_it_block_by_block():
 def test_a_part_that_was_lent_is_back_without_a_copy():
     part = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
     before = [*part.parameters(), *part.buffers()]
-    with loading.lent(part, "meta"):
+    with offload.lent(part, "meta"):
         assert {tensor.device.type for tensor in (*part.parameters(), *part.buffers())} == {"meta"}
     assert len(before) == 7
     assert all(one is other for one, other in zip(before, [*part.parameters(), *part.buffers()]))

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pixel_shuffle
 
-from walk import Error, OutOfMemoryError, emphasis, graphs, layout, loading, machine, schedule
+from walk import Error, OutOfMemoryError, emphasis, graphs, layout, loading, machine, offload, schedule
 from walk.catalogue import known
 from walk.digests import Report
 from walk.families import Family
@@ -411,7 +411,7 @@ class Pipeline(Model):
         with contextlib.ExitStack() as lent:
             if self.settings.low_memory:
                 with machine.room(OutOfMemoryError(self.settings, whole=True)):
-                    bring = loading.passed if self.passes else loading.lent
+                    bring = offload.passed if self.passes else offload.lent
                     lent.enter_context(bring(self.denoiser, self.settings.device))
             return self._painted(noise, conditioning)
 
