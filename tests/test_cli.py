@@ -630,6 +630,14 @@ def test_a_run_folder_whose_place_is_taken_is_refused_before_the_model_is_loaded
     assert tree(Path()) == {Path("film.walk"): b"kept"}
 
 
+def test_a_run_folder_of_somebody_elses_is_refused_before_anything_is_loaded(refusal, monkeypatch):
+    Path("film.walk").mkdir()
+    access = os.access  # root may do everything
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "film.walk" and access(path, mode))
+    message = "film.walk cannot be written (Permission denied); give another --out"
+    assert refusal(*AB, "--out", "film.mp4") == message
+
+
 @pytest.mark.parametrize("out", ["~nosuchuser/film.mp4", f"{'x' * 300}.mp4"], ids=brief)
 def test_a_film_whose_name_the_system_cannot_have_is_refused_without_a_traceback(refusal, out):
     assert refusal(*AB, "--out", out).startswith(f"{out} cannot be written")

@@ -64,6 +64,8 @@ def check_free(out: Path, folder: Path) -> None:
             )
         if folder.exists() and not folder.is_dir():
             raise Error(f"{folder} cannot be written ({os.strerror(errno.ENOTDIR)}); give another --out")
+        if folder.exists() and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):  # as somebody else's
+            raise Error(f"{folder} cannot be written ({os.strerror(errno.EACCES)}); give another --out")
 
 
 def described(walk: Walk, settings: Settings, flags: Mapping[str, object], positions: bool = True) -> Metadata:
