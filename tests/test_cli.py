@@ -614,6 +614,7 @@ def test_a_film_that_walk_did_not_make_is_left_as_it_is(refusal):
 def test_a_film_that_cannot_be_written_is_refused_before_it_is_made(refusal, tmp_path, out, message):
     for name in ("folder", "folder.mp4"):
         Path(name).mkdir()
+    Path("folder/000000.png").write_text("kept")
     Path("file").write_text("kept")
     assert refusal(*AB, "--out", out) == message.format(here=tmp_path)
 

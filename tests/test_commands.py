@@ -702,6 +702,13 @@ def test_a_folder_gets_the_frames_numbered(walk):
         np.testing.assert_array_equal(exported, frame)
 
 
+def test_an_empty_folder_is_there_to_be_filled(walk):
+    Path("pngs").mkdir()
+    Path("pngs/.DS_Store").touch()
+    walk(*ABC, "--frames", "5", "--out", "pngs/")
+    assert len(list(Path("pngs").iterdir())) == 5
+
+
 def test_a_folder_of_an_earlier_film_is_replaced_and_any_other_is_not(walk, refusal):
     walk(*ABC, "--frames", "5", "--out", "pngs/")
     walk(*ABC, "--frames", "3", "--out", "pngs/")

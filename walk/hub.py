@@ -278,8 +278,9 @@ def _only(found: list[Path], where: str, kinds: tuple[str, ...]) -> Path:
 @functools.lru_cache
 def decoder(name: str) -> Path:
     """The folder of a small decoder, on this machine or from the hub."""
-    folder: Path | None = Path(os.path.expanduser(name))
-    if not folder.is_dir():
+    path = Path(os.path.expanduser(name))
+    folder = path if path.is_dir() else None
+    if folder is None:
         if not _is_hub_id(name) or "/" not in name:
             raise Error(f"there is no decoder '{name}' here; it is own, tiny, or a folder in diffusers' format")
         files = ["config.json", "*.safetensors"]
