@@ -665,6 +665,16 @@ def test_what_ffmpeg_cannot_read_leaves_no_film_and_the_old_one_untouched(tmp_pa
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.parametrize("name", ["film.mp4", "film.gif"])
+def test_a_frame_that_is_gone_is_named(tmp_path, name):
+    frames = frames_of(tmp_path)
+    frames[5].unlink()
+    with pytest.raises(Error) as refusal:
+        video.encode(frames, tmp_path / name, Fraction(25))
+    assert str(refusal.value) == f"{frames[5]} cannot be read (No such file or directory)"
+    assert not list(tmp_path.glob(".*"))
+
+
 @pytest.mark.parametrize("name", ["film.mp4", "film.gif", "folder"])
 def test_a_full_disk_is_said(tmp_path, name):
     # A limit on the size of files is the nearest that a test comes to a full disk.
