@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from fractions import Fraction
 from pathlib import Path
 
@@ -99,6 +100,30 @@ def test_whoever_reads_may_leave():
     with os.fdopen(writer, "w") as gone:
         done = subprocess.run([sys.executable, "-m", "walk", "models"], stdout=gone, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no sh")
+def test_where_stderr_is_closed_stdout_has_the_result_alone():
+    closed = ["sh", "-c", 'exec "$0" -m walk "$@" 2>&-', sys.executable]
+    done = subprocess.run([*closed, *AB, "--frames", "1"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    done = subprocess.run([*closed, *AB, "--frames", "2", *CHEAP, "--out", "film.mp4"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "film.mp4\n")
+
+
+def test_a_stop_while_modules_are_imported_is_no_traceback():
+    stop = """
+        import sys
+        class Stop:
+            def find_spec(name, *_):
+                if name == "walk.cli":
+                    raise KeyboardInterrupt
+        sys.meta_path.insert(0, Stop)
+        from walk.__main__ import process
+        process()
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(stop)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "\nwalk: stopped\n")
 
 
 # Help, and what it costs
