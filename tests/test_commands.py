@@ -147,6 +147,23 @@ def test_a_quick_preview_is_not_taken_for_the_film(walk):
     assert len(frames()) == 12
 
 
+def test_prune_lists_the_frames_of_quick_previews_which_no_film_uses(walk):
+    flags = [*ABC, "--frames", "12", "--steps", "6", "--speed", "path", "--out", "film.mp4"]
+    walk("preview", *flags, "--quick")
+    walk(*flags)
+    quick = sorted(map(str, Path("film.walk/quick/frames").glob("*.png")))
+    assert quick
+    assert walk("prune", "film.walk", model=False)[0].splitlines() == quick
+    walk("prune", "film.walk", "--yes", model=False)
+    assert (len(frames()), len(frames("film.walk/quick"))) == (12, 0)
+
+
+def test_a_preview_whose_film_would_be_too_wide_is_refused_before_it_is_rendered(walk):
+    _, err = walk("preview", *ABC, "--frames", "12", "--width", "2048", "--out", "film.mp4", status=2)
+    assert err[-1].startswith("walk: the film would have 32768x512 pixels, and sides up to 16384 are possible")
+    assert [*Path().iterdir()] == []
+
+
 def test_of_a_model_of_few_steps_a_quick_preview_is_as_good_as_any(walk):
     flags = [*ABC, "--frames", "12", "--steps", "4", "--speed", "path", "--out", "film.mp4"]
     _, err = walk("preview", *flags, "--quick")

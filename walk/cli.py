@@ -193,6 +193,7 @@ def preview(**chosen: Any) -> str:
     fewer = outlook.quick(model.settings)
     quick = chosen.get("quick", False) and fewer != model.settings
     if quick:
+    size = _film_size(asked, model.settings)
         model.settings = fewer
         asked = dataclasses.replace(asked, folder=asked.folder / "quick")
     with _opened(asked, model, film=False) as run, Work(run, model, listener, "rendering the preview") as work:
@@ -224,8 +225,8 @@ def preview(**chosen: Any) -> str:
     elif not quick:
         left = f"{plural(missing, 'frame')} more"
         if work.seconds:  # else nothing had to be rendered, and nobody knows how long that takes
-            it, size = model.settings, _film_size(asked, model.settings)
-            seconds = model.seconds + outlook.seconds_left(walk, it, asked.even, missing, work.seconds, size)
+            again = outlook.seconds_left(walk, model.settings, asked.even, missing, work.seconds, size)
+            seconds = model.seconds + again
             left = f"about {format_time(round(seconds))} more"
         listener.say(f"the film: {left}, {_bytes(frame_bytes * walk.frames)} of frames")
     return str(picture)
