@@ -359,6 +359,12 @@ def test_a_sheet_of_seeds_is_named_after_its_prompt(walk, sheets):
 
 def test_a_seed_has_one_picture_on_every_sheet_and_in_the_film(walk, sheets):
     walk("seeds", "a red apple", "--count", "3", "--out", "a.png")
+def test_a_sheet_of_later_seeds_leaves_that_of_the_first(walk):
+    walk("seeds", "a castle", "--count", "2")
+    assert walk("seeds", "a castle", "--count", "2", "--from", "2")[0] == "a-castle.seeds-from-2.png"
+    assert len([*Path().iterdir()]) == 2
+
+
     walk("seeds", "a red apple", "--count", "4", "--from", "1", "--out", "b.png", "--quiet")
     walk("--prompts", "a red apple", "--seeds", "0,2", "--frames", "2", "--out", "pngs/", "--size", "32")
     first, second = sheets

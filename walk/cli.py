@@ -245,7 +245,7 @@ def seeds(**chosen: Any) -> str:
     if prompt_file(prompt):
         raise Error(f"walk seeds draws one prompt, and {prompt} is a file; give one of the prompts in it")
     keyframes = read_prompts([prompt], seeds=range(first, first + count), **given(chosen, "negative"))
-    out = order.expanded(chosen.get("out", f"{order.slug([prompt])}.seeds.png"))
+    out = order.expanded(chosen.get("out", f"{order.slug([prompt])}.seeds{f'-from-{first}' if first else ''}.png"))
     if out.suffix.lower() != ".png":
         raise Error(f"{out}: a sheet's name ends in .png, as in seeds.png")
     order.check_sheet(out)
