@@ -436,6 +436,24 @@ def test_what_is_no_film_is_refused(tmp_path):
         check(tmp_path / "film.mp4")
 
 
+def test_a_film_that_breaks_off_before_its_first_frame_is_refused(tmp_path):
+    film = a_film(tmp_path, name="film.webm")
+    data = film.read_bytes()
+    film.write_bytes(data[: data.find(b"\x1f\x43\xb6\x75") + 40])  # where the first cluster begins
+    with pytest.raises(Error, match=r"film\.webm has no whole frame$"):
+        check(film)
+
+
+def test_a_film_that_cannot_be_played_is_refused_with_what_is_wrong_in_it(tmp_path):
+    film = a_film(tmp_path, name="film.webm")
+    data = film.read_bytes()
+    first = data.find(b"\x1f\x43\xb6\x75") + 40
+    film.write_bytes(data[:first] + np.random.default_rng(1).bytes(len(data) - first))
+    with pytest.raises(Error, match=r"film\.webm cannot be played: [^\n]+$") as refusal:
+        check(film)
+    assert "watched" not in str(refusal.value)
+
+
 def test_the_command_says_when_and_exits_with_1(tmp_path, capsys):
     film = a_film(tmp_path, replaced(10, np.zeros((64, 64, 3), np.uint8)))
     assert cli.main(["check", str(film)]) == 1

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from fractions import Fraction
 from pathlib import Path
 
@@ -99,6 +100,30 @@ def test_whoever_reads_may_leave():
     with os.fdopen(writer, "w") as gone:
         done = subprocess.run([sys.executable, "-m", "walk", "models"], stdout=gone, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no sh")
+def test_where_stderr_is_closed_stdout_has_the_result_alone():
+    closed = ["sh", "-c", 'exec "$0" -m walk "$@" 2>&-', sys.executable]
+    done = subprocess.run([*closed, *AB, "--frames", "1"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    done = subprocess.run([*closed, *AB, "--frames", "2", *CHEAP, "--out", "film.mp4"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "film.mp4\n")
+
+
+def test_a_stop_while_modules_are_imported_is_no_traceback():
+    stop = """
+        import sys
+        class Stop:
+            def find_spec(name, *_):
+                if name == "walk.cli":
+                    raise KeyboardInterrupt
+        sys.meta_path.insert(0, Stop)
+        from walk.__main__ import process
+        process()
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(stop)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "\nwalk: stopped\n")
 
 
 # Help, and what it costs
@@ -614,6 +639,7 @@ def test_a_film_that_walk_did_not_make_is_left_as_it_is(refusal):
 def test_a_film_that_cannot_be_written_is_refused_before_it_is_made(refusal, tmp_path, out, message):
     for name in ("folder", "folder.mp4"):
         Path(name).mkdir()
+    Path("folder/000000.png").write_text("kept")
     Path("file").write_text("kept")
     assert refusal(*AB, "--out", out) == message.format(here=tmp_path)
 
@@ -628,6 +654,14 @@ def test_a_run_folder_whose_place_is_taken_is_refused_before_the_model_is_loaded
     message = "film.walk cannot be written (Not a directory); give another --out"
     assert capsys.readouterr() == ("", f"walk: {message}\n")
     assert tree(Path()) == {Path("film.walk"): b"kept"}
+
+
+def test_a_run_folder_of_somebody_elses_is_refused_before_anything_is_loaded(refusal, monkeypatch):
+    Path("film.walk").mkdir()
+    access = os.access  # root may do everything
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "film.walk" and access(path, mode))
+    message = "film.walk cannot be written (Permission denied); give another --out"
+    assert refusal(*AB, "--out", "film.mp4") == message
 
 
 @pytest.mark.parametrize("out", ["~nosuchuser/film.mp4", f"{'x' * 300}.mp4"], ids=brief)

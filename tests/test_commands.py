@@ -147,6 +147,23 @@ def test_a_quick_preview_is_not_taken_for_the_film(walk):
     assert len(frames()) == 12
 
 
+def test_prune_lists_the_frames_of_quick_previews_which_no_film_uses(walk):
+    flags = [*ABC, "--frames", "12", "--steps", "6", "--speed", "path", "--out", "film.mp4"]
+    walk("preview", *flags, "--quick")
+    walk(*flags)
+    quick = sorted(map(str, Path("film.walk/quick/frames").glob("*.png")))
+    assert quick
+    assert walk("prune", "film.walk", model=False)[0].splitlines() == quick
+    walk("prune", "film.walk", "--yes", model=False)
+    assert (len(frames()), len(frames("film.walk/quick"))) == (12, 0)
+
+
+def test_a_preview_whose_film_would_be_too_wide_is_refused_before_it_is_rendered(walk):
+    _, err = walk("preview", *ABC, "--frames", "12", "--width", "2048", "--out", "film.mp4", status=2)
+    assert err[-1].startswith("walk: the film would have 32768x512 pixels, and sides up to 16384 are possible")
+    assert [*Path().iterdir()] == []
+
+
 def test_of_a_model_of_few_steps_a_quick_preview_is_as_good_as_any(walk):
     flags = [*ABC, "--frames", "12", "--steps", "4", "--speed", "path", "--out", "film.mp4"]
     _, err = walk("preview", *flags, "--quick")
@@ -264,9 +281,11 @@ def test_what_of_a_prompt_is_cut_is_named(notes):
 
 
 def test_a_preview_may_have_a_name_of_its_own(walk):
-    out, _ = walk("preview", *ABC, "--frames", "9", "--out", "look.png")
+    out, err = walk("preview", *ABC, "--frames", "9", "--out", "look.png")
     assert out == "look.png"
     assert sorted(path.name for path in Path().iterdir()) == ["a-red-apple-a-green-frog-a-blue-whale.walk", "look.png"]
+    name = "a-red-apple-a-green-frog-a-blue-whale"
+    assert f"what is rendered is kept in {name}.walk, for {name}.mp4; for another film give --out FILE.mp4" in err
     assert Image.open(out).size > (400, 400)
 
 
@@ -338,6 +357,12 @@ def test_a_sheet_of_seeds_is_named_after_its_prompt(walk, sheets):
     assert err[-1].startswith("rendering: ")
     assert [path.name for path in Path().iterdir()] == [out]
     assert Image.open(out).size > (400, 400)
+
+
+def test_a_sheet_of_later_seeds_leaves_that_of_the_first(walk):
+    walk("seeds", "a castle", "--count", "2")
+    assert walk("seeds", "a castle", "--count", "2", "--from", "2")[0] == "a-castle.seeds-from-2.png"
+    assert len([*Path().iterdir()]) == 2
 
 
 def test_a_seed_has_one_picture_on_every_sheet_and_in_the_film(walk, sheets):
@@ -448,7 +473,37 @@ def test_replay_makes_the_same_film_of_the_same_frames(walk):
     assert [p.read_bytes() for p in sorted(Path("film.walk/frames").iterdir())] == [
         p.read_bytes() for p in sorted(Path("film-again.walk/frames").iterdir())
     ]
-    assert walk("diff", "film.mp4", out, model=False) == ("", [])
+    assert walk("diff", "film.mp4", out, model=False) == ("", ["nothing differs"])
+
+
+@pytest.mark.usefixtures("a_film")
+@pytest.mark.parametrize("out", ["film.mp4", "film.gif", "film/"])
+def test_replay_tells_with_which_name_nothing_is_rendered_again(walk, monkeypatch, out):
+    other = {"film.mp4": "other.mp4", "film.gif": "other.gif", "film/": "other/"}[out]
+    _, err = walk("replay", "film.mp4", "--out", other, model=False)
+    replaces = ", and replaces the film" * (out == "film.mp4")
+    assert err[0] == f"note: film.walk has this film's frames; --out {out} uses them{replaces}"
+
+    monkeypatch.setattr(models, "load", lambda *_: pytest.fail("a frame was rendered"))
+    _, err = walk("replay", "film.mp4", "--out", out, model=False)
+    assert not err[0].startswith("note:")
+
+
+@pytest.mark.usefixtures("a_film")
+def test_replay_tells_of_no_frames_that_do_not_serve(walk):
+    assert not walk("replay", "film.mp4", "--steps", "2", model=False)[1][0].startswith("note:")
+    shutil.rmtree("film.walk")
+    assert not walk("replay", "film.mp4", "--out", "new.mp4", model=False)[1][0].startswith("note:")
+
+
+def test_what_has_no_recipe_and_no_rate_is_refused_with_what_has(walk, refusal):
+    walk(*ABC, "--frames", "3", "--out", "pngs/")
+    for arguments in (["info", "pngs"], ["replay", "pngs/"], ["diff", "pngs", "pngs"], ["check", "pngs/"]):
+        assert refusal(*arguments) == (
+            "pngs is a folder of frames, which has no recipe and no rate; its command with --out pngs.mp4 makes a film "
+            "of them"
+        )
+    assert refusal("info", "pngs.walk") == "pngs.walk is a folder; give a film, .mp4, .webm, .mov or .gif"
 
 
 @pytest.mark.usefixtures("a_film")
@@ -700,6 +755,13 @@ def test_a_folder_gets_the_frames_numbered(walk):
     assert sorted(path.name for path in Path(out).iterdir()) == [f"{number:06d}.png" for number in range(5)]
     for exported, frame in zip(pixels(out), pixels("new/pngs.walk/frames")):
         np.testing.assert_array_equal(exported, frame)
+
+
+def test_an_empty_folder_is_there_to_be_filled(walk):
+    Path("pngs").mkdir()
+    Path("pngs/.DS_Store").touch()
+    walk(*ABC, "--frames", "5", "--out", "pngs/")
+    assert len(list(Path("pngs").iterdir())) == 5
 
 
 def test_a_folder_of_an_earlier_film_is_replaced_and_any_other_is_not(walk, refusal):

@@ -325,6 +325,18 @@ def test_whether_a_model_is_on_this_machine_is_known_without_the_hub(cache, tiny
     assert not hub.is_here("stabilityai/sd-turbo")
 
 
+@pytest.mark.parametrize(
+    ("damaged", "text"), [("model_index.json", '{"_class_na'), ("unet/x.safetensors.index.json", "{}")]
+)
+def test_a_damaged_model_is_not_here_and_hides_no_other(cache, tiny_folder, damaged, text):
+    fetch(cache, tiny_folder, repo="stabilityai/sdxl-turbo")
+    file = fetch(cache, tiny_folder, repo="stabilityai/sd-turbo") / damaged
+    file.unlink(missing_ok=True)
+    file.write_text(text)
+    assert not hub.is_here("stabilityai/sd-turbo")
+    assert hub.is_here("stabilityai/sdxl-turbo")
+
+
 # Single files
 
 
@@ -568,6 +580,22 @@ def test_what_is_no_model_is_refused_with_what_is(cache, name, message):
     with pytest.raises(Error) as caught:
         hub.find(name)
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("file", ["unet/config.json", "text_encoder/model.safetensors"])
+def test_a_model_that_may_not_be_read_is_refused(tiny_folder, tmp_path, file):
+    folder = shutil.copytree(tiny_folder, tmp_path / "model")
+    (folder / file).unlink()
+    (folder / file).mkdir()  # which nobody can read as a file, not even root, who may read everything
+    with pytest.raises(Error) as caught:
+        models.complete(Settings(model=str(folder), device="cpu"))
+    assert str(caught.value) == f"{folder / file} cannot be read (Is a directory)"
+
+
+def test_a_folder_without_a_decoder_is_refused(tmp_path):
+    with pytest.raises(Error) as caught:
+        hub.decoder(str(tmp_path))
+    assert str(caught.value) == f"{tmp_path}/config.json is missing"
 
 
 def test_a_model_whose_chats_are_put_otherwise_is_another(tiny_folder, tmp_path):

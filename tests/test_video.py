@@ -493,6 +493,19 @@ def test_an_older_export_is_replaced_to_its_last_frame(tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.parametrize("left", [".DS_Store", "Thumbs.db", "desktop.ini", "._000000.png"])
+def test_an_export_that_was_looked_at_is_replaced(tmp_path, left):
+    """Systems leave files in a folder that they show."""
+    frames = frames_of(tmp_path, 3)
+    folder = tmp_path / "folder"
+    video.encode(frames, folder, Fraction(25))
+    (folder / left).write_bytes(b"where its window was")
+    video.validate(folder)
+    video.encode(frames[:1], folder, Fraction(25))
+    assert [path.name for path in folder.iterdir()] == ["000000.png"]
+    assert not list(tmp_path.glob(".*"))
+
+
 @pytest.mark.parametrize("foreign", ["notes.txt", "1.png", "000007.png", ".hidden", "000001.PNG", "frames"])
 def test_a_folder_with_anything_else_in_it_is_not_touched(tmp_path, foreign):
     frames = frames_of(tmp_path, 3)
@@ -649,6 +662,16 @@ def test_what_ffmpeg_cannot_read_leaves_no_film_and_the_old_one_untouched(tmp_pa
     with pytest.raises(Error, match=rf"^{frames[5]} is no picture of the same size and kind as {frames[0]}$"):
         video.encode(frames, film, Fraction(25))
     assert film.read_bytes() == b"the old film"
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.gif"])
+def test_a_frame_that_is_gone_is_named(tmp_path, name):
+    frames = frames_of(tmp_path)
+    frames[5].unlink()
+    with pytest.raises(Error) as refusal:
+        video.encode(frames, tmp_path / name, Fraction(25))
+    assert str(refusal.value) == f"{frames[5]} cannot be read (No such file or directory)"
     assert not list(tmp_path.glob(".*"))
 
 

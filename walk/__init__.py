@@ -1,7 +1,7 @@
 """Films that walk through what a text-to-image diffusion model knows.
 
-The public names. Importing this module is cheap: torch and diffusers are only imported by
-`walk.models`, `walk.geometry` and `walk.render`, which a library user imports by name.
+The public names. Importing this module is cheap: torch and diffusers come with modules that a library user imports by
+name, such as `walk.models` and `walk.render`.
 """
 
 from __future__ import annotations

@@ -69,6 +69,8 @@ def check(film: Path, report: Callable[[int], object] = lambda count: None) -> R
     report: called with the number of frames read so far.
     """
     times, (width, height) = films.timestamps(film)
+    if not times:
+        raise Error(f"{film} has no whole frame")
     track = films.sound_track(film)
     frames = _seen(film, len(times), report)
     silent = track is not None and ffmpeg.silent(film)
@@ -105,7 +107,8 @@ def _seen(film: Path, count: int, report: Callable[[int], object]) -> list[_Fram
         with films.bare_copy(film) as copy, VideoFileClip(str(copy), audio=False) as clip:
             return list(_frames(_pictures(clip.reader, count), report))
     except (OSError, KeyError, ValueError) as error:
-        raise Error(f"{film} cannot be played: {error}") from None
+        why = ffmpeg.complaint(film) or str(error).partition("\n")[0]  # after it comes what ffmpeg said of the copy
+        raise Error(f"{film} cannot be played: {why}") from None
 
 
 def _pictures(reader: object, count: int) -> Iterator[np.ndarray]:

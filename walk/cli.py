@@ -48,6 +48,7 @@ from walk.keyframes import Keyframe, prompt_file
 from walk.order import Order
 from walk.pace import METER
 from walk.progress import Listener, Progress
+from walk.recipe import Recipe
 from walk.settings import BUILT_IN
 from walk.text import clock, format_time, plural
 
@@ -186,10 +187,13 @@ def preview(**chosen: Any) -> str:
     from walk.work import Work
 
     if picture:
-        listener.say(f"what is rendered is kept in {asked.folder}, for {asked.out}")
+        listener.say(
+            f"what is rendered is kept in {asked.folder}, for {asked.out}; for another film give --out FILE.mp4"
+        )
     picture = picture or asked.out.with_name(asked.out.stem + ".preview.png")
     order.check_sheet(picture)
     model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder)
+    size = _film_size(asked, model.settings)
     fewer = outlook.quick(model.settings)
     quick = chosen.get("quick", False) and fewer != model.settings
     if quick:
@@ -224,8 +228,8 @@ def preview(**chosen: Any) -> str:
     elif not quick:
         left = f"{plural(missing, 'frame')} more"
         if work.seconds:  # else nothing had to be rendered, and nobody knows how long that takes
-            it, size = model.settings, _film_size(asked, model.settings)
-            seconds = model.seconds + outlook.seconds_left(walk, it, asked.even, missing, work.seconds, size)
+            again = outlook.seconds_left(walk, model.settings, asked.even, missing, work.seconds, size)
+            seconds = model.seconds + again
             left = f"about {format_time(round(seconds))} more"
         listener.say(f"the film: {left}, {_bytes(frame_bytes * walk.frames)} of frames")
     return str(picture)
@@ -244,7 +248,7 @@ def seeds(**chosen: Any) -> str:
     if prompt_file(prompt):
         raise Error(f"walk seeds draws one prompt, and {prompt} is a file; give one of the prompts in it")
     keyframes = read_prompts([prompt], seeds=range(first, first + count), **given(chosen, "negative"))
-    out = order.expanded(chosen.get("out", f"{order.slug([prompt])}.seeds.png"))
+    out = order.expanded(chosen.get("out", f"{order.slug([prompt])}.seeds{f'-from-{first}' if first else ''}.png"))
     if out.suffix.lower() != ".png":
         raise Error(f"{out}: a sheet's name ends in .png, as in seeds.png")
     order.check_sheet(out)
@@ -267,7 +271,7 @@ def seeds(**chosen: Any) -> str:
 
 def info(film: str, **chosen: Any) -> str:
     """What made a film, as a prompt file, or as JSON."""
-    made = order.read_recipe(film)
+    made = _recipe(film)
     if chosen.get("json"):
         return recipe.to_text(made)
     return recipe.as_prompt_file(made, f"{Path(film).stem}.txt")
@@ -276,7 +280,7 @@ def info(film: str, **chosen: Any) -> str:
 def replay(**chosen: Any) -> str:
     """Make a film again from its recipe, with whatever flags change of it; returns the new film's path."""
     path = chosen.pop("film")
-    made = order.read_recipe(path)
+    made = _recipe(path)
     flags_ = {name: flags.ALL[name].parse(text) for name, text in made.flags}
     flags_.pop("beats", None)  # no path that a film names is opened
     for one, other in (*order.EXCLUSIVE, ("frames", "seconds"), ("frames", "bars")):
@@ -286,6 +290,8 @@ def replay(**chosen: Any) -> str:
     if "react" not in chosen and set(order.paces(flags_ | chosen)) == {"even"}:
         flags_.pop("react", None)
     chosen.setdefault("out", str(Path(path).with_name(f"{Path(path).stem}-again{Path(path).suffix}")))
+    if not set(chosen) & set(flags.SETTINGS):  # which change every frame
+        _tell_of_frames(Path(path), Path(chosen["out"]), _listener(chosen))
     if Path(chosen["out"]).suffix.lower() != Path(path).suffix.lower():  # which another format may not have
         flags_ = {name: value for name, value in flags_.items() if name not in ("codec", "quality")}
     moved = set(chosen) & set(flags.TIMING)
@@ -305,6 +311,17 @@ def replay(**chosen: Any) -> str:
     return film(**flags_ | chosen, prompts=list(made.prompts), weights=made.made_with[1] if made.made_with[1:] else "")
 
 
+def _tell_of_frames(film: Path, out: Path, listener: Listener) -> None:
+    """A note where the film's frames lie beside it, and are not those of the film that is to be made."""
+    from walk import run
+
+    there = film.with_suffix(".walk")
+    if film.name in run.films(there) and out.parent / f"{out.stem}.walk" != there:
+        name = film.with_suffix(out.suffix)
+        replaced = ", and replaces the film" if name == film else ""
+        listener.say(f"note: {there} has this film's frames; --out {name}{'/' * (not out.suffix)} uses them{replaced}")
+
+
 def _check_followed(film: str, carried: dict[str, Any], chosen: dict[str, Any]) -> None:
     """Raise Error for a stem that would have to be found, or put in its place in a sound that is but a part now. What
     is not followed any more is taken out of what the film carries."""
@@ -321,8 +338,11 @@ def _check_followed(film: str, carried: dict[str, Any], chosen: dict[str, Any]) 
 
 
 def diff(film: str, other: str) -> str | None:
-    """What differs in the recipes of two films; nothing if they are the same."""
-    return "\n".join(recipe.differences(order.read_recipe(film), order.read_recipe(other))) or None
+    """What differs in the recipes of two films."""
+    lines = recipe.differences(_recipe(film), _recipe(other))
+    if not lines:
+        _Terminal().say("nothing differs")  # stdout stays empty, as diff's does
+    return "\n".join(lines) or None
 
 
 def prune(folder: str, yes: bool = False) -> str | None:
@@ -350,7 +370,7 @@ def check(film: str) -> str:
     """What a film is, and what is wrong with it."""
     from walk.check import check
 
-    order.check_is_film(film)
+    _check_is_film(film)
     count = len(films.timestamps(Path(film))[0])
     with _Terminal().progress(f"reading {film}", count, after=2) as progress:
         report = check(Path(film), progress.reached)
@@ -494,6 +514,22 @@ def _opened(asked: Order, model: LazyModel, film: bool = True) -> Run:
     from walk.run import Run
 
     return Run(asked.folder, asked.walk, model.settings, asked.describe, decided=film and not asked.even)
+
+
+def _recipe(film: str) -> Recipe:
+    _check_is_film(film)
+    return order.read_recipe(film)
+
+
+def _check_is_film(path: str) -> None:
+    """Raise Error for a folder; for one of frames that walk has exported, with what to do."""
+    folder = Path(path)
+    if os.path.isdir(folder) and os.path.isdir(f"{folder}.walk"):
+        raise Error(
+            f"{folder} is a folder of frames, which has no recipe and no rate; its command with --out {folder}.mp4 makes "
+            "a film of them"
+        )
+    order.check_is_film(path)
 
 
 def _drawn(asked: Order) -> sheet.Music | None:

@@ -63,7 +63,7 @@ def feed(command: list[str], frames: Sequence[Path], report: Callable[[int], obj
         assert process.stdin is not None
         try:
             for count, frame in enumerate(frames, 1):
-                data = frame.read_bytes()
+                data = _bytes_of(frame)
                 head = head or data[:_HEAD]
                 if data[:_HEAD] != head:  # ffmpeg would scale it
                     raise Error(f"{frame} is no picture of the same size and kind as {frames[0]}")
@@ -71,9 +71,7 @@ def feed(command: list[str], frames: Sequence[Path], report: Callable[[int], obj
                 report(count)
             process.stdin.close()
             status = process.wait()
-        except OSError as error:  # of a pipe that nobody reads any more; Windows calls it an invalid argument
-            if error.filename:
-                raise
+        except OSError:  # of a pipe that nobody reads any more; Windows calls it an invalid argument
             status = process.wait()
         finally:
             process.kill()
@@ -86,6 +84,13 @@ def feed(command: list[str], frames: Sequence[Path], report: Callable[[int], obj
             # The first says why, as in "[h264_nvenc @ 0x1] Cannot load libcuda.so.1"; the others, that it was in vain.
             why = (complaints.strip() or f"exit status {status}").splitlines()[0].rpartition("] ")[2]
             raise Error(f"ffmpeg could not make the film: {why}")
+
+
+def _bytes_of(frame: Path) -> bytes:
+    try:
+        return frame.read_bytes()
+    except OSError as error:
+        raise Error(f"{frame} cannot be read ({error.strerror})") from None
 
 
 def copied(film: Path, copy: Path) -> bool:

@@ -53,17 +53,20 @@ def check_free(out: Path, folder: Path) -> None:
     so one that lies elsewhere is never replaced."""
     beside = out.absolute().parent.resolve() == folder.absolute().parent.resolve()
     with contextlib.suppress(OSError):
-        if out.exists() and not folder.is_dir():
+        taken = out.exists() and not (out.is_dir() and not video.pictures_of(out))  # by more than an empty folder
+        if taken and not folder.is_dir():
             raise Error(
                 f"{out} exists and has no {folder.name} beside it, so it is not overwritten; move it, or give another --out"
             )
-        if out.exists() and (not beside or out.name not in films(folder)):
+        if taken and (not beside or out.name not in films(folder)):
             raise Error(
                 f"{out} exists, and {folder.name} has made no film of that name, so it is not overwritten; move it, or "
                 "give another --out"
             )
         if folder.exists() and not folder.is_dir():
             raise Error(f"{folder} cannot be written ({os.strerror(errno.ENOTDIR)}); give another --out")
+        if folder.exists() and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):  # as somebody else's
+            raise Error(f"{folder} cannot be written ({os.strerror(errno.EACCES)}); give another --out")
 
 
 def described(walk: Walk, settings: Settings, flags: Mapping[str, object], positions: bool = True) -> Metadata:

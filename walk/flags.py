@@ -222,7 +222,8 @@ COMMANDS = {
         (),
         ALL | {"quick": Flag("", _switch, "", "fewer steps, for a first look")},
         "--prompts FILE ...",
-        "look before the long render: one picture (--out FILE.png) of the keyframes, what lies between, and the speed",
+        "look before the long render: one picture (--out FILE.png) of the keyframes, what lies between, and the speed; "
+        "--out FILE.mp4 names the film",
     ),
     "seeds": Command(
         ("prompt",),
@@ -249,7 +250,8 @@ COMMANDS = {
             **{name: flag for name, flag in ALL.items() if name not in WHAT},
         },
         "FILM",
-        "make a film again from what it carries; flags change it on the way",
+        "make a film again from what it carries, as FILM-again; flags change it on the way, and --out FILM uses the frames "
+        "beside it",
     ),
     "diff": Command(
         ("film", "other"), {"film": _FILM, "other": _FILM}, "FILM FILM", "what differs in what made two films"

@@ -58,7 +58,8 @@ def find(name: str, denoiser: bool = True) -> Path:
     here = os.path.isfile(path / "model_index.json")
     if os.path.isdir(path) and (here or not known(name)):  # not one that is but named like a model
         if not here:
-            modular = _modular(*os.listdir(path))
+            with _reading(path):
+                modular = _modular(*os.listdir(path))
             raise Error(f"{path} is a folder without a model_index.json{modular}; {ACCEPTED}")
         return path
     if os.path.isfile(path):
@@ -77,7 +78,9 @@ def checkpoint(name: str) -> Path | None:
 
 def is_here(repo: str) -> bool:
     """Whether a model of the hub's, and all of it, is on this machine."""
-    return _cached(repo, None) is not None
+    with contextlib.suppress(Error):  # what is damaged is told when it is asked for
+        return _cached(repo, None) is not None
+    return False
 
 
 def _hub_id(name: str) -> tuple[str, str | None]:
@@ -132,9 +135,7 @@ def _is_complete(part: Path, weights: bool = True) -> bool:
         )
     if (part / "config.json").exists() and not any(part.glob("*.safetensors")):
         return False
-    shards = {
-        name for index in part.glob("*.safetensors.index*.json") for name in read_json(index)["weight_map"].values()
-    }
+    shards = {name for index in part.glob("*.safetensors.index*.json") for name in field(index, "weight_map").values()}
     return all((part / shard).exists() for shard in shards)
 
 
@@ -183,11 +184,9 @@ def _as_denoiser(name: str, model: str) -> str:
 def tensors(path: Path) -> dict[str, Any]:
     """What a safetensors file says of its tensors, which are not read. Raises Error if no pipeline could read them."""
     try:
-        with path.open("rb") as file:
+        with _reading(path), path.open("rb") as file:
             header = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), 1 << 27)))
         found = {name: SimpleNamespace(shape=it["shape"]) for name, it in header.items() if name != "__metadata__"}
-    except OSError as error:
-        raise Error(f"{path} cannot be read ({error.strerror})") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise Error(f"{path} is damaged (it does not begin as safetensors files do)") from error
     if scaled := next(filter(_SCALED.search, found), None):
@@ -279,27 +278,27 @@ def _only(found: list[Path], where: str, kinds: tuple[str, ...]) -> Path:
 @functools.lru_cache
 def decoder(name: str) -> Path:
     """The folder of a small decoder, on this machine or from the hub."""
-    folder = Path(os.path.expanduser(name))
-    if not folder.is_dir():
+    path = Path(os.path.expanduser(name))
+    folder = path if path.is_dir() else None
+    if folder is None:
         if not _is_hub_id(name) or "/" not in name:
             raise Error(f"there is no decoder '{name}' here; it is own, tiny, or a folder in diffusers' format")
         files = ["config.json", "*.safetensors"]
-        folder = _snapshot(name, files, here=True)
-        folder = _snapshot(name, files, here=False) if folder == Path() else folder
-    if read_json(folder / "config.json").get("_class_name") != "AutoencoderTiny":
-        raise Error(f"{folder} holds no AutoencoderTiny; a decoder is own, tiny, or a folder with one")
+        folder = _snapshot(name, files, here=True) or _snapshot(name, files, here=False)
+    if folder is None or read_json(folder / "config.json").get("_class_name") != "AutoencoderTiny":
+        raise Error(f"{name} holds no AutoencoderTiny; a decoder is own, tiny, or a folder with one")
     return folder
 
 
 def _fetched(repo: str, file: str, kinds: tuple[str, ...], here: bool) -> list[Path]:
     folder = _snapshot(repo, [file] if file else [f"*{kind}" for kind in kinds], here)
-    if folder == Path():
+    if folder is None:
         return []
     return [path for path in folder.rglob("*") if path.suffix in kinds and (not file or path == folder / file)]
 
 
-def _snapshot(repo: str, patterns: list[str], here: bool) -> Path:
-    """Where these files are, on this machine or from the hub; `Path()` if they are to be here and are not."""
+def _snapshot(repo: str, patterns: list[str], here: bool) -> Path | None:
+    """Where these files are, on this machine or from the hub; None if they are to be here and are not."""
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -311,7 +310,7 @@ def _snapshot(repo: str, patterns: list[str], here: bool) -> Path:
         with _downloading(repo):
             return Path(snapshot_download(repo, allow_patterns=patterns, local_files_only=here))
     except LocalEntryNotFoundError:
-        return Path()
+        return None
 
 
 # The hub
@@ -441,7 +440,8 @@ def identity(
     """
 
     def digest(path: Path) -> str:
-        return f"sha256 {digests.of_file(path, report)}"
+        with _reading(path):
+            return f"sha256 {digests.of_file(path, report)}"
 
     parts = [_identity(find(model, not denoiser_name), report)]
     if file := checkpoint(model):
@@ -462,17 +462,28 @@ def _identity(folder: Path, report: digests.Report) -> str:
     files = [folder / "model_index.json", *(p for p in folder.glob("*/**/*") if p.suffix in _DECIDING)]
     digest = hashlib.sha256()
     for path in sorted(files):
-        size = path.stat().st_size
-        digest.update(f"{path.relative_to(folder).as_posix()} {size}\n".encode())
-        digest.update(path.read_bytes() if size < digests.LARGE else digests.of_file(path, report).encode())
+        with _reading(path):
+            size = path.stat().st_size
+            digest.update(f"{path.relative_to(folder).as_posix()} {size}\n".encode())
+            digest.update(path.read_bytes() if size < digests.LARGE else digests.of_file(path, report).encode())
     return f"sha256 {digest.hexdigest()}"
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """As by somebody who may not read it: models are shared."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise Error(f"{path} is missing") from None
+    except OSError as error:
+        raise Error(f"{path} cannot be read ({error.strerror})") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise Error(f"{path} is missing; {ACCEPTED}") from None
+        with _reading(path):
+            value = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise Error(f"{path} is damaged ({error})") from None
     if not isinstance(value, dict):

@@ -423,17 +423,19 @@ def films(folder: Path) -> list[str]:
 
 
 def unused(folder: Path) -> list[Path]:
-    """Finished frames that the newest walk in a run folder does not use.
+    """Finished frames that the newest walk in a run folder does not use; and those of quick previews, which no film does.
 
     Not those that were made since: a walk that is begun writes its manifest when it is known where its frames belong.
     Raises Error if the folder is no run folder, or a process is at work in it.
     """
     walk, settings = read_manifest(folder)
-    if is_busy(folder):
-        raise busy(folder)
+    quick = folder / "quick"
+    if busy_one := next(filter(is_busy, (folder, quick)), None):
+        raise busy(busy_one)
     used, noted = set(fingerprints(walk, settings)), (folder / "walk.json").stat().st_mtime_ns
     there = finished(folder).items()
-    return [path for name, path in there if name not in used and path.stat().st_mtime_ns < noted]
+    left = [path for name, path in there if name not in used and path.stat().st_mtime_ns < noted]
+    return [*left, *finished(quick).values()]
 
 
 def read_manifest(folder: Path) -> tuple[Walk, Settings]:

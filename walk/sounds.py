@@ -1,6 +1,6 @@
-"""The sound of any file, as numbers, with what is missing of it and where its channels are heard.
+"""The sound of any file, as numbers, with what is missing of it, where its channels are heard, and what films lose of it.
 
-Knows no films and no music.
+Knows no music.
 """
 
 from __future__ import annotations

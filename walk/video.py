@@ -26,6 +26,7 @@ from walk.text import short
 from walk.timeline import nearest, rate
 
 TITLE = 255  # bytes of a chapter's title; the list that many players read would be cut there
+_LEFT = re.compile(r"\.DS_Store|Thumbs\.db|desktop\.ini|\._.*")  # by systems, in a folder that they have shown
 
 
 def encode(
@@ -150,12 +151,17 @@ def check(
 def _check_replaceable(out: Path) -> None:
     """Raise Error if a folder cannot be put here: something else is than an earlier export."""
     try:
-        names = sorted(os.listdir(out)) if os.path.lexists(out) else []
+        names = pictures_of(out) if os.path.lexists(out) else []
     except OSError as error:
         raise Error(f"{out} cannot be written ({error.strerror})") from None
     for index, name in enumerate(names):
         if name != f"{index:06d}.png":
             raise Error(f"{out} has {name} in it, so it is no earlier export, and is not replaced; give another name")
+
+
+def pictures_of(folder: Path) -> list[str]:
+    """The names in an export, in order."""
+    return sorted(name for name in os.listdir(folder) if not _LEFT.fullmatch(name))
 
 
 def _fitting(sound: Sound, seconds: Fraction, fps: Fraction) -> Sound:
@@ -309,10 +315,11 @@ def _whole(out: Path) -> Iterator[Path]:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file, or a folder with nothing but PNG files in it."""
+    """Remove a file, or a folder with nothing but PNG files in it, and what systems leave there."""
     if path.is_dir() and not path.is_symlink():
-        for picture in path.glob("*.png"):
-            picture.unlink()
+        for file in path.iterdir():
+            if file.suffix == ".png" or _LEFT.fullmatch(file.name):
+                file.unlink(missing_ok=True)  # ._ files go with their own
         path.rmdir()
     else:
         path.unlink(missing_ok=True)
@@ -344,6 +351,6 @@ def _export(
 
 def _pictures_in(folder: Path, fps: Fraction) -> tuple[list[Fraction], tuple[int, int], Fraction]:
     """Of an export what `films.packets` tells of a film."""
-    pictures = sorted(folder.iterdir())
+    pictures = [folder / name for name in pictures_of(folder)]
     with Image.open(pictures[0]) as first:
         return [index / fps for index in range(len(pictures))], first.size, Fraction(0)
