@@ -205,6 +205,25 @@ def test_a_tempo_alone_makes_a_film_of_whole_bars(asked):
     assert made.frames == 144
 
 
+@pytest.mark.parametrize(
+    ("prompts", "flags", "seconds", "arrive"),
+    [
+        (["a cat", "a dog", "a fox"], [], 4, [0, 2, 4]),
+        (["a cat", "a dog | time=3", "a fox | time=6"], [], 6, [0, 3, 6]),
+        (["a cat", "a dog | time=3", "a fox"], [], 6, [0, 3, 6]),
+        (["a cat | beat=1", "a dog | bar=2", "a fox | bar=4"], [], 8, [0, 2, 6]),
+        (["a cat", "a dog", "a fox | beat=14"], [], 8, [0, 4, 6.5]),
+        (["a cat", "a dog", "a fox | bar=4"], ["--loop"], 8, [0, 2, 6]),
+        (["a cat", "a dog", "a fox | time=3 | until=7"], ["--meter", "3"], 7.5, [0, 1.5, 3]),
+    ],
+    ids=str,
+)
+def test_to_a_tempo_alone_a_film_is_as_long_as_its_prompts_times_ask(asked, prompts, flags, seconds, arrive):
+    made, _ = asked("--bpm", "120", *flags, prompts=prompts)
+    assert made.frames == 24 * seconds
+    assert arrivals(made) == pytest.approx(arrive, abs=0.05)
+
+
 def test_how_many_bars_it_is_long_is_told_and_where_a_loop_stumbles(asked, song):
     _, err = asked("--audio", song)
     assert err[1] == "song.wav: 8 s, 120 beats a minute, 4 bars"

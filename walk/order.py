@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -37,6 +38,7 @@ from walk import (
 from walk.files import at_home
 from walk.flags import given
 from walk.keyframes import WORDS, Keyframe, prompt_file
+from walk.pace import METER
 from walk.progress import Listener
 from walk.recipe import Recipe
 from walk.text import either, format_time, plural
@@ -183,7 +185,7 @@ def _music(
     else:
         seconds = seconds if frames is None else frames / fps
         if "beats" not in chosen and seconds is None:
-            how.setdefault("bars", len(keyframes) - 1 + how["closed"])
+            how.setdefault("bars", _bars_needed(keyframes, how["closed"], how["bpm"], how.get("meter", METER)))
         heard = music.tempo(fps, seconds=seconds, **how)
     beats = heard.rhythm.beats
     tempo = f", {60 / median(b - a for a, b in pairwise(beats)):.4g} beats a minute" if len(beats) > 2 else ""
@@ -208,6 +210,20 @@ def _music(
     if heard.sound and (lost := sounds.muffled(out, heard.sound)):
         listener.say(f"note: {lost}")
     return heard
+
+
+def _bars_needed(keyframes: Sequence[Keyframe], closed: bool, bpm: Fraction, meter: int) -> int:
+    """Of a tempo: one for each pair, but at least up to where keyframes are to be."""
+    beats, needed = 60 / bpm, [len(keyframes) - 1 + closed]
+    for k, keyframe in enumerate(keyframes):
+        following = len(keyframes) - 1 - k + closed
+        for time in filter(None, (keyframe.time, keyframe.until)):
+            needed.append(math.ceil(Fraction(repr(time)) / beats / meter) + following)
+        if keyframe.bar:
+            needed.append(max(math.ceil(keyframe.bar), math.ceil(keyframe.bar - 1) + following))
+        if keyframe.beat:
+            needed.append(max(math.ceil(keyframe.beat / meter), math.ceil((keyframe.beat - 1) / meter) + following))
+    return max(needed)
 
 
 def _bars(many: float) -> str:
