@@ -243,6 +243,19 @@ def test_a_loop_whose_beats_are_all_alike_begins_with_a_bar(bpm):
     assert heard.bars == heard.beats[::4]
 
 
+@pytest.mark.parametrize(("bpm", "first"), [(93, 0.0), (100, 0.1), (120, 0.35), (128, 0.0), (140, 0.1)])
+def test_of_drums_alone_the_loudest_kicks_begin_bars(bpm, first):
+    seconds = np.arange(round(0.3 * RATE)) / RATE
+    kick = np.sin(2 * np.pi * (50 * seconds + 2 * (1 - np.exp(-30 * seconds)))) * np.exp(-12 * seconds)
+    samples, times = np.zeros(21 * RATE), np.arange(first, 20, 60 / bpm)
+    for number, time in enumerate(times):
+        start = round(time * RATE)
+        samples[start : start + len(kick)] += kick * (0.55 if number % 4 else 0.9)
+    bars = np.array(listen(Sound(samples[: 20 * RATE, None].astype(np.float32), RATE)).bars)
+    assert len(bars) > 5
+    assert np.abs(bars[:, None] - times[::4]).min(axis=1).max() < 0.03
+
+
 def test_an_offset_is_a_beat_that_begins_a_bar():
     sound, _ = clicks(128)
     heard = listen(sound, bpm=120, offset=1.1)

@@ -64,6 +64,7 @@ _CUT = 0.1  # beats that a loop may be longer or shorter than its bars, or begin
 _FIRST = 2.0  # deviations of what is heard, for a loop's first beat to begin its first bar
 _METERS = (3, 4)
 _CLEAR = 4.0  # times as much variance, for bars of three; in the songs of tests/benchmarks/beats.py 4.7 is the least
+_HARMONY = 0.05  # of deviation; less is what drums and noise leave of it. In examples/loop.ogg it is 0.18
 _NOTES = 55 * 2 ** (np.arange(-0.5, 61) / 12)  # Hz between semitones, from A1 on
 
 
@@ -495,7 +496,8 @@ def _downbeat(sound: Sound, onsets: np.ndarray, beats: np.ndarray, meter: int, o
 def _evidence(sound: Sound, onsets: np.ndarray, beats: np.ndarray, meter: int) -> np.ndarray:
     """How much of each beat sounds like the first of a bar."""
     kick, snare = (_at(_drums(onsets, *band), beats) for band in (_KICK, _SNARE))
-    return 2 * _relative(_new_harmony(sound, beats, meter)) + _relative(kick) - 0.5 * _relative(snare)
+    harmony = _relative(_new_harmony(sound, beats, meter), least=_HARMONY)
+    return 2 * harmony + _relative(kick) - 0.5 * _relative(snare)
 
 
 def in_three(sound: Sound, beats: Sequence[float]) -> bool:
@@ -516,8 +518,9 @@ def _by_place(evidence: np.ndarray, meter: int) -> float:
     return float(between / (within + 1e-9))
 
 
-def _relative(x: np.ndarray) -> np.ndarray:
-    return (x - x.mean()) / (x.std() + 1e-9)
+def _relative(x: np.ndarray, least: float = 1e-9) -> np.ndarray:
+    """In deviations from the mean; one that is less says nothing."""
+    return (x - x.mean()) / max(float(x.std()), least)
 
 
 def _new_harmony(sound: Sound, beats: np.ndarray, meter: int) -> np.ndarray:
