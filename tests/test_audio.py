@@ -1,8 +1,12 @@
 """What is heard in a sound, against the beats that it was made with; and loops, against its own steps."""
 
+import os
 import subprocess
 import sys
+import tempfile
 from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
 
 import mir_eval
 import numpy as np
@@ -361,6 +365,7 @@ WRONG = {
     "0.5\n-1\n": r"beats.txt:2: '-1' does not begin with a time",
     "[00:12.00] a line of a song\n": r"beats.txt:1: '\[00:12.00\] a line",
     "# nothing\n\n": "beats.txt has no beats in it",
+    "0.0,0.5,1.0\n": "beats.txt has one beat in it",
     "a cat\na dog\n": "beats.txt has no beats in it",
     "": "beats.txt has no beats in it",
     "0.5\0\n": "binary file or UTF-16",
@@ -499,3 +504,27 @@ def test_the_example_loop_has_its_tempo_and_meets_its_start():
     assert heard.bars == heard.beats[::4]
     assert np.array_equal(audio.closed(sound, 0, 756000).samples, sound.samples)
     assert all(b > a for a, b in pairwise(heard.beats))
+
+
+# Where there is no home
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="folders belong to nobody here")
+def test_what_is_compiled_without_a_home_is_kept_where_nobody_else_could_have_put_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    kept = audio._own_folder()
+    assert Path(kept).stat().st_mode & 0o077 == 0
+    assert audio._own_folder() == kept
+    Path(kept).chmod(0o777)
+    assert audio._own_folder() != kept
+
+
+def test_without_a_home_the_library_is_told_where_to_keep_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "environ", {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"})
+    monkeypatch.setattr(audio, "_own_folder", lambda: "own")
+    for name in ("librosa", "librosa.beat", "librosa.filters"):  # which would compile much there
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    audio._librosa.__wrapped__()
+    assert os.environ["NUMBA_CACHE_DIR"] == "own"

@@ -1,6 +1,7 @@
 """Keyframes laid out in time: exact arrivals, even pace, and whole-message refusals."""
 
 import dataclasses
+import json
 import re
 from fractions import Fraction
 from itertools import pairwise
@@ -184,6 +185,29 @@ def test_neighbours_of_a_keyframe_are_itself_and_between_two_they_depend_on_the_
         ([None] * 2, dict(seconds=10**7), "240000000 frames are too many; the limit is 1000000"),
         ([None] * 2, dict(fps=0), "fps 0 is out of range; it is a number from 0.01 to 1000"),
         ([None] * 2, dict(fps=1001), "fps 1001 is out of range; it is a number from 0.01 to 1000"),
+        ([None] * 2, dict(seconds=NAN), "seconds nan is no length; it is a number over 0"),
+        ([None] * 2, dict(seconds=float("inf")), "seconds inf is no length; it is a number over 0"),
+        ([None] * 2, dict(seconds=-1), "seconds -1 is no length; it is a number over 0"),
+        (
+            [None] * 2,
+            dict(frames=5, steps=[1.0, 2.0]),
+            "steps are numbers over 0, one for each of 5 frames; not [1.0, 2.0]",
+        ),
+        (
+            [None] * 2,
+            dict(frames=2, steps=[1.0, -2.0]),
+            "steps are numbers over 0, one for each of 2 frames; not [1.0, -2.0]",
+        ),
+        (
+            [None] * 2,
+            dict(frames=2, noise_steps=[1.0, NAN]),
+            "noise_steps are numbers over 0, one for each of 2 frames; not [1.0, nan]",
+        ),
+        (
+            [None] * 2,
+            dict(frames=9, moments=[0.1, 0.2]),
+            "moments are lists of seconds, such as [bars, beats]; not [0.1, 0.2]",
+        ),
         (
             [None, 9],
             dict(frames=48),
@@ -286,6 +310,8 @@ def test_an_onset_alone_in_silence_is_no_jump(closed):
     moved = np.diff([*walk.positions, *[2.0] * closed])
     assert max(moved) == pytest.approx(1 / 3, abs=1e-5)
     assert min(moved) > 0.02
+    long = Walk.through(keyframes(None, None), frames=97, steps=[0.03] * 96 + [10.0])
+    assert max(np.diff(long.positions)) == pytest.approx(8 / 96, abs=1e-5), "many frames: not even so much"
 
 
 def test_the_noise_is_paced_apart_when_it_is_asked_for():
@@ -303,8 +329,8 @@ def test_keyframes_arrive_on_the_frame_nearest_to_their_beat():
         beats = np.cumsum(generator.uniform(0.3, 1.0, 12)).round(4).tolist()
         chosen = np.sort(generator.choice(np.arange(2, 12), 3, replace=False)).tolist()
         cast = [Keyframe("start", 0), *(Keyframe(f"beat {n}", n, beat=n) for n in chosen), Keyframe("end", 99)]
-        steps = (generator.random(int(13 * fps)) + 0.01).tolist()
-        walk = Walk.through(timed(cast, beats, []), seconds=13, fps=fps, steps=[*steps, *steps])
+        steps = generator.random(round(13 * fps)) + 0.01
+        walk = Walk.through(timed(cast, beats, []), seconds=13, fps=fps, steps=steps)
         for k, number in enumerate(chosen, 1):
             (frame,) = arrivals(walk)[k]
             assert abs(frame / fps - Fraction(str(beats[number - 1]))) <= Fraction(1, 2) / fps
@@ -387,3 +413,11 @@ def test_a_file_name_in_place_of_keyframes_is_not_read_letter_by_letter(name):
 def test_prompts_in_place_of_keyframes_are_refused():
     with pytest.raises(Error, match=r"^'a fox' is no keyframe; read_prompts makes"):
         Walk.through(["a fox", "a frog"], frames=10)
+
+
+def test_numbers_of_other_libraries_are_numbers_like_others(tmp_path):
+    cast = [Keyframe("a", np.int64(1)), Keyframe("b", 2, time=np.arange(3)[1]), Keyframe("c", 3, time=Fraction(3, 2))]
+    walk = Walk.through(cast, seconds=np.float32(2), fps=np.float32(29.97), closed=np.bool_(True))
+    same = [Keyframe("a", 1), Keyframe("b", 2, time=1.0), Keyframe("c", 3, time=1.5)]
+    assert walk == Walk.through(same, seconds=2, fps=29.97, closed=True)
+    assert json.dumps([dataclasses.asdict(keyframe) for keyframe in walk.keyframes] + [walk.closed])

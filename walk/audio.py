@@ -15,7 +15,9 @@ import dataclasses
 import functools
 import getpass
 import math
+import os
 import re
+import stat
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -158,13 +160,33 @@ def _librosa() -> Any:
     """The library, with what it compiles when it is first imported: by one process at a time. What two have kept, each
     in part, crashes whoever calls it, now and later (numba#10128)."""
     with contextlib.ExitStack() as alone:
-        with contextlib.suppress(ImportError, KeyError, OSError):  # nothing can be written, or nobody knows whose it is
-            alone.enter_context(filelock.FileLock(Path(tempfile.gettempdir(), f"walk-{getpass.getuser()}.lock")))
+        with contextlib.suppress(OSError):  # nothing can be written
+            alone.enter_context(filelock.FileLock(Path(tempfile.gettempdir(), f"walk-{_user()}.lock")))
+        if not os.access(os.path.expanduser("~"), os.W_OK):
+            os.environ.setdefault("NUMBA_CACHE_DIR", _own_folder())
         import librosa
         import librosa.beat
         import librosa.filters
 
         return librosa
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (ImportError, KeyError, OSError):  # who has no name, as in a container
+        return str(os.getuid()) if hasattr(os, "getuid") else "nobody"
+
+
+def _own_folder() -> str:
+    """For what is compiled, where there is no home to keep it in: else the library gives up. What lies in it is run, so
+    nobody else may have put it there."""
+    folder = os.path.join(tempfile.gettempdir(), f"walk-{_user()}")
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder, 0o700)
+    there = os.lstat(folder)
+    ours = stat.S_ISDIR(there.st_mode) and not there.st_mode & 0o077 and there.st_uid == os.getuid()
+    return folder if ours else tempfile.mkdtemp()
 
 
 # Onsets
@@ -658,8 +680,8 @@ def read_beats(path: Path) -> tuple[tuple[float, ...], tuple[float, ...] | None]
             raise Error(f"{where}: {fields[0]} is not after {times[-1]:g}; beats must increase from line to line")
         times.append(time)
         numbers.append(fields[-1] if len(fields) > 1 else "")
-    if not times:
-        raise Error(f"{path} has no beats in it; {_EXPECTED}")
+    if len(times) < 2:
+        raise Error(f"{path} has {'one beat' if times else 'no beats'} in it; {_EXPECTED}")
     numbered = all(re.fullmatch(r"[1-9]\d?(\.0)?", number) for number in numbers)
     bars = tuple(time for time, number in zip(times, numbers) if float(number) == 1) if numbered else ()
     return tuple(times), bars or None

@@ -62,6 +62,7 @@ class Keyframe:
             value = getattr(self, name)
             if value is not None and not (isinstance(value, numbers.Real) and low <= float(value) < math.inf):
                 raise Error(f"{name} {value!r} is out of range; it is a number from {low}, or None")
+            object.__setattr__(self, name, None if value is None else float(value))
         if self.time is not None and self.until is not None and self.until <= self.time:
             raise Error(f"until {self.until:g} is not after its time {self.time:g}; a keyframe rests until later")
 

@@ -239,7 +239,7 @@ def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music 
     if music is None:
         return Walk.through(timeline.timed(keyframes, (), (), ""), smooth=smooth, **timing)
     fps, rhythm = chosen.get("fps", timeline.FPS), music.rhythm
-    frames = timeline.frame_count(music.seconds, fps)
+    frames = timeline.nearest(music.seconds * fps)
     timeline.check_length(frames)
     if chosen.get("frames", frames) != frames:
         raise Error(

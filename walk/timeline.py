@@ -1,6 +1,7 @@
 """A Walk: keyframes laid out in time. Frames <-> seconds <-> positions.
 
-All arithmetic is exact (whole frames and rationals), so that two routes to one frame agree.
+Whole frames and rationals decide where frames are, but for paces, which were heard or given as numbers; places are
+rounded at last, so that two routes to one frame agree.
 Knows no tensors: what lies between two keyframes is geometry's business.
 """
 
@@ -28,7 +29,7 @@ FPS = Fraction(24)
 SECONDS_A_SEGMENT = 2  # when neither a length nor times are given
 FINEST = 1_001_000  # numbers in a fraction of frames a second that ffmpeg keeps as they are
 MAX_FRAMES = 1_000_000  # eleven hours
-STEEPEST = 1 / 3  # of the way between two keyframes, in a frame: one onset in a silence would be a jump
+STEEPEST = 8, 1 / 3  # times the mean step; or of the way, of few frames: one onset in a silence would be a jump
 GRAIN = 2**32  # parts of a segment that places are rounded to: a segment's are the same wherever it stands
 _HEARD = 2**20  # the same of places that were heard, so that no library's last bit matters
 
@@ -72,6 +73,7 @@ class Walk:
                 "each frame, or none"
             )
         given = {"keyframes": keyframes, "positions": positions, "fps": rate(self.fps), "noise": noise}
+        given |= {"closed": bool(self.closed), "smooth": bool(self.smooth)}
         for name, value in given.items():
             object.__setattr__(self, name, value)
 
@@ -114,9 +116,10 @@ class Walk:
                 "a walk needs two keyframes or more; give another prompt, or several seeds for this one (--seeds 1-3)"
             )
         count = _frame_count(keyframes, frames, seconds, fps, closed)
-        stays = _stays(keyframes, count, fps, closed, moments)
+        stays = _stays(keyframes, count, fps, closed, _moments(moments))
         progress = [
-            _even(stays, count, closed, smooth, ease) if how is None else _paced(how) for how in (steps, noise_steps)
+            _even(stays, count, closed, smooth, ease) if how is None else _paced(_steps(name, how, count))
+            for name, how in (("steps", steps), ("noise_steps", noise_steps))
         ]
         positions, noise = (tuple(_positions(stays, count, closed, how)) for how in progress)
         return cls(keyframes, positions, fps, closed, smooth, noise if noise != positions else ())
@@ -209,15 +212,10 @@ def within(keyframes: Sequence[Keyframe], start: float, seconds: float) -> tuple
     return tuple(part)
 
 
-def frame_count(seconds: Fraction, fps: Fraction) -> int:
-    """How many frames are nearest to that length."""
-    return nearest(seconds * fps)
-
-
 def rate(fps: Fraction | float | str) -> Fraction:
     """Exactly: 23.976 and 24000 / 1001 are 24000/1001; 33.333333 is 100/3. Raises Error if it is not from 1/100 to 1000."""
     try:
-        exact = _meant(fps) if isinstance(fps, (float, str)) else Fraction(fps)
+        exact = Fraction(fps) if isinstance(fps, numbers.Rational) else _meant(fps)
     except (TypeError, ValueError, OverflowError, ZeroDivisionError):  # no number, nan or infinite
         exact = Fraction(0)
     if not Fraction(1, 100) <= exact <= 1000:
@@ -228,9 +226,9 @@ def rate(fps: Fraction | float | str) -> Fraction:
 def _meant(fps: float | str) -> Fraction:
     """As it is written, or where it has been calculated the nearest simple fraction."""
     try:
-        return parse_fps(fps if isinstance(fps, str) else repr(float(fps)))
+        return parse_fps(str(fps))
     except ValueError:
-        return Fraction(fps).limit_denominator(1001)
+        return Fraction(float(fps)).limit_denominator(1001)
 
 
 def parse_fps(text: str) -> Fraction:
@@ -287,6 +285,8 @@ def _frame_count(
     if frames is not None and not isinstance(frames, numbers.Integral):
         raise Error(f"frames {frames!r} is no whole number")
     if seconds is not None:
+        if not isinstance(seconds, numbers.Real) or not 0 < seconds < math.inf:
+            raise Error(f"seconds {seconds!r} is no length; it is a number over 0")
         asked = nearest((seconds if isinstance(seconds, Fraction) else Fraction(float(seconds))) * fps)
         if frames is not None and frames != asked:
             raise Error(
@@ -305,6 +305,23 @@ def _frame_count(
         )
     check_length(frames)
     return frames
+
+
+def _moments(given: Sequence[Sequence[float]]) -> list[list[float]]:
+    try:
+        return [[float(second) for second in some] for some in given]
+    except (TypeError, ValueError):
+        raise Error(f"moments are lists of seconds, such as [bars, beats]; not {reprlib.repr(given)}") from None
+
+
+def _steps(name: str, given: Sequence[float], count: int) -> list[float]:
+    try:
+        steps = [float(step) for step in given]
+    except (TypeError, ValueError):
+        steps = []
+    if len(steps) != count or not all(0 < step < math.inf for step in steps):
+        raise Error(f"{name} are numbers over 0, one for each of {count} frames; not {reprlib.repr(given)}")
+    return steps
 
 
 def check_length(frames: int) -> None:
@@ -426,10 +443,12 @@ def _paced(steps: Sequence[float]) -> _Share:
 
     @lru_cache(None)
     def besides(start: int, end: int) -> float:
-        """What each step of a segment is given, so that the largest is but STEEPEST of all; of few, one may be more."""
+        """What each step of a segment is given, so that the largest is no more than STEEPEST; of few, one may be."""
         some = twice[start + 1 : end + 1]
-        room = STEEPEST * len(some) - 1
-        return max(0.0, max(some) - STEEPEST * sum(some)) / room if room > 2 else 0.0
+        times, part = STEEPEST
+        most = min(times / len(some), part)
+        room = most * len(some) - 1
+        return max(0.0, max(some) - most * sum(some)) / room if room > 2 else 0.0
 
     def progress(k: int, frame: int, start: int, end: int) -> float:
         more = besides(start, end)
