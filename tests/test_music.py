@@ -746,6 +746,16 @@ def test_beats_in_samples_instead_of_seconds_are_refused_at_once(walk):
     assert err[-1] == "walk: 253486800 frames are too many; the limit is 1000000"
 
 
+def test_a_film_that_is_made_again_as_a_gif_keeps_its_tempo(walk):
+    flags = ["--bpm", "120", "--bars", "1", "--loop", "--pace", "beat", "--fps", "12", "--size", "64"]
+    walk(*flags, "--out", "film.mp4")
+    walk("replay", "film.mp4", "--out", "film.gif", prompts=None)
+    times, _ = films.timestamps(Path("film.gif"))
+    assert len(times) * Fraction(2, 25) == 2, "two seconds are a bar, at 12.5 frames a second as at 12"
+    told, _ = walk("info", "film.gif", prompts=None, model=False)
+    assert "--fps 25/2" in told
+
+
 def test_in_a_gif_keyframes_come_when_they_are_asked_to():
     """Which cannot show 24 frames a second: at 25, they came 4 % too soon."""
     chosen = {"prompts": ["a | time=0", "b | time=2", "c | time=2.52"], "out": "film.gif"}

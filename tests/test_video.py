@@ -288,7 +288,7 @@ def test_the_same_frames_are_the_same_bytes(tmp_path, name, codec):
 
 @pytest.mark.parametrize(
     ("name", "codec", "best", "worst"),
-    [("film.mp4", "h264", 0, 51), ("film.mp4", "h265", 0, 51), ("film.webm", "vp9", 0, 63), ("film.mp4", "av1", 1, 63)],
+    [("film.mp4", "h264", 1, 51), ("film.mp4", "h265", 0, 51), ("film.webm", "vp9", 0, 63), ("film.mp4", "av1", 1, 63)],
 )
 def test_the_best_quality_is_larger_than_the_default_and_that_than_the_worst(tmp_path, name, codec, best, worst):
     frames, film = busy_frames(tmp_path, 3), tmp_path / name
@@ -596,15 +596,15 @@ def test_nothing_is_left_where_a_kill_comes_while_a_gif_gets_its_recipe(tmp_path
         ("film.mov", {"size": 90, "codec": "hapq"}, "size 90 is not possible; for hapq the film's short side is a multiple of 4 from 16 to 8192, such as 88"),
         ("film.mov", {"size": 1080, "codec": "dxv"}, "size 1080 is not possible; for dxv the film's short side is a multiple of 16 from 16 to 8192, such as 1088"),
         ("folder", {"size": 0}, "size 0 is not possible; the film's short side is a number from 16 to 8192"),
-        ("film.mp4", {"quality": 52}, "quality 52 is out of range; for h264 it is a whole number from 0 (best) to 51"),
+        ("film.mp4", {"quality": 52}, "quality 52 is out of range; for h264 it is a whole number from 1 (best) to 51"),
         ("film.mov", {"quality": -1, "codec": "h265"}, "quality -1 is out of range; for h265 it is a whole number from 0 (best) to 51"),
         ("film.webm", {"quality": 64}, "quality 64 is out of range; for vp9 it is a whole number from 0 (best) to 63"),
         ("film.mov", {"quality": 17}, "quality 17 has no meaning for prores; leave it out"),
         ("film.mov", {"quality": 17, "codec": "hap"}, "quality 17 has no meaning for hap; leave it out"),
         ("film.gif", {"quality": 17}, "quality 17 has no meaning for gif; leave it out"),
         ("folder", {"quality": 17}, "quality 17 has no meaning for png; leave it out"),
-        ("film.gif", {"codec": "h264"}, "codec h264 is not possible in .gif; this ffmpeg has gif for it"),
-        ("folder", {"codec": "h264"}, "codec h264 is not possible in a folder; this ffmpeg has png for it"),
+        ("film.gif", {"codec": "h264"}, "codec h264 is not possible in .gif; it goes into .mp4 or .mov"),
+        ("folder", {"codec": "h264"}, "codec h264 is not possible in a folder; it goes into .mp4 or .mov"),
     ],
 )  # fmt: skip
 def test_what_a_format_cannot_do_is_refused_with_what_it_can(tmp_path, monkeypatch, name, given, message):
@@ -621,12 +621,12 @@ LISTED |= {"libaom-av1": "av1", "prores_ks": "prores", "prores": "prores", "mpeg
 @pytest.mark.parametrize(
     ("name", "codec", "message"),
     [
-        ("film.mp4", "vp9", "codec vp9 is not possible in .mp4; this ffmpeg has h264, av1, h264_nvenc, libaom-av1 or libx264 for it"),
+        ("film.mp4", "vp9", "codec vp9 is not possible in .mp4; it goes into .webm"),
         ("film.mp4", "h264_qsv", "codec h264_qsv is not possible in .mp4; this ffmpeg has h264, av1, h264_nvenc, libaom-av1 or libx264 for it"),
         ("film.mp4", "h265", "codec h265 is not possible in .mp4; this ffmpeg has h264, av1, h264_nvenc, libaom-av1 or libx264 for it"),
         ("film.mp4", "mpeg4", "codec mpeg4 is not possible in .mp4; this ffmpeg has h264, av1, h264_nvenc, libaom-av1 or libx264 for it"),
         ("film.mp4", "libx264rgb", "codec libx264rgb is not possible in .mp4; this ffmpeg has h264, av1, h264_nvenc, libaom-av1 or libx264 for it"),
-        ("film.webm", "h264", "codec h264 is not possible in .webm; this ffmpeg has vp9, av1, libaom-av1 or libvpx-vp9 for it"),
+        ("film.webm", "h264", "codec h264 is not possible in .webm; it goes into .mp4 or .mov"),
         ("film.mov", "hapq", "codec hapq is not possible in .mov; this ffmpeg has prores, h264, h264_nvenc, libx264 or prores_ks for it"),
         ("film.mov", "x; rm", "codec x; rm is not possible in .mov; this ffmpeg has prores, h264, h264_nvenc, libx264 or prores_ks for it"),
         ("folder", None, "codec png is not possible in a folder; this ffmpeg has none for it"),

@@ -294,7 +294,9 @@ def replay(**chosen: Any) -> str:
         _tell_of_frames(Path(path), Path(chosen["out"]), _listener(chosen))
     if Path(chosen["out"]).suffix.lower() != Path(path).suffix.lower():  # which another format may not have
         flags_ = {name: value for name, value in flags_.items() if name not in ("codec", "quality")}
-    moved = set(chosen) & set(flags.TIMING)
+    moved = bool(set(chosen) & set(flags.TIMING))
+    if made.positions:
+        moved |= formats.shown_fps(chosen["out"], flags_["fps"]) != flags_["fps"]  # lest it leaves its tempo
     if "audio" in flags_ and "audio" not in chosen and Path(path).suffix.lower() == ".gif":
         if moved:
             raise Error(f"{path} has no sound to move to; give the one that it was made with as --audio")

@@ -189,9 +189,9 @@ FLAGS: dict[str, dict[str, Flag]] = {
     "The film": {
         "out": Flag("FILE.mp4", str, "a file name", "the film, or .webm, .mov, .gif, or FOLDER/ for PNG files (.mp4)"),
         "codec": Flag("NAME", str.lower, "a codec", "h264, h265, av1, vp9, prores, hap, hapq, dxv or ffmpeg's own (by suffix)"),
-        "no_metadata": Flag("", _switch, "", "leave prompts, settings and chapters out of the film and its frames"),
+        "no_metadata": Flag("", _switch, "", "leave prompts, settings and chapters out of the film, and of new frames"),
         "size": Flag("PIXELS", _count, "its short side's pixels, such as 1080; its shape is that of --width and --height", f"its short side; pictures are scaled to it (theirs; of films at least {formats.SHORT_SIDE})"),
-        "quality": Flag("CRF", _integer, "a whole number", f"0 is lossless, 51 the worst ({formats.QUALITY})"),
+        "quality": Flag("CRF", _integer, "a whole number", f"1 is the best, 51 the worst ({formats.QUALITY})"),
         "quiet": Flag("", _switch, "", "print nothing but the film's path"),
     },
 }

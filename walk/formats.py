@@ -15,7 +15,7 @@ from typing import NamedTuple
 from walk import Error, ffmpeg
 from walk.text import either
 
-QUALITY = 17  # x264's constant rate factor: 0 lossless, 17 hardly told from the frames, 51 worst
+QUALITY = 17  # x264's constant rate factor: 1 best, 17 hardly told from the frames, 51 worst
 SHORT_SIDE = 512  # pixels; smaller pictures are enlarged to it
 
 
@@ -77,7 +77,8 @@ CODECS = {  # which encoder makes it, with the option that it takes: the first t
 # Each default is as near to the frames as x264's 17 (SSIM of 0.998 for the built-in model's). Encoders
 # that would sign the stream with their name and settings are asked not to, or the note is taken out.
 ENCODERS = {
-    "libx264": Encoder("-crf {} -bsf:v filter_units=remove_types=6", (QUALITY, 0, 51)),
+    # At 0 it is another profile, which browsers do not play.
+    "libx264": Encoder("-crf {} -bsf:v filter_units=remove_types=6", (QUALITY, 1, 51)),
     "libx265": Encoder("-crf {} -x265-params info=0:log-level=error", (18, 0, 51)),
     "libsvtav1": Encoder("-crf {} -preset 6", (20, 1, 63), fastest=240),
     "libaom-av1": Encoder("-crf {} -b:v 0 -cpu-used 6 -row-mt 1", (20, 0, 63)),
@@ -178,7 +179,9 @@ def _encoder(where: str, form: Format, codec: str) -> str:
     there = {name: names for name, names in there.items() if names}
     there |= {name: [name] for name in sorted(fitting) if name not in CODECS}
     if codec not in there:
-        raise Error(f"codec {codec} is not possible in {where}; this ffmpeg has {either(list(there)) or 'none'} for it")
+        homes = [suffix for suffix in SUFFIXES if codec in FORMATS[suffix].codecs and codec not in form.codecs]
+        other = f"it goes into {either(homes)}" if homes else f"this ffmpeg has {either(list(there)) or 'none'} for it"
+        raise Error(f"codec {codec} is not possible in {where}; {other}")
     return there[codec][0]
 
 

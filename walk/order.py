@@ -319,16 +319,20 @@ def _places(chosen: dict[str, Any]) -> tuple[Path, Path]:
     prompts = chosen["prompts"]
     if "out" in chosen:
         out = expanded(chosen["out"])
-        if chosen["out"].endswith(("/", os.sep)) and not out.suffix:
-            return out, out.with_name(out.name + ".walk") if out.name else out
+        if chosen["out"].endswith(("/", os.sep)) and out.name:
+            if out.suffix:
+                better = f"{out.with_name(out.name.replace('.', '_'))}/"
+                raise Error(f"--out {out}/: the name of a folder of PNG files has no dot in it; give {better}, say")
+            return out, out.with_name(out.name + ".walk")
     elif file := prompt_file(prompts):
         out = Path(file.stem + ".mp4")
     else:
         out = Path(slug([prompts] if isinstance(prompts, str) else prompts) + ".mp4")
     with contextlib.suppress(OSError):  # a name too long for the file system is refused later
         if out.is_dir():
+            pictures = out if out.name and not out.suffix else out / "frames"
             raise Error(
-                f"--out {out} is a folder; give the film's name, such as {out / 'film.mp4'}, or {out}/ for PNG files"
+                f"--out {out} is a folder; give the film's name, such as {out / 'film.mp4'}, or {pictures}/ for PNG files"
             )
     if not out.suffix:
         raise Error(f"{out}: a film's name ends in {either(formats.SUFFIXES)}; for a folder of PNG files, write {out}/")
