@@ -13,6 +13,7 @@ import pytest
 import tiny
 import torch
 from huggingface_hub import HfApi, constants
+from huggingface_hub.errors import LocalEntryNotFoundError
 from oracle import load, pictures
 from safetensors.torch import load_file, save_file
 
@@ -483,6 +484,19 @@ def test_a_denoiser_is_a_file_here_or_one_of_a_repositorys(cache, tmp_path):
     with pytest.raises(
         Error, match=r"has 2 files of weights \(it-Q4_K_S.gguf, it-Q8_0.gguf\); give one, as org/packed/"
     ):
+        hub.denoiser("org/packed")
+
+
+def test_of_many_files_of_weights_none_is_downloaded_until_one_is_named(ask, monkeypatch):
+    files = [f"flux-Q{bits}.gguf" for bits in range(2, 9)]
+    ask(lambda: SimpleNamespace(sha=COMMIT, siblings=[SimpleNamespace(rfilename=file) for file in files]))
+    downloaded = failing(AssertionError("downloaded"))
+    here = LocalEntryNotFoundError("nothing is here")
+    monkeypatch.setattr(
+        "huggingface_hub.snapshot_download",
+        lambda *_, **how: failing(here)() if how["local_files_only"] else downloaded(),
+    )
+    with pytest.raises(Error, match=r"^org/packed has 7 files of weights \(flux-Q2.gguf, .*, \.\.\.\); give one, as "):
         hub.denoiser("org/packed")
 
 

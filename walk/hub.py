@@ -264,13 +264,18 @@ def _file(name: str, kinds: tuple[str, ...], otherwise: str) -> Path:
     repo, file = "/".join(name.split("/")[:2]), "/".join(name.split("/")[2:])
     if "/" not in name or not _is_hub_id(repo) or Path(name).exists() or (file and not file.endswith(kinds)):
         raise Error(otherwise)
-    found = _fetched(repo, file, kinds, here=True) or _fetched(repo, file, kinds, here=False)
-    return _only(found, repo, kinds)
+    if found := _fetched(repo, file, kinds, here=True):
+        return _only(found, repo, kinds)
+    if not file:  # before many are downloaded, of which one is meant
+        there = [str(each.rfilename) for each in getattr(_online(repo), "siblings", None) or ()]
+        if there:
+            file = _only([Path(name) for name in there if name.endswith(kinds)], repo, kinds).as_posix()
+    return _only(_fetched(repo, file, kinds, here=False), repo, kinds)
 
 
 def _only(found: list[Path], where: str, kinds: tuple[str, ...]) -> Path:
     if len(found) != 1:
-        names = ", ".join(sorted(str(path.name) for path in found)[:5]) or "none"
+        names = ", ".join(sorted(str(path.name) for path in found)[:5]) + ", ..." * (len(found) > 5) or "none"
         raise Error(f"{where} has {len(found)} files of weights ({names}); give one, as {where}/FILE{kinds[-1]}")
     return found[0]
 
@@ -299,18 +304,25 @@ def _fetched(repo: str, file: str, kinds: tuple[str, ...], here: bool) -> list[P
 
 def _snapshot(repo: str, patterns: list[str], here: bool) -> Path | None:
     """Where these files are, on this machine or from the hub; None if they are to be here and are not."""
-    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     if not here:
-        if constants.HF_HUB_OFFLINE:
-            raise Error(f"{repo} is not on this machine and the hub is switched off (HF_HUB_OFFLINE)")
-        _ask_hub(repo, None)
+        _online(repo)
     try:
         with _downloading(repo):
             return Path(snapshot_download(repo, allow_patterns=patterns, local_files_only=here))
     except LocalEntryNotFoundError:
         return None
+
+
+def _online(repo: str) -> Any:
+    """What the hub knows of files that are not here."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise Error(f"{repo} is not on this machine and the hub is switched off (HF_HUB_OFFLINE)")
+    return _ask_hub(repo, None)
 
 
 # The hub
