@@ -280,37 +280,10 @@ def info(film: str, **chosen: Any) -> str:
 def replay(**chosen: Any) -> str:
     """Make a film again from its recipe, with whatever flags change of it; returns the new film's path."""
     path = chosen.pop("film")
-    made = _recipe(path)
-    flags_ = {name: flags.ALL[name].parse(text) for name, text in made.flags}
-    flags_.pop("beats", None)  # no path that a film names is opened
-    for one, other in (*order.EXCLUSIVE, ("frames", "seconds"), ("frames", "bars")):
-        for name, carried in ((one, other), (other, one)):
-            if chosen.get(name):
-                flags_.pop(carried, None)
-    if "react" not in chosen and set(order.paces(flags_ | chosen)) == {"even"}:
-        flags_.pop("react", None)
-    chosen.setdefault("out", str(Path(path).with_name(f"{Path(path).stem}-again{Path(path).suffix}")))
+    flags_ = order.replayed(path, _recipe(path), chosen)
     if not set(chosen) & set(flags.SETTINGS):  # which change every frame
-        _tell_of_frames(Path(path), Path(chosen["out"]), _listener(chosen))
-    if Path(chosen["out"]).suffix.lower() != Path(path).suffix.lower():  # which another format may not have
-        flags_ = {name: value for name, value in flags_.items() if name not in ("codec", "quality")}
-    moved = bool(set(chosen) & set(flags.TIMING))
-    if made.positions:
-        moved |= formats.shown_fps(chosen["out"], flags_["fps"]) != flags_["fps"]  # lest it leaves its tempo
-    if "audio" in flags_ and "audio" not in chosen and Path(path).suffix.lower() == ".gif":
-        if moved:
-            raise Error(f"{path} has no sound to move to; give the one that it was made with as --audio")
-        flags_ = {name: value for name, value in flags_.items() if name not in ("audio", "listen")}
-    elif "audio" in flags_ and "audio" not in chosen:  # the film's own sound is that part already
-        flags_ = {name: value for name, value in flags_.items() if name not in ("start", "bars", "offset", "seconds")}
-        flags_["audio"] = path
-    if moved or not made.positions:
-        _check_followed(path, flags_, chosen)
-    if made.positions and not moved:
-        chosen["places"] = made.positions
-    elif made.positions:  # as long as the music is
-        flags_.pop("frames", None)
-    return film(**flags_ | chosen, prompts=list(made.prompts), weights=made.made_with[1] if made.made_with[1:] else "")
+        _tell_of_frames(Path(path), Path(flags_["out"]), _listener(chosen))
+    return film(**flags_)
 
 
 def _tell_of_frames(film: Path, out: Path, listener: Listener) -> None:
@@ -322,21 +295,6 @@ def _tell_of_frames(film: Path, out: Path, listener: Listener) -> None:
         name = film.with_suffix(out.suffix)
         replaced = ", and replaces the film" if name == film else ""
         listener.say(f"note: {there} has this film's frames; --out {name}{'/' * (not out.suffix)} uses them{replaced}")
-
-
-def _check_followed(film: str, carried: dict[str, Any], chosen: dict[str, Any]) -> None:
-    """Raise Error for a stem that would have to be found, or put in its place in a sound that is but a part now. What
-    is not followed any more is taken out of what the film carries."""
-    from walk.music import stem_of
-
-    listen = chosen.get("listen", carried.get("listen"))
-    if "energy" not in order.paces(carried | chosen):
-        carried.pop("listen", None)
-    elif listen and stem_of(listen) and not {"listen", "audio"} <= set(chosen):
-        raise Error(
-            f"{listen} is followed in the time of the sound that {film} was made with; give both, as --listen and "
-            "--audio"
-        )
 
 
 def diff(film: str, other: str) -> str | None:

@@ -398,6 +398,60 @@ def read_recipe(film: str) -> Recipe:
     return made
 
 
+def replayed(film: str, made: Recipe, chosen: dict[str, Any]) -> dict[str, Any]:
+    """The flags that make a film again, with those that were chosen in place of its recipe's. Raises Error for what
+    would have to be moved, and cannot be."""
+    path, out = Path(film), Path(chosen.get("out", Path(film).with_name(f"{Path(film).stem}-again{Path(film).suffix}")))
+    carried = {name: flags.ALL[name].parse(text) for name, text in made.flags}
+    carried.pop("beats", None)  # no path that a film names is opened
+    # 1. What is chosen takes the place of what contradicts it.
+    for one, other in (*EXCLUSIVE, ("frames", "seconds"), ("frames", "bars")):
+        for name, instead in ((one, other), (other, one)):
+            if chosen.get(name):
+                carried.pop(instead, None)
+    if "react" not in chosen and set(paces(carried | chosen)) == {"even"}:
+        carried.pop("react", None)
+    if out.suffix.lower() != path.suffix.lower():  # which another format may not have
+        carried = {name: value for name, value in carried.items() if name not in ("codec", "quality")}
+    # 2. Its frames stay where they are, or are laid out anew.
+    moved = bool(set(chosen) & set(flags.TIMING))
+    if made.positions:
+        moved |= formats.shown_fps(out, carried["fps"]) != carried["fps"]  # lest it leaves its tempo
+    # 3. It moves to its own sound, which is that part already.
+    if "audio" in carried and "audio" not in chosen and path.suffix.lower() == ".gif":
+        if moved:
+            raise Error(f"{film} has no sound to move to; give the one that it was made with as --audio")
+        carried = {name: value for name, value in carried.items() if name not in ("audio", "listen")}
+    elif "audio" in carried and "audio" not in chosen:
+        carried = {name: value for name, value in carried.items() if name not in ("start", "bars", "offset", "seconds")}
+        carried["audio"] = film
+    if moved or not made.positions:
+        _check_followed(film, carried, chosen)
+    if made.positions and moved:  # as long as the music is
+        carried.pop("frames", None)
+    told = {
+        "prompts": list(made.prompts),
+        "weights": made.made_with[1] if made.made_with[1:] else "",
+        "out": chosen.get("out", str(out)),
+    }
+    return carried | chosen | told | ({"places": made.positions} if made.positions and not moved else {})
+
+
+def _check_followed(film: str, carried: dict[str, Any], chosen: dict[str, Any]) -> None:
+    """Raise Error for a stem that would have to be found, or put in its place in a sound that is but a part now. What
+    is not followed any more is taken out of what the film carries."""
+    from walk.music import stem_of
+
+    listen = chosen.get("listen", carried.get("listen"))
+    if "energy" not in paces(carried | chosen):
+        carried.pop("listen", None)
+    elif listen and stem_of(listen) and not {"listen", "audio"} <= set(chosen):
+        raise Error(
+            f"{listen} is followed in the time of the sound that {film} was made with; give both, as --listen and "
+            "--audio"
+        )
+
+
 def check_is_film(path: str) -> None:
     if os.path.isdir(path):
         raise Error(f"{path} is a folder; give a film, {either(formats.SUFFIXES)}")
