@@ -366,6 +366,7 @@ def test_a_switch_is_on_when_named_unless_it_is_false(received, flag):
         ([*AB, "--xyzzy"], "there is no flag --xyzzy; walk --help lists them all"),
         (["--frames", "5"], "--prompts is missing; give a prompt file, or the prompts themselves"),
         (["--loop"], "--prompts is missing; give a prompt file, or the prompts themselves"),
+        (["--prompts", "a sign", "owl”"], "owl” has a curly quote, which is a letter like others here; put prompts in straight ones (\"\")"),
         (["a.txt"], "a.txt does not exist; a prompt file is UTF-8 text with one prompt a line"),
         (["--prompts", "“a", "red", "apple”"], "“a has a curly quote, which is a letter like others here; put prompts in straight ones (\"\")"),
         (["replay", "film.mp4", "--seed", "5"], "--seed is not for a film that is made again as it was; to change its prompts: walk info FILM > FILM.txt, and walk --prompts FILM.txt"),
@@ -374,7 +375,7 @@ def test_a_switch_is_on_when_named_unless_it_is_false(received, flag):
         (["preview", "--frames", "5"], "--prompts is missing; give a prompt file, or the prompts themselves"),
         (["preview", "word"], "'word' is one too many: walk preview --prompts FILE ..."),
         (["preview", *AB, "--quik"], "there is no flag --quik; did you mean --quick? (walk preview --help lists them all)"),
-        ([*AB, "--quick"], f"there is no flag --quick; did you mean --quiet? {LIST}"),
+        ([*AB, "--quick"], "there is no flag --quick; walk preview --quick is a first look"),
         (["seeds"], "walk seeds needs a prompt: walk seeds PROMPT"),
         (["seeds", "a", "fox"], "'fox' is one too many: walk seeds PROMPT"),
         (["seeds", "a fox", "--loop"], "there is no flag --loop; walk seeds --help lists them all"),
@@ -439,6 +440,43 @@ EXPECTED = {
         "quality": "a whole number",
     },
 }
+
+
+@pytest.mark.parametrize(
+    ("command", "meant"),
+    [
+        ("walk", {"out": "name output_dir film -o", "frames": "num_interpolation_steps n-frames -n", "model": "checkpoint model_path"}),
+        ("walk", {"decoder": "vae", "size": "upsample", "fps": "frame_rate", "audio": "song", "low_memory": "lowvram"}),
+        ("walk", {"steps": "num_inference_steps ddim_steps", "dtype": "torch_dtype fp16", "width": "-W aspect"}),
+        ("walk", {None: "check format xyzzy strength end preset tiled xformers silent"}),
+        ("seeds", {"from": "seed seeds", "count": "num_images -n", "out": "output", None: "loop preview continue n_frames"}),
+        ("bench", {"frames": "num_frames", None: "prompt_file seeds sound resume"}),
+    ],
+)  # fmt: skip
+def test_flags_of_other_tools_are_told_ours_and_only_those(command, meant):
+    for ours, theirs in meant.items():
+        for name in theirs.split():
+            flag = name if name[0] == "-" else f"--{name}"
+            words = ["a fox"] if command == "seeds" else []
+            with pytest.raises(Error) as refused:
+                flags.checked([*words, flag], command.replace("walk", ""))
+            hint = str(refused.value).partition("; ")[2]
+            assert hint.startswith(f"did you mean --{ours}? (" if ours else "walk "), (command, name, hint)
+
+
+def test_what_no_flag_is_for_is_told_in_words(refusal):
+    again = "run the same command again to go on after a stop"
+    assert refusal(*AB, "--resume") == f"there is no flag --resume; {again}"
+    looks = "walk preview --prompts FILE ... looks before the long render"
+    assert refusal(*AB, "--preview") == f"there is no flag --preview; {looks}"
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["a neon sign that says “open”", "“open” on a sign", "“open”", "a screen of 27”", "„offen“", "dogs’ “home”"],
+)
+def test_curly_quotes_that_no_shell_has_split_are_letters(received, prompt):
+    assert received("--prompts", prompt, "a frog")["prompts"] == [prompt, "a frog"]
 
 
 @pytest.mark.parametrize("flag", EXPECTED)

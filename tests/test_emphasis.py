@@ -74,6 +74,21 @@ LEFTOVERS = {
     "a [fox:panda:0.5]": "'[fox:panda:0.5]' is read as it stands: words stay the same from step to step",
     "a [fox::12] in snow": "'[fox::12]' is read as it stands: words stay the same from step to step",
     "a [fox|panda]": "'[fox|panda]' is read as it stands: words stay the same from step to step",
+    "a red apple --neg blurry, fog": "'--neg blurry, fog' is read as words; write | negative=blurry, fog",
+    "a fox --no text --ar 16:9": "'--no text' is read as words; write | negative=text",
+    "a fox --v 6 --ar 16:9": "'--ar 16:9' is read as words; give --width and --height",
+    "a fox --v 6, in snow": "'--v 6' is read as words",
+    "a fox seed=4": "'seed=4' is read as words; give it after a bar: | seed=4",
+    "a fox, time=1:02.5": "'time=1:02.5' is read as words; give it after a bar: | time=1:02.5",
+    "a fox negative=blurry, fog": "'negative=blurry, fog' is read as words; give it after a bar: | negative=blurry, fog",
+    "a (fox)++ in snow": "'(fox)++' is read as it stands; give (fox:1.2)",
+    "a fox::1.5 in snow": "'::1.5' is read as it stands; words that count for more are (words:1.5)",
+    "a fox:: snow": "'::' is read as it stands; words that count for more are (words:1.5)",
+    "a {fox|panda}": "'{fox|panda}' is read as it stands: none of them is chosen",
+    "an __animal__, red": "'__animal__' is read as it stands: no word takes its place",
+    "a fox, embedding:easy-neg": "'embedding:easy-neg' is read as words: embeddings are not loaded",
+    "a fox BREAK snow": "'BREAK' is read as a word: a prompt is not divided there",
+    "a fox AND a panda": "'AND' is read as a word: a prompt is not divided there",
 }
 
 
@@ -103,6 +118,11 @@ def test_notation_that_is_read_as_letters_is_noted(toybox, where, prompt, note):
         "a sign that says <open>, 5 < 6",
         "he said: (what?) [laughs] [chorus: all]",
         "(fig:1 below), f(x) = ((1",
+        "a fox -- and an owl --, then snow-- and a well--known face",
+        'a sign that says "BREAK" or COFFEE BREAK, ROCK AND ROLL, AND NOW, and break',
+        "C++ code on a screen, 2+2, a (big)+small fox, ____ and std::vector",
+        "the equation E=mc2, a=b, time = 5, bar=none, seedless, {x} {red}, embedding: a gem",
+        "at 12::30, a b::c d",
     ],
 )
 def test_plain_words_in_brackets_are_not_taken_for_notation(prompt):

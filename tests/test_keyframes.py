@@ -146,7 +146,7 @@ def test_a_file_that_is_not_there_or_cannot_be_read_is_refused(prompts, message)
 @pytest.mark.parametrize(
     "prompt",
     [
-        *("fox", "1984", "007", "1e3", "3,5", "None", "True", "[1, 2]", "{}", "0", "-1", "?", "🙂"),
+        *("fox", "1984", "007", "1e3", "3,5", "None", "True", "[fox]", "{fox}", "0", "-1", "?", "🙂"),
         *("a fox.", "a fox, e.g. red", "a fox... or two", "St. Petersburg", "f/1.8, 85 mm", "3.5", "v1.0", "3 a.m."),
         *("either/or, in neon", "a photo.jpg of a fox", "painting #5", "é" * 3000),
         *("👩\u200d🚀, 'ö' \"ß\"", "a \\n b", "شجرة تفاح", "a; rm -rf ~ $(b) `c`"),
@@ -189,6 +189,11 @@ def test_a_sequence_is_one_prompt_each_with_settings_at_its_end(kind):
         (["a fox", "a\x00frog"], "prompt 2: 'a\\x00frog' has control characters"),
         (["a fox", "a frog | negative=\x9b2J"], "prompt 2: 'a frog | negative=\\x9b2J' has control characters"),
         (["a fox", "a \udce4 frog"], "prompt 2 is not UTF-8 text"),
+        ({0: "a fox", 30: "an owl"}, "prompts in a dict are not read; give a list, with times as in 'an owl | time=SECONDS'"),
+        (["a fox", None], "prompt 2 is 'None', which is no text"),
+        (["a fox", Path("a.txt")], "prompt 2 is 'a.txt', which is no text"),
+        (None, "None is no prompt; give a prompt file, or the prompts themselves"),
+        (5, "5 is no prompt; give a prompt file, or the prompts themselves"),
         (["a fox", "| seed=3"], "prompt 2: there is no prompt before the settings"),
         (["a fox", "a frog | seed=x"], f"prompt 2: seed 'x' is not a seed; {SEED}"),
         (["a fox | time=4", "b", "c | time=4"], "prompt 3: time 4 s is not after 4 s (prompt 1); " + "times must increase from keyframe to keyframe"),
@@ -390,6 +395,8 @@ def test_several_seeds_repeat_the_one_prompt_with_its_negative_prompt():
         ("# x\na\nb | seed=3", {"seeds": [1, 2]}, "a.txt:3 has seed=3, and seeds for all prompts were given too; keep one"),
         ("a | time=3", {"seeds": [1, 2]}, "a.txt:1 has a time, but becomes 2 keyframes, one for each seed; drop the time"),
         ("a", {"seeds": "word"}, "seeds 'word' are none; give whole numbers, or 'words'"),
+        ("a", {"seeds": 1.5}, "seeds '1.5' are none; give whole numbers, or 'words'"),
+        ("a", {"seed": "3"}, f"seed '3' is out of range; seeds are whole numbers from 0 to {MAX_SEED}"),
         ("a", {"seed": -1}, f"seed -1 is out of range; seeds are whole numbers from 0 to {MAX_SEED}"),
         ("a\nb", {"seed": MAX_SEED}, f"seed {MAX_SEED + 1} is out of range; seeds are whole numbers from 0 to {MAX_SEED}"),
         ("a\nb", {"seeds": [1, -2]}, f"seed -2 is out of range; seeds are whole numbers from 0 to {MAX_SEED}"),
@@ -420,7 +427,22 @@ def test_the_negative_prompt_for_every_line_reads_like_one_of_its_own(negative):
     assert own == common == (Keyframe("a", 0, "blurry, text"),)
 
 
+@pytest.mark.parametrize("name", ["negative", "style"])
+def test_words_for_every_line_that_are_no_text_are_refused(name):
+    assert refusal(read, "a", **{name: None}).endswith(f"{name.replace('negative', 'negative prompt')} None is no text")
+
+
 # Keyframes that a program makes
+
+
+def test_keyframes_go_through_as_they_are_and_get_what_they_lack():
+    keyframes = read("a fox | seed=7 | time=0 | until=1 | negative=blurry\na {b|seed} frog | bar=9")
+    assert read_prompts(keyframes) == read_prompts(list(keyframes), seed=5) == keyframes
+    assert read_prompts(keyframes[0]) == keyframes[:1]
+    assert read_prompts([Keyframe("a fox", 7), "a frog"], negative="text", style="{} in oil") == (
+        Keyframe("a fox in oil", 7, "text"),
+        Keyframe("a frog in oil", 1, "text"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -477,10 +499,61 @@ def test_prompts_with_numbers_are_no_schedule(tmp_path):
         ["1984: a book", "a clock at 10:30"],
         ["1984: a book", "2001: a space odyssey"],
         ["{red|green|blue} leaves", "a fox"],
+        ["3 frogs", "1:1 a square", "16:9 a film"],
+        ["6:00 sunrise", "12:00 noon", "18:30 dusk"],
+        ["0:00 on a clock", "a fox"],
+        ["00s fashion", "10s fashion"],
+        ["80s neon", "90s neon: pink"],
+        ["[red:blue:0.5] fox", "[fox], sepia", "(a fox)", '["open"] on a sign'],
     ):
         file.write_text("\n".join(prompts))
         assert [keyframe.prompt for keyframe in read_prompts(file)] == prompts
-    assert [keyframe.prompt for keyframe in read_prompts(["0: a fox", "1: an owl"])] == ["0: a fox", "1: an owl"]
+        assert [keyframe.prompt for keyframe in read_prompts(prompts)] == prompts
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["0:00 a fox", "0:02 a frog"], "1: times before prompts are not read; write 'a frog | time=0:02' for '0:02 a frog'"),
+        (["0:00:00 - a fox", "0:00:02.5 - a frog"], "1: times before prompts are not read; write 'a frog | time=0:00:02.5' for '0:00:02.5 - a frog'"),
+        (["a fox", "[0:02] a frog"], "2: times before prompts are not read; write 'a frog | time=0:02' for '[0:02] a frog'"),
+        (["0s: a fox", "2s: a frog"], "1: times before prompts are not read; write 'a frog | time=2' for '2s: a frog'"),
+        (["0 sec a fox", "2.5 sec a frog"], "1: times before prompts are not read; write 'a frog | time=2.5' for '2.5 sec a frog'"),
+        (["0: a fox", "30: a frog"], "1: frame numbers before prompts are not read; write 'a frog | time=SECONDS' for '30: a frog'"),
+    ],
+)  # fmt: skip
+def test_times_before_prompts_are_told_from_words(lines, message):
+    assert refusal(read, "\n".join(lines)) == f"a.txt:{message}, or leave times out"
+    assert refusal(read_prompts, lines) == f"prompt {message}, or leave times out"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '["a fox", "a frog"]',
+        '[\n  "a fox",\n  "a frog"\n]',
+        "[\n  'a fox',\n  'a frog',\n]",
+        "['a fox', 'a frog',]",
+        "{0: 'a fox', 30: 'a frog'}",
+        '{"W": 512, "prompts": {"0": "a fox", "30": "a frog"}}',
+        '{"last_node_id": 9,\n "nodes": [{"id": 7,\n "widgets_values": ["a fox"]}]}',
+        '{"prompt": "a fox"}\n{"prompt": "a frog"}',
+        "[1, 2]",
+        "{}",
+    ],
+)
+def test_what_programs_write_is_no_prompt(text):
+    expected = (
+        "1: JSON and the like are not read; write the prompts alone, in a file one a line, with times as in "
+        "'an owl | time=SECONDS'"
+    )
+    assert refusal(read, text) == f"a.txt:{expected}"
+    assert refusal(read_prompts, text.splitlines()) == f"prompt {expected}"
+
+
+def test_a_schedule_of_another_tool_is_none_as_a_prompt_either():
+    message = refusal(read_prompts, '{"0": "a red apple", "30": "a frog"}')
+    assert message.startswith("prompt 1: frame numbers before prompts are not read; write 'a frog | time=SECONDS'")
 
 
 def test_a_number_of_any_length_before_a_prompt_is_read_as_it_stands(tmp_path):

@@ -16,7 +16,16 @@ DIGITS = 16  # of a number at most, with spaces around it
 
 _LEFTOVER = re.compile(
     r"""<(?:lora|lyco):[^<>]+>
-    |\(\(+[^()]+\)\)+
+    |\(\(+[^()]+\)\)+(?!\+)
+    |\([^()]+\)\++(?=[\s,.]|$)                   # compel's
+    |(?<!\S)--(?:no?|neg|negative)\s(?:(?!\s--[a-z])[^|])+
+    |(?<!\S)--[a-z]+\b(?:[\s=][^\s,-][^\s,]*)?    # Midjourney's
+    |[^\W\d_]::\s*-?\.?\d[\d.]*(?!\w)|\w::(?=\s|$)
+    |(?-i:(?<![A-Z][\s,])(?<=[\s,])(?:AND|BREAK)(?=[\s,]|$)(?!\s[A-Z]{2}))  # alone among small letters
+    |\{[^{}|]*\|[^{}]*\}
+    |(?<!\w)__[^\W_][\w/-]{0,60}?__(?!\w)
+    |\bembedding:[\w.-]+
+    |(?<![\w|])(?:seed|time|until|beat|bar)=\d[\d:.]*|(?<![\w|])negative=[^|]+
     |\[\[+[^][]+\]\]+
     |\[[^][|]+\|[^][]+\]
     |\[[^][]*[^\W\d_]:+\s*\d*\.?\d+\]
@@ -60,11 +69,12 @@ def plain(prompt: str) -> str:
 
 
 def leftovers(prompt: str) -> list[str]:
-    """What looks like notation, of walk's or of AUTOMATIC1111's, but is read as letters: in its order, each once.
+    """What looks like notation, of walk's or of another tool's, but is read as letters: in its order, each once.
 
-    An unclosed (panda:1.5, a number that is none as in (panda:1,5), ((panda)), [[panda]], [fox:panda:0.5],
-    [fox|panda] and <lora:panda:0.8>. Parentheses and brackets around plain words are not among them, nor are times
-    and proportions, 3:4.
+    An unclosed (panda:1.5, a number that is none as in (panda:1,5), settings without a bar before them;
+    AUTOMATIC1111's ((panda)), [[panda]], [fox:panda:0.5], [fox|panda], <lora:panda:0.8>, AND, BREAK, {fox|panda},
+    and __animal__; compel's (panda)++, ComfyUI's embedding:panda, Midjourney's panda::1.5 and --ar 16:9.
+    Parentheses and brackets around plain words are not among them, nor are times and proportions, 3:4.
     """
     text = plain(re.sub(r"\\[()]", "  ", prompt))
     return list(dict.fromkeys(match[0] for match in _LEFTOVER.finditer(text)))

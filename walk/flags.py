@@ -334,7 +334,8 @@ def checked(arguments: Sequence[str], command: str = "") -> list[str]:
 
 def _check_prompts(prompts: Sequence[str]) -> None:
     for prompt in prompts:
-        if set(prompt.strip()[:1] + prompt.strip()[-1:]) & {*"“”„"}:
+        split = not re.search(r"\s", prompt) and len(re.findall("[“”„]", prompt)) % 2  # “a red apple” is three words
+        if split and {prompt[:1], prompt[-1:]} & {*"“”„"}:
             raise Error(
                 f'{prompt} has a curly quote, which is a letter like others here; put prompts in straight ones ("")'
             )
@@ -360,9 +361,7 @@ def _split(arguments: Sequence[str], command: str) -> dict[str, list[str]]:
                     )
                 if os.path.lexists(argument):
                     raise Error(f"{argument} begins like a flag; a file of that name is written ./{argument}")
-                near = _nearest_flag(name, flags)
-                hint = f"did you mean --{near}? ({help_line} lists them all)" if near else f"{help_line} lists them all"
-                raise Error(f"there is no flag {textwrap.shorten(head, 60)}; {hint}")
+                raise Error(f"there is no flag {textwrap.shorten(head, 60)}; {_hint(name, command, help_line)}")
             if name in values:
                 raise Error(f"--{name} was given twice")
             values[name] = [value] if equals else []
@@ -385,20 +384,56 @@ def _split(arguments: Sequence[str], command: str) -> dict[str, list[str]]:
     return values
 
 
-_ELSEWHERE = {  # what other tools call it
-    "cfg": "guidance", "cfg_scale": "guidance", "closed": "loop", "duration": "seconds", "interpolation": "path",
-    "length": "seconds", "n": "frames", "num_frames": "frames", "num_inference_steps": "steps", "output": "out",
-    "sampler": "scheduler", "o": "out", "aspect": "width", "aspect_ratio": "width", "resolution": "width",
-    "portrait": "height", "landscape": "width",
-}  # fmt: skip
+_ELSEWHERE = {  # what other tools call it; of several flags the first that a command has
+    "guidance": "cfg cfg_scale scale",
+    "out": "o output output_dir output_path output_name outdir save_dir name filename film folder",
+    "frames": "n count num_interpolation_steps interpolation_steps",
+    "count": "n num_images images num_images_per_prompt",
+    "from": "seed seeds",
+    "seconds": "duration length",
+    "fps": "framerate frame_rate",
+    "loop": "closed seamless",
+    "path": "interpolation interpolate slerp smooth",
+    "audio": "music song sound",
+    "bpm": "tempo",
+    "model": "checkpoint ckpt ckpt_path pretrained_model_name_or_path",
+    "decoder": "vae",
+    "denoiser": "unet transformer",
+    "ease": "easing",
+    "scheduler": "sampler sampler_name",
+    "width": "aspect aspect_ratio resolution landscape",
+    "height": "portrait",
+    "device": "gpu cpu cuda",
+    "dtype": "fp16 half precision",
+    "low_memory": "lowvram medvram offload cpu_offload",
+    "size": "upsample upscale",
+    "quality": "crf",
+}
+_WAYS = {  # what no flag is for
+    "resume": "run the same command again to go on after a stop",
+    "continue": "run the same command again to go on after a stop",
+    "preview": "walk preview --prompts FILE ... looks before the long render",
+    "quick": "walk preview --quick is a first look",
+}
+_NEAR = 0.72  # of difflib: further off, most are words of their own, as --name is none for --frames
+
+
+def _hint(name: str, command: str, help_line: str) -> str:
+    if name in _WAYS and "prompts" in COMMANDS[command].flags and name not in COMMANDS[command].flags:
+        return _WAYS[name]
+    near = _nearest_flag(name.lower(), COMMANDS[command].flags)
+    return f"did you mean --{near}? ({help_line} lists them all)" if near else f"{help_line} lists them all"
 
 
 def _nearest_flag(name: str, flags: dict[str, Flag]) -> str | None:
-    name = _ELSEWHERE.get(name, name)
     if name in flags:
         return name
+    known = [flag for flag, names in _ELSEWHERE.items() if name in names.split()]
+    if known:
+        return next((flag for flag in known if flag in flags), None)
     begun = [flag for flag in flags if (name and flag.startswith(name)) or name.startswith(flag + "_")]
-    near = begun or difflib.get_close_matches(name, flags, n=1)
+    ended = [flag for flag in flags if name.endswith("_" + flag)]
+    near = begun or ended or difflib.get_close_matches(name, flags, n=1, cutoff=_NEAR)
     return near[0] if near else None
 
 

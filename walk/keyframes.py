@@ -12,7 +12,7 @@ import math
 import numbers
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -80,7 +80,7 @@ class _Line:
 
 
 def read_prompts(
-    prompts: str | Path | Sequence[str],
+    prompts: str | Path | Sequence[str | Keyframe],
     seed: int = 0,
     seeds: Sequence[int] | int | str | None = None,
     negative: str = "",
@@ -93,6 +93,8 @@ def read_prompts(
     or `bar=9` in place of a time, and `until=1:05` to rest there. `(red:1.3)` counts for more than
     other words, with what `walk.emphasis` knows of it.
 
+    Keyframes among the prompts are lines that say all this already.
+
     The lines of a song (.lrc, .srt) are prompts at their times, with what `walk.lyrics` knows of them.
 
     seed: keyframe i gets seed + i, unless its line has a seed of its own.
@@ -103,10 +105,13 @@ def read_prompts(
 
     Raises Error, which names file and line and says what was expected.
     """
-    texts = list(_texts(prompts))
-    if prompt_file(prompts) is not None:
-        _check_no_schedule(texts)
-    lines = [_parse(where, text) for where, text in texts]
+    for name, text in (("negative prompt", negative), ("style", style)):
+        if not isinstance(text, str):
+            raise Error(f"{name} {text!r} is no text")
+    seed = _checked_seed(seed)
+    given = list(_given(prompts))
+    _check_no_data([(where, text) for where, text in given if isinstance(text, str)])
+    lines = [_parse(where, each) if isinstance(each, str) else _line(where, each) for where, each in given]
     _check_weights([*lines, _Line("negative prompt", negative), _Line("style", style)])
     negative, style = (_plain(name, text) for name, text in (("negative prompt", negative), ("style", style)))
     if style.startswith("#"):
@@ -114,8 +119,8 @@ def read_prompts(
     if "{}" not in style:
         raise Error(f"style '{style[:60]}' has no {{}} in it, where the prompt goes, as in 'an oil painting of {{}}'")
     _check_times(lines)
-    if isinstance(seeds, str) and seeds != WORDS:
-        raise Error(f"seeds '{seeds[:60]}' are none; give whole numbers, or '{WORDS}'")
+    if seeds != WORDS if isinstance(seeds, str) else not isinstance(seeds, (numbers.Integral, Collection, type(None))):
+        raise Error(f"seeds '{str(seeds)[:60]}' are none; give whole numbers, or '{WORDS}'")
     if seeds is not None and not isinstance(seeds, str):
         lines, chosen = _pair(lines, [seeds] if isinstance(seeds, numbers.Integral) else seeds)  # type: ignore[arg-type,list-item]
     else:
@@ -153,7 +158,7 @@ def _plain(name: str, text: str) -> str:
 # Where the text comes from
 
 
-def prompt_file(prompts: str | Path | Sequence[str]) -> Path | None:
+def prompt_file(prompts: str | Path | Sequence[str | Keyframe]) -> Path | None:
     """The file that is meant, if one is: a Path, or a string that names a file or looks like one."""
     if isinstance(prompts, str) and prompts.strip() and (looks_like_a_file(prompts) or os.path.isfile(prompts)):
         prompts = Path(prompts)
@@ -162,23 +167,38 @@ def prompt_file(prompts: str | Path | Sequence[str]) -> Path | None:
     return at_home(prompts)
 
 
-def _texts(prompts: str | Path | Sequence[str]) -> Iterator[tuple[str, str]]:
-    """(where, text) of every prompt."""
+def _given(prompts: Any) -> Iterator[tuple[str, str | Keyframe]]:
+    """(where, text) of every prompt; a Keyframe in place of its text."""
     path = prompt_file(prompts)
     if path is not None:
         yield from _file_lines(path)
         return
-    listed = [prompts] if isinstance(prompts, str) else [str(prompt) for prompt in prompts]  # type: ignore[union-attr]
+    for number, prompt in enumerate(_listed(prompts), 1):
+        if not isinstance(prompt, (str, Keyframe)):
+            raise Error(f"prompt {number} is {str(prompt)[:60]!r}, which is no text")
+        if isinstance(prompt, str):
+            _check_text(f"prompt {number}", prompt)
+        yield f"prompt {number}", prompt
+
+
+def _listed(prompts: Any) -> list[Any]:
+    if isinstance(prompts, Mapping):
+        raise Error("prompts in a dict are not read; give a list, with times as in 'an owl | time=SECONDS'")
+    if not isinstance(prompts, (Iterable, Keyframe)):
+        raise Error(f"{prompts!r} is no prompt; give a prompt file, or the prompts themselves")
+    listed = [prompts] if isinstance(prompts, (str, Keyframe)) else list(prompts)
     if not listed:
         raise Error("no prompts were given; give a prompt file, or the prompts themselves")
-    for number, prompt in enumerate(listed, 1):
-        if not prompt.strip():
-            raise Error(f"prompt {number} is empty")
-        if any("\ud800" <= letter <= "\udfff" for letter in prompt):
-            raise Error(f"prompt {number} is not UTF-8 text")
-        if prompt.lstrip().startswith("#"):
-            raise Error(f"prompt {number} begins with #, which makes it a comment")
-        yield f"prompt {number}", prompt
+    return listed
+
+
+def _check_text(where: str, prompt: str) -> None:
+    if not prompt.strip():
+        raise Error(f"{where} is empty")
+    if any("\ud800" <= letter <= "\udfff" for letter in prompt):
+        raise Error(f"{where} is not UTF-8 text")
+    if prompt.lstrip().startswith("#"):
+        raise Error(f"{where} begins with #, which makes it a comment")
 
 
 def looks_like_a_file(text: str) -> bool:
@@ -203,21 +223,64 @@ def _file_lines(path: Path) -> Iterator[tuple[str, str]]:
     yield from prompts
 
 
-def _check_no_schedule(texts: Sequence[tuple[str, str]]) -> None:
-    """Raise Error for what Deforum takes: a frame's number before each prompt, or such an object of JSON."""
-    if len(texts) == 1 and texts[0][1].lstrip().startswith("{"):  # all of it on one line
-        with contextlib.suppress(ValueError, RecursionError, AttributeError):
-            texts = [(texts[0][0], f"{frame}: {prompt}") for frame, prompt in json.loads(texts[0][1]).items()]
-    scheduled = [re.match(r"""\s*["']?(\d+)["']?\s*:""", text) for _, text in texts]
-    found = [match for match in scheduled if match]
+# What is no prompt, but how other tools write several
+
+_CLOCK = r"(?:\d{1,3}:[0-5]\d|\d{1,3}):[0-5]\d(?:\.\d+)?"
+_TIMED = re.compile(
+    rf"""\s*(?:
+        (?P<tag>\[)?(?P<clock>{_CLOCK})(?(tag)\]|(?![\d:]))
+        |(?P<seconds>(?:0|[1-9]\d*)(?:\.\d+)?)\ ?s(?:ec(?:onds?)?)?\b
+        |["']?(?P<frame>\d+(?:\.\d+)?)["']?\s*:
+    )[\s:,–-]*(?P<prompt>.*)""",
+    re.VERBOSE | re.DOTALL,
+)
+_DATA = re.compile(  # what is not quite JSON: a line of brackets, a list on one line, Deforum's notebook on one line
+    r"""\s*(?:[][{}(),]+|\[\s*["'].*["']\s*(?:,\s*)?\]|\{\s*\d+\s*:\s*["'].*)\s*""", re.DOTALL
+)
+
+
+def _check_no_data(texts: Sequence[tuple[str, str]]) -> None:
+    """Raise Error for JSON, and for times or frame numbers before prompts: a model would draw them."""
+    whole = _json("\n".join(text for _, text in texts))
+    if isinstance(whole, dict):
+        _check_no_times([(texts[0][0], f"{key}: {value}") for key, value in whole.items()])
+    _check_no_times(texts)
+    for where, text in texts:
+        if whole is not None or _DATA.fullmatch(text) or _json(text) is not None:
+            raise Error(
+                f"{where}: JSON and the like are not read; write the prompts alone, in a file one a line, "
+                "with times as in 'an owl | time=SECONDS'"
+            )
+
+
+def _json(text: str) -> Any:
+    """An object or a list; None for anything else."""
+    if text.lstrip().startswith(("{", "[")):
+        with contextlib.suppress(ValueError, RecursionError):
+            return json.loads(text)
+    return None
+
+
+def _check_no_times(texts: Sequence[tuple[str, str]]) -> None:
+    """Raise Error if all begin with a time or a frame's number (Deforum's), from 0 on, or one with a song's [0:02].
+
+    Else they are words: 1984: a book, 6:00 at dawn, 80s neon.
+    """
+    found = [match for _, text in texts if (match := _TIMED.match(text))]
     braces = sum(text.strip() in ("{", "}") for _, text in texts)
-    frames = [int(match[1][:20]) for match in found]
-    if len(found) > 1 and len(found) + braces == len(texts) and frames[0] == 0 and frames == sorted(set(frames)):
-        line = found[1].string.strip()
-        prompt = found[1].string[found[1].end() :].strip("\"', \t")
+    times = [parse_time(m["clock"]) if m["clock"] else float(m["seconds"] or m["frame"]) for m in found]
+    timed = len(found) > 1 and len(found) + braces == len(texts) and times[0] == 0
+    shown = [match for match in found if match["tag"]]
+    if timed and all(earlier < later for earlier, later in pairwise(times)):
+        shown.append(found[1])
+    for match in shown[:1]:
+        where = texts[0][0] if timed else next(where for where, text in texts if text is match.string)
+        what = "frame numbers" if match["frame"] else "times"
+        time = match["clock"] or match["seconds"] or "SECONDS"
+        prompt = match["prompt"].strip("\"', \t")
         raise Error(
-            f"{texts[0][0]}: frame numbers before prompts are not read; write '{prompt[:40]} | time=SECONDS' for "
-            f"'{line[:60]}', or leave times out"
+            f"{where}: {what} before prompts are not read; write '{prompt[:40]} | time={time}' for "
+            f"'{match.string.strip()[:60]}', or leave times out"
         )
 
 
@@ -263,6 +326,12 @@ def _parse(where: str, text: str) -> _Line:
     if "until" in settings and not places:
         raise Error(f"{where}: until= says how long to rest, but not from when; add time=, beat= or bar=")
     return _Line(where, prompt, **{name: _PARSERS[name](where, value) for name, value in settings.items()})
+
+
+def _line(where: str, keyframe: Keyframe) -> _Line:
+    """What a Keyframe says. Whoever made it may have left its negative prompt out."""
+    own = (keyframe.time, keyframe.until, keyframe.beat, keyframe.bar, keyframe.negative_prompt or None)
+    return _Line(where, keyframe.prompt, keyframe.seed, *own)
 
 
 def _parse_seed(where: str, text: str) -> int:

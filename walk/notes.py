@@ -18,6 +18,16 @@ NAMED = 8  # words that the built-in model has never seen, of a prompt
 _FILLERS = ("and", "with", "to", "by", "at", "near", "next", "over", "for", "from", "is", "as", "no", "its")
 
 
+_MIDJOURNEY = {
+    **dict.fromkeys(("no", "neg", "negative", "n"), "write | negative={}"),
+    **dict.fromkeys(("ar", "aspect", "w", "h"), "give --width and --height"),
+    "seed": "write | seed={}",
+    "style": "give --style",
+    "steps": "give --steps",
+    "cfg": "give --guidance",
+}
+
+
 def shortened(text: str) -> str:
     """Quoted: all of it, or its beginning and its end."""
     words = text.split()
@@ -37,6 +47,25 @@ def leftover(text: str) -> str:
         return f"'{text}' is read as it stands; give ({text.strip('()[]')}:{weight:.2g})"
     if text.startswith("["):
         return f"'{text}' is read as it stands: words stay the same from step to step"
+    if text.startswith("--"):
+        name, _, value = text[2:].strip(" ,.").replace("=", " ").partition(" ")
+        way = _MIDJOURNEY.get(name.lower(), "").format(value.strip() or "...")
+        return f"'{text.strip()}' is read as words" + (f"; {way}" if way else "")
+    if re.match(r"[a-z]+=", text, re.IGNORECASE):
+        return f"'{text}' is read as words; give it after a bar: | {text}"
+    if text.endswith("+"):
+        words, _, more = text.rpartition(")")
+        return f"'{text}' is read as it stands; give {words}:{1.1 ** len(more):.2g})"
+    if "::" in text:
+        return f"'{text[1:]}' is read as it stands; words that count for more are (words:1.5)"
+    if text.startswith("{"):
+        return f"'{text}' is read as it stands: none of them is chosen"
+    if text.startswith("__"):
+        return f"'{text}' is read as it stands: no word takes its place"
+    if text.lower().startswith("embedding:"):
+        return f"'{text}' is read as words: embeddings are not loaded"
+    if text in ("AND", "BREAK"):
+        return f"'{text}' is read as a word: a prompt is not divided there"
     if text.endswith(")"):
         return f"'{text}' is read as it stands: its weight is not a number such as 1.5"
     return f"'{text}' is read as it stands: its parenthesis is not closed"
