@@ -241,6 +241,11 @@ def test_words_that_the_built_in_model_has_never_seen_are_named_in_their_order_i
     ]
 
 
+def test_words_of_notation_that_is_named_are_not_named_once_more(notes):
+    for prompt in ("a frog --neg blurry", "a frog BREAK a panda", "a frog seed=4", "a frog <lora:foo:1>"):
+        assert [note for note in notes(prompt) if "never seen" in note] == [], prompt
+
+
 def test_another_word_is_not_taken_for_a_slip(notes):
     """Each is like a word that the model knows: sun, nest, frog, grey, blueberry, mouse, with, elephant."""
     strange = ["un", "best", "fog", "greg", "blurry", "douse", "witch", "elegant"]

@@ -41,7 +41,7 @@ BELOW = {
     "graphs": set(),
     "layout": set(),
     "machine": {"settings"},
-    "notes": {"hub", "settings", "text"},
+    "notes": {"emphasis", "hub", "settings", "text"},
     "catalogue": {"settings"},
     "hub": {"catalogue", "digests", "families", "settings"},
     "families": set(),

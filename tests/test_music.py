@@ -762,3 +762,14 @@ def test_in_a_gif_keyframes_come_when_they_are_asked_to():
     walk = order.read_order(chosen, Listener()).walk
     assert walk.seconds == Fraction(64, 25)
     assert [index / walk.fps for index in walk.landmarks()[0]] == [0, 2, Fraction(63, 25)]
+
+
+def test_a_film_to_a_file_of_beats_is_not_moved_without_it(walk):
+    Path("beats.txt").write_text("".join(f"{i / 2}\n" for i in range(5)))
+    walk("--beats", "beats.txt", "--size", "64", "--out", "film.mp4")
+    walk("replay", "film.mp4", "--out", "again.mp4", prompts=None, model=False)
+    assert run.read_manifest(Path("again.walk"))[0].positions == run.read_manifest(Path("film.walk"))[0].positions
+    _, err = walk("replay", "film.mp4", "--fps", "25", prompts=None, model=False, status=2)
+    said = "film.mp4 moves to the beats in beats.txt, which it does not carry; give that file as --beats"
+    assert err[-1] == f"walk: {said}"
+    walk("replay", "film.mp4", "--fps", "25", "--beats", "beats.txt", prompts=None, model=False)

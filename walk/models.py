@@ -13,7 +13,6 @@ import dataclasses
 import importlib.metadata
 import inspect
 import math
-import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -241,7 +240,7 @@ class Pipeline(Model):
                 f"{self.family.off:g}"
             )
         if self.settings.model == BUILT_IN:
-            notes += unknown(re.sub("<[^<>]*>", " ", emphasis.plain(keyframe.prompt)))
+            notes += unknown(emphasis.plain(keyframe.prompt))
         return notes
 
     def _cut(self, prompt: str) -> str:

@@ -9,22 +9,23 @@ import difflib
 import functools
 import re
 
+from walk.emphasis import leftovers
 from walk.hub import find
 from walk.settings import BUILT_IN
 from walk.text import plural
 
 QUOTED = 8  # words, of the beginning and the end of what is not read
 NAMED = 8  # words that the built-in model has never seen, of a prompt
+_SETTING = re.compile(r"[a-z]+=", re.IGNORECASE)
 _FILLERS = ("and", "with", "to", "by", "at", "near", "next", "over", "for", "from", "is", "as", "no", "its")
-
-
-_MIDJOURNEY = {
-    **dict.fromkeys(("no", "neg", "negative", "n"), "write | negative={}"),
-    **dict.fromkeys(("ar", "aspect", "w", "h"), "give --width and --height"),
-    "seed": "write | seed={}",
-    "style": "give --style",
-    "steps": "give --steps",
-    "cfg": "give --guidance",
+# What other tools take in a prompt after two hyphens, and what it is here.
+_OPTIONS = {
+    **dict.fromkeys(("no", "neg", "negative", "n"), "; write | negative={}"),
+    **dict.fromkeys(("ar", "aspect", "w", "h"), "; give --width and --height"),
+    "seed": "; write | seed={}",
+    "style": "; give --style",
+    "steps": "; give --steps",
+    "cfg": "; give --guidance",
 }
 
 
@@ -39,36 +40,44 @@ def shortened(text: str) -> str:
 
 def leftover(text: str) -> str:
     """Of what `emphasis.leftovers` finds: what becomes of it, and what was meant."""
-    if text.startswith("<"):
-        return f"'{text}' is read as words; give --lora {text[1:-1].partition(':')[2]}"
-    if text.startswith(("((", "[[")):
-        depth = len(text) - len(text.lstrip(text[0]))
-        weight = 1.1 ** (depth if text[0] == "(" else -depth)
-        return f"'{text}' is read as it stands; give ({text.strip('()[]')}:{weight:.2g})"
-    if text.startswith("["):
-        return f"'{text}' is read as it stands: words stay the same from step to step"
+    if instead := _as_words(text):
+        return f"'{text.strip()}' is read as {instead}"
+    return f"'{text}' is read as it stands{_weighted(text) or _why(text)}"
+
+
+def _as_words(text: str) -> str:
+    """Of what is drawn as any words are; '' if it is none of that."""
     if text.startswith("--"):
         name, _, value = text[2:].strip(" ,.").replace("=", " ").partition(" ")
-        way = _MIDJOURNEY.get(name.lower(), "").format(value.strip() or "...")
-        return f"'{text.strip()}' is read as words" + (f"; {way}" if way else "")
-    if re.match(r"[a-z]+=", text, re.IGNORECASE):
-        return f"'{text}' is read as words; give it after a bar: | {text}"
+        return "words" + _OPTIONS.get(name.lower(), "").format(value.strip() or "...")
+    if text.startswith("<"):
+        return f"words; give --lora {text[1:-1].partition(':')[2]}"
+    if _SETTING.match(text):
+        return f"words; give it after a bar: | {text}"
+    if text.lower().startswith("embedding:"):
+        return "words: embeddings are not loaded"
+    return "a word: a prompt is not divided there" if text in ("AND", "BREAK") else ""
+
+
+def _weighted(text: str) -> str:
+    """How words that count for more or less are written here, if that is meant."""
+    if text.startswith(("((", "[[")):
+        depth = len(text) - len(text.lstrip(text[0]))
+        return f"; give ({text.strip('()[]')}:{1.1 ** (depth if text[0] == '(' else -depth):.2g})"
     if text.endswith("+"):
         words, _, more = text.rpartition(")")
-        return f"'{text}' is read as it stands; give {words}:{1.1 ** len(more):.2g})"
-    if "::" in text:
-        return f"'{text[1:]}' is read as it stands; words that count for more are (words:1.5)"
+        return f"; give {words}:{1.1 ** len(more):.2g})"
+    return "; words that count for more are (words:1.5)" if text.startswith("::") else ""
+
+
+def _why(text: str) -> str:
+    if text.startswith("["):
+        return ": words stay the same from step to step"
     if text.startswith("{"):
-        return f"'{text}' is read as it stands: none of them is chosen"
+        return ": none of them is chosen"
     if text.startswith("__"):
-        return f"'{text}' is read as it stands: no word takes its place"
-    if text.lower().startswith("embedding:"):
-        return f"'{text}' is read as words: embeddings are not loaded"
-    if text in ("AND", "BREAK"):
-        return f"'{text}' is read as a word: a prompt is not divided there"
-    if text.endswith(")"):
-        return f"'{text}' is read as it stands: its weight is not a number such as 1.5"
-    return f"'{text}' is read as it stands: its parenthesis is not closed"
+        return ": no word takes its place"
+    return ": its weight is not a number such as 1.5" if text.endswith(")") else ": its parenthesis is not closed"
 
 
 def _words(text: str) -> dict[str, None]:
@@ -84,7 +93,9 @@ def _vocabulary() -> dict[str, None]:
 
 
 def unknown(prompt: str) -> list[str]:
-    """A note of the words that the built-in model has never seen, if there are any."""
+    """A note of the words that the built-in model has never seen, if there are any, but for those of notation."""
+    for text in filter(_as_words, leftovers(prompt)):
+        prompt = prompt.replace(text, " ")
     words = [word for word in _words(prompt) if word not in {*_vocabulary(), *_FILLERS}]
     if not words:
         return []

@@ -98,12 +98,12 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     keyframes = read_prompts(chosen["prompts"], **given(chosen, "seed", "seeds", "negative", "style"))
     _tell_words(chosen["prompts"], listener)
     settings = flags.settings(chosen)
-    out, folder = _places(chosen)
+    out, folder = _paths(chosen)
     look = given(chosen, "size", "quality", "codec")
     asked = chosen.get("fps", timeline.FPS)
     shown = formats.shown_fps(out, asked)
     video.validate(out, **look, sound="audio" in chosen and formats.holds_sound(out), fps=shown)
-    _check_places(out, folder)
+    _check_paths(out, folder)
     if "places" in chosen:
         music, walk = _again(chosen, keyframes)
     else:
@@ -314,7 +314,7 @@ def _steps(name: str, chosen: dict[str, Any], music: Music, frames: int, fps: Fr
     return None
 
 
-def _places(chosen: dict[str, Any]) -> tuple[Path, Path]:
+def _paths(chosen: dict[str, Any]) -> tuple[Path, Path]:
     """The film, and its run folder beside it."""
     prompts = chosen["prompts"]
     if "out" in chosen:
@@ -355,7 +355,7 @@ def slug(prompts: Sequence[str]) -> str:
     return f"{name[: NAME - 7].strip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
-def _check_places(out: Path, folder: Path) -> None:
+def _check_paths(out: Path, folder: Path) -> None:
     """Raise Error if the film cannot be written, or would replace what walk has not made."""
     from walk.film import check_free
     from walk.run import busy, is_busy
@@ -403,7 +403,7 @@ def replayed(film: str, made: Recipe, chosen: dict[str, Any]) -> dict[str, Any]:
     would have to be moved, and cannot be."""
     path, out = Path(film), Path(chosen.get("out", Path(film).with_name(f"{Path(film).stem}-again{Path(film).suffix}")))
     carried = {name: flags.ALL[name].parse(text) for name, text in made.flags}
-    carried.pop("beats", None)  # no path that a film names is opened
+    beats = carried.pop("beats", None)  # no path that a film names is opened
     # 1. What is chosen takes the place of what contradicts it.
     for one, other in (*EXCLUSIVE, ("frames", "seconds"), ("frames", "bars")):
         for name, instead in ((one, other), (other, one)):
@@ -417,6 +417,8 @@ def replayed(film: str, made: Recipe, chosen: dict[str, Any]) -> dict[str, Any]:
     moved = bool(set(chosen) & set(flags.TIMING))
     if made.positions:
         moved |= formats.shown_fps(out, carried["fps"]) != carried["fps"]  # lest it leaves its tempo
+    if moved and beats and not _RHYTHM & set(chosen):
+        raise Error(f"{film} moves to the beats in {beats}, which it does not carry; give that file as --beats")
     # 3. It moves to its own sound, which is that part already.
     if "audio" in carried and "audio" not in chosen and path.suffix.lower() == ".gif":
         if moved:
