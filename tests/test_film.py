@@ -101,7 +101,7 @@ def test_a_film_with_sound_is_made_again_with_it(model):
     sound = Sound(np.random.default_rng(0).normal(0, 0.1, (44100, 2)).astype(np.float32), 44100)
     with Run("film.walk", walk, model.settings) as run, Work(run, model) as work:
         work.finished(run)
-        film.make(run, "film.mp4", sound=sound, codec="h265", quality=0)
+        film.make(run, "film.mp4", sound=sound, codec="h265", quality=0, size=64)
     assert dict(order.read_recipe("film.mp4").flags)["quality"] == "0"
     assert cli.main(["replay", "film.mp4", "--out", "again.mp4"]) == 0
     assert films.sound_track(Path("again.mp4")).channels == 2
