@@ -48,7 +48,6 @@ from walk.keyframes import Keyframe, prompt_file
 from walk.order import Order
 from walk.pace import METER
 from walk.progress import Listener, Progress
-from walk.recipe import Recipe
 from walk.settings import BUILT_IN
 from walk.text import clock, format_time, plural
 
@@ -271,7 +270,7 @@ def seeds(**chosen: Any) -> str:
 
 def info(film: str, **chosen: Any) -> str:
     """What made a film, as a prompt file, or as JSON."""
-    made = _recipe(film)
+    made = order.read_recipe(film)
     if chosen.get("json"):
         return recipe.to_text(made)
     return recipe.as_prompt_file(made, f"{Path(film).stem}.txt")
@@ -280,7 +279,7 @@ def info(film: str, **chosen: Any) -> str:
 def replay(**chosen: Any) -> str:
     """Make a film again from its recipe, with whatever flags change of it; returns the new film's path."""
     path = chosen.pop("film")
-    flags_ = order.replayed(path, _recipe(path), chosen)
+    flags_ = order.replayed(path, order.read_recipe(path), chosen)
     if not set(chosen) & set(flags.SETTINGS):  # which change every frame
         _tell_of_frames(Path(path), Path(flags_["out"]), _listener(chosen))
     return film(**flags_)
@@ -299,7 +298,7 @@ def _tell_of_frames(film: Path, out: Path, listener: Listener) -> None:
 
 def diff(film: str, other: str) -> str | None:
     """What differs in the recipes of two films."""
-    lines = recipe.differences(_recipe(film), _recipe(other))
+    lines = recipe.differences(order.read_recipe(film), order.read_recipe(other))
     if not lines:
         _Terminal().say("nothing differs")  # stdout stays empty, as diff's does
     return "\n".join(lines) or None
@@ -330,7 +329,7 @@ def check(film: str) -> str:
     """What a film is, and what is wrong with it."""
     from walk.check import check
 
-    _check_is_film(film)
+    order.check_is_film(film)
     count = len(films.timestamps(Path(film))[0])
     with _Terminal().progress(f"reading {film}", count, after=2) as progress:
         report = check(Path(film), progress.reached)
@@ -474,22 +473,6 @@ def _opened(asked: Order, model: LazyModel, film: bool = True) -> Run:
     from walk.run import Run
 
     return Run(asked.folder, asked.walk, model.settings, asked.describe, decided=film and not asked.even)
-
-
-def _recipe(film: str) -> Recipe:
-    _check_is_film(film)
-    return order.read_recipe(film)
-
-
-def _check_is_film(path: str) -> None:
-    """Raise Error for a folder; for one of frames that walk has exported, with what to do."""
-    folder = Path(path)
-    if os.path.isdir(folder) and os.path.isdir(f"{folder}.walk"):
-        raise Error(
-            f"{folder} is a folder of frames, which has no recipe and no rate; its command with --out {folder}.mp4 makes "
-            "a film of them"
-        )
-    order.check_is_film(path)
 
 
 def _drawn(asked: Order) -> sheet.Music | None:

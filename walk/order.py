@@ -455,6 +455,13 @@ def _check_followed(film: str, carried: dict[str, Any], chosen: dict[str, Any]) 
 
 
 def check_is_film(path: str) -> None:
+    """Raise Error for a folder; for one of frames that walk has exported, with what to do."""
+    folder = Path(path)
+    if os.path.isdir(folder) and os.path.isdir(f"{folder}.walk"):
+        raise Error(
+            f"{folder} is a folder of frames, which has no recipe and no rate; its command with --out {folder}.mp4 makes "
+            "a film of them"
+        )
     if os.path.isdir(path):
         raise Error(f"{path} is a folder; give a film, {either(formats.SUFFIXES)}")
 
