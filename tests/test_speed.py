@@ -559,9 +559,9 @@ def test_an_edit_is_said_to_keep_what_it_keeps(tmp_path, monkeypatch, tiny_folde
 @pytest.mark.parametrize(
     ("prompts", "flags", "here"),
     [
-        (["a dog", "a fox", "a cow", "a hen"], ["--frames", "73"], 73),
-        (["a cat", "a dog", "a bee", "a fox", "a cow", "a hen"], ["--frames", "121"], 97 - 23),
-        (["a cat", "a dog", "a fox", "a cow", "a hen"], ["--frames", "97", "--ease"], 5),
+        (["a dog", "a fox", "a cow", "a hen"], ["--frames", "37"], 37),
+        (["a cat", "a dog", "a bee", "a fox", "a cow", "a hen"], ["--frames", "61"], 49 - 11),
+        (["a cat", "a dog", "a fox", "a cow", "a hen"], ["--frames", "49", "--ease"], 5),
     ],
     ids=["one prompt less", "one more", "another timing"],
 )
@@ -571,13 +571,13 @@ def test_where_keyframes_come_and_go_it_is_said_what_stays(
     monkeypatch.chdir(tmp_path)
     command = ["--path", "slerp", "--size", "32", "--model", str(tiny_folder), "--steps", "1", "--seeds", "7"]
     command += ["--out", "film.mp4"]
-    assert cli.main(["--prompts", "a cat", "a dog", "a fox", "a cow", "a hen", "--frames", "97", *command]) == 0
+    assert cli.main(["--prompts", "a cat", "a dog", "a fox", "a cow", "a hen", "--frames", "49", *command]) == 0
     before = len([*(tmp_path / "film.walk" / "frames").iterdir()])
     capfd.readouterr()
     assert cli.main(["--prompts", *prompts, *flags, *command]) == 0
     told = capfd.readouterr().err
     there = int(re.search(rf"(\d+) of {flags[1]} frames are in film.walk already", told)[1])
-    assert here <= there <= here + 3, "of the old ones some serve by chance"
+    assert here <= there <= here + 6, "of the old ones some serve by chance"
     made = len([*(tmp_path / "film.walk" / "frames").iterdir()]) - before
     assert 0.8 * (int(flags[1]) - there) <= made <= 1.2 * (int(flags[1]) - there)
 
