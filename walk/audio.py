@@ -518,7 +518,9 @@ def _downbeat(sound: Sound, onsets: np.ndarray, beats: np.ndarray, meter: int, o
 def _evidence(sound: Sound, onsets: np.ndarray, beats: np.ndarray, meter: int) -> np.ndarray:
     """How much of each beat sounds like the first of a bar."""
     kick, snare = (_at(_drums(onsets, *band), beats) for band in (_KICK, _SNARE))
-    harmony = _relative(_new_harmony(sound, beats, meter), least=_HARMONY)
+    harmony = _relative(_new_harmony(sound, beats, meter), least=_HARMONY).clip(
+        max=2
+    )  # lest one change outvote the rest
     return 2 * harmony + _relative(kick) - 0.5 * _relative(snare)
 
 
@@ -562,12 +564,14 @@ def _new_harmony(sound: Sound, beats: np.ndarray, meter: int) -> np.ndarray:
 
 
 def _change(rows: np.ndarray, n: int) -> np.ndarray:
-    """1 - the cosine between the sum of n rows from each row on and of the n before it; 0 for the first n, and for silence."""
+    """1 - the cosine between the sum of n rows from each row on and of the n before it; 0 for silence, and the mean for
+    the first n, of which it says nothing."""
     padded = np.pad(rows, ((0, n), (0, 0)))
     sums = sum((padded[i : i + len(rows)] for i in range(n)), np.zeros_like(rows))
     loud = np.linalg.norm(sums, axis=1, keepdims=True)
     unit = sums / (loud + 1e-9)
-    return np.pad((loud[n:, 0] > 0) * (1 - (unit[n:] * unit[:-n]).sum(axis=1)), (min(n, len(rows)), 0))
+    changes = (loud[n:, 0] > 0) * (1 - (unit[n:] * unit[:-n]).sum(axis=1))
+    return np.concatenate([np.full(min(n, len(rows)), changes.mean() if len(changes) else 0.0), changes])
 
 
 # A part of a sound
