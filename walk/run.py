@@ -171,7 +171,7 @@ class Run:
             asked = dataclasses.replace(before, positions=positions, noise=noise)
         except Error:
             return {}
-        if settings.deciding() != self.settings.deciding():
+        if settings.deciding() != self.settings.deciding() or asked.frames != before.frames:
             return {}
         decided: defaultdict[int, dict[float, float]] = defaultdict(dict)
         for old, new in zip(asked.positions + asked.noise, before.positions + before.noise):
