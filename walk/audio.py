@@ -518,9 +518,8 @@ def _downbeat(sound: Sound, onsets: np.ndarray, beats: np.ndarray, meter: int, o
 def _evidence(sound: Sound, onsets: np.ndarray, beats: np.ndarray, meter: int) -> np.ndarray:
     """How much of each beat sounds like the first of a bar."""
     kick, snare = (_at(_drums(onsets, *band), beats) for band in (_KICK, _SNARE))
-    harmony = _relative(_new_harmony(sound, beats, meter), least=_HARMONY).clip(
-        max=2
-    )  # lest one change outvote the rest
+    harmony = _relative(_new_harmony(sound, beats, meter), least=_HARMONY)
+    harmony = harmony.clip(max=2)  # lest one change outvote the rest
     return 2 * harmony + _relative(kick) - 0.5 * _relative(snare)
 
 

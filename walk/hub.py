@@ -443,7 +443,7 @@ def identity(
     model: str,
     loras: Iterable[tuple[str, float]] = (),
     decoder_name: str = "",
-    denoiser_name: str = "",
+    denoiser_name: str = "own",
     report: digests.Report = lambda path, done, size: None,
 ) -> str:
     """What tells these weights from any others: the hub's commit, or a digest of the files.
@@ -455,10 +455,11 @@ def identity(
         with _reading(path):
             return f"sha256 {digests.of_file(path, report)}"
 
-    parts = [_identity(find(model, not denoiser_name), report)]
+    own = denoiser_name == "own"
+    parts = [_identity(find(model, own), report)]
     if file := checkpoint(model):
         parts.append(f"checkpoint {digest(file)}")
-    if denoiser_name:
+    if not own:
         parts.append(f"denoiser {digest(denoiser(denoiser_name))}")
     parts += [f"lora {digest(lora(name))}:{repr(weight).removesuffix('.0')}" for name, weight in loras]
     if decoder_name:

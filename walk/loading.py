@@ -87,8 +87,9 @@ def load(folder: Path, settings: Settings) -> Any:
 def _load(folder: Path, settings: Settings) -> Any:
     name, family = family_of(folder)
     dtype = getattr(torch, settings.dtype)
-    other = other_denoiser(folder, settings, family)
-    parts = {family.denoiser: _denoiser(folder / family.denoiser, denoiser(other), dtype)} if other else {}
+    parts = {}
+    if settings.denoiser != "own":
+        parts[family.denoiser] = _denoiser(folder / family.denoiser, denoiser(settings.denoiser), dtype)
     with _loading(folder, name):
         pipe = _loaded(folder, name, dtype, checkpoint(settings.model), parts)
         _check_tokenizers(pipe)
@@ -128,12 +129,12 @@ def _loaded(folder: Path, name: str, dtype: torch.dtype, file: Path | None, give
     )
 
 
-def other_denoiser(folder: Path, settings: Settings, family: Family) -> str:
-    """A file or its name on the hub, if not the model's own denoiser is wanted."""
+def check_denoiser(folder: Path, settings: Settings, family: Family) -> None:
+    """Raise Error if another one than the model's own is wanted, and cannot be read, or is of another model."""
     from diffusers.loaders.single_file_model import SINGLE_FILE_LOADABLE_CLASSES
 
     if settings.denoiser == "own":
-        return ""
+        return
     file, config = denoiser(settings.denoiser), read_json(folder / family.denoiser / "config.json")
     if (kind := config.get("_class_name")) not in SINGLE_FILE_LOADABLE_CLASSES:
         raise Error(f"diffusers reads no {kind} from a file of its own; leave out --denoiser")
@@ -142,7 +143,6 @@ def other_denoiser(folder: Path, settings: Settings, family: Family) -> str:
     guided = any("guidance_in." in name or "guidance_embedder" in name for name in _names(file))
     if guided and config.get("guidance_embeds") is False:  # diffusers would leave it out, and make wrong pictures
         raise Error(f"{file} has guidance built in, and the model has not; give what it was made from as --model")
-    return settings.denoiser
 
 
 def is_quantised(settings: Settings) -> bool:

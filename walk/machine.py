@@ -86,14 +86,16 @@ def reader(device: str, encoders: Sequence[Any]) -> str:
     """
     if not device.startswith("cuda"):
         return device
-    size = sum(tensor.nbytes for encoder in encoders for tensor in encoder.parameters())
-    return device if size + SPARE <= torch.cuda.get_device_properties(device).total_memory else "cpu"
+    return device if _bytes(*encoders) + SPARE <= torch.cuda.get_device_properties(device).total_memory else "cpu"
+
+
+def _bytes(*parts: Any) -> int:
+    return sum(tensor.nbytes for part in parts for tensor in part.parameters())
 
 
 def is_large(device: str, part: Any) -> bool:
     """Whether what works with a part would hardly find room beside it on a GPU."""
-    size = sum(tensor.nbytes for tensor in part.parameters())
-    return size > LARGE * torch.cuda.get_device_properties(device).total_memory
+    return _bytes(part) > LARGE * torch.cuda.get_device_properties(device).total_memory
 
 
 def batch(settings: Settings, guided: bool) -> int:

@@ -84,6 +84,7 @@ def complete(settings: Settings, report: Report = lambda path, done, size: None)
     device = machine.device(settings.device)
     if settings.low_memory and not device.startswith("cuda"):
         raise Error(f"--low_memory spares a GPU's memory, and {device} has none of its own; leave it out")
+    loading.check_denoiser(folder, settings, family)
     multiple, width, height = _sizes(folder)
     filled = dataclasses.replace(
         settings,
@@ -94,7 +95,7 @@ def complete(settings: Settings, report: Report = lambda path, done, size: None)
             settings.model,
             settings.loras(),
             loading.small_decoder(settings, family),
-            loading.other_denoiser(folder, settings, family),
+            settings.denoiser,
             report,
         ),
         software=tuple(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "diffusers", "transformers")),

@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 import filelock
@@ -127,13 +127,13 @@ class Run:
         """The same open folder, for the film, if it was decided before of a walk with the same frames to begin with."""
         with contextlib.suppress(Error):
             before, _ = read_manifest(self.folder)
-            asked, rows = _noted(self.folder)
+            noted = _noted(self.folder)
             # Two lists of keyframes can ask for the same frames, where a keyframe is there twice.
-            same = asked == _digest(self.fingerprints) and _told(before) == _told(self.walk)
-            if same and before.frames == self.walk.frames == len(rows):
+            same = noted.asked == _digest(self.fingerprints) and _told(before) == _told(self.walk)
+            if same and before.frames == self.walk.frames == len(noted.rows):
                 walk = dataclasses.replace(self.walk, positions=before.positions, noise=before.noise)
                 decided = self.at(walk)
-                decided.rows = dict(zip(decided.fingerprints, rows))
+                decided.rows = dict(zip(decided.fingerprints, noted.rows))
                 return decided
         return None
 
@@ -167,8 +167,8 @@ class Run:
         a segment with the same keyframes around it and frames at the same places."""
         try:
             before, settings = read_manifest(self.folder)
-            positions, noise = _asked(self.folder)
-            asked = dataclasses.replace(before, positions=positions, noise=noise)
+            noted = _noted(self.folder)
+            asked = dataclasses.replace(before, positions=noted.positions, noise=noted.noise)
         except Error:
             return {}
         if settings.deciding() != self.settings.deciding() or asked.frames != before.frames:
@@ -355,26 +355,26 @@ def _told(walk: Walk) -> list[object]:
     return [walk.closed, walk.smooth, *map(_identity, walk.keyframes)]
 
 
-def _noted(folder: Path) -> tuple[str, list[int]]:
-    """Of the film in a manifest: a digest of the frames that were asked for, and each frame's row in its batch."""
+class _Noted(NamedTuple):
+    """Of the film in a manifest, before it was decided where its frames belong: a digest of those that were asked for,
+    and their places; and each frame's row in its batch."""
+
+    asked: str = ""
+    rows: tuple[int, ...] = ()
+    positions: tuple[float, ...] = ()
+    noise: tuple[float, ...] = ()
+
+
+def _noted(folder: Path) -> _Noted:
     try:
         noted = json.loads((folder / "walk.json").read_text("utf-8"))
-        asked, rows, batch = noted["asked"], noted["rows"], noted["settings"]["batch"]
+        rows, batch = tuple(noted["rows"]), noted["settings"]["batch"]
+        places = (tuple(map(float, noted[name])) for name in ("asked_positions", "asked_noise"))
         if all(isinstance(row, int) and 0 <= row < batch for row in rows):
-            return str(asked), rows
+            return _Noted(str(noted["asked"]), rows, *places)
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         pass
-    return "", []
-
-
-def _asked(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Where the frames, and their noise, of the film in a manifest were asked for, before it was decided where they
-    belong."""
-    try:
-        noted = json.loads((folder / "walk.json").read_text("utf-8"))
-        return tuple(map(float, noted["asked_positions"])), tuple(map(float, noted["asked_noise"]))
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        raise Error(f"{folder} does not say where its frames were asked for") from None
+    return _Noted()
 
 
 def _segments(walk: Walk) -> list[object]:
