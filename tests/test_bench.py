@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import threading
+import time
 
 import pytest
 import torch
@@ -29,11 +30,12 @@ class Slow:
 
     at = notes = None
 
-    def __init__(self, sleep, denoise, decode, device="cpu"):
+    def __init__(self, denoise, decode, sleep=None, device="cpu"):
+        """sleep: None: as `time.sleep` is when it is called."""
         size = {"width": 8, "height": 8, "batch": 2, "device": device}
         self.settings = Settings("slow", steps=1, guidance=1.0, scheduler="none", dtype="float32", **size)
         self.settings = dataclasses.replace(self.settings, weights="slow", software=("slow 1",))
-        self.sleep = sleep
+        self.sleep = sleep or (lambda seconds: time.sleep(seconds))
         self.parts = denoise, decode
         self.batches = 0
 
@@ -65,7 +67,7 @@ def sleep(monkeypatch):
 
 
 def test_the_time_of_each_part_is_told_and_the_slow_first_batch_is_kept_apart(tmp_path, sleep):
-    measured = measure(Slow(sleep, 0.08, 0.04), tmp_path, seconds=0.5)
+    measured = measure(Slow(0.08, 0.04, sleep), tmp_path, seconds=0.5)
     batches = measured.frames / 2
     assert batches == 5
     assert measured.denoise == pytest.approx(0.08 * batches)
@@ -83,7 +85,7 @@ def test_where_work_goes_on_by_itself_the_rate_is_that_of_a_film_in_which_nobody
 ):
     waits = []
     monkeypatch.setattr(machine, "wait", lambda device: waits.append(device) or sleep(0.1))
-    model = Slow(sleep, 0.01, 0.01, "mps")
+    model = Slow(0.01, 0.01, sleep, "mps")
     model.encode = functools.cache(model.encode)  # as models do
     measured = measure(model, tmp_path, seconds=0.1)
     assert set(waits) == {"mps"}
