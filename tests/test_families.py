@@ -2,7 +2,9 @@
 
 import dataclasses
 import functools
+import importlib.util
 import json
+import os
 import shutil
 from pathlib import Path
 from unittest import mock
@@ -15,6 +17,7 @@ import tiny
 import torch
 from oracle import levels, load, pictures
 from PIL import Image
+from torch.utils._pytree import tree_leaves
 
 from walk import Error, Keyframe, Settings, Walk, families, loading, models
 from walk.render import render
@@ -450,8 +453,8 @@ def test_where_each_picture_has_as_many_tokens_as_it_needs_they_are_denoised_one
     alone = name == "QwenImagePipeline"
     assert settings.batch == (1 if alone else 8)
     denoiser = mock.Mock(_repeated_blocks=["Block"])
-    loading.compile_denoiser(denoiser, families.FAMILIES[name])
-    denoiser.compile_repeated_blocks.assert_called_once_with(dynamic=None if alone else False)
+    loading.compile_denoiser(denoiser, families.FAMILIES[name], "cpu")
+    denoiser.compile_repeated_blocks.assert_called_once_with(dynamic=alone)
 
 
 @pytest.mark.parametrize(
@@ -516,6 +519,56 @@ def test_a_compiled_model_makes_the_same_pictures_and_is_another_model(home, mod
     assert levels(pictures(compiled, FOX)[0], pictures(model(name), FOX)[0]) <= 1
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0, "nothing was compiled"
     assert compiled.settings.deciding() != model(name).settings.deciding()
+
+
+@pytest.mark.parametrize("name", ["Lumina2Pipeline", "QwenImage21Pipeline"])
+def test_what_would_be_compiled_for_each_length_of_a_prompt_is_not(home, model, name):
+    refused = "^models of this family would be compiled anew for each length of a prompt; give --compile off$"
+    with pytest.raises(Error, match=refused):
+        models.complete(Settings(model=str(home(name)), device="cpu", compile=True))
+    usual = model(name)
+    with pytest.raises(Error, match=refused):
+        usual.at(dataclasses.replace(usual.settings, compile=True))
+
+
+def test_all_that_a_denoiser_is_given_is_of_one_kind_or_there_would_be_two_programs(home, model):
+    usual, kinds = model("CogView4Pipeline"), []
+
+    def given(_, args, more):
+        kinds.extend(leaf.is_inference() for leaf in tree_leaves((args, more)) if isinstance(leaf, torch.Tensor))
+
+    hook = usual.denoiser.register_forward_pre_hook(given, with_kwargs=True)
+    pictures(usual, FOX)
+    hook.remove()
+    assert set(kinds) == {True}
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_what_a_compiler_has_chosen_is_kept_where_it_can_be(tmp_path, monkeypatch, room):
+    """Reboots clear the folder of temporary files, and other choices round otherwise."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    if not room:
+        (tmp_path / "cache").touch()
+    loading.compile_denoiser(mock.Mock(), families.FAMILIES["FluxPipeline"], "cpu")
+    kept = os.environ.pop("TORCHINDUCTOR_CACHE_DIR", None)
+    assert kept == (str(tmp_path / "cache" / "walk" / "compiled") if room else None)
+
+
+@pytest.mark.parametrize(
+    ("device", "error", "message"),
+    [
+        ("cuda", None, "nothing can be compiled for an NVIDIA GPU without triton; pip install triton, or give --com"),
+        ("cpu", RuntimeError("Dynamo is not supported on Python 3.17"), "the model cannot be compiled here: Dynamo is"),
+    ],
+)
+def test_where_torch_cannot_compile_that_is_said(monkeypatch, device, error, message):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    denoiser = mock.Mock(compile_repeated_blocks=mock.Mock(side_effect=error))
+    with pytest.raises(Error) as caught:
+        loading.compile_denoiser(denoiser, families.FAMILIES["FluxPipeline"], device)
+    assert str(caught.value).startswith(message)
+    assert str(caught.value).endswith("give --compile off")
 
 
 def test_where_nothing_can_be_compiled_that_is_said(home, compiler, monkeypatch):

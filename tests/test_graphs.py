@@ -100,11 +100,27 @@ def test_a_tensor_that_lies_elsewhere_is_not_played_back(denoiser):
     assert Recording.made == 0
 
 
+def test_with_smaller_batches_it_begins_anew(denoiser):
+    recorder = graphs.Recorder(denoiser, lambda: True)
+    recorder.ready = True
+    for _ in range(2):
+        asked(denoiser, rows=2)
+    recorder.stop()
+    recorder.restart()
+    for _ in range(3):
+        asked(denoiser, rows=1)
+    assert (denoiser.calls, Recording.made) == (1 + 3, 1), "when it is known what pictures take"
+    recorder.ready = True
+    asked(denoiser, rows=1)
+    assert (denoiser.calls, Recording.made) == (1 + 3, 2)
+
+
 def test_it_can_be_removed(denoiser):
     recorder = graphs.Recorder(denoiser, lambda: True)
     recorder.ready = True
     for _ in range(2):
         asked(denoiser)
+    recorder.remove()
     recorder.remove()
     for _ in range(3):
         asked(denoiser)

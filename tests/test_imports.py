@@ -46,7 +46,7 @@ BELOW = {
     "hub": {"catalogue", "digests", "families", "settings"},
     "families": set(),
     "samplers": set(),
-    "loading": {"families", "hub", "samplers", "schedule", "settings"},
+    "loading": {"digests", "families", "hub", "machine", "samplers", "schedule", "settings"},
     "offload": set(),
     "schedule": set(),
     "models": {

@@ -21,7 +21,7 @@ import torch
 from oracle import assert_the_same, levels, load, pictures, plain
 from safetensors.torch import load_file, save_file
 
-from walk import Error, Keyframe, Settings, Walk, graphs, hub, loading, machine, models, offload
+from walk import Error, Keyframe, Settings, Walk, doctor, graphs, hub, loading, machine, models, offload
 from walk.render import render
 
 FOX = Keyframe("a red fox", seed=3)
@@ -191,6 +191,7 @@ def test_text_encoders_leave_the_gpu_once_the_prompts_are_read(tiny_folder, monk
     model.settings, model.reader = dataclasses.replace(model.settings, device="cuda:1"), "cuda:1"
     monkeypatch.setattr(model, "_encode", lambda keyframe: {})
     monkeypatch.setattr(model.painter, "to", lambda device: moves.append(f"the others to {device}"))
+    monkeypatch.setattr(machine, "forget_most", lambda device: None)
     model.encode(OWL)
     assert moves == ["cuda:1"]
     there = "cuda:1"
@@ -249,6 +250,28 @@ def test_what_finds_no_room_beside_recordings_is_done_without_them(tiny_folder, 
     monkeypatch.setattr(owner, method, mock.Mock(side_effect=torch.OutOfMemoryError("CUDA out of memory")))
     with pytest.raises(torch.OutOfMemoryError):
         picture()
+
+
+def test_with_smaller_batches_recording_begins_anew(tiny_folder, monkeypatch):
+    """By what they take, not by what the larger ones took, which found no room."""
+    model, forgotten = load(tiny_folder), []
+    monkeypatch.setattr(machine, "forget_most", forgotten.append)
+    model.recorder = graphs.Recorder(torch.nn.Linear(1, 1), lambda: True)
+    model.recorder.stop()
+    assert not model.at(dataclasses.replace(model.settings, steps=9)).recorder.able
+    assert model.at(dataclasses.replace(model.settings, batch=1)).recorder.able
+    assert forgotten == ["cpu"]
+
+
+def test_a_vae_is_what_it_was_after_it_failed_in_float32(tiny_folder, monkeypatch):
+    model = load(tiny_folder, dtype="bfloat16", steps=1)
+    latents = model.denoise(model.noise(3)[None], {name: tensor[None] for name, tensor in model.encode(FOX).items()})
+    usual = model.decode(latents)()
+    with monkeypatch.context() as patched:
+        patched.setattr(model.pipe.vae, "decode", mock.Mock(side_effect=RuntimeError("out of memory")))
+        with pytest.raises(RuntimeError):
+            model.decode(latents, exact=True)
+    assert torch.equal(model.decode(latents)(), usual)
 
 
 @pytest.mark.parametrize(("short", "moved"), [(0, ["cuda:1"]), (1, [])], ids=["fit", "do not fit"])
@@ -411,6 +434,45 @@ def test_what_the_model_or_the_machine_cannot_do_is_refused(tiny_folder, setting
     with pytest.raises(Error) as caught:
         models.complete(Settings(model=str(tiny_folder), **settings))
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("capability", "kinds", "usable"),
+    [
+        ((8, 6), "sm_75 sm_80 sm_90", True),  # as an RTX 30 does what an A100 does
+        ((8, 0), "sm_75 sm_86", False),
+        ((6, 0), "sm_75 sm_80 sm_90 compute_90", False),
+        ((12, 0), "sm_80 sm_90a compute_90", True),  # it compiles that
+        ((12, 0), "sm_80 sm_90a", False),
+        ((6, 0), "", True),  # nothing is known
+    ],
+)
+def test_a_gpu_that_torch_was_not_built_for_is_not_used_and_why_is_said(monkeypatch, capability, kinds, usable):
+    gpu = SimpleNamespace(name="Tesla P100", major=capability[0], minor=capability[1])
+    monkeypatch.setattr(machine, "_gpus", lambda: ["cuda:0"])
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "get_arch_list", kinds.split)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda name: gpu)
+    assert machine.device("auto") == ("cuda" if usable else "cpu")
+    if usable:
+        assert machine.device("cuda") == "cuda"
+        assert machine.unusable() == {}
+        return
+    with pytest.raises(Error, match=r"was not built for cuda:0, a Tesla P100 \(sm_\d+, not sm_.*\); install another"):
+        machine.device("cuda")
+    assert "install another build of torch (pytorch.org)" in [finding.remedy for finding in doctor._devices()]
+
+
+@pytest.mark.parametrize(("platform", "share"), [("win32", [(0.75, 1)]), ("linux", [])])
+def test_on_windows_a_gpus_memory_is_not_made_up_for_with_the_computers(monkeypatch, platform, share):
+    kept = []
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (5, 8))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 1)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *share: kept.append(share))
+    machine.keep_to_memory("cuda:1")
+    machine.keep_to_memory("cpu")
+    assert kept == share
 
 
 @pytest.mark.parametrize("knows", [True, False])

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ class Compilable(Slow):
         super().__init__(seconds, 0)
         self.batches = 1  # the first is no slower than others
         self.compiled, self.fails = compiled, False
+        self.itself = self  # as what is compiled holds itself
 
     def at(self, settings):
         if not settings.compile or self.settings.compile:
@@ -33,6 +35,7 @@ class Compilable(Slow):
         if self.compiled == "never":
             raise Error("it passes block by block; give --compile off")
         other = Compilable(self.compiled or 0, None)
+        other.usual = self  # whose parts it has
         other.settings, other.fails = settings, self.compiled is None
         return other
 
@@ -52,12 +55,15 @@ def found(monkeypatch):
     monkeypatch.setattr(time, "monotonic", lambda: now[-1])
 
     def of(seconds, compiled, frames=FRAMES, folder=None, compile=None):
-        loaded, said, listener = [], [], Listener()
+        loaded, there, said, listener = [], [], [], Listener()
         listener.say = said.append
 
         def load(settings):
+            assert not any(model() for model in there), "there is room for one"
             loaded.append(settings.compile)
-            return Compilable(seconds, compiled)
+            model = Compilable(seconds, compiled)
+            there.append(weakref.ref(model))
+            return model
 
         complete = dataclasses.replace(Compilable(0, 0).settings, compile=compile)
         monkeypatch.setattr(models, "complete", lambda settings, report: complete)

@@ -24,7 +24,7 @@ def of_file(path: Path, report: Report = lambda path, done, size: None) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     # Whatever changes a file's content changes the last of these.
     state = str(path.resolve()), status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns
-    kept = _folder() / hashlib.sha256(repr(state).encode("utf-8", "surrogateescape")).hexdigest()
+    kept = cache() / "digests" / hashlib.sha256(repr(state).encode("utf-8", "surrogateescape")).hexdigest()
     with contextlib.suppress(OSError, UnicodeDecodeError):
         if re.fullmatch("[0-9a-f]{64}", known := kept.read_text("ascii")):
             return known
@@ -43,8 +43,9 @@ def of_file(path: Path, report: Report = lambda path, done, size: None) -> str:
     return digest.hexdigest()
 
 
-def _folder() -> Path:
+def cache() -> Path:
+    """The folder of what walk need not find out again. It may not be there, nor be possible."""
     try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "walk" / "digests"
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "walk"
     except RuntimeError:  # there is no home
         return Path(os.devnull) / "walk"

@@ -26,10 +26,11 @@ def examine(folder: Path) -> list[Finding]:
 
 def _devices() -> list[Finding]:
     found = [Finding(f"{name}: {about}, computes in {dtype}") for name, about, dtype in machine.devices()]
-    if len(found) == 1:
+    useless = [why.partition("; ") for why in machine.unusable().values()]
+    if len(found) == 1 and not useless:
         remedy = "large models will take minutes a frame; with a GPU, install the torch build for it (pytorch.org)"
         found = [found[0]._replace(remedy=remedy)]
-    return found
+    return [*found, *(Finding(text, remedy) for text, _, remedy in useless)]
 
 
 def _ffmpeg() -> list[Finding]:

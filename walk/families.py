@@ -32,6 +32,7 @@ class Family:
     listed: embeddings are handed on as a list.
     alone: rows of a batch are padded to the longest one, so each is denoised for itself.
     waits: its denoiser waits for a GPU whenever it is called.
+    compiles: a compiler makes few programs of its denoiser, rather than one for each length of a prompt.
     patch: latents' sides are multiples of this many; multiple: pictures' sides are, of this many pixels.
     packed: latents are a list of patches of 2x2, in the order that Flux gave them.
     flat: latents are a list of single ones.
@@ -64,6 +65,7 @@ class Family:
     listed: bool = False
     alone: bool = False
     waits: bool = False
+    compiles: bool = True
     patch: int = 2
     multiple: int = 8
     packed: bool = False
@@ -120,14 +122,14 @@ FAMILIES = {
     # Without a negative prompt there would be no guidance; a blank is what its makers use.
     "QwenImagePipeline": Family(("prompt_embeds", ""), 50, 4.0, guidance_name="true_cfg_scale", again=True, empty=" ", ragged=True, alone=True, packed=True, sample=128),
     # Made for no guidance. It keeps what it makes of a prompt from one step to the next, and reads masks on the CPU.
-    "QwenImage21Pipeline": Family(("prompt_embeds", "", ""), 40, 1.0, guidance_name="true_cfg_scale", again=True, empty=" ", ragged=True, length=1024, around=16, alone=True, waits=True, flat=True, sample=64, needs="torchvision"),
+    "QwenImage21Pipeline": Family(("prompt_embeds", "", ""), 40, 1.0, guidance_name="true_cfg_scale", again=True, empty=" ", ragged=True, length=1024, around=16, alone=True, waits=True, compiles=False, flat=True, sample=64, needs="torchvision"),
     # Its padding stands between the prompt and the template's end; its transformer gives tokens no order.
     "Krea2Pipeline": Family(("prompt_embeds", "prompt_embeds_mask"), 28, 4.5, off=0.0, again=True, masked=True, packed=True, sample=128, distilled=("model_index.json", "is_distilled", True, 8)),
     # Its prompts' lengths are filled up to multiples of 16 by tokens that are heard.
     "CogView4Pipeline": Family(_BOTH, 50, 5.0, ragged=True, alone=True, multiple=16, float32=True),
     # Tokens beyond the prompt are zeros.
     "OvisImagePipeline": Family((*_BOTH, "", ""), 50, 5.0, packed=True, sample=128),
-    "Lumina2Pipeline": Family(_MASKED, 30, 4.0, masked=True, alone=True, waits=True),
+    "Lumina2Pipeline": Family(_MASKED, 30, 4.0, masked=True, alone=True, waits=True, compiles=False),
     # Its masks are asked for but not used: tokens beyond the prompt are zeros.
     "AuraFlowPipeline": Family(_MASKED, 50, 3.5, tokens=("tokenizer",), sample=128, upcast=True),
 }

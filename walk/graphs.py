@@ -42,9 +42,14 @@ class Recorder:
         self.recordings.clear()
         self.able = False
 
+    def restart(self) -> None:
+        """Record once more, when it is known again what pictures take."""
+        self.recordings.clear()
+        self.able, self.ready = True, False
+
     def remove(self) -> None:
         self.stop()
-        del self.module.forward
+        vars(self.module).pop("forward", None)
 
     def __call__(self, *args: Any, **more: Any) -> Any:
         leaves, shape = tree_flatten((args, more))

@@ -9,6 +9,8 @@ import contextlib
 import importlib.util
 import inspect
 import itertools
+import os
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import Any
 
 import torch
 
-from walk import Error
+from walk import Error, digests, machine
 from walk.families import FAMILIES, WITHOUT, Family
 from walk.hub import checkpoint, decoder, denoiser, field, lacking, lora, prediction, read_json, tensors, variant
 from walk.samplers import Sampler, chosen
@@ -232,15 +234,38 @@ def _add_loras(pipe: Any, loras: list[tuple[str, float]], fuse: bool) -> None:
         pipe.unload_lora_weights()
 
 
-def compile_denoiser(denoiser: Any, family: Family) -> None:
+def check_compiles(family: Family, device: str) -> None:
+    """Raises Error if it is known that a denoiser cannot be compiled, or had better not be."""
+    if device.startswith("cuda") and importlib.util.find_spec("triton") is None:
+        name = "triton-windows" if sys.platform == "win32" else "triton"
+        raise Error(
+            f"nothing can be compiled for an NVIDIA GPU without triton; pip install {name}, or give --compile off"
+        )
+    if not family.compiles:
+        raise Error("models of this family would be compiled anew for each length of a prompt; give --compile off")
+
+
+def compile_denoiser(denoiser: Any, family: Family, device: str) -> None:
     """With its first batch. A transformer's blocks are one program, compiled once: a tenth of the time for the same
     speed (diffusers' page 'Accelerate inference', 'Regional compilation'). Where each picture has another number of
-    tokens, for any number: eight programs are the most that torch makes of one."""
-    dynamic = None if family.alone else False
-    if family.denoiser == "transformer" and getattr(denoiser, "_repeated_blocks", None):
-        denoiser.compile_repeated_blocks(dynamic=dynamic)
-    else:
-        denoiser.compile(dynamic=dynamic)
+    tokens, for any number: eight programs are the most that torch makes of one.
+
+    Of several ways to add numbers up the compiler takes the one that was fastest when it tried them, and they round
+    otherwise. What it took is kept, for films that are gone on with: by itself it would be among temporary files.
+
+    Raises Error like `check_compiles`, and where torch cannot compile.
+    """
+    check_compiles(family, device)
+    with contextlib.suppress(OSError):
+        (kept := digests.cache() / "compiled").mkdir(parents=True, exist_ok=True)
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(kept))
+    try:
+        if family.denoiser == "transformer" and getattr(denoiser, "_repeated_blocks", None):
+            denoiser.compile_repeated_blocks(dynamic=family.alone)
+        else:
+            denoiser.compile(dynamic=family.alone)
+    except RuntimeError as error:  # as on a Python that is newer than torch
+        raise _uncompiled(error) from error
 
 
 @contextlib.contextmanager
@@ -251,7 +276,13 @@ def compiling() -> Iterator[None]:
     try:
         yield
     except TorchDynamoException as error:
-        raise Error(f"the model cannot be compiled here: {reason(error)}; give --compile off") from error
+        if machine.is_out_of_memory(error):
+            raise torch.OutOfMemoryError(str(error)) from None
+        raise _uncompiled(error) from error
+
+
+def _uncompiled(error: Exception) -> Error:
+    return Error(f"the model cannot be compiled here: {reason(error)}; give --compile off")
 
 
 def bring_places(denoiser: Any) -> None:

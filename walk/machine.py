@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -43,17 +44,45 @@ def wait(device: str) -> None:
 
 
 def _devices() -> list[str]:
-    cuda = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    cuda = [name for name in _gpus() if not _lacks_kernels(name)]
     return [*cuda, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
 
 
+def _gpus() -> list[str]:
+    return [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+
+
+def unusable() -> dict[str, str]:
+    """Why GPUs that are here cannot be used, by name, and what to do."""
+    remedy = "; install another build of torch (pytorch.org)"
+    return {name: why + remedy for name in _gpus() if (why := _lacks_kernels(name))}
+
+
+def _lacks_kernels(name: str) -> str:
+    """torch brings its kernels for some generations of GPUs: compiled for one ('sm_80'), which runs on later ones of its
+    major version, too, or for any later one to compile ('compute_90'). (NVIDIA's CUDA C++ Programming Guide, 'Binary
+    Compatibility' and 'PTX Compatibility'.)"""
+    brought = [] if torch.version.hip else torch.cuda.get_arch_list()
+    if not brought:
+        return ""
+    gpu = torch.cuda.get_device_properties(name)
+    for form, major, minor in re.findall(r"(sm|compute)_(\d+)(\d)", " ".join(brought)):
+        if (int(major), int(minor)) <= (gpu.major, gpu.minor) and (form == "compute" or int(major) == gpu.major):
+            return ""
+    brings = ", ".join(brought)
+    return f"torch {torch.__version__} was not built for {name}, a {gpu.name} (sm_{gpu.major}{gpu.minor}, not {brings})"
+
+
 def device(name: str) -> str:
-    """The device that a name means, 'auto' being the best one here. Raises Error for one that is not here."""
+    """The device that a name means, 'auto' being the best one here. Raises Error for one that is not here, or that
+    torch cannot use."""
     kinds = _devices()
     if name == "auto":
         return kinds[0].split(":")[0]
     if name not in kinds and f"{name}:0" not in kinds:
-        raise Error(f"there is no device {name} here; there is {', '.join(kinds)}")
+        useless = unusable()
+        why = useless.get(name) or useless.get(f"{name}:0")
+        raise Error(why or f"there is no device {name} here; there is {', '.join(kinds)}")
     return name
 
 
@@ -111,8 +140,15 @@ def batch(settings: Settings, guided: bool) -> int:
     return max(1, min(most, frames // pixels))
 
 
+def forget_most(device: str) -> None:
+    """What `has_room` goes by, from now on."""
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def has_room(device: str) -> bool:
-    """Whether a GPU has room for once more of what it held at the most beside what it holds."""
+    """Whether a GPU has room for once more of what it held at the most, since that was forgotten, beside what it
+    holds."""
     free, taken = torch.cuda.mem_get_info(device)[0], torch.cuda.memory_allocated(device)
     most = torch.cuda.max_memory_allocated(device) - taken
     return free + torch.cuda.memory_reserved(device) - taken > 2 * most
@@ -130,9 +166,23 @@ def room(otherwise: Error) -> Iterator[None]:
     raise otherwise  # here, where the other error no longer holds what fills the memory
 
 
+def keep_to_memory(device: str) -> None:
+    """On Windows, NVIDIA's driver makes up for a GPU's memory with the computer's, ten times slower, before anybody
+    hears that it is full (its 'CUDA - Sysmem Fallback Policy'). torch is to find that out itself: it says so for more
+    than is free now."""
+    if sys.platform == "win32" and device.startswith("cuda"):
+        free, total = torch.cuda.mem_get_info(device)
+        ours = torch.cuda.memory_reserved(device)
+        torch.cuda.set_per_process_memory_fraction((free + ours) / total, torch.device(device).index)
+
+
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Of the class alone one cannot tell: CPUs, Apple's GPUs and cuBLAS only say it."""
-    said = re.search("out of memory|not enough memory|allocate memory|ALLOC_FAILED|STATUS_NOT_INITIALIZED", str(error))
+    """Of the class alone one cannot tell: CPUs, Apple's GPUs and cuBLAS only say it, and cuDNN, that it has no way to
+    compute what it finds no room for."""
+    said = re.search(
+        "out of memory|not enough memory|allocate memory|ALLOC_FAILED|STATUS_NOT_INITIALIZED|unable to find an engine",
+        str(error),
+    )
     return isinstance(error, torch.OutOfMemoryError) or bool(said)
 
 

@@ -85,6 +85,8 @@ def complete(settings: Settings, report: Report = lambda path, done, size: None)
     if settings.low_memory and not device.startswith("cuda"):
         raise Error(f"--low_memory spares a GPU's memory, and {device} has none of its own; leave it out")
     loading.check_denoiser(folder, settings, family)
+    if settings.compile:
+        loading.check_compiles(family, device)
     multiple, width, height = _sizes(folder)
     filled = dataclasses.replace(
         settings,
@@ -133,6 +135,7 @@ def load(settings: Settings) -> Model:
         # The fastest algorithm may differ from run to run, and with it the last bit.
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
+        machine.keep_to_memory(settings.device)
     return Pipeline(folder, settings)
 
 
@@ -204,10 +207,10 @@ class Pipeline(Model):
         """What compilers know, they do better themselves."""
         if self.passes:
             raise Error("what passes through a GPU block by block cannot be compiled; give --compile off")
+        loading.compile_denoiser(self.denoiser, self.family, self.settings.device)  # which may raise Error
         layout.as_usual(self.denoiser)
         if self.recorder:
             self.recorder.remove()
-        loading.compile_denoiser(self.denoiser, self.family)
 
     def at(self, settings: Settings) -> Pipeline:
         compiles = bool(settings.compile and not self.settings.compile)
@@ -220,6 +223,9 @@ class Pipeline(Model):
                 )
         if compiles:
             self._compile()
+        elif self.recorder and settings.batch != self.settings.batch:  # a smaller one, for want of room
+            machine.forget_most(settings.device)
+            self.recorder.restart()
         other = copy.copy(self)
         other.settings = settings
         other.draws = schedule.draws(self.pipe.scheduler, settings.steps or 1)
@@ -297,6 +303,7 @@ class Pipeline(Model):
         if part.device.type != device.split(":")[0]:
             with machine.room(OutOfMemoryError(self.settings, whole=True)), torch.inference_mode(False):
                 part.to(device)
+            machine.forget_most(device)  # text encoders took more
 
     @torch.inference_mode()
     def _encode(self, keyframe: Keyframe) -> Conditioning:
@@ -420,8 +427,10 @@ class Pipeline(Model):
         # By these masks, rows are cut: to read them on a GPU, one would wait for it.
         here = {name for name in conditioning if self.family.ragged and name.endswith("_mask")}
         conditioning = {
-            name: tensor if name in here else self._there(name, tensor) for name, tensor in conditioning.items()
+            name: _inferred(tensor if name in here else self._there(name, tensor))
+            for name, tensor in conditioning.items()
         }
+        noise = _inferred(noise)
         if not self.family.alone:
             return self._denoised(noise, conditioning)
         rows: list[dict[str, Any]] = [
@@ -473,11 +482,13 @@ class Pipeline(Model):
         vae, dtype = self.pipe.vae, self.pipe.vae.dtype
         if self.recorder:
             self.recorder.ready = True  # after the first pictures, when it is known what they take
-        if exact:
-            vae.to(torch.float32)
-        pictures = self._roomier(lambda: vae.decode(self._unscaled(latents.to(vae.dtype))).sample)
-        if exact:
-            vae.to(dtype)
+        try:
+            if exact:
+                vae.to(torch.float32)
+            pictures = self._roomier(lambda: vae.decode(self._unscaled(latents.to(vae.dtype))).sample)
+        finally:
+            if exact:
+                vae.to(dtype)
         if pictures.ndim == 5:  # of a VAE for videos
             pictures = pictures[:, :, 0]
         finite = pictures.isfinite().all(dim=(1, 2, 3), keepdim=True)
@@ -540,6 +551,11 @@ def _padded(conditioning: Conditioning, length: int) -> Conditioning:
         result[name] = torch.cat([tensor, tensor[-1:].expand(extra, *tensor.shape[1:])])
         result[f"{name}_mask"] = (torch.arange(length) < len(tensor)).long()
     return result
+
+
+def _inferred(tensor: Tensor) -> Tensor:
+    """Within inference mode: as what is made of it will be. A compiler makes other programs for other tensors."""
+    return tensor if tensor.is_inference() else tensor.clone()
 
 
 def _without_padding(row: Conditioning) -> dict[str, Any]:

@@ -121,8 +121,9 @@ class LazyModel:
                 )
                 return
             self.listener.say(f"not compiled: {rates}")
-        self._model = None  # what is compiled stays so
-        gc.collect()  # else it fills the memory that it is to be loaded into again
+        del other  # what is compiled stays so
+        self._model = None
+        gc.collect()  # else it fills the memory that it is to be loaded into again: it holds itself
 
     def _rate(self, model: Model, what: str) -> float:
         """Frames a second, of the third batch. A GPU has begun with the next one when it hands one out."""
@@ -154,6 +155,8 @@ class LazyModel:
             notes.append(made + ": such pictures may be noise, or show things twice; --size enlarges a film" * larger)
         if late := models.late(self.settings):
             notes.append(late)
+        if self.settings.device == "cpu":
+            notes += machine.unusable().values()
         return notes
 
     def tell_notes(self) -> None:
