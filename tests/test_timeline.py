@@ -243,6 +243,17 @@ def test_a_rest_shows_its_keyframe_from_its_time_until_its_end():
     assert arrivals(closed)[1] == list(range(24, 49))
 
 
+def test_a_keyframe_may_come_as_late_as_on_the_last_frame():
+    for closed in (False, True):
+        walk = Walk.through(keyframes(0, 1.01), frames=25, closed=closed)  # 1.01 s are 24.24 frames
+        assert arrivals(walk) == [[0], [24]]
+        rests = Walk.through([Keyframe("a", 0), Keyframe("b", 1, time=0.9, until=1.01)], frames=25, closed=closed)
+        assert arrivals(rests) == [[0], [22, 23, 24]]
+    assert arrivals(Walk.through(keyframes(0, 1.05), frames=25)) == [[0], [24]]
+    with pytest.raises(Error, match=r"is at 1\.03 s, but a loop of 1\.04 s begins again there; give an earlier"):
+        Walk.through(keyframes(0, 1.03), frames=25, closed=True)
+
+
 def test_a_rest_at_the_end_makes_the_film_as_long():
     assert Walk.through([Keyframe("a", 0), Keyframe("b", 1, time=1.0, until=2.0)]).frames == 49
 

@@ -341,10 +341,12 @@ def _stays(
     at = [None if keyframe.time is None else _exact(keyframe.time) * fps for keyframe in keyframes]
     until = [None if keyframe.until is None else _exact(keyframe.until) * fps for keyframe in keyframes]
     for k, x in [*enumerate(at), *enumerate(until)]:
-        if x is not None and x > count - closed + Fraction(1, 2) * (not closed):  # an open walk's last frame is its end
+        if x is not None and nearest(x) > count - closed:  # an open walk's last frame is its end
+            length = format_time(float(count / fps))
+            ends = f"a loop of {length} begins again there" if nearest(x) == count else f"the film is {length} long"
             raise Error(
-                f"{_name(keyframes, k)} is at {format_time(float(x / fps))}, but the film is "
-                f"{format_time(float(count / fps))} long; give an earlier time, or a longer film"
+                f"{_name(keyframes, k)} is at {format_time(float(x / fps))}, but {ends}; give an earlier time, or a "
+                "longer film"
             )
     first = at[0] = at[0] or Fraction(0)
     if closed:
