@@ -352,6 +352,8 @@ def test_the_part_of_a_song_begins_with_the_line_that_is_sung_there():
     part = [(k.prompt, k.time, k.until) for k in within(cast, 12.0, 20.0)]
     assert part == [("1", 0.0, 2.0), ("2", 8.0, 12.0), ("3", 18.0, 20.0)]
     assert [(k.prompt, k.until) for k in within(cast, 17.0, 5.0)] == [("1", None), ("2", 5.0)]
+    assert [k.until for k in within(cast, 12.0, 20.0, pause=1.0)] == [2.0, 12.0, 19.0]
+    assert [k.until for k in within(cast, 12.0, 20.0, pause=2.0)] == [2.0, 12.0, None]
 
 
 # Walks that a program makes

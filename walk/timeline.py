@@ -196,15 +196,15 @@ def timed(
     return tuple(result)
 
 
-def within(keyframes: Sequence[Keyframe], start: float, seconds: float) -> tuple[Keyframe, ...]:
+def within(keyframes: Sequence[Keyframe], start: float, seconds: float, pause: float = 0.0) -> tuple[Keyframe, ...]:
     """Of keyframes that all have times those from `start` on, with times from there; and before them the
-    one that is shown at its beginning."""
+    one that is shown at its beginning. A rest ends at the latest such a pause before the end."""
     end = start + seconds
     times = [keyframe.time or 0.0 for keyframe in keyframes]
     first = max(bisect.bisect_right(times, start) - 1, 0)
     part = []
     for keyframe in keyframes[first : bisect.bisect_left(times, end)]:
-        until = None if keyframe.until is None else round(min(keyframe.until, end) - start, 6)
+        until = None if keyframe.until is None else round(min(keyframe.until, end - pause) - start, 6)
         time = max(round((keyframe.time or 0.0) - start, 6), 0.0)
         part.append(
             dataclasses.replace(keyframe, time=time, until=until if until is not None and until > time else None)
