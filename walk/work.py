@@ -11,7 +11,7 @@ import dataclasses
 import gc
 import math
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
@@ -209,7 +209,8 @@ class Work:
         self.model = model if isinstance(model, LazyModel) else LazyModel(model.settings, model=model)
         self.listener = listener or Listener()
         self.frames = run.walk.frames
-        self.total = len(set(run.fingerprints))  # pictures that it will take, as far as is known
+        self.shown = Counter(run.fingerprints)  # by how many frames: a rest is one picture
+        self.total = len(self.shown)  # pictures that it will take, as far as is known
         self.progress = self.listener.progress("reading frames", self.total, after=2)
         self.asked: set[str] = set()  # fingerprints
         self.rendered: dict[str, Future[None] | None] = {}  # fingerprints; done when on the disk, None when on the way
@@ -245,7 +246,8 @@ class Work:
 
     def count(self) -> int:
         """How many of the frames are there."""
-        return min(max(self.run.count(), self.run.count(self.asked | self.kept)), self.frames)
+        there = sum(self.shown.get(name, 1) for name in self.asked | self.kept if self.run.count([name]))
+        return min(max(self.run.count(), there), self.frames)
 
     def evenly(self, run: Run) -> Run:
         """The run of the film whose frames look evenly far apart. Where they belong was decided before, or is found
@@ -310,6 +312,7 @@ class Work:
 
     def finished(self, run: Run) -> list[Path]:
         """All frames of the run's walk, on the disk, in its order."""
+        self.shown = Counter(run.fingerprints)
         self.make(run)
         self.settle()
         if not self.rendered:
