@@ -556,6 +556,20 @@ def test_an_edit_is_said_to_keep_what_it_keeps(tmp_path, monkeypatch, tiny_folde
     assert re.search(r"rendering: \d+ of 24 pictures", told)
 
 
+def test_what_an_edit_keeps_is_read_before_it_is_said_to_be_there(tmp_path, monkeypatch, tiny_folder, capfd):
+    monkeypatch.chdir(tmp_path)
+    command = ["--frames", "97", "--path", "slerp", "--size", "32", "--out", "film.mp4"]
+    command += ["--model", str(tiny_folder), "--steps", "1"]
+    assert cli.main(["--prompts", "a cat", "a dog", "a fox", "a cow", "a hen", *command]) == 0
+    for frame in sorted((tmp_path / "film.walk" / "frames").iterdir())[1:60:29]:
+        frame.write_bytes(frame.read_bytes()[:-9])
+    capfd.readouterr()
+    assert cli.main(["--prompts", "a cat", "a dog", "a fox", "a cow", "a bee", *command]) == 0
+    told = capfd.readouterr().err
+    assert "70 of 97 frames are in film.walk already, 3 damaged and made again" in told
+    assert re.search(r"rendering: \d+ of 27 pictures", told)
+
+
 @pytest.mark.parametrize(
     ("prompts", "flags", "here"),
     [

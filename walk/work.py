@@ -268,7 +268,10 @@ class Work:
         pacer = Pacer(run.walk, lambda position: self._look(at(position)), even, further)
         batch = run.settings.batch or 1
         if further:
-            self.kept = run.promising()
+            found = run.promising()
+            self.progress.expect(self.progress.count + len(run.unread(found)))
+            run.read(found, self._read)  # else damaged ones would be said to be here
+            self.kept = {name for name in found if run.count([name])}
         else:
             self.total = len(pacer.unseen())
 
@@ -326,7 +329,6 @@ class Work:
         if not self.rendered:
             self.progress.expect(self.progress.count + len(run.unread()))
         missing = [index for index in run.missing(indices, self._read) if run.fingerprints[index] not in self.rendered]
-        self.kept -= {run.fingerprints[index] for index in missing}  # they were damaged
         found = len(asked - self.asked - self.kept) - len(missing)
         self.run = run
         self.asked |= asked
