@@ -254,6 +254,16 @@ def test_a_keyframe_may_come_as_late_as_on_the_last_frame():
         Walk.through(keyframes(0, 1.03), frames=25, closed=True)
 
 
+@pytest.mark.parametrize("closed", [False, True])
+@pytest.mark.parametrize("steps", [[1e-300, 1e300], [1e6, 1e-9], [1e-9, 1e-9, 1e-9, 1e6], [5e-324], [1e308]], ids=str)
+def test_steps_of_any_size_leave_each_keyframe_its_one_frame(steps, closed):
+    steps = (steps * 40)[:40]
+    walk = Walk.through(keyframes(*[None] * 4), frames=40, closed=closed, steps=steps, noise_steps=steps[::-1])
+    assert [len(on) for on in arrivals(walk)] == [1] * 4
+    assert list(walk.positions) == sorted(walk.positions)
+    assert [walk.noise.count(k) for k in range(4)] == [1] * 4 or not walk.noise
+
+
 def test_a_rest_at_the_end_makes_the_film_as_long():
     assert Walk.through([Keyframe("a", 0), Keyframe("b", 1, time=1.0, until=2.0)]).frames == 49
 

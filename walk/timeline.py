@@ -31,6 +31,7 @@ FINEST = 1_001_000  # numbers in a fraction of frames a second that ffmpeg keeps
 MAX_FRAMES = 1_000_000  # eleven hours
 STEEPEST = 8, 1 / 3  # times the mean step; or of the way, of few frames: one onset in a silence would be a jump
 GRAIN = 2**32  # parts of a segment that places are rounded to: a segment's are the same wherever it stands
+_LEAST = 1e-9  # of the largest step: sums of less would be lost beside it
 _HEARD = 2**20  # the same of places that were heard, so that no library's last bit matters
 
 # How people write the rates of NTSC video, whose true values are multiples of 1000/1001, or else as near to them.
@@ -321,7 +322,8 @@ def _steps(name: str, given: Sequence[float], count: int) -> list[float]:
         steps = []
     if len(steps) != count or not all(0 < step < math.inf for step in steps):
         raise Error(f"{name} are numbers over 0, one for each of {count} frames; not {reprlib.repr(given)}")
-    return steps
+    scale = math.frexp(max(steps))[1]  # by a power of two, which changes no digit
+    return [max(math.ldexp(step, -scale), _LEAST) for step in steps]
 
 
 def check_length(frames: int) -> None:
@@ -416,8 +418,8 @@ def _positions(stays: list[tuple[int, int]], count: int, closed: bool, progress:
     positions: list[float] = []
     for k, ((arrival, leave), (end, _)) in enumerate(pairwise(stays)):
         positions += [float(k)] * (leave - arrival)
-        parts = (max(i > leave, round(progress(k, i, leave, end) * GRAIN)) for i in range(leave, end))
-        positions += [k + part / GRAIN for part in parts]
+        parts = (round(progress(k, i, leave, end) * GRAIN) for i in range(leave, end))
+        positions += [k + min(max(part, i > leave), GRAIN - 1) / GRAIN for i, part in enumerate(parts, leave)]
     if closed:  # frames before the first arrival are the end of the round
         turn = stays[0][0] % count
         return positions[count - turn :] + positions[: count - turn]
