@@ -193,7 +193,10 @@ class Run:
             if not png.is_whole(path, _KEY, name):
                 self.damaged.append(path.name)
                 del self._finished[name]
-                path.unlink(missing_ok=True)
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    raise Error(f"{path} is damaged and cannot be removed ({error.strerror})") from None
             report()
 
     def missing(self, among: Sequence[int] | None = None, report: Callable[[], object] = lambda: None) -> list[int]:
@@ -285,7 +288,8 @@ class Run:
         self._finished = finished(self.folder)
         for folder in (self._frames, self.folder):
             for path in folder.glob(".*.part*"):
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # what cannot be removed does no harm
+                    path.unlink()
 
     def _write(self, path: Path, data: bytes) -> None:
         try:
