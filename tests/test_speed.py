@@ -570,6 +570,18 @@ def test_what_an_edit_keeps_is_read_before_it_is_said_to_be_there(tmp_path, monk
     assert re.search(r"rendering: \d+ of 27 pictures", told)
 
 
+def test_all_that_a_preview_of_a_long_film_has_seen_is_said_to_be_there(tmp_path, monkeypatch, tiny_folder, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(speed, "TOGETHER", 12)
+    command = ["--prompts", "a cat", "a dog", "a fox", "--frames", "41", "--size", "32", "--out", "film.mp4"]
+    command += ["--model", str(tiny_folder), "--steps", "1", "--batch", "1"]
+    assert cli.main(["preview", *command]) == 0
+    there = len([*(tmp_path / "film.walk" / "frames").iterdir()])
+    capfd.readouterr()
+    assert cli.main(command) == 0
+    assert f"{there} of 41 frames are in film.walk already" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("prompts", "flags", "here"),
     [

@@ -268,7 +268,7 @@ class Work:
         pacer = Pacer(run.walk, lambda position: self._look(at(position)), even, further)
         batch = run.settings.batch or 1
         if further:
-            found = run.promising()
+            found = run.promising() | set(at(*pacer.unseen()).fingerprints)
             self.progress.expect(self.progress.count + len(run.unread(found)))
             run.read(found, self._read)  # else damaged ones would be said to be here
             self.kept = {name for name in found if run.count([name])}
