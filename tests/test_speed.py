@@ -634,6 +634,20 @@ def test_an_even_film_after_one_along_the_path_is_even(tmp_path, monkeypatch, ti
     assert positions[0] == positions[2] != positions[1]
 
 
+def test_a_stop_before_a_finished_films_frames_are_read_counts_them_all(tmp_path, monkeypatch, tiny_folder, capfd):
+    monkeypatch.chdir(tmp_path)
+    command = ["--prompts", "a cat", "a dog", "--frames", "40", "--size", "32", "--out", "film.mp4"]
+    command += ["--model", str(tiny_folder), "--steps", "1"]
+    assert cli.main(command) == 0
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "decide", stop)
+    assert cli.main(command) == 130
+    assert "stopped; 40 of 40 frames are safe in film.walk" in capfd.readouterr().err
+
+
 def test_stops_while_it_looks_change_nothing(tmp_path, monkeypatch, tiny_folder, capfd):
     monkeypatch.chdir(tmp_path)
     command = ["--prompts", "a cat", "a dog", "a fox", "--frames", "60", "--size", "32"]

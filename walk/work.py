@@ -253,6 +253,7 @@ class Work:
         """The run of the film whose frames look evenly far apart. Where they belong was decided before, or is found
         out now, by rendering most of them."""
         if decided := run.decided():
+            self.run = decided  # whose frames are counted if it is stopped here
             return run.decide(decided.walk, decided.rows)
         walk, batch = self.spread(run).walk, run.settings.batch or 1
         usual = {name: row(index, batch) for index, name in reversed([*enumerate(run.at(walk).fingerprints)])}
