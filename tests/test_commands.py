@@ -137,6 +137,16 @@ def test_a_film_after_its_preview_renders_just_what_the_preview_did_not(walk, fl
     assert err[-1] == "all frames are there already"
 
 
+def test_all_frames_of_a_rest_that_is_one_picture_are_there_already(walk):
+    flags = ["--prompts", "a red apple", "a green frog | time=0.5", "--frames", "36", "--out", "film.mp4"]
+    walk("preview", *flags)
+    before = run.finished(Path("film.walk"))
+    _, err = walk(*flags)
+    there = sum(name in before for name in run.fingerprints(*run.read_manifest(Path("film.walk"))))
+    assert there > 24
+    assert f"{there} of 36 frames are in film.walk already" in err
+
+
 def test_a_quick_preview_is_not_taken_for_the_film(walk):
     flags = [*ABC, "--frames", "12", "--steps", "6", "--speed", "path", "--out", "film.mp4"]
     out, _ = walk("preview", *flags, "--quick")

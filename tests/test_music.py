@@ -726,6 +726,17 @@ def test_lines_that_come_after_the_end_are_counted(walk, asked, song):
     )
 
 
+def test_in_a_loop_the_last_line_leaves_time_to_become_the_first(asked, song):
+    Path("song.srt").write_text(
+        "1\n00:00:00,000 --> 00:00:01,000\na fox\n\n2\n00:00:03,000 --> 00:00:09,000\nan owl\n\n"
+        "3\n00:00:12,000 --> 00:00:13,000\na boat\n"
+    )
+    made, _ = asked("--audio", song, prompts=["song.srt"])
+    assert made.positions[72:] == (1.0,) * 120
+    made, _ = asked("--audio", song, "--loop", prompts=["song.srt"])
+    assert [frame for frame, position in enumerate(made.positions) if position == 1] == [*range(72, 169)]
+
+
 def test_a_film_that_mostly_stands_still_says_so(walk, song):
     prompts = ["a red apple", "a green frog | bar=2"]
     _, err = walk("--audio", song, "--fps", "12", "--out", "film.mp4", prompts=prompts)

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import signal
 import time
 from fractions import Fraction
@@ -186,6 +187,18 @@ def test_damaged_and_foreign_frames_are_rendered_again(tmp_path):
         assert run.missing() == [2, 3, 4, 5]
         render_all(run)
         assert [path.read_bytes() for path in run.frames()] == reference
+
+
+def test_what_lies_where_a_frame_would_and_cannot_be_removed_is_named(tmp_path):
+    with Run(tmp_path, a_walk(), SETTINGS) as run:
+        render_all(run)
+        frame = run.frames()[3]
+    frame.unlink()
+    frame.mkdir()
+    (tmp_path / "frames" / ".x.part").mkdir()
+    told = rf"^{re.escape(str(frame))} is damaged and cannot be removed \("
+    with Run(tmp_path, a_walk(), SETTINGS) as run, pytest.raises(Error, match=told):
+        run.missing()
 
 
 def test_the_film_waits_for_its_last_frame(tmp_path):

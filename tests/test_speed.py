@@ -556,6 +556,32 @@ def test_an_edit_is_said_to_keep_what_it_keeps(tmp_path, monkeypatch, tiny_folde
     assert re.search(r"rendering: \d+ of 24 pictures", told)
 
 
+def test_what_an_edit_keeps_is_read_before_it_is_said_to_be_there(tmp_path, monkeypatch, tiny_folder, capfd):
+    monkeypatch.chdir(tmp_path)
+    command = ["--frames", "97", "--path", "slerp", "--size", "32", "--out", "film.mp4"]
+    command += ["--model", str(tiny_folder), "--steps", "1"]
+    assert cli.main(["--prompts", "a cat", "a dog", "a fox", "a cow", "a hen", *command]) == 0
+    for frame in sorted((tmp_path / "film.walk" / "frames").iterdir())[1:60:29]:
+        frame.write_bytes(frame.read_bytes()[:-9])
+    capfd.readouterr()
+    assert cli.main(["--prompts", "a cat", "a dog", "a fox", "a cow", "a bee", *command]) == 0
+    told = capfd.readouterr().err
+    assert "70 of 97 frames are in film.walk already, 3 damaged and made again" in told
+    assert re.search(r"rendering: \d+ of 27 pictures", told)
+
+
+def test_all_that_a_preview_of_a_long_film_has_seen_is_said_to_be_there(tmp_path, monkeypatch, tiny_folder, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(speed, "TOGETHER", 12)
+    command = ["--prompts", "a cat", "a dog", "a fox", "--frames", "41", "--size", "32", "--out", "film.mp4"]
+    command += ["--model", str(tiny_folder), "--steps", "1", "--batch", "1"]
+    assert cli.main(["preview", *command]) == 0
+    there = len([*(tmp_path / "film.walk" / "frames").iterdir()])
+    capfd.readouterr()
+    assert cli.main(command) == 0
+    assert f"{there} of 41 frames are in film.walk already" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("prompts", "flags", "here"),
     [
@@ -606,6 +632,20 @@ def test_an_even_film_after_one_along_the_path_is_even(tmp_path, monkeypatch, ti
         assert cli.main([*command, *flags, "--steps", "1"]) == 0
         positions.append(read_manifest(tmp_path / "film.walk")[0].positions)
     assert positions[0] == positions[2] != positions[1]
+
+
+def test_a_stop_before_a_finished_films_frames_are_read_counts_them_all(tmp_path, monkeypatch, tiny_folder, capfd):
+    monkeypatch.chdir(tmp_path)
+    command = ["--prompts", "a cat", "a dog", "--frames", "40", "--size", "32", "--out", "film.mp4"]
+    command += ["--model", str(tiny_folder), "--steps", "1"]
+    assert cli.main(command) == 0
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "decide", stop)
+    assert cli.main(command) == 130
+    assert "stopped; 40 of 40 frames are safe in film.walk" in capfd.readouterr().err
 
 
 def test_stops_while_it_looks_change_nothing(tmp_path, monkeypatch, tiny_folder, capfd):

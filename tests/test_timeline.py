@@ -243,6 +243,27 @@ def test_a_rest_shows_its_keyframe_from_its_time_until_its_end():
     assert arrivals(closed)[1] == list(range(24, 49))
 
 
+def test_a_keyframe_may_come_as_late_as_on_the_last_frame():
+    for closed in (False, True):
+        walk = Walk.through(keyframes(0, 1.01), frames=25, closed=closed)  # 1.01 s are 24.24 frames
+        assert arrivals(walk) == [[0], [24]]
+        rests = Walk.through([Keyframe("a", 0), Keyframe("b", 1, time=0.9, until=1.01)], frames=25, closed=closed)
+        assert arrivals(rests) == [[0], [22, 23, 24]]
+    assert arrivals(Walk.through(keyframes(0, 1.05), frames=25)) == [[0], [24]]
+    with pytest.raises(Error, match=r"is at 1\.03 s, but a loop of 1\.04 s begins again there; give an earlier"):
+        Walk.through(keyframes(0, 1.03), frames=25, closed=True)
+
+
+@pytest.mark.parametrize("closed", [False, True])
+@pytest.mark.parametrize("steps", [[1e-300, 1e300], [1e6, 1e-9], [1e-9, 1e-9, 1e-9, 1e6], [5e-324], [1e308]], ids=str)
+def test_steps_of_any_size_leave_each_keyframe_its_one_frame(steps, closed):
+    steps = (steps * 40)[:40]
+    walk = Walk.through(keyframes(*[None] * 4), frames=40, closed=closed, steps=steps, noise_steps=steps[::-1])
+    assert [len(on) for on in arrivals(walk)] == [1] * 4
+    assert list(walk.positions) == sorted(walk.positions)
+    assert [walk.noise.count(k) for k in range(4)] == [1] * 4 or not walk.noise
+
+
 def test_a_rest_at_the_end_makes_the_film_as_long():
     assert Walk.through([Keyframe("a", 0), Keyframe("b", 1, time=1.0, until=2.0)]).frames == 49
 
@@ -341,6 +362,8 @@ def test_the_part_of_a_song_begins_with_the_line_that_is_sung_there():
     part = [(k.prompt, k.time, k.until) for k in within(cast, 12.0, 20.0)]
     assert part == [("1", 0.0, 2.0), ("2", 8.0, 12.0), ("3", 18.0, 20.0)]
     assert [(k.prompt, k.until) for k in within(cast, 17.0, 5.0)] == [("1", None), ("2", 5.0)]
+    assert [k.until for k in within(cast, 12.0, 20.0, pause=1.0)] == [2.0, 12.0, 19.0]
+    assert [k.until for k in within(cast, 12.0, 20.0, pause=2.0)] == [2.0, 12.0, None]
 
 
 # Walks that a program makes

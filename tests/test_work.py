@@ -218,6 +218,21 @@ def test_whoever_takes_away_what_is_rendered_meanwhile_is_told_so(tmp_path, monk
         work.evenly(run)
 
 
+def test_frames_that_were_the_same_picture_until_they_were_moved_are_counted_as_they_are(tmp_path):
+    model, said, listener = Mixed(0.5), [], Listener()
+    listener.say = said.append
+    model.settings = dataclasses.replace(model.settings, width=64, height=64)
+    model.notes = lambda keyframe: []
+    asked = Walk.through(KEYFRAMES[:1] * 3, frames=9, smooth=False)
+    moved = dataclasses.replace(asked, positions=(0.0, 0.25, 0.5, 0.75, 1.0, 1.3, 1.6, 1.8, 2.0))
+    with Run(tmp_path, asked, model.settings) as run, Work(run, model, listener) as work:
+        film = run.decide(moved, dict.fromkeys(run.at(moved).fingerprints, 0))
+        for index in range(4):
+            film.save(index, np.arange(64 * 64 * 3, dtype=np.uint8).reshape(64, 64, 3))
+        work.finished(film)
+    assert said == [f"6 of 9 frames are in {tmp_path} already"]
+
+
 def test_found_frames_are_counted_while_they_are_read(tmp_path):
     model, counted, said = Compilable(0, None), [], []
 

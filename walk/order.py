@@ -248,7 +248,9 @@ def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music 
         )
     file = prompt_file(chosen["prompts"])
     if file is not None and file.suffix.lower() in lyrics.SUFFIXES:
-        keyframes = _sung(keyframes, music, listener)
+        # A loop leads back to its first keyframe, and would at one stroke if the last one rested to its end.
+        pause = lyrics.PAUSE if timing.get("closed") else 0.0
+        keyframes = _sung(keyframes, music, pause, listener)
     keyframes = timeline.timed(keyframes, rhythm.beats, rhythm.bars, music.name)
     moments = {"bar": (rhythm.bars, rhythm.beats), "beat": (rhythm.beats,), "off": ()}
     prompts, noise = (_steps(name, chosen, music, frames, fps) for name in paces(chosen))
@@ -274,10 +276,10 @@ def _off_bars(walk: Walk, keyframes: Sequence[Keyframe], bars: Sequence[float]) 
     return sum(keyframes[k].time is None and walk.positions.index(k) not in lines for k in inner)
 
 
-def _sung(keyframes: tuple[Keyframe, ...], music: Music, listener: Listener) -> tuple[Keyframe, ...]:
-    """The lines of a song that come in the part of it that the film plays."""
+def _sung(keyframes: tuple[Keyframe, ...], music: Music, pause: float, listener: Listener) -> tuple[Keyframe, ...]:
+    """The lines of a song that come in the part of it that the film plays. pause: after their rests, before its end."""
     start, seconds = float(music.start), float(music.seconds)
-    part = timeline.within(keyframes, start, seconds)
+    part = timeline.within(keyframes, start, seconds, pause)
     if len(part) < 2:
         raise Error(
             f"of {plural(len(keyframes), 'line')} {len(part) or 'none'} comes in the {format_time(seconds)} of "

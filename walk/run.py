@@ -179,10 +179,25 @@ class Run:
         there = {segment: start for start, segment in enumerate(_segments(asked))}
         return {start: decided[there[it]] for start, it in enumerate(_segments(self.walk)) if it in there}
 
-    def unread(self) -> list[str]:
-        """Fingerprints of this walk's frames that were found here, and have not been read to tell whether they are whole."""
-        found = (name for name in dict.fromkeys(self.fingerprints) if name in self._finished)
-        return [name for name in found if name not in self._checked]
+    def unread(self, names: Iterable[str] | None = None) -> list[str]:
+        """Fingerprints of this walk's frames, or of these, that were found here, and have not been read to tell whether
+        they are whole."""
+        names = dict.fromkeys(self.fingerprints if names is None else names)
+        return [name for name in names if name in self._finished and name not in self._checked]
+
+    def read(self, names: Iterable[str] | None = None, report: Callable[[], object] = lambda: None) -> None:
+        """This walk's frames that were found, or these, once. A damaged one is removed. report: called for each."""
+        for name in self.unread(names):
+            self._checked.add(name)
+            path = self._finished[name]
+            if not png.is_whole(path, _KEY, name):
+                self.damaged.append(path.name)
+                del self._finished[name]
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    raise Error(f"{path} is damaged and cannot be removed ({error.strerror})") from None
+            report()
 
     def missing(self, among: Sequence[int] | None = None, report: Callable[[], object] = lambda: None) -> list[int]:
         """Indices of the frames to render, of all or among some. Of frames that are the same picture, the first.
@@ -190,14 +205,7 @@ class Run:
         Every frame of this walk that was found is read, once. A damaged one is removed, and so is missing.
         report: called for each that was read.
         """
-        for name in self.unread():
-            self._checked.add(name)
-            path = self._finished[name]
-            if not png.is_whole(path, _KEY, name):
-                self.damaged.append(path.name)
-                del self._finished[name]
-                path.unlink(missing_ok=True)
-            report()
+        self.read(report=report)
         first: dict[str, int] = {}
         for index in range(self.walk.frames) if among is None else among:
             if self.fingerprints[index] not in self._finished:
@@ -280,7 +288,8 @@ class Run:
         self._finished = finished(self.folder)
         for folder in (self._frames, self.folder):
             for path in folder.glob(".*.part*"):
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # what cannot be removed does no harm
+                    path.unlink()
 
     def _write(self, path: Path, data: bytes) -> None:
         try:

@@ -31,6 +31,7 @@ FINEST = 1_001_000  # numbers in a fraction of frames a second that ffmpeg keeps
 MAX_FRAMES = 1_000_000  # eleven hours
 STEEPEST = 8, 1 / 3  # times the mean step; or of the way, of few frames: one onset in a silence would be a jump
 GRAIN = 2**32  # parts of a segment that places are rounded to: a segment's are the same wherever it stands
+_LEAST = 1e-9  # of the largest step: sums of less would be lost beside it
 _HEARD = 2**20  # the same of places that were heard, so that no library's last bit matters
 
 # How people write the rates of NTSC video, whose true values are multiples of 1000/1001, or else as near to them.
@@ -196,15 +197,15 @@ def timed(
     return tuple(result)
 
 
-def within(keyframes: Sequence[Keyframe], start: float, seconds: float) -> tuple[Keyframe, ...]:
+def within(keyframes: Sequence[Keyframe], start: float, seconds: float, pause: float = 0.0) -> tuple[Keyframe, ...]:
     """Of keyframes that all have times those from `start` on, with times from there; and before them the
-    one that is shown at its beginning."""
+    one that is shown at its beginning. A rest ends at the latest such a pause before the end."""
     end = start + seconds
     times = [keyframe.time or 0.0 for keyframe in keyframes]
     first = max(bisect.bisect_right(times, start) - 1, 0)
     part = []
     for keyframe in keyframes[first : bisect.bisect_left(times, end)]:
-        until = None if keyframe.until is None else round(min(keyframe.until, end) - start, 6)
+        until = None if keyframe.until is None else round(min(keyframe.until, end - pause) - start, 6)
         time = max(round((keyframe.time or 0.0) - start, 6), 0.0)
         part.append(
             dataclasses.replace(keyframe, time=time, until=until if until is not None and until > time else None)
@@ -321,7 +322,8 @@ def _steps(name: str, given: Sequence[float], count: int) -> list[float]:
         steps = []
     if len(steps) != count or not all(0 < step < math.inf for step in steps):
         raise Error(f"{name} are numbers over 0, one for each of {count} frames; not {reprlib.repr(given)}")
-    return steps
+    scale = math.frexp(max(steps))[1]  # by a power of two, which changes no digit
+    return [max(math.ldexp(step, -scale), _LEAST) for step in steps]
 
 
 def check_length(frames: int) -> None:
@@ -341,10 +343,12 @@ def _stays(
     at = [None if keyframe.time is None else _exact(keyframe.time) * fps for keyframe in keyframes]
     until = [None if keyframe.until is None else _exact(keyframe.until) * fps for keyframe in keyframes]
     for k, x in [*enumerate(at), *enumerate(until)]:
-        if x is not None and x > count - closed + Fraction(1, 2) * (not closed):  # an open walk's last frame is its end
+        if x is not None and nearest(x) > count - closed:  # an open walk's last frame is its end
+            length = format_time(float(count / fps))
+            ends = f"a loop of {length} begins again there" if nearest(x) == count else f"the film is {length} long"
             raise Error(
-                f"{_name(keyframes, k)} is at {format_time(float(x / fps))}, but the film is "
-                f"{format_time(float(count / fps))} long; give an earlier time, or a longer film"
+                f"{_name(keyframes, k)} is at {format_time(float(x / fps))}, but {ends}; give an earlier time, or a "
+                "longer film"
             )
     first = at[0] = at[0] or Fraction(0)
     if closed:
@@ -414,8 +418,8 @@ def _positions(stays: list[tuple[int, int]], count: int, closed: bool, progress:
     positions: list[float] = []
     for k, ((arrival, leave), (end, _)) in enumerate(pairwise(stays)):
         positions += [float(k)] * (leave - arrival)
-        parts = (max(i > leave, round(progress(k, i, leave, end) * GRAIN)) for i in range(leave, end))
-        positions += [k + part / GRAIN for part in parts]
+        parts = (round(progress(k, i, leave, end) * GRAIN) for i in range(leave, end))
+        positions += [k + min(max(part, i > leave), GRAIN - 1) / GRAIN for i, part in enumerate(parts, leave)]
     if closed:  # frames before the first arrival are the end of the round
         turn = stays[0][0] % count
         return positions[count - turn :] + positions[: count - turn]

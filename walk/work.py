@@ -11,7 +11,7 @@ import dataclasses
 import gc
 import math
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
@@ -212,7 +212,8 @@ class Work:
         self.model = model if isinstance(model, LazyModel) else LazyModel(model.settings, model=model)
         self.listener = listener or Listener()
         self.frames = run.walk.frames
-        self.total = len(set(run.fingerprints))  # pictures that it will take, as far as is known
+        self.shown = Counter(run.fingerprints)  # by how many frames: a rest is one picture
+        self.total = len(self.shown)  # pictures that it will take, as far as is known
         self.progress = self.listener.progress("reading frames", self.total, after=2)
         self.asked: set[str] = set()  # fingerprints
         self.rendered: dict[str, Future[None] | None] = {}  # fingerprints; done when on the disk, None when on the way
@@ -248,12 +249,14 @@ class Work:
 
     def count(self) -> int:
         """How many of the frames are there."""
-        return min(max(self.run.count(), self.run.count(self.asked | self.kept)), self.frames)
+        there = sum(self.shown.get(name, 1) for name in self.asked | self.kept if self.run.count([name]))
+        return min(max(self.run.count(), there), self.frames)
 
     def evenly(self, run: Run) -> Run:
         """The run of the film whose frames look evenly far apart. Where they belong was decided before, or is found
         out now, by rendering most of them."""
         if decided := run.decided():
+            self.run = decided  # whose frames are counted if it is stopped here
             return run.decide(decided.walk, decided.rows)
         walk, batch = self.spread(run).walk, run.settings.batch or 1
         usual = {name: row(index, batch) for index, name in reversed([*enumerate(run.at(walk).fingerprints)])}
@@ -269,7 +272,10 @@ class Work:
         pacer = Pacer(run.walk, lambda position: self._look(at(position)), even, further)
         batch = run.settings.batch or 1
         if further:
-            self.kept = run.promising()
+            found = run.promising() | set(at(*pacer.unseen()).fingerprints)
+            self.progress.expect(self.progress.count + len(run.unread(found)))
+            run.read(found, self._read)  # else damaged ones would be said to be here
+            self.kept = {name for name in found if run.count([name])}
         else:
             self.total = len(pacer.unseen())
 
@@ -313,6 +319,7 @@ class Work:
 
     def finished(self, run: Run) -> list[Path]:
         """All frames of the run's walk, on the disk, in its order."""
+        self.shown = Counter(run.fingerprints)
         self.make(run)
         self.settle()
         if not self.rendered:
@@ -326,7 +333,6 @@ class Work:
         if not self.rendered:
             self.progress.expect(self.progress.count + len(run.unread()))
         missing = [index for index in run.missing(indices, self._read) if run.fingerprints[index] not in self.rendered]
-        self.kept -= {run.fingerprints[index] for index in missing}  # they were damaged
         found = len(asked - self.asked - self.kept) - len(missing)
         self.run = run
         self.asked |= asked
