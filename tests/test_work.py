@@ -233,6 +233,26 @@ def test_frames_that_were_the_same_picture_until_they_were_moved_are_counted_as_
     assert said == [f"6 of 9 frames are in {tmp_path} already"]
 
 
+@pytest.mark.parametrize("even", [True, False])
+@pytest.mark.parametrize("frames", [36, 61])
+def test_what_a_preview_leaves_has_the_rows_that_the_film_would_give_it(tmp_path, even, frames):
+    """Each row of a batch may be rounded otherwise; here it shows."""
+    model, walk = Mixed(0.5), Walk.through([*KEYFRAMES, Keyframe("a fox", 3)], frames=frames)
+    model.settings = dataclasses.replace(model.settings, width=64, height=64, batch=4)
+    model.notes = lambda keyframe: []
+    model.denoise = lambda noise, conditioning: Mixed.denoise(model, noise, conditioning) + torch.arange(4) / 16
+
+    def film(name, previewed):
+        if previewed:
+            with Run(tmp_path / name, walk, model.settings, decided=False) as run, Work(run, model) as work:
+                work.spread(run, even, further=False)
+                work.settle()
+        with Run(tmp_path / name, walk, model.settings, decided=not even) as run, Work(run, model) as work:
+            return [path.read_bytes() for path in work.finished(work.evenly(run) if even else run)]
+
+    assert film("after a preview", True) == film("alone", False)
+
+
 def test_found_frames_are_counted_while_they_are_read(tmp_path):
     model, counted, said = Compilable(0, None), [], []
 

@@ -266,11 +266,16 @@ class Work:
         """What has found out where the frames of a walk belong, and rendered them; or, if not `even`, has only
         looked at some; if not `further`, at the few of a first look."""
 
+        batch = run.settings.batch or 1
+        # A film along the path takes its rows by its indices, and these are frames of it.
+        rows = {} if even else {name: row(index, batch) for index, name in enumerate(run.fingerprints)}
+
         def at(*positions: float) -> Run:
-            return run.at(dataclasses.replace(run.walk, positions=positions, noise=()))
+            there = run.at(dataclasses.replace(run.walk, positions=positions, noise=()))
+            there.rows = {name: rows[name] for name in there.fingerprints if name in rows}
+            return there
 
         pacer = Pacer(run.walk, lambda position: self._look(at(position)), even, further)
-        batch = run.settings.batch or 1
         if further:
             found = run.promising() | set(at(*pacer.unseen()).fingerprints)
             self.progress.expect(self.progress.count + len(run.unread(found)))
