@@ -12,7 +12,9 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("[!_]*.py"))
 
 # Who may import a library; whoever is not named here may not.
 FENCES = {
-    "torch": {"geometry", "graphs", "layout", "loading", "machine", "models", "offload", "render", "schedule"},
+    "torch": {
+        *("geometry", "given", "graphs", "layout", "loading", "machine", "models", "offload", "render", "schedule"),
+    },
     "diffusers": {"hub", "loading"},
     "transformers": {"loading"},
     "huggingface_hub": {"hub", "loading"},
@@ -53,6 +55,7 @@ BELOW = {
         *("catalogue", "digests", "emphasis", "families", "graphs", "hub", "keyframes", "layout", "loading"),
         *("machine", "notes", "offload", "schedule", "settings"),
     },
+    "given": {"keyframes", "models", "settings"},
     "render": {"geometry", "machine", "models", "timeline"},
     "recipe": {"keyframes", "settings", "text"},
     "png": set(),

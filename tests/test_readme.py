@@ -31,14 +31,17 @@ def test_every_command_in_readme_is_understood(line):
     flags.checked(words[1:] if name else words, name)
 
 
-def test_the_code_in_readme_makes_an_even_film(tmp_path, monkeypatch):
-    (code,) = blocks("python")
+def test_the_code_in_readme_makes_an_even_film_and_a_keyframe(tmp_path, monkeypatch):
+    code, more = blocks("python")
     (tmp_path / "examples").symlink_to(ROOT / "examples", target_is_directory=True)
     monkeypatch.chdir(tmp_path)
-    exec(code.replace("frames=200", "frames=48"), {})
+    names = {}
+    exec(code.replace("frames=200", "frames=48"), names)
     assert len(films.timestamps(Path("night.mp4"))[0]) == 48
     steps = check(Path("night.mp4")).steps
     assert max(steps) < 3 * statistics.median(steps)
+    exec(more, names)
+    assert names["half"].prompt.startswith("half an owl (tensors ")
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.txt")), ids=lambda path: path.name)

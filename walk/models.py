@@ -27,7 +27,7 @@ from walk.catalogue import known
 from walk.digests import Report
 from walk.families import Family
 from walk.hub import field, find, identity, read_json
-from walk.keyframes import Keyframe
+from walk.keyframes import Keyframe, check_words
 from walk.notes import leftover, shortened, unknown
 from walk.settings import BUILT_IN, Settings
 
@@ -280,6 +280,7 @@ class Pipeline(Model):
     def encode(self, keyframe: Keyframe) -> Conditioning:
         key = (keyframe.prompt, keyframe.negative_prompt, self._guided)
         if key not in self.encoded:
+            check_words([keyframe])
             less = "--device cpu or " * (self.reader != "cpu")
             what = f"{self.reader} has too little memory for the text encoders of {self.settings.model}"
             with machine.room(Error(f"{what}; try {less}another --model")):

@@ -37,7 +37,7 @@ from walk import (
 )
 from walk.files import at_home
 from walk.flags import given
-from walk.keyframes import WORDS, Keyframe, prompt_file
+from walk.keyframes import WORDS, Keyframe, check_words, prompt_file
 from walk.pace import METER
 from walk.progress import Listener
 from walk.recipe import Recipe
@@ -96,6 +96,7 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     if file is not None and file.suffix.lower() in formats.SUFFIXES and file.is_file():
         raise Error(f"{file} is no prompt file; if it is a film, walk info {file} tells its prompts")
     keyframes = read_prompts(chosen["prompts"], **given(chosen, "seed", "seeds", "negative", "style"))
+    check_words(keyframes)
     _tell_words(chosen["prompts"], listener)
     settings = flags.settings(chosen)
     out, folder = _paths(chosen)
