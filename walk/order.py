@@ -477,8 +477,9 @@ def metadata(order: Order, walk: Walk, settings: Settings) -> films.Metadata:
     timed = bool(_RHYTHM & set(chosen))
     if timed and "frames" in chosen and not {"audio", "bars", "places"} & set(chosen):  # that it is to stay so long
         chosen = {"seconds": walk.seconds} | chosen
+    by_program = "places" in chosen and "speed" not in chosen
     deciding: dict[str, object] = {
-        "speed": chosen.get("speed", flags.SPEEDS[0]),
+        **({} if by_program else {"speed": chosen.get("speed", flags.SPEEDS[0])}),
         **{name: True for name in ("loop", "ease") if chosen.get(name)},
         **(given(chosen, *_TO_SOUND) if timed else {}),
         **{name: float(chosen[name]) for name in ("start", "seconds", "offset", "bpm") if timed and name in chosen},

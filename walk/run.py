@@ -69,7 +69,7 @@ class Run:
                 "own all of them"
             )
         self.folder = Path(folder)
-        self.walk = walk
+        self.walk = self.asked = walk  # asked: as it was before it was decided where its frames belong
         self.settings = settings
         self.describe = describe
         self.fingerprints = fingerprints(walk, settings)
@@ -109,7 +109,8 @@ class Run:
     def at(self, walk: Walk) -> Run:
         """The same open folder, for the frames of another walk."""
         other = copy.copy(self)
-        other.walk, other.fingerprints, other.rows = walk, fingerprints(walk, self.settings), {}
+        other.walk = other.asked = walk
+        other.fingerprints, other.rows = fingerprints(walk, self.settings), {}
         other._decided = False
         return other
 
@@ -120,7 +121,7 @@ class Run:
         the film's, and one that gets lost has to take its row again.
         """
         decided = self.at(walk)
-        decided._decided = True
+        decided._decided, decided.asked = True, self.walk
         decided.rows = {name: rows[name] for name in decided.fingerprints}
         noted = [rows[name] for name in decided.fingerprints]
         self._write(self.folder / "walk.json", _manifest(walk, self.settings, self, noted))
