@@ -69,7 +69,10 @@ class Model(Protocol):
         """The conditioning of one keyframe on the CPU, without a batch dimension: what is interpolated in
         floating point, and masks of integers: ones for the tokens that the model hears, then zeros.
 
-        If some prompts have more tokens than others, the model hears tokens no more for being said twice."""
+        If some prompts have more tokens than others, the model hears tokens no more for being said twice.
+
+        It follows from the words and the settings, by which frames are found again; embeddings that do not are keyframes
+        of walk.given."""
 
     @abstractmethod
     def noise(self, seed: int) -> Tensor:
