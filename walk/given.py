@@ -59,8 +59,8 @@ class Given(Model):
             dtype and on any device. Masks are whole numbers: ones for the tokens that are heard, then zeros (of two
             prompts' masks, torch.maximum). `walk.render.inputs` returns it for any place on a walk.
             None: the name is the prompt.
-        noise: of the shape of `noise(0)`, mostly (channels, height, width) of the latents, with a deviation of 1: before
-            a scheduler scales it. None: that of `seed`.
+        noise: of the shape of `noise(0)`, mostly (channels, height, width) of the latents, with a deviation of 1:
+            before a scheduler scales it. None: that of `seed`.
         seed: 0 unless it is given.
         time, until: as a `Keyframe` has them.
 
@@ -110,8 +110,8 @@ class Given(Model):
                 raise _misshapen(what, parts[part], like)
 
     def _takes(self, part: str, given: Tensor, like: Tensor) -> bool:
-        """Whether only the number of tokens is another, as a prompt's of this model may be. They are repeated until they are
-        as many as their neighbours': of numbers without a common factor that would be thousands."""
+        """Whether only the number of tokens is another, as a prompt's of this model may be. They are repeated until they
+        are as many as their neighbours': of numbers without a common factor that would be thousands."""
         if given.ndim != like.ndim or given.ndim < 2 or given.shape[1:] != like.shape[1:] or not len(given):
             return False
         return len(given) % len(like) == 0 or len(self.model.encode(LONG)[part]) % len(like) != 0

@@ -71,8 +71,8 @@ class Model(Protocol):
 
         If some prompts have more tokens than others, the model hears tokens no more for being said twice.
 
-        It follows from the words and the settings, by which frames are found again; embeddings that do not are keyframes
-        of walk.given."""
+        It follows from the words and the settings, by which frames are found again; embeddings that do not are
+        keyframes of walk.given."""
 
     @abstractmethod
     def noise(self, seed: int) -> Tensor:

@@ -60,13 +60,13 @@ class Run:
         decided=False: where the frames belong is still to be found out; `decide` is called then, or the film is made
         of them as they are.
 
-        Raises Error if another Run or process has it open or it cannot be written, and for settings that are not complete,
-        with what they lack: what they leave to the model would not be told apart from frame to frame.
+        Raises Error if another Run or process has it open or it cannot be written, and for settings that are not
+        complete, with what they lack: what they leave to the model would not be told apart from frame to frame.
         """
         if left := settings.left_open():
             raise Error(
-                f"these settings are not complete: they lack {', '.join(left)}; give model.settings, or for a model of your "
-                "own all of them"
+                f"these settings are not complete: they lack {', '.join(left)}; give model.settings, or for a model of "
+                "your own all of them"
             )
         self.folder = Path(folder)
         self.walk = self.asked = walk  # asked: as it was before it was decided where its frames belong
