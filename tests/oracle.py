@@ -19,6 +19,14 @@ def pictures(model, *keyframes):
     return model.decode(model.denoise(noise, conditioning))().numpy()
 
 
+def mean(model, *keyframes):
+    """Of the conditionings of two; of masks, the tokens that either hears."""
+    a, b = map(model.encode, keyframes)
+    return {
+        name: (a[name] + b[name]) / 2 if a[name].is_floating_point() else torch.maximum(a[name], b[name]) for name in a
+    }
+
+
 def plain(folder, keyframe, scheduler=None, options=None, **call):
     """The same picture as any user of diffusers makes it, without us."""
     pipe = diffusers.StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)

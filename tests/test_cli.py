@@ -14,7 +14,7 @@ from pathlib import Path
 import filelock
 import pytest
 
-from walk import Error, __version__, cli, flags, order
+from walk import Error, __version__, cli, flags, order, progress
 from walk.keyframes import MAX_SEED
 
 LIST = "(walk --help lists them all)"
@@ -190,7 +190,7 @@ def test_a_refusal_is_one_line_on_stderr_and_exit_status_2(arguments, message):
 def test_reading_many_frames_again_shows_how_far_it_is(tiny_folder, capsys, monkeypatch, speed):
     command = [*AB, "--frames", "12", "--speed", speed, "--model", str(tiny_folder), "--out", "film.mp4", *CHEAP]
     assert cli.main(command) == 0
-    monkeypatch.setattr(cli, "PLAIN_SECONDS", -1)  # tell of every frame
+    monkeypatch.setattr(progress, "PLAIN_SECONDS", -1)  # tell of every frame
     capsys.readouterr()
     assert cli.main(command) == 0
     told = re.findall(r"reading frames: (\d+) of (\d+) frames", capsys.readouterr().err)

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import importlib.util
+import itertools
 import json
 import os
 import shutil
@@ -15,12 +16,13 @@ import pytest
 import sentencepiece
 import tiny
 import torch
-from oracle import levels, load, pictures
+from oracle import levels, load, mean, pictures
 from PIL import Image
 from torch.utils._pytree import tree_leaves
 
 from walk import Error, Keyframe, Settings, Walk, families, loading, models
-from walk.render import render
+from walk.given import Given
+from walk.render import inputs, render
 
 FOX = Keyframe("a red fox", seed=3)
 KEYFRAMES = (FOX, Keyframe("an owl in the rain", 5), Keyframe("two boats", 9))
@@ -106,6 +108,18 @@ def test_a_keyframe_is_the_plain_pipelines_picture(home, model, name):
 def test_a_keyframe_without_guidance_is_the_plain_pipelines_picture(home, model, name):
     off = families.FAMILIES[name].off
     assert levels(pictures(model(name, guidance=off), FOX)[0], plain(home(name), FOX, guidance=off)) <= 1
+
+
+@EVERY
+def test_embeddings_that_a_program_has_changed_make_keyframes(model, name):
+    given = Given(model(name))
+    again = given.encode(given.keyframe("again", given.encode(FOX)))
+    for part, tensor in given.encode(FOX).items():
+        np.testing.assert_array_equal(again[part], tensor.float() if tensor.is_floating_point() else tensor)
+    half = given.keyframe("half", mean(given, *KEYFRAMES[:2]), seed=3)
+    between = given.keyframe("between", inputs(given, Walk.through(KEYFRAMES, 5), 1)[1], given.noise(3))
+    seen = pictures(given, half), pictures(given, between), pictures(given, FOX)
+    assert min(levels(a[0], b[0]) for a, b in itertools.combinations(seen, 2)) > 0
 
 
 @pytest.mark.parametrize(

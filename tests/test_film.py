@@ -1,5 +1,7 @@
 """Films that are made in Python: whole ones, which the command knows as its own."""
 
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 
 from walk import Error, Settings, Walk, cli, film, films, models, order, read_prompts
 from walk.check import check
-from walk.run import Run, unused
+from walk.run import Run, read_manifest, unused
 from walk.sounds import Sound
 from walk.work import Work
 
@@ -30,15 +32,50 @@ def made(model, walk, even, out="film.mp4"):
 @pytest.mark.usefixtures("empty_folder")
 @pytest.mark.parametrize("even", [True, False])
 def test_a_film_that_was_made_in_python_can_be_made_again_by_the_command(model, even, capsys):
-    walk = made(model, Walk.through(read_prompts(ABC), frames=24, closed=True), even)
+    made(model, Walk.through(read_prompts(ABC), frames=24, closed=True), even)
     assert len(films.timestamps(Path("film.mp4"))[0]) == 24
     recipe = order.read_recipe("film.mp4")
     assert recipe.prompts == ("a red apple | seed=0", "a green frog | seed=1", "a blue whale | seed=2")
-    assert recipe.positions == (walk.positions, ())
+    assert dict(recipe.flags)["speed"] == ("even" if even else "path")
     assert [title for _, title in films.read_metadata(Path("film.mp4")).chapters] == ABC
     assert cli.main(["replay", "film.mp4", "--out", "again.mp4"]) == 0
     assert "24 of 24 frames" not in capsys.readouterr().err  # in a folder of its own
     assert check(Path("again.mp4")).steps == check(Path("film.mp4")).steps
+
+
+OWN = Walk(read_prompts(ABC), (0.0, 0.3, 1.0, 1.25, 2.0), 24)
+
+
+@pytest.mark.usefixtures("empty_folder")
+@pytest.mark.parametrize(
+    ("walk", "even", "told"),
+    [
+        (Walk.through(read_prompts(ABC), frames=9), False, "# walk --prompts film.txt .* --speed path --size"),
+        (
+            Walk.through(read_prompts(ABC), frames=9, ease=True, closed=True),
+            False,
+            "# walk .* --speed path --ease --loop ",
+        ),
+        (Walk.through(read_prompts(ABC), frames=16, smooth=False), True, "# walk .* --path slerp --speed even "),
+        *[(OWN, even, "# frames are where a program has put them, which only walk replay") for even in (False, True)],
+    ],
+    ids=["path", "ease", "even", "own", "own, even"],
+)
+def test_info_prints_the_command_that_puts_frames_where_they_are_or_says_that_there_is_none(
+    model, walk, even, told, capsys
+):
+    shown = made(model, walk, even)
+    assert cli.main(["info", "film.mp4"]) == 0
+    text = capsys.readouterr().out
+    assert re.match(told, text.splitlines()[1])
+    if walk is not OWN:
+        Path("film.txt").write_text(text)
+        assert cli.main([*shlex.split(text.splitlines()[1])[2:], "--out", "film.mp4"]) == 0
+        assert f"{walk.frames} of {walk.frames} frames are in film.walk already" in capsys.readouterr().err
+    assert cli.main(["replay", "film.mp4"]) == 0
+    assert cli.main(["diff", "film.mp4", "film-again.mp4"]) == 0
+    assert capsys.readouterr().err.endswith("nothing differs\n")
+    assert read_manifest(Path("film-again.walk"))[0] == shown
 
 
 @pytest.mark.usefixtures("empty_folder")

@@ -1,6 +1,7 @@
 """README, the help and the code agree."""
 
 import re
+import runpy
 import shlex
 import statistics
 from pathlib import Path
@@ -31,14 +32,29 @@ def test_every_command_in_readme_is_understood(line):
     flags.checked(words[1:] if name else words, name)
 
 
-def test_the_code_in_readme_makes_an_even_film(tmp_path, monkeypatch):
-    (code,) = blocks("python")
+def test_the_code_in_readme_makes_an_even_film_and_a_keyframe(tmp_path, monkeypatch):
+    code, more = blocks("python")
     (tmp_path / "examples").symlink_to(ROOT / "examples", target_is_directory=True)
     monkeypatch.chdir(tmp_path)
-    exec(code.replace("frames=200", "frames=48"), {})
+    names = {}
+    exec(code.replace("frames=200", "frames=48"), names)
     assert len(films.timestamps(Path("night.mp4"))[0]) == 48
     steps = check(Path("night.mp4")).steps
     assert max(steps) < 3 * statistics.median(steps)
+    exec(more, names)
+    assert names["half"].prompt.startswith("half an owl (tensors ")
+
+
+@pytest.mark.parametrize("name", ["library", "own_model"])
+def test_the_examples_make_their_films_and_go_on_with_them(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    before = []
+    for _ in range(2):
+        runpy.run_path(str(ROOT / "examples" / f"{name}.py"), run_name="__main__")
+        (made,) = tmp_path.glob("*.mp4")
+        assert len(films.timestamps(made)[0]) in (32, 48)
+        before.append(sorted((path.name, path.stat().st_mtime_ns) for path in tmp_path.rglob("*.png")))
+    assert before[0] == before[1]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.txt")), ids=lambda path: path.name)

@@ -12,6 +12,8 @@ import torch
 
 from walk import Error, Keyframe, OutOfMemoryError, Settings, Walk, models
 from walk.render import Renderer, inputs, render
+from walk.run import Run
+from walk.work import Work
 
 BATCH = 4
 KEYFRAMES = [Keyframe("a fox", 1), Keyframe("an owl", 2, "rain"), Keyframe("a boat", 3), Keyframe("a mill", 4)]
@@ -424,3 +426,61 @@ def test_noise_of_many_keyframes_does_not_fill_the_memory():
         renderer.start.batch(walk, [index])
         renderer.start.prepared = {}
     assert sum(ref() is not None for ref in there) < 30
+
+
+class Own(models.Model):
+    """The least that is a model."""
+
+    settings = Fake().settings
+    encode, noise, denoise, decode = Fake.encode, Fake.noise, Fake.denoise, Fake.decode
+    encoded, batches = [], []
+
+
+def test_a_model_of_ones_own_needs_no_more_than_settings_and_four_functions():
+    model, walk = Own(), Walk.through(KEYFRAMES, frames=7)
+    for index, picture in film(model, walk).items():
+        assert_same(picture, film(Fake(), walk)[index])
+    assert model.at(model.settings) is model
+    assert model.notes(KEYFRAMES[0]) == []
+    with pytest.raises(Error, match=r"^Own has no settings but its own; give model\.settings$"):
+        model.at(dataclasses.replace(model.settings, steps=2))
+
+    class Half(models.Model):
+        encode = noise = denoise = Fake.encode
+
+    with pytest.raises(TypeError, match="decode"):
+        Half()
+
+
+def test_what_is_no_model_is_told_what_it_lacks(tmp_path):
+    walk = Walk.through(KEYFRAMES, frames=7)
+    with pytest.raises(
+        Error, match=r"^Settings has no settings, encode, noise, denoise, decode, so it is no model; mod"
+    ):
+        film(Settings(), walk)
+    complete = Settings("a", 8, 8, 1, 1.0, "none", "cpu", "float32", 4, "a", ("a",))
+    with Run(tmp_path, walk, complete) as run, pytest.raises(Error, match=r"^Bare has no at, so it is no model; "):
+        Work(run, Bare(Fake()))
+
+
+@pytest.mark.parametrize(
+    ("decoded", "told"),
+    [
+        (lambda pictures: pictures, "returned a Tensor; it returns a function that waits for pictures"),
+        (lambda pictures: None, "returned a NoneType"),
+        (
+            lambda pictures: pictures.numpy,
+            r"made a ndarray; pictures are torch.uint8 \(4, height, width, 3\) on the CPU",
+        ),
+        (lambda pictures: pictures.float, r"made torch.float32 \(4, 4, 20, 3\) on cpu; pictures are torch.uint8"),
+        (lambda pictures: lambda: pictures.movedim(-1, 1), r"made torch.uint8 \(4, 3, 4, 20\) on cpu"),
+        (lambda pictures: lambda: pictures[:1], r"made torch.uint8 \(1, 4, 20, 3\) on cpu"),
+        (lambda pictures: lambda: pictures[0], r"made torch.uint8 \(4, 20, 3\) on cpu"),
+    ],
+)
+def test_what_decode_returns_instead_of_a_function_for_pictures_is_told(decoded, told):
+    model = Fake()
+    decode = model.decode
+    model.decode = lambda latents: decoded(decode(latents)())
+    with pytest.raises(Error, match=f"^decode of Fake {told}"):
+        film(model, Walk.through(KEYFRAMES, frames=7))

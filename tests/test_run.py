@@ -52,10 +52,12 @@ def test_a_finished_run_has_nothing_to_do_and_its_frames_are_the_pictures(tmp_pa
 
 
 @pytest.mark.parametrize(
-    "left_open", [{"steps": None}, {"guidance": None}, {"batch": None}, {"dtype": "auto"}, {"weights": ""}], ids=str
+    "left_open",
+    [{"steps": None}, {"guidance": None}, {"dtype": "auto", "batch": None}, {"weights": "", "software": ()}],
+    ids=str,
 )
 def test_settings_that_leave_pixels_open_are_refused_before_frames_of_two_models_meet(tmp_path, left_open):
-    with pytest.raises(Error, match=r"^these settings are not complete; give model\.settings$"):
+    with pytest.raises(Error, match=rf"^these settings are not complete: they lack {', '.join(left_open)}; give model"):
         Run(tmp_path / "film.walk", a_walk(), dataclasses.replace(SETTINGS, **left_open))
     assert not (tmp_path / "film.walk").exists()
 

@@ -1,4 +1,4 @@
-"""The command: parse, join the parts, show progress, print errors. The only file that prints.
+"""The command: parse, join the parts, print results and errors. Nothing else prints, but for `walk.progress.Bars`.
 
 stdout gets the film's path (or what else was asked for) and nothing else; what is for the eye goes
 to stderr.
@@ -47,7 +47,7 @@ from walk.flags import given
 from walk.keyframes import Keyframe, prompt_file
 from walk.order import Order
 from walk.pace import METER
-from walk.progress import Listener, Progress
+from walk.progress import Bars, Listener
 from walk.settings import BUILT_IN
 from walk.text import clock, format_time, plural
 
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
     from walk.run import Run
     from walk.work import LazyModel
 
-PLAIN_SECONDS = 10  # between lines of progress where there is no terminal
 MAX_SEEDS = 256  # on one sheet
 BEGUN = time.monotonic()
 STILL = 0.5  # of a film at rest is worth a note
@@ -300,7 +299,7 @@ def diff(film: str, other: str) -> str | None:
     """What differs in the recipes of two films."""
     lines = recipe.differences(order.read_recipe(film), order.read_recipe(other))
     if not lines:
-        _Terminal().say("nothing differs")  # stdout stays empty, as diff's does
+        Bars().say("nothing differs")  # stdout stays empty, as diff's does
     return "\n".join(lines) or None
 
 
@@ -317,7 +316,7 @@ def prune(folder: str, yes: bool = False) -> str | None:
         except OSError as error:
             raise Error(f"{path} cannot be removed ({error.strerror})") from None
     done = "removed" if yes else "not used; add --yes to remove them"
-    _Terminal().say(f"{plural(len(paths), 'frame')}, {_bytes(total)}: {done}")
+    Bars().say(f"{plural(len(paths), 'frame')}, {_bytes(total)}: {done}")
     return None if yes else "\n".join(map(str, paths)) or None
 
 
@@ -331,7 +330,7 @@ def check(film: str) -> str:
 
     order.check_is_film(film)
     count = len(films.timestamps(Path(film))[0])
-    with _Terminal().progress(f"reading {film}", count, after=2) as progress:
+    with Bars().progress(f"reading {film}", count, after=2) as progress:
         report = check(Path(film), progress.reached)
         damage = ffmpeg.complaint(Path(film))
     lines = [
@@ -360,15 +359,15 @@ def beats(audio: str, **chosen: Any) -> str:
 
     path = at_home(audio)
     sound = sounds.read_sound(path)
-    terminal = _Terminal()
-    terminal.say(f"listening to {path.name}")
+    shown = Bars()
+    shown.say(f"listening to {path.name}")
     bpm, offset = (float(chosen[name]) if name in chosen else None for name in ("bpm", "offset"))
     meter = chosen.get("meter", METER)
     rhythm = listen(sound, meter, bpm, offset)
     if not rhythm.beats:
         raise Error(f"no beats are heard in {audio}; give --bpm, if you know its tempo")
     if "meter" not in chosen and offset is None and in_three(sound, rhythm.beats):
-        terminal.say(f"note: {THREE}")
+        shown.say(f"note: {THREE}")
     return as_file(rhythm, meter, path.name)
 
 
@@ -543,58 +542,7 @@ def _save_sheet(sheet: Any, path: Path) -> None:
 
 
 def _listener(chosen: dict[str, Any]) -> Listener:
-    return Listener() if chosen.get("quiet") else _Terminal()
-
-
-class _Terminal(Listener):
-    def say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
-
-    def progress(self, what: str, total: int, after: float = 0, unit: str = "frames") -> Progress:
-        return _Bar(what, total, after, unit)
-
-
-class _Bar(Progress):
-    """A bar on a terminal; elsewhere a line now and then. It begins with the first count."""
-
-    def __enter__(self) -> _Bar:
-        self.begun = self.told = time.monotonic()
-        self.bar: Any = None
-        if sys.stderr.isatty() and self.total:
-            from tqdm import tqdm
-
-            self.bar = tqdm(
-                total=self.total,
-                desc=self.what,
-                unit=f" {self.unit}",
-                file=sys.stderr,
-                dynamic_ncols=True,
-                delay=self.after,
-            )
-        return self
-
-    def expect(self, total: int) -> None:
-        super().expect(total)
-        if self.bar is not None:
-            self.bar.total = total
-            self.bar.refresh()
-
-    def reached(self, count: int) -> None:
-        super().reached(count)
-        now = time.monotonic()
-        if self.bar is not None:
-            self.bar.update(count - self.bar.n)
-        elif now - self.told > PLAIN_SECONDS or (self.told == self.begun and not self.after):
-            self.told = now
-            rate = count / max(now - self.begun, 1e-9)
-            left = round((self.total - count) / max(rate, 1e-9))
-            _Terminal().say(
-                f"{self.what}: {count} of {self.total} {self.unit}, {rate:.3g} a second, {left // 60}:{left % 60:02d} left"
-            )
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
+    return Listener() if chosen.get("quiet") else Bars()
 
 
 def _bytes(count: float) -> str:

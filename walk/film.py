@@ -42,10 +42,22 @@ def make(
     run.claim(out.name)
     if metadata is None and run.describe:
         # Of a sound that came from nowhere, the film itself is the file from then on.
-        chosen = {"loop": run.walk.closed, "audio": out.name if sound else None} | look
+        spread = {} if sound else _spread(run)
+        chosen = spread | {"loop": run.walk.closed, "audio": out.name if sound else None} | look
         flags = {name: value for name, value in chosen.items() if value is not None and value is not False}
-        metadata = described(run.walk, run.settings, flags)
+        metadata = described(run.walk, run.settings, flags, positions=not spread)
     video.encode(frames, out, run.walk.fps, metadata=metadata, sound=sound, report=report, **look)
+
+
+def _spread(run: Run) -> dict[str, object]:
+    """The flags with which the command puts the frames where they are; none if a program has put them elsewhere."""
+    asked = run.asked
+    for ease in (False, True):
+        with contextlib.suppress(Error):
+            walk = Walk.through(asked.keyframes, asked.frames, None, asked.fps, asked.closed, asked.smooth, ease)
+            if walk == asked:
+                return {"speed": "path" if run.walk == asked else "even", "ease": ease}
+    return {}
 
 
 def check_free(out: Path, folder: Path) -> None:

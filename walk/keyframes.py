@@ -25,6 +25,7 @@ from walk.text import format_time, has_control_characters, parse_time, plural
 MAX_SEED = 2**63 - 1  # torch.Generator.manual_seed takes no more
 WORDS = "words"  # in place of seeds: the same words, the same seed
 MAX_PROMPT = 20_000  # characters; no model reads a tenth of it
+_TENSORS = re.compile(r"\(tensors [0-9a-f]{16}\)")
 TEXT_SUFFIXES = {".txt", ".text", ".md", ".csv", ".json", ".yaml", ".yml", ".lrc", ".srt"}
 
 
@@ -146,6 +147,27 @@ def _checked_seed(seed: int) -> int:
     if not isinstance(seed, numbers.Integral) or not 0 <= seed <= MAX_SEED:
         raise Error(f"seed {seed!r} is out of range; seeds are whole numbers from 0 to {MAX_SEED}")
     return int(seed)
+
+
+# Prompts that stand for tensors
+
+
+def of_tensors(name: str, digest: str) -> str:
+    """The prompt of a keyframe of tensors (`walk.given`), by which nothing but they can make its picture.
+
+    digest: 16 hexadecimal digits. Raises Error for a name that no line of a prompt file can have."""
+    _check_text("the name of tensors", name)
+    return f"{_plain('the name of tensors', name)} (tensors {digest})"
+
+
+def check_words(keyframes: Iterable[Keyframe]) -> None:
+    """Raise Error for a prompt that stands for tensors: as words it would be another picture."""
+    for keyframe in keyframes:
+        if _TENSORS.search(keyframe.prompt):
+            raise Error(
+                f"'{keyframe.prompt}' stands for tensors, which only the program that made them has; run that again, "
+                "or write words in its place"
+            )
 
 
 def _plain(name: str, text: str) -> str:

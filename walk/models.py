@@ -13,6 +13,7 @@ import dataclasses
 import importlib.metadata
 import inspect
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -27,7 +28,7 @@ from walk.catalogue import known
 from walk.digests import Report
 from walk.families import Family
 from walk.hub import field, find, identity, read_json
-from walk.keyframes import Keyframe
+from walk.keyframes import Keyframe, check_words
 from walk.notes import leftover, shortened, unknown
 from walk.settings import BUILT_IN, Settings
 
@@ -42,7 +43,11 @@ _Part = tuple[str, list[float]]  # of a prompt, and how much each of its letters
 
 
 class Model(Protocol):
-    """What a family has to offer. Everything that enters and leaves is batch first."""
+    """What a family has to offer. Everything that enters and leaves is batch first.
+
+    A model of your own derives from this: complete `settings` (`Settings.left_open` names what they lack) and `encode`,
+    `noise`, `denoise` and `decode` are enough. See examples/own_model.py.
+    """
 
     settings: Settings
 
@@ -51,26 +56,46 @@ class Model(Protocol):
         and then this is of no more use.
 
         Raises Error for anything else that differs, since it would need loading."""
+        if settings != self.settings:
+            raise Error(f"{type(self).__name__} has no settings but its own; give model.settings")
+        return self
 
     def notes(self, keyframe: Keyframe) -> list[str]:
         """What of a prompt the model will not understand, in sentences for the user."""
+        return []
 
+    @abstractmethod
     def encode(self, keyframe: Keyframe) -> Conditioning:
         """The conditioning of one keyframe on the CPU, without a batch dimension: what is interpolated in
         floating point, and masks of integers: ones for the tokens that the model hears, then zeros.
 
-        If some prompts have more tokens than others, the model hears tokens no more for being said twice."""
+        If some prompts have more tokens than others, the model hears tokens no more for being said twice.
 
+        It follows from the words and the settings, by which frames are found again; embeddings that do not are
+        keyframes of walk.given."""
+
+    @abstractmethod
     def noise(self, seed: int) -> Tensor:
         """The Gaussian start of one picture, such as (channels, height, width), float32 on the CPU: one
         seed, one tensor, on every device. With it goes whatever other noise the picture is made of."""
 
+    @abstractmethod
     def denoise(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
         """Latents from as much noise and conditioning."""
 
+    @abstractmethod
     def decode(self, latents: Tensor, exact: bool = False) -> Callable[[], Tensor]:
         """A function that waits for pictures (batch, height, width, 3), uint8 on the CPU. One that fails is of one
         colour: black where it is not finite. exact: in float32, where less overflows."""
+
+
+def check(model: object, *names: str) -> None:
+    """Raise Error for what is no model, as somebody may have written it or taken something else for one."""
+    if lacking := [name for name in names if getattr(model, name, None) is None]:
+        raise Error(
+            f"{type(model).__name__} has no {', '.join(lacking)}, so it is no model; models.load loads one, and one of "
+            "your own derives from walk.models.Model"
+        )
 
 
 def complete(settings: Settings, report: Report = lambda path, done, size: None) -> Settings:
@@ -128,7 +153,7 @@ def load(settings: Settings) -> Model:
     hooks, attention processors and scales of adapters, which no digest of its weights tells apart. What is loaded is
     what the files say, and they are its identity. Whatever else has the methods of a `Model`, `walk.render` renders.
     """
-    if not settings.is_complete():
+    if settings.left_open():
         settings = dataclasses.replace(complete(settings), compile=bool(settings.compile))
     folder = _folder(settings)
     if settings.device.startswith("cuda"):
@@ -280,6 +305,7 @@ class Pipeline(Model):
     def encode(self, keyframe: Keyframe) -> Conditioning:
         key = (keyframe.prompt, keyframe.negative_prompt, self._guided)
         if key not in self.encoded:
+            check_words([keyframe])
             less = "--device cpu or " * (self.reader != "cpu")
             what = f"{self.reader} has too little memory for the text encoders of {self.settings.model}"
             with machine.room(Error(f"{what}; try {less}another --model")):

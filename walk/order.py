@@ -37,7 +37,7 @@ from walk import (
 )
 from walk.files import at_home
 from walk.flags import given
-from walk.keyframes import WORDS, Keyframe, prompt_file
+from walk.keyframes import WORDS, Keyframe, check_words, prompt_file
 from walk.pace import METER
 from walk.progress import Listener
 from walk.recipe import Recipe
@@ -96,6 +96,7 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     if file is not None and file.suffix.lower() in formats.SUFFIXES and file.is_file():
         raise Error(f"{file} is no prompt file; if it is a film, walk info {file} tells its prompts")
     keyframes = read_prompts(chosen["prompts"], **given(chosen, "seed", "seeds", "negative", "style"))
+    check_words(keyframes)
     _tell_words(chosen["prompts"], listener)
     settings = flags.settings(chosen)
     out, folder = _paths(chosen)
@@ -476,8 +477,9 @@ def metadata(order: Order, walk: Walk, settings: Settings) -> films.Metadata:
     timed = bool(_RHYTHM & set(chosen))
     if timed and "frames" in chosen and not {"audio", "bars", "places"} & set(chosen):  # that it is to stay so long
         chosen = {"seconds": walk.seconds} | chosen
+    by_program = "places" in chosen and "speed" not in chosen
     deciding: dict[str, object] = {
-        "speed": chosen.get("speed", flags.SPEEDS[0]),
+        **({} if by_program else {"speed": chosen.get("speed", flags.SPEEDS[0])}),
         **{name: True for name in ("loop", "ease") if chosen.get(name)},
         **(given(chosen, *_TO_SOUND) if timed else {}),
         **{name: float(chosen[name]) for name in ("start", "seconds", "offset", "bpm") if timed and name in chosen},

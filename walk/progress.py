@@ -1,9 +1,16 @@
 """What is being done, and how far it is, for whoever wants to know.
 
-Here nobody does: these keep it to themselves. What a terminal shows, walk.cli knows.
+A `Listener` keeps it to itself; `Bars` shows it, and is the only one outside the command that prints.
 """
 
 from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from typing import Any
+
+PLAIN_SECONDS = 10  # between lines of progress where nothing can be drawn
 
 
 class Progress:
@@ -46,3 +53,62 @@ class Listener:
 
     def progress(self, what: str, total: int, after: float = 0, unit: str = "frames") -> Progress:
         return Progress(what, total, after, unit)
+
+
+class Bars(Listener):
+    """Shows it on stderr: bars on a terminal and in a notebook, elsewhere a line now and then.
+
+    with Run("film.walk", walk, model.settings) as run, Work(run, model, Bars()) as work:
+        work.finished(run)
+    """
+
+    def say(self, text: str) -> None:
+        tqdm = sys.modules.get("tqdm")  # unless somebody has imported it, there is no bar, whose line this would go on
+        with tqdm.tqdm.external_write_mode(sys.stderr) if tqdm else contextlib.nullcontext():
+            print(text, file=sys.stderr, flush=True)
+
+    def progress(self, what: str, total: int, after: float = 0, unit: str = "frames") -> Progress:
+        return _Bar(what, total, after, unit)
+
+
+class _Bar(Progress):
+    def __enter__(self) -> _Bar:
+        self.begun = self.told = time.monotonic()
+        self.bar: Any = None
+        if not self.after:
+            self._draw()
+        return self
+
+    def _draw(self) -> None:
+        if self.total and (sys.stderr.isatty() or "ipykernel" in sys.modules):
+            from tqdm.auto import tqdm
+
+            # Not its own `delay`: by a refresh it would be drawn before, and then not be ended by a line break.
+            how: dict[str, Any] = {"initial": self.count, "unit": f" {self.unit}", "dynamic_ncols": True}
+            self.bar = tqdm(desc=self.what, total=self.total, file=sys.stderr, **how)
+
+    def expect(self, total: int) -> None:
+        super().expect(total)
+        if self.bar is not None:
+            self.bar.total = total
+            if hasattr(self.bar, "container"):  # in a notebook, where tqdm draws to the total that it was told first
+                self.bar.container.children[1].max = total
+            self.bar.refresh()
+
+    def reached(self, count: int) -> None:
+        super().reached(count)
+        now = time.monotonic()
+        if self.bar is None and now - self.begun >= self.after:
+            self._draw()
+        if self.bar is not None:
+            self.bar.update(count - self.bar.n)
+        elif now - self.told > PLAIN_SECONDS or (self.told == self.begun and not self.after):
+            self.told = now
+            rate = count / max(now - self.begun, 1e-9)
+            left = round((self.total - count) / max(rate, 1e-9))
+            pace = f"{rate:.3g} a second, {left // 60}:{left % 60:02d} left"
+            Bars().say(f"{self.what}: {count} of {self.total} {self.unit}, {pace}")
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()

@@ -31,7 +31,8 @@ Positions = tuple[tuple[float, ...], tuple[float, ...]]
 class Recipe:
     """prompts: lines of a prompt file, each with all of its settings. flags: the command's, without
     their dashes. made_with: names and versions of what decided pixels beside these. positions: of a
-    film that moves to music, its frames' on the path, and its noise's where that is elsewhere."""
+    film that moves to music, or whose frames a program has put elsewhere (then without a --speed), its
+    frames' on the path, and its noise's where that is elsewhere."""
 
     prompts: tuple[str, ...]
     flags: tuple[tuple[str, str], ...]
@@ -124,8 +125,10 @@ def as_prompt_file(recipe: Recipe, name: str) -> str:
         else f"--{flag} {shlex.quote(value)}"
         for flag, value in recipe.flags
     ]
-    command = f"walk --prompts{'=' if name[:1] == '-' else ' '}{shlex.quote(name)} " + " ".join(flags)
-    return "\n".join([f"# made with {', '.join(recipe.made_with)}", f"# {command}", *recipe.prompts])
+    command = f"walk --prompts{'=' if name[:1] == '-' else ' '}{shlex.quote(name)} "
+    if recipe.positions and "speed" not in dict(recipe.flags):
+        command = "frames are where a program has put them, which only walk replay does again; with "
+    return "\n".join([f"# made with {', '.join(recipe.made_with)}", f"# {command}{' '.join(flags)}", *recipe.prompts])
 
 
 def differences(a: Recipe, b: Recipe) -> list[str]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from walk import Error, OutOfMemoryError
 from walk.geometry import Way, path, stacked
 from walk.machine import room
-from walk.models import Conditioning, Model
+from walk.models import Conditioning, Model, check
 from walk.timeline import Walk
 
 SEGMENTS = 8  # between two keyframes each; what is known of their ways stays in memory,
@@ -57,6 +57,7 @@ class Renderer:
     """Renders frames of walks, one after the other, and keeps what they have in common."""
 
     def __init__(self, model: Model) -> None:
+        check(model, "settings", "encode", "noise", "denoise", "decode")
         self.model = model
         self.start = _Start(model)
         self.ahead = 1 if self.start.gpu else 0  # elsewhere nothing goes on by itself
@@ -87,7 +88,7 @@ class Renderer:
             asked = sorted((index for index in batch if index is not None), key=order.__getitem__)
             with room(OutOfMemoryError(self.model.settings)):
                 latents = self.model.denoise(*self.start.batch(walk, batch))
-                self.begun.append(_Begun(of, walk, batch, asked, latents, self.model.decode(latents)))
+                self.begun.append(_Begun(of, walk, batch, asked, latents, self._decoded(latents)))
             self.count += 1
             while len(self.begun) > self.ahead:
                 yield from self._landed()
@@ -100,6 +101,24 @@ class Renderer:
         """What is still under way."""
         while self.begun:
             yield from self._landed()
+
+    def _decoded(self, latents: Tensor) -> Callable[[], Tensor]:
+        pictures: Any = self.model.decode(latents)
+        if not callable(pictures):
+            raise self._wrong(f"returned a {type(pictures).__name__}", "it returns a function that waits for pictures")
+        return lambda: self._checked(pictures(), len(latents))
+
+    def _checked(self, pictures: Any, count: int) -> Tensor:
+        what = f"a {type(pictures).__name__}"
+        if isinstance(pictures, Tensor):
+            kind = pictures.dtype, len(pictures), pictures.ndim, pictures.shape[-1], pictures.device.type
+            if kind == (torch.uint8, count, 4, 3, "cpu"):
+                return pictures
+            what = f"{pictures.dtype} {tuple(pictures.shape)} on {pictures.device}"
+        raise self._wrong(f"made {what}", f"pictures are torch.uint8 ({count}, height, width, 3) on the CPU")
+
+    def _wrong(self, what: str, instead: str) -> Error:
+        return Error(f"decode of {type(self.model).__name__} {what}; {instead}")
 
     def _landed(self) -> Iterator[tuple[Any, Batch]]:
         """The oldest batch, less what failed."""

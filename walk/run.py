@@ -60,13 +60,16 @@ class Run:
         decided=False: where the frames belong is still to be found out; `decide` is called then, or the film is made
         of them as they are.
 
-        Raises Error if another Run or process has it open or it cannot be written, and for settings that are not complete:
-        what they leave to the model would not be told apart from frame to frame.
+        Raises Error if another Run or process has it open or it cannot be written, and for settings that are not
+        complete, with what they lack: what they leave to the model would not be told apart from frame to frame.
         """
-        if not settings.is_complete():
-            raise Error("these settings are not complete; give model.settings")
+        if left := settings.left_open():
+            raise Error(
+                f"these settings are not complete: they lack {', '.join(left)}; give model.settings, or for a model of "
+                "your own all of them"
+            )
         self.folder = Path(folder)
-        self.walk = walk
+        self.walk = self.asked = walk  # asked: as it was before it was decided where its frames belong
         self.settings = settings
         self.describe = describe
         self.fingerprints = fingerprints(walk, settings)
@@ -106,7 +109,8 @@ class Run:
     def at(self, walk: Walk) -> Run:
         """The same open folder, for the frames of another walk."""
         other = copy.copy(self)
-        other.walk, other.fingerprints, other.rows = walk, fingerprints(walk, self.settings), {}
+        other.walk = other.asked = walk
+        other.fingerprints, other.rows = fingerprints(walk, self.settings), {}
         other._decided = False
         return other
 
@@ -117,7 +121,7 @@ class Run:
         the film's, and one that gets lost has to take its row again.
         """
         decided = self.at(walk)
-        decided._decided = True
+        decided._decided, decided.asked = True, self.walk
         decided.rows = {name: rows[name] for name in decided.fingerprints}
         noted = [rows[name] for name in decided.fingerprints]
         self._write(self.folder / "walk.json", _manifest(walk, self.settings, self, noted))

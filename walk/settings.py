@@ -42,7 +42,8 @@ class Settings:
     dtype: 'auto', 'float32', 'float16' or 'bfloat16'.
     batch: frames denoised together; None: by picture size, and the GPU. It decides pixels (by about 1e-4, since
         other matrix shapes round otherwise), so it is kept with the run.
-    weights, software: identity of the model's files, and versions of the libraries; found, not chosen.
+    weights, software: identity of the model's files, and versions of the libraries; found, not chosen. A model of your
+        own says there which one it is: whatever changes its pictures changes these, else old frames are found again.
     lora: .safetensors files or hub ids with commas between, each with its weight: 'a.safetensors:0.8,org/b'.
     low_memory: parts of the model are on the GPU only while they work. Decides no pixel.
     compile: the denoiser is compiled (torch.compile), which rounds otherwise: about as another batch does. None: if
@@ -87,11 +88,10 @@ class Settings:
             if any("\ud800" <= letter <= "\udfff" for letter in getattr(self, name)):
                 raise Error(f"{name} {getattr(self, name)!a} is not UTF-8 text; give its file another name")
 
-    def is_complete(self) -> bool:
-        """Whether nothing is left to the model and the machine: `walk.models.complete` makes them so, but for `compile`."""
-        chosen = self.width, self.height, self.steps, self.guidance, self.scheduler, self.batch, self.compile
-        found = self.weights and self.software and "auto" not in (self.device, self.dtype)
-        return bool(found) and None not in chosen
+    def left_open(self) -> list[str]:
+        """Names of what is left to the model and the machine: `walk.models.complete` fills them in, but for `compile`."""
+        unset = (None, "auto", "", ())
+        return [name for name, value in vars(self).items() if value in unset and name not in ("model", "lora")]
 
     def loras(self) -> list[tuple[str, float]]:
         """Each with its weight, 1 unless it is given."""

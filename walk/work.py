@@ -209,6 +209,8 @@ class Work:
     ) -> None:
         """run: of the walk that is asked for. what: the work is called."""
         self.run, self.what = run, what
+        if not isinstance(model, LazyModel):
+            models.check(model, "settings", "at")
         self.model = model if isinstance(model, LazyModel) else LazyModel(model.settings, model=model)
         self.listener = listener or Listener()
         self.frames = run.walk.frames

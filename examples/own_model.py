@@ -1,0 +1,49 @@
+"""A model of your own: here a formula, without weights.
+
+    python examples/own_model.py
+
+Makes waves.mp4, even for the eye, and goes on with it if it was stopped.
+"""
+
+import torch
+
+from walk import Settings, Walk, film, read_prompts
+from walk.models import Model
+from walk.run import Run
+from walk.work import Work
+
+SIDE = 256
+
+
+class Waves(Model):
+    """Rings on water, red, green and blue: a prompt's length says how many, and noise around which places."""
+
+    settings = Settings(
+        **{"model": "waves", "width": SIDE, "height": SIDE, "batch": 8, "device": "cpu", "dtype": "float32"},
+        **{"steps": 1, "guidance": 1.0, "scheduler": "none"},  # of no use to a formula, but every run notes them
+        weights="waves 1",  # by this frames are found again: with another formula, write another number
+        software=(f"torch {torch.__version__}",),
+    )
+
+    def encode(self, keyframe):
+        return {"rings": torch.tensor([float(len(keyframe.prompt))])}
+
+    def noise(self, seed):
+        return torch.randn(3, 2, generator=torch.Generator().manual_seed(seed))  # a place for each colour
+
+    def denoise(self, noise, conditioning):  # all with a batch dimension before
+        y, x = torch.meshgrid(*[torch.linspace(-1, 1, SIDE)] * 2, indexing="ij")
+        far = torch.hypot(x[..., None] - noise[:, None, None, :, 0], y[..., None] - noise[:, None, None, :, 1])
+        return torch.cos(conditioning["rings"][:, None, None] * far)
+
+    def decode(self, latents, exact=False):
+        return lambda: (127.5 * latents + 127.5).byte()  # (batch, height, width, 3)
+
+
+if __name__ == "__main__":
+    walk = Walk.through(read_prompts(["a pond", "a lake in the rain", "the sea"]), frames=48)
+    model = Waves()
+    with Run("waves.walk", walk, model.settings, decided=False) as run, Work(run, model) as work:
+        run = work.evenly(run)
+        work.finished(run)
+        film.make(run, "waves.mp4")

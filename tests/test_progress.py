@@ -1,0 +1,102 @@
+"""What is shown of what is done: on a terminal, in a notebook, and where nothing can be drawn."""
+
+import io
+import re
+import sys
+import time
+import types
+
+import numpy as np
+import pytest
+import tqdm.auto
+from test_work import PICTURE, Compilable
+
+from walk import Keyframe, Walk, progress
+from walk.progress import Bars
+from walk.run import Run
+from walk.work import Work
+
+BAR = r"\w[\w ]*: +\d+%\|.*\| \d+/\d+ \[.*\]"
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+    def seen(self):
+        """The lines as they stand at last: after a carriage return, letters take the place of others."""
+        lines = []
+        for line in self.getvalue().split("\n"):
+            shown = ""
+            for part in line.replace("\x1b[A", "").split("\r"):
+                shown = part + shown[len(part) :]
+            lines.append(shown.rstrip())
+        return list(filter(None, lines))
+
+
+@pytest.mark.parametrize("found", [0, 7], ids=["new", "begun"])
+def test_no_bar_shares_a_line_with_what_is_said(tmp_path, monkeypatch, found):
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    model, walk = Compilable(0, None), Walk.through([Keyframe("a fox", 1), Keyframe("an owl", 2)], frames=24)
+    with Run(tmp_path / "film.walk", walk, model.settings) as run:
+        for index in range(found):
+            run.save(index, PICTURE + np.uint8(index))
+    with Run(tmp_path / "film.walk", walk, model.settings) as run, Work(run, model, Bars()) as work:
+        work.listener.say("before")
+        work.make(run, range(20))
+        work.listener.say("meanwhile")
+        work.finished(run)
+    said = ["before", *[f"{found} of 24 frames are in {tmp_path}/film.walk already"] * bool(found), "meanwhile"]
+    *lines, last = terminal.seen()
+    assert lines == said
+    assert re.fullmatch(BAR, last)
+    assert f"{24 - found}/{24 - found}" in last
+
+
+def test_work_that_takes_no_time_is_not_drawn_and_work_that_does_is_from_then_on(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with Bars().progress("reading", 0, after=2) as progress:
+        progress.expect(5)
+        progress.more(1)
+        assert terminal.getvalue() == ""
+        now[0] = 3.0
+        progress.more(1)
+        assert re.fullmatch(BAR, *terminal.seen())
+        progress.expect(8)
+        assert "2/8" in terminal.seen()[0]
+        Bars().say("said meanwhile")
+        progress.more(6)
+    assert terminal.seen()[0] == "said meanwhile"
+    assert "8/8" in terminal.seen()[1]
+    assert terminal.getvalue().endswith("\n")
+
+
+def test_where_nothing_can_be_drawn_a_line_comes_now_and_then(capsys, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with Bars().progress("rendering", 10) as shown:
+        for _ in range(10):
+            now[0] += progress.PLAIN_SECONDS / 2
+            shown.more(1)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == [
+        "rendering: 1 of 10 frames, 0.2 a second, 0:45 left",
+        "rendering: 4 of 10 frames, 0.2 a second, 0:30 left",
+    ]
+    assert len(lines) == 4
+
+
+def test_a_notebook_draws_it_itself(capsys, monkeypatch):
+    drawn = types.SimpleNamespace(n=0, total=None, close=lambda: None, refresh=lambda: None)
+    drawn.container = types.SimpleNamespace(children=[None, types.SimpleNamespace(max=5), None])
+    drawn.update = lambda count: setattr(drawn, "n", drawn.n + count)
+    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
+    monkeypatch.setattr(tqdm.auto, "tqdm", lambda **how: drawn)
+    with Bars().progress("rendering", 5) as progress:
+        progress.expect(9)
+        progress.more(9)
+    assert (drawn.n, drawn.container.children[1].max) == (9, 9)
+    assert capsys.readouterr().err == ""
