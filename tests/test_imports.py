@@ -25,7 +25,7 @@ FENCES = {
     "imageio_ffmpeg": {"ffmpeg"},
     "fire": {"cli"},
     "isal": {"png"},
-    "tqdm": {"progress"},
+    "tqdm": {"cli", "progress"},
 }
 # What each module may know of the others: only what is below it.
 BELOW = {

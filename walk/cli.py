@@ -561,5 +561,9 @@ def _prepare_libraries() -> None:
     # Each thread would keep memory of its own, and a long film's would grow by a fifteenth. (Only glibc knows this.)
     with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
+    # Bars of any library would make a lock for processes, too, of which Python 3.14 then tells that it was left behind.
+    from tqdm import tqdm
+
+    tqdm.set_lock(threading.RLock())
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
