@@ -467,7 +467,7 @@ def test_where_each_picture_has_as_many_tokens_as_it_needs_they_are_denoised_one
     alone = name == "QwenImagePipeline"
     assert settings.batch == (1 if alone else 8)
     denoiser = mock.Mock(_repeated_blocks=["Block"])
-    loading.compile_denoiser(denoiser, families.FAMILIES[name], "cpu")
+    loading.compile_parts(denoiser, mock.Mock(), families.FAMILIES[name], "cpu")
     denoiser.compile_repeated_blocks.assert_called_once_with(dynamic=alone)
 
 
@@ -522,6 +522,7 @@ def compiler(tmp_path, monkeypatch):
         pytest.skip("there is no compiler")
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
     torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
     with torch._inductor.config.patch(compile_threads=1):  # others would import torch first
         yield torch._inductor.config.cpp
 
@@ -531,7 +532,11 @@ def test_a_compiled_model_makes_the_same_pictures_and_is_another_model(home, mod
     compiled = load(home(name), **SIZE, steps=2, batch=1)
     compiled = compiled.at(dataclasses.replace(compiled.settings, compile=True))
     assert levels(pictures(compiled, FOX)[0], pictures(model(name), FOX)[0]) <= 1
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0, "nothing was compiled"
+    programs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    assert programs == (2 if name == "StableDiffusion3Pipeline" else 1), "and what decodes, where that is no video's"
+    latents = compiled.denoise(compiled.noise(3)[None], {k: v[None] for k, v in compiled.encode(FOX).items()})
+    assert levels(compiled.decode(latents, exact=True)().numpy()[0], pictures(compiled, FOX)[0]) <= 1
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == programs, "for a frame that is seldom made"
     assert compiled.settings.deciding() != model(name).settings.deciding()
 
 
@@ -564,7 +569,7 @@ def test_what_a_compiler_has_chosen_is_kept_where_it_can_be(tmp_path, monkeypatc
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
     if not room:
         (tmp_path / "cache").touch()
-    loading.compile_denoiser(mock.Mock(), families.FAMILIES["FluxPipeline"], "cpu")
+    loading.compile_parts(mock.Mock(), mock.Mock(), families.FAMILIES["FluxPipeline"], "cpu")
     kept = os.environ.pop("TORCHINDUCTOR_CACHE_DIR", None)
     assert kept == (str(tmp_path / "cache" / "walk" / "compiled") if room else None)
 
@@ -580,7 +585,7 @@ def test_where_torch_cannot_compile_that_is_said(monkeypatch, device, error, mes
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     denoiser = mock.Mock(compile_repeated_blocks=mock.Mock(side_effect=error))
     with pytest.raises(Error) as caught:
-        loading.compile_denoiser(denoiser, families.FAMILIES["FluxPipeline"], device)
+        loading.compile_parts(denoiser, mock.Mock(), families.FAMILIES["FluxPipeline"], device)
     assert str(caught.value).startswith(message)
     assert str(caught.value).endswith("give --compile off")
 

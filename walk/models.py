@@ -232,8 +232,9 @@ class Pipeline(Model):
         """What compilers know, they do better themselves."""
         if self.passes:
             raise Error("what passes through a GPU block by block cannot be compiled; give --compile off")
-        loading.compile_denoiser(self.denoiser, self.family, self.settings.device)  # which may raise Error
-        layout.as_usual(self.denoiser)
+        loading.compile_parts(self.denoiser, self.pipe.vae, self.family, self.settings.device)  # which may raise Error
+        for part in (self.denoiser, self.pipe.vae):
+            layout.as_usual(part)
         if self.recorder:
             self.recorder.remove()
 
@@ -423,8 +424,14 @@ class Pipeline(Model):
 
     @torch.inference_mode()
     def denoise(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
-        with loading.compiling() if self.settings.compile else contextlib.nullcontext():
+        with self._compiling():
             return self._roomier(lambda: self._denoise(noise, conditioning))
+
+    def _compiling(self, seldom: bool = False) -> contextlib.AbstractContextManager[Any]:
+        """seldom: what is within is not worth a program of its own."""
+        if not self.settings.compile:
+            return contextlib.nullcontext()
+        return torch.compiler.set_stance("force_eager") if seldom else loading.compiling()
 
     def _roomier(self, work: Callable[[], Tensor]) -> Tensor:
         """Where it finds no room beside recordings, once more without them."""
@@ -511,7 +518,8 @@ class Pipeline(Model):
         try:
             if exact:
                 vae.to(torch.float32)
-            pictures = self._roomier(lambda: vae.decode(self._unscaled(latents.to(vae.dtype))).sample)
+            with self._compiling(seldom=exact):
+                pictures = self._roomier(lambda: vae.decode(self._unscaled(latents.to(vae.dtype))).sample)
         finally:
             if exact:
                 vae.to(dtype)
