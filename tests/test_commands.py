@@ -450,6 +450,37 @@ def test_a_prompt_with_a_seed_of_its_own_has_no_sheet(refusal):
     assert refusal("seeds", "a red apple | seed=3") == message
 
 
+def test_another_size_renders_nothing_and_a_film_of_both_sides_can_be_made_again(walk):
+    command = [*ABC, "--frames", "5", "--out", "film.mp4", "--size"]
+    walk(*command, "64")
+    there = frames()
+    _, err = walk(*command, "64x36")
+    assert [line for line in err if "--size" in line] == [
+        "note: --size 64x36 shows 56% of the pictures, which are 32x32; give --width and --height of nearly its "
+        "proportions for more"
+    ]
+    assert "64x36" in walk("info", "film.mp4", model=False)[0]
+    assert "5 frames of 64x36" in walk("check", "film.mp4", model=False)[0]
+    assert "- --size 64x36" in walk("diff", "film.mp4", _replayed(walk, "48x36"), model=False)[0]
+    assert frames() == there
+
+
+def _replayed(walk, size):
+    _, err = walk("replay", "film.mp4", "--size", size, "--out", "film.webm", model=False)
+    assert not [line for line in err if "--size" in line]  # no more than a third is cut off
+    return "film.webm"
+
+
+def test_a_preview_shows_what_is_left_of_the_pictures(walk):
+    picture = np.arange(24 * 16 * 3, dtype=np.uint8).reshape(24, 16, 3)
+    assert (sheet.middle(picture, (80, 60)) == picture[6:18]).all()
+    assert (sheet.middle(picture, (32, 96)) == picture[:, 4:12]).all()
+    walk("preview", *ABC, "--frames", "9", "--size", "64x32", "--out", "wide.png")
+    walk("preview", *ABC, "--frames", "9", "--size", "64", "--out", "square.png")
+    wide, square = (Image.open(name).size for name in ("wide.png", "square.png"))
+    assert wide[1] < square[1]
+
+
 # info, replay, diff
 
 
