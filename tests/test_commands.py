@@ -100,6 +100,25 @@ def test_a_chorus_comes_back_with_its_picture(walk):
     assert (pixels("same")[0] == pixels("other")[0]).all()
 
 
+def test_a_rest_between_keyframes_that_are_the_same_is_rendered_once_as_one_with_until_is(walk):
+    for name, lines in (
+        ("twice", "a | seed=1\na | seed=1 | time=2\nb"),
+        ("until", "a | seed=1 | time=0 | until=2\nb | seed=2"),
+    ):
+        Path(f"{name}.txt").write_text(lines)
+        _, err = walk("--prompts", f"{name}.txt", "--frames", "25", "--fps", "6")
+        assert len(frames(f"{name}.walk")) == 13, "12 of the way, and one of the rest"
+        assert not [line for line in err if "the one before again" in line]
+        _, err = walk("--prompts", f"{name}.txt", "--frames", "25", "--fps", "6")
+        assert f"25 of 25 frames are in {name}.walk already" in err
+        assert "still from 0:00.0 to 0:02." in walk("check", f"{name}.mp4", model=False)[0]
+    Path("still.txt").write_text("a | seed=1\na | seed=1")
+    assert "note: the film stands still for 100% of its length" in walk("--prompts", "still.txt", "--frames", "9")[1]
+    walk("preview", "--prompts", "twice.txt", "--frames", "25", "--fps", "6")
+    walk("preview", "--prompts", "still.txt", "--frames", "9")
+    assert len(frames("still.walk")) == 1
+
+
 # preview
 
 

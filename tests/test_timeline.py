@@ -102,6 +102,39 @@ def test_keyframes_without_a_time_share_the_room_between_their_neighbours():
     assert [on[0] for on in arrivals(walk)] == [0, 24, 48, 96, 144]
 
 
+@pytest.mark.parametrize("way", [{}, {"smooth": False}, {"ease": True}, {"steps": [1.0, 3.0] * 30}], ids=str)
+def test_between_keyframes_that_are_the_same_the_walk_rests_on_the_first_until_the_next_arrives(way):
+    a, b = Keyframe("a", 1), Keyframe("b", 2)
+    walk = Walk.through(
+        [a, b, b, dataclasses.replace(b, seed=3), dataclasses.replace(b, negative_prompt="c")], 60, **way
+    )
+    other = Walk.through([a, b, *keyframes(None, None, None)], 60, **way)
+    keys, _ = other.landmarks()
+    assert walk.landmarks() == other.landmarks()
+    assert set(walk.positions[keys[1] : keys[2]]) == {1.0}
+    moving = [*range(keys[1] + 1), *range(keys[2], 60)]
+    assert [walk.positions[i] for i in moving] == [other.positions[i] for i in moving]
+
+
+def test_a_loop_whose_last_keyframe_is_the_first_rests_to_its_end():
+    a, b = Keyframe("a", 1, time=0.5), Keyframe("b", 2)
+    walk = Walk.through([a, b, dataclasses.replace(a, time=None)], frames=72, closed=True)
+    assert walk.landmarks() == ([12, 36, 60], [24, 24, 24])
+    assert {*walk.positions[60:], *walk.positions[:12]} == {2.0}
+    still = Walk.through([a, dataclasses.replace(a, time=None)], frames=72, closed=True)
+    assert still.landmarks() == ([12, 48], [36, 36])
+
+
+def test_noise_rests_with_its_prompts_and_glides_where_only_they_are_the_same():
+    a, b = Keyframe("a", 1), Keyframe("b", 2)
+    how = {"frames": 60, "noise_steps": [1.0, 3.0] * 30}
+    walk = Walk.through([a, a, b], **how)
+    rest = walk.positions.index(1.0)
+    assert walk.noise[:rest] == walk.positions[:rest] == (0.0,) * rest
+    assert walk.noise != walk.positions
+    assert len(set(Walk.through([a, dataclasses.replace(a, seed=2)], **how).noise)) == 60
+
+
 def test_the_film_rests_on_the_outermost_keyframes_where_times_leave_room():
     walk = Walk.through(keyframes(1, 2), seconds=3, fps=10)
     assert walk.positions[:11] == (0.0,) * 11

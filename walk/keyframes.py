@@ -67,6 +67,11 @@ class Keyframe:
         if self.time is not None and self.until is not None and self.until <= self.time:
             raise Error(f"until {self.until:g} is not after its time {self.time:g}; a keyframe rests until later")
 
+    @property
+    def identity(self) -> tuple[str, str, int]:
+        """What of it decides pixels."""
+        return self.prompt, self.negative_prompt, self.seed
+
 
 @dataclass(frozen=True)
 class _Line:

@@ -273,8 +273,8 @@ def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music 
 def _off_bars(walk: Walk, keyframes: Sequence[Keyframe], bars: Sequence[float]) -> int:
     """How many keyframes without a time do not arrive on a bar, but for an open walk's ends."""
     lines = {timeline.nearest(Fraction(repr(bar)) * walk.fps) for bar in bars}
-    inner = range(1, len(keyframes) - (not walk.closed))
-    return sum(keyframes[k].time is None and walk.positions.index(k) not in lines for k in inner)
+    inner, (keys, _) = range(1, len(keyframes) - (not walk.closed)), walk.landmarks()
+    return sum(keyframes[k].time is None and keys[k] not in lines for k in inner)
 
 
 def _sung(keyframes: tuple[Keyframe, ...], music: Music, pause: float, listener: Listener) -> tuple[Keyframe, ...]:
