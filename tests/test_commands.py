@@ -119,6 +119,37 @@ def test_a_rest_between_keyframes_that_are_the_same_is_rendered_once_as_one_with
     assert len(frames("still.walk")) == 1
 
 
+def test_a_prompt_put_before_others_says_that_it_moves_their_seeds_and_how_to_keep_their_pictures(walk):
+    file, lines = Path("film.txt"), ["a fox", "an apple", "a frog | seed=7", "a panda", "a whale"]
+    command = ["--prompts", file, "--fps", "4", "--size", "32"]
+
+    def told(*lines, more=(), film=True):
+        file.write_text("\n".join(lines))
+        (_, err) = walk(*command, *more) if film else walk("preview", *command, *more)
+        return [line for line in err if line.startswith("note: ") and "seed" in line]
+
+    assert told(*lines) == []
+    note = "note: 3 prompts have other seeds than in the film that is here, since each takes one by its place in the list; "
+    keep = "to keep their pictures, take their lines from walk info film.mp4, where they end in | seed="
+    assert told(lines[0], "a new one", *lines[1:], film=False) == [note + keep]
+    assert told(*lines[1:], film=False) == [note + keep]
+    assert told(*lines, "a new one", film=False) == told(*lines[:2], "a new one", *lines[3:], film=False) == []
+    unset = [line.partition(" |")[0] for line in lines]
+    assert told(unset[0], "a new one", *unset[1:], film=False, more=["--seeds", "0-5"]) == []
+    Path("film.mp4").rename("other.mp4")
+    keep = "to keep their pictures, end their lines in | seed=, which was 1 of keyframe 3"
+    assert told(lines[0], "a new one", *lines[1:], film=False) == [note + keep]
+    # What is advised works: only what lies up to two keyframes away is rendered.
+    comments, kept = [], walk("info", "other.mp4", model=False)[0].splitlines()
+    while kept[0].startswith("#"):
+        comments.append(kept.pop(0))
+    before = frames()
+    assert told(*comments, kept[0], "a new one", *kept[1:]) == []
+    assert before.keys() < frames().keys()
+    assert all(name.startswith(("00000.", "00001.", "00002.")) for name in frames().keys() - before.keys())
+    assert told(lines[0], *lines) == []  # those were set
+
+
 # preview
 
 
