@@ -150,6 +150,16 @@ def test_a_prompt_put_before_others_says_that_it_moves_their_seeds_and_how_to_ke
     assert told(lines[0], *lines) == []  # those were set
 
 
+def test_a_keyframe_at_a_frame_arrives_there_also_where_a_gif_shows_another_rate(walk):
+    prompts = ["--prompts", "a | frame=0", "b | frame=7", "c | frame=12", "--frames", "16"]
+    for name, more in (("film.mp4", ["--fps", "23.976"]), ("film.gif", ["--fps", "24"]), ("to.mov", ["--bpm", "120"])):
+        walk(*prompts, *more, "--out", name)
+        positions = run.read_manifest(Path(name).with_suffix(".walk"))[0].positions
+        assert [positions.index(k) for k in (0, 1, 2)] == [0, 7, 12]
+    walk("replay", "film.mp4", "--out", "film.webm", model=False)
+    assert "b | seed=1 | time=0.291958" in walk("info", "film.webm", model=False)[0]
+
+
 # preview
 
 

@@ -12,7 +12,7 @@ import pytest
 import scipy.interpolate
 
 from walk import Error, Keyframe, Walk
-from walk.timeline import parse_fps, rate, timed, within
+from walk.timeline import framed, parse_fps, rate, timed, within
 
 NAN = float("nan")
 
@@ -95,6 +95,24 @@ def test_a_keyframe_arrives_on_the_frame_nearest_to_its_time():
             walk = Walk.through(keyframes(0, *times), seconds=times[-1] + 1, fps=fps)
             for on, time in zip(arrivals(walk), [0, *times]):
                 assert abs(on[0] / fps - Fraction(time)) <= 1 / (2 * fps)
+
+
+@pytest.mark.parametrize(
+    "fps", [24, Fraction(24000, 1001), 25, 30, Fraction(60000, 1001), 144, 1000, Fraction(1, 3)], ids=str
+)
+def test_a_keyframe_at_a_frame_is_shown_by_that_frame_at_any_rate(fps):
+    cast = [Keyframe("a", 0), *(Keyframe("b", i, frame=i) for i in (7, 48, 49, 1001, 99_999))]
+    walk = Walk.through(cast, fps=fps)
+    assert walk.landmarks()[0] == [0, 7, 48, 49, 1001, 99_999]
+    assert walk.frames == 100_000
+    assert all(keyframe.frame is None for keyframe in walk.keyframes)  # a recipe has times
+    assert framed(cast[2:3], Fraction(24)) == (Keyframe("b", 48, time=2.0),)
+
+
+def test_a_frame_that_is_none_is_refused():
+    for frame in (-1, 1.5, "2"):
+        with pytest.raises(Error, match=rf"^frame {frame!r} is out of range; it is a whole number from 0, or None$"):
+            Keyframe("a", 0, frame=frame)
 
 
 def test_keyframes_without_a_time_share_the_room_between_their_neighbours():

@@ -25,7 +25,7 @@ _LEFTOVER = re.compile(
     |\{[^{}|]*\|[^{}]*\}
     |(?<!\w)__[^\W_][\w/-]{0,60}?__(?!\w)
     |\bembedding:[\w.-]+
-    |(?<![\w|])(?:seed|time|until|beat|bar)=\d[\d:.]*|(?<![\w|])negative=[^|]+
+    |(?<![\w|])(?:seed|time|until|beat|bar|frame)=\d[\d:.]*|(?<![\w|])negative=[^|]+
     |\[\[+[^][]+\]\]+
     |\[[^][|]+\|[^][]+\]
     |\[[^][]*[^\W\d_]:+\s*\d*\.?\d+\]

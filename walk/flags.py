@@ -501,6 +501,6 @@ def _table(flags: dict[str, Flag]) -> list[str]:
 
 _PROMPT_FILE = (
     "A prompt file is UTF-8 with one prompt a line; lines from # are skipped. A line may end in settings: "
-    "a fox in the snow | seed=7 | time=1:02.5 | negative=blurry. In place of a time: beat=32 or bar=9; until=1:05 "
-    "rests there. (red:1.5) counts for more than other words, (red:0.5) for less."
+    "a fox in the snow | seed=7 | time=1:02.5 | negative=blurry. In place of a time: frame=48, beat=32 or bar=9; "
+    "until=1:05 rests there. (red:1.5) counts for more than other words, (red:0.5) for less."
 )

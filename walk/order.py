@@ -111,6 +111,7 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
         music, walk = _again(chosen, keyframes)
     else:
         chosen = chosen | {"fps": shown}  # lest keyframes come at other times than they were given
+        keyframes = timeline.framed(keyframes, shown)
         music = _music(chosen, keyframes, out, folder, listener)
         walk = _walk(chosen, keyframes, music, listener)
     listener.say(

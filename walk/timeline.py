@@ -111,8 +111,8 @@ class Walk:
 
         Raises Error if the keyframes do not fit, or are none: `walk.read_prompts` makes them.
         """
-        keyframes = _keyframes(keyframes)
         fps = rate(fps)
+        keyframes = framed(_keyframes(keyframes), fps)
         if len(keyframes) < 2:
             raise Error(
                 "a walk needs two keyframes or more; give another prompt, or several seeds for this one (--seeds 1-3)"
@@ -209,6 +209,16 @@ def timed(
             keyframe = dataclasses.replace(keyframe, time=round(time, 6), beat=None, bar=None)
         result.append(keyframe)
     return tuple(result)
+
+
+def framed(keyframes: Sequence[Keyframe], fps: Fraction) -> tuple[Keyframe, ...]:
+    """The keyframes with seconds in place of frames, at this rate."""
+    return tuple(
+        keyframe
+        if keyframe.frame is None
+        else dataclasses.replace(keyframe, time=round(float(keyframe.frame / fps), 6), frame=None)
+        for keyframe in keyframes
+    )
 
 
 def within(keyframes: Sequence[Keyframe], start: float, seconds: float, pause: float = 0.0) -> tuple[Keyframe, ...]:
