@@ -459,6 +459,13 @@ def test_a_negative_prompt_changes_a_sheet(walk, sheets):
     assert (sheets[0][0] != sheets[1][0]).any()
 
 
+def test_a_sheet_shows_seeds_in_the_style_that_the_film_will_have(walk, sheets):
+    style = ["--style", "a photo of {}", "--count", "1"]
+    assert walk("seeds", "a red apple", *style)[0] == "a-photo-of-a-red-apple.seeds.png"
+    walk("seeds", "a photo of a red apple", "--count", "1")
+    assert (sheets[0][0] == sheets[1][0]).all()
+
+
 def test_a_sheet_in_a_new_folder_is_written(walk):
     assert walk("seeds", "a red apple", "--count", "1", "--out", "new/a.png")[0] == "new/a.png"
     assert Image.open("new/a.png")

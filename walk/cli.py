@@ -248,7 +248,8 @@ def seeds(**chosen: Any) -> str:
     prompt = chosen["prompt"]
     if prompt_file(prompt):
         raise Error(f"walk seeds draws one prompt, and {prompt} is a file; give one of the prompts in it")
-    keyframes = read_prompts([prompt], seeds=range(first, first + count), **given(chosen, "negative"))
+    keyframes = read_prompts([prompt], seeds=range(first, first + count), **given(chosen, "negative", "style"))
+    prompt = keyframes[0].prompt  # in its style
     out = order.expanded(chosen.get("out", f"{order.slug([prompt])}.seeds{f'-from-{first}' if first else ''}.png"))
     if out.suffix.lower() != ".png":
         raise Error(f"{out}: a sheet's name ends in .png, as in seeds.png")

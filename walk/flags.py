@@ -236,7 +236,7 @@ COMMANDS = {
             "prompt": Flag("PROMPT", str, "a prompt", "what the pictures show"),
             "count": Flag("N", _count, _WHOLE, f"how many ({SEEDS})"),
             "from": Flag("N", _integer, "a whole number", "the first seed (0)"),
-            **_only("negative", *SETTINGS, "quiet"),
+            **_only("negative", "style", *SETTINGS, "quiet"),
             "out": Flag("FILE.png", str, "a file name", "the sheet"),
         },
         "PROMPT",
