@@ -471,6 +471,11 @@ def test_what_no_flag_is_for_is_told_in_words(refusal):
     assert refusal(*AB, "--resume") == f"there is no flag --resume; {again}"
     looks = "walk preview --prompts FILE ... looks before the long render"
     assert refusal(*AB, "--preview") == f"there is no flag --preview; {looks}"
+    moves = (
+        "walk moves through what a model knows rather than moving a camera over its pictures, and makes each of them"
+    )
+    for flag in ("--zoom", "--rotate", "--strength", "--init", "--init-image", "--controlnet"):
+        assert refusal(*AB, flag, "0.5") == f"there is no flag {flag}; {moves} from a prompt and noise alone"
 
 
 @pytest.mark.parametrize(

@@ -419,6 +419,14 @@ _WAYS = {  # what no flag is for
     "continue": "run the same command again to go on after a stop",
     "preview": "walk preview --prompts FILE ... looks before the long render",
     "quick": "walk preview --quick is a first look",
+    **dict.fromkeys(
+        (
+            *("zoom", "angle", "rotate", "translate", "pan", "animation_mode"),
+            *("strength", "denoising_strength", "init", "init_image", "image", "img2img", "controlnet"),
+        ),
+        "walk moves through what a model knows rather than moving a camera over its pictures, and makes each of them from "
+        "a prompt and noise alone",
+    ),
 }
 _NEAR = 0.72  # of difflib: further off, most are words of their own, as --name is none for --frames
 
