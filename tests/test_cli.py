@@ -330,6 +330,8 @@ def test_a_value_may_begin_with_a_hyphen_after_an_equals_sign(received):
             ("speed", "path", "path"),
             ("codec", "av1", "av1"),
             ("size", "720", 720),
+            ("size", "1080X1920", "1080x1920"),
+            ("size", "64×48", "64x48"),
             ("quality", "0", 0),
         ],
         *[("model", "1984", "1984"), ("scheduler", "None", "None"), ("device", "cuda:1", "cuda:1")],
@@ -436,7 +438,7 @@ EXPECTED = {
         "batch": WHOLE,
         "out": "a file name",
         "codec": "a codec",
-        "size": "its short side's pixels, such as 1080; its shape is that of --width and --height",
+        "size": "its short side's pixels, such as 1080, or both sides, such as 1080x1920",
         "quality": "a whole number",
     },
 }
@@ -469,6 +471,11 @@ def test_what_no_flag_is_for_is_told_in_words(refusal):
     assert refusal(*AB, "--resume") == f"there is no flag --resume; {again}"
     looks = "walk preview --prompts FILE ... looks before the long render"
     assert refusal(*AB, "--preview") == f"there is no flag --preview; {looks}"
+    moves = (
+        "walk moves through what a model knows rather than moving a camera over its pictures, and makes each of them"
+    )
+    for flag in ("--zoom", "--rotate", "--strength", "--init", "--init-image", "--controlnet"):
+        assert refusal(*AB, flag, "0.5") == f"there is no flag {flag}; {moves} from a prompt and noise alone"
 
 
 @pytest.mark.parametrize(
@@ -532,6 +539,7 @@ def test_a_value_that_a_flag_cannot_have_is_refused(refusal, flag, texts):
         (["--seeds", "1,2,3"], "2 prompts and 3 seeds; give one seed for each prompt, one seed for all, or several seeds for one prompt"),
         (["--size", "511"], "size 511 is not possible; the film's short side is an even number from 16 to 8192"),
         (["--size", "14"], "size 14 is not possible; the film's short side is an even number from 16 to 8192"),
+        (["--size", "1080x1921"], "size 1080x1921 is not possible; each of the film's sides is an even number from 16 to 8192"),
         (["--size", "8194"], "size 8194 is not possible; the film's short side is an even number from 16 to 8192"),
         (["--quality", "60"], "quality 60 is out of range; for h264 it is a whole number from 1 (best) to 51"),
         (["--quality", "-1"], "quality -1 is out of range; for h264 it is a whole number from 1 (best) to 51"),
@@ -596,7 +604,7 @@ def test_keyframes_that_do_not_fit_the_film_are_refused(refusal, arguments, mess
         (["empty.txt"], f"empty.txt has nothing in it; {FORMAT}"),
         (
             ["bad.txt"],
-            "bad.txt:2: unknown setting sede=; did you mean seed=? (settings are seed=, time=, beat=, bar=, until= and negative=)",
+            "bad.txt:2: unknown setting sede=; did you mean seed=? (settings are seed=, time=, beat=, bar=, frame=, until= and negative=)",
         ),
         (["a fox", "bad.txt"], "'bad.txt' looks like a file; give one prompt file, or prompts, not both"),
         (["a fox", ""], "prompt 2 is empty"),

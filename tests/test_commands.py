@@ -100,6 +100,66 @@ def test_a_chorus_comes_back_with_its_picture(walk):
     assert (pixels("same")[0] == pixels("other")[0]).all()
 
 
+def test_a_rest_between_keyframes_that_are_the_same_is_rendered_once_as_one_with_until_is(walk):
+    for name, lines in (
+        ("twice", "a | seed=1\na | seed=1 | time=2\nb"),
+        ("until", "a | seed=1 | time=0 | until=2\nb | seed=2"),
+    ):
+        Path(f"{name}.txt").write_text(lines)
+        _, err = walk("--prompts", f"{name}.txt", "--frames", "25", "--fps", "6")
+        assert len(frames(f"{name}.walk")) == 13, "12 of the way, and one of the rest"
+        assert not [line for line in err if "the one before again" in line]
+        _, err = walk("--prompts", f"{name}.txt", "--frames", "25", "--fps", "6")
+        assert f"25 of 25 frames are in {name}.walk already" in err
+        assert "still from 0:00.0 to 0:02." in walk("check", f"{name}.mp4", model=False)[0]
+    Path("still.txt").write_text("a | seed=1\na | seed=1")
+    assert "note: the film stands still for 100% of its length" in walk("--prompts", "still.txt", "--frames", "9")[1]
+    walk("preview", "--prompts", "twice.txt", "--frames", "25", "--fps", "6")
+    walk("preview", "--prompts", "still.txt", "--frames", "9")
+    assert len(frames("still.walk")) == 1
+
+
+def test_a_prompt_put_before_others_says_that_it_moves_their_seeds_and_how_to_keep_their_pictures(walk):
+    file, lines = Path("film.txt"), ["a fox", "an apple", "a frog | seed=7", "a panda", "a whale"]
+    command = ["--prompts", file, "--fps", "4", "--size", "32"]
+
+    def told(*lines, more=(), film=True):
+        file.write_text("\n".join(lines))
+        (_, err) = walk(*command, *more) if film else walk("preview", *command, *more)
+        return [line for line in err if line.startswith("note: ") and "seed" in line]
+
+    assert told(*lines) == []
+    note = "note: 3 prompts have other seeds than in the film that is here, since each takes one by its place in the list; "
+    keep = "to keep their pictures, take their lines from walk info film.mp4, where they end in | seed="
+    assert told(lines[0], "a new one", *lines[1:], film=False) == [note + keep]
+    assert told(*lines[1:], film=False) == [note + keep]
+    assert told(*lines, "a new one", film=False) == told(*lines[:2], "a new one", *lines[3:], film=False) == []
+    unset = [line.partition(" |")[0] for line in lines]
+    assert told(unset[0], "a new one", *unset[1:], film=False, more=["--seeds", "0-5"]) == []
+    Path("film.mp4").rename("other.mp4")
+    keep = "to keep their pictures, end their lines in | seed=, which was 1 of keyframe 3"
+    assert told(lines[0], "a new one", *lines[1:], film=False) == [note + keep]
+    # What is advised works: only what lies up to two keyframes away is rendered.
+    comments, kept = [], walk("info", "other.mp4", model=False)[0].splitlines()
+    while kept[0].startswith("#"):
+        comments.append(kept.pop(0))
+    before = frames()
+    assert told(*comments, kept[0], "a new one", *kept[1:]) == []
+    assert before.keys() < frames().keys()
+    assert all(name.startswith(("00000.", "00001.", "00002.")) for name in frames().keys() - before.keys())
+    assert told(lines[0], *lines) == []  # those were set
+
+
+def test_a_keyframe_at_a_frame_arrives_there_also_where_a_gif_shows_another_rate(walk):
+    prompts = ["--prompts", "a | frame=0", "b | frame=7", "c | frame=12", "--frames", "16"]
+    for name, more in (("film.mp4", ["--fps", "23.976"]), ("film.gif", ["--fps", "24"]), ("to.mov", ["--bpm", "120"])):
+        walk(*prompts, *more, "--out", name)
+        positions = run.read_manifest(Path(name).with_suffix(".walk"))[0].positions
+        assert [positions.index(k) for k in (0, 1, 2)] == [0, 7, 12]
+    walk("replay", "film.mp4", "--out", "film.webm", model=False)
+    assert "b | seed=1 | time=0.291958" in walk("info", "film.webm", model=False)[0]
+
+
 # preview
 
 
@@ -399,6 +459,13 @@ def test_a_negative_prompt_changes_a_sheet(walk, sheets):
     assert (sheets[0][0] != sheets[1][0]).any()
 
 
+def test_a_sheet_shows_seeds_in_the_style_that_the_film_will_have(walk, sheets):
+    style = ["--style", "a photo of {}", "--count", "1"]
+    assert walk("seeds", "a red apple", *style)[0] == "a-photo-of-a-red-apple.seeds.png"
+    walk("seeds", "a photo of a red apple", "--count", "1")
+    assert (sheets[0][0] == sheets[1][0]).all()
+
+
 def test_a_sheet_in_a_new_folder_is_written(walk):
     assert walk("seeds", "a red apple", "--count", "1", "--out", "new/a.png")[0] == "new/a.png"
     assert Image.open("new/a.png")
@@ -448,6 +515,37 @@ def test_pictures_much_larger_than_the_models_own_are_warned_of(walk):
 def test_a_prompt_with_a_seed_of_its_own_has_no_sheet(refusal):
     message = "prompt 1 has seed=3, and seeds for all prompts were given too; keep one"
     assert refusal("seeds", "a red apple | seed=3") == message
+
+
+def test_another_size_renders_nothing_and_a_film_of_both_sides_can_be_made_again(walk):
+    command = [*ABC, "--frames", "5", "--out", "film.mp4", "--size"]
+    walk(*command, "64")
+    there = frames()
+    _, err = walk(*command, "64x36")
+    assert [line for line in err if "--size" in line] == [
+        "note: --size 64x36 shows 56% of the pictures, which are 32x32; give --width and --height of nearly its "
+        "proportions for more"
+    ]
+    assert "64x36" in walk("info", "film.mp4", model=False)[0]
+    assert "5 frames of 64x36" in walk("check", "film.mp4", model=False)[0]
+    assert "- --size 64x36" in walk("diff", "film.mp4", _replayed(walk, "48x36"), model=False)[0]
+    assert frames() == there
+
+
+def _replayed(walk, size):
+    _, err = walk("replay", "film.mp4", "--size", size, "--out", "film.webm", model=False)
+    assert not [line for line in err if "--size" in line]  # no more than a third is cut off
+    return "film.webm"
+
+
+def test_a_preview_shows_what_is_left_of_the_pictures(walk):
+    picture = np.arange(24 * 16 * 3, dtype=np.uint8).reshape(24, 16, 3)
+    assert (sheet.middle(picture, (80, 60)) == picture[6:18]).all()
+    assert (sheet.middle(picture, (32, 96)) == picture[:, 4:12]).all()
+    walk("preview", *ABC, "--frames", "9", "--size", "64x32", "--out", "wide.png")
+    walk("preview", *ABC, "--frames", "9", "--size", "64", "--out", "square.png")
+    wide, square = (Image.open(name).size for name in ("wide.png", "square.png"))
+    assert wide[1] < square[1]
 
 
 # info, replay, diff

@@ -88,6 +88,14 @@ LEFTOVERS = {
     "an __animal__, red": "'__animal__' is read as it stands: no word takes its place",
     "a fox, embedding:easy-neg": "'embedding:easy-neg' is read as words: embeddings are not loaded",
     "a fox BREAK snow": "'BREAK' is read as a word: a prompt is not divided there",
+    "1. a fox": "a list's number is read as words: a prompt needs none",
+    "12) a fox": "a list's number is read as words: a prompt needs none",
+    "- a lemon": "a list's - is read as a word: a prompt needs none",
+    "* a frog": "a list's * is read as a word: a prompt needs none",
+    '"a frog"': "quotes around all of it are read as letters: a prompt needs none",
+    "'a frog'": "quotes around all of it are read as letters: a prompt needs none",
+    "“a frog”": "quotes around all of it are read as letters: a prompt needs none",
+    '"a ((panda))"': "'((panda))' is read as it stands; give (panda:1.2)",
     "a fox AND a panda": "'AND' is read as a word: a prompt is not divided there",
 }
 
@@ -123,6 +131,11 @@ def test_notation_that_is_read_as_letters_is_noted(toybox, where, prompt, note):
         "C++ code on a screen, 2+2, a (big)+small fox, ____ and std::vector",
         "the equation E=mc2, a=b, time = 5, bar=none, seedless, {x} {red}, embedding: a gem",
         "at 12::30, a b::c d",
+        '"open" on a sign, and "closed"',
+        "'tis a fox, dogs' home",
+        "1984. A book, 2. an owl",
+        "1.5 foxes - and * an owl, 3 frogs",
+        "-20 degrees",
     ],
 )
 def test_plain_words_in_brackets_are_not_taken_for_notation(prompt):

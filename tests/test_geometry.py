@@ -107,9 +107,13 @@ def test_points_on_one_great_circle_are_joined_by_it():
         torch.testing.assert_close(path(points[1:5])(i / 10), expected.double())
 
 
-def test_the_path_rests_beside_points_that_coincide():
-    a, b = noises(2)
-    torch.testing.assert_close(path([a, b, b, a])(0.5), b)
+@pytest.mark.parametrize("size", [3, 768, 16384])
+def test_the_path_rests_between_points_that_coincide(size):
+    """On all of the way, wherever it comes from and goes to: what a walk takes for one picture is one."""
+    a, b, c = noises(3, size=size)
+    for points in ([a, b, b, c], [a, b, b, a], [None, b, b, c], [a, b, b, None], [b, b, b, b], [-b, b, b, c], [b, b]):
+        for t in (2**-32, 0.1, 0.5, 0.77, 1 - 2**-32):
+            torch.testing.assert_close(path(points)(t), b, rtol=1e-6, atol=1e-6)
 
 
 def test_a_path_that_turns_back_stays_between_its_points():

@@ -12,7 +12,7 @@ from walk.keyframes import MAX_SEED
 from walk.text import parse_time
 
 FORMAT = "a prompt file is UTF-8 text with one prompt a line"
-SETTINGS = "(settings are seed=, time=, beat=, bar=, until= and negative=)"
+SETTINGS = "(settings are seed=, time=, beat=, bar=, frame=, until= and negative=)"
 SEED = f"write a whole number from 0 to {MAX_SEED}"
 TIME = "write seconds (12.5) or minutes:seconds (1:02.5)"
 PAIRING = "give one seed for each prompt, one seed for all, or several seeds for one prompt"
@@ -436,7 +436,7 @@ def test_words_for_every_line_that_are_no_text_are_refused(name):
 
 
 def test_keyframes_go_through_as_they_are_and_get_what_they_lack():
-    keyframes = read("a fox | seed=7 | time=0 | until=1 | negative=blurry\na {b|seed} frog | bar=9")
+    keyframes = read("a fox | seed=7 | time=0 | until=1 | negative=blurry\na {b|seed} frog | bar=9\nb | frame=48")
     assert read_prompts(keyframes) == read_prompts(list(keyframes), seed=5) == keyframes
     assert read_prompts(keyframes[0]) == keyframes[:1]
     assert read_prompts([Keyframe("a fox", 7), "a frog"], negative="text", style="{} in oil") == (
@@ -488,7 +488,7 @@ def test_a_schedule_of_another_tool_is_told_from_prompts(tmp_path, text):
     file = tmp_path / "prompts.txt"
     file.write_text(text)
     with pytest.raises(
-        Error, match=r"prompts.txt:1: frame numbers before prompts are not read; write 'a frog \| time="
+        Error, match=r"prompts.txt:1: frame numbers before prompts are not read; write 'a frog \| frame="
     ):
         read_prompts(file)
 
@@ -519,12 +519,13 @@ def test_prompts_with_numbers_are_no_schedule(tmp_path):
         (["a fox", "[0:02] a frog"], "2: times before prompts are not read; write 'a frog | time=0:02' for '[0:02] a frog'"),
         (["0s: a fox", "2s: a frog"], "1: times before prompts are not read; write 'a frog | time=2' for '2s: a frog'"),
         (["0 sec a fox", "2.5 sec a frog"], "1: times before prompts are not read; write 'a frog | time=2.5' for '2.5 sec a frog'"),
-        (["0: a fox", "30: a frog"], "1: frame numbers before prompts are not read; write 'a frog | time=SECONDS' for '30: a frog'"),
+        (["0: a fox", "30: a frog"], "1: frame numbers before prompts are not read; write 'a frog | frame=30' for '30: a frog'"),
     ],
 )  # fmt: skip
 def test_times_before_prompts_are_told_from_words(lines, message):
-    assert refusal(read, "\n".join(lines)) == f"a.txt:{message}, or leave times out"
-    assert refusal(read_prompts, lines) == f"prompt {message}, or leave times out"
+    what = re.search("frame numbers|times", message)[0]
+    assert refusal(read, "\n".join(lines)) == f"a.txt:{message}, or leave {what} out"
+    assert refusal(read_prompts, lines) == f"prompt {message}, or leave {what} out"
 
 
 @pytest.mark.parametrize(
@@ -553,7 +554,7 @@ def test_what_programs_write_is_no_prompt(text):
 
 def test_a_schedule_of_another_tool_is_none_as_a_prompt_either():
     message = refusal(read_prompts, '{"0": "a red apple", "30": "a frog"}')
-    assert message.startswith("prompt 1: frame numbers before prompts are not read; write 'a frog | time=SECONDS'")
+    assert message.startswith("prompt 1: frame numbers before prompts are not read; write 'a frog | frame=30'")
 
 
 def test_a_number_of_any_length_before_a_prompt_is_read_as_it_stands(tmp_path):

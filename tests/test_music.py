@@ -632,7 +632,10 @@ def test_what_cannot_be_is_refused_before_a_model_is_looked_for(walk, song, flag
     ("prompts", "message"),
     [
         (["a cat", "a dog | beat=3"], "keyframe 2 ('a dog') is at beat 3, but there are none without a sound or a tempo; give --audio or --bpm"),
-        (["a cat | until=3", "a dog"], "prompt 1: until= says how long to rest, but not from when; add time=, beat= or bar="),
+        (["a cat | until=3", "a dog"], "prompt 1: until= says how long to rest, but not from when; add time=, beat=, bar= or frame="),
+        (["a cat | frame=3 | time=1", "a dog"], "prompt 1: time= and frame= are both given; one says when"),
+        (["a cat | frame=3", "a dog | frame=3"], "prompt 2: frame 3 is not after 3 (prompt 1); frames must increase from keyframe to keyframe"),
+        (["a cat | frame=1.5", "a dog"], "prompt 1: frame '1.5' is not possible; they are whole numbers, counted from 0"),
         (["a cat | beat=3 | bar=1", "a dog"], "prompt 1: beat= and bar= are both given; one says when"),
         (["a cat | beat=0", "a dog"], "prompt 1: beat '0' is not possible; they are counted from 1, and 2.5 is half-way on"),
         (["a cat | bar=3", "a dog | bar=2"], "prompt 2: bar 2.0 is not after 3.0 (prompt 1); bars must increase from keyframe to keyframe"),

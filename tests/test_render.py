@@ -404,6 +404,19 @@ def test_another_error_keeps_its_traceback():
         film(model, Walk.through(KEYFRAMES, frames=5))
 
 
+@pytest.mark.parametrize("smooth", [True, False])
+@pytest.mark.parametrize("around", [(0, 2), (2, 0), (None, 2), (0, None)], ids=str)
+def test_all_that_pictures_are_made_from_rests_between_keyframes_that_are_the_same(smooth, around):
+    """So that a walk may show one picture there (`Walk.through`): that of the keyframe."""
+    before, after = ([] if k is None else [KEYFRAMES[k]] for k in around)
+    walk = Walk([*before, KEYFRAMES[1], KEYFRAMES[1], *after], [0.0] * 5, 24, smooth=smooth)
+    walk = dataclasses.replace(walk, positions=[len(before) + t for t in (0, 1e-6, 0.3, 0.5, 0.99)])
+    first, *rest = [{"noise": noise, **parts} for noise, parts in (inputs(Fake(), walk, i) for i in range(5))]
+    for made in rest:
+        for name, tensor in first.items():
+            torch.testing.assert_close(made[name], tensor, rtol=1e-6, atol=1e-6)
+
+
 def test_indices_may_come_from_a_generator():
     walk = Walk.through([Keyframe("a", 0), Keyframe("b", 1)], frames=3)
     assert [index for index, _ in render(Fake(), walk, (i for i in (0, 2)))] == [0, 2]

@@ -12,7 +12,7 @@ import pytest
 import scipy.interpolate
 
 from walk import Error, Keyframe, Walk
-from walk.timeline import parse_fps, rate, timed, within
+from walk.timeline import framed, parse_fps, rate, timed, within
 
 NAN = float("nan")
 
@@ -97,9 +97,60 @@ def test_a_keyframe_arrives_on_the_frame_nearest_to_its_time():
                 assert abs(on[0] / fps - Fraction(time)) <= 1 / (2 * fps)
 
 
+@pytest.mark.parametrize(
+    "fps", [24, Fraction(24000, 1001), 25, 30, Fraction(60000, 1001), 144, 1000, Fraction(1, 3)], ids=str
+)
+def test_a_keyframe_at_a_frame_is_shown_by_that_frame_at_any_rate(fps):
+    cast = [Keyframe("a", 0), *(Keyframe("b", i, frame=i) for i in (7, 48, 49, 1001, 99_999))]
+    walk = Walk.through(cast, fps=fps)
+    assert walk.landmarks()[0] == [0, 7, 48, 49, 1001, 99_999]
+    assert walk.frames == 100_000
+    assert all(keyframe.frame is None for keyframe in walk.keyframes)  # a recipe has times
+    assert framed(cast[2:3], Fraction(24)) == (Keyframe("b", 48, time=2.0),)
+
+
+def test_a_frame_that_is_none_is_refused():
+    for frame in (-1, 1.5, "2"):
+        with pytest.raises(Error, match=rf"^frame {frame!r} is out of range; it is a whole number from 0, or None$"):
+            Keyframe("a", 0, frame=frame)
+
+
 def test_keyframes_without_a_time_share_the_room_between_their_neighbours():
     walk = Walk.through(keyframes(None, None, 2, None, None), seconds=Fraction(145, 24))
     assert [on[0] for on in arrivals(walk)] == [0, 24, 48, 96, 144]
+
+
+@pytest.mark.parametrize("way", [{}, {"smooth": False}, {"ease": True}, {"steps": [1.0, 3.0] * 30}], ids=str)
+def test_between_keyframes_that_are_the_same_the_walk_rests_on_the_first_until_the_next_arrives(way):
+    a, b = Keyframe("a", 1), Keyframe("b", 2)
+    walk = Walk.through(
+        [a, b, b, dataclasses.replace(b, seed=3), dataclasses.replace(b, negative_prompt="c")], 60, **way
+    )
+    other = Walk.through([a, b, *keyframes(None, None, None)], 60, **way)
+    keys, _ = other.landmarks()
+    assert walk.landmarks() == other.landmarks()
+    assert set(walk.positions[keys[1] : keys[2]]) == {1.0}
+    moving = [*range(keys[1] + 1), *range(keys[2], 60)]
+    assert [walk.positions[i] for i in moving] == [other.positions[i] for i in moving]
+
+
+def test_a_loop_whose_last_keyframe_is_the_first_rests_to_its_end():
+    a, b = Keyframe("a", 1, time=0.5), Keyframe("b", 2)
+    walk = Walk.through([a, b, dataclasses.replace(a, time=None)], frames=72, closed=True)
+    assert walk.landmarks() == ([12, 36, 60], [24, 24, 24])
+    assert {*walk.positions[60:], *walk.positions[:12]} == {2.0}
+    still = Walk.through([a, dataclasses.replace(a, time=None)], frames=72, closed=True)
+    assert still.landmarks() == ([12, 48], [36, 36])
+
+
+def test_noise_rests_with_its_prompts_and_glides_where_only_they_are_the_same():
+    a, b = Keyframe("a", 1), Keyframe("b", 2)
+    how = {"frames": 60, "noise_steps": [1.0, 3.0] * 30}
+    walk = Walk.through([a, a, b], **how)
+    rest = walk.positions.index(1.0)
+    assert walk.noise[:rest] == walk.positions[:rest] == (0.0,) * rest
+    assert walk.noise != walk.positions
+    assert len(set(Walk.through([a, dataclasses.replace(a, seed=2)], **how).noise)) == 60
 
 
 def test_the_film_rests_on_the_outermost_keyframes_where_times_leave_room():

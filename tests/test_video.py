@@ -31,6 +31,8 @@ every_film = pytest.mark.parametrize(("name", "codec"), [*FILMS, *TEXTURES])
 every_format = pytest.mark.parametrize(("name", "codec"), [*FILMS, *TEXTURES, ("film.gif", "gif")])
 every_container = pytest.mark.parametrize("name", ["film.mp4", "film.webm", "film.mov"])
 
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+
 HOSTILE = "a \"quote\" 'two' = ; # \\ \\n %s ${HOME} `x`\n[CHAPTER]\nTITLE=no\r\n;#\n\ttab 🙂👩‍🚀 שלום עולם \u202e\x1b[31m é\\"
 
 
@@ -259,6 +261,7 @@ def test_the_film_starts_before_it_is_loaded(tmp_path, name):
         ((152, 128), 90, "film.mp4", (106, 90)),
         ((152, 128), 90, "film.gif", (107, 90)),
         ((128, 128), None, "film.gif", (512, 512)),
+        ((768, 1344), "1080x1920", "film.mp4", (1080, 1920)),
         ((128, 128), None, "folder", (128, 128)),
         ((152, 128), 45, "folder", (53, 45)),
     ],
@@ -274,6 +277,36 @@ def test_the_film_has_the_size_that_was_asked(tmp_path, name, size, film):
     video.encode(frames_of(tmp_path, 2, size=(48, 32)), tmp_path / name, Fraction(25), size=size)
     with VideoFileClip(str(tmp_path / name)) as clip:
         assert tuple(clip.size) == film
+
+
+@pytest.mark.parametrize("size", ["64x112", "96x64"])
+@pytest.mark.parametrize(("name", "codec"), [*FILMS, *TEXTURES, ("film.gif", "gif"), ("folder", "png")])
+def test_a_film_of_both_sides_has_that_size_and_shows_the_middle_of_its_pictures(tmp_path, name, codec, size):
+    """Of 72 x 120 pixels with a red edge at the left and the top, and a blue one at the right and the bottom; inside,
+    a green square stays square."""
+    picture = np.full((120, 72, 3), 255, np.uint8)
+    picture[:6], picture[:, :6], picture[-6:], picture[:, -6:] = RED, RED, BLUE, BLUE
+    picture[48:72, 24:48] = GREEN
+    Image.fromarray(picture).save(tmp_path / "picture.png")
+    video.encode([tmp_path / "picture.png"] * 2, tmp_path / name, Fraction(25), size=size, codec=codec)
+    if codec == "png":
+        (shown, _) = [np.asarray(Image.open(path)) for path in sorted((tmp_path / name).iterdir())]
+    else:
+        with av.open(str(tmp_path / name)) as container:
+            shown = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    width, height = map(int, size.split("x"))
+    assert shown.shape == (height, width, 3)
+    where = [np.argwhere(np.abs(shown.astype(int) - colour).max(2) < 90) for colour in (RED, GREEN, BLUE)]
+    (_, square, _), scale = where, max(width / 72, height / 120)
+    assert np.ptp(square, axis=0) + 1 == pytest.approx([24 * scale] * 2, abs=3)
+    assert square.mean(0) == pytest.approx([(height - 1) / 2, (width - 1) / 2], abs=1)
+    # Of the edges of as many pixels as much is left at one side as at the other.
+    middle = shown[height // 2], shown[:, width // 2]
+    left = [(np.abs(line.astype(int) - colour).max(1) < 90).sum() for line in middle for colour in (RED, BLUE)]
+    assert left[0] == pytest.approx(left[1], abs=1)
+    assert left[2] == pytest.approx(left[3], abs=1)
+    assert left[0] == pytest.approx(6 * scale - (72 * scale - width) / 2, abs=1.5)
+    assert left[2] == pytest.approx(max(6 * scale - (120 * scale - height) / 2, 0), abs=1.5)
 
 
 @every_format
@@ -592,6 +625,9 @@ def test_nothing_is_left_where_a_kill_comes_while_a_gif_gets_its_recipe(tmp_path
         ],
         ("film.mp4", {"size": 65}, "size 65 is not possible; the film's short side is an even number from 16 to 8192"),
         ("film.mov", {"size": 14}, "size 14 is not possible; the film's short side is an even number from 16 to 8192"),
+        ("film.mp4", {"size": "64x65"}, "size 64x65 is not possible; each of the film's sides is an even number from 16 to 8192"),
+        ("film.mov", {"size": "1080x1920", "codec": "dxv"}, "size 1080x1920 is not possible; for dxv each of the film's sides is a multiple of 16 from 16 to 8192, such as 1088x1920"),
+        ("film.mp4", {"size": "large"}, "size large is not possible; the film's short side is an even number from 16 to 8192"),
         ("film.gif", {"size": 8193}, "size 8193 is not possible; the film's short side is a number from 16 to 8192"),
         ("film.mov", {"size": 90, "codec": "hapq"}, "size 90 is not possible; for hapq the film's short side is a multiple of 4 from 16 to 8192, such as 88"),
         ("film.mov", {"size": 1080, "codec": "dxv"}, "size 1080 is not possible; for dxv the film's short side is a multiple of 16 from 16 to 8192, such as 1088"),

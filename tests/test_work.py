@@ -11,7 +11,7 @@ import torch
 from test_bench import Slow
 
 from walk import Error, Keyframe, Settings, Walk, models, work
-from walk.progress import Listener
+from walk.progress import Listener, Progress
 from walk.run import Run
 from walk.work import MANY, LazyModel, Work
 
@@ -251,6 +251,29 @@ def test_what_a_preview_leaves_has_the_rows_that_the_film_would_give_it(tmp_path
             return [path.read_bytes() for path in work.finished(work.evenly(run) if even else run)]
 
     assert film("after a preview", True) == film("alone", False)
+
+
+@pytest.mark.parametrize("how", [{}, {"steps": 8}, {"noise_steps": 8}, {"steps": 2}], ids=str)
+def test_how_many_pictures_it_will_take_is_known_before_nearly_all_are_made(tmp_path, how):
+    """To the beat, pictures that were only looked at were added when all others were there: 0:00 left, twice."""
+    model, told, listener = Mixed(0.5), [], Listener()
+    model.settings = dataclasses.replace(model.settings, width=64, height=64, batch=4)
+    model.notes = lambda keyframe: []
+
+    class Counting(Progress):
+        def reached(self, count):
+            super().reached(count)
+            told.append((self.count, self.total))
+
+    listener.progress = lambda what, total, after=0, unit="frames": Counting(what, total, after, unit)
+    kicks = {name: ([1.0] + [0.03] * (every - 1)) * (192 // every) for name, every in how.items()}
+    walk = Walk.through([*KEYFRAMES, Keyframe("a fox", 3), Keyframe("an owl", 4)], frames=192, **kicks)
+    with Run(tmp_path, walk, model.settings, decided=False) as run, Work(run, model, listener) as work:
+        work.finished(work.evenly(run))
+    assert told[-1][0] == told[-1][1] == len([*tmp_path.glob("frames/*.png")])
+    late = [total for count, total in told if count > 0.9 * told[-1][0]]
+    assert max(late) <= 1.01 * late[0]
+    assert told[0][1] == pytest.approx(told[-1][0], rel=0.15)
 
 
 def test_found_frames_are_counted_while_they_are_read(tmp_path):

@@ -14,6 +14,7 @@ import functools
 import gc
 import io
 import json
+import math
 import os
 import signal
 import sys
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 MAX_SEEDS = 256  # on one sheet
 BEGUN = time.monotonic()
 STILL = 0.5  # of a film at rest is worth a note
+SHOWN = 2 / 3  # of the pictures; less is worth one, too
 M_ARENA_MAX = -8  # as malloc.h of glibc numbers it
 
 
@@ -156,7 +158,7 @@ def film(**chosen: Any) -> str:
     model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, len(set(asked.walk.positions)))
     if chosen.get("weights", model.settings.weights) != model.settings.weights:
         listener.say("note: the model is not the one that made that film, so its pictures will differ")
-    _film_size(asked, model.settings)
+    _film_size(asked, model.settings, listener)
     with _opened(asked, model) as run, Work(run, model, listener) as work:
         run = work.evenly(run) if asked.even else run
         work.finished(run)
@@ -191,7 +193,7 @@ def preview(**chosen: Any) -> str:
     picture = picture or asked.out.with_name(asked.out.stem + ".preview.png")
     order.check_sheet(picture)
     model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder)
-    size = _film_size(asked, model.settings)
+    size = _film_size(asked, model.settings, listener)
     fewer = outlook.quick(model.settings)
     quick = chosen.get("quick", False) and fewer != model.settings
     if quick:
@@ -219,6 +221,7 @@ def preview(**chosen: Any) -> str:
     for note in surprises:
         listener.say(f"note: {note}")
     notes = [*model.notes(), *surprises]
+    shown = [sheet.middle(picture, size) for picture in shown]
     drawn = sheet.preview(walk, shown[:count], shown[count:], steps, notes, _drawn(asked), along)
     _save_sheet(drawn, picture)
     if not missing:
@@ -245,7 +248,8 @@ def seeds(**chosen: Any) -> str:
     prompt = chosen["prompt"]
     if prompt_file(prompt):
         raise Error(f"walk seeds draws one prompt, and {prompt} is a file; give one of the prompts in it")
-    keyframes = read_prompts([prompt], seeds=range(first, first + count), **given(chosen, "negative"))
+    keyframes = read_prompts([prompt], seeds=range(first, first + count), **given(chosen, "negative", "style"))
+    prompt = keyframes[0].prompt  # in its style
     out = order.expanded(chosen.get("out", f"{order.slug([prompt])}.seeds{f'-from-{first}' if first else ''}.png"))
     if out.suffix.lower() != ".png":
         raise Error(f"{out}: a sheet's name ends in .png, as in seeds.png")
@@ -490,10 +494,17 @@ def _drawn(asked: Order) -> sheet.Music | None:
     return drawn
 
 
-def _film_size(asked: Order, settings: Settings) -> tuple[int, int]:
-    """Raises Error for a film that would be too wide."""
-    frame = settings.width or 0, settings.height or 0
-    return formats.film_size(frame, out=asked.out, **given(asked.look, "size", "codec"))
+def _film_size(asked: Order, settings: Settings, listener: Listener) -> tuple[int, int]:
+    """Raises Error for a film that would be too wide. A note where much of its pictures is cut off."""
+    frame, size = (settings.width or 0, settings.height or 0), asked.look.get("size")
+    film = formats.film_size(frame, size, asked.out, asked.look.get("codec"))
+    shown = math.prod(film) / math.prod(formats.covering(frame, size, film))
+    if shown < SHOWN:
+        listener.say(
+            f"note: --size {size} shows {shown:.0%} of the pictures, which are {frame[0]}x{frame[1]}; give --width and "
+            "--height of nearly its proportions for more"
+        )
+    return film
 
 
 def _watch(asked: Order, walk: Walk, listener: Listener) -> None:

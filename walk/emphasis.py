@@ -15,7 +15,9 @@ DEEP = 20  # parentheses within each other; more are letters
 DIGITS = 16  # of a number at most, with spaces around it
 
 _LEFTOVER = re.compile(
-    r"""<(?:lora|lyco):[^<>]+>
+    r"""^(?:\d{1,3}[.)]|[-*•])(?=\s)                   # a list's
+    |^["“„«](?=[^"“”„«»]+["“”»]$)|^'(?=[^']+'$)       # around all of it
+    |<(?:lora|lyco):[^<>]+>
     |\(\(+[^()]+\)\)+(?!\+)
     |\([^()]+\)\++(?=[\s,.]|$)                   # compel's
     |(?<!\S)--(?:no?|neg|negative)\s(?:(?!\s--[a-z])[^|])+
@@ -25,7 +27,7 @@ _LEFTOVER = re.compile(
     |\{[^{}|]*\|[^{}]*\}
     |(?<!\w)__[^\W_][\w/-]{0,60}?__(?!\w)
     |\bembedding:[\w.-]+
-    |(?<![\w|])(?:seed|time|until|beat|bar)=\d[\d:.]*|(?<![\w|])negative=[^|]+
+    |(?<![\w|])(?:seed|time|until|beat|bar|frame)=\d[\d:.]*|(?<![\w|])negative=[^|]+
     |\[\[+[^][]+\]\]+
     |\[[^][|]+\|[^][]+\]
     |\[[^][]*[^\W\d_]:+\s*\d*\.?\d+\]
@@ -73,7 +75,7 @@ def leftovers(prompt: str) -> list[str]:
 
     An unclosed (panda:1.5, a number that is none as in (panda:1,5), settings without a bar before them;
     AUTOMATIC1111's ((panda)), [[panda]], [fox:panda:0.5], [fox|panda], <lora:panda:0.8>, AND, BREAK, {fox|panda},
-    and __animal__; compel's (panda)++, ComfyUI's embedding:panda, Midjourney's panda::1.5 and --ar 16:9.
+    and __animal__; a list's 1. or -, and quotes around all of it; compel's (panda)++, ComfyUI's embedding:panda, Midjourney's panda::1.5 and --ar 16:9.
     Parentheses and brackets around plain words are not among them, nor are times and proportions, 3:4.
     """
     text = plain(re.sub(r"\\[()]", "  ", prompt))

@@ -91,7 +91,7 @@ def described(walk: Walk, settings: Settings, flags: Mapping[str, object], posit
     deciding = {"frames": walk.frames, "fps": walk.fps, "path": path, **flags}
     places = (walk.positions, walk.noise) if positions else None
     made = recipe.compose(walk.keyframes, deciding, settings, places)
-    first = {position: index for index, position in reversed([*enumerate(walk.positions)])}
+    first = walk.firsts()
     shown = [(first.get(float(k)), keyframe.prompt) for k, keyframe in enumerate(walk.keyframes)]
     starts = sorted((index / walk.fps, prompt) for index, prompt in shown if index is not None)
     title = f"{walk.keyframes[0].prompt} – {walk.keyframes[-1].prompt}"

@@ -83,6 +83,11 @@ def _moment(text: str) -> Fraction:
     return Fraction(repr(parse_time(text)))
 
 
+def _size(text: str) -> int | str:
+    both = formats.sides(text.lower().replace("×", "x"))
+    return "{}x{}".format(*both) if both else _count(text)
+
+
 def _share(text: str) -> float:
     number = _decimal(text)
     if number > 1:
@@ -190,7 +195,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "out": Flag("FILE.mp4", str, "a file name", "the film, or .webm, .mov, .gif, or FOLDER/ for PNG files (.mp4)"),
         "codec": Flag("NAME", str.lower, "a codec", "h264, h265, av1, vp9, prores, hap, hapq, dxv or ffmpeg's own (by suffix)"),
         "no_metadata": Flag("", _switch, "", "leave prompts, settings and chapters out of the film, and of new frames"),
-        "size": Flag("PIXELS", _count, "its short side's pixels, such as 1080; its shape is that of --width and --height", f"its short side; pictures are scaled to it (theirs; of films at least {formats.SHORT_SIDE})"),
+        "size": Flag("PIXELS | WxH", _size, "its short side's pixels, such as 1080, or both sides, such as 1080x1920", f"its short side; or both: edges are cut off (theirs; of films at least {formats.SHORT_SIDE})"),
         "quality": Flag("CRF", _integer, "a whole number", f"1 is the best, 51 the worst ({formats.QUALITY})"),
         "quiet": Flag("", _switch, "", "print nothing but the film's path"),
     },
@@ -231,7 +236,7 @@ COMMANDS = {
             "prompt": Flag("PROMPT", str, "a prompt", "what the pictures show"),
             "count": Flag("N", _count, _WHOLE, f"how many ({SEEDS})"),
             "from": Flag("N", _integer, "a whole number", "the first seed (0)"),
-            **_only("negative", *SETTINGS, "quiet"),
+            **_only("negative", "style", *SETTINGS, "quiet"),
             "out": Flag("FILE.png", str, "a file name", "the sheet"),
         },
         "PROMPT",
@@ -406,7 +411,7 @@ _ELSEWHERE = {  # what other tools call it; of several flags the first that a co
     "device": "gpu cpu cuda",
     "dtype": "fp16 half precision",
     "low_memory": "lowvram medvram offload cpu_offload",
-    "size": "upsample upscale",
+    "size": "upsample upscale crop",
     "quality": "crf",
 }
 _WAYS = {  # what no flag is for
@@ -414,6 +419,14 @@ _WAYS = {  # what no flag is for
     "continue": "run the same command again to go on after a stop",
     "preview": "walk preview --prompts FILE ... looks before the long render",
     "quick": "walk preview --quick is a first look",
+    **dict.fromkeys(
+        (
+            *("zoom", "angle", "rotate", "translate", "pan", "animation_mode"),
+            *("strength", "denoising_strength", "init", "init_image", "image", "img2img", "controlnet"),
+        ),
+        "walk moves through what a model knows rather than moving a camera over its pictures, and makes each of them from "
+        "a prompt and noise alone",
+    ),
 }
 _NEAR = 0.72  # of difflib: further off, most are words of their own, as --name is none for --frames
 
@@ -496,6 +509,6 @@ def _table(flags: dict[str, Flag]) -> list[str]:
 
 _PROMPT_FILE = (
     "A prompt file is UTF-8 with one prompt a line; lines from # are skipped. A line may end in settings: "
-    "a fox in the snow | seed=7 | time=1:02.5 | negative=blurry. In place of a time: beat=32 or bar=9; until=1:05 "
-    "rests there. (red:1.5) counts for more than other words, (red:0.5) for less."
+    "a fox in the snow | seed=7 | time=1:02.5 | negative=blurry. In place of a time: frame=48, beat=32 or bar=9; "
+    "until=1:05 rests there. (red:1.5) counts for more than other words, (red:0.5) for less."
 )

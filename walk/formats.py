@@ -6,6 +6,7 @@ Knows names and numbers, and opens no file.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from fractions import Fraction
@@ -17,6 +18,7 @@ from walk.text import either
 
 QUALITY = 17  # x264's constant rate factor: 1 best, 17 hardly told from the frames, 51 worst
 SHORT_SIDE = 512  # pixels; smaller pictures are enlarged to it
+SAMPLE = 2  # pixels each way have one colour in most films: what is cut off is whole samples
 
 
 class Format(NamedTuple):
@@ -104,9 +106,15 @@ ENCODERS = {
 
 
 def film_size(
-    frame: tuple[int, int], size: int | None = None, out: Path | str = "film.mp4", codec: str | None = None
+    frame: tuple[int, int], size: int | str | None = None, out: Path | str = "film.mp4", codec: str | None = None
 ) -> tuple[int, int]:
-    """(width, height) of the film for frames of this size; both are multiples of what the codec asks for (ENCODERS)."""
+    """(width, height) of the film for frames of this size; both are multiples of what the codec asks for (ENCODERS).
+
+    size: pixels on its short side, or both sides, '1080x1920'.
+    """
+    if both := sides(size):
+        return both
+    assert not isinstance(size, str), size
     out = Path(out)
     short = size or max(SHORT_SIDE if out.suffix else 0, min(frame))
     step = _sides(codec or format_of(out).codecs[0])
@@ -115,6 +123,24 @@ def film_size(
         raise Error(
             f"the film would have {width}x{height} pixels, and sides up to {_LARGEST} are possible; give a --size"
         )
+    return width, height
+
+
+def sides(size: int | str | None) -> tuple[int, int] | None:
+    """(width, height) of '1080x1920'; None where a size says less."""
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", str(size))
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def covering(frame: tuple[int, int], size: int | str | None, film: tuple[int, int]) -> tuple[int, int]:
+    """(width, height) to which frames are scaled for a film of this size: its own; or where both sides were given as
+    much as covers it, of which the middle is shown. At both ends of a side the same is cut off."""
+    if not sides(size):
+        return film
+    scale = max(Fraction(shown, side) for shown, side in zip(film, frame))
+    width, height = (
+        shown + 2 * SAMPLE * round((side * scale - shown) / (2 * SAMPLE)) for shown, side in zip(film, frame)
+    )
     return width, height
 
 
@@ -145,7 +171,7 @@ def format_of(out: Path) -> Format:
     return FORMATS[suffix]
 
 
-def encoder_for(out: Path, size: int | None, quality: int | None, codec: str | None, sound: bool) -> str:
+def encoder_for(out: Path, size: int | str | None, quality: int | None, codec: str | None, sound: bool) -> str:
     """ffmpeg's name of the encoder, or Error for what this format or this encoder cannot do."""
     form = format_of(out)
     if sound and not form.sound:
@@ -153,11 +179,15 @@ def encoder_for(out: Path, size: int | None, quality: int | None, codec: str | N
         raise Error(f"{out} has no room for sound; a film with sound ends in {there}")
     codec = codec or form.codecs[0]
     step = _sides(codec)
-    if size is not None and (size % step or not 16 <= size <= 8192):
+    given = [] if size is None else [*(sides(size) or [size])]
+    if any(isinstance(side, str) or side % step or not 16 <= side <= 8192 for side in given):
         number = {1: "a number", 2: "an even number"}.get(step, f"a multiple of {step}")
         asks = f"for {codec} " * (step > 2)
-        near = f", such as {min(max(round(size / step) * step, 16), 8192)}" * (step > 2)
-        raise Error(f"size {size} is not possible; {asks}the film's short side is {number} from 16 to 8192{near}")
+        near = "x".join(str(min(max(round(int(side) / step) * step, 16), 8192)) for side in given) if step > 2 else ""
+        what = "each of the film's sides" if given[1:] else "the film's short side"
+        raise Error(
+            f"size {size} is not possible; {asks}{what} is {number} from 16 to 8192{near and f', such as {near}'}"
+        )
     encoder = _encoder(out.suffix or "a folder", form, codec)
     scale = row(encoder).quality
     if quality is not None and scale is None:

@@ -40,6 +40,7 @@ class Keyframe:
     until: seconds of the film until which it rests here; None: it goes on at once.
     beat, bar: in place of a time, counted from 1; 2.5 is half-way between the second and the third.
         `walk.timeline.timed` makes times of them.
+    frame: in place of a time, counted from 0. `walk.timeline.framed` makes a time of it.
 
     Raises Error for values outside these, and for a weight such as (red:9) that is too much.
     """
@@ -51,6 +52,7 @@ class Keyframe:
     until: float | None = None
     beat: float | None = None
     bar: float | None = None
+    frame: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.prompt, str) or not self.prompt.strip():
@@ -64,8 +66,15 @@ class Keyframe:
             if value is not None and not (isinstance(value, numbers.Real) and low <= float(value) < math.inf):
                 raise Error(f"{name} {value!r} is out of range; it is a number from {low}, or None")
             object.__setattr__(self, name, None if value is None else float(value))
+        if self.frame is not None and not (isinstance(self.frame, numbers.Integral) and self.frame >= 0):
+            raise Error(f"frame {self.frame!r} is out of range; it is a whole number from 0, or None")
         if self.time is not None and self.until is not None and self.until <= self.time:
             raise Error(f"until {self.until:g} is not after its time {self.time:g}; a keyframe rests until later")
+
+    @property
+    def identity(self) -> tuple[str, str, int]:
+        """What of it decides pixels."""
+        return self.prompt, self.negative_prompt, self.seed
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,7 @@ class _Line:
     until: float | None = None
     beat: float | None = None
     bar: float | None = None
+    frame: int | None = None
     negative: str | None = None
 
 
@@ -90,8 +100,8 @@ def read_prompts(
     """Keyframes from a prompt file, from one prompt, or from a sequence of prompts.
 
     A file has one prompt a line; blank lines and lines that begin with `#` are skipped. A prompt
-    may end in settings: `a fox in the snow | seed=7 | time=1:02.5 | negative=blurry`, `beat=32`
-    or `bar=9` in place of a time, and `until=1:05` to rest there. `(red:1.3)` counts for more than
+    may end in settings: `a fox in the snow | seed=7 | time=1:02.5 | negative=blurry`, `beat=32`,
+    `bar=9` or `frame=48` in place of a time, and `until=1:05` to rest there. `(red:1.3)` counts for more than
     other words, with what `walk.emphasis` knows of it.
 
     Keyframes among the prompts are lines that say all this already.
@@ -137,6 +147,7 @@ def read_prompts(
             line.until,
             line.beat,
             line.bar,
+            line.frame,
         )
         for line, value in zip(lines, chosen)
     )
@@ -298,11 +309,12 @@ def _check_no_times(texts: Sequence[tuple[str, str]]) -> None:
     for match in shown[:1]:
         where = texts[0][0] if timed else next(where for where, text in texts if text is match.string)
         what = "frame numbers" if match["frame"] else "times"
-        time = match["clock"] or match["seconds"] or "SECONDS"
+        frame, time = (match["frame"] or "").partition(".")[0], match["clock"] or match["seconds"]
+        when = f"frame={frame}" if frame else f"time={time}"
         prompt = match["prompt"].strip("\"', \t")
         raise Error(
-            f"{where}: {what} before prompts are not read; write '{prompt[:40]} | time={time}' for "
-            f"'{match.string.strip()[:60]}', or leave times out"
+            f"{where}: {what} before prompts are not read; write '{prompt[:40]} | {when}' for "
+            f"'{match.string.strip()[:60]}', or leave {what} out"
         )
 
 
@@ -320,7 +332,9 @@ def _parse(where: str, text: str) -> _Line:
     settings: dict[str, str] = {}
     for field in fields:
         match = re.match(r"\s*([\w-]+)\s*=(.*)", field, re.DOTALL)
-        almost = re.match(rf"\s*({'|'.join(_PARSERS)})\s*:\s*(.*)|\s*(seed|beat|bar)\s+(\d+\s*)$", field, re.DOTALL)
+        almost = re.match(
+            rf"\s*({'|'.join(_PARSERS)})\s*:\s*(.*)|\s*(seed|beat|bar|frame)\s+(\d+\s*)$", field, re.DOTALL
+        )
         if match:
             name = match[1]
             if name in settings:
@@ -342,17 +356,17 @@ def _parse(where: str, text: str) -> _Line:
         near = difflib.get_close_matches(unknown[0], _PARSERS, n=1)
         hint = f"; did you mean {near[0]}=?" if near else ""
         raise Error(f"{where}: unknown setting {unknown[0]}={hint} (settings are {_SETTINGS})")
-    places = [name for name in ("time", "beat", "bar") if name in settings]
+    places = [name for name in ("time", "beat", "bar", "frame") if name in settings]
     if len(places) > 1:
         raise Error(f"{where}: {places[0]}= and {places[1]}= are both given; one says when")
     if "until" in settings and not places:
-        raise Error(f"{where}: until= says how long to rest, but not from when; add time=, beat= or bar=")
+        raise Error(f"{where}: until= says how long to rest, but not from when; add time=, beat=, bar= or frame=")
     return _Line(where, prompt, **{name: _PARSERS[name](where, value) for name, value in settings.items()})
 
 
 def _line(where: str, keyframe: Keyframe) -> _Line:
     """What a Keyframe says. Whoever made it may have left its negative prompt out."""
-    own = (keyframe.time, keyframe.until, keyframe.beat, keyframe.bar, keyframe.negative_prompt or None)
+    own = (keyframe.time, keyframe.until, keyframe.beat, keyframe.bar, keyframe.frame, keyframe.negative_prompt or None)
     return _Line(where, keyframe.prompt, keyframe.seed, *own)
 
 
@@ -382,15 +396,22 @@ def _parse_count(name: str) -> Callable[[str, str], float]:
     return parse
 
 
+def _parse_frame(where: str, text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,7}", text):
+        raise Error(f"{where}: frame '{text}' is not possible; they are whole numbers, counted from 0")
+    return int(text)
+
+
 _PARSERS: dict[str, Callable[[str, str], Any]] = {
     "seed": _parse_seed,
     "time": _parse_moment("time"),
     "until": _parse_moment("until"),
     "beat": _parse_count("beat"),
     "bar": _parse_count("bar"),
+    "frame": _parse_frame,
     "negative": lambda where, text: text,
 }
-_SETTINGS = "seed=, time=, beat=, bar=, until= and negative="
+_SETTINGS = "seed=, time=, beat=, bar=, frame=, until= and negative="
 
 
 def _check_times(lines: list[_Line]) -> None:
@@ -398,7 +419,7 @@ def _check_times(lines: list[_Line]) -> None:
     for line in lines:
         if line.time is not None and line.until is not None and line.until <= line.time:
             raise Error(f"{line.where}: until {format_time(line.until)} is not after its time {format_time(line.time)}")
-    for name, show in (("time", format_time), ("beat", str), ("bar", str)):
+    for name, show in (("time", format_time), ("beat", str), ("bar", str), ("frame", str)):
         timed = [line for line in lines if getattr(line, name) is not None]
         for earlier, line in pairwise(timed):
             end = (name == "time" and earlier.until) or getattr(earlier, name)
@@ -442,6 +463,6 @@ def _pair(lines: list[_Line], seeds: Sequence[int]) -> tuple[list[_Line], list[i
             f"{plural(len(lines), 'prompt')} and {plural(len(seeds), 'seed')}; give one seed for each prompt, "
             "one seed for all, or several seeds for one prompt"
         )
-    if len(lines) == 1 and count > 1 and (lines[0].time, lines[0].beat, lines[0].bar) != (None,) * 3:
+    if len(lines) == 1 and count > 1 and (lines[0].time, lines[0].beat, lines[0].bar, lines[0].frame) != (None,) * 4:
         raise Error(f"{lines[0].where} has a time, but becomes {count} keyframes, one for each seed; drop the time")
     return lines * (count // len(lines)), list(seeds) * (count // len(seeds))

@@ -40,6 +40,11 @@ def shortened(text: str) -> str:
 
 def leftover(text: str) -> str:
     """Of what `emphasis.leftovers` finds: what becomes of it, and what was meant."""
+    if text[0].isdigit():
+        return "a list's number is read as words: a prompt needs none"
+    if len(text) == 1:
+        listed = f"a list's {text} is read as a word"
+        return f"{listed if text in '-*•' else 'quotes around all of it are read as letters'}: a prompt needs none"
     if instead := _as_words(text):
         return f"'{text.strip()}' is read as {instead}"
     return f"'{text}' is read as it stands{_weighted(text) or _why(text)}"

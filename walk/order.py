@@ -6,11 +6,13 @@ Everything that can be refused without a model is refused here. Renders nothing 
 from __future__ import annotations
 
 import contextlib
+import difflib
 import errno
 import hashlib
 import math
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -109,6 +111,7 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
         music, walk = _again(chosen, keyframes)
     else:
         chosen = chosen | {"fps": shown}  # lest keyframes come at other times than they were given
+        keyframes = timeline.framed(keyframes, shown)
         music = _music(chosen, keyframes, out, folder, listener)
         walk = _walk(chosen, keyframes, music, listener)
     listener.say(
@@ -117,6 +120,7 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     )
     if shown != asked:
         listener.say(f"{out.suffix} cannot show {_rate(asked)} frames a second: the film will have {_rate(shown)}")
+    _tell_seeds(chosen, walk.keyframes, out, folder, listener)
     return Order(walk, settings, out, folder, look, chosen, music)
 
 
@@ -125,6 +129,37 @@ def _tell_words(prompts: str | list[str], listener: Listener) -> None:
     words = isinstance(prompts, list) and not any(" " in prompt.strip() for prompt in prompts)
     if words and len(prompts) > 2 and {"a", "an", "the"} & set(prompts):
         listener.say(f"note: these are {len(prompts)} prompts; put a prompt of several words in quotes")
+
+
+def _tell_seeds(
+    chosen: dict[str, Any], keyframes: Sequence[Keyframe], out: Path, folder: Path, listener: Listener
+) -> None:
+    """A note of prompts that have other seeds than in the film that is here, for no reason but their place in the list."""
+    from walk.run import read_manifest
+
+    if chosen.get("seeds", WORDS) != WORDS or "weights" in chosen:  # a film that is made again has its own
+        return
+    try:
+        before = read_manifest(folder)[0].keyframes
+    except Error:
+        return
+    was, now = (["\n".join(keyframe.identity[:2]) for keyframe in some] for some in (before, keyframes))
+    blocks = difflib.SequenceMatcher(None, was, now, autojunk=False).get_matching_blocks()
+    pairs = [(a + i, b + i) for a, b, count in blocks for i in range(count)]
+    moved = [(a, b) for a, b in pairs if before[a].seed != keyframes[b].seed == before[a].seed + b - a]
+    if not moved:
+        return
+    remedy = f"end their lines in | seed=, which was {before[moved[0][0]].seed} of keyframe {moved[0][1] + 1}"
+    with contextlib.suppress(Error):
+        made = read_prompts(read_recipe(str(out)).prompts)
+        if [keyframe.identity for keyframe in made] == [keyframe.identity for keyframe in before]:
+            styled = ", and with the style" * ("style" in chosen)
+            remedy = f"take their lines from walk info {shlex.quote(str(out))}, where they end in | seed={styled}"
+    have = "prompt has another seed" if len(moved) == 1 else "prompts have other seeds"
+    listener.say(
+        f"note: {len(moved)} {have} than in the film that is here, since each takes one by its place in the list; to keep "
+        f"their pictures, {remedy}"
+    )
 
 
 def _check_together(chosen: dict[str, Any]) -> None:
@@ -273,8 +308,8 @@ def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music 
 def _off_bars(walk: Walk, keyframes: Sequence[Keyframe], bars: Sequence[float]) -> int:
     """How many keyframes without a time do not arrive on a bar, but for an open walk's ends."""
     lines = {timeline.nearest(Fraction(repr(bar)) * walk.fps) for bar in bars}
-    inner = range(1, len(keyframes) - (not walk.closed))
-    return sum(keyframes[k].time is None and walk.positions.index(k) not in lines for k in inner)
+    inner, (keys, _) = range(1, len(keyframes) - (not walk.closed)), walk.landmarks()
+    return sum(keyframes[k].time is None and keys[k] not in lines for k in inner)
 
 
 def _sung(keyframes: tuple[Keyframe, ...], music: Music, pause: float, listener: Listener) -> tuple[Keyframe, ...]:

@@ -359,13 +359,13 @@ def _place(walk: Walk, index: int) -> list[object]:
     for positions in filter(None, (walk.positions, walk.noise)):
         places, t = walk.neighbours(positions[index])
         around = [None if k is None else walk.keyframes[k] for k in places]
-        place += [[None if k is None else _identity(k) for k in around], t]
+        place += [[None if k is None else k.identity for k in around], t]
     return place if place[:2] != place[2:] else place[:2]
 
 
 def _told(walk: Walk) -> list[object]:
     """What positions are positions on."""
-    return [walk.closed, walk.smooth, *map(_identity, walk.keyframes)]
+    return [walk.closed, walk.smooth, *(keyframe.identity for keyframe in walk.keyframes)]
 
 
 class _Noted(NamedTuple):
@@ -398,13 +398,8 @@ def _segments(walk: Walk) -> list[object]:
             if position % 1:
                 inside[int(position)].append((name, position - int(position)))
     around = [walk.neighbours(start + 0.5)[0] for start in range(walk.segments)]
-    told = [tuple(None if k is None else _identity(walk.keyframes[k]) for k in some) for some in around]
+    told = [tuple(None if k is None else walk.keyframes[k].identity for k in some) for some in around]
     return [(some, tuple(inside[start])) for start, some in enumerate(told)]
-
-
-def _identity(keyframe: Keyframe) -> tuple[str, str, int]:
-    """What of a keyframe decides pixels."""
-    return keyframe.prompt, keyframe.negative_prompt, keyframe.seed
 
 
 def _digest(names: Sequence[str]) -> str:

@@ -121,6 +121,15 @@ def preview(
     return ImageOps.expand(_below(parts, 40), MARGIN, BACKGROUND)
 
 
+def middle(picture: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """As much of the middle of a picture, (height, width, 3), as has the shape of (width, height)."""
+    height, width = picture.shape[:2]
+    scale = min(width / shape[0], height / shape[1])
+    w, h = (round(side * scale) for side in shape)
+    left, top = (width - w) // 2, (height - h) // 2
+    return picture[top : top + h, left : left + w]
+
+
 def _keyframe(
     walk: Walk, k: int, frame: int, picture: np.ndarray, between: Sequence[np.ndarray], width: int, room: int
 ) -> Image.Image:

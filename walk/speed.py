@@ -36,6 +36,7 @@ CLOSE = 0.3  # or among all that are within this part of a step for each of them
 STILL = 0.1  # of the mean step: less is none, as where a walk rests
 STEADY = 0.05  # of the way is spread evenly along the path, whatever the pictures say
 BEAT = 5  # times the step before or after it: such a step is meant, and pictures from within it would blur it
+LOST = 0.25  # of the pictures looked at between beats become no frames: so many of them are expected to
 SHARE = 0.1  # pictures a frame, where none of them can become one
 KEPT = 224  # pictures of which the features stay in memory
 TOGETHER = 256  # frames, of whole segments, are looked at before others: their features mostly stay in memory
@@ -100,6 +101,7 @@ class Pacer:
             _Segment(start, turn, places, noises.get(start, []) if walk.noise else None, apart, even, further)
             for start, places in paths.items()
         ]
+        self.besides = 0  # pictures that were asked for and become no frames, as far as is known by now
         self._ready = [*self._segments]  # of which all that they asked for was seen
         self._fresh: list[_Segment] = []  # of which nothing is in the queue yet
         self._waiting: defaultdict[float, list[_Segment]] = defaultdict(list)  # for a position
@@ -148,7 +150,9 @@ class Pacer:
         """Only segments that have seen all they asked for: a look at each, after each batch, would take longer and
         longer with the film."""
         for segment in self._ready:
+            before = segment.besides
             segment.go_on(self._seen)
+            self.besides += segment.besides - before
             for position in segment.unseen:
                 self._waiting[position].append(segment)
         self._fresh += self._ready
@@ -199,6 +203,7 @@ class _Segment:
         self._rounds = self._look()
         self._asked = next(self._rounds, [])
         self._around: list[float] = []  # places that were seen or asked for
+        self.besides = 0  # of them those that become no frames, as far as is known by now
 
     def go_on(self, seen: set[float]) -> None:
         """What to see next, if all that was asked for was seen."""
@@ -207,6 +212,10 @@ class _Segment:
             self._asked = next(self._rounds, [])
         self.unseen = {p: place for place in self._asked if (p := self._position(place)) not in seen}
         self._around = sorted({*self.knots, *self._asked})
+        left = len({*self._around} - {0.0, 1.0, *self.moved.values()})
+        if not self.moved and self.noise is None:  # of noise that goes its own way none becomes one
+            left = round(left * LOST) if self.beats and self._asked else 0
+        self.besides = left
 
     def compare(self, places: list[float], seen: set[float]) -> None:
         """What was just seen with its neighbours, as soon as they were, too, when their features are still in memory."""

@@ -98,7 +98,8 @@ class Walk:
         A keyframe arrives on the frame nearest to its time; those without a time share the room
         between their neighbours evenly. An open walk starts exactly on the first keyframe and ends
         exactly on the last (and rests there, if their times leave room); in a closed one, frame
-        `frames` would be frame 0 again and is not made. At one with `until` the walk rests until then.
+        `frames` would be frame 0 again and is not made. At one with `until` the walk rests until then, and between two
+        that are the same (but for their times) on the first of them: all of that is one picture.
 
         smooth: also the speed is continuous where keyframes are unevenly spaced.
         ease: slow down to rest at every keyframe.
@@ -110,8 +111,8 @@ class Walk:
 
         Raises Error if the keyframes do not fit, or are none: `walk.read_prompts` makes them.
         """
-        keyframes = _keyframes(keyframes)
         fps = rate(fps)
+        keyframes = framed(_keyframes(keyframes), fps)
         if len(keyframes) < 2:
             raise Error(
                 "a walk needs two keyframes or more; give another prompt, or several seeds for this one (--seeds 1-3)"
@@ -122,7 +123,12 @@ class Walk:
             _even(stays, count, closed, smooth, ease) if how is None else _paced(_steps(name, how, count))
             for name, how in (("steps", steps), ("noise_steps", noise_steps))
         ]
-        positions, noise = (tuple(_positions(stays, count, closed, how)) for how in progress)
+        following = [*keyframes[1:], keyframes[0] if closed else None]
+        same = [b is not None and a.identity == b.identity for a, b in zip(keyframes, following)]
+        positions, noise = (
+            tuple(float(int(p)) if same[int(p)] else p for p in _positions(stays, count, closed, how))
+            for how in progress
+        )
         return cls(keyframes, positions, fps, closed, smooth, noise if noise != positions else ())
 
     @property
@@ -150,9 +156,17 @@ class Walk:
         """'keyframe 3 to 4': what lies after keyframe k, counted from 0, for people, who count from 1."""
         return f"keyframe {k + 1} to {(k + 1) % len(self.keyframes) + 1}"
 
+    def firsts(self) -> dict[float, int]:
+        """By position, the first frame that shows it; of a rest from a loop's end to its beginning, the one at the end."""
+        count, last = self.frames, self.positions[-1:]
+        begun = 0
+        if self.closed and self.positions[:1] == last:
+            begun = next((index for index, position in enumerate(self.positions) if (position,) != last), 0)
+        return {self.positions[index % count]: index % count for index in reversed(range(begun, begun + count))}
+
     def landmarks(self) -> tuple[list[int], list[int]]:
         """Indices of the frames that show the keyframes, and how many frames it is from each to the next."""
-        first = {position: index for index, position in reversed([*enumerate(self.positions)])}
+        first = self.firsts()
         keys = [first[float(k)] for k in range(len(self.keyframes))]
         following = [*keys[1:], *(keys[:1] if self.closed else [])]
         return keys, [(b - a) % self.frames for a, b in zip(keys, following)]
@@ -195,6 +209,16 @@ def timed(
             keyframe = dataclasses.replace(keyframe, time=round(time, 6), beat=None, bar=None)
         result.append(keyframe)
     return tuple(result)
+
+
+def framed(keyframes: Sequence[Keyframe], fps: Fraction) -> tuple[Keyframe, ...]:
+    """The keyframes with seconds in place of frames, at this rate."""
+    return tuple(
+        keyframe
+        if keyframe.frame is None
+        else dataclasses.replace(keyframe, time=round(float(keyframe.frame / fps), 6), frame=None)
+        for keyframe in keyframes
+    )
 
 
 def within(keyframes: Sequence[Keyframe], start: float, seconds: float, pause: float = 0.0) -> tuple[Keyframe, ...]:

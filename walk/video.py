@@ -33,7 +33,7 @@ def encode(
     frames: Sequence[Path | str],
     out: Path | str,
     fps: Fraction | float | str,
-    size: int | None = None,
+    size: int | str | None = None,
     quality: int | None = None,
     codec: str | None = None,
     metadata: Metadata | None = None,
@@ -44,7 +44,8 @@ def encode(
 
     out: its suffix is one of formats.FORMATS; without one it is a folder, for the frames as they are.
     fps: as `walk.timeline.rate` reads it; a GIF takes the nearest that it can show (`formats.shown_fps`), a folder none.
-    size: pixels on the film's short side; None: the frames' own, but 512 at least (in a folder: theirs).
+    size: pixels on the film's short side, or both sides, '1080x1920', which frames are scaled to cover, and cut evenly
+        where they overhang; None: the frames' own, but 512 at least (in a folder: theirs).
     quality: on the encoder's own scale (formats.ENCODERS); None: its default.
     codec: one of the format's codecs, or an encoder by ffmpeg's own name, such as h264_nvenc.
     metadata: what the film says of itself; None: nothing. A GIF has room for the comment alone, a folder for nothing.
@@ -61,6 +62,7 @@ def encode(
         raise Error(f"{out} would have no frames; a film has one or more")
     with Image.open(pictures[0]) as first:
         shape = formats.film_size(first.size, size, out, codec)
+        scaled = formats.covering(first.size, size, shape)
     fps = formats.shown_fps(out, rate(fps))
     sound = sound and _fitting(sound, len(pictures) / fps, fps)
     bare = metadata is None
@@ -71,16 +73,18 @@ def encode(
         source = [*ffmpeg.program(), "-f", "image2pipe", "-c:v", "png", "-framerate", str(fps), "-i", "-"]
         target = [*formats.format_of(out).options.split(), "-fflags", "+bitexact", "-y", f"file:{part}"]
         if encoder == "png":
-            _export(pictures, part, shape, bare, report)
+            _export(pictures, part, scaled, shape, bare, report)
         elif encoder == "gif":
-            _gif(source, target, Path(scratch, "palette.png"), pictures, shape, report)
+            _gif(source, target, Path(scratch, "palette.png"), pictures, scaled, shape, report)
             if metadata:
                 gif.put_comment(part, metadata.comment)
         else:
             heard, kept = _heard(films.beside(out, "sound"), sound, out)
             texts = _texts(Path(scratch, "texts"), metadata, len(pictures) / fps, 2 if sound else 1)
             ffmpeg.feed(
-                [*source, *heard, *texts, *kept, *_pictures(encoder, quality, shape), *target], pictures, report
+                [*source, *heard, *texts, *kept, *_pictures(encoder, quality, scaled, shape), *target],
+                pictures,
+                report,
             )
         expected = (sound.channels, formats.heard_rate(out, sound.rate)) if sound else None
         check(part, len(pictures), fps, shape, metadata, expected)
@@ -88,7 +92,7 @@ def encode(
 
 def validate(
     out: Path | str,
-    size: int | None = None,
+    size: int | str | None = None,
     quality: int | None = None,
     codec: str | None = None,
     sound: bool = False,
@@ -176,8 +180,8 @@ def _fitting(sound: Sound, seconds: Fraction, fps: Fraction) -> Sound:
     return sound
 
 
-def _pictures(encoder: str, quality: int | None, size: tuple[int, int]) -> list[str]:
-    """The options that scale, convert and encode, and say what the colours are."""
+def _pictures(encoder: str, quality: int | None, scaled: tuple[int, int], size: tuple[int, int]) -> list[str]:
+    """The options that scale, cut, convert and encode, and say what the colours are."""
     row = formats.row(encoder)
     matrix = tags = said = ""
     if row.pixels.startswith("yuv"):
@@ -187,7 +191,7 @@ def _pictures(encoder: str, quality: int | None, size: tuple[int, int]) -> list[
         tags = ",setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
         said = "-colorspace bt709 -color_primaries bt709 -color_trc bt709 -color_range tv"
     return [
-        *("-vf", f"{_scale(size)}{matrix},format={row.pixels}{tags}", *said.split()),
+        *("-vf", f"{_scale(scaled)}{matrix}{_cut(scaled, size)},format={row.pixels}{tags}", *said.split()),
         *("-c:v", *encoder.split()),
         *row.options.format(row.quality[0] if row.quality and quality is None else quality).split(),
         *(("-tag:v", "hvc1") if ffmpeg.encoders().get(encoder) == "hevc" else ()),  # Apple plays no other
@@ -198,21 +202,27 @@ def _scale(size: tuple[int, int]) -> str:
     return "scale={}:{}:flags=lanczos+accurate_rnd+full_chroma_int+full_chroma_inp".format(*size)
 
 
+def _cut(scaled: tuple[int, int], size: tuple[int, int]) -> str:
+    """The filter that leaves of pictures so much as of such that were scaled: their middle."""
+    return f",crop=iw*{size[0]}/{scaled[0]}:ih*{size[1]}/{scaled[1]}" if scaled != size else ""
+
+
 def _gif(
     source: list[str],
     target: list[str],
     palette: Path,
     frames: Sequence[Path],
+    scaled: tuple[int, int],
     size: tuple[int, int],
     report: Callable[[int], object],
 ) -> None:
     """Twice through the frames: one palette for all of them, then the film. (At one go ffmpeg keeps them in memory.)"""
     # Every colour of large frames would take longer to sort than all the rest: a pixel here and there will do.
-    find = "scale={}:{}:flags=neighbor,palettegen=stats_mode=full:reserve_transparent=0"
-    find = find.format(*formats.film_size(size, min(128, *size), "film.gif"))
+    small = "scale={}:{}:flags=neighbor".format(*formats.film_size(scaled, min(128, *scaled), "film.gif"))
+    find = f"{small}{_cut(scaled, size)},palettegen=stats_mode=full:reserve_transparent=0"
     # A pattern that stands still. Error diffusion is nearer to the colours, but it boils in still
     # surfaces (six times the flicker), and takes half as many bytes again.
-    use = f"[0:v]{_scale(size)}[film];[film][1:v]paletteuse=dither=bayer:bayer_scale=2"
+    use = f"[0:v]{_scale(scaled)}{_cut(scaled, size)}[film];[film][1:v]paletteuse=dither=bayer:bayer_scale=2"
     first = [*source, "-vf", find, "-c:v", "png", "-f", "image2pipe", f"file:{palette}"]
     second = [*source, "-i", f"file:{palette}", "-filter_complex", use, *target]
     ffmpeg.feed(first, frames, lambda count: report(count // 2))
@@ -326,17 +336,24 @@ def _remove(path: Path) -> None:
 
 
 def _export(
-    frames: Sequence[Path], folder: Path, size: tuple[int, int], bare: bool, report: Callable[[int], object]
+    frames: Sequence[Path],
+    folder: Path,
+    scaled: tuple[int, int],
+    size: tuple[int, int],
+    bare: bool,
+    report: Callable[[int], object],
 ) -> None:
-    """The frames as they are, or resized, or without the texts in them, under the numbers that other tools expect."""
+    """The frames as they are, or resized and cut, or without the texts in them, under the numbers that other tools expect."""
     folder.mkdir()
+    left, top = ((whole - shown) // 2 for whole, shown in zip(scaled, size))
     for index, frame in enumerate(frames):
         target = folder / f"{index:06d}.png"
         try:
             with Image.open(frame) as image:
                 changed = None
                 if image.size != size or bare:
-                    changed = image.resize(size, Image.Resampling.LANCZOS)
+                    changed = image.resize(scaled, Image.Resampling.LANCZOS)
+                    changed = changed.crop((left, top, left + size[0], top + size[1]))
                 else:
                     image.verify()
         except (OSError, SyntaxError):

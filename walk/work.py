@@ -217,6 +217,7 @@ class Work:
         self.shown = Counter(run.fingerprints)  # by how many frames: a rest is one picture
         self.total = len(self.shown)  # pictures that it will take, as far as is known
         self.progress = self.listener.progress("reading frames", self.total, after=2)
+        self.besides = 0  # of them those that are only looked at
         self.asked: set[str] = set()  # fingerprints
         self.rendered: dict[str, Future[None] | None] = {}  # fingerprints; done when on the disk, None when on the way
         self.features: dict[str, Future[Features]] = {}  # of those rendered that were not looked at
@@ -292,13 +293,23 @@ class Work:
             self._prepare(at(*wanted))
             return wanted
 
+        def expect() -> None:
+            """Pictures that are only looked at are work, too."""
+            more = (pacer.besides if further else 0) - self.besides
+            self.besides += more
+            self.total += more
+            if more and self.rendered:
+                self.progress.expect(self.progress.total + more)
+
         before: list[float] = []
         with ThreadPoolExecutor(1) as aside, self._looked_at():
             wanted = pacer.wanted(batch)
+            expect()
             while wanted or before:
                 after = aside.submit(following, before)  # while these are rendered
                 self.make(at(*wanted))
                 before, wanted = wanted, after.result()
+                expect()
         return pacer
 
     def noise_shares(self, run: Run, seen: Iterable[float]) -> dict[int, float]:
