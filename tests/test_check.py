@@ -22,7 +22,7 @@ from walk.film import described
 FPS = Fraction(25)
 
 
-def a_film(folder, plant=lambda pictures: pictures, name="film.mp4", metadata=None, codec=None):
+def a_film(folder, plant=lambda pictures: pictures, name="film.mp4", metadata=None, codec=None, fps=FPS):
     """A disc that glides over a gradient, 40 frames, with something done to them."""
     y, x = np.mgrid[:64, :64]
     ground = np.stack([x * 3, y * 3, 120 + 0 * x], axis=-1)
@@ -34,7 +34,7 @@ def a_film(folder, plant=lambda pictures: pictures, name="film.mp4", metadata=No
     for i, picture in enumerate(plant(pictures)):
         paths.append(folder / f"{i:03d}.png")
         Image.fromarray(picture).save(paths[-1])
-    video.encode(paths, folder / name, FPS, codec=codec, metadata=metadata)
+    video.encode(paths, folder / name, fps, codec=codec, metadata=metadata)
     return folder / name
 
 
@@ -76,6 +76,16 @@ def test_a_films_rate_is_what_it_is_even_where_it_counts_milliseconds(tmp_path, 
         report = check(scenery(np.arange(count) * 0.05, tmp_path, fps, name=name))
         assert report.facts[0] == f"{count} frames of 64x64, {float(count / fps):.2f} s, {float(fps):.6g} a second"
         assert report.faults == ()
+
+
+@pytest.mark.parametrize("delay", [17, 33, 14, 9, 50])
+@pytest.mark.parametrize("count", [13, 37])
+def test_every_picture_of_a_gif_is_seen_once_whatever_its_delay(tmp_path, delay, count):
+    """At some, ffmpeg would give others than there are."""
+    report = check(a_film(tmp_path, lambda pictures: pictures[:count], "film.gif", fps=Fraction(100, delay)))
+    assert report.faults == ()
+    assert report.still == 0
+    assert report.facts[0].startswith(f"{count} frames of 512x512, {count * delay / 100:.2f} s, ")
 
 
 def test_a_film_that_runs_slower_than_it_says_has_the_rate_at_which_it_runs(tmp_path):

@@ -94,14 +94,19 @@ def _bytes_of(frame: Path) -> bytes:
 
 
 def copied(film: Path, copy: Path) -> bool:
-    """Whether there was room for a film's pictures, not decoded and without metadata. Raises Error if it is no film."""
+    """Whether there was room for a film's pictures, not decoded and without metadata. Raises Error if it is no film.
+
+    A GIF's are decoded, and come at 25 a second, whenever they came: of some delays, such as of 0.17 s, ffmpeg guesses a
+    wrong rate, at which whoever reads it is given pictures twice, and others never.
+    """
     try:
         copy.touch()
     except OSError:
         return False
     # One track alone: what a decoder needs before a sound's start would make the pictures late.
-    safe = [*_SAFE, "-i", f"file:{film}", "-map", "0:v:0", "-map_chapters", "-1", "-map_metadata", "-1"]
-    command = [*program(), *safe, "-c", "copy", "-f", "nut", "-y", f"file:{copy}"]
+    rate, codec = (["-r", "25"], "ffv1") if film.suffix.lower() == ".gif" else ([], "copy")
+    safe = [*_SAFE, *rate, "-i", f"file:{film}", "-map", "0:v:0", "-map_chapters", "-1", "-map_metadata", "-1"]
+    command = [*program(), *safe, "-c", codec, "-f", "nut", "-y", f"file:{copy}"]
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode and not re.search(b"No space left|File too large|quota exceeded", done.stderr):
         raise Error(f"{film} is no film that ffmpeg can read")
