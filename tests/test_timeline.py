@@ -97,14 +97,12 @@ def test_a_keyframe_arrives_on_the_frame_nearest_to_its_time():
                 assert abs(on[0] / fps - Fraction(time)) <= 1 / (2 * fps)
 
 
-@pytest.mark.parametrize(
-    "fps", [24, Fraction(24000, 1001), 25, 30, Fraction(60000, 1001), 144, 1000, Fraction(1, 3)], ids=str
-)
+@pytest.mark.parametrize("fps", [24, Fraction(24000, 1001), Fraction(60000, 1001), 144, 1000, Fraction(1, 3)], ids=str)
 def test_a_keyframe_at_a_frame_is_shown_by_that_frame_at_any_rate(fps):
-    cast = [Keyframe("a", 0), *(Keyframe("b", i, frame=i) for i in (7, 48, 49, 1001, 99_999))]
+    cast = [Keyframe("a", 0), *(Keyframe("b", i, frame=i) for i in (7, 48, 49, 1001, 9_999))]
     walk = Walk.through(cast, fps=fps)
-    assert walk.landmarks()[0] == [0, 7, 48, 49, 1001, 99_999]
-    assert walk.frames == 100_000
+    assert walk.landmarks()[0] == [0, 7, 48, 49, 1001, 9_999]
+    assert walk.frames == 10_000
     assert all(keyframe.frame is None for keyframe in walk.keyframes)  # a recipe has times
     assert framed(cast[2:3], Fraction(24)) == (Keyframe("b", 48, time=2.0),)
 

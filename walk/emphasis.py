@@ -75,7 +75,8 @@ def leftovers(prompt: str) -> list[str]:
 
     An unclosed (panda:1.5, a number that is none as in (panda:1,5), settings without a bar before them;
     AUTOMATIC1111's ((panda)), [[panda]], [fox:panda:0.5], [fox|panda], <lora:panda:0.8>, AND, BREAK, {fox|panda},
-    and __animal__; a list's 1. or -, and quotes around all of it; compel's (panda)++, ComfyUI's embedding:panda, Midjourney's panda::1.5 and --ar 16:9.
+    and __animal__; a list's 1. or -, and quotes around all of it; compel's (panda)++, ComfyUI's embedding:panda,
+    Midjourney's panda::1.5 and --ar 16:9.
     Parentheses and brackets around plain words are not among them, nor are times and proportions, 3:4.
     """
     text = plain(re.sub(r"\\[()]", "  ", prompt))

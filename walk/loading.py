@@ -246,9 +246,10 @@ def check_compiles(family: Family, device: str) -> None:
 
 
 def compile_parts(denoiser: Any, vae: Any, family: Family, device: str) -> None:
-    """With their first batch: the denoiser, and what decodes, which is most of the work of one step. A transformer's blocks are one program, compiled once: a tenth of the time for the same
-    speed (diffusers' page 'Accelerate inference', 'Regional compilation'). Where each picture has another number of
-    tokens, for any number: eight programs are the most that torch makes of one.
+    """The denoiser, and what decodes, which is more work than a single step, with their first batch. A transformer's
+    blocks are one program, compiled once: a tenth of the time for the same speed (diffusers' page 'Accelerate
+    inference', 'Regional compilation'). Where each picture has another number of tokens, for any number: eight programs
+    are the most that torch makes of one.
 
     Of several ways to add numbers up the compiler takes the one that was fastest when it tried them, and they round
     otherwise. What it took is kept, for films that are gone on with: by itself it would be among temporary files.
