@@ -170,8 +170,8 @@ def test_what_the_model_would_not_take_is_refused_at_once(given, change, told):
             r"noise of 'a' has the shape \(4, 16, 17\), and the model's own \(4, 16, 16\)",
         ),
         (
-            {"noise": 14.6 * torch.randn(4, 16, 16)},
-            "has a deviation of 14.*, not 1; give it before a scheduler scales it",
+            {"noise": torch.full((4, 16, 16), 14.6)},
+            r"has a deviation of 14\.6, not 1; give it before a scheduler scales it",
         ),
         ({"noise": torch.full((4, 16, 16), torch.nan)}, "not finite"),
         ({"noise": torch.zeros(4, 16, 16), "seed": 0}, "'a' has a noise and a seed; give one of them"),
