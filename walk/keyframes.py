@@ -25,6 +25,7 @@ from walk.text import format_time, has_control_characters, parse_time, plural
 MAX_SEED = 2**63 - 1  # torch.Generator.manual_seed takes no more
 WORDS = "words"  # in place of seeds: the same words, the same seed
 MAX_PROMPT = 20_000  # characters; no model reads a tenth of it
+_WHEN = ("time", "beat", "bar", "frame")  # settings that say when, of which a keyframe has one
 _TENSORS = re.compile(r"\(tensors [0-9a-f]{16}\)")
 TEXT_SUFFIXES = {".txt", ".text", ".md", ".csv", ".json", ".yaml", ".yml", ".lrc", ".srt"}
 
@@ -356,7 +357,7 @@ def _parse(where: str, text: str) -> _Line:
         near = difflib.get_close_matches(unknown[0], _PARSERS, n=1)
         hint = f"; did you mean {near[0]}=?" if near else ""
         raise Error(f"{where}: unknown setting {unknown[0]}={hint} (settings are {_SETTINGS})")
-    places = [name for name in ("time", "beat", "bar", "frame") if name in settings]
+    places = [name for name in _WHEN if name in settings]
     if len(places) > 1:
         raise Error(f"{where}: {places[0]}= and {places[1]}= are both given; one says when")
     if "until" in settings and not places:
@@ -419,7 +420,8 @@ def _check_times(lines: list[_Line]) -> None:
     for line in lines:
         if line.time is not None and line.until is not None and line.until <= line.time:
             raise Error(f"{line.where}: until {format_time(line.until)} is not after its time {format_time(line.time)}")
-    for name, show in (("time", format_time), ("beat", str), ("bar", str), ("frame", str)):
+    for name in _WHEN:
+        show: Callable[[float], str] = format_time if name == "time" else str
         timed = [line for line in lines if getattr(line, name) is not None]
         for earlier, line in pairwise(timed):
             end = (name == "time" and earlier.until) or getattr(earlier, name)
@@ -463,6 +465,6 @@ def _pair(lines: list[_Line], seeds: Sequence[int]) -> tuple[list[_Line], list[i
             f"{plural(len(lines), 'prompt')} and {plural(len(seeds), 'seed')}; give one seed for each prompt, "
             "one seed for all, or several seeds for one prompt"
         )
-    if len(lines) == 1 and count > 1 and (lines[0].time, lines[0].beat, lines[0].bar, lines[0].frame) != (None,) * 4:
+    if len(lines) == 1 and count > 1 and any(getattr(lines[0], name) is not None for name in _WHEN):
         raise Error(f"{lines[0].where} has a time, but becomes {count} keyframes, one for each seed; drop the time")
     return lines * (count // len(lines)), list(seeds) * (count // len(seeds))

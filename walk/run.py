@@ -280,10 +280,13 @@ class Run:
         """Whether this frame is finished."""
         return self.fingerprints[index] in self._finished
 
-    def count(self, fingerprints: Iterable[str] | None = None) -> int:
-        """How many frames of this walk are finished; or how many of these, of any walk."""
-        names = self.fingerprints if fingerprints is None else fingerprints
-        return sum(fingerprint in self._finished for fingerprint in names)
+    def count(self) -> int:
+        """How many frames of this walk are finished."""
+        return sum(fingerprint in self._finished for fingerprint in self.fingerprints)
+
+    def here(self, names: Iterable[str]) -> set[str]:
+        """Those of these fingerprints, of any walk, whose frames are finished."""
+        return self._finished.keys() & names
 
     def _sweep(self) -> None:
         """Take stock of the frames, and remove what a killed process left half-written."""

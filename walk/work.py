@@ -211,7 +211,8 @@ class Work:
         self.run, self.what = run, what
         if not isinstance(model, LazyModel):
             models.check(model, "settings", "at")
-        self.model = model if isinstance(model, LazyModel) else LazyModel(model.settings, model=model)
+            model = LazyModel(model.settings, model=model)
+        self.model = model
         self.listener = listener or Listener()
         self.frames = run.walk.frames
         self.shown = Counter(run.fingerprints)  # by how many frames: a rest is one picture
@@ -252,7 +253,7 @@ class Work:
 
     def count(self) -> int:
         """How many of the frames are there."""
-        there = sum(self.shown.get(name, 1) for name in self.asked | self.kept if self.run.count([name]))
+        there = sum(self.shown.get(name, 1) for name in self.run.here(self.asked | self.kept))
         return min(max(self.run.count(), there), self.frames)
 
     def evenly(self, run: Run) -> Run:
@@ -283,7 +284,7 @@ class Work:
             found = run.promising() | set(at(*pacer.unseen()).fingerprints)
             self.progress.expect(self.progress.count + len(run.unread(found)))
             run.read(found, self._read)  # else damaged ones would be said to be here
-            self.kept = {name for name in found if run.count([name])}
+            self.kept = run.here(found)
         else:
             self.total = len(pacer.unseen())
 
@@ -435,7 +436,7 @@ class Work:
         self._say_found()
         self.model.loaded()
         self.model.tell_notes()
-        left = max(self.total - self.run.count(self.asked | self.kept), missing)
+        left = max(self.total - len(self.run.here(self.asked | self.kept)), missing)
         self.progress = self.listener.progress(self.what, left, unit="pictures").__enter__()
 
     def _say_found(self) -> None:
