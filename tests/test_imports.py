@@ -21,7 +21,7 @@ FENCES = {
     "subprocess": {"ffmpeg"},
     "gguf": {"loading"},
     "moviepy": {"check"},
-    "librosa": {"audio"},
+    "scipy": {"audio"},
     "imageio_ffmpeg": {"ffmpeg"},
     "fire": {"cli"},
     "isal": {"png"},

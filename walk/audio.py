@@ -1,32 +1,22 @@
 """A soundtrack becomes arrays: onset envelope, beats, bars; and the part of it that a film plays.
 
 Onsets are where bands of the spectrum grow louder, beats are found by dynamic programming at a tempo
-that is chosen here: left to its prior, librosa doubles slow music and halves fast. Spectra are averaged
+that is chosen here: a prior on tempi doubles slow music and halves fast. Spectra are averaged
 over a sound's channels, since stereo in anti-phase would cancel in a sum of samples.
 
-Knows no frames and no keyframes; touches no disk but to read a file of beats, and imports librosa
-only to listen, under a lock.
+Knows no frames and no keyframes; touches no disk but to read a file of beats, and imports SciPy only to listen.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import functools
-import getpass
 import math
-import os
 import re
-import stat
-import tempfile
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from weakref import WeakKeyDictionary
 
-import filelock
 import numpy as np
 
 from walk import Error
@@ -52,7 +42,10 @@ EARLY = 0.02  # seconds that a beat at the very beginning may be heard too soon,
 _APART = 0.05  # seconds; a beat that is further from where the user says that one is, is another
 _STEADY = 0.002  # seconds between the longest and the shortest beat of one tempo
 _BANDS = 40
-_LOWEST, _HIGHEST = 20.0, 16000.0  # Hz
+# Hz: where bands begin, have their centre and end, evenly spaced by Slaney's mels, which are linear below 1 kHz (15 mels)
+# and logarithmic above (M. Slaney, 'Auditory Toolbox', 1998). From 20 Hz to 16 kHz.
+_MELS = np.linspace(0.3, 15 + 27 * math.log(16, 6.4), _BANDS + 2)
+_EDGES = np.where(_MELS < 15, _MELS * 200 / 3, 1000 * 6.4 ** ((_MELS - 15) / 27))
 _KICK, _SNARE = (0, 200), (1500, 5000)  # Hz, where most of them is
 _START = 6  # moments in which a sound sets in
 _CHUNK = 2048  # spectra at a time
@@ -155,40 +148,6 @@ def _times(values: Sequence[float] | np.ndarray) -> tuple[float, ...]:
     return tuple(round(float(value), 4) for value in values)
 
 
-@functools.cache
-def _librosa() -> Any:
-    """The library, with what it compiles when it is first imported: by one process at a time. What two have kept, each
-    in part, crashes whoever calls it, now and later (numba#10128)."""
-    with contextlib.ExitStack() as alone:
-        with contextlib.suppress(OSError):  # nothing can be written
-            alone.enter_context(filelock.FileLock(Path(tempfile.gettempdir(), f"walk-{_user()}.lock")))
-        if not os.access(os.path.expanduser("~"), os.W_OK):
-            os.environ.setdefault("NUMBA_CACHE_DIR", _own_folder())
-        import librosa
-        import librosa.beat
-        import librosa.filters
-
-        return librosa
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (ImportError, KeyError, OSError):  # who has no name, as in a container
-        return str(os.getuid()) if hasattr(os, "getuid") else "nobody"
-
-
-def _own_folder() -> str:
-    """For what is compiled, where there is no home to keep it in: else the library gives up. What lies in it is run, so
-    nobody else may have put it there."""
-    folder = os.path.join(tempfile.gettempdir(), f"walk-{_user()}")
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(folder, 0o700)
-    there = os.lstat(folder)
-    ours = stat.S_ISDIR(there.st_mode) and not there.st_mode & 0o077 and there.st_uid == os.getuid()
-    return folder if ours else tempfile.mkdtemp()
-
-
 # Onsets
 
 _HEARD: WeakKeyDictionary[Sound, tuple[np.ndarray, np.ndarray]] = WeakKeyDictionary()
@@ -207,16 +166,12 @@ def _loudness(sound: Sound) -> np.ndarray:
 
     Spectrum k is of the moment (k - _LEAD) / _RATE, whatever the sample rate.
     """
-    librosa = _librosa()
-
     samples = np.nan_to_num(np.asarray(sound.samples, np.float32), nan=0, posinf=0, neginf=0)
     size = max(16, round(_WINDOW * sound.rate))
     n_fft = 1 << (size - 1).bit_length()
     window = np.hanning(size + 2)[1:-1].astype(np.float32)
     window *= 2 / window.sum()
-    with warnings.catch_warnings():  # of bands above what this rate can hold, which stay empty
-        warnings.simplefilter("ignore")
-        bands = librosa.filters.mel(sr=sound.rate, n_fft=n_fft, n_mels=_BANDS, fmin=_LOWEST, fmax=_HIGHEST, norm=None).T
+    bands = _bands(np.fft.rfftfreq(n_fft, 1 / sound.rate))
     centres = np.round(np.arange(-_LEAD, len(samples) * _RATE / sound.rate) * sound.rate / _RATE).astype(int)
     before = size // 2 - centres[0]
 
@@ -228,6 +183,13 @@ def _loudness(sound: Sound) -> np.ndarray:
             power[i : i + _CHUNK] += (spectra.real**2 + spectra.imag**2) @ bands / samples.shape[1]
     loudest = power.sum(axis=1).max(initial=0)
     return (power / loudest) ** _LOUDNESS if loudest > _SILENCE else np.zeros_like(power)
+
+
+def _bands(hertz: np.ndarray) -> np.ndarray:
+    """(frequencies, bands): how much of each frequency each band hears; nothing, where it is above what is given."""
+    low, centre, high = _EDGES[:-2], _EDGES[1:-1], _EDGES[2:]
+    rise, fall = (hertz[:, None] - low) / (centre - low), (high - hertz[:, None]) / (high - centre)
+    return np.maximum(np.minimum(rise, fall), 0).astype(np.float32)
 
 
 def _onsets(loudness: np.ndarray) -> np.ndarray:
@@ -345,7 +307,6 @@ def _period(strength: np.ndarray, meter: int) -> float | None:
     The one whose autocorrelation is largest at a beat, two, a bar and two bars: a dotted beat has
     onsets on its multiples too, but bars do not repeat there.
     """
-    librosa = _librosa()
     from scipy.ndimage import gaussian_filter1d
 
     x = gaussian_filter1d(strength - strength.mean(), 0.01 * _RATE) if len(strength) else strength
@@ -353,7 +314,7 @@ def _period(strength: np.ndarray, meter: int) -> float | None:
     periods = np.exp(np.arange(math.log(60 / FASTEST), math.log(60 / SLOWEST), _FINE))
     if size < 2 * periods[0] * _RATE or not x.any():
         return None
-    acf = librosa.autocorrelate(x, max_size=size) / (1 - np.arange(size) / len(x))
+    acf = np.fft.irfft(np.abs(np.fft.rfft(x, 2 * len(x))) ** 2)[:size] / (1 - np.arange(size) / len(x))
     lags = np.outer(sorted({1, 2, meter, 2 * meter}), periods) * _RATE
     likeness = np.interp(lags, np.arange(size), acf / acf[0], right=0).sum(axis=0) / (lags < size).sum(axis=0).clip(1)
     likeness[lags[1] >= size] = 0  # too long to be heard twice
@@ -409,16 +370,39 @@ def _drums(onsets: np.ndarray, low: float, high: float) -> np.ndarray:
 
 def _of_bands(onsets: np.ndarray, low: float, high: float) -> np.ndarray:
     """Those with their centres from `low` Hz on and below `high`."""
-    centres = _librosa().mel_frequencies(_BANDS + 2, fmin=_LOWEST, fmax=_HIGHEST)[1:-1]
-    return onsets[:, (low <= centres) & (centres < high)]
+    return onsets[:, (low <= _EDGES[1:-1]) & (_EDGES[1:-1] < high)]
 
 
 def _tracked(strength: np.ndarray, period: float) -> np.ndarray:
-    """Seconds of beats about a period apart (D. Ellis, 'Beat tracking by dynamic programming', 2007)."""
-    librosa = _librosa()
+    """Seconds of beats about a period apart: those with the most strength, less _TIGHT times the square of the
+    logarithm by which each beat is longer or shorter (D. Ellis, 'Beat tracking by dynamic programming', 2007).
 
-    options: dict[str, Any] = {"sr": _RATE, "hop_length": 1, "tightness": _TIGHT, "trim": False, "sparse": False}
-    return np.flatnonzero(librosa.beat.beat_track(onset_envelope=strength, bpm=60 / period, **options)[1]) / _RATE
+    A beat takes half a period at least, so that the moments of half a period know nothing of one another.
+    """
+    from scipy.ndimage import convolve1d
+
+    beat = round(_RATE * period)
+    near = np.exp(-0.5 * (np.arange(-beat, beat + 1) * 32 / beat) ** 2)
+    local = convolve1d(strength / strength.std(ddof=1), near, mode="constant")
+    gaps = np.arange(round(beat / 2), 2 * beat + 1)
+    cost = _TIGHT * np.log(gaps / beat) ** 2
+    sums = np.concatenate([np.full(gaps[-1], -math.inf), local])  # of the best beats up to one at each moment
+    before = np.full(len(local), -1)
+    for first in range(gaps[0], len(local), gaps[0]):
+        moments = np.arange(first, min(first + gaps[0], len(local)))
+        options = sums[moments[:, None] - gaps + gaps[-1]] - cost
+        best = options.argmax(axis=1)
+        sums[moments + gaps[-1]] += options[moments - first, best]
+        before[moments] = moments - gaps[best]
+    sums = sums[gaps[-1] :]
+    before[: np.argmax(local >= 0.01 * local.max())] = -1
+
+    rise = np.diff(sums)
+    tops = 1 + np.flatnonzero((rise > 0) & (np.append(rise[1:], 0) <= 0))
+    beats = [int(tops[sums[tops] >= 0.5 * np.median(sums[tops])][-1])]
+    while before[beats[-1]] >= 0:
+        beats.append(int(before[beats[-1]]))
+    return np.array(beats[::-1]) / _RATE
 
 
 def _exact(onsets: np.ndarray, strength: np.ndarray, beats: np.ndarray, period: float) -> np.ndarray:
