@@ -487,6 +487,7 @@ def test_on_a_gpu_that_has_no_bfloat16_models_trained_in_it_are_float32(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "device", lambda name: asked.append(name) or contextlib.nullcontext())
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda name: SimpleNamespace(total_memory=16 * 10**9))
+    monkeypatch.setattr(torch.cuda, "get_arch_list", list)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or knows)
     settings = Settings(model=str(build(tmp_path)), device="cuda:1")
     assert models.complete(settings).dtype == (there if knows else before)

@@ -76,6 +76,8 @@ def _lacks_kernels(name: str) -> str:
 def device(name: str) -> str:
     """The device that a name means, 'auto' being the best one here. Raises Error for one that is not here, or that
     torch cannot use."""
+    if name == "cpu":  # which need not wake the others
+        return name
     kinds = _devices()
     if name == "auto":
         return kinds[0].split(":")[0]
