@@ -312,7 +312,7 @@ def test_a_loop_of_bars_is_a_whole_number_of_frames_and_closes_with_its_sound(wa
         "--audio", "song.wav", "--loop", "--bars", "4", "--bpm", "112", "--offset", "0.4", "--out", "film.mov"
     )
     (said,) = [line for line in err if "the loop is" in line]
-    assert said == "note: 4 bars are 8.571 s; the loop is 206 frames, 0.29 of a frame longer"
+    assert said == "note: 4 bars are 8.571 s; the loop is 206 frames, 0.14 % slower"
     frames, _, channels, rate, seconds = told("film.mov")
     assert (frames, channels, rate) == (206, 2, RATE)
     assert seconds == pytest.approx(206 / 24, abs=1 / RATE)
@@ -323,6 +323,22 @@ def test_a_loop_of_bars_is_a_whole_number_of_frames_and_closes_with_its_sound(wa
     made, _ = run.read_manifest(Path("film.walk"))
     steps = np.diff([*made.positions, 3.0])
     assert 0 < steps[-1] <= steps.max()
+
+
+@pytest.mark.parametrize("lead", [0, 0.4])
+@pytest.mark.parametrize(("fps", "percent"), [(24, "0.14 % slower"), (25, "0.13 % faster")])
+def test_a_loop_beats_on_evenly_where_it_begins_again(tmp_path, lead, fps, percent):
+    soundfile.write("song.wav", drums(bpm=112, beats=40, lead=lead), RATE)
+    how = {"closed": True, "bars": 4, "bpm": Fraction(112), "offset": Fraction(str(lead))}
+    loop = music.hear(Path("song.wav"), tmp_path, Fraction(fps), **how)
+    assert loop.notes[0].endswith(percent)
+    assert abs(len(loop.sound.samples) - loop.seconds * RATE) <= 0.5
+    assert np.diff([*loop.rhythm.beats, loop.seconds]) == pytest.approx(float(loop.seconds) / 16, abs=2e-4)
+    twice = np.abs(np.tile(loop.sound.samples[:, 0], 2))
+    for beat in (0, 4, 8, 12, 16, 20):  # a kick, and a moment before nothing yet
+        at = round(float(loop.seconds) * beat / 16 * RATE)
+        assert twice[at : at + RATE // 50].max() > 0.3
+        assert at == 0 or twice[at - RATE // 40 : at - 40].max() < 0.03
 
 
 def test_a_sound_of_exactly_so_many_bars_is_enough_for_them():

@@ -592,6 +592,16 @@ def closed(sound: Sound, start_sample: int, count: int) -> Sound:
     return dataclasses.replace(sound, samples=_eased(samples, sound.rate))
 
 
+def stretched(sound: Sound, count: int) -> Sound:
+    """A loop in so many samples: a little slower and lower, or faster and higher."""
+    if count == len(sound.samples):
+        return sound
+    from scipy.signal import resample  # by its spectrum, for which a loop goes on for ever
+
+    most = np.abs(sound.samples).max(initial=0)
+    return dataclasses.replace(sound, samples=resample(sound.samples, count).clip(-most, most).astype(np.float32))
+
+
 def _meets(samples: np.ndarray) -> bool:
     """Whether neither the step across the seam nor its bend is unusual for the sound."""
     seam = np.concatenate([samples[-2:], samples[:2]])

@@ -59,7 +59,7 @@ class Music:
 
 @dataclass(frozen=True)
 class _Part:
-    """Of a sound, in samples; and what is heard in it."""
+    """Of a sound, in samples, which fill so many seconds of film; and what is heard in it, in the film's time."""
 
     first: int
     count: int
@@ -90,7 +90,8 @@ def hear(
     start, seconds: which part of the sound; None: up to its end.
     frames: instead of seconds, at `fps`; the last may be longer than the sound by half of it.
     bars: instead of seconds, and from the first bar line after `start` on.
-    closed: the part's end meets its start, and it lasts a whole number of frames at `fps`.
+    closed: the part's end meets its start, and it is stretched to a whole number of frames at `fps`. (Cut there, it would
+        begin its first beat twice, or break off its last.)
     meter: beats in a bar; None: four, and a note if it sounds like three.
     bpm, offset, beats: what is known of the beats, in the time of the sound file (see `walk.audio.listen`).
     listen: what the envelope is of, if not of all of the sound: a stem, in the time of the sound file, or one of
@@ -144,7 +145,7 @@ def hear(
             part = dataclasses.replace(part, notes=part.notes + notes)
         _keep(kept, part)
     cut = audio.closed if closed else audio.part
-    played = cut(sound, part.first, part.count)
+    played = audio.stretched(cut(sound, part.first, part.count), nearest(part.seconds * sound.rate))
     notes = (*filter(None, [sound.damage]), *part.notes, *[THREE] * (asks and part.three))
     return Music(path.name, played, part.seconds, part.rhythm, notes, begin + Fraction(part.first, sound.rate))
 
@@ -264,19 +265,20 @@ def _cut(
         if len(lines) <= bars:
             raise Error(f"{name} has {plural(max(len(lines) - 1, 0), 'whole bar')} there, and --bars asks for {bars}")
         start, seconds = (Fraction(round(x * 1e6), 10**6) for x in (lines[0], lines[bars] - lines[0]))
-    exact = seconds
+    first, count = first + nearest(start * rate), nearest(seconds * rate)
+    part = _within(rhythm, float(start), float(seconds))
     if closed:
-        frames = max(nearest(seconds * fps), 1)
+        exact, frames = seconds, max(nearest(seconds * fps), 1)
         seconds = frames / fps
-        error = (seconds - exact) * fps
-        if abs(error) >= 0.005:
+        part = _stretched(part, float(seconds / exact))
+        percent = round(float(100 * (seconds / exact - 1)), 2)
+        if percent:
             what, are = (plural(bars, "bar"), "is" if bars == 1 else "are") if bars else (name, "is")
             notes.append(
-                f"{what} {are} {float(exact):.4g} s; the loop is {frames} frames, "
-                f"{float(abs(error)):.2f} of a frame {'longer' if error > 0 else 'shorter'}"
+                f"{what} {are} {float(exact):.4g} s; the loop is {plural(frames, 'frame')}, {abs(percent):g} % "
+                f"{'slower' if percent > 0 else 'faster'}"
             )
-    part = _within(rhythm, float(start), float(min(seconds, exact)))
-    return _Part(first + nearest(start * rate), nearest(seconds * rate), seconds, part, tuple(notes))
+    return _Part(first, count, seconds, part, tuple(notes))
 
 
 def _written(path: Path, meter: int) -> Rhythm:
@@ -296,6 +298,12 @@ def _within(rhythm: Rhythm, start: float, seconds: float) -> Rhythm:
     envelope = rhythm.envelope[first : first + math.ceil(seconds * ENVELOPE_RATE)]
     most = max(envelope, default=0) or 1
     return Rhythm(beats, bars, tuple(round(value / most, 4) for value in envelope))
+
+
+def _stretched(rhythm: Rhythm, by: float) -> Rhythm:
+    beats, bars = (tuple(round(time * by, 4) for time in times) for times in (rhythm.beats, rhythm.bars))
+    envelope, last = rhythm.envelope, len(rhythm.envelope) - 1
+    return Rhythm(beats, bars, tuple(envelope[min(round(k / by), last)] for k in range(round(len(envelope) * by))))
 
 
 def _bar_lines(rhythm: Rhythm, seconds: float) -> list[float]:
