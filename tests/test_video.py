@@ -4,6 +4,7 @@ import random
 import re
 import resource
 import subprocess
+import threading
 from fractions import Fraction
 
 import av
@@ -148,6 +149,26 @@ def test_players_are_told_the_codec_by_the_name_that_they_know(tmp_path, name, c
     with av.open(str(tmp_path / name)) as container:
         stream = container.streams.video[0]
         assert (stream.codec_tag, stream.codec_context.pix_fmt) == (tag, pixels)
+
+
+def test_who_watches_may_go_while_a_film_is_made(tmp_path):
+    """ffmpeg would wait for pictures, and we for ffmpeg."""
+
+    def told(count):
+        if count == 3:
+            raise ConnectionResetError("gone")
+
+    frames, ends = frames_of(tmp_path), []
+
+    def make():
+        with pytest.raises(ConnectionResetError, match="gone"):
+            video.encode(frames, tmp_path / "film.mp4", Fraction(25), report=told)
+        ends.append(sorted(path.name for path in tmp_path.glob("*film*")))
+
+    thread = threading.Thread(target=make, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert ends == [[]]
 
 
 @pytest.mark.parametrize(("name", "codec"), [("film.webm", "vp9"), ("film.webm", "av1")])

@@ -2,8 +2,10 @@
 
 import dataclasses
 import re
+import threading
 import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import torch
 from test_bench import Slow
 
 from walk import Error, Keyframe, Settings, Walk, models, work
+from walk import run as runs
 from walk.progress import Listener, Progress
 from walk.run import Run
 from walk.work import MANY, LazyModel, Work
@@ -191,6 +194,32 @@ def test_how_much_of_a_change_is_the_noises_is_seen_in_a_picture_more_of_each_se
         before = len(frames.rendered)
         assert frames.noise_shares(run, seen) == pytest.approx({0: share, 1: share}, abs=0.03)
         assert len(frames.rendered) == before + 2
+
+
+def test_a_picture_that_comes_twice_is_looked_at_twice_while_the_disk_is_slow(tmp_path, monkeypatch):
+    """As where a chorus comes back."""
+    saved, save = threading.Event(), Run.save
+    monkeypatch.setattr(runs, "WAITING", 1)
+    monkeypatch.setattr(Run, "save", lambda *frame: saved.wait(20) and save(*frame))
+    model = Mixed(0.5)
+    model.settings = dataclasses.replace(model.settings, width=64, height=64, batch=8)
+    walk = Walk.through(KEYFRAMES, frames=8)
+    with (
+        ThreadPoolExecutor(2) as others,
+        Run(tmp_path, walk, model.settings) as run,
+        Work(run, model) as frames,
+        frames._looked_at(),
+    ):
+        made = others.submit(frames.make, run)
+        while not frames.features:
+            time.sleep(0.01)
+        last = run.at(dataclasses.replace(walk, positions=walk.positions[-1:]))
+        first = frames._look(last)
+        second = others.submit(frames._look, last)
+        time.sleep(0.1)
+        assert not made.done()
+        saved.set()
+        assert work.speed.distance(first, second.result(20)) == 0
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ Knows files and streams, and not what is asked of ffmpeg.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -67,11 +68,13 @@ def feed(command: list[str], frames: Sequence[Path], report: Callable[[int], obj
                 head = head or data[:_HEAD]
                 if data[:_HEAD] != head:  # ffmpeg would scale it
                     raise Error(f"{frame} is no picture of the same size and kind as {frames[0]}")
-                process.stdin.write(data)
+                try:
+                    process.stdin.write(data)
+                except OSError:  # of a pipe that nobody reads any more; Windows calls it an invalid argument
+                    break
                 report(count)
-            process.stdin.close()
-            status = process.wait()
-        except OSError:  # of a pipe that nobody reads any more; Windows calls it an invalid argument
+            with contextlib.suppress(OSError):
+                process.stdin.close()
             status = process.wait()
         finally:
             process.kill()

@@ -303,7 +303,8 @@ def _whole(out: Path) -> Iterator[Path]:
     """A name beside `out` for a file or a folder, which takes its place in the end, or is removed."""
     for path in out.parent.glob("*.part"):
         if re.fullmatch(rf"\.{re.escape(out.name)}\.\d+(\.\w+)?\.part", path.name):
-            _remove(path)
+            with contextlib.suppress(OSError):  # what cannot be removed does no harm
+                _remove(path)
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     old = films.beside(out, "old")
     try:
@@ -317,6 +318,8 @@ def _whole(out: Path) -> Iterator[Path]:
             os.replace(out, old)  # one folder cannot replace another at one stroke
         os.replace(part, out)
         _remove(old)
+    except ConnectionError:  # of whoever is told how far it is, and has gone
+        raise
     except OSError as error:
         raise Error(f"{out} cannot be written ({error.strerror or error})") from None
     finally:

@@ -12,12 +12,12 @@ import gc
 import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from walk import Error, Settings, Walk, machine, models, speed
 from walk.bench import KEYFRAMES
@@ -220,7 +220,7 @@ class Work:
         self.progress = self.listener.progress("reading frames", self.total, after=2)
         self.besides = 0  # of them those that are only looked at
         self.asked: set[str] = set()  # fingerprints
-        self.rendered: dict[str, Future[None] | None] = {}  # fingerprints; done when on the disk, None when on the way
+        self.rendered: dict[str, Future[None]] = {}  # by fingerprint; done when on the disk
         self.features: dict[str, Future[Features]] = {}  # of those rendered that were not looked at
         self.looking = False
         self.renderer: Renderer | None = None
@@ -383,10 +383,13 @@ class Work:
         self.looking = True
         try:
             yield
+        except BaseException:
+            promised: list[Future[Any]] = [*self.features.values(), *self.rendered.values()]
+            for promise in promised:  # somebody may wait for them for ever
+                promise.cancel()
+            raise
         finally:
             self.looking = False
-            for features in list(self.features.values()):  # after an error, somebody may wait for them for ever
-                features.cancel()
 
     def _look(self, run: Run) -> Features:
         """What the eye takes from the one frame of this run."""
@@ -409,7 +412,7 @@ class Work:
         if self.renderer is None:
             self.renderer = Renderer(self.model.loaded().at(run.settings))
         names = [run.fingerprints[index] for index in indices]
-        self.rendered |= dict.fromkeys(names)
+        self.rendered |= {name: Future() for name in names}
         if self.looking:
             self.features |= {name: Future() for name in names}
         begun, before = time.monotonic(), self.renderer.count
@@ -427,9 +430,10 @@ class Work:
             save, names = self.save.at(run), run.fingerprints
             for index, picture in pictures:  # first, since what is rendered next depends on it
                 if features := self.features.get(names[index]):
-                    self.eyes.submit(_see, features, picture)
+                    self.eyes.submit(_keep_promise, features, partial(speed.features, picture))
             for index, picture in pictures:
-                self.rendered[names[index]] = save(index, picture)
+                saved = save(index, picture)
+                saved.add_done_callback(partial(_pass_on, self.rendered[names[index]]))
             self.progress.more(len(pictures))
 
     def _begin(self, missing: int) -> None:
@@ -447,9 +451,13 @@ class Work:
             self.listener.say(f"{self.count()} of {self.frames} frames are in {self.run.folder} already{again}")
 
 
-def _see(features: Future[Features], picture: np.ndarray) -> None:
-    if features.set_running_or_notify_cancel():
+def _keep_promise(promise: Future[Any], made: Callable[[], Any]) -> None:
+    if promise.set_running_or_notify_cancel():
         try:
-            features.set_result(speed.features(picture))
+            promise.set_result(made())
         except BaseException as error:  # else whoever waits for it never hears
-            features.set_exception(error)
+            promise.set_exception(error)
+
+
+def _pass_on(promise: Future[None], saved: Future[None]) -> None:
+    _keep_promise(promise, saved.result)
