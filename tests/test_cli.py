@@ -371,6 +371,7 @@ def test_a_switch_is_on_when_named_unless_it_is_false(received, flag):
         (["--prompts", "a sign", "owl”"], "owl” has a curly quote, which is a letter like others here; put prompts in straight ones (\"\")"),
         (["a.txt"], "a.txt does not exist; a prompt file is UTF-8 text with one prompt a line"),
         (["--prompts", "“a", "red", "apple”"], "“a has a curly quote, which is a letter like others here; put prompts in straight ones (\"\")"),
+        (["replay", "film.mp4", "--negative", "blurry"], "--negative is not for a film that is made again as it was; to change its prompts: walk info FILM > FILM.txt, and walk --prompts FILM.txt"),
         (["replay", "film.mp4", "--seed", "5"], "--seed is not for a film that is made again as it was; to change its prompts: walk info FILM > FILM.txt, and walk --prompts FILM.txt"),
         (["previw", *AB], "'previw' is no command; prompts come after --prompts; did you mean walk preview?"),
         (["recipe", *AB], "'recipe' is no command; prompts come after --prompts"),

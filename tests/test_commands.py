@@ -818,7 +818,7 @@ def test_what_is_no_run_folder_is_not_pruned(refusal, content, message):
 
 @pytest.mark.usefixtures("two_films")
 def test_prune_leaves_what_may_serve_a_film_that_is_begun(walk, refusal):
-    asked, settings = run.read_manifest(Path("film.walk"))
+    asked, settings = run.read_manifest("film.walk")
     with run.Run("film.walk", dataclasses.replace(asked, smooth=True), settings, decided=False) as begun:
         begun.save(4, np.zeros((settings.height, settings.width, 3), np.uint8))
         assert refusal("prune", "film.walk", "--yes") == str(run.busy(Path("film.walk")))

@@ -574,3 +574,30 @@ def test_a_line_of_half_a_megabyte_is_refused_for_its_length(tmp_path):
 def test_a_keyframe_that_rests_until_before_it_arrives_is_refused():
     with pytest.raises(Error, match=r"^until 1 is not after its time 2; "):
         Keyframe("a", 0, time=2.0, until=1.0)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "told"),
+    [
+        ("a fox | seed=3", "has settings in it"),
+        ("a fox | style=oil", "unknown setting style="),
+        ("# 1 fan", "begins with #"),
+        ("a fox\x07", "has control characters"),
+        ("a" * 20_001, "has 20001 characters"),
+        ("a fox \ud800", "is not UTF-8"),
+    ],
+)
+def test_a_keyframe_that_no_prompt_file_could_hold_is_refused(prompt, told):
+    """Its film would carry what cannot be read."""
+    with pytest.raises(Error, match=told):
+        Keyframe(prompt, 1)
+    if "settings" not in told:
+        with pytest.raises(Error):
+            read_prompts([prompt])
+
+
+def test_spaces_and_line_breaks_of_a_keyframe_are_those_of_a_prompt_file():
+    keyframe = Keyframe(" a fox\n\tin  the snow ", 1, "blurry,\n text")
+    assert keyframe == Keyframe("a fox in the snow", 1, "blurry, text")
+    with pytest.raises(Error, match=r"negative prompt .* has a bar or control characters"):
+        Keyframe("a fox", 1, "blurry | text")

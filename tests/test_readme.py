@@ -39,7 +39,7 @@ def test_the_code_in_readme_makes_an_even_film_and_a_keyframe(tmp_path, monkeypa
     names = {}
     exec(code.replace("frames=200", "frames=48"), names)
     assert len(films.timestamps(Path("night.mp4"))[0]) == 48
-    steps = check(Path("night.mp4")).steps
+    steps = check("night.mp4").steps
     assert max(steps) < 3 * statistics.median(steps)
     exec(more, names)
     assert names["half"].prompt.startswith("half an owl (tensors ")

@@ -9,6 +9,7 @@ import random
 import re
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -49,6 +50,15 @@ def test_a_finished_run_has_nothing_to_do_and_its_frames_are_the_pictures(tmp_pa
         assert run.missing() == []
         for index, path in enumerate(run.frames()):
             assert (np.asarray(Image.open(path)) == picture(run, index)).all()
+
+
+def test_a_run_may_be_closed_in_another_thread_than_it_was_opened_in(tmp_path):
+    with ThreadPoolExecutor(1) as other:
+        opened = other.submit(Run, tmp_path / "film.walk", a_walk(), SETTINGS).result()
+        with pytest.raises(Error, match="open in this program already"):
+            Run(tmp_path / "film.walk", a_walk(), SETTINGS)
+        opened.close()
+        Run(tmp_path / "film.walk", a_walk(), SETTINGS).close()
 
 
 @pytest.mark.parametrize(

@@ -493,3 +493,11 @@ def test_numbers_of_other_libraries_are_numbers_like_others(tmp_path):
     same = [Keyframe("a", 1), Keyframe("b", 2, time=1.0), Keyframe("c", 3, time=1.5)]
     assert walk == Walk.through(same, seconds=2, fps=29.97, closed=True)
     assert json.dumps([dataclasses.asdict(keyframe) for keyframe in walk.keyframes] + [walk.closed])
+
+
+@pytest.mark.parametrize("place", [{"beat": 2}, {"bar": 1.5}])
+def test_keyframes_on_beats_are_no_walk_before_somebody_says_when_these_are(place):
+    keyframes = Keyframe("a", 0), Keyframe("b", 1, **place), Keyframe("c", 2)
+    with pytest.raises(Error, match="there are none without a sound or a tempo"):
+        Walk.through(keyframes)
+    assert Walk.through(timed(keyframes, (0.0, 1.0), (0.0, 2.0))).firsts()[1.0] == 24

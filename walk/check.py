@@ -63,11 +63,12 @@ class _Frame(NamedTuple):
     near: bool
 
 
-def check(film: Path, report: Callable[[int], object] = lambda count: None) -> Report:
+def check(film: Path | str, report: Callable[[int], object] = lambda count: None) -> Report:
     """Read a film from its first frame to its last. Raises Error if it is no film.
 
     report: called with the number of frames read so far.
     """
+    film = Path(film)
     times, (width, height) = films.timestamps(film)
     if not times:
         raise Error(f"{film} has no whole frame")

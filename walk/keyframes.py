@@ -32,9 +32,9 @@ TEXT_SUFFIXES = {".txt", ".text", ".md", ".csv", ".json", ".yaml", ".yml", ".lrc
 
 @dataclass(frozen=True)
 class Keyframe:
-    """One place that a walk passes through.
+    """One place that a walk passes through, and nothing that a line of a prompt file could not say.
 
-    prompt: what the picture shows.
+    prompt: what the picture shows. Tabs, line breaks and several spaces are but spaces.
     seed: of the Gaussian noise that the picture starts from, 0 .. 2**63 - 1.
     negative_prompt: what the picture is guided away from.
     time: seconds of the film at which the walk arrives here; None: wherever there is room.
@@ -60,6 +60,8 @@ class Keyframe:
             raise Error(f"prompt {self.prompt!r} is empty or no text; it says what the picture shows")
         if not isinstance(self.negative_prompt, str):
             raise Error(f"negative prompt {self.negative_prompt!r} is no text; '' is none")
+        object.__setattr__(self, "prompt", _checked_prompt(self.prompt))
+        object.__setattr__(self, "negative_prompt", _plain("negative prompt", self.negative_prompt))
         object.__setattr__(self, "seed", _checked_seed(self.seed))
         _check_weights([_Line("prompt", self.prompt), _Line("negative prompt", self.negative_prompt)])
         for name, low in (("time", 0), ("until", 0), ("beat", 1), ("bar", 1)):
@@ -152,6 +154,17 @@ def read_prompts(
         )
         for line, value in zip(lines, chosen)
     )
+
+
+def _checked_prompt(text: str) -> str:
+    """As a film's recipe says it in a line, and reads it again."""
+    _check_text("prompt", text)
+    line = _parse("prompt", text)
+    if line != _Line("prompt", line.prompt):
+        raise Error(
+            f"prompt {text[:60]!r} has settings in it; give them as the keyframe's own, or the line to read_prompts"
+        )
+    return line.prompt
 
 
 def _checked_seed(seed: int) -> int:
@@ -327,8 +340,6 @@ def _parse(where: str, text: str) -> _Line:
     text = " ".join(text.split())  # tabs and line breaks, too, are but spaces
     if has_control_characters(text):
         raise Error(f"{where}: {text[:60]!a} has control characters")
-    if len(text) > MAX_PROMPT:
-        raise Error(f"{where}: the prompt has {len(text)} characters; at most {MAX_PROMPT} are possible")
     prompt, *fields = text.split("|")
     settings: dict[str, str] = {}
     for field in fields:
@@ -350,6 +361,9 @@ def _parse(where: str, text: str) -> _Line:
         else:
             prompt += "|" + field
     prompt = prompt.strip()
+    for name, said in (("prompt", prompt), *settings.items()):
+        if len(said) > MAX_PROMPT:
+            raise Error(f"{where}: the {name} has {len(said)} characters; at most {MAX_PROMPT} are possible")
     if not prompt:
         raise Error(f"{where}: there is no prompt before the settings")
     unknown = [name for name in settings if name not in _PARSERS]

@@ -78,7 +78,7 @@ class Run:
         self._decided = decided
         try:
             self._frames.mkdir(parents=True, exist_ok=True)
-            self._lock = filelock.FileLock(self.folder / "lock")
+            self._lock = filelock.FileLock(self.folder / "lock", thread_local=False)  # any may close it
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
             lock = _OPEN.get(self.folder.resolve())
@@ -449,9 +449,9 @@ def unused(folder: Path) -> list[Path]:
     return [*left, *finished(quick).values()]
 
 
-def read_manifest(folder: Path) -> tuple[Walk, Settings]:
+def read_manifest(folder: Path | str) -> tuple[Walk, Settings]:
     """The walk and the settings of a run folder. Raises Error if it has none, or they are damaged."""
-    path = folder / "walk.json"
+    path = Path(folder) / "walk.json"
     try:
         data = json.loads(path.read_text("utf-8"))
         keyframes = tuple(Keyframe(**keyframe) for keyframe in data["keyframes"])

@@ -109,10 +109,11 @@ class Walk:
             (see walk.pace); None: evenly. Within a segment only their proportions count.
         noise_steps: the noise's, if it is paced apart.
 
-        Raises Error if the keyframes do not fit, or are none: `walk.read_prompts` makes them.
+        Raises Error if the keyframes do not fit, or are none (`walk.read_prompts` makes them), or lie on beats or bars, which
+        `timed` makes times of.
         """
         fps = rate(fps)
-        keyframes = framed(_keyframes(keyframes), fps)
+        keyframes = framed(timed(_keyframes(keyframes), (), (), ""), fps)
         if len(keyframes) < 2:
             raise Error(
                 "a walk needs two keyframes or more; give another prompt, or several seeds for this one (--seeds 1-3)"
