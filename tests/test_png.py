@@ -1,4 +1,5 @@
 import io
+import tracemalloc
 import zlib
 
 import av
@@ -40,6 +41,16 @@ def test_damage_to_any_byte_is_found(tmp_path):
     for data in damaged:
         path.write_bytes(data)
         assert not png.is_whole(path, "name", "abc")
+
+
+def test_a_damaged_length_takes_no_more_memory_than_the_file(tmp_path):
+    good, path = png.encoded(a_picture(), {"name": "abc"}), tmp_path / "a.png"
+    path.write_bytes(good[:33] + b"\x7f\xff\xff\xff" + good[37:])
+    tracemalloc.start()
+    assert not png.is_whole(path, "name", "abc")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 * len(good)
 
 
 def test_files_are_no_larger_than_pillows_fastest():

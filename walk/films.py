@@ -10,6 +10,7 @@ import math
 import os
 import re
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -103,7 +104,7 @@ def bare_copy(film: Path) -> Iterator[Path]:
     ffmpeg.check_readable(film)
     folders = [film.parent, Path(tempfile.gettempdir())]
     for folder in folders:
-        copy = beside(folder / film.name, "watched")
+        copy = beside(folder / film.name, f"watched{threading.get_ident()}")
         try:
             if ffmpeg.copied(film, copy):
                 yield copy

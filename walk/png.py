@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
@@ -53,12 +54,12 @@ def is_whole(path: Path, keyword: str, text: str) -> bool:
     Every chunk's CRC-32 is checked (section 5.3), and that the last is IEND.
     """
     try:
-        with path.open("rb") as file:
-            if file.read(len(_SIGNATURE)) != _SIGNATURE:
-                return False
-            chunks = list(_chunks(file))
-            held = b"tEXt", f"{keyword}\0{text}".encode("ascii")
-            return chunks[-1:] == [(b"IEND", b"")] and held in chunks and not file.read(1)
+        file = io.BytesIO(path.read_bytes())  # of which no damaged length makes more
+        if file.read(len(_SIGNATURE)) != _SIGNATURE:
+            return False
+        chunks = list(_chunks(file))
+        held = b"tEXt", f"{keyword}\0{text}".encode("ascii")
+        return chunks[-1:] == [(b"IEND", b"")] and held in chunks and not file.read(1)
     except (OSError, ValueError):
         return False
 
