@@ -2,7 +2,7 @@
 
 import pytest
 
-from walk import Error, read_prompts
+from walk import Error, lyrics, read_prompts
 
 LRC = """\
 [ti:A song]
@@ -30,6 +30,30 @@ on a {\\an8}mat
 00:01:05,000 --> 00:01:06,000
 99 dogs
 """
+VTT = """\
+WEBVTT - a song
+Kind: captions
+
+STYLE
+::cue { color: red }
+
+NOTE a remark
+over two lines
+
+REGION
+id:fred
+
+first verse
+00:01.000 --> 00:02.000 align:start position:0%
+<v Anna>a <b>cat</b> &amp; <c.yellow>a<00:00:01.500> dog</c> &lt;3
+on&nbsp;a mat
+
+00:03.500 --> 00:04.000
+
+2
+01:01:05.000 --> 01:01:06.000
+99 dogs
+"""
 
 
 def heard(folder, name, text, **how):
@@ -52,6 +76,58 @@ def test_each_subtitle_is_a_keyframe_at_its_time(tmp_path):
     expected = [("a cat on a mat", 1.0, 2.0), ("99 dogs", 65.0, None)]
     assert heard(tmp_path, "song.SRT", SRT) == expected
     assert heard(tmp_path, "windows.srt", SRT.replace("\n", "\r\n")) == expected
+
+
+def test_each_cue_of_a_webvtt_file_is_a_keyframe_at_its_time(tmp_path):
+    expected = [("a cat & a dog <3 on a mat", 1.0, 2.0), ("99 dogs", 3665.0, None)]
+    assert heard(tmp_path, "song.vtt", VTT) == expected
+    assert heard(tmp_path, "windows.VTT", "\ufeff" + VTT.replace("\n", "\r\n")) == expected
+
+
+def test_a_line_that_rolls_up_above_the_next_one_is_said_once(tmp_path):
+    """As YouTube's captions do: each line stands a hundredth of a second alone, and then above the next."""
+    cues = [
+        ("00:00:01.000 --> 00:00:03.000", " \nla<00:00:01.500><c> la</c>"),
+        ("00:00:03.000 --> 00:00:03.010", "la la\n "),
+        ("00:00:03.010 --> 00:00:05.000", "la la\na<00:00:04.000><c> cat</c>"),
+        ("00:00:09.000 --> 00:00:10.000", "a<00:00:09.500><c> cat</c>"),
+    ]
+    rolling = "WEBVTT\n\n" + "\n\n".join(f"{times} align:start position:0%\n{words}" for times, words in cues)
+    assert heard(tmp_path, "a.vtt", rolling) == [("la la", 1, None), ("a cat", 3.01, 5), ("a cat", 9, None)]
+    sung_twice = "WEBVTT\n\n00:01.000 --> 00:02.000\nla la\n\n00:02.000 --> 00:03.000\nla la\n"
+    assert [time for _, time, _ in heard(tmp_path, "b.vtt", sung_twice)] == [1, 2]
+
+
+@pytest.mark.parametrize(("name", "mark"), [("a.srt", ","), ("a.vtt", ".")])
+def test_what_is_sung_is_told_from_dashes_entities_and_lines_in_brackets(tmp_path, name, mark):
+    said = [
+        "- R&amp;B &#39;n&#39; soul &not a word\n<i>- &lt;red&gt; (and blue)</i>",
+        "[MUSIC PLAYING]",
+        "(Chorus)\na cat (on a mat) [again]",
+        "- (he walks\naway) ♪",
+        "-5 degrees\n– a self-made snowman",
+    ]
+    text = "".join(
+        f"{i}\n00:00:{i}0{mark}000 --> 00:00:{i}1{mark}000\n{words}\n\n" for i, words in enumerate(said, 1)
+    )
+    assert [words for words, _, _ in heard(tmp_path, name, text)] == [
+        "R&B 'n' soul &not a word <red> (and blue)",
+        "a cat (on a mat) [again]",
+        "-5 degrees a self-made snowman",
+    ]
+    assert lyrics.asides(text, name) == ["[MUSIC PLAYING]", "(Chorus)", "(he walks away)"]
+
+
+def test_what_stands_in_brackets_in_an_lrc_file_is_sung(tmp_path):
+    text = "[00:01.00](ooh ooh)\n[00:02.00]rock &amp; roll\n"
+    assert [words for words, _, _ in heard(tmp_path, "a.lrc", text)] == ["(ooh ooh)", "rock &amp; roll"]
+    assert lyrics.asides(text, "a.lrc") == []
+
+
+def test_the_third_part_of_a_time_in_an_lrc_file_is_hundredths_however_they_are_written(tmp_path):
+    """The format has no hours; only with a fraction after it, the third part is seconds."""
+    text = "[00:01:50]a cat\n[00:07:50]a dog\n[00:12.75]a frog\n[01:02:03]an owl\n[01:02:03.5]a fox\n[01:02:04:25]a bat\n"
+    assert [time for _, time, _ in heard(tmp_path, "a.lrc", text)] == [1.5, 7.5, 12.75, 62.03, 3723.5, 3724.25]
 
 
 def subtitles(*times):
@@ -106,7 +182,13 @@ def test_a_style_is_put_around_every_line(tmp_path):
             "a cat\n",
             "has no line with a time; expected is, for example, 1, then 00:01:02,500 --> 00:01:05,000",
         ),
+        (
+            "a.vtt",
+            "WEBVTT\n\na cat\n",
+            "has no line with a time; expected is, for example, 01:02.500 --> 01:05.000",
+        ),
         ("a.lrc", "[00:01.00]\n[00:02.00] ♪ \n", "has times, but no words"),
+        ("a.srt", "1\n00:00:01,000 --> 00:00:02,000\n[Music]\n", "has times, but no words outside brackets"),
     ],
 )
 def test_a_song_without_times_or_words_is_refused(tmp_path, name, text, message):

@@ -27,7 +27,7 @@ WORDS = "words"  # in place of seeds: the same words, the same seed
 MAX_PROMPT = 20_000  # characters; no model reads a tenth of it
 _WHEN = ("time", "beat", "bar", "frame")  # settings that say when, of which a keyframe has one
 _TENSORS = re.compile(r"\(tensors [0-9a-f]{16}\)")
-TEXT_SUFFIXES = {".txt", ".text", ".md", ".csv", ".json", ".yaml", ".yml", ".lrc", ".srt"}
+TEXT_SUFFIXES = {".txt", ".text", ".md", ".csv", ".json", ".yaml", ".yml", *lyrics.SUFFIXES}
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def read_prompts(
 
     Keyframes among the prompts are lines that say all this already.
 
-    The lines of a song (.lrc, .srt) are prompts at their times, with what `walk.lyrics` knows of them.
+    The lines of a song (.lrc, .srt, .vtt) are prompts at their times, with what `walk.lyrics` knows of them.
 
     seed: keyframe i gets seed + i, unless its line has a seed of its own.
     seeds: instead of `seed`: one for each prompt, one for all prompts, or several for one prompt. "words": as `seed`
