@@ -208,6 +208,22 @@ def test_a_rest_is_a_fact_and_one_or_two_frames_again_are_a_fault(tmp_path):
         assert not [fact for fact in report.facts if fact.startswith("still")]
 
 
+def test_a_frame_that_is_meant_to_rest_is_no_fault_and_one_that_is_doubled_is(tmp_path):
+    """On a beat's eve a walk hardly moves: what it does can be less than a level of 256."""
+    places = 4 * kicks(24, 3, 3, rest=0.05)
+    walk = Walk([Keyframe("a", 0), Keyframe("b", 1)], places / places[-1], Fraction(24))
+
+    def plant(pictures):
+        for index in (23, 50):  # before the beat of the third half-second; on its way from the fifth
+            pictures[index] = pictures[index - 1]
+        return pictures
+
+    film = scenery(places, tmp_path, 24, plant, "film.mov")
+    again = "the frame is the one before again"
+    assert [(round(time * 24), said) for time, said in check(film).faults] == [(23, again), (50, again)]
+    assert [round(time * 24) for time, _ in check(film, rests=walk.rests()).faults] == [50]
+
+
 @pytest.mark.parametrize("name", ["film.mp4", "film.webm", "film.mov"])
 def test_what_an_encoder_adds_to_a_still_picture_is_no_movement(tmp_path, name):
     """H.264's first frames differ by up to twenty times the median: a hundredth of a level, and of a level."""

@@ -107,9 +107,7 @@ def test_what_is_sung_is_told_from_dashes_entities_and_lines_in_brackets(tmp_pat
         "- (he walks\naway) ♪",
         "-5 degrees\n– a self-made snowman",
     ]
-    text = "".join(
-        f"{i}\n00:00:{i}0{mark}000 --> 00:00:{i}1{mark}000\n{words}\n\n" for i, words in enumerate(said, 1)
-    )
+    text = "".join(f"{i}\n00:00:{i}0{mark}000 --> 00:00:{i}1{mark}000\n{words}\n\n" for i, words in enumerate(said, 1))
     assert [words for words, _, _ in heard(tmp_path, name, text)] == [
         "R&B 'n' soul &not a word <red> (and blue)",
         "a cat (on a mat) [again]",
@@ -126,7 +124,9 @@ def test_what_stands_in_brackets_in_an_lrc_file_is_sung(tmp_path):
 
 def test_the_third_part_of_a_time_in_an_lrc_file_is_hundredths_however_they_are_written(tmp_path):
     """The format has no hours; only with a fraction after it, the third part is seconds."""
-    text = "[00:01:50]a cat\n[00:07:50]a dog\n[00:12.75]a frog\n[01:02:03]an owl\n[01:02:03.5]a fox\n[01:02:04:25]a bat\n"
+    text = (
+        "[00:01:50]a cat\n[00:07:50]a dog\n[00:12.75]a frog\n[01:02:03]an owl\n[01:02:03.5]a fox\n[01:02:04:25]a bat\n"
+    )
     assert [time for _, time, _ in heard(tmp_path, "a.lrc", text)] == [1.5, 7.5, 12.75, 62.03, 3723.5, 3724.25]
 
 

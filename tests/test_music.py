@@ -15,7 +15,7 @@ import soundfile
 from benchmarks import beats
 from PIL import Image
 
-from walk import Error, Walk, audio, cli, films, music, order, run
+from walk import Error, Walk, audio, check, cli, films, music, order, run
 from walk.keyframes import read_prompts
 from walk.progress import Listener
 from walk.sounds import read_sound
@@ -762,6 +762,26 @@ def test_a_film_that_mostly_stands_still_says_so(walk, song):
     (note,) = [line for line in err if "stands still" in line]
     assert re.fullmatch(r"note: the film stands still for 7\d% of its length", note)
     assert not [line for line in err if "times the usual" in line]
+
+
+def test_a_rest_between_beats_is_no_doubled_frame_and_one_on_the_way_is(walk, song, monkeypatch):
+    """Both are shown like the frames before them: 47 is the last before a beat, 50 comes two after it."""
+    pictures = check._pictures
+
+    def doubled(reader, count):
+        shown = None
+        for index, picture in enumerate(pictures(reader, count)):
+            shown = shown if index in (47, 50) else picture
+            yield shown
+
+    monkeypatch.setattr(check, "_pictures", doubled)
+    flags = ["--audio", song, "--seconds", "3", "--bpm", "120", "--offset", "0", "--pace", "beat"]
+    _, err = walk(*flags, "--out", "film.mp4")
+    told, _ = walk("check", "film.mp4", prompts=(), model=False, status=1)
+    for lines in (err, told.splitlines()):
+        assert [line for line in lines if "again" in line] == [
+            f"{'note: ' * (lines is err)}0:02.083  the frame is the one before again"
+        ]
 
 
 def test_a_film_to_a_tempo_stays_as_long_as_it_was_asked_to_be_when_it_is_replayed_otherwise(walk):

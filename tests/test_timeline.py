@@ -501,3 +501,16 @@ def test_keyframes_on_beats_are_no_walk_before_somebody_says_when_these_are(plac
     with pytest.raises(Error, match="there are none without a sound or a tempo"):
         Walk.through(keyframes)
     assert Walk.through(timed(keyframes, (0.0, 1.0), (0.0, 2.0))).firsts()[1.0] == 24
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_walk_tells_where_it_hardly_moves(closed):
+    """In each half by its own measure; and if the noise goes on, it moves."""
+    keyframes = [Keyframe("a", 0), Keyframe("b", 1)]
+    half = [0.0, 0.1, 0.11, 0.12, 0.6]
+    places = [*half, *(1 + place for place in half)] if closed else [*half, 1.0]
+    rests = {2, 3, 7, 8} if closed else {2, 3}
+    assert Walk(keyframes, places, 24, closed).rests() == rests
+    even = [i / len(places) for i in range(len(places))]
+    assert Walk(keyframes, places, 24, closed, noise=even).rests() == set()
+    assert Walk(keyframes, [0.0, 0.5, 0.5, 1.0], 24).rests() == {2}

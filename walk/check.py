@@ -6,7 +6,7 @@ moviepy decodes its pictures, which is not what made them. Knows no walks and no
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby, pairwise
@@ -63,10 +63,13 @@ class _Frame(NamedTuple):
     near: bool
 
 
-def check(film: Path | str, report: Callable[[int], object] = lambda count: None) -> Report:
+def check(
+    film: Path | str, report: Callable[[int], object] = lambda count: None, rests: Collection[int] = frozenset()
+) -> Report:
     """Read a film from its first frame to its last. Raises Error if it is no film.
 
     report: called with the number of frames read so far.
+    rests: indices of frames that are meant to look like the one before (`Walk.rests`), which is no fault of theirs.
     """
     film = Path(film)
     times, (width, height) = films.timestamps(film)
@@ -83,18 +86,18 @@ def check(film: Path | str, report: Callable[[int], object] = lambda count: None
     foreign = list(_foreign(frames, steps))
     for index in foreign:
         steps[index - 1 : index + 1] = measured[index - 1 : index + 1] = [frames[index + 1].past / 2] * 2
-    rests = list(_rests(steps, [*times, end]))
+    still_for = list(_rests(steps, [*times, end]))
     facts = (
         f"{len(times)} frames of {width}x{height}, {float(end):.2f} s, {f'{float(1 / usual):.6g}' if usual else '?'} a second",
         f"colours: {films.colour_tags(film)}",
         _sound(track, silent),
-        *_listed(rests),
+        *_listed(still_for),
     )
     faults = [*_uneven(times, usual), *_alone(frames, times), *_apart(track, end, usual)]
     faults += [(float(times[index]), "the picture jumps, and back") for index in foreign]
-    faults += [*_doubled(measured, frames, times), *_jumps(steps, times, [frame.unseen for frame in frames[1:]])]
+    faults += [*_doubled(measured, frames, times, rests), *_jumps(steps, times, [frame.unseen for frame in frames[1:]])]
     seen = tuple(0.0 if rests else frame.seen for frame, rests in zip(frames[1:], resting))
-    still = float(sum((b - a for a, b in rests), Fraction(0)) / (end - times[0])) if rests else 0.0
+    still = float(sum((b - a for a, b in still_for), Fraction(0)) / (end - times[0])) if still_for else 0.0
     return Report(facts, tuple(sorted(faults)), seen, still)
 
 
@@ -239,15 +242,16 @@ def _listed(rests: Sequence[tuple[Fraction, Fraction]]) -> Iterator[str]:
 
 
 def _doubled(
-    steps: Sequence[float], frames: Sequence[_Frame], times: Sequence[Fraction]
+    steps: Sequence[float], frames: Sequence[_Frame], times: Sequence[Fraction], rests: Collection[int]
 ) -> Iterator[tuple[float, str]]:
-    """Frames that are shown twice or three times while all moves."""
+    """Frames that are shown twice or three times while all moves, and is meant to."""
     for first in range(len(steps)):
         for last in range(first + 1, min(first + REST, len(steps) + 1)):
             around = [i for i in (first - 1, last) if 0 <= i < len(steps)]
             moving = around and min(frames[i + 1].most for i in around) > MOVES
             if moving and max(steps[first:last]) <= DOUBLED * min(steps[i] for i in around):
-                yield from ((float(time), "the frame is the one before again") for time in times[first + 1 : last + 1])
+                again = (index for index in range(first + 1, last + 1) if index not in rests)
+                yield from ((float(times[index]), "the frame is the one before again") for index in again)
 
 
 def _foreign(frames: Sequence[_Frame], steps: Sequence[float]) -> Iterator[int]:

@@ -335,7 +335,7 @@ def check(film: str) -> str:
     order.check_is_film(film)
     count = len(films.timestamps(Path(film))[0])
     with Bars().progress(f"reading {film}", count, after=2) as progress:
-        report = check(Path(film), progress.reached)
+        report = check(Path(film), progress.reached, _rests(film, count))
         damage = ffmpeg.complaint(Path(film))
     lines = [
         *report.facts,
@@ -346,6 +346,16 @@ def check(film: str) -> str:
     if report.faults or damage:
         return _Wrong("\n".join(lines))
     return "\n".join([*lines, "nothing is wrong"])
+
+
+def _rests(film: str, count: int) -> set[int]:
+    """Frames of a film that are meant to look like the one before, if its recipe tells of so many where they are."""
+    with contextlib.suppress(Error):
+        made = order.read_recipe(film)
+        if made.positions and len(made.positions[0]) == count:
+            places, closed = made.positions, "loop" in dict(made.flags)
+            return Walk(read_prompts(made.prompts), places[0], Fraction(1), closed, noise=places[1]).rests()
+    return set()
 
 
 def _cut(film: str, count: int) -> Iterator[str]:
@@ -514,7 +524,7 @@ def _watch(asked: Order, walk: Walk, listener: Listener) -> None:
 
     try:
         with listener.progress(f"watching {asked.out.name}", walk.frames, after=2) as progress:
-            report = check(asked.out, progress.reached)
+            report = check(asked.out, progress.reached, asked.walk.rests())
     except Error as error:  # the film is there all the same
         listener.say(f"note: {error}")
         return

@@ -14,7 +14,7 @@ from pathlib import PurePath
 
 from walk import Error
 
-SUFFIXES = (".lrc", ".srt", ".vtt")
+SUFFIXES: tuple[str, ...] = (".lrc", ".srt", ".vtt")
 PAUSE = 1  # seconds between two subtitles in which the picture has time to become the next; most are not even a tenth
 
 # LRC has no hours: its times are mm:ss.xx, and some tools write a colon before the hundredths, too. Only what has a

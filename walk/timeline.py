@@ -13,12 +13,14 @@ import math
 import numbers
 import re
 import reprlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate, pairwise
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from walk import Error
@@ -29,6 +31,7 @@ FPS = Fraction(24)
 SECONDS_A_SEGMENT = 2  # when neither a length nor times are given
 FINEST = 1_001_000  # numbers in a fraction of frames a second that ffmpeg keeps as they are
 MAX_FRAMES = 1_000_000  # eleven hours
+RESTING = 1 / 4  # of the mean step between two keyframes; on a beat's eve it is an eighth
 STEEPEST = 8, 1 / 3  # times the mean step; or of the way, of few frames: one onset in a silence would be a jump
 GRAIN = 2**32  # parts of a segment that places are rounded to: a segment's are the same wherever it stands
 _LEAST = 1e-9  # of the largest step: sums of less would be lost beside it
@@ -171,6 +174,22 @@ class Walk:
         keys = [first[float(k)] for k in range(len(self.keyframes))]
         following = [*keys[1:], *(keys[:1] if self.closed else [])]
         return keys, [(b - a) % self.frames for a, b in zip(keys, following)]
+
+    def rests(self) -> set[int]:
+        """Frames that are meant to look like the one before, or nearly: of its way between two keyframes the walk goes
+        less than RESTING of the usual step into them."""
+        slow = [self._slow(places) for places in filter(None, (self.positions, self.noise))]
+        return {index for index, all_of_it in enumerate(zip(*slow), 1) if all(all_of_it)}
+
+    def _slow(self, places: Sequence[float]) -> list[bool]:
+        """Of the steps from each frame to the next."""
+        steps = [abs(b - a) for a, b in pairwise(places)]
+        if self.closed:
+            steps = [min(step, len(self.keyframes) - step) for step in steps]
+        moving: defaultdict[int, list[float]] = defaultdict(list)
+        for a, step in zip(places, steps):
+            moving[int(a)] += [step] * (step > 0)
+        return [step <= RESTING * fmean(moving[int(a)] or [0.0]) for a, step in zip(places, steps)]
 
     def neighbours(self, position: float) -> tuple[tuple[int | None, ...], float]:
         """The keyframes that decide what is seen at a position, and how far it is between them.
