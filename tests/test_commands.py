@@ -763,8 +763,29 @@ def test_prune_lists_what_the_newest_film_does_not_use(walk, two_films):
     assert (len(old), len(new), len(gone)) == (9, 4, 4)
     assert gone < old
     assert len(err) == 1
-    assert re.fullmatch(r"4 frames, \d+\.\d MB: not used; add --yes to remove them", err[0])
+    by = "film.mp4, the newest film of this folder"
+    assert re.fullmatch(rf"4 frames, \d+\.\d MB: not used by {by}; add --yes to remove them", err[0])
     assert tree(Path()) == before
+
+
+def test_prune_says_which_film_counts_and_which_are_older(walk):
+    def told():
+        return (
+            walk("prune", "film.walk", model=False)[1][0]
+            .partition("MB: ")[2]
+            .removesuffix("; add --yes to remove them")
+        )
+
+    for out in ("film.mov", "film/", "film.gif"):
+        walk("--prompts", "a", "b", "c", "--frames", "9", "--fps", "10", "--out", out, "--size", "64")
+    walk("--prompts", "a", "b", "d", "--frames", "9", "--fps", "10", "--out", "film.mp4")
+    assert told() == "not used by film.mp4, the newest film of this folder; film.mov, film and film.gif are older"
+    walk("--prompts", "a", "b", "d", "--frames", "9", "--fps", "10", "--out", "film.mov")
+    Path("film.gif").unlink()
+    assert told() == "not used by film.mov and film.mp4, the newest films of this folder; film is older"
+    made, settings = run.read_manifest(Path("film.walk"))
+    run.Run("film.walk", dataclasses.replace(made, smooth=False), settings).close()
+    assert told() == "not used by the walk begun last; film.mov, film and film.mp4 are older"
 
 
 def test_prune_removes_them_and_the_film_needs_no_rendering(walk, two_films, monkeypatch):

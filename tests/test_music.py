@@ -248,7 +248,9 @@ def test_how_many_bars_it_is_long_is_told_and_where_a_loop_stumbles(asked, song)
 
 def test_keyframes_for_which_there_are_too_few_bars_are_counted(asked, song):
     _, err = asked("--audio", song, prompts=[*ABC, "a castle", "a boat", "a moon"])
-    assert "note: 4 of 6 keyframes come between bar lines, of which there are too few" in err
+    assert "note: 4 of 6 keyframes are moved to beats between bar lines, of which there are too few" in err
+    _, err = asked("--audio", song, "--bars", "1", prompts=[*"abcdef"])
+    assert "note: 4 of 6 keyframes come between bar lines, 4 of them between beats, of which there are too few" in err
     _, err = asked("--audio", song)
     assert not [line for line in err if line.startswith("note:")]
 
@@ -449,7 +451,18 @@ def test_after_its_end_a_stem_is_silent_which_is_said():
     soundfile.write("nearly.wav", hits(300, [0.5, 1.5], seconds=7.97), RATE)
     for listen in ("nearly.wav", "hats.wav", "low"):
         assert not [line for line in ordered(listen=listen)[2] if line.startswith("note: ")]
-    assert not [line for line in ordered(listen="short.wav", seconds=Fraction(2))[2] if line.startswith("note: ")]
+
+
+@pytest.mark.usefixtures("kicks_and_hats")
+def test_a_stem_that_is_as_long_as_another_song_is_noted():
+    def notes(seconds):
+        soundfile.write("stem.wav", hits(300, [0.5, 1.5], seconds=seconds), RATE)
+        return [line for line in ordered(listen="stem.wav", seconds=Fraction(2))[2] if line.startswith("note: ")]
+
+    for seconds in (2.5, 12):
+        said = f"stem.wav lasts {seconds} s, and song.wav 8 s: it is followed as if both began together"
+        assert notes(seconds) == [f"note: {said}"]
+    assert notes(7.6) == notes(8.4) == []
 
 
 @pytest.mark.usefixtures("kicks_and_hats")
@@ -598,7 +611,8 @@ def test_a_preview_shows_the_sound_below_the_speed(walk, song):
         (["--audio", "text.mp3"], "text.mp3 is no sound that ffmpeg can read"),
         (["--audio", "song.wav", "--start", "20"], "start 20 s is past the end; song.wav lasts 8 s"),
         (["--audio", "song.wav", "--start", "20", "--loop"], "start 20 s is past the end; song.wav lasts 8 s"),
-        (["--audio", "song.wav", "--frames", "100", "--bars", "4"], "--frames 100 does not agree with song.wav, which lasts 192 frames; drop --frames"),
+        (["--audio", "song.wav", "--frames", "100", "--bars", "4"], "--frames 100 does not agree with --bars 4, which lasts 192 frames; drop --frames"),
+        (["--audio", "song.wav", "--frames", "10", "--seconds", "3"], "--frames 10 does not agree with --seconds 3, which lasts 72 frames; drop --frames"),
         (["--audio", "song.wav", "--offset", "8.5"], "--offset 8.5 s is past the end; song.wav lasts 8 s"),
         (["--audio", "song.wav", "--seconds", "4", "--bpm", "120", "--offset", "1:00"], "--offset 60 s is past the end; song.wav lasts 8 s"),
         (["--audio", "song.wav", "--bars", "9"], "song.wav has 4 whole bars there, and --bars asks for 9"),
@@ -641,7 +655,7 @@ def test_what_cannot_be_is_refused_before_a_model_is_looked_for(walk, song, flag
     assert out == ""
     assert err[-1] == f"walk: {message}"
     assert "toybox" not in "".join(err)
-    assert {path for path in Path().iterdir() if path.suffix != ".walk"} == before
+    assert set(Path().iterdir()) == before
 
 
 @pytest.mark.parametrize(
@@ -743,6 +757,60 @@ def test_lines_that_come_after_the_end_are_counted(walk, asked, song):
         "walk: of 3 lines 1 comes in the 4 s of song.wav that the film plays, and a walk needs two; give another "
         "--start, or a longer part"
     )
+
+
+def test_of_lines_that_are_refused_nothing_is_left(asked, walk, song):
+    Path("song.lrc").write_text("[01:00.00]a fox\n[01:03.00]an owl\n")
+    walk("--audio", song, "--out", "film.mp4", prompts=["song.lrc"], model=False, status=2)
+    assert [path.name for path in Path().iterdir()] == ["song.lrc"]
+    asked("--audio", song, "--out", "film.mp4")  # which leaves what was heard
+    walk("--audio", song, "--out", "film.mp4", prompts=["song.lrc"], model=False, status=2)
+    assert len(list(Path("film.walk").iterdir())) == 1
+
+
+def test_subtitles_in_brackets_are_said_to_be_left_out(asked, song):
+    def note(*more):
+        said = ["a fox", "an owl", *more]
+        cues = (f"00:0{i}.000 --> 00:0{i}.900\n{words}\n" for i, words in enumerate(said, 1))
+        Path("song.vtt").write_text("\n".join(["WEBVTT\n", *cues]))
+        made, err = asked("--audio", song, prompts=["song.vtt"])
+        assert [(k.prompt, k.time) for k in made.keyframes] == [("a fox", 1), ("an owl", 2)]
+        return [line for line in err if line.startswith("note:")]
+
+    assert note() == []
+    assert note("(Chorus)") == ["note: 1 line stands in brackets in song.vtt, '(Chorus)', and is left out"]
+    said = "note: 2 lines stand in brackets in song.vtt, such as '[MUSIC PLAYING]', and are left out"
+    assert note("[MUSIC PLAYING]", "(Chorus)") == [said]
+
+
+def test_what_is_louder_than_a_film_can_be_is_counted(asked):
+    loud = drums()
+    loud[1000:1213] = 1.53 * np.sign(loud[1000:1213])
+    for subtype, notes in (
+        ("FLOAT", ["note: loud.wav is louder than full scale (peak 1.53): 213 samples are cut off; lower it before"]),
+        ("PCM_16", []),  # which has cut them off already
+    ):
+        soundfile.write("loud.wav", loud, RATE, subtype=subtype)
+        assert [line for line in asked("--audio", "loud.wav")[1] if line.startswith("note:")] == notes
+    soundfile.write("loud.wav", drums() / 0.7, RATE, subtype="FLOAT")  # as loud as can be
+    assert not [line for line in asked("--audio", "loud.wav")[1] if line.startswith("note:")]
+
+
+def test_a_command_that_names_files_without_their_folders_says_so(walk, song, tmp_path):
+    stems = tmp_path / "stems"
+    stems.mkdir()
+    soundfile.write(stems / "drums.wav", drums(), RATE)
+    for listen, told in (
+        (stems / "drums.wav", "run this beside song.wav and drums.wav, or write their folders, too"),
+        ("low", "run this beside song.wav, or write its folder, too"),
+    ):
+        walk("--audio", song, "--seconds", "1", "--listen", listen, "--out", "film.mp4")
+        assert (
+            walk("info", "film.mp4", prompts=(), model=False)[0].splitlines()[2]
+            == f"# a film carries no folders: {told}"
+        )
+    walk("--frames", "4", "--out", "film.mp4")
+    assert "folder" not in walk("info", "film.mp4", prompts=(), model=False)[0]
 
 
 def test_in_a_loop_the_last_line_leaves_time_to_become_the_first(asked, song):

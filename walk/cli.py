@@ -50,7 +50,7 @@ from walk.order import Order
 from walk.pace import METER
 from walk.progress import Bars, Listener
 from walk.settings import BUILT_IN
-from walk.text import clock, format_time, plural
+from walk.text import clock, format_time, plural, together
 
 if TYPE_CHECKING:
     from walk import sheet
@@ -276,7 +276,7 @@ def info(film: str, **chosen: Any) -> str:
     made = order.read_recipe(film)
     if chosen.get("json"):
         return recipe.to_text(made)
-    return recipe.as_prompt_file(made, f"{Path(film).stem}.txt")
+    return recipe.as_prompt_file(made, f"{Path(film).stem}.txt", order.without_folders(made))
 
 
 def replay(**chosen: Any) -> str:
@@ -309,7 +309,7 @@ def diff(film: str, other: str) -> str | None:
 
 def prune(folder: str, yes: bool = False) -> str | None:
     """Frames that a run folder's newest film does not use: listed, or removed."""
-    from walk.run import unused
+    from walk.run import ages, unused
 
     paths = unused(Path(folder))
     total = sum(path.stat().st_size for path in paths)
@@ -319,9 +319,21 @@ def prune(folder: str, yes: bool = False) -> str | None:
                 path.unlink()
         except OSError as error:
             raise Error(f"{path} cannot be removed ({error.strerror})") from None
-    done = "removed" if yes else "not used; add --yes to remove them"
+    done = "removed" if yes else f"not used{_by(*ages(Path(folder)))}; add --yes to remove them"
     Bars().say(f"{plural(len(paths), 'frame')}, {_bytes(total)}: {done}")
     return None if yes else "\n".join(map(str, paths)) or None
+
+
+def _by(newest: Sequence[str], older: Sequence[str]) -> str:
+    """Which films of a folder count for `prune`, and which do not."""
+    if not newest and not older:
+        return ""
+    by = (
+        f"{together(newest)}, the newest film{'s' * (len(newest) > 1)} of this folder"
+        if newest
+        else "the walk begun last"
+    )
+    return f" by {by}" + (f"; {together(older)} {'is' if len(older) == 1 else 'are'} older" if older else "")
 
 
 class _Wrong(str):

@@ -26,6 +26,7 @@ from walk.timeline import check_length, nearest
 
 CONTEXT = 15  # seconds around a part that are heard, too: beats are known by what comes before and after
 THREE = "it sounds like three beats in a bar; if it has, give --meter 3"
+UNLIKE = 0.5  # seconds between the ends of a song and its stem; what encoders add is less
 SLACK = 0.15  # of a bar that may be missing at a sound's end
 
 
@@ -141,7 +142,7 @@ def hear(
         if listen is not None:
             came, went = (Fraction(sample, sound.rate) for sample in (part.first, part.first + part.count))
             _check_strength(part, stem.name if stem else f"{path.name} ({listen})", begin + came, begin + went)
-            notes = _stem_notes(stem.name, followed, went, 1 / fps) if stem else ()
+            notes = _stem_notes(stem, path, followed, went, 1 / fps) if stem else ()
             part = dataclasses.replace(part, notes=part.notes + notes)
         _keep(kept, part)
     cut = audio.closed if closed else audio.part
@@ -236,12 +237,16 @@ def _check_strength(part: _Part, name: str, start: Fraction, end: Fraction) -> N
         raise Error(f"there is nothing to follow in {name} from {times}, which the film plays; give another --listen")
 
 
-def _stem_notes(name: str, stem: Sound, seconds: Fraction, frame: Fraction) -> tuple[str, ...]:
-    """What the user should know of a stem that the film follows for so many seconds from its beginning on."""
+def _stem_notes(path: Path, song: Path, stem: Sound, seconds: Fraction, frame: Fraction) -> tuple[str, ...]:
+    """What the user should know of a song's stem that the film follows for so many seconds from its beginning on."""
     notes = [stem.damage] if stem.damage else []
+    lengths = sounds.length_of(path), sounds.length_of(song)
     if seconds - stem.seconds > frame:  # less cannot be seen
         end = format_time(float(seconds - stem.seconds))
-        notes.append(f"{name} ends {end} before the film does, and is silent from there on")
+        notes.append(f"{path.name} ends {end} before the film does, and is silent from there on")
+    elif abs(lengths[0] - lengths[1]) > UNLIKE:
+        lasts, other = (format_time(float(length)) for length in lengths)
+        notes.append(f"{path.name} lasts {lasts}, and {song.name} {other}: it is followed as if both began together")
     return tuple(notes)
 
 

@@ -13,7 +13,7 @@ import math
 import os
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
@@ -37,7 +37,7 @@ from walk import (
     timeline,
     video,
 )
-from walk.files import at_home
+from walk.files import at_home, read_text
 from walk.flags import given
 from walk.keyframes import WORDS, Keyframe, check_words, prompt_file
 from walk.pace import METER
@@ -100,6 +100,7 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     keyframes = read_prompts(chosen["prompts"], **given(chosen, "seed", "seeds", "negative", "style"))
     check_words(keyframes)
     _tell_words(chosen["prompts"], listener)
+    _tell_asides(file, listener)
     settings = flags.settings(chosen)
     out, folder = _paths(chosen)
     look = given(chosen, "size", "quality", "codec")
@@ -112,8 +113,9 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     else:
         chosen = chosen | {"fps": shown}  # lest keyframes come at other times than they were given
         keyframes = timeline.framed(keyframes, shown)
-        music = _music(chosen, keyframes, out, folder, listener)
-        walk = _walk(chosen, keyframes, music, listener)
+        with _untouched(folder):
+            music = _music(chosen, keyframes, out, folder, listener)
+            walk = _walk(chosen, keyframes, music, listener)
     listener.say(
         f"{len(walk.keyframes)} keyframes, {plural(walk.frames, 'frame')}, "
         f"{format_time(float(walk.seconds))} at {_rate(walk.fps)} frames a second"
@@ -129,6 +131,31 @@ def _tell_words(prompts: str | list[str], listener: Listener) -> None:
     words = isinstance(prompts, list) and not any(" " in prompt.strip() for prompt in prompts)
     if words and len(prompts) > 2 and {"a", "an", "the"} & set(prompts):
         listener.say(f"note: these are {len(prompts)} prompts; put a prompt of several words in quotes")
+
+
+def _tell_asides(file: Path | None, listener: Listener) -> None:
+    """A note of what is left out of subtitles."""
+    if file is None or file.suffix.lower() not in lyrics.SUFFIXES:
+        return
+    if asides := lyrics.asides(read_text(file, "the lines of a song are UTF-8 text"), file.name):
+        stand = "line stands" if len(asides) == 1 else "lines stand"
+        are = f"'{asides[0]}', and is" if len(asides) == 1 else f"such as '{asides[0]}', and are"
+        listener.say(f"note: {len(asides)} {stand} in brackets in {file.name}, {are} left out")
+
+
+@contextlib.contextmanager
+def _untouched(folder: Path) -> Iterator[None]:
+    """Of what is refused, nothing that was heard is left in a run folder that was not there."""
+    there = folder.exists()
+    try:
+        yield
+    except Error:
+        if not there:
+            with contextlib.suppress(OSError):
+                for heard in folder.glob("sound-*.json"):
+                    heard.unlink()
+                folder.rmdir()
+        raise
 
 
 def _tell_seeds(
@@ -245,6 +272,8 @@ def _music(
         listener.say(f"{out.suffix} cannot hold {heard.sound.rate} samples a second: the film will have {rate}")
     if heard.sound and (lost := sounds.muffled(out, heard.sound)):
         listener.say(f"note: {lost}")
+    if heard.sound and (loud := sounds.cut_off(heard.name, heard.sound)):
+        listener.say(f"note: {loud}")
     return heard
 
 
@@ -278,9 +307,11 @@ def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music 
     frames = timeline.nearest(music.seconds * fps)
     timeline.check_length(frames)
     if chosen.get("frames", frames) != frames:
+        length = next(
+            (f"--{name} {float(chosen[name]):g}" for name in ("seconds", "bars") if name in chosen), music.name
+        )
         raise Error(
-            f"--frames {chosen['frames']} does not agree with {music.name}, which lasts {plural(frames, 'frame')}; "
-            "drop --frames"
+            f"--frames {chosen['frames']} does not agree with {length}, which lasts {plural(frames, 'frame')}; drop --frames"
         )
     file = prompt_file(chosen["prompts"])
     if file is not None and file.suffix.lower() in lyrics.SUFFIXES:
@@ -299,17 +330,21 @@ def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music 
         noise_steps=noise,
         **{**timing, "seconds": music.seconds, "frames": None},
     )
-    if align == "bar" and rhythm.bars and (off := _off_bars(walk, keyframes, rhythm.bars)):
+    if align == "bar" and rhythm.bars and (off := _off(walk, keyframes, rhythm.bars)):
         comes = "comes" if off == 1 else "come"
-        listener.say(f"note: {off} of {len(keyframes)} keyframes {comes} between bar lines, of which there are too few")
+        if between := _off(walk, keyframes, (*rhythm.bars, *rhythm.beats)):
+            where = f"{comes} between bar lines, {between} of them between beats"
+        else:
+            where = f"{'is' if off == 1 else 'are'} moved to beats between bar lines"
+        listener.say(f"note: {off} of {len(keyframes)} keyframes {where}, of which there are too few")
     return walk
 
 
-def _off_bars(walk: Walk, keyframes: Sequence[Keyframe], bars: Sequence[float]) -> int:
-    """How many keyframes without a time do not arrive on a bar, but for an open walk's ends."""
-    lines = {timeline.nearest(Fraction(repr(bar)) * walk.fps) for bar in bars}
+def _off(walk: Walk, keyframes: Sequence[Keyframe], moments: Sequence[float]) -> int:
+    """How many keyframes without a time arrive on none of the moments, but for an open walk's ends."""
+    there = {timeline.nearest(Fraction(repr(moment)) * walk.fps) for moment in moments}
     inner, (keys, _) = range(1, len(keyframes) - (not walk.closed)), walk.landmarks()
-    return sum(keyframes[k].time is None and keys[k] not in lines for k in inner)
+    return sum(keyframes[k].time is None and keys[k] not in there for k in inner)
 
 
 def _sung(keyframes: tuple[Keyframe, ...], music: Music, pause: float, listener: Listener) -> tuple[Keyframe, ...]:
@@ -523,6 +558,18 @@ def metadata(order: Order, walk: Walk, settings: Settings) -> films.Metadata:
         **order.look,
     }
     return film.described(walk, settings, deciding, order.music is not None or "places" in chosen)
+
+
+def without_folders(made: Recipe) -> list[str]:
+    """The files that a recipe names, of whose folders it knows nothing."""
+    from walk.music import stem_of
+
+    told = dict(made.flags)
+    return [
+        told[name]
+        for name in ("audio", "beats", "listen")
+        if name in told and (name != "listen" or stem_of(told[name]))
+    ]
 
 
 def _without_folder(listen: str) -> str:

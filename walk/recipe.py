@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from walk import Error, __version__
 from walk.keyframes import MAX_PROMPT, Keyframe
 from walk.settings import Settings
-from walk.text import has_control_characters
+from walk.text import has_control_characters, together
 
 FORMAT = "walk recipe 1"
 MAX_TEXT = 8 << 20  # characters
@@ -115,8 +115,8 @@ def _positions(data: dict[str, Any], keyframes: int, where: str) -> Positions | 
     return positions, noise
 
 
-def as_prompt_file(recipe: Recipe, name: str) -> str:
-    """A prompt file that says in its comments how to make the film again."""
+def as_prompt_file(recipe: Recipe, name: str, files: Sequence[str] = ()) -> str:
+    """A prompt file that says in its comments how to make the film again. files: named in the flags without folders."""
     flags = [
         f"--{flag}"
         if value == "True"
@@ -128,7 +128,11 @@ def as_prompt_file(recipe: Recipe, name: str) -> str:
     command = f"walk --prompts{'=' if name[:1] == '-' else ' '}{shlex.quote(name)} "
     if recipe.positions and "speed" not in dict(recipe.flags):
         command = "frames are where a program has put them, which only walk replay does again; with "
-    return "\n".join([f"# made with {', '.join(recipe.made_with)}", f"# {command}{' '.join(flags)}", *recipe.prompts])
+    told = [f"made with {', '.join(recipe.made_with)}", f"{command}{' '.join(flags)}"]
+    if files:
+        them = "its folder" if len(files) == 1 else "their folders"
+        told.append(f"a film carries no folders: run this beside {together(files)}, or write {them}, too")
+    return "\n".join([*(f"# {line}" for line in told), *recipe.prompts])
 
 
 def differences(a: Recipe, b: Recipe) -> list[str]:

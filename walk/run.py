@@ -433,6 +433,15 @@ def films(folder: Path) -> list[str]:
         return []
 
 
+def ages(folder: Path) -> tuple[list[str], list[str]]:
+    """Names of the films beside a run folder that were made from it: of its newest walk, and before that."""
+    noted = (folder / "walk.json").stat().st_mtime_ns
+    beside = folder.absolute().parent
+    there = [name for name in films(folder) if (beside / name).exists()]
+    newest = [name for name in there if (beside / name).stat().st_mtime_ns >= noted]
+    return newest, [name for name in there if name not in newest]
+
+
 def unused(folder: Path) -> list[Path]:
     """Finished frames that the newest walk in a run folder does not use; and those of quick previews, which no film does.
 

@@ -24,12 +24,15 @@ class Sound:
 
     damage: what is missing from the file that it was read from, as a sentence; '' if nothing.
     layout: where its channels are heard, by ffmpeg's name, as in '5.1'; '' if nobody says.
+    exact: whether its file has such numbers itself, as studios' have; what is decoded from an MP3 goes over 1, too, where
+        nobody meant it.
     """
 
     samples: np.ndarray
     rate: int
     damage: str = ""
     layout: str = ""
+    exact: bool = False
 
     @property
     def seconds(self) -> Fraction:
@@ -41,6 +44,8 @@ class Sound:
 
 
 CHANNELS = 8  # of sound, at most
+LOUD = 1.005  # of full scale: by less nobody hears what is cut off
+_NEVER = Fraction(10**7)  # seconds: four months
 
 # Where channels are heard of which nobody says it: ffmpeg would take the third of three for a subwoofer's, and
 # AAC keeps of that only what is below 120 Hz. Those are films' layouts, unless more than bass is in the fourth channel.
@@ -98,7 +103,24 @@ def read_sound(path: Path | str, start: Fraction = Fraction(0), seconds: Fractio
         past = part.format(short(start), short(seconds)) + " past the end"
         raise Error(f"{past}; {damage or f'{path} lasts {short(Fraction(heard, rate))} s'}")
     _check_numbers(path, samples)
-    return Sound(samples, rate, damage, _said_layout(report))
+    exact = re.search(r"^  Stream #0:\d.*: Audio: (\w+)", report, re.MULTILINE)
+    return Sound(samples, rate, damage, _said_layout(report), bool(exact and exact[1].startswith("pcm_f")))
+
+
+def length_of(path: Path) -> Fraction:
+    """How many seconds a sound lasts that can be read. Keeps none of it."""
+    _, rate, heard, _ = ffmpeg.listened(path, _NEVER, None)
+    return Fraction(heard, rate)
+
+
+def cut_off(name: str, sound: Sound) -> str:
+    """What of it is louder than any film or player is, in a sentence; '' if nothing."""
+    loud = np.abs(sound.samples)
+    if not sound.exact or (peak := loud.max(initial=0)) < LOUD:
+        return ""
+    many = int((loud > 1).sum())
+    are = "sample is" if many == 1 else "samples are"
+    return f"{name} is louder than full scale (peak {peak:.3g}): {many} {are} cut off; lower it before"
 
 
 def layout_of(sound: Sound) -> str:

@@ -57,3 +57,8 @@ def plural(count: int, noun: str) -> str:
 def either(names: Sequence[str]) -> str:
     """'a, b or c'."""
     return " or ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def together(names: Sequence[str]) -> str:
+    """'a, b and c'."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
