@@ -324,16 +324,10 @@ def prune(folder: str, yes: bool = False) -> str | None:
     return None if yes else "\n".join(map(str, paths)) or None
 
 
-def _by(newest: Sequence[str], older: Sequence[str]) -> str:
-    """Which films of a folder count for `prune`, and which do not."""
-    if not newest and not older:
-        return ""
-    by = (
-        f"{together(newest)}, the newest film{'s' * (len(newest) > 1)} of this folder"
-        if newest
-        else "the walk begun last"
-    )
-    return f" by {by}" + (f"; {together(older)} {'is' if len(older) == 1 else 'are'} older" if older else "")
+def _by(newest: str, older: Sequence[str]) -> str:
+    """Which film of a folder counts for `prune`, and which do not."""
+    by = f" by {newest}, the newest film of this folder" if newest else " by the walk begun last" if older else ""
+    return by + (f"; {together(older)} {'is' if len(older) == 1 else 'are'} older" if older else "")
 
 
 class _Wrong(str):

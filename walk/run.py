@@ -433,13 +433,15 @@ def films(folder: Path) -> list[str]:
         return []
 
 
-def ages(folder: Path) -> tuple[list[str], list[str]]:
-    """Names of the films beside a run folder that were made from it: of its newest walk, and before that."""
-    noted = (folder / "walk.json").stat().st_mtime_ns
+def ages(folder: Path) -> tuple[str, list[str]]:
+    """Of the films beside a run folder that were made from it, the newest ('' if none was made since its walk was
+    written down), and the others."""
     beside = folder.absolute().parent
-    there = [name for name in films(folder) if (beside / name).exists()]
-    newest = [name for name in there if (beside / name).stat().st_mtime_ns >= noted]
-    return newest, [name for name in there if name not in newest]
+    made = {name: (beside / name).stat().st_mtime_ns for name in films(folder) if (beside / name).exists()}
+    newest = max(made, key=made.__getitem__, default="")
+    if newest and made[newest] < (folder / "walk.json").stat().st_mtime_ns:
+        newest = ""
+    return newest, [name for name in made if name != newest]
 
 
 def unused(folder: Path) -> list[Path]:
