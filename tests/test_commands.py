@@ -87,6 +87,11 @@ def frames(run="film.walk"):
     return {path.name: path.stat().st_mtime_ns for path in Path(run, "frames").glob("*.png")}
 
 
+def unused_names(run="film.walk"):
+    with unused(Path(run)) as paths:
+        return {path.name for path in paths}
+
+
 def pixels(folder):
     return [np.asarray(Image.open(path)) for path in sorted(Path(folder).glob("*.png"))]
 
@@ -189,7 +194,7 @@ def test_a_film_after_its_preview_renders_just_what_the_preview_did_not(walk, fl
     assert out == "film.mp4"
     assert f"{looked_at} of 36 frames are in film.walk already" in err
     assert before.items() <= frames().items(), "the preview's frames were made again"
-    left_out = {path.name for path in unused(Path("film.walk"))}
+    left_out = unused_names()
     assert not left_out & set(before), "the preview's frames are not in the film"
     assert len(frames()) == 36 + len(left_out)
 
@@ -388,11 +393,11 @@ def test_what_a_preview_renders_makes_no_film_frame_useless(walk):
     walk(*ABC, "--frames", "9", "--speed", "path", "--out", "film.mp4")
     film = set(frames())
     walk("preview", "--prompts", "a fox", "an owl", "--frames", "9", "--speed", "path", "--out", "film.mp4")
-    assert not unused(Path("film.walk"))  # a film of them may be begun
+    assert not unused_names()  # a film of them may be begun
     others = set(frames()) - film
     assert others
     walk(*ABC, "--frames", "9", "--speed", "path", "--out", "film.mp4")
-    assert {path.name for path in unused(Path("film.walk"))} == others
+    assert unused_names() == others
 
 
 # What a stop says
@@ -766,6 +771,17 @@ def test_prune_lists_what_the_newest_film_does_not_use(walk, two_films):
     by = "film.mp4, the newest film of this folder"
     assert re.fullmatch(rf"4 frames, \d+\.\d MB: not used by {by}; add --yes to remove them", err[0])
     assert tree(Path()) == before
+
+
+def test_nobody_else_opens_a_folder_while_its_frames_are_pruned(two_films):
+    made, settings = run.read_manifest("film.walk")
+    with unused(Path("film.walk")):
+        with pytest.raises(Error, match="is at work in"):
+            run.Run("film.walk", made, settings)
+        with pytest.raises(Error, match="is at work in"), unused(Path("film.walk")):
+            pass
+    with run.Run("film.walk", made, settings), pytest.raises(Error, match="is at work in"), unused(Path("film.walk")):
+        pass
 
 
 def test_prune_says_which_film_counts_and_which_are_older(walk):

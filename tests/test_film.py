@@ -82,7 +82,8 @@ def test_info_prints_the_command_that_puts_frames_where_they_are_or_says_that_th
 @pytest.mark.parametrize("even", [True, False])
 def test_the_command_goes_on_with_what_was_made_in_python(model, tiny_folder, even, capsys):
     made(model, Walk.through(read_prompts(ABC), frames=24), even)
-    assert unused(Path("film.walk")) == []
+    with unused(Path("film.walk")) as paths:
+        assert paths == []
     cheap = ["--model", str(tiny_folder), "--steps", "1", "--width", "32", "--height", "32", "--size", "32"]
     flags = ["--frames", "24", "--out", "film.mp4", "--speed", "even" if even else "path"]
     assert cli.main(["--prompts", *ABC, *flags, *cheap]) == 0
@@ -95,6 +96,20 @@ def test_what_was_not_made_from_there_is_not_replaced(model):
     with pytest.raises(Error, match=r"film\.walk has made no film of that name, so it is not overwritten"):
         made(model, Walk.through(read_prompts(ABC), frames=3), False)
     assert Path("film.mp4").read_text() == "mine"
+
+
+@pytest.mark.usefixtures("empty_folder")
+def test_a_film_that_was_changed_since_is_not_replaced(model):
+    """As where somebody has added a sound to it."""
+    walk = Walk.through(read_prompts(ABC), frames=3)
+    made(model, walk, False)
+    made(model, walk, False)  # as it was
+    Path("film.mp4").write_bytes(mine := Path("film.mp4").read_bytes() + b"sound")
+    with pytest.raises(Error, match=r"^film\.mp4 is not as film\.walk made it, so it is not overwritten; move it"):
+        made(model, walk, False)
+    assert Path("film.mp4").read_bytes() == mine
+    Path("film.mp4").unlink()
+    made(model, walk, False)
 
 
 @pytest.mark.usefixtures("empty_folder")

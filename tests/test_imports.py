@@ -73,7 +73,7 @@ BELOW = {
     "check": {"ffmpeg", "films", "speed", "text"},
     "bench": {"keyframes", "machine", "models", "render", "run", "timeline"},
     "doctor": {"ffmpeg", "hub", "machine", "models"},
-    "film": {"films", "recipe", "run", "sounds", "video"},
+    "film": {"digests", "films", "recipe", "run", "sounds", "video"},
     "flags": {"formats", "keyframes", "pace", "settings", "text", "timeline"},
     "outlook": {"settings", "text", "timeline"},
     "order": {

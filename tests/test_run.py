@@ -347,7 +347,7 @@ def test_where_frames_belong_is_known_though_all_of_them_were_lost(tmp_path):
 
 def test_a_films_name_may_hold_what_looks_like_the_end_of_a_line(tmp_path):
     with Run(tmp_path / "film.walk", a_walk(), SETTINGS) as run:
-        for name in ("a\u2028b\x0cc.mp4", "d.mp4"):
+        for name in ("a\u2028b\n\x0cc.mp4", "d.mp4", "\udcff.mp4"):
             run.claim(name)
             run.claim(name)
-    assert films(tmp_path / "film.walk") == ["a\u2028b\x0cc.mp4", "d.mp4"]
+    assert list(films(tmp_path / "film.walk")) == ["a\u2028b\n\x0cc.mp4", "d.mp4", "\udcff.mp4"]

@@ -311,14 +311,13 @@ def prune(folder: str, yes: bool = False) -> str | None:
     """Frames that a run folder's newest film does not use: listed, or removed."""
     from walk.run import ages, unused
 
-    paths = unused(Path(folder))
-    total = sum(path.stat().st_size for path in paths)
-    if yes:
-        try:
-            for path in paths:
+    with unused(Path(folder)) as paths:
+        total = sum(path.stat().st_size for path in paths)
+        for path in paths if yes else ():
+            try:
                 path.unlink()
-        except OSError as error:
-            raise Error(f"{path} cannot be removed ({error.strerror})") from None
+            except OSError as error:
+                raise Error(f"{path} cannot be removed ({error.strerror})") from None
     done = "removed" if yes else f"not used{_by(*ages(Path(folder)))}; add --yes to remove them"
     Bars().say(f"{plural(len(paths), 'frame')}, {_bytes(total)}: {done}")
     return None if yes else "\n".join(map(str, paths)) or None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from walk import Error, Settings, Walk, recipe, video
+from walk import Error, Settings, Walk, digests, recipe, video
 from walk.films import Metadata
 from walk.run import Run, films
 from walk.sounds import Sound
@@ -47,6 +47,8 @@ def make(
         flags = {name: value for name, value in chosen.items() if value is not None and value is not False}
         metadata = described(run.walk, run.settings, flags, positions=not spread)
     video.encode(frames, out, run.walk.fps, metadata=metadata, sound=sound, report=report, **look)
+    if out.is_file():
+        run.claim(out.name, digests.of_file(out))
 
 
 def _spread(run: Run) -> dict[str, object]:
@@ -61,8 +63,8 @@ def _spread(run: Run) -> dict[str, object]:
 
 
 def check_free(out: Path, folder: Path) -> None:
-    """Raise Error if a film would replace what was not made from this run folder. That notes names: of films beside it,
-    so one that lies elsewhere is never replaced."""
+    """Raise Error if a film would replace what was not made from this run folder, or was changed since. That notes names
+    and digests: of films beside it, so one that lies elsewhere is never replaced."""
     beside = out.absolute().parent.resolve() == folder.absolute().parent.resolve()
     with contextlib.suppress(OSError):
         taken = out.exists() and not (out.is_dir() and not video.pictures_of(out))  # by more than an empty folder
@@ -74,6 +76,10 @@ def check_free(out: Path, folder: Path) -> None:
             raise Error(
                 f"{out} exists, and {folder.name} has made no film of that name, so it is not overwritten; move it, or "
                 "give another --out"
+            )
+        if taken and out.is_file() and films(folder)[out.name] not in ("", digests.of_file(out)):
+            raise Error(
+                f"{out} is not as {folder.name} made it, so it is not overwritten; move it, or give another --out"
             )
         if folder.exists() and not folder.is_dir():
             raise Error(f"{folder} cannot be written ({os.strerror(errno.ENOTDIR)}); give another --out")

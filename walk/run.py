@@ -254,13 +254,12 @@ class Run:
             raise Error(f"{len(missing)} of {self.walk.frames} frames are missing in {self.folder}")
         return [self._finished[fingerprint] for fingerprint in self.fingerprints]
 
-    def claim(self, name: str) -> None:
-        """Say that a film of this name is made from here, of this walk, before it is."""
+    def claim(self, name: str, digest: str = "") -> None:
+        """Say that a film of this name is made from here, of this walk, before it is; and then what tells it from any
+        other file of that name."""
         if not self._decided:
             self._write(self.folder / "walk.json", _manifest(self.walk, self.settings))
-        names = films(self.folder)
-        if name not in names:
-            self._write(self.folder / "films", "\n".join([*names, name, ""]).encode("utf-8", "surrogateescape"))
+        self._write(self.folder / "films", json.dumps(films(self.folder) | {name: digest}).encode())
 
     def picture(self, index: int) -> np.ndarray:
         """A finished frame, (height, width, 3) uint8. Raises Error if somebody has taken it away."""
@@ -425,12 +424,12 @@ def is_busy(folder: Path) -> bool:
     return False
 
 
-def films(folder: Path) -> list[str]:
-    """Names of the films that were made from a run folder."""
+def films(folder: Path) -> dict[str, str]:
+    """By name, the digests of the films that were made from a run folder; '' where one was begun and not ended."""
     try:
-        return (folder / "films").read_bytes().decode("utf-8", "surrogateescape").split("\n")[:-1]
-    except OSError:
-        return []
+        return {str(name): str(digest) for name, digest in json.loads((folder / "films").read_bytes()).items()}
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return {}
 
 
 def ages(folder: Path) -> tuple[str, list[str]]:
@@ -444,20 +443,28 @@ def ages(folder: Path) -> tuple[str, list[str]]:
     return newest, [name for name in made if name != newest]
 
 
-def unused(folder: Path) -> list[Path]:
-    """Finished frames that the newest walk in a run folder does not use; and those of quick previews, which no film does.
+@contextlib.contextmanager
+def unused(folder: Path) -> Iterator[list[Path]]:
+    """Finished frames that the newest walk in a run folder does not use, and those of quick previews, which no film does.
+    Meanwhile nobody else can open the folder.
 
     Not those that were made since: a walk that is begun writes its manifest when it is known where its frames belong.
     Raises Error if the folder is no run folder, or a process is at work in it.
     """
-    walk, settings = read_manifest(folder)
     quick = folder / "quick"
-    if busy_one := next(filter(is_busy, (folder, quick)), None):
-        raise busy(busy_one)
-    used, noted = set(fingerprints(walk, settings)), (folder / "walk.json").stat().st_mtime_ns
-    there = finished(folder).items()
-    left = [path for name, path in there if name not in used and path.stat().st_mtime_ns < noted]
-    return [*left, *finished(quick).values()]
+    with contextlib.ExitStack() as held:
+        for some in (folder, quick):
+            with contextlib.suppress(OSError):  # one that cannot be written can still be listed
+                try:
+                    if (some / "lock").is_file():
+                        held.enter_context(filelock.FileLock(some / "lock").acquire(timeout=0))
+                except filelock.Timeout:
+                    raise busy(some) from None
+        walk, settings = read_manifest(folder)
+        used, noted = set(fingerprints(walk, settings)), (folder / "walk.json").stat().st_mtime_ns
+        there = finished(folder).items()
+        left = [path for name, path in there if name not in used and path.stat().st_mtime_ns < noted]
+        yield [*left, *finished(quick).values()]
 
 
 def read_manifest(folder: Path | str) -> tuple[Walk, Settings]:
