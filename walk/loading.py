@@ -87,6 +87,7 @@ def load(folder: Path, settings: Settings) -> Any:
 
 
 def _load(folder: Path, settings: Settings) -> Any:
+    libraries(settings)  # which may raise Error
     name, family = family_of(folder)
     dtype = getattr(torch, settings.dtype)
     parts = {}
@@ -96,7 +97,7 @@ def _load(folder: Path, settings: Settings) -> Any:
         pipe = _loaded(folder, name, dtype, checkpoint(settings.model), parts)
         _check_tokenizers(pipe)
         _check_whole(pipe.components)
-    _add_loras(pipe, settings.loras(), fuse=not is_quantised(settings))
+    _add_loras(pipe, settings, getattr(pipe, family.denoiser))
     if small := small_decoder(settings, family):
         pipe.register_modules(vae=_tiny(decoder(small), dtype))
     if family.upcast and dtype == torch.float16 and pipe.vae.config.get("force_upcast"):
@@ -140,8 +141,6 @@ def check_denoiser(folder: Path, settings: Settings, family: Family) -> None:
     file, config = denoiser(settings.denoiser), read_json(folder / family.denoiser / "config.json")
     if (kind := config.get("_class_name")) not in SINGLE_FILE_LOADABLE_CLASSES:
         raise Error(f"diffusers reads no {kind} from a file of its own; leave out --denoiser")
-    if is_quantised(settings) and importlib.util.find_spec("gguf") is None:
-        raise Error("a .gguf file needs a library that is not here; pip install gguf")
     guided = any("guidance_in." in name or "guidance_embedder" in name for name in _names(file))
     if guided and config.get("guidance_embeds") is False:  # diffusers would leave it out, and make wrong pictures
         raise Error(f"{file} has guidance built in, and the model has not; give what it was made from as --model")
@@ -212,26 +211,51 @@ def _tiny(folder: Path, dtype: torch.dtype) -> Any:
         return loader.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
 
 
-def _add_loras(pipe: Any, loras: list[tuple[str, float]], fuse: bool) -> None:
+def libraries(settings: Settings) -> list[str]:
+    """Those whose versions decide pixels. Raises Error for one that is missing."""
+    found = ["torch", "diffusers", "transformers"]
+    for what, name, needed in (
+        ("a LoRA", "peft", bool(settings.loras())),
+        ("a .gguf file", "gguf", is_quantised(settings)),
+    ):
+        if needed and importlib.util.find_spec(name) is None:
+            raise Error(f"{what} needs a library that is not here; pip install {name}")
+        found += [name] * needed
+    return found
+
+
+def _add_loras(pipe: Any, settings: Settings, denoiser: Any) -> None:
     """Into the weights, so that a step takes no longer; to those that are quantised one cannot add, so beside them."""
+    loras = settings.loras()
     if not loras:
         return
-    if importlib.util.find_spec("peft") is None:
-        raise Error("a LoRA needs a library that is not here; pip install peft")
     if not hasattr(pipe, "load_lora_weights"):
         raise Error(f"diffusers knows no LoRAs for a {type(pipe).__name__}; leave out --lora")
+    channels = denoiser.config.in_channels
     for number, (name, _) in enumerate(loras):
         path = lora(name)
         try:
             pipe.load_lora_weights(path.parent, weight_name=path.name, adapter_name=f"lora{number}")
             if f"lora{number}" not in itertools.chain(*pipe.get_list_adapters().values()):
                 raise ValueError("none of its weights has a place in the model")
+            if denoiser.config.in_channels != channels:  # as of Flux's 'Control LoRAs'
+                raise ValueError("it paints after another picture, and there is none")
         except Exception as error:
             raise Error(f"the LoRA {path} does not fit the model: {reason(error)}") from error
     pipe.set_adapters([f"lora{number}" for number in range(len(loras))], [weight for _, weight in loras])
-    if fuse:
-        pipe.fuse_lora()
-        pipe.unload_lora_weights()
+    if not is_quantised(settings):
+        _fuse_loras(pipe, settings.lora)
+
+
+def _fuse_loras(pipe: Any, names: str) -> None:
+    from diffusers.loaders.lora_base import LoraBaseMixin
+
+    try:
+        pipe.fuse_lora(components=list(pipe.get_list_adapters()))  # Flux by itself leaves its text encoder out
+    except RuntimeError as error:  # as of a bias where the model has none
+        raise Error(f"--lora {names} cannot be added to the model's weights: {reason(error)}") from error
+    # Flux's own would bring back the norm layers that a LoRA has replaced.
+    LoraBaseMixin.unload_lora_weights(pipe)  # type: ignore[no-untyped-call]
 
 
 def check_compiles(family: Family, device: str) -> None:

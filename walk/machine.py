@@ -80,7 +80,7 @@ def device(name: str) -> str:
         return name
     kinds = _devices()
     if name == "auto":
-        return kinds[0].split(":")[0]
+        return kinds[0].removesuffix(":0")  # of several GPUs, the first may be of no use
     if name not in kinds and f"{name}:0" not in kinds:
         useless = unusable()
         why = useless.get(name) or useless.get(f"{name}:0")

@@ -109,6 +109,7 @@ def complete(settings: Settings, report: Report = lambda path, done, size: None)
     device = machine.device(settings.device)
     if settings.low_memory and not device.startswith("cuda"):
         raise Error(f"--low_memory spares a GPU's memory, and {device} has none of its own; leave it out")
+    libraries = loading.libraries(settings)
     loading.check_denoiser(folder, settings, family)
     if settings.compile:
         loading.check_compiles(family, device)
@@ -125,7 +126,7 @@ def complete(settings: Settings, report: Report = lambda path, done, size: None)
             settings.denoiser,
             report,
         ),
-        software=tuple(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "diffusers", "transformers")),
+        software=tuple(f"{name} {importlib.metadata.version(name)}" for name in libraries),
     )
     loading.scheduler(folder, filled)  # which raises Error if it cannot be made
     steps, own = _recommended(settings.model, folder, family)
@@ -143,6 +144,9 @@ def complete(settings: Settings, report: Report = lambda path, done, size: None)
 
 def load(settings: Settings) -> Model:
     """The model, on its device. Raises Error like `complete`, and if the weights do not load.
+
+    For an NVIDIA GPU it sets torch.backends.cudnn.deterministic for the whole process, else the last bit might be another
+    in every run. To compile, it sets TORCHINDUCTOR_CACHE_DIR for the process, unless it is set, to keep the programs.
 
     A pipeline that is in memory, with a UNet that you have trained, is loaded from where it was saved:
 

@@ -14,7 +14,9 @@ import contextlib
 import functools
 import inspect
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
 
@@ -28,28 +30,37 @@ from walk import Error
 _UNFIT = ArithmeticError, AssertionError, IndexError, TypeError, ValueError
 REFUSALS = *_UNFIT, RuntimeError
 
+_Draw = Callable[..., Tensor]  # diffusers' own way to draw noise, or ours, which is handed that first
+_draw: ContextVar[_Draw | None] = ContextVar("_draw", default=None)  # of each thread its own
+_installing = threading.Lock()
+
 
 def keep(scheduler: Any) -> Callable[[Iterable[Tensor]], None]:
     """Change one of diffusers' schedulers, so that it plans the same steps but once, and from then on finds its
     timesteps on the CPU. What it makes of a picture stays the same.
 
     A pipeline asks in the same order each time; what it hands over the first time is what is kept.
-    Its methods raise Error for steps and models that it is not made for.
+    Its methods raise Error for steps and models that it is not made for, and where they would draw noise that nobody
+    has given or seeded: it would be another in every run.
 
     Returns a function: give it the noise of the next pictures' steps, a tensor for each draw.
     """
     plans: dict[str, _Plan] = {}
     plan: _Plan  # the one that is followed
 
-    module = _module(scheduler)
     noises: Iterator[Tensor] = iter(())
-    draw = getattr(module, "randn_tensor", None)
 
-    def drawn(shape: Any, *args: Any, device: Any = None, dtype: Any = None, **how: Any) -> Any:
+    def drawn(
+        usual: _Draw, shape: Any, generator: Any = None, device: Any = None, dtype: Any = None, **how: Any
+    ) -> Any:
         if (given := next(noises, None)) is not None:
             return given.reshape(shape).to(device, dtype)
-        assert draw is not None
-        return draw(shape, *args, device=device, dtype=dtype, **how)  # of which nobody knew; the same for all frames
+        if generator is None:
+            name = type(scheduler).__name__
+            raise Error(
+                f"{name} draws noise that walk has not foreseen, another in every run; give another --scheduler"
+            )
+        return usual(shape, generator, device, dtype, **how)  # of which nobody knew; the same for all frames
 
     def handed(method: str) -> Any:
         usual = getattr(scheduler, method)
@@ -57,7 +68,7 @@ def keep(scheduler: Any) -> Callable[[Iterable[Tensor]], None]:
         @functools.wraps(usual)
         def call(given: Tensor, timestep: Any, *args: Any, **more: Any) -> Any:
             scheduler.timesteps = plan.timesteps
-            with _fits(scheduler), _drawing(module, drawn):
+            with _fits(scheduler), _drawing(scheduler, drawn):
                 return usual(given, plan.here(method, timestep), *args, **more)
 
         return call
@@ -101,21 +112,32 @@ def _fits(scheduler: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _drawing(module: ModuleType, draw: Callable[..., Tensor]) -> Iterator[None]:
-    """Within which a scheduler's module draws its noise so."""
-    usual = getattr(module, "randn_tensor", None)
-    if usual is None:
-        yield
-        return
-    module.randn_tensor = draw  # type: ignore[attr-defined]
+def _drawing(scheduler: Any, draw: _Draw) -> Iterator[None]:
+    """Within which one of diffusers' schedulers draws its noise so, in this thread."""
+    _install(sys.modules[type(scheduler).step.__module__])
+    before = _draw.set(draw)
     try:
         yield
     finally:
-        module.randn_tensor = usual  # type: ignore[attr-defined]
+        _draw.reset(before)
 
 
-def _module(scheduler: Any) -> ModuleType:
-    return sys.modules[type(scheduler).step.__module__]
+def _install(module: ModuleType) -> None:
+    """What asks, whenever a module's schedulers draw noise, how this thread wants it. For good: a function that is put
+    there and taken away again, other threads would meet, too."""
+    with _installing:
+        usual = getattr(module, "randn_tensor", None)
+        if usual is not None and not isinstance(usual, _Asking):
+            module.randn_tensor = _Asking(usual)  # type: ignore[attr-defined]
+
+
+class _Asking:
+    def __init__(self, usual: _Draw) -> None:
+        self.usual = usual
+
+    def __call__(self, *args: Any, **how: Any) -> Tensor:
+        draw = _draw.get()
+        return draw(self.usual, *args, **how) if draw else self.usual(*args, **how)
 
 
 def draws(scheduler: Any, steps: int) -> int:
@@ -126,17 +148,21 @@ def draws(scheduler: Any, steps: int) -> int:
         return 0
     count = 0
 
-    def counted(shape: Any, *_: Any, **how: Any) -> Tensor:
+    def counted(usual: _Draw, shape: Any, *_: Any, **how: Any) -> Tensor:
         nonlocal count
         count += 1
         return torch.zeros(shape)
 
     more = {"eta": 0.0} if "eta" in stepping else {}
-    whole = {"intermediate_timesteps": None} if "intermediate_timesteps" in planning and steps != 2 else {}
+    plan: dict[str, Any] = (
+        {"intermediate_timesteps": None} if "intermediate_timesteps" in planning and steps != 2 else {}
+    )
+    if "mu" in planning and own.config.get("use_dynamic_shifting"):
+        plan["mu"] = 1.0  # which follows from the picture's size, and moves steps, but adds none
     sample = torch.zeros(1, 4, 8, 8)
     # Past its last step, or what it does not take: that is told when it is used.
-    with contextlib.suppress(*REFUSALS), _drawing(_module(own), counted):
-        own.set_timesteps(steps, **whole)
+    with contextlib.suppress(*REFUSALS), _drawing(own, counted):
+        own.set_timesteps(steps, **plan)
         for timestep in own.timesteps:
             if hasattr(own, "scale_model_input"):
                 own.scale_model_input(sample, timestep)  # else some complain
