@@ -463,6 +463,14 @@ def test_a_gpu_that_torch_was_not_built_for_is_not_used_and_why_is_said(monkeypa
     assert "install another build of torch (pytorch.org)" in [finding.remedy for finding in doctor._devices()]
 
 
+def test_where_the_first_gpu_is_of_no_use_another_is_chosen(monkeypatch):
+    monkeypatch.setattr(machine, "_gpus", lambda: ["cuda:0", "cuda:1"])
+    monkeypatch.setattr(machine, "_lacks_kernels", lambda name: "it is too old" if name == "cuda:0" else "")
+    assert machine.device("auto") == "cuda:1"
+    monkeypatch.setattr(machine, "_lacks_kernels", lambda name: "")
+    assert machine.device("auto") == "cuda"
+
+
 @pytest.mark.parametrize(("platform", "share"), [("win32", [(0.75, 1)]), ("linux", [])])
 def test_on_windows_a_gpus_memory_is_not_made_up_for_with_the_computers(monkeypatch, platform, share):
     kept = []
@@ -547,6 +555,63 @@ def test_loras_are_the_plain_pipelines_with_their_weights(tiny_folder, tmp_path)
         assert levels(pictures(load(tiny_folder, lora=different), FOX)[0], picture) > 1
 
 
+@pytest.mark.parametrize(
+    ("build", "parts", "norms"),
+    [
+        (tiny.stable_diffusion, ("text_encoder",), False),
+        (tiny.stable_diffusion, ("unet", "text_encoder"), False),
+        (tiny.stable_diffusion_xl, ("text_encoder",), False),
+        (tiny.stable_diffusion_xl, ("text_encoder_2",), False),
+        (tiny.stable_diffusion_3, ("transformer", "text_encoder", "text_encoder_2"), False),
+        (tiny.flux, ("text_encoder",), False),
+        (tiny.flux, ("transformer", "text_encoder"), False),
+        (tiny.flux, ("transformer",), True),
+    ],
+)
+def test_a_lora_changes_every_part_of_the_model_that_it_is_for(tmp_path, build, parts, norms):
+    pytest.importorskip("peft")
+    folder, size = build(tmp_path / "model"), {"width": 64, "height": 32}
+    whole = tiny.lora(folder, tmp_path / "whole.safetensors", 1, parts, norms)
+    model = load(folder, lora=f"{whole}:0.7", **size)
+    (picture,) = pictures(model, FOX)
+
+    pipe = diffusers.DiffusionPipeline.from_pretrained(folder)
+    pipe.load_lora_weights(tmp_path, weight_name=whole.name, adapter_name="it")
+    pipe.set_adapters("it", 0.7)
+    call = {"num_inference_steps": 4, "guidance_scale": model.settings.guidance, **size}
+    expected = pipe(FOX.prompt, generator=torch.Generator().manual_seed(FOX.seed), **call).images[0]
+    assert levels(picture, np.asarray(expected)) <= 1
+
+    some = [""]  # with which a part would be left out
+    if len(parts) > 1 or norms:
+        some.append(str(tiny.lora(folder, tmp_path / "some.safetensors", 1, parts[:1])) + ":0.7")
+    for lora in some:
+        assert levels(pictures(load(folder, lora=lora, **size), FOX)[0], picture) > 1
+
+
+def test_a_lora_that_cannot_be_added_to_the_model_says_why(tiny_folder, tmp_path):
+    pytest.importorskip("peft")
+    biased = tiny.lora(tiny_folder, tmp_path / "biased.safetensors", 1)
+    weights = load_file(biased)
+    biases = {f"{name[:-6]}bias": tensor[:, 0].clone() for name, tensor in weights.items() if "lora_B" in name}
+    save_file(weights | biases, biased)
+    with pytest.raises(
+        Error, match=r"^--lora .*biased\.safetensors cannot be added to the model's weights: Impossible"
+    ):
+        load(tiny_folder, lora=biased)
+
+
+def test_a_lora_that_goes_by_another_picture_is_refused(tmp_path):
+    """As Flux's 'Control LoRAs', for which diffusers widens the model."""
+    pytest.importorskip("peft")
+    folder = tiny.flux(tmp_path / "model")
+    weights = {"A.weight": torch.ones(2, 2 * 16), "B.weight": torch.ones(32, 2)}
+    weights = {f"transformer.x_embedder.lora_{name}": tensor for name, tensor in weights.items()}
+    save_file(weights, tmp_path / "depth.safetensors")
+    with pytest.raises(Error, match=r"depth\.safetensors does not fit the model: it paints after another picture, and"):
+        load(folder, lora=tmp_path / "depth.safetensors")
+
+
 def test_a_comma_may_be_in_the_name_of_a_lora(tmp_path):
     path = tmp_path / "style, v2.safetensors"
     path.touch()
@@ -555,6 +620,7 @@ def test_a_comma_may_be_in_the_name_of_a_lora(tmp_path):
 
 
 def test_another_lora_or_weight_is_another_model(tiny_folder, tmp_path):
+    pytest.importorskip("peft")
     a, b = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
     a.write_bytes(b"a")
     b.write_bytes(b"b")
@@ -569,6 +635,25 @@ def test_another_lora_or_weight_is_another_model(tiny_folder, tmp_path):
     a.rename(tmp_path / "renamed.safetensors")
     hub.lora.cache_clear()
     assert deciding(lora=str(tmp_path / "renamed.safetensors")) == before
+
+
+def test_versions_of_libraries_that_only_some_films_need_decide_only_those(tiny_folder, tmp_path):
+    pytest.importorskip("peft")
+    pytest.importorskip("gguf")
+    (tmp_path / "a.safetensors").write_bytes(b"a")
+    quantised = tiny.quantised(tiny_folder, "unet", tmp_path / "it.gguf")
+
+    def names(**settings):
+        done = models.complete(Settings(model=str(tiny_folder), **settings))
+        assert all(version[:1].isdigit() for _, version in map(str.split, done.software))
+        return [text.split()[0] for text in done.deciding()["software"]]
+
+    usual = ["torch", "diffusers", "transformers"]
+    assert names() == usual
+    assert names(lora=tmp_path / "a.safetensors") == [*usual, "peft"]
+    assert names(denoiser=quantised) == [*usual, "gguf"]
+    assert names(lora=tmp_path / "a.safetensors", denoiser=quantised) == [*usual, "peft", "gguf"]
+    assert names(denoiser=quantised.with_suffix(".safetensors")) == usual
 
 
 def test_what_is_no_lora_of_this_model_is_refused(tiny_folder, tmp_path):

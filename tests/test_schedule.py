@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from test_families import KEYFRAMES, film
 from torch.utils import backend_registration
 
 from walk import Error, Walk, loading, schedule
+from walk.render import render
 
 ELSEWHERE = Path(__file__).with_name("elsewhere.py")
 FETCHED = "machine.py: here = there.cpu()"
@@ -93,16 +96,76 @@ def test_what_a_scheduler_draws_on_its_way_is_what_it_is_given(kind, draws):
     plain, ours = kind(), kind()
     assert schedule.draws(ours, 3) == draws
     give = schedule.keep(ours)
-    generator = torch.Generator().manual_seed(0)
-    give([torch.randn(2, 4, 2, 2, generator=generator) for _ in range(draws)])
-    made = []
-    for scheduler in (plain, ours):
-        scheduler.set_timesteps(3)
-        made.append(torch.ones(2, 4, 2, 2))
-        drawing = torch.Generator().manual_seed(0)
-        for timestep in scheduler.timesteps:
-            made[-1] = scheduler.step(made[-1] / 2, timestep, made[-1], generator=drawing).prev_sample
-    assert torch.equal(*made)
+    give(noises(draws, seed=0))
+    assert torch.equal(stepped(ours), stepped(plain, seed=0))
+
+
+def noises(draws, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(2, 4, 2, 2, generator=generator) for _ in range(draws)]
+
+
+def stepped(scheduler, seed=None):
+    """What three steps make of ones, with noise of a seed unless another is given."""
+    scheduler.set_timesteps(3)
+    generator = torch.Generator().manual_seed(9 if seed is None else seed)
+    sample = torch.ones(2, 4, 2, 2)
+    for timestep in scheduler.timesteps:
+        scheduler.scale_model_input(sample, timestep)  # else some complain
+        sample = scheduler.step(sample / 2, timestep, sample, generator=generator).prev_sample
+    return sample
+
+
+def test_in_two_threads_schedulers_draw_each_their_own_noise_and_others_as_ever():
+    both = threading.Barrier(2, timeout=60)
+
+    def made(seed):
+        scheduler = EulerAncestralDiscreteScheduler()
+        usual = scheduler.step
+
+        def step(*args, **how):
+            both.wait()  # each is within its step when either draws
+            made = usual(*args, **how)
+            both.wait()
+            return made
+
+        scheduler.step = step
+        schedule.keep(scheduler)(noises(3, seed))
+        return stepped(scheduler)
+
+    alone = [stepped(EulerAncestralDiscreteScheduler(), seed) for seed in (0, 1)]
+    with ThreadPoolExecutor(2) as threads:
+        together = [*threads.map(made, (0, 1))]
+    others = [stepped(EulerAncestralDiscreteScheduler(), seed) for seed in (0, 1)]
+    for seed in (0, 1):
+        assert torch.equal(together[seed], alone[seed])
+        assert torch.equal(others[seed], alone[seed])
+
+
+@pytest.mark.parametrize("build", [tiny.flux, tiny.qwen_image])
+def test_where_steps_follow_from_the_pictures_size_stochastic_ones_make_the_same_frames_in_every_run(tmp_path, build):
+    folder, walk = build(tmp_path), Walk.through(KEYFRAMES, frames=5)
+    settings = {"scheduler": ":stochastic_sampling=true", "steps": 3, "batch": 1, "width": 64, "height": 32}
+    whole = film(load(folder, **settings), walk)
+    torch.manual_seed(99)
+    for index, picture in render(load(folder, **settings), walk, [3, 0]):
+        np.testing.assert_array_equal(picture, whole[index])
+    usual = film(load(folder, **settings | {"scheduler": None}), walk)
+    assert (usual[3] != whole[3]).any()
+
+
+def test_noise_that_nobody_gave_or_seeded_is_refused():
+    """It would be another in every run."""
+    scheduler = LCMScheduler()
+    give = schedule.keep(scheduler)
+    give(noises(1, seed=0))
+    scheduler.set_timesteps(3)
+    sample = torch.ones(2, 4, 2, 2)
+    scheduler.step(sample, scheduler.timesteps[0], sample)
+    with pytest.raises(
+        Error, match=r"^LCMScheduler draws noise that walk has not foreseen, .*; give another --scheduler$"
+    ):
+        scheduler.step(sample, scheduler.timesteps[1], sample)
 
 
 def test_another_number_of_steps_is_planned_anew():

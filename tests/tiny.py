@@ -575,18 +575,21 @@ def decoder(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def lora(folder: Path, path: Path, seed: int) -> Path:
-    """A random one for the attentions of a `stable_diffusion`'s UNet."""
-    from peft import LoraConfig
-    from peft.utils import get_peft_model_state_dict
-
-    pipe = diffusers.StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        pipe.unet.add_adapter(LoraConfig(r=2, init_lora_weights="gaussian", target_modules=["to_q", "to_v"]))
-        weights = get_peft_model_state_dict(pipe.unet)
-        weights = {name: torch.randn_like(tensor) * 0.3 for name, tensor in weights.items()}
-    diffusers.StableDiffusionPipeline.save_lora_weights(path.parent, unet_lora_layers=weights, weight_name=path.name)
+def lora(folder: Path, path: Path, seed: int, parts: tuple[str, ...] = ("unet",), norms: bool = False) -> Path:
+    """A random one for the attentions of a pipeline's parts. norms: with what stands in for their norms, as Flux's may
+    have it."""
+    pipe, generator, weights = diffusers.DiffusionPipeline.from_pretrained(folder), torch.Generator(), {}
+    generator.manual_seed(seed)
+    for part in parts:
+        factor = 2 if part.startswith("text") else 0.3  # so that pictures show it
+        for name, module in getattr(pipe, part).named_modules():
+            name = f"{part}.{name}"
+            if name.endswith(("to_q", "to_v", "q_proj", "v_proj")):
+                for matrix, size in (("A", (2, module.in_features)), ("B", (module.out_features, 2))):
+                    weights[f"{name}.lora_{matrix}.weight"] = torch.randn(size, generator=generator) * factor
+            elif norms and name.endswith(("norm_q", "norm_k")):
+                weights[f"{name}.weight"] = torch.full_like(module.weight, 5)
+    save_file(weights, path)
     return path
 
 
