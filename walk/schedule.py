@@ -47,7 +47,6 @@ def keep(scheduler: Any) -> Callable[[Iterable[Tensor]], None]:
     """
     plans: dict[str, _Plan] = {}
     plan: _Plan  # the one that is followed
-
     noises: Iterator[Tensor] = iter(())
 
     def drawn(
@@ -154,9 +153,9 @@ def draws(scheduler: Any, steps: int) -> int:
         return torch.zeros(shape)
 
     more = {"eta": 0.0} if "eta" in stepping else {}
-    plan: dict[str, Any] = (
-        {"intermediate_timesteps": None} if "intermediate_timesteps" in planning and steps != 2 else {}
-    )
+    plan: dict[str, Any] = {}
+    if "intermediate_timesteps" in planning and steps != 2:
+        plan["intermediate_timesteps"] = None
     if "mu" in planning and own.config.get("use_dynamic_shifting"):
         plan["mu"] = 1.0  # which follows from the picture's size, and moves steps, but adds none
     sample = torch.zeros(1, 4, 8, 8)
