@@ -9,6 +9,7 @@ import mir_eval
 import numpy as np
 import pytest
 from benchmarks.beats import HELD_OUT, TUNED, song
+from scipy.signal import butter, sosfilt
 
 from walk import Error, audio
 from walk.audio import ENVELOPE_RATE, grid, listen, read_beats
@@ -105,6 +106,8 @@ SONGS = [
     ("loud hats", 69, 22050),
     ("loud hats", 86, 44100),
     ("drifting tempo", 134, 22050),
+    ("drum and bass", 172, 22050),
+    ("drum and bass", 160, 22050),
 ]
 
 
@@ -116,6 +119,44 @@ def test_beats_and_bars_of_a_song_are_those_it_was_made_with(name, bpm, rate):
     assert f_measure(beats, heard.beats) > 0.95
     assert f_measure(bars, heard.bars) > 0.9
     assert np.median([np.abs(np.array(heard.beats) - beat).min() for beat in beats]) < 0.012
+
+
+@pytest.mark.parametrize("bpm", [72, 97, 126, 158])
+@pytest.mark.parametrize("name", ["one tempo, then another", "then a little faster", "then by a third"])
+def test_beats_and_bars_go_on_at_another_tempo_where_the_song_does(name, bpm):
+    sound, beats, bars = song(HELD_OUT[name], bpm, RATE, seconds=36, seed=bpm)
+    heard = listen(sound)
+    assert f_measure(beats, heard.beats) > 0.97
+    assert f_measure(bars, heard.bars) > 0.95
+
+
+def test_each_of_three_tempi_is_heard_and_bars_are_counted_anew_in_it():
+    parts = [clicks(bpm, 18, first=0.2)[0].samples for bpm in (90, 125, 104)]
+    times = np.concatenate([18 * i + np.arange(0.2, 17.98, 60 / bpm) for i, bpm in enumerate((90, 125, 104))])
+    heard = listen(Sound(np.concatenate(parts), RATE))
+    assert f_measure(times, heard.beats) > 0.97
+    assert max(np.diff(heard.beats)) < 1.0
+
+
+def test_an_offset_counts_the_bars_of_the_tempo_that_it_is_in():
+    sound, _, _ = song(HELD_OUT["one tempo, then another"], 100, RATE, seconds=36, seed=1)
+    heard = listen(sound)
+    later = [i for i, beat in enumerate(heard.beats) if beat > 24]
+    moved = listen(sound, offset=heard.beats[later[0]])
+    assert moved.beats == heard.beats
+    assert [bar for bar in moved.bars if bar > 24] == [heard.beats[i] for i in later[::4]]
+    assert [bar for bar in moved.bars if bar < 15] == [bar for bar in heard.bars if bar < 15]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_swelling_tones_in_faint_noise_have_no_beats(seed):
+    """Before, 110 beats a minute or another tempo was heard in each."""
+    generator, k = np.random.default_rng(seed), np.arange(40 * RATE) / RATE
+    swell = [0.5 + 0.5 * np.sin(2 * np.pi * k / seconds + seconds) for seconds in (13, 17, 11, 19, 23, 20)]
+    tones = [np.sin(2 * np.pi * hertz * k) for hertz in (110, 164.8, 220, 277, 330.3)]
+    air = sosfilt(butter(2, [300, 1200], "band", fs=RATE, output="sos"), generator.normal(0, 0.2, len(k)))
+    samples = sum(a * b for a, b in zip([*tones, air], swell)) * np.clip(np.minimum(k, 40 - k) / 8, 0, 1)
+    assert listen(Sound((0.15 * samples[:, None]).astype(np.float32), RATE)).beats == ()
 
 
 @pytest.mark.parametrize("bpm", [63, 78, 104, 128])

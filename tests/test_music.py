@@ -91,7 +91,7 @@ def asked(walk, monkeypatch):
 
 def test_the_beats_that_are_heard_are_written_as_a_file_of_beats(song, walk, asked):
     (written, err) = walk("beats", song, prompts=(), model=False)
-    assert err == ["listening to song.wav"]
+    assert err == ["listening to song.wav", "song.wav: 120 beats a minute (or 60: --bpm 60)"]
     Path("beats.txt").write_text(written)
     beats, bars = audio.read_beats(Path("beats.txt"))
     heard = audio.listen(read_sound(song))
@@ -109,6 +109,39 @@ def test_written_beats_are_numbered_in_their_bars_from_before_the_first(song, wa
     assert lines[0] == "# song.wav: seconds, and the beat in the bar"
     assert "".join(line.split("\t")[1] for line in lines[1:9]) == numbers
     assert [float(line.split("\t")[0]) for line in lines[1:5]] == [0.0, 0.5, 1.0, 1.5]
+
+
+@pytest.mark.parametrize(("bpm", "told"), [(87, "87 beats a minute (or 174: --bpm 174)"), (100, "100 beats a minute")])
+def test_the_tempo_that_was_heard_is_told_with_the_other_one_that_it_might_be(walk, bpm, told):
+    soundfile.write("drums.wav", drums(bpm, beats=32), RATE)
+    _, err = walk("beats", "drums.wav", prompts=(), model=False)
+    assert err[-1] == f"drums.wav: {told}"
+    _, err = walk("beats", "drums.wav", "--bpm", bpm, prompts=(), model=False)
+    assert err == ["listening to drums.wav"]
+
+
+def test_beats_of_a_part_are_heard_for_themselves_and_written_in_the_songs_time(walk):
+    """Of twelve seconds at 100 beats a minute, four bars at 130 follow, and are heard alone."""
+    soundfile.write("two.wav", np.concatenate([drums(100, beats=20), drums(130)]), RATE)
+    part = ("--start", "12", "--seconds", "7")
+    written, err = walk("beats", "two.wav", *part, prompts=(), model=False)
+    assert err[-1] == "two.wav: 130 beats a minute (or 65: --bpm 65)"
+    Path("beats.txt").write_text(written)
+    beats, bars = audio.read_beats(Path("beats.txt"))
+    assert beats == pytest.approx(12 + np.arange(16) * 60 / 130, abs=0.01)
+    assert bars == beats[::4]
+    assert walk("beats", "two.wav", *part, "--offset", beats[1], prompts=(), model=False)[0].splitlines()[2][-1] == "1"
+
+
+def test_beats_of_two_tempi_are_told_and_read_again_with_their_bars(walk, asked):
+    soundfile.write("two.wav", np.concatenate([drums(100, beats=32), drums(140, beats=44)]), RATE)
+    written, err = walk("beats", "two.wav", prompts=(), model=False)
+    assert err[-1] == "two.wav: 100-140 beats a minute"
+    Path("beats.txt").write_text(written)
+    beats, bars = audio.read_beats(Path("beats.txt"))
+    assert beats == pytest.approx([*np.arange(32) * 0.6, *(19.2 + np.arange(44) * 60 / 140)], abs=0.01)
+    assert bars == beats[::4]
+    assert asked("--audio", "two.wav")[1][1] == "two.wav: 38.1 s, 100-140 beats a minute, 19 bars"
 
 
 def test_of_silence_no_beats_are_written(walk):

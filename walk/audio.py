@@ -1,8 +1,9 @@
 """A soundtrack becomes arrays: onset envelope, beats, bars; and the part of it that a film plays.
 
 Onsets are where bands of the spectrum grow louder, beats are found by dynamic programming at a tempo
-that is chosen here: a prior on tempi doubles slow music and halves fast. Spectra are averaged
-over a sound's channels, since stereo in anti-phase would cancel in a sum of samples.
+that is chosen here: a prior on tempi doubles slow music and halves fast. A tempo may drift; where another one
+begins, what follows is heard for itself. Spectra are averaged over a sound's channels, since stereo in
+anti-phase would cancel in a sum of samples.
 
 Knows no frames and no keyframes; touches no disk but to read a file of beats, and imports SciPy only to listen.
 """
@@ -14,6 +15,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -40,6 +42,8 @@ _LAG = 2  # spectra in which a band must grow louder
 _FINE = 0.0025  # between tempi that are tried, of each
 EARLY = 0.02  # seconds that a beat at the very beginning may be heard too soon, or one at the end, which is none
 _APART = 0.05  # seconds; a beat that is further from where the user says that one is, is another
+_USUAL = 8  # beats whose median tells a tempo, so that neither a missing one nor a hand that taps does
+_VARIES = 1.03  # times as fast is another tempo to tell of
 _STEADY = 0.002  # seconds between the longest and the shortest beat of one tempo
 _BANDS = 40
 # Hz: where bands begin, have their centre and end, evenly spaced by Slaney's mels, which are linear below 1 kHz (15 mels)
@@ -53,7 +57,14 @@ _SILENCE = 1e-8  # power of a sound whose loudest moment is but its last bit
 _LOUDNESS = 0.3  # power of power (S. S. Stevens, 'On the psychophysical law', 1957)
 _RIPPLE = 0.005  # of the loudest moment: so much a steady low tone seems to come and go
 _WEAKEST = 0.1  # of the loudest moment: where no onset is stronger, none has strength 1
+_BACK = 1.2  # times as strong as on beats are bass drums between those that are snares; in drum and bass 1.3 at least
+_PIECE = 12.0  # seconds in which a tempo is heard for itself
+_OTHER = 0.04  # of a tempo, or of two or three times it; what is nearer is followed as a drift
+_BETTER = 1.15  # times what one tempo's beats hold; in tests/benchmarks/beats.py 1.02 at most where they were right
 _PULSE = 0.1  # autocorrelation at a beat, two, a bar and two: less is no pulse
+# How much stronger what begins must be at beats that are not even, or else they are what noise happens to do: 1.46 at
+# most in 33 pieces of swelling sines and noise, 2.4 at least in the songs of tests/benchmarks/beats.py.
+_FAINT = 1.5
 _TIGHT = 600.0  # how unwilling beats are to leave their tempo; librosa's default is 100
 _CUT = 0.1  # beats that a loop may be longer or shorter than its bars, or begin too late
 _FIRST = 2.0  # deviations of what is heard, for a loop's first beat to begin its first bar
@@ -86,13 +97,14 @@ def listen(
     beats: Sequence[float] | None = None,
     bars: Sequence[float] | None = None,
 ) -> Rhythm:
-    """The beats, bars and onsets of a sound; beats and bars as they are given, or as they are heard.
+    """The beats, bars and onsets of a sound; beats and bars as they are given, or as they are heard. Where its tempo
+    changes from one moment to the next, each piece is heard for itself.
 
     meter: beats in a bar.
     bpm: beats a minute; the beats are then exactly even, and lie where the onsets are.
     offset: seconds of a beat that begins a bar, also before or past the sound. With bpm all beats follow
-        from it, otherwise the bars are counted from the beat nearest to it; if none is within 50 ms of it, all are
-        moved so that one is there.
+        from it, otherwise the bars are counted from the beat nearest to it; if none is within 50 ms of it, all of its
+        piece are moved so that one is there.
     beats, bars: seconds; bars without beats are ignored.
 
     Never fails for what is in a sound: samples that are no numbers are silence, and silence has no
@@ -102,13 +114,20 @@ def listen(
     length = float(sound.seconds)
     loudness, onsets = _heard(sound)
     if beats is not None:
-        heard = np.array([time for time in beats if 0 <= time < length])
+        pieces = [np.array([time for time in beats if 0 <= time < length])]
     elif bpm is not None:
-        heard = _even(onsets, bpm, offset, length)
+        pieces = [_even(onsets, bpm, offset, length)]
     else:
-        heard = _moved(_follow(onsets, loudness, meter, length), offset, length)
+        pieces = _follow(onsets, loudness, meter, length)
+    of = _piece_of(pieces, offset)
+    if beats is None and bpm is None:
+        pieces[of] = _moved(pieces[of], offset, length)
+        pieces = _joined(pieces)
     if beats is None or bars is None:
-        bars = heard[_downbeat(sound, onsets, heard, meter, offset) :: meter].tolist()
+        bars = []
+        for i, piece in enumerate(pieces):
+            bars += piece[_downbeat(sound, onsets, piece, meter, offset if i == of else None) :: meter].tolist()
+    heard = np.concatenate(pieces)
     return Rhythm(_times(heard), _times([time for time in bars if 0 <= time < length]), _envelope(onsets, loudness))
 
 
@@ -135,6 +154,23 @@ def grid(bpm: float, meter: int, offset: float, seconds: float) -> Rhythm:
     since = np.maximum(moments - beats[last], 0) if len(beats) else moments
     strength = np.where((last - first) % meter, 0.6, 1.0) * (last >= 0)
     return Rhythm(_times(beats), _times(beats[first::meter]), _times(strength * np.exp(-since / 0.1)))
+
+
+def tempi(beats: Sequence[float]) -> tuple[float, ...]:
+    """(beats a minute,); where they vary, (slowest, fastest); () of less than three beats."""
+    if len(beats) < 3:
+        return ()
+    gaps = np.diff(beats)
+    usual = np.median(np.lib.stride_tricks.sliding_window_view(gaps, min(_USUAL, len(gaps))), axis=1)
+    slowest, fastest = 60 / float(usual.max()), 60 / float(usual.min())
+    if fastest > _VARIES * slowest:
+        return slowest, fastest
+    return (60 / float(gaps[np.abs(gaps / np.median(gaps) - 1) < 0.1].mean()),)
+
+
+def tempo(beats: Sequence[float]) -> str:
+    """As in '120 beats a minute', or '100-140 beats a minute'; of three beats or more."""
+    return f"{'-'.join(f'{bpm:.4g}' for bpm in tempi(beats))} beats a minute"
 
 
 def _check(bpm: float | None, meter: int) -> None:
@@ -254,8 +290,18 @@ def _fitted(strength: np.ndarray, period: float, first: float, length: float) ->
     return _steady(period, 0.0 if period - first < EARLY / 2 else first, length)
 
 
-def _follow(onsets: np.ndarray, loudness: np.ndarray, meter: int, length: float) -> np.ndarray:
-    """Beats as they are heard: a tempo, beats at about that tempo, and then their exact times."""
+def _follow(onsets: np.ndarray, loudness: np.ndarray, meter: int, length: float) -> list[np.ndarray]:
+    """Beats as they are heard, piece by piece."""
+    audible = np.flatnonzero(loudness[_LEAD:].sum(axis=1) > 1e-6**_LOUDNESS) / _RATE
+    if not len(audible):
+        return [np.zeros(0)]
+    first, end = max(audible[0] - 0.03, 0), min(audible[-1] + 0.03, length - EARLY)
+    pieces = [beats[(beats >= first) & (beats < end)] for beats in _pieces(onsets, meter)]
+    return [beats for beats in pieces if len(beats)] or [np.zeros(0)]
+
+
+def _heard_beats(onsets: np.ndarray, meter: int) -> np.ndarray:
+    """A tempo, beats at about that tempo, and then their exact times; none where there is no pulse."""
     strength = _levelled(onsets.sum(axis=1))
     period = _period(strength, meter)
     if period is None:
@@ -264,8 +310,8 @@ def _follow(onsets: np.ndarray, loudness: np.ndarray, meter: int, length: float)
     if slow is not None:
         period = slow / 2 if _is_half(onsets, _on_drums(onsets, strength, slow), meter) else slow
     beats = _exact(onsets, strength, _on_drums(onsets, strength, period), period)
-    audible = np.flatnonzero(loudness[_LEAD:].sum(axis=1) > 1e-6**_LOUDNESS) / _RATE
-    return beats[(beats >= max(audible[0] - 0.03, 0)) & (beats < min(audible[-1] + 0.03, length - EARLY))]
+    uneven = len(beats) > 2 and np.ptp(np.diff(beats)) > _STEADY
+    return beats[:0] if uneven and _held(strength, beats, range(len(strength))) < _FAINT else beats
 
 
 def _moved(beats: np.ndarray, offset: float | None, length: float) -> np.ndarray:
@@ -295,10 +341,15 @@ def _levelled(strength: np.ndarray) -> np.ndarray:
 
 def _at(strength: np.ndarray, times: np.ndarray) -> np.ndarray:
     """The strongest within 20 ms of each time."""
+    near = _near(strength)
+    return near[np.clip(np.round(times * _RATE).astype(int), 0, len(near) - 1)]
+
+
+def _near(strength: np.ndarray) -> np.ndarray:
+    """The strongest within 20 ms of each moment."""
     from scipy.ndimage import maximum_filter1d
 
-    near = maximum_filter1d(strength, round(0.04 * _RATE) + 1)
-    return near[np.clip(np.round(times * _RATE).astype(int), 0, len(near) - 1)]
+    return maximum_filter1d(strength, round(0.04 * _RATE) + 1)
 
 
 def _period(strength: np.ndarray, meter: int) -> float | None:
@@ -345,10 +396,20 @@ def _is_half(onsets: np.ndarray, times: np.ndarray, meter: int) -> bool:
     alike = 0.5  # in bars of three, beats alternate anyway
     if meter % 2 == 0:
         kick, snare = _drums(onsets, *_KICK), _drums(onsets, *_SNARE)
-        pairs = [sorted((_at(x, times[::2]).mean(), _at(x, times[1::2]).mean())) for x in (kick, snare)]
+        pairs = [_by_turns(x, times) for x in (kick, snare)]
         alike = min((less + 1e-9) / (more + 1e-9) for less, more in pairs)
+        (_, kicks), (snares, most) = pairs
+        backbeats = snares > 0.8 * most and snares > 3 * _by_turns(snare, between)[1]
+        if backbeats and _by_turns(kick, between)[1] > _BACK * kicks:
+            return True  # a snare on each, and bass drums between them: drum and bass
     tempo = 60 / float(np.median(np.diff(times)))
     return bool(1.2 * (min(filled, 1.2) - 0.5) + (alike - 0.5) > 0.3 * math.log2(tempo / 78))
+
+
+def _by_turns(x: np.ndarray, times: np.ndarray) -> tuple[float, float]:
+    """(less, more) of what is at every second of these times, and at the others."""
+    less, more = sorted((_at(x, times[::2]).mean(), _at(x, times[1::2]).mean()))
+    return float(less), float(more)
 
 
 def _is_between(onsets: np.ndarray, times: np.ndarray) -> bool:
@@ -477,6 +538,76 @@ def _line(k: np.ndarray, times: np.ndarray, weights: np.ndarray) -> tuple[float,
         off = np.abs(times - when - step * (k - at))
         kept = weights * (off <= max(0.01, 2 * float(np.median(off))))
     return float(when - step * at), float(step)
+
+
+# Tempi that change
+
+
+def _pieces(onsets: np.ndarray, meter: int) -> list[np.ndarray]:
+    """The beats of each piece that has a tempo of its own."""
+    beats = _heard_beats(onsets, meter)
+    at = _tempo_change(onsets, beats, meter)
+    if at is None:
+        return [beats]
+    return [*_pieces(onsets[:at], meter), *(piece + at / _RATE for piece in _pieces(onsets[at:], meter))]
+
+
+def _tempo_change(onsets: np.ndarray, beats: np.ndarray, meter: int) -> int | None:
+    """The moment in which another tempo begins; None where these beats hold about as much of what begins as those that
+    are heard in the parts before and after it, each for itself. So a drift stays one piece."""
+    size = round(_PIECE * _RATE)
+    if not len(beats) or len(onsets) < 2 * size:
+        return None
+    strength = _levelled(onsets.sum(axis=1))
+    firsts = range(0, len(onsets) - size + 1, size // 4)
+    parts = {first: _heard_beats(onsets[first : first + size], meter) + first / _RATE for first in firsts}
+    most, found = 0.0, None
+    for first in firsts[4:]:  # with a whole part before
+        sooner, later = parts[first - size], parts[first]
+        if min(len(sooner), len(later)) < 4 or _is_multiple(sooner, later):
+            continue
+        halves = range(first - size, first), range(first, first + size)
+        own = [_held(strength, heard, half) for heard, half in zip((sooner, later), halves)]
+        one = [min(_held(strength, beats, half), held) for half, held in zip(halves, own)]  # a half tempo may hold more
+        if min(own) > _FAINT and sum(own) > max(most, _BETTER * sum(one)):
+            most, found = sum(own), (sooner, later)
+    return found and round((_seam(strength, *found) - EARLY) * _RATE)
+
+
+def _held(strength: np.ndarray, beats: np.ndarray, moments: range) -> float:
+    """How much stronger what begins in these moments is at beats than it is anywhere."""
+    inside = beats[(beats * _RATE >= moments.start) & (beats * _RATE < moments.stop)]
+    around = _near(strength[moments.start : moments.stop]).mean()
+    return float(_at(strength, inside).mean() / (around + 1e-9)) if len(inside) else 0.0
+
+
+def _is_multiple(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether beats are about as far apart as others, or two or three times: that is another hearing, no other tempo."""
+    ratio = float(np.median(np.diff(a)) / np.median(np.diff(b)))
+    return min(abs(math.log(ratio / times)) for times in (1 / 3, 1 / 2, 1, 2, 3)) < _OTHER
+
+
+def _seam(strength: np.ndarray, sooner: np.ndarray, later: np.ndarray) -> float:
+    """The seconds of the first of the later beats, where both go on into each other: up to there the sooner beats
+    hold most, and from there on the later."""
+    a, b = (float(np.median(np.diff(beats))) for beats in (sooner, later))
+    usual = [_at(strength, beats).mean() for beats in (sooner, later)]
+    sooner = np.append(sooner, sooner[-1] + a * np.arange(1, _PIECE / 2 / a))
+    later = np.append(later[0] - b * np.arange(1, _PIECE / 2 / b)[::-1], later)
+    before = np.append(0, np.cumsum(a * _at(strength, sooner) / usual[0]))
+    after = np.cumsum((b * _at(strength, later) / usual[1])[::-1])[::-1]
+    return float(later[np.argmax(before[np.searchsorted(sooner, later - b / 2)] + after)])
+
+
+def _piece_of(pieces: list[np.ndarray], offset: float | None) -> int:
+    """Which piece has this moment: the last that begins before it."""
+    begun = [i for i, beats in enumerate(pieces) if offset is not None and len(beats) and beats[0] <= offset]
+    return begun[-1] if begun else 0
+
+
+def _joined(pieces: list[np.ndarray]) -> list[np.ndarray]:
+    """Without the last beat of a piece where the next piece begins sooner than half of its own beats later."""
+    return [*(a[a < b[0] - np.diff(b[:2]).sum() / 2] for a, b in pairwise(pieces)), pieces[-1]]
 
 
 # Bars
@@ -644,12 +775,16 @@ def _eased(samples: np.ndarray, rate: int) -> np.ndarray:
 # Beats that were written down
 
 
-def as_file(rhythm: Rhythm, meter: int, name: str) -> str:
+def as_file(rhythm: Rhythm, meter: int, name: str, start: float = 0.0) -> str:
     """Beats as `listen` hears them and `read_beats` reads them: each with its number in its bar, also before the first.
+    Where another tempo begins within a bar, that one is longer.
 
-    name: of the sound, for a comment."""
-    first = rhythm.beats.index(rhythm.bars[0]) if rhythm.bars else 0
-    lines = [f"{time:.4f}\t{(index - first) % meter + 1}" for index, time in enumerate(rhythm.beats)]
+    name: of the sound, for a comment. start: in it, in seconds, of what was heard."""
+    number = -rhythm.beats.index(rhythm.bars[0]) % meter if rhythm.bars else 0
+    lines, bars = [], {*rhythm.bars}
+    for time in rhythm.beats:
+        number = 1 if time in bars else number + 1
+        lines.append(f"{start + time:.4f}\t{number}")
     return "\n".join([f"# {name}: seconds, and the beat in the bar", *lines])
 
 

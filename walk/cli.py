@@ -373,21 +373,26 @@ def _cut(film: str, count: int) -> Iterator[str]:
 
 def beats(audio: str, **chosen: Any) -> str:
     """The beats of a sound, as a file of beats."""
-    from walk.audio import as_file, in_three, listen
+    from walk.audio import FASTEST, SLOWEST, as_file, in_three, listen, tempi, tempo
     from walk.music import THREE
 
-    path = at_home(audio)
-    sound = sounds.read_sound(path)
+    path, start = at_home(audio), chosen.get("start", Fraction(0))
+    sound = sounds.read_sound(path, start, chosen.get("seconds"))
     shown = Bars()
     shown.say(f"listening to {path.name}")
-    bpm, offset = (float(chosen[name]) if name in chosen else None for name in ("bpm", "offset"))
+    bpm = float(chosen["bpm"]) if "bpm" in chosen else None
+    offset = float(chosen["offset"] - start) if "offset" in chosen else None
     meter = chosen.get("meter", METER)
     rhythm = listen(sound, meter, bpm, offset)
     if not rhythm.beats:
-        raise Error(f"no beats are heard in {audio}; give --bpm, if you know its tempo")
+        there = " there" if {"start", "seconds"} & set(chosen) else ""
+        raise Error(f"no beats are heard in {audio}{there}; give --bpm, if you know its tempo")
+    if bpm is None and (heard := tempi(rhythm.beats)):
+        others = [f" (or {x:.4g}: --bpm {x:.4g})" for x in (2 * heard[0], heard[0] / 2) if SLOWEST <= x <= FASTEST]
+        shown.say(f"{path.name}: {tempo(rhythm.beats)}{''.join(others) if len(heard) == 1 else ''}")
     if "meter" not in chosen and offset is None and in_three(sound, rhythm.beats):
         shown.say(f"note: {THREE}")
-    return as_file(rhythm, meter, path.name)
+    return as_file(rhythm, meter, path.name, float(start))
 
 
 def doctor() -> str:

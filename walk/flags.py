@@ -266,7 +266,12 @@ COMMANDS = {
     ),
     "beats": Command(
         ("audio",),
-        _only("audio", "offset", "meter") | {"bpm": ALL["bpm"]._replace(help="the tempo (as heard)")},
+        {
+            **_only("audio", "offset", "meter"),
+            "start": ALL["start"]._replace(help="where in the sound to begin (0)"),
+            "seconds": ALL["seconds"]._replace(help="for how long to listen: 12.5, 1:02.5 (to its end)"),
+            "bpm": ALL["bpm"]._replace(help="the tempo (as heard)"),
+        },
         "SONG",
         "the beats that are heard in a sound, as a file for --beats: to mend, or for other tools",
     ),

@@ -16,9 +16,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from walk import (
@@ -251,7 +249,7 @@ def _music(
             how.setdefault("bars", _bars_needed(keyframes, how["closed"], how["bpm"], how.get("meter", METER)))
         heard = music.tempo(fps, seconds=seconds, **how)
     beats = heard.rhythm.beats
-    tempo = f", {60 / median(b - a for a, b in pairwise(beats)):.4g} beats a minute" if len(beats) > 2 else ""
+    tempo = f", {audio.tempo(beats)}" if len(beats) > 2 else ""
     speed = tempo if heard.sound or "beats" in chosen else ""  # else that is its name
     many = how.get("bars", heard.bars)
     long = _bars(many)
