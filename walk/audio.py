@@ -708,9 +708,9 @@ def closed(sound: Sound, start_sample: int, count: int) -> Sound:
     within 5 ms. If they meet already, nothing changes. Takes FADE seconds or less.
     """
     samples = part(sound, start_sample, count).samples
-    if count < 2 or _meets(samples):
-        return dataclasses.replace(sound, samples=samples)
     most = min(round(FADE * sound.rate), count // 2)
+    if not most or _meets(samples):
+        return dataclasses.replace(sound, samples=samples)
     before = min(most, start_sample)
     after = min(most, len(sound.samples) - start_sample - count)
     if max(before, after) < min(most, 0.001 * sound.rate):

@@ -335,13 +335,7 @@ def _kept(path: Path) -> _Part | None:
     try:
         data = json.loads(path.read_text("utf-8"))
         rhythm = Rhythm(**{name: tuple(values) for name, values in data["rhythm"].items()})
-        return _Part(
-            data["first"],
-            data["count"],
-            Fraction(data["seconds"]),
-            rhythm,
-            tuple(data["notes"]),
-            data.get("three", False),
-        )
+        made = {"seconds": Fraction(data["seconds"]), "rhythm": rhythm, "notes": tuple(data["notes"])}
+        return _Part(**data | made)
     except (OSError, ValueError, TypeError, KeyError):
         return None
