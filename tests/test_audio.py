@@ -540,6 +540,17 @@ def test_what_is_on_the_left_stays_there():
         assert not closed[:, 1].any()
 
 
+@pytest.mark.parametrize("count", [RATE - 60, RATE, RATE + 61])
+def test_a_stretched_loop_has_the_same_waves_and_goes_on_without_a_seam(count):
+    waves = np.column_stack([np.sin(2 * np.pi * hertz * np.arange(RATE) / RATE) for hertz in (100, 7000)])
+    loop = audio.stretched(Sound((0.5 * waves).astype(np.float32), RATE), count).samples
+    assert loop.shape == (count, 2)
+    spectra = 2 / count * np.abs(np.fft.rfft(loop, axis=0))  # to which a seam would be noise
+    for channel, hertz in enumerate((100, 7000)):
+        assert spectra[hertz, channel] == pytest.approx(0.5, abs=1e-3)
+        assert np.delete(spectra[:, channel], hertz).max() < 1e-4
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 50])
 def test_the_shortest_loops_have_as_many_samples_as_asked_for(count):
     for start in (0, 100):

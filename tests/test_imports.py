@@ -22,6 +22,7 @@ FENCES = {
     "gguf": {"loading"},
     "moviepy": {"check"},
     "scipy": {"audio"},
+    "soxr": {"audio"},
     "imageio_ffmpeg": {"ffmpeg"},
     "fire": {"cli"},
     "isal": {"png"},

@@ -725,12 +725,15 @@ def closed(sound: Sound, start_sample: int, count: int) -> Sound:
 
 def stretched(sound: Sound, count: int) -> Sound:
     """A loop in so many samples: a little slower and lower, or faster and higher."""
-    if count == len(sound.samples):
+    samples, long = sound.samples, len(sound.samples)
+    if count == long:
         return sound
-    from scipy.signal import resample  # by its spectrum, for which a loop goes on for ever
+    import soxr
 
-    most = np.abs(sound.samples).max(initial=0)
-    return dataclasses.replace(sound, samples=resample(sound.samples, count).clip(-most, most).astype(np.float32))
+    past = min(long, 4096)  # samples beyond its ends, where it begins again: more than the filter hears
+    wide = soxr.resample(np.concatenate([samples[-past:], samples, samples[:past]]), long, count)
+    first, most = round(past * count / long), np.abs(samples).max(initial=0)  # nothing gets louder than it was
+    return dataclasses.replace(sound, samples=wide[first : first + count].clip(-most, most))
 
 
 def _meets(samples: np.ndarray) -> bool:
