@@ -339,12 +339,15 @@ def check(film: str) -> str:
 
     order.check_is_film(film)
     count = len(films.timestamps(Path(film))[0])
+    made = None
+    with contextlib.suppress(Error):
+        made = order.read_recipe(film)
     with Bars().progress(f"reading {film}", count, after=2) as progress:
-        report = check(Path(film), progress.reached, _rests(film, count))
+        report = check(Path(film), progress.reached, _rests(made, count))
         damage = ffmpeg.complaint(Path(film))
     lines = [
         *report.facts,
-        *_cut(film, count),
+        *_cut(made, count),
         *([f"it is damaged: {damage}"] if damage else []),
         *(f"{clock(seconds)}  {fault}" for seconds, fault in report.faults),
     ]
@@ -353,22 +356,20 @@ def check(film: str) -> str:
     return "\n".join([*lines, "nothing is wrong"])
 
 
-def _rests(film: str, count: int) -> set[int]:
+def _rests(made: recipe.Recipe | None, count: int) -> set[int]:
     """Frames of a film that are meant to look like the one before, if its recipe tells of so many where they are."""
-    with contextlib.suppress(Error):
-        made = order.read_recipe(film)
-        if made.positions and len(made.positions[0]) == count:
+    if made and made.positions and len(made.positions[0]) == count:
+        with contextlib.suppress(Error):
             places, closed = made.positions, "loop" in dict(made.flags)
             return Walk(read_prompts(made.prompts), places[0], Fraction(1), closed, noise=places[1]).rests()
     return set()
 
 
-def _cut(film: str, count: int) -> Iterator[str]:
+def _cut(made: recipe.Recipe | None, count: int) -> Iterator[str]:
     """A fact more, if the film has not as many frames as its recipe makes."""
-    with contextlib.suppress(Error):
-        made = dict(order.read_recipe(film).flags).get("frames")
-        if made is not None and made != str(count):
-            yield f"its recipe is that of a film of {plural(int(made), 'frame')}"
+    frames = dict(made.flags).get("frames") if made else None
+    if frames is not None and frames != str(count):
+        yield f"its recipe is that of a film of {plural(int(frames), 'frame')}"
 
 
 def beats(audio: str, **chosen: Any) -> str:

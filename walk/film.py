@@ -48,7 +48,7 @@ def make(
         metadata = described(run.walk, run.settings, flags, positions=not spread)
     video.encode(frames, out, run.walk.fps, metadata=metadata, sound=sound, report=report, **look)
     if out.is_file():
-        run.claim(out.name, digests.of_file(out))
+        run.made(out.name, digests.of_file(out))
 
 
 def _spread(run: Run) -> dict[str, object]:
@@ -72,12 +72,13 @@ def check_free(out: Path, folder: Path) -> None:
             raise Error(
                 f"{out} exists and has no {folder.name} beside it, so it is not overwritten; move it, or give another --out"
             )
-        if taken and (not beside or out.name not in films(folder)):
+        made = films(folder) if beside else {}
+        if taken and out.name not in made:
             raise Error(
                 f"{out} exists, and {folder.name} has made no film of that name, so it is not overwritten; move it, or "
                 "give another --out"
             )
-        if taken and out.is_file() and films(folder)[out.name] not in ("", digests.of_file(out)):
+        if taken and out.is_file() and made[out.name] not in ("", digests.of_file(out)):
             raise Error(
                 f"{out} is not as {folder.name} made it, so it is not overwritten; move it, or give another --out"
             )

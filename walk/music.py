@@ -240,13 +240,14 @@ def _check_strength(part: _Part, name: str, start: Fraction, end: Fraction) -> N
 def _stem_notes(path: Path, song: Path, stem: Sound, seconds: Fraction, frame: Fraction) -> tuple[str, ...]:
     """What the user should know of a song's stem that the film follows for so many seconds from its beginning on."""
     notes = [stem.damage] if stem.damage else []
-    lengths = sounds.length_of(path), sounds.length_of(song)
     if seconds - stem.seconds > frame:  # less cannot be seen
         end = format_time(float(seconds - stem.seconds))
         notes.append(f"{path.name} ends {end} before the film does, and is silent from there on")
-    elif abs(lengths[0] - lengths[1]) > UNLIKE:
-        lasts, other = (format_time(float(length)) for length in lengths)
-        notes.append(f"{path.name} lasts {lasts}, and {song.name} {other}: it is followed as if both began together")
+        return tuple(notes)
+    lasts, other = (float(sounds.length_of(whole)) for whole in (path, song))
+    if abs(lasts - other) > UNLIKE:
+        told = f"{path.name} lasts {format_time(lasts)}, and {song.name} {format_time(other)}"
+        notes.append(f"{told}: it is followed as if both began together")
     return tuple(notes)
 
 

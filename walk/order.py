@@ -429,12 +429,12 @@ def slug(prompts: Sequence[str]) -> str:
 def _check_paths(out: Path, folder: Path) -> None:
     """Raise Error if the film cannot be written, or would replace what walk has not made."""
     from walk.film import check_free
-    from walk.run import busy, is_busy
+    from walk.run import alone
 
     check_free(out, folder)
     _check_writable(out)
-    if is_busy(folder):  # before anything heavy is loaded
-        raise busy(folder)
+    with alone(folder):  # or an Error before anything heavy is loaded
+        pass
 
 
 def check_sheet(out: Path) -> None:

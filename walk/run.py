@@ -254,11 +254,14 @@ class Run:
             raise Error(f"{len(missing)} of {self.walk.frames} frames are missing in {self.folder}")
         return [self._finished[fingerprint] for fingerprint in self.fingerprints]
 
-    def claim(self, name: str, digest: str = "") -> None:
-        """Say that a film of this name is made from here, of this walk, before it is; and then what tells it from any
-        other file of that name."""
+    def claim(self, name: str) -> None:
+        """Say that a film of this name is made from here, of this walk, before it is."""
         if not self._decided:
             self._write(self.folder / "walk.json", _manifest(self.walk, self.settings))
+        self.made(name, "")
+
+    def made(self, name: str, digest: str) -> None:
+        """Say what tells a film that was made from here from any other file of its name."""
         self._write(self.folder / "films", json.dumps(films(self.folder) | {name: digest}).encode())
 
     def picture(self, index: int) -> np.ndarray:
@@ -412,16 +415,17 @@ def busy(folder: Path) -> Error:
     return Error(f"another walk is at work in {folder}; wait for it, or give another --out")
 
 
-def is_busy(folder: Path) -> bool:
-    """Whether some process has this run folder open."""
-    if not (folder / "lock").is_file():
-        return False
-    with contextlib.suppress(OSError):
-        try:
-            filelock.FileLock(folder / "lock").acquire(timeout=0).lock.release()
-        except filelock.Timeout:
-            return True
-    return False
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Nobody else can open a run folder meanwhile, if it is one. Raises Error if a process has it open."""
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):  # one that cannot be written can still be read
+            try:
+                if (folder / "lock").is_file():
+                    held.enter_context(filelock.FileLock(folder / "lock").acquire(timeout=0))
+            except filelock.Timeout:
+                raise busy(folder) from None
+        yield
 
 
 def films(folder: Path) -> dict[str, str]:
@@ -452,14 +456,7 @@ def unused(folder: Path) -> Iterator[list[Path]]:
     Raises Error if the folder is no run folder, or a process is at work in it.
     """
     quick = folder / "quick"
-    with contextlib.ExitStack() as held:
-        for some in (folder, quick):
-            with contextlib.suppress(OSError):  # one that cannot be written can still be listed
-                try:
-                    if (some / "lock").is_file():
-                        held.enter_context(filelock.FileLock(some / "lock").acquire(timeout=0))
-                except filelock.Timeout:
-                    raise busy(some) from None
+    with alone(folder), alone(quick):
         walk, settings = read_manifest(folder)
         used, noted = set(fingerprints(walk, settings)), (folder / "walk.json").stat().st_mtime_ns
         there = finished(folder).items()

@@ -56,9 +56,13 @@ def plural(count: int, noun: str) -> str:
 
 def either(names: Sequence[str]) -> str:
     """'a, b or c'."""
-    return " or ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+    return _listed(names, "or")
 
 
 def together(names: Sequence[str]) -> str:
     """'a, b and c'."""
-    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+    return _listed(names, "and")
+
+
+def _listed(names: Sequence[str], word: str) -> str:
+    return f" {word} ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
