@@ -105,8 +105,10 @@ def test_with_smaller_batches_it_begins_anew(denoiser):
     recorder.ready = True
     for _ in range(2):
         asked(denoiser, rows=2)
+    recorder.pool = "of memory"
     recorder.stop()
     recorder.restart()
+    assert recorder.pool is None, "torch refuses one from which everything is gone"
     for _ in range(3):
         asked(denoiser, rows=1)
     assert (denoiser.calls, Recording.made) == (1 + 3, 1), "when it is known what pictures take"

@@ -409,7 +409,7 @@ def test_the_batch_follows_from_the_size_of_a_picture(tiny_folder, side, batch):
         (80, 1024, {}, 4),
         (80, 1024, {"guidance": 1.0}, 8),
         (80, 2048, {}, 1),
-        (80, 1024, {"low_memory": True}, 1),
+        (80, 1024, {"low_memory": True}, 4),
         (80, 1024, {"batch": 3}, 3),
     ],
     ids=str,
@@ -420,6 +420,42 @@ def test_the_batch_on_a_gpu_follows_from_its_memory_too(tiny_folder, monkeypatch
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda name: gpu)
     asked = Settings(model=str(tiny_folder), width=side, height=side, device="cuda", **more)
     assert models.complete(asked).batch == batch
+
+
+@pytest.mark.parametrize(("gigabytes", "side", "batch"), [(8, 512, 4), (16, 512, 9), (24, 512, 16), (34, 1024, 7)])
+def test_what_decodes_in_float32_has_smaller_batches(monkeypatch, gigabytes, side, batch):
+    gpu = SimpleNamespace(total_memory=gigabytes * 10**9)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda name: gpu)
+    assert machine.batch(Settings(width=side, height=side, device="cuda"), guided=False, wide=True) == batch
+
+
+@pytest.mark.parametrize("full", ["as it comes", "as it works"])
+def test_a_denoiser_that_finds_no_room_as_a_whole_passes_block_by_block(tiny_folder, monkeypatch, full):
+    model = load(tiny_folder)
+    noise, conditioning = model.noise(1)[None], {name: it[None] for name, it in model.encode(FOX).items()}
+    usual = model.denoise(noise, conditioning)
+    model.settings = dataclasses.replace(model.settings, low_memory=True)
+    ways, bring = [], {True: offload.passed, False: offload.lent}
+
+    def brought(passes):
+        @contextlib.contextmanager
+        def way(part, device):
+            ways.append(passes)
+            with bring[passes](part, device), contextlib.ExitStack() as hooks:
+                if not passes and full == "as it comes":
+                    raise torch.OutOfMemoryError("CUDA out of memory")
+                if not passes:
+                    fails = mock.Mock(side_effect=torch.OutOfMemoryError("CUDA out of memory"))
+                    hooks.callback(part.register_forward_pre_hook(fails).remove)
+                yield
+
+        return way
+
+    monkeypatch.setattr(offload, "passed", brought(True))
+    monkeypatch.setattr(offload, "lent", brought(False))
+    for _ in range(2):
+        assert torch.equal(model.denoise(noise, conditioning), usual)
+    assert ways == [False, True, True]
 
 
 @pytest.mark.parametrize(
@@ -475,8 +511,8 @@ def test_where_the_first_gpu_is_of_no_use_another_is_chosen(monkeypatch):
 def test_on_windows_a_gpus_memory_is_not_made_up_for_with_the_computers(monkeypatch, platform, share):
     kept = []
     monkeypatch.setattr(sys, "platform", platform)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (5, 8))
-    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 1)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (5.5e9, 8e9))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 1e9)
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *share: kept.append(share))
     machine.keep_to_memory("cuda:1")
     machine.keep_to_memory("cpu")

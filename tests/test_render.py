@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from walk import Error, Keyframe, OutOfMemoryError, Settings, Walk, models
-from walk.render import Renderer, inputs, render
+from walk.render import PAUSES, Renderer, inputs, render
 from walk.run import Run
 from walk.work import Work
 
@@ -364,6 +364,7 @@ class Small(Fake):
     [
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."),
         RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"),
+        RuntimeError("Invalid buffer size: 8.21 GB"),
         RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory"),
         RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 20 bytes."),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
@@ -381,6 +382,30 @@ def test_a_batch_that_finds_no_room_says_how_large_it_was(error):
     assert caught.value.batch == 4
     model.settings = Settings(batch=2)
     assert len(film(model, Walk.through(KEYFRAMES, frames=5))) == 5
+
+
+@pytest.mark.parametrize("times", [2, 4])
+def test_a_gpu_that_others_fill_for_a_moment_is_waited_for(monkeypatch, times):
+    walk, model, pauses = Walk.through(KEYFRAMES, frames=3 * BATCH), Gpu(), []
+    monkeypatch.setattr("walk.render.time.sleep", pauses.append)
+    denoise, calls = model.denoise, []
+
+    def filled(noise, conditioning):
+        calls.append(len(noise))
+        if 2 <= len(calls) < 2 + times:
+            raise Small.error
+        return denoise(noise, conditioning)
+
+    model.denoise = filled
+    if times > len(PAUSES):
+        with pytest.raises(OutOfMemoryError):
+            film(model, walk)
+    else:
+        expected = film(Fake(), walk)
+        for index, picture in film(model, walk).items():
+            assert_same(picture, expected[index])
+        assert len(calls) == 3 + times
+    assert pauses == list(PAUSES[:times])
 
 
 def test_what_finds_no_room_beside_a_batch_is_made_after_it(monkeypatch):

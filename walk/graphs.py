@@ -45,6 +45,7 @@ class Recorder:
     def restart(self) -> None:
         """Record once more, when it is known again what pictures take."""
         self.recordings.clear()
+        self.pool = None  # which torch takes no more, once all that was recorded there is gone
         self.able, self.ready = True, False
 
     def remove(self) -> None:

@@ -14,7 +14,7 @@ import importlib.metadata
 import inspect
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
@@ -131,14 +131,16 @@ def complete(settings: Settings, report: Report = lambda path, done, size: None)
     loading.scheduler(folder, filled)  # which raises Error if it cannot be made
     steps, own = _recommended(settings.model, folder, family)
     guidance = own if filled.guidance is None else float(filled.guidance)
+    dtype = machine.dtype(filled, family.dtype)
+    wide = family.upcast and dtype == "float16" and filled.decoder == "own"
     return dataclasses.replace(
         filled,
         steps=filled.steps or steps,
         guidance=guidance,
         scheduler=str(loading.sampler(folder, filled.scheduler)),
-        dtype=machine.dtype(filled, family.dtype),
+        dtype=dtype,
         batch=filled.batch
-        or (1 if family.alone else machine.batch(filled, family.negatives and guidance > family.off)),
+        or (1 if family.alone else machine.batch(filled, family.negatives and guidance > family.off, wide)),
     )
 
 
@@ -323,9 +325,11 @@ class Pipeline(Model):
         return dict(self.encoded[key])
 
     def _move_encoders(self, device: str) -> None:
-        for encoder in self.encoders:
-            if encoder.device.type != device.split(":")[0]:
-                encoder.to(device)
+        elsewhere = [encoder for encoder in self.encoders if encoder.device.type != device.split(":")[0]]
+        for encoder in elsewhere:
+            encoder.to(device)
+        if elsewhere and device == "cpu":
+            torch.cuda.empty_cache()  # else what comes next fills their places in part, and leaves the rest unused
 
     def _move_painter(self) -> None:
         """With the first batch, when the text encoders have left: many GPUs have no room for both. To spare memory, only
@@ -452,12 +456,28 @@ class Pipeline(Model):
         if self.settings.device.startswith("cuda"):  # elsewhere their memory is the same
             self._move_encoders("cpu")
         self._move_painter()
-        with contextlib.ExitStack() as lent:
-            if self.settings.low_memory:
-                with machine.room(OutOfMemoryError(self.settings, whole=True)):
-                    bring = offload.passed if self.passes else offload.lent
-                    lent.enter_context(bring(self.denoiser, self.settings.device))
+        if not self.settings.low_memory:
             return self._painted(noise, conditioning)
+        if not self.passes and not self.settings.compile:
+            try:
+                with self._lent():
+                    return self._painted(noise, conditioning)
+            except (OutOfMemoryError, RuntimeError) as error:
+                alone = len(noise) == 1 and isinstance(error, RuntimeError) and machine.is_out_of_memory(error)
+                if not isinstance(error, OutOfMemoryError) and not alone:
+                    raise
+            self.passes = True  # which decides no pixel
+        with self._lent():
+            return self._painted(noise, conditioning)
+
+    @contextlib.contextmanager
+    def _lent(self) -> Iterator[None]:
+        """The denoiser, on the GPU as long as it works there."""
+        with contextlib.ExitStack() as lent:
+            with machine.room(OutOfMemoryError(self.settings, whole=True)):
+                bring = offload.passed if self.passes else offload.lent
+                lent.enter_context(bring(self.denoiser, self.settings.device))
+            yield
 
     def _painted(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
         noise = noise.to(self.settings.device, torch.float32 if self.family.float32 else self.dtype)

@@ -5,7 +5,9 @@ Knows no pipelines and no pictures.
 
 from __future__ import annotations
 
+import collections
 import contextlib
+import functools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -27,7 +29,8 @@ def passed(part: torch.nn.Module, device: str) -> Iterator[None]:
     At every call that takes as long as the copying, if that is more than the work."""
     blocks = [block for each in part.children() if isinstance(each, torch.nn.ModuleList) for block in each]
     within = {id(module) for block in blocks for module in block.modules()}
-    stream: Any = torch.cuda.Stream(device) if torch.device(device).type == "cuda" else None  # type: ignore[no-untyped-call]
+    stream = _beside(device)
+    worked: collections.deque[Any] = collections.deque()
     with contextlib.ExitStack() as stack:
         rest = stack.enter_context(_Loan(module for module in part.modules() if id(module) not in within))
         rest.bring(device)
@@ -40,11 +43,21 @@ def passed(part: torch.nn.Module, device: str) -> Iterator[None]:
 
             def after(*_: Any, loan: _Loan = loan, following: _Loan = following) -> None:
                 loan.take_back()
+                if stream is not None:  # until the block before has made room, else they would pile up there
+                    worked.append(torch.cuda.current_stream(device).record_event())
+                    if len(worked) > 1:
+                        worked.popleft().synchronize()
                 following.bring(device, stream)
 
             for hook in (block.register_forward_pre_hook(before), block.register_forward_hook(after)):
                 stack.callback(hook.remove)
         yield
+
+
+@functools.cache
+def _beside(device: str) -> Any:
+    """A GPU's stream for what is brought there: one, since memory is used again only by the stream that took it."""
+    return torch.cuda.Stream(device) if torch.device(device).type == "cuda" else None  # type: ignore[no-untyped-call]
 
 
 class _Loan:

@@ -6,6 +6,7 @@ import collections
 import functools
 import itertools
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from walk.timeline import Walk
 
 SEGMENTS = 8  # between two keyframes each; what is known of their ways stays in memory,
 KEPT = 2**24  # as long as these are no more numbers
+PAUSES = (2, 8, 20)  # seconds
 
 Batch = list[tuple[int, np.ndarray]]
 _Prompt = tuple[str, str]  # with its negative one
@@ -86,12 +88,24 @@ class Renderer:
         self.start.read(walk, indices)
         for batch in self.start.batches(walk, indices, rows or {}):
             asked = sorted((index for index in batch if index is not None), key=order.__getitem__)
-            with room(OutOfMemoryError(self.model.settings)):
-                latents = self.model.denoise(*self.start.batch(walk, batch))
-                self.begun.append(_Begun(of, walk, batch, asked, latents, self._decoded(latents)))
+            self._begin(of, walk, batch, asked)
             self.count += 1
             while len(self.begun) > self.ahead:
                 yield from self._landed()
+
+    def _begin(self, of: Any, walk: Walk, batch: list[int | None], asked: list[int]) -> None:
+        """One more batch. Where as many found room before, another program may have taken a GPU's memory for a moment;
+        and a smaller batch would make all frames anew."""
+        for pause in (*(PAUSES if self.start.gpu and self.count else ()), None):
+            try:
+                with room(OutOfMemoryError(self.model.settings)):
+                    latents = self.model.denoise(*self.start.batch(walk, batch))
+                    self.begun.append(_Begun(of, walk, batch, asked, latents, self._decoded(latents)))
+                return
+            except OutOfMemoryError:
+                if pause is None:
+                    raise
+            time.sleep(pause)
 
     def prepare(self, walk: Walk, indices: Sequence[int]) -> None:
         """In another thread: have at hand what these frames are made from, when they are rendered next."""
