@@ -87,6 +87,27 @@ def test_every_picture_of_a_gif_is_seen_once_whatever_its_delay(tmp_path, delay,
     assert report.facts[0].startswith(f"{count} frames of 512x512, {count * delay / 100:.2f} s, ")
 
 
+@pytest.mark.parametrize("name", ["film.mp4", "film.mkv"])
+def test_every_picture_of_a_film_at_uneven_moments_is_seen_once(tmp_path, name):
+    """As of a screen or a telephone, which show a picture as long as nothing moves."""
+    greys = np.arange(10) * 20 + 20
+    lines = []
+    for i, (grey, seconds) in enumerate(zip(greys, [0.04, 0.04, 0.2, 0.3, 0.04, 0.04, 0.5, 0.04, 0.04, 0.1])):
+        picture = np.full((64, 64, 3), grey, np.uint8)
+        picture[8:16, 8:16] = 255
+        Image.fromarray(picture).save(tmp_path / f"{i}.png")
+        lines += [f"file '{i}.png'", f"duration {seconds}"]
+    (tmp_path / "list").write_text("\n".join(lines))
+    film = tmp_path / name
+    coded = ["-fps_mode", "passthrough", "-c:v", "libx264", "-pix_fmt", "yuv420p", film]
+    ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-f", "concat", "-i", tmp_path / "list"]
+    subprocess.run([*ffmpeg, *coded], check=True)
+    report = check(film)
+    assert len(report.steps) == 9
+    assert min(report.steps) > 0.5 * max(report.steps), "else some are seen twice"
+    assert {fault for _, fault in report.faults} == {"the frame comes at an uneven moment"}
+
+
 def test_a_film_that_runs_slower_than_it_says_has_the_rate_at_which_it_runs(tmp_path):
     film, slow = scenery(np.arange(60) * 0.05, tmp_path, 30, name="film.webm"), tmp_path / "slow.webm"
     slower = ["-c", "copy", "-bsf:v", "setts=ts=TS*1.01", slow]

@@ -76,9 +76,10 @@ def check(
     if not times:
         raise Error(f"{film} has no whole frame")
     track = films.sound_track(film)
-    frames = _seen(film, len(times), report)
+    gaps = [b - a for a, b in pairwise(times)]
+    frames = _seen(film, len(times), bool(gaps) and max(gaps) > 1.5 * min(gaps), report)
     silent = track is not None and ffmpeg.silent(film)
-    usual = _every([b - a for a, b in pairwise(times)], *films.time_base(film))
+    usual = _every(gaps, *films.time_base(film))
     end = times[-1] + usual
     resting = list(_resting(frames[1:]))
     measured = [frame.step for frame in frames[1:]]
@@ -104,11 +105,11 @@ def check(
 # What a player sees and hears
 
 
-def _seen(film: Path, count: int, report: Callable[[int], object]) -> list[_Frame]:
+def _seen(film: Path, count: int, uneven: bool, report: Callable[[int], object]) -> list[_Frame]:
     from moviepy import VideoFileClip
 
     try:
-        with films.bare_copy(film) as copy, VideoFileClip(str(copy), audio=False) as clip:
+        with films.bare_copy(film, uneven) as copy, VideoFileClip(str(copy), audio=False) as clip:
             return list(_frames(_pictures(clip.reader, count), report))
     except (OSError, KeyError, ValueError) as error:
         why = ffmpeg.complaint(film) or str(error).partition("\n")[0]  # after it comes what ffmpeg said of the copy

@@ -96,23 +96,27 @@ def _bytes_of(frame: Path) -> bytes:
         raise Error(f"{frame} cannot be read ({error.strerror})") from None
 
 
-def copied(film: Path, copy: Path) -> bool:
-    """Whether there was room for a film's pictures, not decoded and without metadata. Raises Error if it is no film.
+def copied(film: Path, copy: Path, uneven: bool) -> bool:
+    """Whether there was room for a film's pictures, without metadata. Raises OSError for what cannot be read.
 
-    A GIF's are decoded, and come at 25 a second, whenever they came: of some delays, such as of 0.17 s, ffmpeg guesses a
-    wrong rate, at which whoever reads it is given pictures twice, and others never.
+    They are not decoded, but where they come at uneven moments, and of a GIF: of some delays, such as of 0.17 s, ffmpeg
+    guesses a wrong rate. At 25 a second, whenever they came, whoever reads them is given none twice, and each once; and
+    no larger than the eyes of `walk check`, since what is decoded needs room.
     """
     try:
         copy.touch()
     except OSError:
         return False
     # One track alone: what a decoder needs before a sound's start would make the pictures late.
-    rate, codec = (["-r", "25"], "ffv1") if film.suffix.lower() == ".gif" else ([], "copy")
+    gif = film.suffix.lower() == ".gif"
+    rate, codec = (["-r", "25"], ["ffv1"]) if gif or uneven else ([], ["copy"])
+    if uneven and not gif:
+        codec += ["-vf", "scale='min(iw,640)':-2"]
     safe = [*_SAFE, *rate, "-i", f"file:{film}", "-map", "0:v:0", "-map_chapters", "-1", "-map_metadata", "-1"]
-    command = [*program(), *safe, "-c", codec, "-f", "nut", "-y", f"file:{copy}"]
+    command = [*program(), *safe, "-c", *codec, "-f", "nut", "-y", f"file:{copy}"]
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode and not re.search(b"No space left|File too large|quota exceeded", done.stderr):
-        raise Error(f"{film} is no film that ffmpeg can read")
+        raise OSError(f"{film} is no film that ffmpeg can read")
     return not done.returncode
 
 

@@ -96,17 +96,18 @@ def colour_tags(film: Path) -> str:
 
 
 @contextlib.contextmanager
-def bare_copy(film: Path) -> Iterator[Path]:
-    """The film's pictures, not decoded, without metadata, in a file for a while: readers that parse ffmpeg's report
-    are led astray by a prompt that looks like one. It lies beside the film, where there was room for that, too, or
-    else where temporary files go. Raises Error if it is no film, or there is no room for it.
+def bare_copy(film: Path, uneven: bool = False) -> Iterator[Path]:
+    """The film's pictures without metadata, in a file for a while: readers that parse ffmpeg's report are led astray by
+    a prompt that looks like one. uneven: they come at uneven moments, which lead such readers astray, too; there each is
+    shown as long as the others. It lies beside the film, where there was room for that, too, or else where temporary
+    files go. Raises Error if there is no room for it, and OSError for what cannot be read.
     """
     ffmpeg.check_readable(film)
     folders = [film.parent, Path(tempfile.gettempdir())]
     for folder in folders:
         copy = beside(folder / film.name, f"watched{threading.get_ident()}")
         try:
-            if ffmpeg.copied(film, copy):
+            if ffmpeg.copied(film, copy, uneven):
                 yield copy
                 return
         finally:

@@ -93,7 +93,7 @@ def encode(vae: nn.Module, work: Path, device: str, config: Config) -> None:
         studio = Studio(work, device, seed=1000 + chunk)
         labels = studio.labels(config, CHUNK)
         parts = []
-        for some in labels.split(50):
+        for some in labels.split(50 if device == "cpu" else 500):
             x = studio.compose(some).contiguous(memory_format=torch.channels_last)
             with torch.autocast(device, torch.bfloat16):
                 parts.append(vae.encode(x).latent_dist.mean.float() * vae.config.scaling_factor)

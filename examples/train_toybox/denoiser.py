@@ -8,6 +8,7 @@ With --start FOLDER both go on from that pipeline's weights. Captions are made a
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import data
@@ -18,6 +19,7 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from training import Training
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -103,8 +105,26 @@ def noised(x: Tensor, alphas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return t, alpha * x + sigma * noise, alpha * noise - sigma * x
 
 
+class Captioned(IterableDataset):
+    """Batches without end: indices of pictures, (batch,), and captions of them as tokens, (batch, tokens)."""
+
+    def __init__(self, labels: list[tuple[int, int]], config: Config, seed: int) -> None:
+        self.labels, self.config, self.seed = labels, config, seed
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        worker = get_worker_info()
+        rng = random.Random(f"{self.seed}, {worker.id if worker else 0}")
+        words, known, places = tokenizer(), data.things(self.config), data.backgrounds(self.config)
+        while True:
+            chosen = [rng.randrange(len(self.labels)) for _ in range(self.config.batch)]
+            pairs = [self.labels[k] for k in chosen]
+            captions = ["" if rng.random() < UNCAPTIONED else data.caption(rng, known[i], places[j]) for i, j in pairs]
+            ids = words(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
+            yield torch.tensor(chosen), ids
+
+
 def main() -> None:
-    options = arguments(__doc__, start="", minutes=0.0, rate=0.0)
+    options = arguments(__doc__, start="", minutes=0.0, rate=0.0, compile=0)
     config: Config = options.config
     device = options.device
     torch.set_num_threads(options.threads)
@@ -114,6 +134,8 @@ def main() -> None:
     text.to(device).train()
     if device == "cpu":
         unet.set_attn_processor(AttnProcessor())  # plain products: a tenth faster there
+    if options.compile:
+        unet.compile()
     training = Training(
         options.work / "denoiser.pt",
         [unet, text],
@@ -121,17 +143,15 @@ def main() -> None:
         options.minutes or config.denoiser_minutes,
     )
     torch.manual_seed(training.step)
-    rng = random.Random(training.step)
     latents, labels = pool(options.work)
     latents = latents.to(device)
-    words, known, places = tokenizer(), data.things(config), data.backgrounds(config)
     alphas = scheduler().alphas_cumprod.to(device)
-    for _ in training:
-        chosen = torch.randint(len(latents), (config.batch,))
-        pairs = [labels[k] for k in chosen.tolist()]
-        captions = ["" if rng.random() < UNCAPTIONED else data.caption(rng, known[i], places[j]) for i, j in pairs]
-        ids = words(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids.to(device)
-        t, x, v = noised(latents[chosen.to(device)].float(), alphas)
+    batches = DataLoader(
+        Captioned(labels, config, training.step), None, num_workers=config.workers, pin_memory=device != "cpu"
+    )
+    for _, (chosen, ids) in zip(training, batches):
+        chosen, ids = chosen.to(device, non_blocking=True), ids.to(device, non_blocking=True)
+        t, x, v = noised(latents[chosen].float(), alphas)
         with torch.autocast(device, torch.bfloat16):
             told = text(ids).last_hidden_state
             guess = unet(x.contiguous(memory_format=torch.channels_last), t, told).sample

@@ -84,9 +84,9 @@ def velocity(x: Tensor, y: Tensor, k: Tensor, signal: Tensor, noise: Tensor) -> 
 
 
 def main() -> None:
-    options = arguments(__doc__, start="", minutes=0.0, rate=2e-4)
+    options = arguments(__doc__, start="", student="", minutes=0.0, rate=2e-4, batch=0, compile=0)
     config: Config = options.config
-    device, work = options.device, options.work
+    device, work, batch = options.device, options.work, options.batch or options.config.batch
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     unet, text = load(options.start or work)
@@ -95,6 +95,11 @@ def main() -> None:
     if device == "cpu":
         unet.set_attn_processor(AttnProcessor())
     student = copy.deepcopy(unet)
+    if options.student:
+        student.load_state_dict(UNet2DConditionModel.from_pretrained(options.student).state_dict())
+    if options.compile:
+        student.compile()
+        unet.compile()
     training = Training(
         work / "distill.pt", [student], options.rate, options.minutes or config.distill_minutes, decay=0.0
     )
@@ -102,19 +107,21 @@ def main() -> None:
     rng = random.Random(training.step)
     teacher = Teacher(unet.requires_grad_(False), text.requires_grad_(False), config, device)
     steps, signal, noise = (part.to(device) for part in moments())
-    kept: list[tuple[Tensor, Tensor]] = []
-    told, seen = teacher.walks(random.Random(-1), config.batch)  # never learned from
+    told, seen = teacher.walks(random.Random(-1), batch)  # never learned from
+    kept_told = told.new_empty(KEPT, *told.shape)
+    kept_seen = seen.new_empty(STEPS + 1, KEPT, *seen.shape[1:])
+    new = 0  # walks that were kept so far, in batches
+    k = torch.arange(batch, device=device) % STEPS
     for _ in training:
-        if training.step % REUSED == 0 or not kept:
-            kept = [*kept[1 - KEPT :], teacher.walks(rng, config.batch)]
-        some = [kept[k] for k in torch.randint(len(kept), (config.batch,))]
-        which = torch.randint(config.batch, (config.batch,)).tolist()
-        k = torch.arange(config.batch, device=device) % STEPS
-        words = torch.stack([walk[0][i] for walk, i in zip(some, which)])
-        x, y = (torch.stack([walk[1][j + n, i] for walk, i, j in zip(some, which, k.tolist())]) for n in (0, 1))
+        if training.step % REUSED == 0 or not new:
+            kept_told[new % KEPT], kept_seen[:, new % KEPT] = teacher.walks(rng, batch)
+            new += 1
+        of = torch.randint(min(new, KEPT), (batch,), device=device)
+        which = torch.randint(batch, (batch,), device=device)
+        words, x, y = kept_told[of, which], kept_seen[k, of, which], kept_seen[k + 1, of, which]
         with torch.autocast(device, torch.bfloat16):
             v = student(x.contiguous(memory_format=torch.channels_last), steps[k], words).sample.float()
-        training.learn(functional.mse_loss(v, velocity(x, y, k, signal, noise)), config.batch)
+        training.learn(functional.mse_loss(v, velocity(x, y, k, signal, noise)), batch)
         if training.step % 200 == 0:
             print(f"step {training.step}: {compare(student, told, seen):.4f} off", flush=True)
     print(f"the average: {compare(student, told, seen):.4f} off", flush=True)

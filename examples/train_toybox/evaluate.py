@@ -83,7 +83,7 @@ def paint(model: models.Model, prompts: list[str], seed: int) -> Tensor:
         encoded = [model.encode(keyframe) for keyframe in batch]
         conditioning = {name: torch.stack([c[name] for c in encoded]) for name in encoded[0]}
         noise = torch.stack([model.noise(keyframe.seed) for keyframe in batch])
-        pictures.append(model.decode(model.denoise(noise, conditioning)))
+        pictures.append(model.decode(model.denoise(noise, conditioning))())
     return torch.cat(pictures).permute(0, 3, 1, 2) / 127.5 - 1
 
 

@@ -29,6 +29,7 @@ class Training:
         self.optimizer = torch.optim.AdamW(self.weights, rate, betas=(0.9, 0.99), weight_decay=decay, fused=True)
         self.step = self.seen = 0
         self.spent = 0.0  # seconds
+        torch.backends.cudnn.benchmark = True  # all batches have one shape
         if path.exists():
             self.load()
 
