@@ -105,7 +105,7 @@ def test_every_picture_of_a_film_at_uneven_moments_is_seen_once(tmp_path, name):
     report = check(film)
     assert len(report.steps) == 9
     assert min(report.steps) > 0.5 * max(report.steps), "else some are seen twice"
-    assert {fault for _, fault in report.faults} == {"the frame comes at an uneven moment"}
+    assert {fault for _, fault in report.faults} == {"the frame comes too early or too late"}
 
 
 def test_a_film_that_runs_slower_than_it_says_has_the_rate_at_which_it_runs(tmp_path):
@@ -126,7 +126,7 @@ def test_a_frame_at_an_uneven_moment_is_found_and_hides_no_rate(tmp_path, fps):
     assert report.facts[0].endswith(f", {fps} a second")
     ((time, said),) = report.faults
     assert time == pytest.approx(20 / fps + 0.004, abs=0.001)
-    assert said == "the frame comes at an uneven moment"
+    assert said == "the frame comes too early or too late"
 
 
 def test_a_black_frame_is_found_at_its_time(tmp_path):
@@ -141,7 +141,7 @@ def test_a_frame_of_one_colour_is_found_at_its_time(tmp_path):
 
 def test_a_doubled_frame_is_found_at_its_time(tmp_path):
     faults = check(a_film(tmp_path, lambda pictures: [*pictures[:16], pictures[15], *pictures[17:]])).faults
-    assert (0.64, "the frame is the one before again") in faults
+    assert (0.64, "the frame repeats the one before") in faults
 
 
 def test_a_jump_is_found_at_its_time(tmp_path):
@@ -192,7 +192,7 @@ def test_kicks_on_the_beat_are_no_jumps(tmp_path, fps, fade):
 def test_a_foreign_frame_is_found_among_kicks(tmp_path, fps):
     (fault,) = check(scenery(kicks(fps, 3, 3), tmp_path, fps, replaced(fps + 7, FOREIGN))).faults
     assert fault[0] == pytest.approx((fps + 7) / fps)
-    assert fault[1] == "the picture jumps, and back"
+    assert fault[1] == "the picture jumps away and back"
 
 
 @pytest.mark.parametrize("name", ["film.mp4", "film.webm"])
@@ -224,7 +224,7 @@ def test_a_rest_is_a_fact_and_one_or_two_frames_again_are_a_fault(tmp_path):
     for again in (1, 2):
         places = np.concatenate([moving, np.full(again, moving[-1]), moving + moving[-1] + 0.1])
         report = check(scenery(places, tmp_path, 25))
-        assert [fault for _, fault in report.faults] == ["the frame is the one before again"] * again
+        assert [fault for _, fault in report.faults] == ["the frame repeats the one before"] * again
         assert report.faults[0][0] == pytest.approx(20 / 25)
         assert not [fact for fact in report.facts if fact.startswith("still")]
 
@@ -240,7 +240,7 @@ def test_a_frame_that_is_meant_to_rest_is_no_fault_and_one_that_is_doubled_is(tm
         return pictures
 
     film = scenery(places, tmp_path, 24, plant, "film.mov")
-    again = "the frame is the one before again"
+    again = "the frame repeats the one before"
     assert [(round(time * 24), said) for time, said in check(film).faults] == [(23, again), (50, again)]
     assert [round(time * 24) for time, _ in check(film, rests=walk.rests()).faults] == [50]
 
@@ -472,7 +472,7 @@ def test_that_there_is_no_room_to_watch_a_film_is_said_and_not_that_it_is_none(t
     with pytest.raises(Error) as refusal:
         check(film)
     where = f"there is no room in {tmp_path} nor in {tmp_path / 'full'}"
-    assert str(refusal.value) == f"{film} cannot be watched: that takes a copy of 1 MB, for which {where}"
+    assert str(refusal.value) == f"{film} cannot be checked: that takes a copy of 1 MB, for which {where}"
     assert set(os.listdir(tmp_path)) == names | {"full"}
 
 

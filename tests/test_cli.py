@@ -226,7 +226,7 @@ def test_who_names_no_model_is_told_of_the_built_in_one(monkeypatch, capsys):
     assert cli.main([*AB, "--frames", "3"]) == 2
     assert capsys.readouterr().err.splitlines() == [
         "2 keyframes, 3 frames, 0.125 s at 24 frames a second",
-        "toybox, the built-in model, draws things in a toy style; for others see --model",
+        "toybox, the built-in model, draws toys; walk models lists others, for --model",
         "walk: that was it",
     ]
 

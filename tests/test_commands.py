@@ -134,7 +134,7 @@ def test_a_prompt_put_before_others_says_that_it_moves_their_seeds_and_how_to_ke
         return [line for line in err if line.startswith("note: ") and "seed" in line]
 
     assert told(*lines) == []
-    note = "note: 3 prompts have other seeds than in the film that is here, since each takes one by its place in the list; "
+    note = "note: 3 prompts have other seeds than in the film that is here, since seeds follow the order of the list; "
     keep = "to keep their pictures, take their lines from walk info film.mp4, where they end in | seed="
     assert told(lines[0], "a new one", *lines[1:], film=False) == [note + keep]
     assert told(*lines[1:], film=False) == [note + keep]
@@ -337,9 +337,9 @@ def test_of_very_many_strange_words_some_are_named(notes):
 def test_why_a_negative_prompt_is_not_heard_is_said(tiny_folder):
     model = models.load(Settings(model=str(tiny_folder), device="cpu", guidance=1.0))
     owl = Keyframe("an owl", 0, "rain")
-    assert model.notes(owl) == ["with guidance 1 the negative prompt is not heard; give --guidance, over 1"]
+    assert model.notes(owl) == ["with guidance 1 the negative prompt has no effect; give --guidance, over 1"]
     toybox = models.load(Settings(device="cpu"))
-    assert toybox.notes(owl) == ["the model was made for no guidance, so the negative prompt is not heard"]
+    assert toybox.notes(owl) == ["the model works without guidance, so the negative prompt has no effect"]
     guided = toybox.at(dataclasses.replace(toybox.settings, guidance=3.0))
     assert guided.notes(owl) == []
 
@@ -365,7 +365,7 @@ def test_a_preview_may_have_a_name_of_its_own(walk):
     assert out == "look.png"
     assert sorted(path.name for path in Path().iterdir()) == ["a-red-apple-a-green-frog-a-blue-whale.walk", "look.png"]
     name = "a-red-apple-a-green-frog-a-blue-whale"
-    assert f"what is rendered is kept in {name}.walk, for {name}.mp4; for another film give --out FILE.mp4" in err
+    assert f"its frames are kept in {name}.walk, for {name}.mp4; to name another film give --out FILE.mp4" in err
     assert Image.open(out).size > (400, 400)
 
 
@@ -409,7 +409,7 @@ def test_a_stop_while_the_film_is_watched_says_that_it_is_made(walk, monkeypatch
 
     monkeypatch.setattr("walk.check.check", stop)
     out, err = walk(*ABC, "--frames", "6", "--out", "film.mp4", status=130)
-    assert (out, err[-1]) == ("", "walk: stopped; film.mp4 is made, but nobody has watched it")
+    assert (out, err[-1]) == ("", "walk: stopped; film.mp4 is made, but was not checked")
     assert len(films.timestamps(Path("film.mp4"))[0]) == 6
 
 
@@ -824,7 +824,7 @@ def test_prune_removes_nothing_that_is_no_frame_of_walks(walk):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "folder is no run folder: it has no walk.json"),
+        (None, "folder is no run folder: it has no walk.json; give the FILM.walk beside a film"),
         *[(text, "folder/walk.json is damaged") for text in ("", "{", "[]", "{}", "null", "[" * 100_000)],
         *[({name: value}, "folder/walk.json is damaged") for name, value in [
             ("keyframes", 5), ("keyframes", [5]), ("keyframes", [{"promt": "a"}]), ("positions", ["a", "b"]), ("positions", None),
@@ -859,7 +859,10 @@ def test_prune_leaves_what_may_serve_a_film_that_is_begun(walk, refusal):
 
 
 def test_a_folder_that_is_not_there_is_not_pruned(refusal):
-    assert refusal("prune", "nosuch.walk") == "nosuch.walk is no run folder: it has no walk.json"
+    assert (
+        refusal("prune", "nosuch.walk")
+        == "nosuch.walk is no run folder: it has no walk.json; give the FILM.walk beside a film"
+    )
 
 
 # no_metadata
@@ -1016,10 +1019,10 @@ def test_out_of_memory_the_film_is_that_of_a_smaller_batch_which_the_same_comman
     begun = room(2, after)
     out, err = walk(*flags, "--out", "film.mp4")
     assert out == "film.mp4"
-    said = [line for line in err if "room" in line]
+    said = [line for line in err if "do not fit" in line]
     assert said == [
-        "8 frames at a time find no room in memory; going on with 4",
-        "4 frames at a time find no room in memory; going on with 2",
+        "8 frames at a time do not fit in memory; going on with 4",
+        "4 frames at a time do not fit in memory; going on with 2",
     ]
     made = {path.name: path.read_bytes() for path in Path("film.walk/frames").glob("*.png")}
     assert made.items() >= expected.items()
@@ -1030,7 +1033,7 @@ def test_out_of_memory_the_film_is_that_of_a_smaller_batch_which_the_same_comman
     _, err = walk(*flags, "--out", "film.mp4")
     assert begun == [2]
     assert "11 of 12 frames are in film.walk already" in err
-    assert not [line for line in err if "room" in line]
+    assert not [line for line in err if "do not fit" in line]
 
 
 @pytest.mark.parametrize("speed", ["path", "even"])
@@ -1105,7 +1108,7 @@ def test_a_model_that_a_gpu_has_no_room_for_goes_on_sparing_memory(capsys, whole
     assert asked[:2] == list(first if whole else [(2, False), (1, False)])
     assert asked[-1] == (2 if whole and enough else 1, True)
     said = [line for line in capsys.readouterr().err.splitlines() if "low_memory" in line]
-    assert said == ["the model finds no room on the GPU as a whole; going on with --low_memory"]
+    assert said == ["the whole model does not fit on the GPU; going on with --low_memory"]
 
 
 def test_a_model_that_does_not_load_is_not_said_to_go_on(walk, tiny_folder):

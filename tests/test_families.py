@@ -304,10 +304,10 @@ def test_only_what_no_encoder_reads_is_noted_as_cut(model, name, limit):
 
 def test_a_negative_prompt_that_is_not_heard_is_noted(model):
     keyframe = dataclasses.replace(FOX, negative_prompt="fog")
-    assert model("FluxPipeline").notes(keyframe) == ["the model takes no negative prompt, so it is not heard"]
+    assert model("FluxPipeline").notes(keyframe) == ["the model takes no negative prompt, so it has no effect"]
     assert model("SanaPipeline").notes(keyframe) == []
     (note,) = model("SanaPipeline", guidance=1.0).notes(keyframe)
-    assert note == "with guidance 1 the negative prompt is not heard; give --guidance, over 1"
+    assert note == "with guidance 1 the negative prompt has no effect; give --guidance, over 1"
 
 
 # Other decoders

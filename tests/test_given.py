@@ -126,7 +126,7 @@ def test_other_steps_know_the_keyframes_too_and_other_guidance_says_what_they_la
     ):
         given.at(dataclasses.replace(given.settings, guidance=1.0)).encode(k)
     assert given.notes(k) == []
-    assert given.notes(dataclasses.replace(k, negative_prompt="x")) == ["of tensors, the negative prompt is not heard"]
+    assert given.notes(dataclasses.replace(k, negative_prompt="x")) == ["of tensors, the negative prompt has no effect"]
     assert given.notes(Keyframe("((x))", 1)) == given.model.notes(Keyframe("((x))", 1)) != []
 
 

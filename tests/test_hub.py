@@ -119,7 +119,7 @@ def refusal(kind):
         (ConnectionError("Name or service not known"), "org/big is not on this machine and the hub does not answer"),
         (refusal(refused.HfHubHTTPError), "org/big is not on this machine and the hub does not answer"),
         (refusal(refused.GatedRepoError), "org/big is gated; accept its licence at https://huggingface.co/org/big,"),
-        (refusal(refused.RepositoryNotFoundError), "the hub has no model org/big, or it is private (hf auth login)"),
+        (refusal(refused.RepositoryNotFoundError), "the hub has no org/big, or it is private (hf auth login)"),
         (refusal(refused.RevisionNotFoundError), "org/big has no revision v9 on the hub"),
     ],
     ids=lambda value: type(value).__name__,

@@ -281,9 +281,12 @@ def test_how_many_bars_it_is_long_is_told_and_where_a_loop_stumbles(asked, song)
 
 def test_keyframes_for_which_there_are_too_few_bars_are_counted(asked, song):
     _, err = asked("--audio", song, prompts=[*ABC, "a castle", "a boat", "a moon"])
-    assert "note: 4 of 6 keyframes are moved to beats between bar lines, of which there are too few" in err
+    assert "note: 4 of 6 keyframes are moved to beats between bar lines, since there are too few bar lines" in err
     _, err = asked("--audio", song, "--bars", "1", prompts=[*"abcdef"])
-    assert "note: 4 of 6 keyframes come between bar lines, 4 of them between beats, of which there are too few" in err
+    assert (
+        "note: 4 of 6 keyframes come between bar lines, 4 of them between beats, since there are too few bar lines"
+        in err
+    )
     _, err = asked("--audio", song)
     assert not [line for line in err if line.startswith("note:")]
 
@@ -744,7 +747,8 @@ def test_a_silent_loop_is_timed_to_a_song(walk, song, out, fps):
     """As VJs export them: the pictures move to the sound, which is left to others."""
     _, err = walk("--audio", song, "--loop", "--bars", "2", "--pace", "beat", "--size", "64", "--out", out)
     assert (
-        f"note: {'.gif' if fps == 25 else 'a folder'} has no room for sound: the film moves to song.wav, unheard" in err
+        f"note: {'.gif' if fps == 25 else 'a folder'} has no sound: the film moves to song.wav without playing it"
+        in err
     )
     made = run.read_manifest(Path("film.walk"))[0]
     assert (made.frames, made.fps) == (4 * fps, fps), "two bars of two seconds"
@@ -879,8 +883,8 @@ def test_a_rest_between_beats_is_no_doubled_frame_and_one_on_the_way_is(walk, so
     flags = ["--audio", song, "--seconds", "2", "--bpm", "120", "--offset", "0", "--pace", "beat", "--align", "off"]
     _, err = walk(*flags, "--out", "film.mp4", prompts=[*ABC, "an owl", "a castle"])
     told, _ = walk("check", "film.mp4", prompts=(), model=False, status=1)
-    again = "0:01.083  the frame is the one before again"
-    assert [line for line in err if "again" in line] == [f"note: {again}"]
+    again = "0:01.083  the frame repeats the one before"
+    assert [line for line in err if "repeats" in line] == [f"note: {again}"]
     assert [line for line in told.splitlines() if "again" in line] == [again]
 
 

@@ -95,7 +95,7 @@ def check(
         *_listed(still_for),
     )
     faults = [*_uneven(times, usual), *_alone(frames, times), *_apart(track, end, usual)]
-    faults += [(float(times[index]), "the picture jumps, and back") for index in foreign]
+    faults += [(float(times[index]), "the picture jumps away and back") for index in foreign]
     faults += [*_doubled(measured, frames, times, rests), *_jumps(steps, times, [frame.unseen for frame in frames[1:]])]
     seen = tuple(0.0 if rests else frame.seen for frame, rests in zip(frames[1:], resting))
     still = float(sum((b - a for a, b in still_for), Fraction(0)) / (end - times[0])) if still_for else 0.0
@@ -178,7 +178,7 @@ def _every(gaps: Sequence[Fraction], tick: Fraction, rate: Fraction | None) -> F
 def _uneven(times: Sequence[Fraction], usual: Fraction) -> Iterator[tuple[float, str]]:
     for before, time in pairwise(times):
         if abs(time - before - usual) > TICK:
-            yield float(time), "the frame comes at an uneven moment"
+            yield float(time), "the frame comes too early or too late"
 
 
 def _apart(track: films.Track | None, end: Fraction, frame: Fraction) -> Iterator[tuple[float, str]]:
@@ -252,7 +252,7 @@ def _doubled(
             moving = around and min(frames[i + 1].most for i in around) > MOVES
             if moving and max(steps[first:last]) <= DOUBLED * min(steps[i] for i in around):
                 again = (index for index in range(first + 1, last + 1) if index not in rests)
-                yield from ((float(times[index]), "the frame is the one before again") for index in again)
+                yield from ((float(times[index]), "the frame repeats the one before") for index in again)
 
 
 def _foreign(frames: Sequence[_Frame], steps: Sequence[float]) -> Iterator[int]:

@@ -136,8 +136,8 @@ def _halving(command: Callable[..., str]) -> Callable[..., str]:
                 full = error if isinstance(error, OutOfMemoryError) else error.__cause__
                 if not isinstance(full, OutOfMemoryError) or not full.instead:
                     raise
-                many = f"{full.batch} frames at a time find no room in memory; going on with {full.batch // 2}"
-                whole = "the model finds no room on the GPU as a whole; going on with --low_memory"
+                many = f"{full.batch} frames at a time do not fit in memory; going on with {full.batch // 2}"
+                whole = "the whole model does not fit on the GPU; going on with --low_memory"
                 said = whole if "low_memory" in full.instead else many
                 chosen |= full.instead
                 del full
@@ -170,7 +170,7 @@ def film(**chosen: Any) -> str:
         try:
             _watch(asked, run.walk, listener)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"{asked.out} is made, but nobody has watched it") from None
+            raise KeyboardInterrupt(f"{asked.out} is made, but was not checked") from None
     return str(asked.out)
 
 
@@ -188,7 +188,7 @@ def preview(**chosen: Any) -> str:
 
     if picture:
         listener.say(
-            f"what is rendered is kept in {asked.folder}, for {asked.out}; for another film give --out FILE.mp4"
+            f"its frames are kept in {asked.folder}, for {asked.out}; to name another film give --out FILE.mp4"
         )
     picture = picture or asked.out.with_name(asked.out.stem + ".preview.png")
     order.check_sheet(picture)
@@ -486,7 +486,7 @@ def _found(
     from walk.work import LazyModel
 
     if settings.model == BUILT_IN:
-        listener.say("toybox, the built-in model, draws things in a toy style; for others see --model")
+        listener.say("toybox, the built-in model, draws toys; walk models lists others, for --model")
     found = LazyModel(settings, listener, keyframes, folder, frames)
     found.seconds = time.monotonic() - BEGUN
     return found

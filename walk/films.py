@@ -115,7 +115,7 @@ def bare_copy(film: Path, uneven: bool = False) -> Iterator[Path]:
                 copy.unlink()
     size = math.ceil(film.stat().st_size / 1e6)
     where = " nor in ".join(dict.fromkeys(map(str, folders)))
-    raise Error(f"{film} cannot be watched: that takes a copy of {size} MB, for which there is no room in {where}")
+    raise Error(f"{film} cannot be checked: that takes a copy of {size} MB, for which there is no room in {where}")
 
 
 def packets(film: Path) -> tuple[list[Fraction], tuple[int, int], Fraction]:

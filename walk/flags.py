@@ -147,57 +147,57 @@ _WHOLE = "a whole number, 1 or more"
 FLAGS: dict[str, dict[str, Flag]] = {
     "What is seen": {
         "prompts": Flag("FILE | PROMPT ...", _prompts, "a prompt file, or prompts", "a file with one prompt a line, a song's .lrc, .srt or .vtt, or prompts"),
-        "seed": Flag("N", _integer, "a whole number", "keyframe i starts from the noise of seed N + i (0)"),
-        "seeds": Flag("N,N,... | words", _seeds, "whole numbers with commas between, 1-8, or words", "a seed each, one for all, 1-8 for one prompt; words: repeats keep theirs"),
+        "seed": Flag("N", _integer, "a whole number", "seed of the first keyframe; the next ones count up from it (0)"),
+        "seeds": Flag("N,N,... | words", _seeds, "whole numbers with commas between, 1-8, or words", "one each, one for all, 1-8 for one prompt; words: repeats keep theirs"),
         "negative": Flag("TEXT", str, 'text, or "" for none', "what no picture should show"),
         "style": Flag("TEXT", str, "text with {} in it", "around every prompt: 'an oil painting of {}'"),
     },
     "When": {
         "frames": Flag("N", _count, _WHOLE, "frames in the film"),
-        "seconds": Flag("S", _duration, f"{_TIME}, over 0", f"or its length: 12.5, 1:02.5 (the sound's, or {SECONDS_A_SEGMENT} for each pair of keyframes)"),
-        "fps": Flag("N", _fps, "a number over 0, such as 25, 23.976 or 24000/1001", f"frames a second, 23.976 or 24000/1001, too ({FPS})"),
+        "seconds": Flag("S", _duration, f"{_TIME}, over 0", f"or seconds: 12.5, 1:02.5 (the sound's, or {SECONDS_A_SEGMENT} for each pair of prompts)"),
+        "fps": Flag("N", _fps, "a number over 0, such as 25, 23.976 or 24000/1001", f"frames a second, such as 25, 23.976 or 24000/1001 ({FPS})"),
         "loop": Flag("", _switch, "", "lead back to the first keyframe, for playing round and round"),
         "path": Flag("smooth | slerp", _one_of(*PATHS), "smooth or slerp", "smooth turns no corner at keyframes; slerp: great circles (smooth)"),
         "speed": Flag("even | path", _one_of(*SPEEDS), "even or path", "even: to the eye, as the pictures show; path: equal steps (even)"),
         "ease": Flag("", _switch, "", "slow down at keyframes"),
-        "pace": Flag("NAME", _one_of(*PACES), _PACE, "even; energy: with the sound; beat: on its beats (energy with sound)"),
-        "pace_noise": Flag("NAME", _one_of(*PACES), _PACE, "of the noise alone, so that prompts may glide while it kicks (--pace)"),
-        "react": Flag("X", _share, "a number from 0 to 1", "how far the pace departs from even ({energy:g}, on beats {beat:g})".format(**REACT)),
+        "pace": Flag("NAME", _one_of(*PACES), _PACE, "energy: with the sound; beat: on its beats (even; with --audio energy)"),
+        "pace_noise": Flag("NAME", _one_of(*PACES), _PACE, "of the noise alone, which may kick while the prompts glide (as --pace)"),
+        "react": Flag("X", _share, "a number from 0 to 1", "how far the pace departs from even, 0 to 1 ({energy:g}, on beats {beat:g})".format(**REACT)),
     },
     "Music": {
         "audio": Flag("FILE", str, "a sound file", "sound to move to, and to be as long as: mp3, wav, ..., or a video's"),
         "start": Flag("TIME", _moment, _TIME, "where in the sound the film begins (0)"),
-        "bars": Flag("N", _count, _WHOLE, "or its length, from the first bar line after --start"),
+        "bars": Flag("N", _count, _WHOLE, "or the film's length in bars, from the first bar line after --start"),
         "align": Flag("bar | beat | off", _one_of(*ALIGN), "bar, beat or off", "where keyframes without a time are moved to (bar)"),
         "bpm": Flag("X", _tempo, "a number from 20 to 400", "the tempo, with --audio or without (as heard)"),
         "offset": Flag("TIME", _moment, _TIME, "where in the sound a bar begins (as heard)"),
         "meter": Flag("N", _count, _WHOLE, f"beats in a bar ({METER})"),
         "beats": Flag("FILE", str, "a file name", "the beats: seconds, one a line (as heard)"),
-        "listen": Flag("FILE | low | mid | high", str, "a sound file, low, mid or high", "whose energy it follows: a stem's; or up to 250 Hz, to 4 kHz, above (all)"),
+        "listen": Flag("FILE | low | mid | high", str, "a sound file, low, mid or high", "what --pace energy follows: a stem, or up to 250 Hz, to 4 kHz, above (all)"),
     },
     "How": {
         "model": Flag("NAME", str, "a model", f"a short name (walk models), folder, file, or hub id ({BUILT_IN}, built in)"),
-        "lora": Flag("NAME:WEIGHT,...", str, "a .safetensors file or a hub id, and its weight if not 1", "what a fine-tuning added to the model, times its weight (none)"),
+        "lora": Flag("NAME:WEIGHT,...", str, "a .safetensors file or a hub id, and its weight if not 1", "LoRAs: files or hub ids, each with its weight if not 1 (none)"),
         "steps": Flag("N", _count, _WHOLE, "denoising steps (the model's)"),
         "guidance": Flag("X", _decimal, "a number, 0 or more", "how closely to follow the prompt; 0: off (the model's)"),
         "scheduler": Flag("NAME", str, "a name", "such as 'Euler a' or 'DPM++ 2M Karras' (the model's)"),
-        "width": Flag("PIXELS", _count, _WHOLE, "of the pictures (the model's)"),
-        "height": Flag("PIXELS", _count, _WHOLE, "of the pictures (the model's); for a larger film --size"),
+        "width": Flag("PIXELS", _count, _WHOLE, "width of the pictures (the model's)"),
+        "height": Flag("PIXELS", _count, _WHOLE, "height of the pictures (the model's); for a larger film --size"),
         "device": Flag("NAME", str, "a name", "cpu, cuda, cuda:1, mps (the fastest there is)"),
         "dtype": Flag("NAME", str, "a name", "float32, float16, bfloat16 (the model's on cuda, else float32)"),
         "decoder": Flag("own | tiny", str, "own, tiny, or a folder with a tiny decoder", "tiny: faster and a little softer, where the family has one (own)"),
-        "denoiser": Flag("FILE", str, "own, or a .safetensors or .gguf file", "another one's weights: fine-tuned, or a .gguf for a small GPU (own)"),
-        "compile": Flag("on | off | auto", _compiling, "on, off or auto", "takes minutes, then is faster on most GPUs; auto: there, if it pays (auto)", "on"),
-        "low_memory": Flag("", _switch, "", "parts of the model are on the GPU only while they work"),
+        "denoiser": Flag("FILE", str, "own, or a .safetensors or .gguf file", "other weights for it: fine-tuned, or a .gguf for a small GPU (own)"),
+        "compile": Flag("on | off | auto", _compiling, "on, off or auto", "faster on most GPUs, after minutes; auto: on NVIDIA's, if it pays (auto)", "on"),
+        "low_memory": Flag("", _switch, "", "keep parts of the model on the GPU only while they work"),
         "batch": Flag("N", _count, _WHOLE, "frames denoised together (by their size and the GPU, up to 16)"),
     },
     "The film": {
         "out": Flag("FILE.mp4", str, "a file name", "the film, or .webm, .mov, .gif, or FOLDER/ for PNG files (.mp4)"),
-        "codec": Flag("NAME", str.lower, "a codec", "h264, h265, av1, vp9, prores, hap, hapq, dxv or ffmpeg's own (by suffix)"),
+        "codec": Flag("NAME", str.lower, "a codec", "h264, h265, av1, vp9, prores, hap, hapq, dxv, or ffmpeg's own (by suffix)"),
         "no_metadata": Flag("", _switch, "", "leave prompts, settings and chapters out of the film, and of new frames"),
-        "size": Flag("PIXELS | WxH", _size, "its short side's pixels, such as 1080, or both sides, such as 1080x1920", f"its short side; or both: edges are cut off (theirs; of films at least {formats.SHORT_SIDE})"),
+        "size": Flag("PIXELS | WxH", _size, "its short side's pixels, such as 1080, or both sides, such as 1080x1920", f"its short side; or both, edges cut off (the pictures'; films at least {formats.SHORT_SIDE})"),
         "quality": Flag("CRF", _integer, "a whole number", f"1 is the best, 51 the worst ({formats.QUALITY})"),
-        "quiet": Flag("", _switch, "", "print nothing but the film's path"),
+        "quiet": Flag("", _switch, "", "print nothing but the result"),
     },
 }
 # fmt: on
@@ -227,8 +227,8 @@ COMMANDS = {
         (),
         ALL | {"quick": Flag("", _switch, "", "fewer steps, for a first look")},
         "--prompts FILE ...",
-        "look before the long render: one picture (--out FILE.png) of the keyframes, what lies between, and the speed; "
-        "--out FILE.mp4 names the film",
+        "look before the long render: one picture of the keyframes, what lies between, and the speed; --out FILE.png "
+        "names it, --out FILE.mp4 the film",
     ),
     "seeds": Command(
         ("prompt",),
@@ -255,8 +255,8 @@ COMMANDS = {
             **{name: flag for name, flag in ALL.items() if name not in WHAT},
         },
         "FILM",
-        "make a film again from what it carries, as FILM-again; flags change it on the way, and --out FILM uses the frames "
-        "beside it",
+        "make a film again from the recipe that it carries, as FILM-again; flags change it, and --out FILM uses the "
+        "frames beside it",
     ),
     "diff": Command(
         ("film", "other"), {"film": _FILM, "other": _FILM}, "FILM FILM", "what differs in what made two films"
@@ -273,7 +273,7 @@ COMMANDS = {
             "bpm": ALL["bpm"]._replace(help="the tempo (as heard)"),
         },
         "SONG",
-        "the beats that are heard in a sound, as a file for --beats: to mend, or for other tools",
+        "the beats heard in a sound, as a file to correct for --beats, or for other tools",
     ),
     "bench": Command(
         (),
@@ -294,7 +294,7 @@ COMMANDS = {
             "yes": Flag("", _switch, "", "remove them"),
         },
         "FOLDER.walk",
-        "list the frames that a run folder's newest film does not use",
+        "list the frames that a run folder's newest film does not use (--yes removes them)",
     ),
 }
 
@@ -475,7 +475,7 @@ def help_text(command: str = "") -> str:
             more = [
                 "",
                 "and all the flags of walk --help"
-                + (" but --prompts, --seed, --seeds and --style, to change the rest" if command == "replay" else ""),
+                + (" but --prompts, --seed, --seeds and --style" if command == "replay" else ""),
             ]
         else:
             own, more = COMMANDS[command].flags, []
@@ -499,7 +499,7 @@ def help_text(command: str = "") -> str:
     for name, other in COMMANDS.items():
         if other.summary and name:
             head = f"  walk {name} {other.usage}".rstrip()
-            lines += [head, *textwrap.wrap(other.summary, 66, initial_indent=" " * 26, subsequent_indent=" " * 26)]
+            lines += [head, *textwrap.wrap(other.summary, 100, initial_indent=" " * 26, subsequent_indent=" " * 26)]
     lines += ["", "  --help, --version", "", *textwrap.wrap(_PROMPT_FILE, 92)]
     return "\n".join(lines)
 

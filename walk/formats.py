@@ -1,6 +1,6 @@
 """What films there are: a name's suffix says which format, and a format which codecs, sizes, rates and sound.
 
-Knows names and numbers, and opens no file.
+Knows names and numbers, asks ffmpeg which encoders it has, and opens no file.
 """
 
 from __future__ import annotations

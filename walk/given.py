@@ -138,7 +138,7 @@ class Given(Model):
     def notes(self, keyframe: Keyframe) -> list[str]:
         if keyframe.prompt not in self.conditionings:
             return self.model.notes(keyframe)
-        return ["of tensors, the negative prompt is not heard"] if keyframe.negative_prompt else []
+        return ["of tensors, the negative prompt has no effect"] if keyframe.negative_prompt else []
 
     def denoise(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
         return self.model.denoise(noise, conditioning)

@@ -1,7 +1,7 @@
 """Where a model lies: in the package, in a folder, in a file, in the hub's cache or on the hub; and what tells it
 from others. The same of LoRAs.
 
-Knows files, and nothing of what is in a pipeline.
+Knows files and what they say of a pipeline, and loads none.
 """
 
 from __future__ import annotations
@@ -321,8 +321,8 @@ def _online(repo: str) -> Any:
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
-        raise Error(f"{repo} is not on this machine and the hub is switched off (HF_HUB_OFFLINE)")
-    return _ask_hub(repo, None)
+        raise Error(f"{repo} is not on this machine and the hub is switched off; unset HF_HUB_OFFLINE to download it")
+    return _ask_hub(repo, None, "give a file, or the id of a repository there")
 
 
 # The hub
@@ -388,8 +388,8 @@ def _downloading(repo: str) -> Iterator[None]:
         raise Error(f"{repo} could not be downloaded: {reason}; run the same command to go on") from error
 
 
-def _ask_hub(repo: str, revision: str | None) -> Any:
-    """What the hub knows of a model. Raises Error if it has none, or does not answer; its own client tries for
+def _ask_hub(repo: str, revision: str | None, accepted: str = ACCEPTED) -> Any:
+    """What the hub knows of a repository. Raises Error if it has none, or does not answer; its own client tries for
     half a minute."""
     import huggingface_hub.errors as hub
     from huggingface_hub import HfApi
@@ -399,9 +399,9 @@ def _ask_hub(repo: str, revision: str | None) -> Any:
     except hub.GatedRepoError:
         raise _gated(repo) from None
     except hub.RevisionNotFoundError:
-        raise Error(f"{repo} has no revision {revision} on the hub") from None
+        raise Error(f"{repo} has no revision {revision} on the hub; leave out @{revision} for its newest") from None
     except hub.RepositoryNotFoundError:
-        raise Error(f"the hub has no model {repo}, or it is private (hf auth login); {ACCEPTED}") from None
+        raise Error(f"the hub has no {repo}, or it is private (hf auth login); {accepted}") from None
     except Exception:
         raise Error(f"{repo} is not on this machine and the hub does not answer; go online, or {_ELSEWHERE}") from None
 

@@ -134,7 +134,7 @@ def read_prompts(
         raise Error(f"style '{style[:60]}' has no {{}} in it, where the prompt goes, as in 'an oil painting of {{}}'")
     _check_times(lines)
     if seeds != WORDS if isinstance(seeds, str) else not isinstance(seeds, (numbers.Integral, Collection, type(None))):
-        raise Error(f"seeds '{str(seeds)[:60]}' are none; give whole numbers, or '{WORDS}'")
+        raise Error(f"seeds '{str(seeds)[:60]}': give whole numbers, or '{WORDS}'")
     if seeds is not None and not isinstance(seeds, str):
         lines, chosen = _pair(lines, [seeds] if isinstance(seeds, numbers.Integral) else seeds)  # type: ignore[arg-type,list-item]
     else:

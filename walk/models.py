@@ -270,12 +270,12 @@ class Pipeline(Model):
                 notes.append(f"the {name} is too long for the model, which does not read {shortened(cut)}")
             notes += map(leftover, emphasis.leftovers(text))
         if keyframe.negative_prompt and not self.family.negatives:
-            notes.append("the model takes no negative prompt, so it is not heard")
+            notes.append("the model takes no negative prompt, so it has no effect")
         elif keyframe.negative_prompt and not self._guided:
             notes.append(
-                "the model was made for no guidance, so the negative prompt is not heard"
+                "the model works without guidance, so the negative prompt has no effect"
                 if self.own_guidance <= self.family.off
-                else f"with guidance {self.settings.guidance:g} the negative prompt is not heard; give --guidance, over "
+                else f"with guidance {self.settings.guidance:g} the negative prompt has no effect; give --guidance, over "
                 f"{self.family.off:g}"
             )
         if self.settings.model == BUILT_IN:

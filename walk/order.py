@@ -182,7 +182,7 @@ def _tell_seeds(
             remedy = f"take their lines from walk info {shlex.quote(str(out))}, where they end in | seed={styled}"
     have = "prompt has another seed" if len(moved) == 1 else "prompts have other seeds"
     listener.say(
-        f"note: {len(moved)} {have} than in the film that is here, since each takes one by its place in the list; to keep "
+        f"note: {len(moved)} {have} than in the film that is here, since seeds follow the order of the list; to keep "
         f"their pictures, {remedy}"
     )
 
@@ -264,7 +264,9 @@ def _music(
     for note in heard.notes:
         listener.say(f"note: {note}")
     if heard.sound and not formats.holds_sound(out):
-        listener.say(f"note: {out.suffix or 'a folder'} has no room for sound: the film moves to {heard.name}, unheard")
+        listener.say(
+            f"note: {out.suffix or 'a folder'} has no sound: the film moves to {heard.name} without playing it"
+        )
         return heard
     if heard.sound and (rate := formats.heard_rate(out, heard.sound.rate)) != heard.sound.rate:
         listener.say(f"{out.suffix} cannot hold {heard.sound.rate} samples a second: the film will have {rate}")
@@ -334,7 +336,7 @@ def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music 
             where = f"{comes} between bar lines, {between} of them between beats"
         else:
             where = f"{'is' if off == 1 else 'are'} moved to beats between bar lines"
-        listener.say(f"note: {off} of {len(keyframes)} keyframes {where}, of which there are too few")
+        listener.say(f"note: {off} of {len(keyframes)} keyframes {where}, since there are too few bar lines")
     return walk
 
 

@@ -3,7 +3,7 @@
     film.walk/
       walk.json    the newest film's walk, settings and versions, and a digest of the walk that was asked for
       frames/      00002.410000-<fingerprint>.png, by position; frames of earlier walks are kept
-      films        names of the films that were made from here, a line each
+      films        names and digests of the films that were made from here
       quick/       such a folder for the pictures of a quick preview
       sound-*.json what walk.music heard
       lock         held by the process that works here
@@ -476,7 +476,7 @@ def read_manifest(folder: Path | str) -> tuple[Walk, Settings]:
         walk = Walk(keyframes, *places)
         return walk, Settings(**data["settings"] | {"software": tuple(data["settings"]["software"])})
     except OSError:
-        raise Error(f"{folder} is no run folder: it has no walk.json") from None
+        raise Error(f"{folder} is no run folder: it has no walk.json; give the FILM.walk beside a film") from None
     except (Error, ValueError, TypeError, KeyError, AttributeError, RecursionError, ZeroDivisionError) as error:
         raise Error(f"{path} is damaged ({error})") from None
 
