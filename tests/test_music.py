@@ -885,7 +885,7 @@ def test_a_rest_between_beats_is_no_doubled_frame_and_one_on_the_way_is(walk, so
     told, _ = walk("check", "film.mp4", prompts=(), model=False, status=1)
     again = "0:01.083  the frame repeats the one before"
     assert [line for line in err if "repeats" in line] == [f"note: {again}"]
-    assert [line for line in told.splitlines() if "again" in line] == [again]
+    assert [line for line in told.splitlines() if "repeats" in line] == [again]
 
 
 def test_a_film_to_a_tempo_stays_as_long_as_it_was_asked_to_be_when_it_is_replayed_otherwise(walk):

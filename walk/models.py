@@ -34,7 +34,7 @@ from walk.settings import BUILT_IN, Settings
 
 Conditioning = dict[str, Tensor]  # its keys are keyword names of the pipeline's __call__
 
-BUILT_IN_WEIGHTS = "sha256 5bcf17bdeb3409081efa25181d640d538b75ffd44ad74e02935f0c059988a846"
+BUILT_IN_WEIGHTS = "sha256 a03921264584a567039a912e8bcce21175ef86d6931b03260bffbacfb29658b6"
 BACK = 20  # tokens that a long prompt may be parted early, so that a phrase stays whole
 CHANGEABLE = ("steps", "guidance", "batch")  # of a model that is loaded
 LATEST = 0.8  # of the steps that a model was trained in: denoising that begins later leaves noise in the picture

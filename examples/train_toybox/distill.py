@@ -84,9 +84,9 @@ def velocity(x: Tensor, y: Tensor, k: Tensor, signal: Tensor, noise: Tensor) -> 
 
 
 def main() -> None:
-    options = arguments(__doc__, start="", student="", minutes=0.0, rate=2e-4, batch=0, compile=0)
+    options = arguments(__doc__, start="", minutes=0.0, rate=2e-4, compile=0)
     config: Config = options.config
-    device, work, batch = options.device, options.work, options.batch or options.config.batch
+    device, work, batch = options.device, options.work, options.config.batch
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     unet, text = load(options.start or work)
@@ -95,8 +95,6 @@ def main() -> None:
     if device == "cpu":
         unet.set_attn_processor(AttnProcessor())
     student = copy.deepcopy(unet)
-    if options.student:
-        student.load_state_dict(UNet2DConditionModel.from_pretrained(options.student).state_dict())
     if options.compile:
         student.compile()
         unet.compile()
