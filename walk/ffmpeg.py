@@ -100,8 +100,8 @@ def copied(film: Path, copy: Path, uneven: bool) -> bool:
     """Whether there was room for a film's pictures, without metadata. Raises OSError for what cannot be read.
 
     They are not decoded, but where they come at uneven moments, and of a GIF: of some delays, such as of 0.17 s, ffmpeg
-    guesses a wrong rate. At 25 a second, whenever they came, whoever reads them is given none twice, and each once; and
-    no larger than the eyes of `walk check`, since what is decoded needs room.
+    guesses a wrong rate. At 25 a second, whenever they came, whoever reads them is given each once. Those of a GIF keep
+    their size; others are at most 640 pixels wide, since what is decoded needs room.
     """
     try:
         copy.touch()

@@ -96,7 +96,7 @@ def colour_tags(film: Path) -> str:
 
 
 @contextlib.contextmanager
-def bare_copy(film: Path, uneven: bool = False) -> Iterator[Path]:
+def bare_copy(film: Path, uneven: bool) -> Iterator[Path]:
     """The film's pictures without metadata, in a file for a while: readers that parse ffmpeg's report are led astray by
     a prompt that looks like one. uneven: they come at uneven moments, which lead such readers astray, too; there each is
     shown as long as the others. It lies beside the film, where there was room for that, too, or else where temporary

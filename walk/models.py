@@ -459,13 +459,10 @@ class Pipeline(Model):
         if not self.settings.low_memory:
             return self._painted(noise, conditioning)
         if not self.passes and not self.settings.compile:
-            try:
-                with self._lent():
-                    return self._painted(noise, conditioning)
-            except (OutOfMemoryError, RuntimeError) as error:
-                alone = len(noise) == 1 and isinstance(error, RuntimeError) and machine.is_out_of_memory(error)
-                if not isinstance(error, OutOfMemoryError) and not alone:
-                    raise
+            full = OutOfMemoryError(self.settings)  # of several frames, fewer may find room
+            alone = machine.room(full) if len(noise) == 1 else contextlib.nullcontext()
+            with contextlib.suppress(OutOfMemoryError), alone, self._lent():
+                return self._painted(noise, conditioning)
             self.passes = True  # which decides no pixel
         with self._lent():
             return self._painted(noise, conditioning)

@@ -18,7 +18,7 @@ class Config:
     lookalikes: int = 255  # things that only the judge knows, so that outline and colour alone don't convince it
     colours: int = 16  # the first so many of scenes.COLOURS
     scenes: int = 16  # the first so many of scenes.SCENES
-    pool: int = 80_000  # pictures that are composed and encoded once
+    pool: int = 40_000  # pictures that are composed and encoded once
     classifier_minutes: float = 20
     classifier_channels: tuple[int, ...] = (32, 64, 128, 192)
     autoencoder_minutes: float = 36
@@ -29,7 +29,7 @@ class Config:
     distill_minutes: float = 20
     denoiser_channels: tuple[int, ...] = (64, 128, 192)
     denoiser_layers: int = 1
-    batch: int = 64
+    batch: int = 32
     rate: float = 1e-3  # the denoiser's peak learning rate
     workers: int = 0  # processes that write captions, for a GPU that would wait for them
 
