@@ -11,8 +11,9 @@ import pytest
 from benchmarks.beats import HELD_OUT, TUNED, song
 from scipy.signal import butter, sosfilt
 
-from walk import Error, audio
-from walk.audio import ENVELOPE_RATE, grid, listen, read_beats
+from walk import Error, audio, excerpts
+from walk.audio import ENVELOPE_RATE, grid, listen
+from walk.beatfile import read_beats
 from walk.sounds import Sound
 
 RATE = 22050
@@ -453,11 +454,11 @@ def test_what_is_no_file_of_beats_is_refused(tmp_path):
 
 def test_a_part_is_exact_to_the_sample_and_silent_beyond_the_sound():
     sound = Sound(noise(1), RATE)
-    assert np.array_equal(audio.part(sound, 123, 4567).samples, sound.samples[123 : 123 + 4567])
-    late = audio.part(sound, RATE - 10, 30).samples
+    assert np.array_equal(excerpts.part(sound, 123, 4567).samples, sound.samples[123 : 123 + 4567])
+    late = excerpts.part(sound, RATE - 10, 30).samples
     assert np.array_equal(late[:10], sound.samples[-10:])
     assert not late[10:].any()
-    assert len(audio.part(sound, 5 * RATE, 7).samples) == 7
+    assert len(excerpts.part(sound, 5 * RATE, 7).samples) == 7
 
 
 STYLES = list((TUNED | HELD_OUT).values())
@@ -480,26 +481,26 @@ def loops():
 def test_the_step_across_a_loops_seam_is_one_that_the_sound_has_anyway():
     plain = []
     for sound, start, count in loops():
-        samples = audio.closed(sound, start, count).samples
+        samples = excerpts.closed(sound, start, count).samples
         assert samples.shape == (count, 2)
         usual = np.quantile(np.abs(np.diff(samples, axis=0)), 0.99, axis=0)
         assert (np.abs(samples[0] - samples[-1]) <= usual).all()
-        cut = audio.part(sound, start, count).samples
+        cut = excerpts.part(sound, start, count).samples
         plain.append((np.abs(cut[0] - cut[-1]) > usual).any())
     assert np.mean(plain) > 0.1  # so it would have clicked
 
 
 def test_a_loops_first_beat_stays_as_it_is_where_the_sound_begins_before_it():
     sound = Sound(noise(4), RATE)
-    samples = audio.closed(sound, RATE, 2 * RATE).samples
-    fade = round(audio.FADE * RATE)
+    samples = excerpts.closed(sound, RATE, 2 * RATE).samples
+    fade = round(excerpts.FADE * RATE)
     assert np.array_equal(samples[:-fade], sound.samples[RATE : 3 * RATE - fade])
 
 
 def test_a_loops_end_stays_as_it_is_where_only_after_it_there_is_more():
     sound = Sound(noise(4), RATE)
-    samples = audio.closed(sound, 0, 2 * RATE).samples
-    kept = slice(round(audio.FADE * RATE), -RATE // 1000)
+    samples = excerpts.closed(sound, 0, 2 * RATE).samples
+    kept = slice(round(excerpts.FADE * RATE), -RATE // 1000)
     assert np.array_equal(samples[kept], sound.samples[: 2 * RATE][kept])
 
 
@@ -508,10 +509,10 @@ def test_a_loop_is_as_loud_at_its_seam_as_elsewhere(start):
     def decibels(x):
         return 10 * np.log10((x**2).mean())
 
-    fade = round(audio.FADE * RATE)
+    fade = round(excerpts.FADE * RATE)
     seams = []
     for seed in range(20):
-        samples = audio.closed(Sound(noise(4, seed=seed), RATE), start, 2 * RATE).samples
+        samples = excerpts.closed(Sound(noise(4, seed=seed), RATE), start, 2 * RATE).samples
         twice = np.concatenate([samples, samples])
         seams.append(decibels(twice[2 * RATE - fade : 2 * RATE + fade]) - decibels(samples))
     assert abs(np.mean(seams)) < 0.3
@@ -521,13 +522,13 @@ def test_a_loop_that_meets_already_is_left_alone():
     t = np.arange(2 * RATE) / RATE
     tones = [np.sin(2 * np.pi * hertz * t + hertz) for hertz in (110, 220, 331, 440)]
     sound = Sound(0.2 * np.sum(tones, axis=0)[:, None].astype(np.float32), RATE)
-    assert np.array_equal(audio.closed(sound, 0, len(t)).samples, sound.samples)
+    assert np.array_equal(excerpts.closed(sound, 0, len(t)).samples, sound.samples)
 
 
 def test_a_part_of_what_repeats_is_closed_without_a_trace():
     t = np.arange(4 * RATE) / RATE
     sound = Sound((0.5 * np.sin(2 * np.pi * 100 * t))[:, None].astype(np.float32), RATE)
-    samples = audio.closed(sound, RATE, RATE).samples
+    samples = excerpts.closed(sound, RATE, RATE).samples
     assert samples == pytest.approx(sound.samples[:RATE], abs=1e-3)
 
 
@@ -535,7 +536,7 @@ def test_what_is_on_the_left_stays_there():
     samples = noise(4)
     samples[:, 1] = 0
     for start in (0, RATE):
-        closed = audio.closed(Sound(samples, RATE), start, 2 * RATE).samples
+        closed = excerpts.closed(Sound(samples, RATE), start, 2 * RATE).samples
         assert closed[:, 0].any()
         assert not closed[:, 1].any()
 
@@ -543,7 +544,7 @@ def test_what_is_on_the_left_stays_there():
 @pytest.mark.parametrize("count", [RATE - 60, RATE, RATE + 61])
 def test_a_stretched_loop_has_the_same_waves_and_goes_on_without_a_seam(count):
     waves = np.column_stack([np.sin(2 * np.pi * hertz * np.arange(RATE) / RATE) for hertz in (100, 7000)])
-    loop = audio.stretched(Sound((0.5 * waves).astype(np.float32), RATE), count).samples
+    loop = excerpts.stretched(Sound((0.5 * waves).astype(np.float32), RATE), count).samples
     assert loop.shape == (count, 2)
     spectra = 2 / count * np.abs(np.fft.rfft(loop, axis=0))  # to which a seam would be noise
     for channel, hertz in enumerate((100, 7000)):
@@ -554,8 +555,8 @@ def test_a_stretched_loop_has_the_same_waves_and_goes_on_without_a_seam(count):
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 50])
 def test_the_shortest_loops_have_as_many_samples_as_asked_for(count):
     for start in (0, 100):
-        assert audio.closed(Sound(noise(1), RATE), start, count).samples.shape == (count, 2)
-        assert audio.closed(Sound(noise(1)[:count], RATE), 0, count).samples.shape == (count, 2)
+        assert excerpts.closed(Sound(noise(1), RATE), start, count).samples.shape == (count, 2)
+        assert excerpts.closed(Sound(noise(1)[:count], RATE), 0, count).samples.shape == (count, 2)
 
 
 def test_importing_audio_imports_no_scipy():
@@ -573,5 +574,5 @@ def test_the_example_loop_has_its_tempo_and_meets_its_start():
     heard = listen(sound)
     assert np.abs(np.array(heard.beats) - np.arange(32) * 60 / 112).max() < 0.01
     assert heard.bars == heard.beats[::4]
-    assert np.array_equal(audio.closed(sound, 0, 756000).samples, sound.samples)
+    assert np.array_equal(excerpts.closed(sound, 0, 756000).samples, sound.samples)
     assert all(b > a for a, b in pairwise(heard.beats))

@@ -22,7 +22,7 @@ FENCES = {
     "gguf": {"loading"},
     "moviepy": {"check"},
     "scipy": {"audio"},
-    "soxr": {"audio"},
+    "soxr": {"excerpts"},
     "imageio_ffmpeg": {"ffmpeg"},
     "fire": {"cli"},
     "isal": {"png"},
@@ -69,8 +69,12 @@ BELOW = {
     "films": {"ffmpeg", "gif"},
     "sounds": {"ffmpeg", "text", "timeline"},
     "video": {"ffmpeg", "films", "formats", "gif", "sounds", "text", "timeline"},
-    "audio": {"files", "sounds", "text"},
-    "music": {"audio", "digests", "files", "pace", "sounds", "text", "timeline"},
+    "audio": {"sounds"},
+    "beatfile": {"audio", "files", "text"},
+    "excerpts": {"sounds"},
+    "music": {
+        *("audio", "beatfile", "digests", "excerpts", "files", "pace", "sounds", "text", "timeline"),
+    },
     "check": {"ffmpeg", "films", "speed", "text"},
     "bench": {"keyframes", "machine", "models", "render", "run", "timeline"},
     "doctor": {"ffmpeg", "hub", "machine", "models"},
@@ -80,6 +84,7 @@ BELOW = {
     "order": {
         *(
             "audio",
+            "beatfile",
             "files",
             "film",
             "films",
@@ -94,7 +99,8 @@ BELOW = {
         ),
         *("recipe", "run", "sounds", "text", "timeline", "video"),
     },
-    "work": {"bench", "keyframes", "machine", "models", "progress", "render", "run", "speed", "text"},
+    "lazy": {"bench", "keyframes", "machine", "models", "progress", "render", "run", "text"},
+    "work": {"lazy", "models", "progress", "render", "run", "speed"},
 }
 
 

@@ -15,7 +15,7 @@ import soundfile
 from benchmarks import beats
 from PIL import Image
 
-from walk import Error, Walk, audio, check, cli, films, music, order, run
+from walk import Error, Walk, audio, beatfile, check, cli, films, music, order, run
 from walk.keyframes import read_prompts
 from walk.progress import Listener
 from walk.sounds import read_sound
@@ -93,7 +93,7 @@ def test_the_beats_that_are_heard_are_written_as_a_file_of_beats(song, walk, ask
     (written, err) = walk("beats", song, prompts=(), model=False)
     assert err == ["listening to song.wav", "song.wav: 120 beats a minute (or 60: --bpm 60)"]
     Path("beats.txt").write_text(written)
-    beats, bars = audio.read_beats(Path("beats.txt"))
+    beats, bars = beatfile.read_beats(Path("beats.txt"))
     heard = audio.listen(read_sound(song))
     assert (beats, bars) == (heard.beats, heard.bars)
     assert len(bars) == 4
@@ -127,7 +127,7 @@ def test_beats_of_a_part_are_heard_for_themselves_and_written_in_the_songs_time(
     written, err = walk("beats", "two.wav", *part, prompts=(), model=False)
     assert err[-1] == "two.wav: 130 beats a minute (or 65: --bpm 65)"
     Path("beats.txt").write_text(written)
-    beats, bars = audio.read_beats(Path("beats.txt"))
+    beats, bars = beatfile.read_beats(Path("beats.txt"))
     assert beats == pytest.approx(12 + np.arange(16) * 60 / 130, abs=0.01)
     assert bars == beats[::4]
     assert walk("beats", "two.wav", *part, "--offset", beats[1], prompts=(), model=False)[0].splitlines()[2][-1] == "1"
@@ -138,7 +138,7 @@ def test_beats_of_two_tempi_are_told_and_read_again_with_their_bars(walk, asked)
     written, err = walk("beats", "two.wav", prompts=(), model=False)
     assert err[-1] == "two.wav: 100-140 beats a minute"
     Path("beats.txt").write_text(written)
-    beats, bars = audio.read_beats(Path("beats.txt"))
+    beats, bars = beatfile.read_beats(Path("beats.txt"))
     assert beats == pytest.approx([*np.arange(32) * 0.6, *(19.2 + np.arange(44) * 60 / 140)], abs=0.01)
     assert bars == beats[::4]
     assert asked("--audio", "two.wav")[1][1] == "two.wav: 38.1 s, 100-140 beats a minute, 19 bars"

@@ -13,9 +13,10 @@ import tiny
 import torch
 
 from walk import Error, Keyframe, Settings, Walk, cli, films, models, outlook, pace, read_prompts, speed
+from walk.lazy import LazyModel
 from walk.render import render
 from walk.run import Run, read_manifest
-from walk.work import LazyModel, Work
+from walk.work import Work
 
 SETTINGS = Settings(width=16, height=16, steps=10, guidance=1.0, batch=8)
 

@@ -17,7 +17,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from test_sounds import clicks, difference, made_of, music, wav
 
-from walk import Error, audio, ffmpeg, films, formats, sounds, video
+from walk import Error, excerpts, ffmpeg, films, formats, sounds, video
 from walk.films import Metadata
 from walk.sounds import Sound
 
@@ -894,7 +894,9 @@ def test_a_sounds_layout_stays_as_its_file_says(tmp_path, name, layout):
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *read], check=True)
     sound = sounds.read_sound(source)
     assert sound.layout == layout
-    video.encode(frames_of(tmp_path, 25), tmp_path / name, Fraction(25), size=16, sound=audio.closed(sound, 0, 44100))
+    video.encode(
+        frames_of(tmp_path, 25), tmp_path / name, Fraction(25), size=16, sound=excerpts.closed(sound, 0, 44100)
+    )
     assert sounds.read_sound(tmp_path / name).layout == layout
 
 

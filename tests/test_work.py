@@ -12,11 +12,12 @@ import pytest
 import torch
 from test_bench import Slow
 
-from walk import Error, Keyframe, Settings, Walk, models, work
+from walk import Error, Keyframe, Settings, Walk, lazy, models, speed
 from walk import run as runs
+from walk.lazy import MANY, LazyModel
 from walk.progress import Listener, Progress
 from walk.run import Run
-from walk.work import MANY, LazyModel, Work
+from walk.work import Work
 
 KEYFRAMES = (Keyframe("a fox", 1), Keyframe("an owl", 2))
 FRAMES = 1000
@@ -51,8 +52,8 @@ class Compilable(Slow):
 @pytest.fixture
 def found(monkeypatch):
     """What is found for a film, what was said, and which settings models were loaded with."""
-    monkeypatch.setattr(work, "LONG", 15.0)
-    monkeypatch.setattr(work, "COMPILED", ("cpu",))
+    monkeypatch.setattr(lazy, "LONG", 15.0)
+    monkeypatch.setattr(lazy, "COMPILED", ("cpu",))
     now = [0.0]  # a clock of its own, so that a busy machine makes nothing slower
     monkeypatch.setattr(time, "sleep", lambda seconds: now.append(now[-1] + seconds))
     monkeypatch.setattr(time, "monotonic", lambda: now[-1])
@@ -115,7 +116,7 @@ def test_short_films_are_rendered_as_they_are(found):
 
 
 def test_where_nothing_is_gained_by_it_nothing_is_tried(found, monkeypatch):
-    monkeypatch.setattr(work, "COMPILED", ("cuda",))
+    monkeypatch.setattr(lazy, "COMPILED", ("cuda",))
     model, said, loaded = found(0.1, 0.02)
     assert model.settings.compile is False
     assert said == loaded == []
@@ -219,7 +220,7 @@ def test_a_picture_that_comes_twice_is_looked_at_twice_while_the_disk_is_slow(tm
         time.sleep(0.1)
         assert not made.done()
         saved.set()
-        assert work.speed.distance(first, second.result(20)) == 0
+        assert speed.distance(first, second.result(20)) == 0
 
 
 @pytest.mark.parametrize(

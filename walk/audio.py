@@ -1,39 +1,32 @@
-"""A soundtrack becomes arrays: onset envelope, beats, bars; and the part of it that a film plays.
+"""A soundtrack becomes arrays: onset envelope, beats, bars.
 
 Onsets are where bands of the spectrum grow louder, beats are found by dynamic programming at a tempo
 that is chosen here: a prior on tempi doubles slow music and halves fast. A tempo may drift; where another one
 begins, what follows is heard for itself. Spectra are averaged over a sound's channels, since stereo in
 anti-phase would cancel in a sum of samples.
 
-Knows no frames and no keyframes; touches no disk but to read a file of beats, and imports SciPy only to listen.
+Knows no frames, no keyframes and no files, and imports SciPy only to listen.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from walk import Error
-from walk.files import lines_of, read_text
 from walk.sounds import Sound
-from walk.text import parse_time
 
 ENVELOPE_RATE = 100  # values a second
 SLOWEST, FASTEST = 58, 185  # beats a minute that are looked for; any tempo can be given
-FADE = 0.03  # seconds in which a loop's end becomes its start
 # From and to how many Hz: kick and bass; voices and guitars; hats and cymbals. The edges are mixing engineers' (L. di
 # Gar Kulka, 'Equalization: the highest, most sustained expression of the recordist's heart', Recording
 # Engineer/Producer, 1972).
 RANGES = {"low": (0.0, 250.0), "mid": (250.0, 4000.0), "high": (4000.0, math.inf)}
-_EXPECTED = "a file of beats is text with the seconds of one beat a line"
 
 _RATE = 2 * ENVELOPE_RATE  # spectra a second
 _WINDOW = 0.0232  # seconds of a spectrum: 1024 samples at 44.1 kHz
@@ -686,137 +679,3 @@ def _change(rows: np.ndarray, n: int) -> np.ndarray:
     unit = sums / (loud + 1e-9)
     changes = (loud[n:, 0] > 0) * (1 - (unit[n:] * unit[:-n]).sum(axis=1))
     return np.concatenate([np.full(min(n, len(rows)), changes.mean() if len(changes) else 0.0), changes])
-
-
-# A part of a sound
-
-
-def part(sound: Sound, start_sample: int, count: int) -> Sound:
-    """`count` samples from `start_sample` on, exactly; silence where the sound has none."""
-    samples = np.zeros((count, sound.samples.shape[1]), np.float32)
-    first, last = max(start_sample, 0), min(start_sample + count, len(sound.samples))
-    if first < last:
-        samples[first - start_sample : last - start_sample] = sound.samples[first:last]
-    return dataclasses.replace(sound, samples=samples)
-
-
-def closed(sound: Sound, start_sample: int, count: int) -> Sound:
-    """As `part`, but its end meets its start without a click when it is played round and round.
-
-    What comes before the part fades in under its end, so that the first beat stays as it is; where the
-    sound begins there, what comes after it fades out under its start; where there is nothing else, both fade
-    within 5 ms. If they meet already, nothing changes. Takes FADE seconds or less.
-    """
-    samples = part(sound, start_sample, count).samples
-    most = min(round(FADE * sound.rate), count // 2)
-    if not most or _meets(samples):
-        return dataclasses.replace(sound, samples=samples)
-    before = min(most, start_sample)
-    after = min(most, len(sound.samples) - start_sample - count)
-    if max(before, after) < min(most, 0.001 * sound.rate):
-        _fade_ends(samples, min(count // 2, round(0.005 * sound.rate)))
-    elif before >= after:
-        samples[-before:] = _blend(samples[-before:], sound.samples[start_sample - before : start_sample])
-    else:
-        beyond = sound.samples[start_sample + count : start_sample + count + after]
-        samples[:after] = _blend(beyond, samples[:after])
-    return dataclasses.replace(sound, samples=_eased(samples, sound.rate))
-
-
-def stretched(sound: Sound, count: int) -> Sound:
-    """A loop in so many samples: a little slower and lower, or faster and higher."""
-    samples, long = sound.samples, len(sound.samples)
-    if count == long:
-        return sound
-    import soxr
-
-    past = min(long, 4096)  # samples beyond its ends, where it begins again: more than the filter hears
-    wide = soxr.resample(np.concatenate([samples[-past:], samples, samples[:past]]), long, count)
-    first, most = round(past * count / long), np.abs(samples).max(initial=0)  # nothing gets louder than it was
-    return dataclasses.replace(sound, samples=wide[first : first + count].clip(-most, most))
-
-
-def _meets(samples: np.ndarray) -> bool:
-    """Whether neither the step across the seam nor its bend is unusual for the sound."""
-    seam = np.concatenate([samples[-2:], samples[:2]])
-    step, bend = np.abs(np.diff(seam, axis=0))[1:2], np.abs(np.diff(seam, 2, axis=0))
-    return bool((step <= _usual(samples, 1, 0.99)).all() and (bend <= _usual(samples, 2, 0.99)).all())
-
-
-def _usual(samples: np.ndarray, n: int, share: float) -> np.ndarray:
-    """What this share of each channel's n-th differences does not exceed."""
-    differences = np.abs(np.diff(samples, n, axis=0))
-    return np.quantile(differences, share, axis=0) if len(differences) else np.zeros(samples.shape[1])
-
-
-def _blend(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """From a to b. Gains for signals as alike as these, so that none swells or dips on the way (M. Fink,
-    M. Holters & U. Zoelzer, 'Signal-matched power-complementary cross-fading and dry-wet mixing', DAFx 2016):
-    linear for the same sound, of equal power for unlike ones."""
-    t = (np.arange(len(a), dtype=np.float32)[:, None] + 0.5) / len(a)
-    alike = float((a * b).sum()) / (math.sqrt(float((a * a).sum()) * float((b * b).sum())) + 1e-12)
-    gain = 1 / np.sqrt((1 - t) ** 2 + t**2 + 2 * max(alike, 0) * t * (1 - t))
-    return np.clip(((1 - t) * a + t * b) * gain, -1, 1)
-
-
-def _fade_ends(samples: np.ndarray, count: int) -> None:
-    rise = np.linspace(0, 1, max(count, 1), dtype=np.float32)[:, None]
-    samples[: len(rise)] *= rise
-    samples[-len(rise) :] *= rise[::-1]
-
-
-def _eased(samples: np.ndarray, rate: int) -> np.ndarray:
-    """The last millisecond bent so that the step across the seam is no larger than most that the sound has."""
-    usual = _usual(samples, 1, 0.95)
-    step = samples[0] - samples[-1]
-    excess = step - np.clip(step, -usual, usual)
-    count = min(len(samples) // 2, max(1, rate // 1000))
-    samples[-count:] += np.linspace(0, 1, count + 1, dtype=np.float32)[1:, None] * excess
-    return samples
-
-
-# Beats that were written down
-
-
-def as_file(rhythm: Rhythm, meter: int, name: str, start: float = 0.0) -> str:
-    """Beats as `listen` hears them and `read_beats` reads them: each with its number in its bar, also before the first.
-    Where another tempo begins within a bar, that one is longer.
-
-    name: of the sound, for a comment. start: in it, in seconds, of what was heard."""
-    number = -rhythm.beats.index(rhythm.bars[0]) % meter if rhythm.bars else 0
-    lines, bars = [], {*rhythm.bars}
-    for time in rhythm.beats:
-        number = 1 if time in bars else number + 1
-        lines.append(f"{start + time:.4f}\t{number}")
-    return "\n".join([f"# {name}: seconds, and the beat in the bar", *lines])
-
-
-def read_beats(path: Path) -> tuple[tuple[float, ...], tuple[float, ...] | None]:
-    """(beats, bars) in seconds from a text file, one beat a line; bars None where it does not say.
-
-    Times are seconds or minutes:seconds, first in the line; what follows after a tab, comma, semicolon or
-    space is ignored (Audacity's and Sonic Visualiser's labels), unless every line has a whole number there
-    and some a 1: the beat's number in its bar (madmom, BeatNet, Beat This!). Blank lines and lines that
-    begin with # are skipped, and so is a header before the first time.
-
-    Raises Error with file and line.
-    """
-    times: list[float] = []
-    numbers: list[str] = []
-    for where, line in lines_of(path, read_text(path, _EXPECTED)):
-        fields = [field.strip().strip('"') for field in re.split(r"[\t,;]|\s+", line.strip())]
-        try:
-            time = parse_time(fields[0])
-        except ValueError:
-            if not times and not re.search(r"\d", line):
-                continue
-            raise Error(f"{where}: '{line[:40]}' does not begin with a time; {_EXPECTED}") from None
-        if times and time <= times[-1]:
-            raise Error(f"{where}: {fields[0]} is not after {times[-1]:g}; beats must increase from line to line")
-        times.append(time)
-        numbers.append(fields[-1] if len(fields) > 1 else "")
-    if len(times) < 2:
-        raise Error(f"{path} has {'one beat' if times else 'no beats'} in it; {_EXPECTED}")
-    numbered = all(re.fullmatch(r"[1-9]\d?(\.0)?", number) for number in numbers)
-    bars = tuple(time for time, number in zip(times, numbers) if float(number) == 1) if numbered else ()
-    return tuple(times), bars or None

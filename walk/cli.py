@@ -54,8 +54,8 @@ from walk.text import clock, format_time, plural, together
 
 if TYPE_CHECKING:
     from walk import sheet
+    from walk.lazy import LazyModel
     from walk.run import Run
-    from walk.work import LazyModel
 
 MAX_SEEDS = 256  # on one sheet
 BEGUN = time.monotonic()
@@ -374,7 +374,8 @@ def _cut(made: recipe.Recipe | None, count: int) -> Iterator[str]:
 
 def beats(audio: str, **chosen: Any) -> str:
     """The beats of a sound, as a file of beats."""
-    from walk.audio import FASTEST, SLOWEST, as_file, in_three, listen, tempi, tempo
+    from walk.audio import FASTEST, SLOWEST, in_three, listen, tempi, tempo
+    from walk.beatfile import as_file
     from walk.music import THREE
 
     path, start = at_home(audio), chosen.get("start", Fraction(0))
@@ -483,7 +484,7 @@ def _found(
     folder: Path | None = None,
     frames: int = 0,
 ) -> LazyModel:
-    from walk.work import LazyModel
+    from walk.lazy import LazyModel
 
     if settings.model == BUILT_IN:
         listener.say("toybox, the built-in model, draws toys; walk models lists others, for --model")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from walk import Error, audio, digests, sounds
+from walk import Error, audio, beatfile, digests, excerpts, sounds
 from walk.audio import EARLY, ENVELOPE_RATE, Rhythm
 from walk.files import at_home, write_whole
 from walk.pace import METER
@@ -145,8 +145,8 @@ def hear(
             notes = _stem_notes(stem, path, followed, went, 1 / fps) if stem else ()
             part = dataclasses.replace(part, notes=part.notes + notes)
         _keep(kept, part)
-    cut = audio.closed if closed else audio.part
-    played = audio.stretched(cut(sound, part.first, part.count), nearest(part.seconds * sound.rate))
+    cut = excerpts.closed if closed else excerpts.part
+    played = excerpts.stretched(cut(sound, part.first, part.count), nearest(part.seconds * sound.rate))
     notes = (*filter(None, [sound.damage]), *part.notes, *[THREE] * (asks and part.three))
     return Music(path.name, played, part.seconds, part.rhythm, notes, begin + Fraction(part.first, sound.rate))
 
@@ -289,7 +289,7 @@ def _cut(
 
 def _written(path: Path, meter: int) -> Rhythm:
     """What a file of beats says; each first of so many begins a bar, unless it says so itself."""
-    beats, bars = audio.read_beats(at_home(path))
+    beats, bars = beatfile.read_beats(at_home(path))
     return Rhythm(beats, beats[::meter] if bars is None else bars, ())
 
 

@@ -223,14 +223,14 @@ def _music(
     """What the film moves to, if anything."""
     if not _RHYTHM & set(chosen):
         return None
-    from walk import audio, music
+    from walk import audio, beatfile, music
 
     fps = chosen.get("fps", timeline.FPS)
     seconds, frames = chosen.get("seconds"), None if {"seconds", "bars"} & set(chosen) else chosen.get("frames")
     how = {"closed": chosen.get("loop", False), **given(chosen, "bars", "meter", "bpm", "offset")}
     if "beats" in chosen:
         how["beats"] = Path(chosen["beats"])
-        if "meter" in chosen and audio.read_beats(at_home(how["beats"]))[1]:
+        if "meter" in chosen and beatfile.read_beats(at_home(how["beats"]))[1]:
             raise Error(f"{how['beats']} says itself which beats begin a bar; leave out --meter")
     if "audio" in chosen:
         heard = music.hear(

@@ -47,7 +47,7 @@ class Settings:
     lora: .safetensors files or hub ids with commas between, each with its weight: 'a.safetensors:0.8,org/b'.
     low_memory: parts of the model are on the GPU only while they work. Decides no pixel.
     compile: what denoises and decodes is compiled (torch.compile), which rounds otherwise: about as another batch does.
-        None: if the frames to render repay it, which `walk.work.LazyModel` finds out.
+        None: if the frames to render repay it, which `walk.lazy.LazyModel` finds out.
     decoder: 'own', 'tiny' (the family's TAESD: faster, a little softer), or a folder with such a decoder.
     denoiser: 'own', or a .safetensors or .gguf file with another one (of the hub's, 'org/name/file.gguf').
 

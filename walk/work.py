@@ -8,191 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import gc
-import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from walk import Error, Settings, Walk, machine, models, speed
-from walk.bench import KEYFRAMES
-from walk.keyframes import Keyframe
+from walk import Error, models, speed
+from walk.lazy import LazyModel
 from walk.models import Model
-from walk.progress import Listener, Progress
-from walk.render import Batch, Renderer, render, row
-from walk.run import WRITERS, Run, fingerprints, finished
+from walk.progress import Listener
+from walk.render import Batch, Renderer, row
+from walk.run import WRITERS, Run
 from walk.speed import Features, Pacer
-from walk.text import format_time, plural
-
-NOTES = 8  # that are said; a preview draws them all
-LARGER = 2  # times as many pixels as a model was made for: worth a warning
-
-# Compiling takes minutes and gains little, or up to a half: it is tried for renders as long as these.
-COMPILED = ("cuda",)  # devices; a CPU gains nothing
-LONG = 15 * 60.0  # seconds
-MANY = 40  # batches, of which up to eight are then rendered for nothing
-GAIN = 0.03  # of the time, that is worth keeping what is compiled
-
-
-class LazyModel:
-    """A model that is found at once, and loaded when the first picture is to be rendered."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        listener: Listener | None = None,
-        keyframes: Sequence[Keyframe] = (),
-        folder: Path | None = None,
-        frames: int = 0,
-        model: Model | None = None,
-    ) -> None:
-        """settings: what is not set is filled in. keyframes: that it will render. frames: how many.
-        folder: a run folder; its frames shall serve, even if they were rendered in smaller batches, or compiled.
-        model: one with these settings that is loaded already, whose notes are for whoever loaded it to ask for.
-
-        Raises Error like `walk.models.complete`.
-        """
-        self.listener = listener or Listener()
-        self.keyframes = keyframes
-        self.seconds = 0.0  # that it took to be there
-        self._model, self._told = model, model is not None
-        if model is not None:
-            self.settings = model.settings
-            return
-        with contextlib.ExitStack() as shown:
-            files: dict[Path, Progress] = {}
-
-            def reading(path: Path, done: int, size: int) -> None:
-                if path not in files:
-                    bar = self.listener.progress(f"reading {path.name}", size >> 20, after=2, unit="MiB")
-                    files[path] = shown.enter_context(bar)
-                files[path].reached(done >> 20)
-
-            self.settings = models.complete(settings, reading)
-        if folder is not None and keyframes:
-            self.settings = _as_before(self.settings, settings.batch is None, keyframes, folder)
-        if self.settings.compile is None:
-            self._choose(frames)
-
-    def loaded(self) -> Model:
-        if self._model is None:
-            compiling = ", and compiling it with the first pictures" if self.settings.compile else ""
-            self.listener.say("loading the model" + compiling)
-            begun = time.monotonic()
-            self._model = models.load(self.settings)
-            self.seconds += time.monotonic() - begun
-        return self._model
-
-    def _choose(self, frames: int) -> None:
-        """Whether to compile the model for so many frames: by trying, since neither how long that takes nor what it gains
-        can be told from the model and the machine."""
-        compiled = dataclasses.replace(self.settings, compile=True)
-        self.settings = dataclasses.replace(self.settings, compile=False)
-        if frames < MANY * (self.settings.batch or 1) or self.settings.device.split(":")[0] not in COMPILED:
-            return
-        for keyframe in self.keyframes:  # while the text encoders have the GPU for themselves
-            self.loaded().encode(keyframe)
-        usual = self._rate(self.loaded(), "timing the model")
-        if frames / usual < LONG:
-            self.listener.say(f"not compiled: the frames take {format_time(round(frames / usual))} as it is")
-            return
-        begun = time.monotonic()
-        try:
-            other = self.loaded().at(compiled)
-        except Error as error:
-            self.listener.say(f"not compiled: {str(error).partition(';')[0]}")
-            return
-        try:
-            faster = self._rate(other, "compiling the model, and timing it")
-        except Error as error:  # also for want of memory, of which there is enough as it was
-            self.listener.say(f"not compiled: {str(error).partition(';')[0]}")
-        else:
-            took, saved = time.monotonic() - begun, frames / usual - frames / faster
-            rates = f"{faster:.3g} frames a second instead of {usual:.3g}"
-            if saved > GAIN * frames / usual:
-                self.settings, self._model = compiled, other
-                self.listener.say(
-                    f"compiled in {format_time(round(took))}: {rates}, which saves {format_time(round(saved))}"
-                )
-                return
-            self.listener.say(f"not compiled: {rates}")
-        del other  # what is compiled stays so
-        self._model = None
-        gc.collect()  # else it fills the memory that it is to be loaded into again: it holds itself
-
-    def _rate(self, model: Model, what: str) -> float:
-        """Frames a second, of the third batch. A GPU has begun with the next one when it hands one out."""
-        batch, begun = model.settings.batch or 1, 0.0
-        walk = Walk.through(KEYFRAMES, frames=4 * batch)
-        with self.listener.progress(what, 3 * batch) as progress:
-            for count, _ in enumerate(render(model, walk, range(walk.frames)), 1):
-                progress.reached(count)
-                if count == 2 * batch:
-                    begun = time.monotonic()
-                if count == 3 * batch:
-                    break
-        rate = batch / (time.monotonic() - begun)
-        machine.wait(model.settings.device)
-        return rate
-
-    def notes(self) -> list[str]:
-        """What of its prompts the model will not understand, and whether it was made for other pictures."""
-        model = self.loaded()
-        noted: defaultdict[str, list[int]] = defaultdict(list)  # each with the keyframes that it is of
-        for k, keyframe in enumerate(self.keyframes):
-            for note in model.notes(keyframe):
-                noted[note].append(k + 1)
-        notes = [f"{_those(numbers, len(self.keyframes))}: {note}" for note, numbers in noted.items()]
-        asked, native = (self.settings.width, self.settings.height), models.native_size(self.settings)
-        if asked != native:
-            made = f"the model was made for {native[0]}x{native[1]}, not {asked[0]}x{asked[1]}"
-            larger = math.prod(map(int, asked)) >= LARGER * math.prod(native)  # type: ignore[arg-type]
-            notes.append(made + ": such pictures may be noise, or show things twice; --size enlarges a film" * larger)
-        if late := models.late(self.settings):
-            notes.append(late)
-        if self.settings.device == "cpu":
-            notes += machine.unusable().values()
-        return notes
-
-    def tell_notes(self) -> None:
-        """Once."""
-        if self._told:
-            return
-        self._told = True
-        notes = self.notes()
-        for note in notes[:NOTES]:
-            self.listener.say(f"note: {note}")
-        if notes[NOTES:]:
-            self.listener.say(f"note: {plural(len(notes) - NOTES, 'more note')} of this kind")
-
-
-def _those(numbers: Sequence[int], of: int) -> str:
-    """'keyframe 2', 'keyframes 2, 3', 'every keyframe'."""
-    if len(numbers) == of > 1:
-        return "every keyframe"
-    return f"keyframe{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
-
-
-def _as_before(settings: Settings, free: bool, keyframes: Sequence[Keyframe], folder: Path) -> Settings:
-    """As most of the keyframes' pictures in a run folder were made, which still serve: with a smaller batch, if that is
-    free to choose, or compiled, if that is. The larger batch may have found no room after them. Few pictures, as a
-    preview leaves them, decide nothing of compiling."""
-    there = finished(folder)
-    walk = Walk(tuple(keyframes), tuple(map(float, range(len(keyframes)))), Fraction(1))
-    batches = [settings.batch or 1]
-    while free and batches[0] > 1:
-        batches.insert(0, batches[0] // 2)
-    compiles = (True, False) if settings.compile is None else (settings.compile,)
-    able = [dataclasses.replace(settings, batch=batch, compile=it) for batch in batches for it in compiles]
-    most, best = max(((len(there.keys() & set(fingerprints(walk, it))), it) for it in able), key=lambda each: each[0])
-    if settings.compile is None and not best.compile and len(there) < MANY * (best.batch or 1):
-        best = dataclasses.replace(best, compile=None)
-    return best if most else settings
 
 
 class Work:
