@@ -796,7 +796,7 @@ def test_a_model_of_the_hub_is_refused_at_once_while_the_hub_is_off(refusal, mon
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert refusal(*AB, "--model", model) == (
         "walk-tests/no-such-model is not on this machine and the hub is switched off (HF_HUB_OFFLINE); "
-        "choose a model that is here (toybox is built in)"
+        "go online, or choose a model that is here (toybox is built in)"
     )
 
 

@@ -394,7 +394,7 @@ def test_a_checkpoint_without_a_description_says_what_to_do(checkpoint, cache):
         hub.find(str(checkpoint))
     repo = "stable-diffusion-v1-5/stable-diffusion-v1-5"
     assert str(caught.value) == (
-        f"{checkpoint} needs the configuration of {repo}, which is not on this machine, and the hub is switched off "
+        f"{checkpoint} needs the configuration of a model: {repo} is not on this machine and the hub is switched off "
         "(HF_HUB_OFFLINE); go online once, or lay a folder own with a diffusers configuration beside it"
     )
 
@@ -402,7 +402,7 @@ def test_a_checkpoint_without_a_description_says_what_to_do(checkpoint, cache):
 def test_a_checkpoint_without_a_description_says_so_where_the_hub_does_not_answer(checkpoint, cache, ask):
     ask(lambda: failing(OSError("no way"))())
     with pytest.raises(
-        Error, match=r"needs the configuration of .* \(.* the hub does not answer\); go online once, or lay"
+        Error, match=r"needs the configuration of a model: .* the hub does not answer; go online once, or lay"
     ):
         hub.find(str(checkpoint))
 

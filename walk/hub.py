@@ -40,7 +40,7 @@ _DENOISERS = ("transformer", "unet")  # the names that pipelines have for it
 _ENCODERS = ("cond_stage_model.", "conditioner.", "text_encoders.")  # of text, in a checkpoint
 # What ComfyUI's scaled fp8, bitsandbytes and Nunchaku keep beside numbers that mean nothing without it.
 _SCALED = re.compile(r"scaled_fp8|comfy_quant|\.(scale_weight|weight_scale(_2)?|absmax|qweight|wscales)$")
-_ELSEWHERE = "choose a model that is here (toybox is built in)"
+_ELSEWHERE = "go online, or choose a model that is here (toybox is built in)"
 
 
 @functools.lru_cache
@@ -108,14 +108,23 @@ def _is_hub_id(name: str) -> bool:
 
 def _cached(repo: str, revision: str | None, denoiser: bool = True) -> Path | None:
     """The snapshot on this machine, if all of its parts are there: asking the hub could only change it."""
+    light = () if denoiser else _DENOISERS
+    folder = _begun(repo, revision)
+    return folder if folder and all(_is_complete(folder / part, part not in light) for part in _parts(folder)) else None
+
+
+def _described(repo: str) -> Path | None:
+    """The snapshot on this machine, if it has every part's configuration."""
+    folder = _begun(repo)
+    return folder if folder and all(_is_complete(folder / part, weights=False) for part in _parts(folder)) else None
+
+
+def _begun(repo: str, revision: str | None = None) -> Path | None:
+    """The snapshot on this machine, of which some parts may be missing."""
     from huggingface_hub import try_to_load_from_cache
 
     index = try_to_load_from_cache(repo, "model_index.json", revision=revision)
-    if not isinstance(index, str):
-        return None
-    folder = Path(index).parent
-    light = () if denoiser else _DENOISERS
-    return folder if all(_is_complete(folder / part, part not in light) for part in _parts(folder)) else None
+    return Path(index).parent if isinstance(index, str) else None
 
 
 def _parts(folder: Path) -> list[str]:
@@ -214,28 +223,16 @@ def prediction(path: Path) -> dict[str, Any]:
     return found
 
 
-def _described(repo: str) -> Path | None:
-    """Its snapshot on this machine, if it has every part's configuration."""
-    from huggingface_hub import try_to_load_from_cache
-
-    index = try_to_load_from_cache(repo, "model_index.json")
-    if not isinstance(index, str):
-        return None
-    folder = Path(index).parent
-    return folder if all(any((folder / part).glob("*config.json")) for part in _parts(folder)) else None
-
-
 def _download_description(repo: str, path: Path) -> Path:
-    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub import snapshot_download
 
-    needs = f"{path} needs the configuration of {repo}, which is not on this machine"
-    hint = f"go online once, or lay a folder {path.stem} with a diffusers configuration beside it"
-    if constants.HF_HUB_OFFLINE:
-        raise Error(f"{needs}, and the hub is switched off (HF_HUB_OFFLINE); {hint}")
     try:
-        _ask_hub(repo, None)
+        _ask_hub(repo)
     except Error as error:
-        raise Error(f"{needs} ({str(error).partition(';')[0]}); {hint}") from None
+        raise Error(
+            f"{path} needs the configuration of a model: {str(error).partition(';')[0]}; go online once, or lay a "
+            f"folder {path.stem} with a diffusers configuration beside it"
+        ) from None
     with _downloading(repo):
         return Path(snapshot_download(repo, allow_patterns=["*.json", "*/*.json", "*/*.txt", "*/*.model"]))
 
@@ -267,7 +264,7 @@ def _file(name: str, kinds: tuple[str, ...], otherwise: str) -> Path:
     if found := _fetched(repo, file, kinds, here=True):
         return _only(found, repo, kinds)
     if not file:  # before many are downloaded, of which one is meant
-        there = [str(each.rfilename) for each in getattr(_online(repo), "siblings", None) or ()]
+        there = [str(each.rfilename) for each in getattr(_ask_hub(repo), "siblings", None) or ()]
         if there:
             file = _only([Path(name) for name in there if name.endswith(kinds)], repo, kinds).as_posix()
     return _only(_fetched(repo, file, kinds, here=False), repo, kinds)
@@ -308,7 +305,7 @@ def _snapshot(repo: str, patterns: list[str], here: bool) -> Path | None:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     if not here:
-        _online(repo)
+        _ask_hub(repo, accepted="give a file, or the id of a repository there")
     try:
         with _downloading(repo):
             return Path(snapshot_download(repo, allow_patterns=patterns, local_files_only=here))
@@ -316,23 +313,12 @@ def _snapshot(repo: str, patterns: list[str], here: bool) -> Path | None:
         return None
 
 
-def _online(repo: str) -> Any:
-    """What the hub knows of files that are not here."""
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE:
-        raise Error(f"{repo} is not on this machine and the hub is switched off; unset HF_HUB_OFFLINE to download it")
-    return _ask_hub(repo, None, "give a file, or the id of a repository there")
-
-
 # The hub
 
 
 def _download(repo: str, revision: str | None, denoiser: bool) -> Path:
-    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub import snapshot_download
 
-    if constants.HF_HUB_OFFLINE:
-        raise Error(f"{repo} is not on this machine and the hub is switched off (HF_HUB_OFFLINE); {_ELSEWHERE}")
     about = _ask_hub(repo, revision)
     files = [str(file.rfilename) for file in getattr(about, "siblings", None) or ()]
     if files and "model_index.json" not in files:
@@ -388,12 +374,14 @@ def _downloading(repo: str) -> Iterator[None]:
         raise Error(f"{repo} could not be downloaded: {reason}; run the same command to go on") from error
 
 
-def _ask_hub(repo: str, revision: str | None, accepted: str = ACCEPTED) -> Any:
+def _ask_hub(repo: str, revision: str | None = None, accepted: str = ACCEPTED) -> Any:
     """What the hub knows of a repository. Raises Error if it has none, or does not answer; its own client tries for
     half a minute."""
     import huggingface_hub.errors as hub
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, constants
 
+    if constants.HF_HUB_OFFLINE:
+        raise Error(f"{repo} is not on this machine and the hub is switched off (HF_HUB_OFFLINE); {_ELSEWHERE}")
     try:
         return _within(HUB_TIMEOUT, lambda: HfApi().model_info(repo, revision=revision, timeout=HUB_TIMEOUT))
     except hub.GatedRepoError:
@@ -403,7 +391,7 @@ def _ask_hub(repo: str, revision: str | None, accepted: str = ACCEPTED) -> Any:
     except hub.RepositoryNotFoundError:
         raise Error(f"the hub has no {repo}, or it is private (hf auth login); {accepted}") from None
     except Exception:
-        raise Error(f"{repo} is not on this machine and the hub does not answer; go online, or {_ELSEWHERE}") from None
+        raise Error(f"{repo} is not on this machine and the hub does not answer; {_ELSEWHERE}") from None
 
 
 def _within(seconds: float, ask: Callable[[], object]) -> object:
@@ -422,17 +410,10 @@ def _within(seconds: float, ask: Callable[[], object]) -> object:
 
 def answers() -> bool:
     """Whether models can be downloaded; takes a few seconds at most."""
-    from huggingface_hub import HfApi, constants
-
-    if constants.HF_HUB_OFFLINE:
-        return False
-    try:
-        _within(
-            HUB_TIMEOUT, lambda: HfApi().model_info("stable-diffusion-v1-5/stable-diffusion-v1-5", timeout=HUB_TIMEOUT)
-        )
-    except Exception:
-        return False
-    return True
+    with contextlib.suppress(Error):
+        _ask_hub("stable-diffusion-v1-5/stable-diffusion-v1-5")
+        return True
+    return False
 
 
 def _gated(repo: str) -> Error:
