@@ -478,7 +478,7 @@ def test_that_there_is_no_room_to_watch_a_film_is_said_and_not_that_it_is_none(t
 
 def test_what_is_no_film_is_refused(tmp_path):
     (tmp_path / "film.mp4").write_bytes(b"nothing of the kind")
-    with pytest.raises(Error, match=r"is no film that ffmpeg can read$"):
+    with pytest.raises(Error, match=r"is not a film that ffmpeg can read$"):
         check(tmp_path / "film.mp4")
 
 
@@ -543,11 +543,13 @@ def test_a_named_ffmpeg_that_is_none_is_said_to_be(capsys, monkeypatch):
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/nonexistent/ffmpeg")
     ffmpeg.encoders.cache_clear()
     assert cli.main(["doctor"]) == 1
-    told = "-   IMAGEIO_FFMPEG_EXE names /nonexistent/ffmpeg, which is no program\n    name another, or leave it out\n"
+    told = (
+        "-   IMAGEIO_FFMPEG_EXE names /nonexistent/ffmpeg, which is not a program\n    name another, or leave it out\n"
+    )
     assert told in capsys.readouterr().out
     assert cli.main(["--prompts", "a", "b", "--out", "film.mp4"]) == 2
     assert capsys.readouterr().err.startswith(
-        "walk: IMAGEIO_FFMPEG_EXE names /nonexistent/ffmpeg, which is no program;"
+        "walk: IMAGEIO_FFMPEG_EXE names /nonexistent/ffmpeg, which is not a program;"
     )
 
 

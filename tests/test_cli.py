@@ -373,8 +373,8 @@ def test_a_switch_is_on_when_named_unless_it_is_false(received, flag):
         (["--prompts", "“a", "red", "apple”"], "“a has a curly quote, which is a letter like others here; put prompts in straight ones (\"\")"),
         (["replay", "film.mp4", "--negative", "blurry"], "--negative is not for a film that is made again as it was; to change its prompts: walk info FILM > FILM.txt, and walk --prompts FILM.txt"),
         (["replay", "film.mp4", "--seed", "5"], "--seed is not for a film that is made again as it was; to change its prompts: walk info FILM > FILM.txt, and walk --prompts FILM.txt"),
-        (["previw", *AB], "'previw' is no command; prompts come after --prompts; did you mean walk preview?"),
-        (["recipe", *AB], "'recipe' is no command; prompts come after --prompts"),
+        (["previw", *AB], "'previw' is not a command; prompts come after --prompts; did you mean walk preview?"),
+        (["recipe", *AB], "'recipe' is not a command; prompts come after --prompts"),
         (["preview", "--frames", "5"], "--prompts is missing; give a prompt file, or the prompts themselves"),
         (["preview", "word"], "'word' is one too many: walk preview --prompts FILE ..."),
         (["preview", *AB, "--quik"], "there is no flag --quik; did you mean --quick? (walk preview --help lists them all)"),
@@ -394,7 +394,7 @@ def test_a_switch_is_on_when_named_unless_it_is_false(received, flag):
         ([*AB, "--compile", "fast"], "--compile fast is not possible; give on, off or auto"),
         (["prune", "a.walk", "--yes=5"], "--yes takes no value, but '5' follows it"),
         (["a red apple", *AB], "--prompts was given twice"),
-        ([""], "'' is no command; prompts come after --prompts"),
+        ([""], "'' is not a command; prompts come after --prompts"),
         (["--"], "there is no flag --; walk --help lists them all"),
         ([*AB, "--frames", "5", "--frames", "5"], "--frames was given twice"),
         ([*AB, "--frames=5", "--frames", "6"], "--frames was given twice"),
@@ -869,7 +869,7 @@ def test_a_model_that_cannot_be_written_down_is_refused(refusal):
 
 def test_a_film_in_place_of_a_prompt_file_is_said_to_be_none(refusal):
     Path("film.mp4").write_bytes(b"\0 film")
-    assert refusal("film.mp4") == "film.mp4 is no prompt file; if it is a film, walk info film.mp4 tells its prompts"
+    assert refusal("film.mp4") == "film.mp4 is not a prompt file; if it is a film, walk info film.mp4 tells its prompts"
 
 
 @pytest.mark.parametrize(

@@ -824,7 +824,7 @@ def test_prune_removes_nothing_that_is_no_frame_of_walks(walk):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "folder is no run folder: it has no walk.json; give the FILM.walk beside a film"),
+        (None, "folder is not a run folder: it has no walk.json; give the FILM.walk beside a film"),
         *[(text, "folder/walk.json is damaged") for text in ("", "{", "[]", "{}", "null", "[" * 100_000)],
         *[({name: value}, "folder/walk.json is damaged") for name, value in [
             ("keyframes", 5), ("keyframes", [5]), ("keyframes", [{"promt": "a"}]), ("positions", ["a", "b"]), ("positions", None),
@@ -861,7 +861,7 @@ def test_prune_leaves_what_may_serve_a_film_that_is_begun(walk, refusal):
 def test_a_folder_that_is_not_there_is_not_pruned(refusal):
     assert (
         refusal("prune", "nosuch.walk")
-        == "nosuch.walk is no run folder: it has no walk.json; give the FILM.walk beside a film"
+        == "nosuch.walk is not a run folder: it has no walk.json; give the FILM.walk beside a film"
     )
 
 

@@ -174,7 +174,7 @@ def test_a_pipeline_whose_library_is_not_here_is_refused_before_it_is_downloaded
 def test_what_is_no_pipeline_is_refused_before_it_is_downloaded(ask, monkeypatch, tmp_path, file, why):
     ask(lambda: SimpleNamespace(sha=COMMIT, siblings=[SimpleNamespace(rfilename=file)]))
     monkeypatch.setattr(diffusers.DiffusionPipeline, "download", failing(AssertionError("downloaded")))
-    with pytest.raises(Error, match=f"^org/tiny is no pipeline in diffusers' format, .* no model_index.json{why} "):
+    with pytest.raises(Error, match=f"^org/tiny is not a pipeline in diffusers' format, .* no model_index.json{why} "):
         hub.find("org/tiny")
     (tmp_path / file).write_text("{}")
     with pytest.raises(Error, match=f" is a folder without a model_index.json{why} "):

@@ -190,10 +190,10 @@ def test_a_sequence_is_one_prompt_each_with_settings_at_its_end(kind):
         (["a fox", "a frog | negative=\x9b2J"], "prompt 2: 'a frog | negative=\\x9b2J' has control characters"),
         (["a fox", "a \udce4 frog"], "prompt 2 is not UTF-8 text"),
         ({0: "a fox", 30: "an owl"}, "prompts in a dict are not read; give a list, with times as in 'an owl | time=SECONDS'"),
-        (["a fox", None], "prompt 2 is 'None', which is no text"),
-        (["a fox", Path("a.txt")], "prompt 2 is 'a.txt', which is no text"),
-        (None, "None is no prompt; give a prompt file, or the prompts themselves"),
-        (5, "5 is no prompt; give a prompt file, or the prompts themselves"),
+        (["a fox", None], "prompt 2 is 'None', which is not text"),
+        (["a fox", Path("a.txt")], "prompt 2 is 'a.txt', which is not text"),
+        (None, "None is not a prompt; give a prompt file, or the prompts themselves"),
+        (5, "5 is not a prompt; give a prompt file, or the prompts themselves"),
         (["a fox", "| seed=3"], "prompt 2: there is no prompt before the settings"),
         (["a fox", "a frog | seed=x"], f"prompt 2: seed 'x' is not a seed; {SEED}"),
         (["a fox | time=4", "b", "c | time=4"], "prompt 3: time 4 s is not after 4 s (prompt 1); " + "times must increase from keyframe to keyframe"),
@@ -429,7 +429,9 @@ def test_the_negative_prompt_for_every_line_reads_like_one_of_its_own(negative):
 
 @pytest.mark.parametrize("name", ["negative", "style"])
 def test_words_for_every_line_that_are_no_text_are_refused(name):
-    assert refusal(read, "a", **{name: None}).endswith(f"{name.replace('negative', 'negative prompt')} None is no text")
+    assert refusal(read, "a", **{name: None}).endswith(
+        f"{name.replace('negative', 'negative prompt')} None is not text"
+    )
 
 
 # Keyframes that a program makes
@@ -455,7 +457,7 @@ def test_keyframes_go_through_as_they_are_and_get_what_they_lack():
         ({"seed": 1.5}, f"seed 1.5 is out of range; seeds are whole numbers from 0 to {MAX_SEED}"),
         ({"seed": "3"}, f"seed '3' is out of range; seeds are whole numbers from 0 to {MAX_SEED}"),
         ({"seed": 2**63}, f"seed {2**63} is out of range; seeds are whole numbers from 0 to {MAX_SEED}"),
-        ({"negative_prompt": None}, "negative prompt None is no text; '' is none"),
+        ({"negative_prompt": None}, "negative prompt None is not text; '' is none"),
         ({"time": -1.0}, "time -1.0 is out of range; it is a number from 0, or None"),
         ({"until": float("nan")}, "until nan is out of range; it is a number from 0, or None"),
         ({"bar": 0.5}, "bar 0.5 is out of range; it is a number from 1, or None"),

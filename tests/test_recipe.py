@@ -464,7 +464,7 @@ def test_what_is_no_film_is_refused(capsys, content):
     before = tree(Path())
     for arguments in (["info", "film.mp4"], ["replay", "film.mp4"], ["diff", "film.mp4", "film.mp4"]):
         assert cli.main(arguments) == 2
-        what = "cannot be read (No such file or directory)" if content is None else "is no film that ffmpeg can read"
+        what = "cannot be read (No such file or directory)" if content is None else "is not a film that ffmpeg can read"
         assert capsys.readouterr() == ("", f"walk: film.mp4 {what}\n")
     assert tree(Path()) == before
 

@@ -77,7 +77,7 @@ def test_a_flow_models_scheduler_has_its_own_options_and_is_eulers():
         ("Euler a Karras", "EulerAncestralDiscreteScheduler has no use_karras_sigmas; it has num_train_timesteps, "),
         ("Euler:shift=3", "EulerDiscreteScheduler has no shift; it has "),
         ("Euler:trained_betas=1", "EulerDiscreteScheduler has no trained_betas; it has "),
-        ("Euler:karras", "'karras' is no option of a scheduler; options are written use_karras_sigmas=true,"),
+        ("Euler:karras", "'karras' is not an option of a scheduler; options are written use_karras_sigmas=true,"),
         ("Euler:use_karras_sigmas=1", "use_karras_sigmas of EulerDiscreteScheduler is true or false, not 1"),
         ("Euler:steps_offset=0.5", "steps_offset of EulerDiscreteScheduler is a whole number, not 0.5"),
         ("Euler:timestep_spacing=2", "timestep_spacing of EulerDiscreteScheduler is a name, not 2"),

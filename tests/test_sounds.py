@@ -147,16 +147,16 @@ def test_what_has_no_sound_is_refused_with_a_reason(tmp_path):
     for name, reason in {
         "missing.mp3": "cannot be read (No such file or directory)",
         ".": "cannot be read (Is a directory)",
-        "stub.mp3": "is no sound that ffmpeg can read",
-        "nothing.mp3": "is no sound that ffmpeg can read",
-        "notes.mp3": "is no sound that ffmpeg can read",
-        "list.mp3": "is no sound that ffmpeg can read",
-        "list.wav": "is no sound that ffmpeg can read",
-        "still.png": "is no sound that ffmpeg can read",
+        "stub.mp3": "is not a sound that ffmpeg can read",
+        "nothing.mp3": "is not a sound that ffmpeg can read",
+        "notes.mp3": "is not a sound that ffmpeg can read",
+        "list.mp3": "is not a sound that ffmpeg can read",
+        "list.wav": "is not a sound that ffmpeg can read",
+        "still.png": "is not a sound that ffmpeg can read",
         "mute.mp4": "has no sound",
         "empty.wav": "is empty; a sound has one sample at least",
         "many.wav": "has 9 channels; a film has room for 8",
-        "numbers.wav": "has samples that are no numbers",
+        "numbers.wav": "has samples that are not numbers",
     }.items():
         with pytest.raises(Error) as refusal:
             sounds.read_sound(tmp_path / name)

@@ -234,9 +234,9 @@ def test_neighbours_of_a_keyframe_are_itself_and_between_two_they_depend_on_the_
         ([None] * 2, dict(seconds=10**7), "240000000 frames are too many; the limit is 1000000"),
         ([None] * 2, dict(fps=0), "fps 0 is out of range; it is a number from 0.01 to 1000"),
         ([None] * 2, dict(fps=1001), "fps 1001 is out of range; it is a number from 0.01 to 1000"),
-        ([None] * 2, dict(seconds=NAN), "seconds nan is no length; it is a number over 0"),
-        ([None] * 2, dict(seconds=float("inf")), "seconds inf is no length; it is a number over 0"),
-        ([None] * 2, dict(seconds=-1), "seconds -1 is no length; it is a number over 0"),
+        ([None] * 2, dict(seconds=NAN), "seconds nan is not a length; it is a number over 0"),
+        ([None] * 2, dict(seconds=float("inf")), "seconds inf is not a length; it is a number over 0"),
+        ([None] * 2, dict(seconds=-1), "seconds -1 is not a length; it is a number over 0"),
         (
             [None] * 2,
             dict(frames=5, steps=[1.0, 2.0]),
@@ -422,7 +422,7 @@ def test_the_part_of_a_song_begins_with_the_line_that_is_sung_there():
     ("values", "message"),
     [
         ({"keyframes": ()}, "a walk needs keyframes, and none was given"),
-        ({"keyframes": "a fox"}, "'a fox' is no keyframe; read_prompts makes keyframes of a prompt file or of prompts"),
+        ({"keyframes": "a fox"}, "'a fox' is not a keyframe; read_prompts makes keyframes of a prompt file or of prompts"),
         ({"positions": (0.0, 2.5)}, "positions: 2.5 is out of range; with 3 keyframes they are from 0, at most 2"),
         ({"positions": (-0.5, 0.0)}, "positions: -0.5 is out of range; with 3 keyframes they are from 0, at most 2"),
         ({"positions": (0.0, NAN, 1.0)}, "positions: nan is out of range; with 3 keyframes they are from 0, at most 2"),
@@ -448,7 +448,7 @@ def test_numbers_of_numpy_are_numbers():
     walk = Walk.through(keyframes, seconds=np.float32(0.5), fps=24)
     assert walk.frames == 12
     assert Walk.through(keyframes, frames=np.int64(12), fps=24).positions == walk.positions
-    with pytest.raises(Error, match=r"^frames 5\.0 is no whole number$"):
+    with pytest.raises(Error, match=r"^frames 5\.0 is not a whole number$"):
         Walk.through(keyframes, frames=5.0)
 
 
@@ -478,12 +478,12 @@ def test_a_file_name_in_place_of_keyframes_is_not_read_letter_by_letter(name):
     with pytest.raises(Error) as caught:
         Walk.through(name, frames=10)
     assert str(caught.value) == (
-        f"{str(name)!r} is no keyframe; read_prompts makes keyframes of a prompt file or of prompts"
+        f"{str(name)!r} is not a keyframe; read_prompts makes keyframes of a prompt file or of prompts"
     )
 
 
 def test_prompts_in_place_of_keyframes_are_refused():
-    with pytest.raises(Error, match=r"^'a fox' is no keyframe; read_prompts makes"):
+    with pytest.raises(Error, match=r"^'a fox' is not a keyframe; read_prompts makes"):
         Walk.through(["a fox", "a frog"], frames=10)
 
 

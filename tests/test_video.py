@@ -483,7 +483,7 @@ def test_the_metadata_of_what_is_no_film_is_refused(tmp_path):
     for name in ("notes.mp4", "empty.mp4", "list.mp4", "live.mp4", "sound.mp4", frame.name):
         with pytest.raises(Error) as refusal:
             films.read_metadata(tmp_path / name)
-        assert str(refusal.value) == f"{tmp_path / name} is no film that ffmpeg can read"
+        assert str(refusal.value) == f"{tmp_path / name} is not a film that ffmpeg can read"
     for name, reason in (("nothing.mp4", "No such file or directory"), (".", "Is a directory")):
         with pytest.raises(Error) as refusal:
             films.read_metadata(tmp_path / name)
@@ -567,7 +567,7 @@ def test_a_folder_with_anything_else_in_it_is_not_touched(tmp_path, foreign):
     video.encode(frames[:1], folder, Fraction(25))
     (folder / foreign).write_bytes(b"dear")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    message = f"{folder} has {foreign} in it, so it is no earlier export, and is not replaced; give another name"
+    message = f"{folder} has {foreign} in it, so it is not an earlier export, and is not replaced; give another name"
     for attempt in (lambda: video.validate(folder), lambda: video.encode(frames, folder, Fraction(25))):
         with pytest.raises(Error) as refusal:
             attempt()
@@ -716,7 +716,7 @@ def test_what_ffmpeg_cannot_read_leaves_no_film_and_the_old_one_untouched(tmp_pa
     frames[5].write_bytes(b"not a picture")
     film = tmp_path / name
     film.write_bytes(b"the old film")
-    with pytest.raises(Error, match=rf"^{frames[5]} is no picture of the same size and kind as {frames[0]}$"):
+    with pytest.raises(Error, match=rf"^{frames[5]} is not a picture of the same size and kind as {frames[0]}$"):
         video.encode(frames, film, Fraction(25))
     assert film.read_bytes() == b"the old film"
     assert not list(tmp_path.glob(".*"))
@@ -1099,7 +1099,7 @@ def test_what_no_film_can_be_made_of_is_refused(tmp_path):
         video.encode([], tmp_path / "film.mp4", Fraction(25))
     frames = [*frames_of(tmp_path, 2), tmp_path / "wide.png"]
     Image.new("RGB", (96, 64)).save(frames[2])
-    with pytest.raises(Error, match=r"wide\.png is no picture of the same size and kind as "):
+    with pytest.raises(Error, match=r"wide\.png is not a picture of the same size and kind as "):
         video.encode(frames, tmp_path / "film.mp4", Fraction(25))
     with pytest.raises(Error, match=r"^the film would have 32768x512 pixels, and sides up to 16384 are possible"):
         formats.film_size((1024, 16))

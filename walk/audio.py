@@ -100,7 +100,7 @@ def listen(
         piece are moved so that one is there.
     beats, bars: seconds; bars without beats are ignored.
 
-    Never fails for what is in a sound: samples that are no numbers are silence, and silence has no
+    Never fails for what is in a sound: samples that are not numbers are silence, and silence has no
     beats and an envelope of zeros. Raises Error for a bpm that is not positive or a meter below 1.
     """
     _check(bpm, meter)
@@ -224,7 +224,7 @@ def _bands(hertz: np.ndarray) -> np.ndarray:
 def _onsets(loudness: np.ndarray) -> np.ndarray:
     """(moments, bands): how much louder each band grows; moment k is k / _RATE.
 
-    Louder than the band and its neighbours were before, so that a vibrato is no onset (S. Boeck &
+    Louder than the band and its neighbours were before, so that a vibrato is not an onset (S. Boeck &
     G. Widmer, 'Maximum filter vibrato suppression for onset detection', DAFx 2013). Loudness grows
     fastest within 2 ms of where drums begin, so that no latency needs to be taken off.
     """

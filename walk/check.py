@@ -66,7 +66,7 @@ class _Frame(NamedTuple):
 def check(
     film: Path | str, report: Callable[[int], object] = lambda count: None, rests: Collection[int] = frozenset()
 ) -> Report:
-    """Read a film from its first frame to its last. Raises Error if it is no film.
+    """Read a film from its first frame to its last. Raises Error if it is not a film.
 
     report: called with the number of frames read so far.
     rests: indices of frames that are meant to look like the one before (`Walk.rests`), which is no fault of theirs.

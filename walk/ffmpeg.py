@@ -42,7 +42,7 @@ def program() -> list[str]:
     if not shutil.which(path):
         named = "IMAGEIO_FFMPEG_EXE" in os.environ
         raise Error(
-            f"IMAGEIO_FFMPEG_EXE names {path}, which is no program; name another, or leave it out"
+            f"IMAGEIO_FFMPEG_EXE names {path}, which is not a program; name another, or leave it out"
             if named
             else "there is no ffmpeg; pip install --force-reinstall imageio-ffmpeg"
         )
@@ -67,7 +67,7 @@ def feed(command: list[str], frames: Sequence[Path], report: Callable[[int], obj
                 data = _bytes_of(frame)
                 head = head or data[:_HEAD]
                 if data[:_HEAD] != head:  # ffmpeg would scale it
-                    raise Error(f"{frame} is no picture of the same size and kind as {frames[0]}")
+                    raise Error(f"{frame} is not a picture of the same size and kind as {frames[0]}")
                 try:
                     process.stdin.write(data)
                 except OSError:  # of a pipe that nobody reads any more; Windows calls it an invalid argument
@@ -116,7 +116,7 @@ def copied(film: Path, copy: Path, uneven: bool) -> bool:
     command = [*program(), *safe, "-c", *codec, "-f", "nut", "-y", f"file:{copy}"]
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode and not re.search(b"No space left|File too large|quota exceeded", done.stderr):
-        raise OSError(f"{film} is no film that ffmpeg can read")
+        raise OSError(f"{film} is not a film that ffmpeg can read")
     return not done.returncode
 
 
@@ -126,7 +126,7 @@ def read(film: Path, *options: str, track: str = "v:0") -> str:
     command = [*program(), *_SAFE, "-i", f"file:{film}", "-map", f"0:{track}", *options, "-"]
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:
-        raise Error(f"{film} is no film that ffmpeg can read")
+        raise Error(f"{film} is not a film that ffmpeg can read")
     return (done.stdout or done.stderr).decode(errors="replace")
 
 

@@ -40,7 +40,7 @@ class Metadata:
 
 
 def read_metadata(film: Path) -> Metadata:
-    """What any film's container says of it; '' where it says nothing. Raises Error if it is no film."""
+    """What any film's container says of it; '' where it says nothing. Raises Error if it is not a film."""
     if said_in_gif := gif.comment(film):
         return Metadata("", said_in_gif)
     # With one frame, as it is, so that a sound file, which has none, is refused.

@@ -16,7 +16,7 @@ _BLOCK = 255  # bytes of data, at most
 
 
 def comment(path: Path) -> str | None:
-    """What a GIF says of itself before its first picture; '' if nothing; None if it is no GIF."""
+    """What a GIF says of itself before its first picture; '' if nothing; None if it is not a GIF."""
     try:
         with path.open("rb") as file:
             _skip_head(file)

@@ -323,7 +323,9 @@ def _download(repo: str, revision: str | None, denoiser: bool) -> Path:
     files = [str(file.rfilename) for file in getattr(about, "siblings", None) or ()]
     if files and "model_index.json" not in files:
         modular = _modular(*files)
-        raise Error(f"{repo} is no pipeline in diffusers' format, for it has no model_index.json{modular}; {ACCEPTED}")
+        raise Error(
+            f"{repo} is not a pipeline in diffusers' format, for it has no model_index.json{modular}; {ACCEPTED}"
+        )
     config = getattr(about, "config", None) or {}
     name = config.get("diffusers", {}).get("_class_name")
     if name is not None and name not in FAMILIES:  # before gigabytes are downloaded for nothing

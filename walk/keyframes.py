@@ -59,7 +59,7 @@ class Keyframe:
         if not isinstance(self.prompt, str) or not self.prompt.strip():
             raise Error(f"prompt {self.prompt!r} is empty or no text; it says what the picture shows")
         if not isinstance(self.negative_prompt, str):
-            raise Error(f"negative prompt {self.negative_prompt!r} is no text; '' is none")
+            raise Error(f"negative prompt {self.negative_prompt!r} is not text; '' is none")
         object.__setattr__(self, "prompt", _checked_prompt(self.prompt))
         object.__setattr__(self, "negative_prompt", _plain("negative prompt", self.negative_prompt))
         object.__setattr__(self, "seed", _checked_seed(self.seed))
@@ -121,7 +121,7 @@ def read_prompts(
     """
     for name, text in (("negative prompt", negative), ("style", style)):
         if not isinstance(text, str):
-            raise Error(f"{name} {text!r} is no text")
+            raise Error(f"{name} {text!r} is not text")
     seed = _checked_seed(seed)
     given = list(_given(prompts))
     _check_no_data([(where, text) for where, text in given if isinstance(text, str)])
@@ -222,7 +222,7 @@ def _given(prompts: Any) -> Iterator[tuple[str, str | Keyframe]]:
         return
     for number, prompt in enumerate(_listed(prompts), 1):
         if not isinstance(prompt, (str, Keyframe)):
-            raise Error(f"prompt {number} is {str(prompt)[:60]!r}, which is no text")
+            raise Error(f"prompt {number} is {str(prompt)[:60]!r}, which is not text")
         if isinstance(prompt, str):
             _check_text(f"prompt {number}", prompt)
         yield f"prompt {number}", prompt
@@ -232,7 +232,7 @@ def _listed(prompts: Any) -> list[Any]:
     if isinstance(prompts, Mapping):
         raise Error("prompts in a dict are not read; give a list, with times as in 'an owl | time=SECONDS'")
     if not isinstance(prompts, (Iterable, Keyframe)):
-        raise Error(f"{prompts!r} is no prompt; give a prompt file, or the prompts themselves")
+        raise Error(f"{prompts!r} is not a prompt; give a prompt file, or the prompts themselves")
     listed = [prompts] if isinstance(prompts, (str, Keyframe)) else list(prompts)
     if not listed:
         raise Error("no prompts were given; give a prompt file, or the prompts themselves")
@@ -270,7 +270,7 @@ def _file_lines(path: Path) -> Iterator[tuple[str, str]]:
     yield from prompts
 
 
-# What is no prompt, but how other tools write several
+# What is not a prompt, but how other tools write several
 
 _CLOCK = r"(?:\d{1,3}:[0-5]\d|\d{1,3}):[0-5]\d(?:\.\d+)?"
 _TIMED = re.compile(

@@ -143,5 +143,5 @@ def _spoken(text: str) -> str:
 
 def _plain(text: str) -> str:
     """Without notes, and what a prompt file would take for its own."""
-    text = re.sub(r":(?=\s*[\d.]+\))", " ", _NOTES.sub(" ", text))  # (at 2:30) is no weight
+    text = re.sub(r":(?=\s*[\d.]+\))", " ", _NOTES.sub(" ", text))  # (at 2:30) is not a weight
     return " ".join(text.replace("|", "/").split()).lstrip("# ")

@@ -90,10 +90,10 @@ class Model(Protocol):
 
 
 def check(model: object, *names: str) -> None:
-    """Raise Error for what is no model, as somebody may have written it or taken something else for one."""
+    """Raise Error for what is not a model, as somebody may have written it or taken something else for one."""
     if lacking := [name for name in names if getattr(model, name, None) is None]:
         raise Error(
-            f"{type(model).__name__} has no {', '.join(lacking)}, so it is no model; models.load loads one, and one of "
+            f"{type(model).__name__} has no {', '.join(lacking)}, so it is not a model; models.load loads one, and one of "
             "your own derives from walk.models.Model"
         )
 

@@ -94,7 +94,7 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
         _check_together(chosen)
     file = prompt_file(chosen["prompts"])
     if file is not None and file.suffix.lower() in formats.SUFFIXES and file.is_file():
-        raise Error(f"{file} is no prompt file; if it is a film, walk info {file} tells its prompts")
+        raise Error(f"{file} is not a prompt file; if it is a film, walk info {file} tells its prompts")
     keyframes = read_prompts(chosen["prompts"], **given(chosen, "seed", "seeds", "negative", "style"))
     check_words(keyframes)
     _tell_words(chosen["prompts"], listener)
@@ -445,7 +445,7 @@ def check_sheet(out: Path) -> None:
     with contextlib.suppress(OSError):
         if not out.exists() or png.is_whole(out, "Software", "walk"):
             return
-    raise Error(f"{out} exists and is no sheet of walk's, so it is not overwritten; give another --out")
+    raise Error(f"{out} exists and is not a sheet of walk's, so it is not overwritten; give another --out")
 
 
 def _check_writable(out: Path) -> None:

@@ -453,7 +453,7 @@ def unused(folder: Path) -> Iterator[list[Path]]:
     Meanwhile nobody else can open the folder.
 
     Not those that were made since: a walk that is begun writes its manifest when it is known where its frames belong.
-    Raises Error if the folder is no run folder, or a process is at work in it.
+    Raises Error if the folder is not a run folder, or a process is at work in it.
     """
     quick = folder / "quick"
     with alone(folder), alone(quick):
@@ -476,7 +476,7 @@ def read_manifest(folder: Path | str) -> tuple[Walk, Settings]:
         walk = Walk(keyframes, *places)
         return walk, Settings(**data["settings"] | {"software": tuple(data["settings"]["software"])})
     except OSError:
-        raise Error(f"{folder} is no run folder: it has no walk.json; give the FILM.walk beside a film") from None
+        raise Error(f"{folder} is not a run folder: it has no walk.json; give the FILM.walk beside a film") from None
     except (Error, ValueError, TypeError, KeyError, AttributeError, RecursionError, ZeroDivisionError) as error:
         raise Error(f"{path} is damaged ({error})") from None
 

@@ -117,7 +117,7 @@ def _option(text: str) -> tuple[str, Any]:
     name, equals, value = (part.strip() for part in text.partition("="))
     if not equals:
         raise Error(
-            f"'{text.strip()}' is no option of a scheduler; options are written use_karras_sigmas=true,solver_order=3"
+            f"'{text.strip()}' is not an option of a scheduler; options are written use_karras_sigmas=true,solver_order=3"
         )
     for kind in (int, float):
         try:

@@ -94,7 +94,7 @@ def read_sound(path: Path | str, start: Fraction = Fraction(0), seconds: Fractio
     ffmpeg.check_readable(path)
     samples, rate, heard, report = ffmpeg.listened(path, start, seconds)
     if not heard:
-        missing = "is empty; a sound has one sample at least" if rate else "is no sound that ffmpeg can read"
+        missing = "is empty; a sound has one sample at least" if rate else "is not a sound that ffmpeg can read"
         raise Error(f"{path} {'has no sound' if 'matches no streams' in report else missing}")
     whole = seconds is None or len(samples) < max(1, nearest(seconds * rate))
     damage = _damage(path, report, Fraction(heard, rate) if whole else None)
@@ -167,4 +167,4 @@ def _check_numbers(path: Path, samples: np.ndarray) -> None:
     if samples.shape[1] > CHANNELS:
         raise Error(f"{path} has {samples.shape[1]} channels; a film has room for {CHANNELS}")
     if not math.isfinite(samples.sum(dtype=np.float64)):
-        raise Error(f"{path} has samples that are no numbers")
+        raise Error(f"{path} has samples that are not numbers")

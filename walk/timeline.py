@@ -290,7 +290,7 @@ def _keyframes(given: Any) -> tuple[Keyframe, ...]:
     some: tuple[Any, ...] = (given,) if isinstance(given, (str, Path)) else tuple(given)
     for each in some:
         if not isinstance(each, Keyframe):
-            raise Error(f"{str(each)!r} is no keyframe; read_prompts makes keyframes of a prompt file or of prompts")
+            raise Error(f"{str(each)!r} is not a keyframe; read_prompts makes keyframes of a prompt file or of prompts")
     return some
 
 
@@ -328,10 +328,10 @@ def _frame_count(
     closed: bool,
 ) -> int:
     if frames is not None and not isinstance(frames, numbers.Integral):
-        raise Error(f"frames {frames!r} is no whole number")
+        raise Error(f"frames {frames!r} is not a whole number")
     if seconds is not None:
         if not isinstance(seconds, numbers.Real) or not 0 < seconds < math.inf:
-            raise Error(f"seconds {seconds!r} is no length; it is a number over 0")
+            raise Error(f"seconds {seconds!r} is not a length; it is a number over 0")
         asked = nearest((seconds if isinstance(seconds, Fraction) else Fraction(float(seconds))) * fps)
         if frames is not None and frames != asked:
             raise Error(

@@ -160,7 +160,9 @@ def _check_replaceable(out: Path) -> None:
         raise Error(f"{out} cannot be written ({error.strerror})") from None
     for index, name in enumerate(names):
         if name != f"{index:06d}.png":
-            raise Error(f"{out} has {name} in it, so it is no earlier export, and is not replaced; give another name")
+            raise Error(
+                f"{out} has {name} in it, so it is not an earlier export, and is not replaced; give another name"
+            )
 
 
 def pictures_of(folder: Path) -> list[str]:
