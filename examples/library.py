@@ -7,13 +7,13 @@ Makes library.mp4 from two keyframes and prints how far each frame is from the o
 
 import numpy as np
 
-from walk import Settings, Walk, film, models, read_prompts
+from walk import Walk, film, models, read_prompts
 from walk.render import render
 from walk.run import Run
 
 keyframes = read_prompts(["a frog on a yellow background", "a red heart on a pink background"], seed=1)
 walk = Walk.through(keyframes, frames=32, fps=16, closed=True)
-model = models.load(Settings())
+model = models.load()
 
 with Run("library.walk", walk, model.settings) as run:
     before = None

@@ -449,8 +449,8 @@ EXPECTED = {
     ("command", "meant"),
     [
         ("walk", {"out": "name output_dir film -o", "frames": "num_interpolation_steps n-frames -n", "model": "checkpoint model_path"}),
-        ("walk", {"decoder": "vae", "size": "upsample", "fps": "frame_rate", "audio": "song", "low_memory": "lowvram"}),
-        ("walk", {"steps": "num_inference_steps ddim_steps", "dtype": "torch_dtype fp16", "width": "-W aspect"}),
+        ("walk", {"decoder": "vae", "size": "upsample aspect", "start": "audio_start_sec", "fps": "frame_rate", "audio": "song", "low_memory": "lowvram"}),
+        ("walk", {"steps": "num_inference_steps ddim_steps", "dtype": "torch_dtype fp16", "width": "-W"}),
         ("walk", {None: "check format xyzzy strength end preset tiled xformers silent"}),
         ("seeds", {"from": "seed seeds", "count": "num_images -n", "out": "output", None: "loop preview continue n_frames"}),
         ("bench", {"frames": "num_frames", None: "prompt_file seeds sound resume"}),
@@ -564,7 +564,8 @@ def test_a_value_out_of_range_is_refused(refusal, arguments, message):
         ("a.mp4", "HAP", r"in \.mp4; it goes into \.mov"),
         ("a.gif", "h264", r"in \.gif; it goes into \.mp4 or \.mov"),
         ("a/", "h264", r"in a folder; it goes into \.mp4 or \.mov"),
-        ("a.mp4", "x264", r"in \.mp4; this ffmpeg has h264, .* for it"),
+        ("a.mp4", "x264", r"in \.mp4; did you mean h264\?"),
+        ("a.mp4", "magic", r"in \.mp4; this ffmpeg has h264, .* for it"),
     ],
 )
 def test_a_codec_that_the_format_has_not_is_refused_with_where_it_goes_or_with_what_there_is(refusal, out, codec, told):

@@ -34,6 +34,7 @@ from walk import (
     sheet,
 )
 from walk.catalogue import CATALOGUE
+from walk.check import check
 from walk.families import FAMILIES
 from walk.run import unused
 
@@ -595,23 +596,59 @@ def test_replay_makes_the_same_film_of_the_same_frames(walk):
 
 
 @pytest.mark.usefixtures("a_film")
-@pytest.mark.parametrize("out", ["film.mp4", "film.gif", "film/"])
-def test_replay_tells_with_which_name_nothing_is_rendered_again(walk, monkeypatch, out):
-    other = {"film.mp4": "other.mp4", "film.gif": "other.gif", "film/": "other/"}[out]
-    _, err = walk("replay", "film.mp4", "--out", other, model=False)
-    replaces = ", and replaces the film" * (out == "film.mp4")
-    assert err[0] == f"note: film.walk has this film's frames; --out {out} uses them{replaces}"
+@pytest.mark.parametrize("out", ["other.mp4", "other.gif", "other/"])
+def test_replay_tells_how_nothing_is_rendered_again(walk, monkeypatch, out):
+    note = "note: film.walk has these frames; --run film.walk uses them"
+    _, err = walk("replay", "film.mp4", "--out", out, model=False)
+    assert note in err
 
     monkeypatch.setattr(models, "load", lambda *_: pytest.fail("a frame was rendered"))
-    _, err = walk("replay", "film.mp4", "--out", out, model=False)
-    assert not err[0].startswith("note:")
+    out = f"another{out[5:]}"
+    _, err = walk("replay", "film.mp4", "--out", out, "--run", "film.walk", model=False)
+    assert note not in err
+    assert Path("film.mp4").exists()
 
 
 @pytest.mark.usefixtures("a_film")
 def test_replay_tells_of_no_frames_that_do_not_serve(walk):
-    assert not walk("replay", "film.mp4", "--steps", "2", model=False)[1][0].startswith("note:")
+    def told(*flags):
+        return [line for line in walk("replay", "film.mp4", *flags, model=False)[1] if "has these frames" in line]
+
+    assert told("--steps", "2", "--out", "film-again.mp4") == []
     shutil.rmtree("film.walk")
-    assert not walk("replay", "film.mp4", "--out", "new.mp4", model=False)[1][0].startswith("note:")
+    assert told("--out", "new.mp4") == []
+
+
+def test_films_of_several_sizes_are_made_of_one_render(walk, monkeypatch):
+    walk(*ABC, "--frames", "9", "--size", "64x32", "--out", "wide.mp4")
+    there = frames("wide.walk")
+    monkeypatch.setattr(models, "load", lambda *_: pytest.fail("a frame was rendered"))
+    for out, size in (("tall.mp4", "32x64"), ("square.mov", "32")):
+        walk(*ABC, "--frames", "9", "--size", size, "--out", out, "--run", "wide.walk")
+    walk(*ABC, "--frames", "9", "--size", "64x32", "--out", "wide.mp4")  # which is still the folder's own
+    assert frames("wide.walk") == there
+    sizes = {name: check(Path(name)).facts[0] for name in ("wide.mp4", "tall.mp4", "square.mov")}
+    assert [fact.split(",")[0].removeprefix("9 frames of ") for fact in sizes.values()] == ["64x32", "32x64", "32x32"]
+    assert not list(Path().glob("tall.walk"))
+
+
+def test_another_film_of_the_same_frames_is_told_of_them(walk):
+    walk(*ABC, "--frames", "5", "--speed", "path", "--out", "wide.mp4")
+    _, err = walk(*ABC, "--frames", "5", "--speed", "path", "--size", "16", "--out", "small.mp4")
+    assert "note: wide.walk has these frames; --run wide.walk uses them" in err
+    for more in (["--frames", "6"], ["--frames", "5", "--seed", "3"]):
+        _, err = walk(*ABC, "--speed", "path", *more, "--out", f"other{more[-1]}.mp4")
+        assert not [line for line in err if "has these frames" in line]
+
+
+def test_a_run_folder_that_cannot_be_a_films_is_refused(walk, refusal):
+    assert refusal(*ABC, "--run", "wide") == "--run wide: a run folder's name ends in .walk, as in wide.walk"
+    beside = "--run a/wide.walk is not beside film.mp4; give --out a/film.mp4"
+    assert refusal(*ABC, "--out", "film.mp4", "--run", "a/wide.walk") == beside
+    Path("film.mp4").write_text("not walk's")
+    walk(*ABC, "--frames", "3", "--out", "wide.mp4")
+    said = refusal(*ABC, "--frames", "3", "--out", "film.mp4", "--run", "wide.walk", model=True)
+    assert said.startswith("film.mp4 exists, and wide.walk has made no film of that name, so it is not overwritten")
 
 
 def test_what_has_no_recipe_and_no_rate_is_refused_with_what_has(walk, refusal):

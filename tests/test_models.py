@@ -458,6 +458,26 @@ def test_a_denoiser_that_finds_no_room_as_a_whole_passes_block_by_block(tiny_fol
     assert ways == [False, True, True]
 
 
+def test_a_model_is_loaded_by_its_name_alone_and_on_torchs_device(tiny_folder):
+    named = models.load(str(tiny_folder)).settings
+    assert named == models.load(Settings(str(tiny_folder))).settings
+    assert models.complete(Settings(str(tiny_folder), device=torch.device("cpu"))).device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"device": 0}, "device '0' is unknown; it is auto, cpu, cuda, cuda:1 or mps"),
+        ({"scheduler": 3}, "scheduler 3 is not text"),
+        ({"lora": ["a", "b"]}, "lora ['a', 'b'] is not text; of several, put commas between"),
+    ],
+)
+def test_settings_of_another_kind_are_refused(settings, message):
+    with pytest.raises(Error) as caught:
+        Settings(**settings)
+    assert str(caught.value) == message
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -865,7 +865,14 @@ def test_a_film_that_mostly_stands_still_says_so(walk, song):
     prompts = ["a red apple", "a green frog | bar=2"]
     _, err = walk("--audio", song, "--fps", "12", "--out", "film.mp4", prompts=prompts)
     (note,) = [line for line in err if "stands still" in line]
-    assert re.fullmatch(r"note: the film stands still for 7\d% of its length", note)
+    assert re.fullmatch(
+        r"note: the film stands still for 7\d% of its length, longest from 0:02\.\d to 0:08\.\d, after the last keyframe; "
+        "one without a time would come at the end",
+        note,
+    )
+    assert err.index(note) < err.index("loading the model")
+    _, err = walk("preview", "--audio", song, "--fps", "12", "--out", "film.mp4", prompts=prompts)
+    assert note in err
     assert not [line for line in err if "times the usual" in line]
 
 

@@ -72,6 +72,11 @@ def test_settings_that_leave_pixels_open_are_refused_before_frames_of_two_models
     assert not (tmp_path / "film.walk").exists()
 
 
+def test_a_model_in_the_place_of_its_settings_is_refused(tmp_path):
+    with pytest.raises(Error, match=r"^a Model is not Settings; give model\.settings$"):
+        Run(tmp_path / "film.walk", a_walk(), type("Model", (), {})())
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

@@ -238,6 +238,18 @@ def test_lines_stand_where_keyframes_arrive(closed, late):
     assert starts / plot.shape[1] == pytest.approx([late / 10, 0.1, 0.3, 0.8, *ends], abs=0.004)
 
 
+def test_a_median_of_nothing_is_neither_drawn_nor_explained(monkeypatch):
+    words = []
+    drawn = sheet._text
+    monkeypatch.setattr(sheet, "_text", lambda text, *rest, **more: words.append(text) or drawn(text, *rest, **more))
+    dashes = []
+    for speed in ([1.0, 2.0, 3.0] * 11 + [1.0, 2.0], [1.0] * 10 + [0.0] * 25):
+        bottom = plot_of(a_preview(a_walk(frames=36), speed))[:, -100:]
+        dashes.append(bool((bottom == sheet.MUTED).all(2)[:, 10:-10].any()))
+    assert dashes == [True, False]
+    assert [sheet.MEDIAN in text for text in words if text.startswith("How much")] == [True, False]
+
+
 @pytest.mark.parametrize("value", [0.0, float("nan"), float("inf"), 1e300, 1e-300])
 def test_a_walk_that_stands_still_or_went_wrong_has_a_plot(value):
     with warnings.catch_warnings(), np.errstate(all="raise"):

@@ -661,6 +661,7 @@ def test_nothing_is_left_where_a_kill_comes_while_a_gif_gets_its_recipe(tmp_path
         ("film.gif", {"quality": 17}, "quality 17 has no meaning for gif; leave it out"),
         ("folder", {"quality": 17}, "quality 17 has no meaning for png; leave it out"),
         ("film.gif", {"codec": "h264"}, "codec h264 is not possible in .gif; it goes into .mp4 or .mov"),
+        ("film.mov", {"codec": "dxv3"}, "codec dxv3 is not possible in .mov; did you mean dxv?"),
         ("folder", {"codec": "h264"}, "codec h264 is not possible in a folder; it goes into .mp4 or .mov"),
     ],
 )  # fmt: skip

@@ -59,7 +59,6 @@ if TYPE_CHECKING:
 
 MAX_SEEDS = 256  # on one sheet
 BEGUN = time.monotonic()
-STILL = 0.5  # of a film at rest is worth a note
 SHOWN = 2 / 3  # of the pictures; less is worth one, too
 M_ARENA_MAX = -8  # as malloc.h of glibc numbers it
 
@@ -152,13 +151,18 @@ def film(**chosen: Any) -> str:
     """Make the film that the flags describe; returns its path."""
     listener = _listener(chosen)
     asked = order.read_order(chosen, listener)
+    if still := outlook.rest(asked.walk):
+        listener.say(f"note: {still}")
     from walk.film import make
+    from walk.run import alike
     from walk.work import Work  # and with it torch, after what can be refused without
 
     model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, len(set(asked.walk.positions)))
     if chosen.get("weights", model.settings.weights) != model.settings.weights:
         listener.say("note: the model is not the one that made that film, so its pictures will differ")
     _film_size(asked, model.settings, listener)
+    if other := alike(asked.folder, asked.walk, model.settings):
+        listener.say(f"note: {other} has these frames; --run {other} uses them")
     with _opened(asked, model) as run, Work(run, model, listener) as work:
         run = work.evenly(run) if asked.even else run
         work.finished(run)
@@ -217,7 +221,8 @@ def preview(**chosen: Any) -> str:
     count = len(walk.keyframes)
     distances = [*pacer.distances, *speed.cuts(walk, shown[:count])]
     steps, along = (speed.predicted(some, distances, shares) for some in (walk, pacer.asked))
-    surprises = [*outlook.hurries(walk, steps), *outlook.turns(pacer.asked, pacer.distances)]
+    still = outlook.rest(asked.walk)
+    surprises = [*[still] * bool(still), *outlook.hurries(walk, steps), *outlook.turns(pacer.asked, pacer.distances)]
     for note in surprises:
         listener.say(f"note: {note}")
     notes = [*model.notes(), *surprises]
@@ -283,20 +288,7 @@ def replay(**chosen: Any) -> str:
     """Make a film again from its recipe, with whatever flags change of it; returns the new film's path."""
     path = chosen.pop("film")
     flags_ = order.replayed(path, order.read_recipe(path), chosen)
-    if not set(chosen) & set(flags.SETTINGS):  # which change every frame
-        _tell_of_frames(Path(path), Path(flags_["out"]), _listener(chosen))
     return film(**flags_)
-
-
-def _tell_of_frames(film: Path, out: Path, listener: Listener) -> None:
-    """A note where the film's frames lie beside it, and are not those of the film that is to be made."""
-    from walk import run
-
-    there = film.with_suffix(".walk")
-    if film.name in run.films(there) and out.parent / f"{out.stem}.walk" != there:
-        name = film.with_suffix(out.suffix)
-        replaced = ", and replaces the film" if name == film else ""
-        listener.say(f"note: {there} has this film's frames; --out {name}{'/' * (not out.suffix)} uses them{replaced}")
 
 
 def diff(film: str, other: str) -> str | None:
@@ -551,7 +543,7 @@ def _watch(asked: Order, walk: Walk, listener: Listener) -> None:
             most = speed.unevenness(report.steps)
             told.insert(0, f"the largest step from frame to frame is {most:.1f} times the usual{along}")
         listener.say(f"movement, to the eye: {'; '.join(told)}")
-    if report.still >= STILL:
+    if report.still >= outlook.STILL and not outlook.rest(asked.walk):  # which was told before
         listener.say(f"note: the film stands still for {report.still:.0%} of its length")
     for seconds, fault in report.faults:
         listener.say(f"note: {clock(seconds)}  {fault}")

@@ -193,6 +193,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
     },
     "The film": {
         "out": Flag("FILE.mp4", str, "a file name", "the film, or .webm, .mov, .gif, or FOLDER/ for PNG files (.mp4)"),
+        "run": Flag("FOLDER.walk", str, "a run folder", "where its frames are kept, such as another film's, to use them (FILM.walk)"),
         "codec": Flag("NAME", str.lower, "a codec", "h264, h265, av1, vp9, prores, hap, hapq, dxv, or ffmpeg's own (by suffix)"),
         "no_metadata": Flag("", _switch, "", "leave prompts, settings and chapters out of the film, and of new frames"),
         "size": Flag("PIXELS | WxH", _size, "its short side's pixels, such as 1080, or both sides, such as 1080x1920", f"its short side; or both, edges cut off (the pictures'; films at least {formats.SHORT_SIDE})"),
@@ -255,7 +256,7 @@ COMMANDS = {
             **{name: flag for name, flag in ALL.items() if name not in WHAT},
         },
         "FILM",
-        "make a film again from the recipe that it carries, as FILM-again; flags change it, and --out FILM uses the "
+        "make a film again from the recipe that it carries, as FILM-again; flags change it; --run FILM.walk uses the "
         "frames beside it",
     ),
     "diff": Command(
@@ -302,7 +303,7 @@ COMMANDS = {
 # What a film's recipe may hold: what decides it, not where it lies.
 COMMANDS["recipe"] = Command(
     (),
-    {name: flag for name, flag in ALL.items() if name not in (*WHAT, "out", "quiet")},
+    {name: flag for name, flag in ALL.items() if name not in (*WHAT, "out", "run", "quiet")},
     "",
     "",
 )
@@ -405,19 +406,20 @@ _ELSEWHERE = {  # what other tools call it; of several flags the first that a co
     "loop": "closed seamless",
     "path": "interpolation interpolate slerp smooth",
     "audio": "music song sound",
+    "start": "audio_start_sec audio_start audio_offset",
     "bpm": "tempo",
     "model": "checkpoint ckpt ckpt_path pretrained_model_name_or_path",
     "decoder": "vae",
     "denoiser": "unet transformer",
     "ease": "easing",
     "scheduler": "sampler sampler_name",
-    "width": "aspect aspect_ratio resolution landscape",
-    "height": "portrait",
+    "width": "resolution",
     "device": "gpu cpu cuda",
     "dtype": "fp16 half precision",
     "low_memory": "lowvram medvram offload cpu_offload",
-    "size": "upsample upscale crop",
+    "size": "upsample upscale crop aspect aspect_ratio landscape portrait",
     "quality": "crf",
+    "run": "frames_in frames_dir run_folder",
 }
 _WAYS = {  # what no flag is for
     "resume": "run the same command again to go on after a stop",

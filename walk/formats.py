@@ -5,6 +5,7 @@ Knows names and numbers, asks ffmpeg which encoders it has, and opens no file.
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Sequence
@@ -210,7 +211,12 @@ def _encoder(where: str, form: Format, codec: str) -> str:
     there |= {name: [name] for name in sorted(fitting) if name not in CODECS}
     if codec not in there:
         homes = [suffix for suffix in SUFFIXES if codec in FORMATS[suffix].codecs and codec not in form.codecs]
-        other = f"it goes into {either(homes)}" if homes else f"this ffmpeg has {either(list(there)) or 'none'} for it"
+        near = [] if codec in form.codecs else difflib.get_close_matches(codec, form.codecs, n=1, cutoff=0.7)
+        other = f"this ffmpeg has {either(list(there)) or 'none'} for it"
+        if homes:
+            other = f"it goes into {either(homes)}"
+        elif near:
+            other = f"did you mean {near[0]}?"
         raise Error(f"codec {codec} is not possible in {where}; {other}")
     return there[codec][0]
 

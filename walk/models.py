@@ -144,8 +144,9 @@ def complete(settings: Settings, report: Report = lambda path, done, size: None)
     )
 
 
-def load(settings: Settings) -> Model:
-    """The model, on its device. Raises Error like `complete`, and if the weights do not load.
+def load(settings: Settings | str = BUILT_IN) -> Model:
+    """The model, on its device; of a name, with whatever settings are its own. Raises Error like `complete`, and if the
+    weights do not load.
 
     For an NVIDIA GPU it sets torch.backends.cudnn.deterministic for the whole process, else the last bit might be another
     in every run. To compile, it sets TORCHINDUCTOR_CACHE_DIR for the process, unless it is set, to keep the programs.
@@ -159,6 +160,8 @@ def load(settings: Settings) -> Model:
     hooks, attention processors and scales of adapters, which no digest of its weights tells apart. What is loaded is
     what the files say, and they are its identity. Whatever else has the methods of a `Model`, `walk.render` renders.
     """
+    if not isinstance(settings, Settings):
+        settings = Settings(settings)
     if settings.left_open():
         settings = dataclasses.replace(complete(settings), compile=bool(settings.compile))
     folder = _folder(settings)

@@ -101,6 +101,7 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     _tell_asides(file, listener)
     settings = flags.settings(chosen)
     out, folder = _paths(chosen)
+    folder = _run_folder(chosen["run"], out) if "run" in chosen else folder
     look = given(chosen, "size", "quality", "codec")
     asked = chosen.get("fps", timeline.FPS)
     shown = formats.shown_fps(out, asked)
@@ -410,6 +411,16 @@ def _paths(chosen: dict[str, Any]) -> tuple[Path, Path]:
     if not out.suffix:
         raise Error(f"{out}: a film's name ends in {either(formats.SUFFIXES)}; for a folder of PNG files, write {out}/")
     return out, out.with_suffix(".walk")
+
+
+def _run_folder(name: str, out: Path) -> Path:
+    """One that was named. It lies beside the films that are made from it, of which it notes the names."""
+    folder = expanded(name)
+    if folder.suffix != ".walk":
+        raise Error(f"--run {folder}: a run folder's name ends in .walk, as in {folder.name or 'film'}.walk")
+    if folder.absolute().parent.resolve() != out.absolute().parent.resolve():
+        raise Error(f"--run {folder} is not beside {out}; give --out {folder.with_name(out.name)}")
+    return folder
 
 
 def expanded(path: str) -> Path:

@@ -17,6 +17,8 @@ from walk.timeline import Walk
 
 HURRY = 2.5  # a segment that many times as fast as the median is worth a warning
 TURN = 0.6  # of the way between two keyframes, between two pictures of a first look, is worth a note
+STILL = 0.5  # of a film at rest is worth a note
+RESTS = 1.0  # seconds; shorter ones are its rhythm
 SPARE = 0.15  # more batches when the speed is even: some pictures become no frames, some batches have empty places
 ENCODING = 45e-9  # seconds that a pixel's encoding and watching take on two cores
 
@@ -69,6 +71,28 @@ def turns(walk: Walk, distances: Sequence[tuple[float, float]]) -> list[str]:
                 "the film follows it as finely as it can, and says so if it jumps"
             )
     return notes
+
+
+def rest(walk: Walk) -> str:
+    """A note if a film will stand still for most of its length; else nothing."""
+    rests = walk.rests()
+    still: list[list[int]] = []  # frames of each rest
+    for index in sorted(rests):
+        if index - 1 in rests:
+            still[-1].append(index)
+        else:
+            still.append([index])
+    long = [some for some in still if len(some) >= RESTS * walk.fps]
+    share = sum(map(len, long)) / walk.frames
+    if share < STILL:
+        return ""
+    longest = max(long, key=len)
+    ends = longest[-1] == walk.frames - 1
+    what = ", after the last keyframe; one without a time would come at the end" if ends else ""
+    return (
+        f"the film stands still for {share:.0%} of its length, longest from {clock((longest[0] - 1) / walk.fps, 1)} to "
+        f"{clock((longest[-1] + 1) / walk.fps, 1)}{what}"
+    )
 
 
 def _inside(walk: Walk) -> defaultdict[int, list[int]]:

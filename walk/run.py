@@ -63,6 +63,8 @@ class Run:
         Raises Error if another Run or process has it open or it cannot be written, and for settings that are not
         complete, with what they lack: what they leave to the model would not be told apart from frame to frame.
         """
+        if not isinstance(settings, Settings):
+            raise Error(f"a {type(settings).__name__} is not Settings; give model.settings")
         if left := settings.left_open():
             raise Error(
                 f"these settings are not complete: they lack {', '.join(left)}; give model.settings, or for a model of "
@@ -434,6 +436,18 @@ def films(folder: Path) -> dict[str, str]:
         return {str(name): str(digest) for name, digest in json.loads((folder / "films").read_bytes()).items()}
     except (OSError, ValueError, AttributeError, RecursionError):
         return {}
+
+
+def alike(folder: Path, walk: Walk, settings: Settings) -> Path | None:
+    """For a run folder that has no frames, another beside it whose newest film is of the same ones."""
+    if finished(folder):
+        return None
+    names = fingerprints(walk, settings)
+    for other in sorted(folder.parent.glob("*.walk")):
+        with contextlib.suppress(Error, OSError):
+            if _noted(other).asked == _digest(names) or fingerprints(*read_manifest(other)) == names:
+                return other
+    return None
 
 
 def ages(folder: Path) -> tuple[str, list[str]]:

@@ -73,7 +73,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in _NAMES:  # a Path will do
-            object.__setattr__(self, name, os.fspath(getattr(self, name)))
+            object.__setattr__(self, name, _name(name, getattr(self, name)))
+        object.__setattr__(self, "device", str(self.device))  # torch's will do
+        if self.scheduler is not None:
+            object.__setattr__(self, "scheduler", _name("scheduler", self.scheduler))
         for name, low, high in (("width", 8, 8192), ("height", 8, 8192), ("steps", 1, 1000), ("batch", 1, 1024)):
             object.__setattr__(self, name, _whole(name, getattr(self, name), low, high))
         if self.guidance is not None:
@@ -110,6 +113,14 @@ class Settings:
         if not self.compile:
             del values["compile"]
         return values | {"algorithm": ALGORITHM}
+
+
+def _name(of: str, value: object) -> str:
+    try:
+        return os.fspath(value)  # type: ignore[call-overload]
+    except TypeError:
+        several = "; of several, put commas between" * (of == "lora")
+        raise Error(f"{of} {value!r} is not text{several}") from None
 
 
 def _is_number(value: object) -> bool:

@@ -30,10 +30,8 @@ CURVE, AREA = (128, 184, 255), (52, 82, 122)
 # Pillow's own font has little more than ASCII; these are asked for the rest.
 FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "msyh.ttc")
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-LEGEND = (
-    "How much the picture changes from one frame to the next. The numbered lines are the keyframes; "
-    "the dashed line is the median: half of the film is faster, half is slower."
-)
+LEGEND = "How much the picture changes from one frame to the next. The numbered lines are the keyframes{}."
+MEDIAN = "; the dashed line is the median: half of the film is faster, half is slower"
 ALONG = " Orange: how it would be with equal steps along the path."
 SOUND = "The sound, with its bars (long lines) and beats (short ones)."
 TEMPO = "Bars (long lines) and beats (short ones)."
@@ -107,7 +105,10 @@ def preview(
     closed = " The last keyframe leads back to the first." if walk.closed else ""
     heading = [_text(title, full, HEADING), _text(about + closed, full, colour=MUTED)]
     compared = [] if list(along) == list(speed) else list(along)
-    legend = [_text("Speed", full, HEADING), _text(LEGEND + ALONG * bool(compared), full, colour=MUTED)]
+    legend = [
+        _text("Speed", full, HEADING),
+        _text(LEGEND.format(MEDIAN * bool(np.median(speed))) + ALONG * bool(compared), full, colour=MUTED),
+    ]
     seconds = len(speed) / float(walk.fps)
     plot = [_marked(walk, arrivals, _curve(speed, full, compared), len(speed)), _axis(seconds, full)]
     if music:
@@ -167,7 +168,7 @@ def _curve(speed: Sequence[float], width: int, along: Sequence[float] = ()) -> I
     plot = Image.new("RGB", (width, PLOT_HEIGHT), PANEL)
     plot.paste(AREA, mask=area.reduce(3))
     median = PLOT_HEIGHT * (1 - np.median(values / top))
-    for left in range(0, width, 16):
+    for left in range(0, width, 16) if median < PLOT_HEIGHT else ():
         ImageDraw.Draw(plot).line([(left, median), (left + 7, median)], MUTED, 2)
     for line, colour in ((_line(others / top, width), WARNING), (y, CURVE)) if len(others) else ((y, CURVE),):
         edge = Image.new("L", area.size)

@@ -60,7 +60,7 @@ class Walk:
 
     keyframes: tuple[Keyframe, ...]
     positions: tuple[float, ...]
-    fps: Fraction
+    fps: Fraction = FPS
     closed: bool = False
     smooth: bool = True
     noise: tuple[float, ...] = ()
