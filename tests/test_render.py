@@ -493,7 +493,7 @@ def test_a_model_of_ones_own_needs_no_more_than_settings_and_four_functions():
 def test_what_is_no_model_is_told_what_it_lacks(tmp_path):
     walk = Walk.through(KEYFRAMES, frames=7)
     with pytest.raises(
-        Error, match=r"^Settings has no settings, encode, noise, denoise, decode, so it is no model; mod"
+        Error, match=r"^Settings has no settings, encode, noise, denoise, decode, so it is not a model; mod"
     ):
         film(Settings(), walk)
     complete = Settings("a", 8, 8, 1, 1.0, "none", "cpu", "float32", 4, "a", ("a",))
