@@ -497,7 +497,7 @@ def test_what_is_no_model_is_told_what_it_lacks(tmp_path):
     ):
         film(Settings(), walk)
     complete = Settings("a", 8, 8, 1, 1.0, "none", "cpu", "float32", 4, "a", ("a",))
-    with Run(tmp_path, walk, complete) as run, pytest.raises(Error, match=r"^Bare has no at, so it is no model; "):
+    with Run(tmp_path, walk, complete) as run, pytest.raises(Error, match=r"^Bare has no at, so it is not a model; "):
         Work(run, Bare(Fake()))
 
 
