@@ -97,6 +97,15 @@ def pixels(folder):
     return [np.asarray(Image.open(path)) for path in sorted(Path(folder).glob("*.png"))]
 
 
+def test_another_tools_schedule_is_read_and_said_to_be(walk):
+    Path("deforum.txt").write_text('{\n"0": "a red apple",\n"4": "a green frog"\n}\n')
+    _, err = walk("--prompts", "deforum.txt", "--out", "film.mp4")
+    assert err[:2] == [
+        "note: the frame numbers before the prompts are read as frame=",
+        "2 keyframes, 5 frames, 0.208 s at 24 frames a second",
+    ]
+
+
 def test_a_chorus_comes_back_with_its_picture(walk):
     prompts = ["--prompts", "a fox", "an owl", "a fox", "--frames", "5", "--size", "32", "--seed", "4"]
     walk(*prompts, "--out", "other/")

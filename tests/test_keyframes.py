@@ -8,7 +8,7 @@ import pytest
 
 from walk import Error, Keyframe, flags, read_prompts
 from walk.files import MAX_FILE_BYTES
-from walk.keyframes import MAX_SEED
+from walk.keyframes import MAX_SEED, schedule
 from walk.text import parse_time
 
 FORMAT = "a prompt file is UTF-8 text with one prompt a line"
@@ -486,13 +486,21 @@ def test_a_seed_of_numpys_is_the_seed():
         '{"0": "a fox", "30": "a frog"}',
     ],
 )
-def test_a_schedule_of_another_tool_is_told_from_prompts(tmp_path, text):
+def test_the_frame_numbers_of_another_tool_are_where_keyframes_come(tmp_path, text):
     file = tmp_path / "prompts.txt"
     file.write_text(text)
-    with pytest.raises(
-        Error, match=r"prompts.txt:1: frame numbers before prompts are not read; write 'a frog \| frame="
-    ):
-        read_prompts(file)
+    made = (Keyframe("a fox", 0, frame=0), Keyframe("a frog", 1, frame=30))
+    assert read_prompts(file) == made
+    assert read_prompts(text.splitlines()) == made
+    assert schedule(file) == "frame numbers"
+
+
+def test_a_schedule_keeps_what_its_prompts_say():
+    lines = ['"0": "a fox: \'red\', old --neg blurry, dark",', '"12": "a (red:1.3) frog | seed=7",']
+    assert read_prompts(lines) == (
+        Keyframe("a fox: 'red', old", 0, "blurry, dark", frame=0),
+        Keyframe("a (red:1.3) frog", 7, frame=12),
+    )
 
 
 def test_prompts_with_numbers_are_no_schedule(tmp_path):
@@ -514,20 +522,39 @@ def test_prompts_with_numbers_are_no_schedule(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("lines", "seconds"),
+    [
+        (["0:00 a fox", "0:02 a frog"], 2),
+        (["0:00:00 - a fox", "0:01:02.5 - a frog"], 62.5),
+        (["[0:00] a fox", "[0:02] a frog"], 2),
+        (["0s: a fox", "2s: a frog"], 2),
+        (["0 sec a fox", "2.5 sec a frog"], 2.5),
+    ],
+)
+def test_times_before_all_prompts_are_when_keyframes_come(lines, seconds):
+    made = (Keyframe("a fox", 0, time=0), Keyframe("a frog", 1, time=seconds))
+    assert read_prompts(lines) == read("\n".join(lines)) == made
+    assert schedule(lines) == "times"
+
+
+@pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["0:00 a fox", "0:02 a frog"], "1: times before prompts are not read; write 'a frog | time=0:02' for '0:02 a frog'"),
-        (["0:00:00 - a fox", "0:00:02.5 - a frog"], "1: times before prompts are not read; write 'a frog | time=0:00:02.5' for '0:00:02.5 - a frog'"),
-        (["a fox", "[0:02] a frog"], "2: times before prompts are not read; write 'a frog | time=0:02' for '[0:02] a frog'"),
-        (["0s: a fox", "2s: a frog"], "1: times before prompts are not read; write 'a frog | time=2' for '2s: a frog'"),
-        (["0 sec a fox", "2.5 sec a frog"], "1: times before prompts are not read; write 'a frog | time=2.5' for '2.5 sec a frog'"),
-        (["0: a fox", "30: a frog"], "1: frame numbers before prompts are not read; write 'a frog | frame=30' for '30: a frog'"),
+        (
+            ["a fox", "[0:02] a frog"],
+            "2: times before some of the prompts are not read; write 'a frog | time=0:02' for '[0:02] a frog', or leave "
+            "times out",
+        ),
+        (
+            ["0: a fox", "1: a frog", "2: an owl"],
+            "1: numbers before prompts, each one more than the last, are not read; leave them out, or write 'a frog | "
+            "frame=1' for a frame",
+        ),
     ],
-)  # fmt: skip
-def test_times_before_prompts_are_told_from_words(lines, message):
-    what = re.search("frame numbers|times", message)[0]
-    assert refusal(read, "\n".join(lines)) == f"a.txt:{message}, or leave {what} out"
-    assert refusal(read_prompts, lines) == f"prompt {message}, or leave {what} out"
+)
+def test_numbers_that_may_be_no_schedule_are_refused(lines, message):
+    assert refusal(read, "\n".join(lines)) == f"a.txt:{message}"
+    assert refusal(read_prompts, lines) == f"prompt {message}"
 
 
 @pytest.mark.parametrize(
@@ -552,11 +579,6 @@ def test_what_programs_write_is_no_prompt(text):
     )
     assert refusal(read, text) == f"a.txt:{expected}"
     assert refusal(read_prompts, text.splitlines()) == f"prompt {expected}"
-
-
-def test_a_schedule_of_another_tool_is_none_as_a_prompt_either():
-    message = refusal(read_prompts, '{"0": "a red apple", "30": "a frog"}')
-    assert message.startswith("prompt 1: frame numbers before prompts are not read; write 'a frog | frame=30'")
 
 
 def test_a_number_of_any_length_before_a_prompt_is_read_as_it_stands(tmp_path):

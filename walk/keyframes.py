@@ -109,7 +109,8 @@ def read_prompts(
 
     Keyframes among the prompts are lines that say all this already.
 
-    The lines of a song (.lrc, .srt, .vtt) are prompts at their times, with what `walk.lyrics` knows of them.
+    The lines of a song (.lrc, .srt, .vtt) are prompts at their times, with what `walk.lyrics` knows of them. Where every
+    prompt begins with a frame's number or a time, as other tools write them, it comes there.
 
     seed: keyframe i gets seed + i, unless its line has a seed of its own.
     seeds: instead of `seed`: one for each prompt, one for all prompts, or several for one prompt. "words": as `seed`
@@ -123,7 +124,7 @@ def read_prompts(
         if not isinstance(text, str):
             raise Error(f"{name} {text!r} is not text")
     seed = _checked_seed(seed)
-    given = list(_given(prompts))
+    given, _ = _scheduled(list(_given(prompts)))
     _check_no_data([(where, text) for where, text in given if isinstance(text, str)])
     lines = [_parse(where, each) if isinstance(each, str) else _line(where, each) for where, each in given]
     _check_weights([*lines, _Line("negative prompt", negative), _Line("style", style)])
@@ -286,12 +287,58 @@ _DATA = re.compile(  # what is not quite JSON: a line of brackets, a list on one
 )
 
 
-def _check_no_data(texts: Sequence[tuple[str, str]]) -> None:
-    """Raise Error for JSON, and for times or frame numbers before prompts: a model would draw them."""
+def schedule(prompts: str | Path | Sequence[str | Keyframe]) -> str:
+    """'frame numbers' or 'times', if that is what all of the prompts begin with; else ''."""
+    return _scheduled(list(_given(prompts)))[1]
+
+
+def _scheduled(given: list[tuple[str, str | Keyframe]]) -> tuple[list[tuple[str, str | Keyframe]], str]:
+    """Prompts as other tools schedule them, a frame's number (Deforum's) or a time before each from 0 on, as lines of
+    ours, and what is before them; others as they are, and ''.
+
+    1984: a book, 6:00 at dawn, 80s neon are words. Raises Error for a song's [0:02] before some, and for a list's numbers.
+    """
+    texts = [(where, text) for where, text in given if isinstance(text, str)]
     whole = _json("\n".join(text for _, text in texts))
     if isinstance(whole, dict):
-        _check_no_times([(texts[0][0], f"{key}: {value}") for key, value in whole.items()])
-    _check_no_times(texts)
+        texts = [(texts[0][0], f"{key}: {value}") for key, value in whole.items() if isinstance(value, str)]
+    texts = [each for each in texts if each[1].strip() not in ("{", "}")]
+    found = [(where, match) for where, text in texts if (match := _TIMED.match(text))]
+    times = [parse_time(m["clock"]) if m["clock"] else float(m["seconds"] or m["frame"]) for _, m in found]
+    rising = len(found) > 1 and times[0] == 0 and all(earlier < later for earlier, later in pairwise(times))
+    if (
+        rising
+        and len(found) == len(texts) == len(whole or texts)
+        and not any(isinstance(it, Keyframe) for _, it in given)
+    ):
+        if found[0][1]["frame"] and times == [*range(len(times))]:
+            raise Error(
+                f"{found[0][0]}: numbers before prompts, each one more than the last, are not read; leave them out, or "
+                f"write '{_line_of(found[1][1])[:60]}' for a frame"
+            )
+        return [(where, _line_of(match)) for where, match in found], "frame numbers" if found[0][1][
+            "frame"
+        ] else "times"
+    for where, match in found:
+        if match["tag"]:
+            raise Error(
+                f"{where}: times before some of the prompts are not read; write '{_line_of(match)[:60]}' for "
+                f"'{match.string.strip()[:60]}', or leave times out"
+            )
+    return given, ""
+
+
+def _line_of(scheduled: re.Match[str]) -> str:
+    frame, time = (scheduled["frame"] or "").partition(".")[0], scheduled["clock"] or scheduled["seconds"]
+    quoted = re.fullmatch(r"""(["'])(.*)\1,?""", scheduled["prompt"].strip(), re.DOTALL)
+    prompt, _, negative = (quoted[2] if quoted else scheduled["prompt"]).partition(" --neg ")
+    unwanted = f" | negative={negative.strip()}" if negative.strip() else ""
+    return f"{prompt.strip()}{unwanted} | " + (f"frame={frame}" if frame else f"time={time}")
+
+
+def _check_no_data(texts: Sequence[tuple[str, str]]) -> None:
+    """Raise Error for JSON: a model would draw it."""
+    whole = _json("\n".join(text for _, text in texts))
     for where, text in texts:
         if whole is not None or _DATA.fullmatch(text) or _json(text) is not None:
             raise Error(
@@ -306,30 +353,6 @@ def _json(text: str) -> Any:
         with contextlib.suppress(ValueError, RecursionError):
             return json.loads(text)
     return None
-
-
-def _check_no_times(texts: Sequence[tuple[str, str]]) -> None:
-    """Raise Error if all begin with a time or a frame's number (Deforum's), from 0 on, or one with a song's [0:02].
-
-    Else they are words: 1984: a book, 6:00 at dawn, 80s neon.
-    """
-    found = [match for _, text in texts if (match := _TIMED.match(text))]
-    braces = sum(text.strip() in ("{", "}") for _, text in texts)
-    times = [parse_time(m["clock"]) if m["clock"] else float(m["seconds"] or m["frame"]) for m in found]
-    timed = len(found) > 1 and len(found) + braces == len(texts) and times[0] == 0
-    shown = [match for match in found if match["tag"]]
-    if timed and all(earlier < later for earlier, later in pairwise(times)):
-        shown.append(found[1])
-    for match in shown[:1]:
-        where = texts[0][0] if timed else next(where for where, text in texts if text is match.string)
-        what = "frame numbers" if match["frame"] else "times"
-        frame, time = (match["frame"] or "").partition(".")[0], match["clock"] or match["seconds"]
-        when = f"frame={frame}" if frame else f"time={time}"
-        prompt = match["prompt"].strip("\"', \t")
-        raise Error(
-            f"{where}: {what} before prompts are not read; write '{prompt[:40]} | {when}' for "
-            f"'{match.string.strip()[:60]}', or leave {what} out"
-        )
 
 
 # What a line says

@@ -37,7 +37,7 @@ from walk import (
 )
 from walk.files import at_home, read_text
 from walk.flags import given
-from walk.keyframes import WORDS, Keyframe, check_words, prompt_file
+from walk.keyframes import WORDS, Keyframe, check_words, prompt_file, schedule
 from walk.pace import METER
 from walk.progress import Listener
 from walk.recipe import Recipe
@@ -98,6 +98,7 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     keyframes = read_prompts(chosen["prompts"], **given(chosen, "seed", "seeds", "negative", "style"))
     check_words(keyframes)
     _tell_words(chosen["prompts"], listener)
+    _tell_schedule(chosen["prompts"], listener)
     _tell_asides(file, listener)
     settings = flags.settings(chosen)
     out, folder = _paths(chosen)
@@ -130,6 +131,13 @@ def _tell_words(prompts: str | list[str], listener: Listener) -> None:
     words = isinstance(prompts, list) and not any(" " in prompt.strip() for prompt in prompts)
     if words and len(prompts) > 2 and {"a", "an", "the"} & set(prompts):
         listener.say(f"note: these are {len(prompts)} prompts; put a prompt of several words in quotes")
+
+
+def _tell_schedule(prompts: str | list[str], listener: Listener) -> None:
+    """A note of how another tool's schedule is read."""
+    if before := schedule(prompts):
+        named = "frame=" if before == "frame numbers" else "time="
+        listener.say(f"note: the {before} before the prompts are read as {named}")
 
 
 def _tell_asides(file: Path | None, listener: Listener) -> None:
