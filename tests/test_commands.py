@@ -3,10 +3,12 @@
 import dataclasses
 import io
 import json
+import os
 import re
 import shutil
 import signal
 import sys
+import threading
 import types
 import weakref
 from pathlib import Path
@@ -95,6 +97,28 @@ def unused_names(run="film.walk"):
 
 def pixels(folder):
     return [np.asarray(Image.open(path)) for path in sorted(Path(folder).glob("*.png"))]
+
+
+@pytest.mark.parametrize("prompt", [r"a \(fox:5\)", r"a (red:5\)) fox"])
+def test_parentheses_after_a_backslash_are_letters_to_the_notes_too(walk, prompt):
+    small = ["--width", "64", "--height", "64", "--steps", "1", "--speed", "path"]
+    walk("--prompts", prompt, "a frog", "--frames", "2", "--out", "film.mp4", *small, model=False)
+    assert check(Path("film.mp4")).facts[0].startswith("2 frames of ")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_prompts_come_through_a_pipe(walk):
+    os.mkfifo("pipe")
+    writer = threading.Thread(target=lambda: Path("pipe").write_text("a red apple\na green frog\n"))
+    writer.start()
+    walk("--prompts", "./pipe", "--frames", "3", "--out", "film.mp4")
+    writer.join()
+
+
+def test_a_film_with_a_colon_in_its_name_is_checked(walk):
+    _, err = walk(*ABC, "--frames", "4", "--out", "take 2:b.mp4")
+    assert not [line for line in err if line.startswith("note: ") and "played" in line]
+    assert walk("check", "take 2:b.mp4", model=False)[0].endswith("nothing is wrong")
 
 
 def test_another_tools_schedule_is_read_and_said_to_be(walk):

@@ -109,7 +109,7 @@ def _seen(film: Path, count: int, uneven: bool, report: Callable[[int], object])
     from moviepy import VideoFileClip
 
     try:
-        with films.bare_copy(film, uneven) as copy, VideoFileClip(str(copy), audio=False) as clip:
+        with films.bare_copy(film, uneven) as copy, VideoFileClip(str(copy.absolute()), audio=False) as clip:
             return list(_frames(_pictures(clip.reader, count), report))
     except (OSError, KeyError, ValueError) as error:
         why = ffmpeg.complaint(film) or str(error).partition("\n")[0]  # after it comes what ffmpeg said of the copy

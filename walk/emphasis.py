@@ -79,5 +79,9 @@ def leftovers(prompt: str) -> list[str]:
     Midjourney's panda::1.5 and --ar 16:9.
     Parentheses and brackets around plain words are not among them, nor are times and proportions, 3:4.
     """
-    text = plain(re.sub(r"\\[()]", "  ", prompt))
-    return list(dict.fromkeys(match[0] for match in _LEFTOVER.finditer(text)))
+    return list(dict.fromkeys(match[0] for match in _LEFTOVER.finditer(unescaped(prompt))))
+
+
+def unescaped(prompt: str) -> str:
+    """The words alone, with spaces for parentheses after a backslash, which are no notation."""
+    return plain(re.sub(r"\\[()]", "\0\0", prompt)).replace("\0", " ")  # a space could make a number of what is before

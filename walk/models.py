@@ -282,7 +282,7 @@ class Pipeline(Model):
                 f"{self.family.off:g}"
             )
         if self.settings.model == BUILT_IN:
-            notes += unknown(emphasis.plain(keyframe.prompt))
+            notes += unknown(keyframe.prompt)
         return notes
 
     def _cut(self, prompt: str) -> str:

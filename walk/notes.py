@@ -9,7 +9,7 @@ import difflib
 import functools
 import re
 
-from walk.emphasis import leftovers
+from walk.emphasis import leftovers, unescaped
 from walk.hub import find
 from walk.settings import BUILT_IN
 from walk.text import plural
@@ -99,9 +99,10 @@ def _vocabulary() -> dict[str, None]:
 
 def unknown(prompt: str) -> list[str]:
     """A note of the words that the built-in model has never seen, if there are any, but for those of notation."""
+    said = unescaped(prompt)
     for text in filter(_as_words, leftovers(prompt)):
-        prompt = prompt.replace(text, " ")
-    words = [word for word in _words(prompt) if word not in {*_vocabulary(), *_FILLERS}]
+        said = said.replace(text, " ")
+    words = [word for word in _words(said) if word not in {*_vocabulary(), *_FILLERS}]
     if not words:
         return []
     more = f" and {plural(len(words) - NAMED, 'more word')}" if len(words) > NAMED else ""

@@ -135,6 +135,9 @@ def _tell_words(prompts: str | list[str], listener: Listener) -> None:
 
 def _tell_schedule(prompts: str | list[str], listener: Listener) -> None:
     """A note of how another tool's schedule is read."""
+    file = prompt_file(prompts)
+    if file is not None and not file.is_file():  # a pipe, which can be read but once
+        return
     if before := schedule(prompts):
         named = "frame=" if before == "frame numbers" else "time="
         listener.say(f"note: the {before} before the prompts are read as {named}")

@@ -6,6 +6,7 @@ A `Listener` keeps it to itself; `Bars` shows it, and is the only one outside th
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from typing import Any
@@ -85,6 +86,9 @@ class _Bar(Progress):
 
             # Not its own `delay`: by a refresh it would be drawn before, and then not be ended by a line break.
             how: dict[str, Any] = {"initial": self.count, "unit": f" {self.unit}", "dynamic_ncols": True}
+            with contextlib.suppress(OSError, AttributeError, ValueError):
+                if not os.get_terminal_size(sys.stderr.fileno()).columns:  # which it does not know
+                    how |= {"dynamic_ncols": False, "ncols": 80}
             self.bar = tqdm(desc=self.what, total=self.total, file=sys.stderr, **how)
 
     def expect(self, total: int) -> None:
