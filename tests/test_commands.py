@@ -26,6 +26,7 @@ from walk import (
     Settings,
     Walk,
     cli,
+    ffmpeg,
     films,
     hub,
     models,
@@ -113,6 +114,20 @@ def test_prompts_come_through_a_pipe(walk):
     writer.start()
     walk("--prompts", "./pipe", "--frames", "3", "--out", "film.mp4")
     writer.join()
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_making_that_failed_lets_no_other_file_be_replaced(walk, refusal, monkeypatch, first):
+    if first:
+        walk(*ABC, "--frames", "3", "--out", "film.mp4")
+    with monkeypatch.context() as patch:
+        patch.setattr(ffmpeg, "feed", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        walk(*ABC, "--frames", "3", "--quality", "1", "--out", "film.mp4", status=130)
+    if first:
+        walk(*ABC, "--frames", "3", "--quality", "2", "--out", "film.mp4")  # which is still the folder's own
+    Path("film.mp4").write_bytes(b"somebody else's")
+    said = refusal(*ABC, "--frames", "3", "--out", "film.mp4", model=True)
+    assert said.startswith("film.mp4 is not as film.walk made it, so it is not overwritten")
 
 
 def test_a_film_with_a_colon_in_its_name_is_checked(walk):

@@ -46,9 +46,18 @@ def make(
         chosen = spread | {"loop": run.walk.closed, "audio": out.name if sound else None} | look
         flags = {name: value for name, value in chosen.items() if value is not None and value is not False}
         metadata = described(run.walk, run.settings, flags, positions=not spread)
-    video.encode(frames, out, run.walk.fps, metadata=metadata, sound=sound, report=report, **look)
-    if out.is_file():
-        run.made(out.name, digests.of_file(out))
+    made = ""
+
+    def placing(part: Path) -> None:
+        """A kill may come before or after the film has taken the place of the one before."""
+        nonlocal made
+        if part.is_file():
+            made = digests.of_file(part)
+            run.made(out.name, f"{films(run.folder)[out.name]} {made}".strip())
+
+    video.encode(frames, out, run.walk.fps, metadata=metadata, sound=sound, report=report, placing=placing, **look)
+    if made:
+        run.made(out.name, made)
 
 
 def _spread(run: Run) -> dict[str, object]:
@@ -78,7 +87,7 @@ def check_free(out: Path, folder: Path) -> None:
                 f"{out} exists, and {folder.name} has made no film of that name, so it is not overwritten; move it, or "
                 "give another --out"
             )
-        if taken and out.is_file() and made[out.name] not in ("", digests.of_file(out)):
+        if taken and out.is_file() and digests.of_file(out) not in made[out.name].split():
             raise Error(
                 f"{out} is not as {folder.name} made it, so it is not overwritten; move it, or give another --out"
             )

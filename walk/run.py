@@ -260,10 +260,11 @@ class Run:
         """Say that a film of this name is made from here, of this walk, before it is."""
         if not self._decided:
             self._write(self.folder / "walk.json", _manifest(self.walk, self.settings))
-        self.made(name, "")
+        self.made(name, films(self.folder).get(name, ""))
 
     def made(self, name: str, digest: str) -> None:
-        """Say what tells a film that was made from here from any other file of its name."""
+        """Say what tells a film that was made from here from any other file of its name; of two, with a space between,
+        where one is about to take the other's place."""
         self._write(self.folder / "films", json.dumps(films(self.folder) | {name: digest}).encode())
 
     def picture(self, index: int) -> np.ndarray:
@@ -431,7 +432,8 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def films(folder: Path) -> dict[str, str]:
-    """By name, the digests of the films that were made from a run folder; '' where one was begun and not ended."""
+    """By name, the digests of the films that were made from a run folder; '' where one was begun and none was put there,
+    and of folders; two, where one may have taken the other's place."""
     try:
         return {str(name): str(digest) for name, digest in json.loads((folder / "films").read_bytes()).items()}
     except (OSError, ValueError, AttributeError, RecursionError):

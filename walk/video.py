@@ -39,6 +39,7 @@ def encode(
     metadata: Metadata | None = None,
     report: Callable[[int], object] = lambda count: None,
     sound: Sound | None = None,
+    placing: Callable[[Path], object] = lambda part: None,
 ) -> None:
     """Make a film of PNG files of one size, at a constant rate, in BT.709 (or in RGB, as GIF, PNG, HAP or DXV).
 
@@ -52,6 +53,7 @@ def encode(
     report: called with the number of frames handed over so far.
     sound: what is heard from the first frame on, as long as the pictures to half a frame; keeps its channels
         and its rate, or the nearest that the format has (`formats.heard_rate`). Less than a frame is followed by silence.
+    placing: called with what is about to be put at `out`, whole and checked.
 
     The film appears whole and checked, or not at all; on one machine, the same input gives the same
     bytes. Raises Error if it cannot be made.
@@ -88,6 +90,7 @@ def encode(
             )
         expected = (sound.channels, formats.heard_rate(out, sound.rate)) if sound else None
         check(part, len(pictures), fps, shape, metadata, expected)
+        placing(part)
 
 
 def validate(
