@@ -8,7 +8,7 @@ import pytest
 
 from walk import Error, Keyframe, flags, read_prompts
 from walk.files import MAX_FILE_BYTES
-from walk.keyframes import MAX_SEED, schedule
+from walk.keyframes import MAX_SEED
 from walk.text import parse_time
 
 FORMAT = "a prompt file is UTF-8 text with one prompt a line"
@@ -492,7 +492,9 @@ def test_the_frame_numbers_of_another_tool_are_where_keyframes_come(tmp_path, te
     made = (Keyframe("a fox", 0, frame=0), Keyframe("a frog", 1, frame=30))
     assert read_prompts(file) == made
     assert read_prompts(text.splitlines()) == made
-    assert schedule(file) == "frame numbers"
+    before = []
+    read_prompts(file, scheduled=before.append)
+    assert before == ["frame numbers"]
 
 
 def test_a_schedule_keeps_what_its_prompts_say():
@@ -534,7 +536,9 @@ def test_prompts_with_numbers_are_no_schedule(tmp_path):
 def test_times_before_all_prompts_are_when_keyframes_come(lines, seconds):
     made = (Keyframe("a fox", 0, time=0), Keyframe("a frog", 1, time=seconds))
     assert read_prompts(lines) == read("\n".join(lines)) == made
-    assert schedule(lines) == "times"
+    before = []
+    read_prompts(lines, scheduled=before.append)
+    assert before == ["times"]
 
 
 @pytest.mark.parametrize(

@@ -221,8 +221,8 @@ def preview(**chosen: Any) -> str:
     count = len(walk.keyframes)
     distances = [*pacer.distances, *speed.cuts(walk, shown[:count])]
     steps, along = (speed.predicted(some, distances, shares) for some in (walk, pacer.asked))
-    still = outlook.rest(asked.walk)
-    surprises = [*[still] * bool(still), *outlook.hurries(walk, steps), *outlook.turns(pacer.asked, pacer.distances)]
+    hurries, turns = outlook.hurries(walk, steps), outlook.turns(pacer.asked, pacer.distances)
+    surprises = [note for note in (outlook.rest(asked.walk), *hurries, *turns) if note]
     for note in surprises:
         listener.say(f"note: {note}")
     notes = [*model.notes(), *surprises]

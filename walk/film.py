@@ -53,7 +53,7 @@ def make(
         nonlocal made
         if part.is_file():
             made = digests.of_file(part)
-            run.made(out.name, f"{films(run.folder)[out.name]} {made}".strip())
+            run.made(out.name, f"{films(run.folder).get(out.name, '')} {made}".strip())
 
     video.encode(frames, out, run.walk.fps, metadata=metadata, sound=sound, report=report, placing=placing, **look)
     if made:

@@ -99,6 +99,7 @@ def read_prompts(
     seeds: Sequence[int] | int | str | None = None,
     negative: str = "",
     style: str = "{}",
+    scheduled: Callable[[str], object] = lambda before: None,
 ) -> tuple[Keyframe, ...]:
     """Keyframes from a prompt file, from one prompt, or from a sequence of prompts.
 
@@ -117,6 +118,7 @@ def read_prompts(
         has it, but a prompt that was there before, with the same negative prompt, has the seed that it had then.
     negative: the negative prompt of every keyframe that has none of its own.
     style: what every prompt is put into, at its {}: 'an oil painting of {}'.
+    scheduled: called with 'frame numbers' or 'times', if these stand before all prompts.
 
     Raises Error, which names file and line and says what was expected.
     """
@@ -124,7 +126,9 @@ def read_prompts(
         if not isinstance(text, str):
             raise Error(f"{name} {text!r} is not text")
     seed = _checked_seed(seed)
-    given, _ = _scheduled(list(_given(prompts)))
+    given, before = _scheduled(list(_given(prompts)))
+    if before:
+        scheduled(before)
     _check_no_data([(where, text) for where, text in given if isinstance(text, str)])
     lines = [_parse(where, each) if isinstance(each, str) else _line(where, each) for where, each in given]
     _check_weights([*lines, _Line("negative prompt", negative), _Line("style", style)])
@@ -287,11 +291,6 @@ _DATA = re.compile(  # what is not quite JSON: a line of brackets, a list on one
 )
 
 
-def schedule(prompts: str | Path | Sequence[str | Keyframe]) -> str:
-    """'frame numbers' or 'times', if that is what all of the prompts begin with; else ''."""
-    return _scheduled(list(_given(prompts)))[1]
-
-
 def _scheduled(given: list[tuple[str, str | Keyframe]]) -> tuple[list[tuple[str, str | Keyframe]], str]:
     """Prompts as other tools schedule them, a frame's number (Deforum's) or a time before each from 0 on, as lines of
     ours, and what is before them; others as they are, and ''.
@@ -316,9 +315,8 @@ def _scheduled(given: list[tuple[str, str | Keyframe]]) -> tuple[list[tuple[str,
                 f"{found[0][0]}: numbers before prompts, each one more than the last, are not read; leave them out, or "
                 f"write '{_line_of(found[1][1])[:60]}' for a frame"
             )
-        return [(where, _line_of(match)) for where, match in found], "frame numbers" if found[0][1][
-            "frame"
-        ] else "times"
+        before = "frame numbers" if found[0][1]["frame"] else "times"
+        return [(where, _line_of(match)) for where, match in found], before
     for where, match in found:
         if match["tag"]:
             raise Error(

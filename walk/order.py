@@ -37,7 +37,7 @@ from walk import (
 )
 from walk.files import at_home, read_text
 from walk.flags import given
-from walk.keyframes import WORDS, Keyframe, check_words, prompt_file, schedule
+from walk.keyframes import WORDS, Keyframe, check_words, prompt_file
 from walk.pace import METER
 from walk.progress import Listener
 from walk.recipe import Recipe
@@ -95,10 +95,13 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     file = prompt_file(chosen["prompts"])
     if file is not None and file.suffix.lower() in formats.SUFFIXES and file.is_file():
         raise Error(f"{file} is not a prompt file; if it is a film, walk info {file} tells its prompts")
-    keyframes = read_prompts(chosen["prompts"], **given(chosen, "seed", "seeds", "negative", "style"))
+    before: list[str] = []
+    asked_of = given(chosen, "seed", "seeds", "negative", "style")
+    keyframes = read_prompts(chosen["prompts"], **asked_of, scheduled=before.append)
     check_words(keyframes)
     _tell_words(chosen["prompts"], listener)
-    _tell_schedule(chosen["prompts"], listener)
+    for what in before:
+        listener.say(f"note: the {what} before the prompts are read as {'frame' if 'frame' in what else 'time'}=")
     _tell_asides(file, listener)
     settings = flags.settings(chosen)
     out, folder = _paths(chosen)
@@ -131,16 +134,6 @@ def _tell_words(prompts: str | list[str], listener: Listener) -> None:
     words = isinstance(prompts, list) and not any(" " in prompt.strip() for prompt in prompts)
     if words and len(prompts) > 2 and {"a", "an", "the"} & set(prompts):
         listener.say(f"note: these are {len(prompts)} prompts; put a prompt of several words in quotes")
-
-
-def _tell_schedule(prompts: str | list[str], listener: Listener) -> None:
-    """A note of how another tool's schedule is read."""
-    file = prompt_file(prompts)
-    if file is not None and not file.is_file():  # a pipe, which can be read but once
-        return
-    if before := schedule(prompts):
-        named = "frame=" if before == "frame numbers" else "time="
-        listener.say(f"note: the {before} before the prompts are read as {named}")
 
 
 def _tell_asides(file: Path | None, listener: Listener) -> None:

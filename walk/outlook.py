@@ -9,6 +9,7 @@ import dataclasses
 import math
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from itertools import groupby
 from statistics import median
 
 from walk.settings import Settings
@@ -76,12 +77,7 @@ def turns(walk: Walk, distances: Sequence[tuple[float, float]]) -> list[str]:
 def rest(walk: Walk) -> str:
     """A note if a film will stand still for most of its length; else nothing."""
     rests = walk.rests()
-    still: list[list[int]] = []  # frames of each rest
-    for index in sorted(rests):
-        if index - 1 in rests:
-            still[-1].append(index)
-        else:
-            still.append([index])
+    still = [list(run) for rest, run in groupby(range(walk.frames), rests.__contains__) if rest]
     long = [some for some in still if len(some) >= RESTS * walk.fps]
     share = sum(map(len, long)) / walk.frames
     if share < STILL:

@@ -445,9 +445,10 @@ def alike(folder: Path, walk: Walk, settings: Settings) -> Path | None:
     if finished(folder):
         return None
     names = fingerprints(walk, settings)
+    asked = _digest(names)
     for other in sorted(folder.parent.glob("*.walk")):
         with contextlib.suppress(Error, OSError):
-            if _noted(other).asked == _digest(names) or fingerprints(*read_manifest(other)) == names:
+            if _noted(other).asked == asked or fingerprints(*read_manifest(other)) == names:
                 return other
     return None
 
