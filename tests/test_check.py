@@ -78,6 +78,15 @@ def test_a_films_rate_is_what_it_is_even_where_it_counts_milliseconds(tmp_path, 
         assert report.faults == ()
 
 
+@pytest.mark.parametrize("fps", ["1/10", "1/5", "1000"])
+@pytest.mark.parametrize("name", ["film.mp4", "film.webm", "film.mov"])
+def test_every_picture_of_a_film_is_seen_once_however_slow_or_fast(tmp_path, name, fps):
+    report = check(scenery(np.arange(8) * 0.05, tmp_path, Fraction(fps), name=name))
+    assert report.faults == ()
+    assert report.still == 0
+    assert min(report.steps) > 0.5 * max(report.steps)
+
+
 @pytest.mark.parametrize(("delay", "count"), [(17, 13), (33, 37), (9, 13), (50, 13)])
 def test_every_picture_of_a_gif_is_seen_once_whatever_its_delay(tmp_path, delay, count):
     """At some, ffmpeg would give others than there are."""

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import textwrap
 from fractions import Fraction
 from pathlib import Path
@@ -722,7 +723,14 @@ def test_a_run_folder_of_somebody_elses_is_refused_before_anything_is_loaded(ref
     assert refusal(*AB, "--out", "film.mp4") == message
 
 
-@pytest.mark.parametrize("out", ["~nosuchuser/film.mp4", f"{'x' * 300}.mp4"], ids=brief)
+@pytest.mark.parametrize("arguments", [[*AB], ["check", "film.mp4"], ["beats", "song.wav"]], ids=lambda given: given[0])
+def test_where_there_is_no_room_for_temporary_files_that_is_said(refusal, monkeypatch, arguments):
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/nosuchfolder"])
+    assert refusal(*arguments).startswith("there is no room for temporary files")
+
+
+@pytest.mark.parametrize("out", ["~nosuchuser/film.mp4", f"{'x' * 300}.mp4", f"{'x' * 217}.mp4"], ids=brief)
 def test_a_film_whose_name_the_system_cannot_have_is_refused_without_a_traceback(refusal, out):
     assert refusal(*AB, "--out", out).startswith(f"{out} cannot be written")
 

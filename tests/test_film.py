@@ -1,13 +1,15 @@
 """Films that are made in Python: whole ones, which the command knows as its own."""
 
+import errno
 import re
 import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from walk import Error, Settings, Walk, cli, film, films, models, order, read_prompts
+from walk import Error, Settings, Walk, cli, digests, film, films, models, order, read_prompts
 from walk.check import check
 from walk.run import Run, read_manifest, unused
 from walk.sounds import Sound
@@ -110,6 +112,49 @@ def test_a_film_that_was_changed_since_is_not_replaced(model):
     assert Path("film.mp4").read_bytes() == mine
     Path("film.mp4").unlink()
     made(model, walk, False)
+
+
+@pytest.mark.usefixtures("empty_folder")
+@pytest.mark.parametrize("retouch", ["paint", "add", "remove"])
+def test_pictures_in_a_folder_that_were_retouched_or_added_are_not_replaced(model, retouch):
+    walk = Walk.through(read_prompts(ABC), frames=3)
+    for _ in range(2):
+        made(model, walk, False, "pictures")
+    Path("pictures/.DS_Store").write_text("a system's, not somebody's")
+    made(model, walk, False, "pictures")
+    last = Path("pictures/000002.png")
+    if retouch == "remove":
+        last.unlink()
+    else:
+        Image.new("RGB", (32, 32), "red").save(last if retouch == "paint" else last.with_stem("000003"))
+    mine = {path.name: path.read_bytes() for path in Path("pictures").iterdir()}
+    with pytest.raises(Error, match=r"^pictures is not as film\.walk made it, so it is not overwritten; move it"):
+        made(model, walk, False, "pictures")
+    assert {path.name: path.read_bytes() for path in Path("pictures").iterdir()} == mine
+
+
+@pytest.mark.usefixtures("empty_folder")
+def test_a_film_that_cannot_be_read_is_not_replaced(model, monkeypatch):
+    walk = Walk.through(read_prompts(ABC), frames=3)
+    made(model, walk, False)
+    mine = Path("film.mp4").read_bytes()
+    monkeypatch.setattr(digests, "of_file", denied)  # root may read everything
+    with pytest.raises(Error, match=r"^film\.mp4 cannot be read \(Permission denied\), so it is not overwritten"):
+        made(model, walk, False)
+    assert Path("film.mp4").read_bytes() == mine
+
+
+def denied(*_):
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
+@pytest.mark.usefixtures("empty_folder")
+def test_a_film_elsewhere_is_not_taken_for_the_one_beside_the_run_folder(model):
+    walk = made(model, Walk.through(read_prompts(ABC), frames=3), False)
+    Path("other").mkdir()
+    with Run("film.walk", walk, model.settings) as run:
+        film.make(run, "other/film.mp4", size=64)
+        film.make(run, "film.mp4", size=32)
 
 
 @pytest.mark.usefixtures("empty_folder")

@@ -62,6 +62,7 @@ def test_a_file_has_one_prompt_a_line():
         "ein Fuß\nein Frosch | seed=4\n",
         "ein Fuß\nein Frosch | seed=4",  # no line break at the end
         "\N{BOM}ein Fuß\r\nein Frosch | seed=4\r\n",  # Windows' Notepad
+        "\N{BOM}ein Fuß\r\n\N{BOM}ein Frosch | seed=4\r\n",  # two files of its, one after the other
         "ein Fuß\rein Frosch | seed=4\r",
         "  ein Fuß \t\n\tein Frosch|seed=4   \n",
         "\N{BOM}# two of them\n\nein Fuß\n  \t\n   # and the other\nein Frosch | seed=4\n\n#",

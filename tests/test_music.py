@@ -1,10 +1,13 @@
 """Films that move to a sound: as long as it, arriving on its bars, the same after a stop, and closing with it."""
 
+import contextlib
 import hashlib
 import json
+import os
 import re
 import shlex
 import shutil
+import threading
 from fractions import Fraction
 from pathlib import Path
 
@@ -692,6 +695,43 @@ def test_what_cannot_be_is_refused_before_a_model_is_looked_for(walk, song, flag
     assert err[-1] == f"walk: {message}"
     assert "toybox" not in "".join(err)
     assert set(Path().iterdir()) == before
+
+
+@pytest.fixture
+def pipe(tmp_path):
+    """Makes one with this in it, once, as <(...) does; what it returns is its name."""
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("there are no pipes with names")
+    writers = []
+
+    def fill(data):
+        with contextlib.suppress(BrokenPipeError):
+            Path("pipe").write_bytes(data)
+
+    def filled(data):
+        os.mkfifo("pipe")
+        writers.append(threading.Thread(target=fill, args=(data,)))
+        writers[-1].start()
+        return "pipe"
+
+    yield filled
+    for writer in writers:
+        while writer.is_alive():  # where nobody has read it
+            os.close(os.open("pipe", os.O_RDONLY | os.O_NONBLOCK))
+            writer.join(0.05)
+
+
+def test_beats_come_through_a_pipe(walk, pipe):
+    walk("--beats", pipe(b"0.5\n1.0\n1.5\n2.0\n"), "--meter", "3", "--out", "film.mp4")
+    assert len(positions("film.walk")) == 48
+
+
+@pytest.mark.parametrize("flags", [["--audio"], ["--audio", "song.wav", "--listen"], ["beats"], ["check"]], ids=str)
+def test_a_sound_or_a_film_that_cannot_be_read_twice_is_refused(walk, song, pipe, flags):
+    shutil.copy(song, "song.wav")
+    prompts = {} if flags[0] == "--audio" else {"prompts": None}
+    _, err = walk(*flags, pipe(Path("song.wav").read_bytes()), model=False, status=2, **prompts)
+    assert err[-1] == "walk: pipe is a pipe, and would be read more than once; give a file"
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,7 @@ def test_a_time_at_the_films_very_end_is_its_last_frame():
         ("29.97", Fraction(30000, 1001)),
         ("59.94", Fraction(60000, 1001)),
         ("23.97602", Fraction(24000, 1001)),
+        ("23.976023976023978", Fraction(24000, 1001)),
         ("14.985", Fraction(15000, 1001)),
         ("23.98", Fraction(24000, 1001)),
         ("119.88", Fraction(120000, 1001)),

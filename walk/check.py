@@ -33,6 +33,10 @@ FAINT = 6  # levels, of what changes most: less, nobody can see
 MOVES = 16  # levels, of what changes most; less can be too little for an encoder
 STILLS = 5  # rests that are listed one by one
 SIDE = 64  # pixels; pictures are compared at about this size
+QUICK, SLOW = (
+    Fraction(1, 500),
+    1,
+)  # seconds from frame to frame; outside these ffmpeg guesses wrong rates, of some films
 TICK = Fraction(1, 500)  # seconds; some containers count in milliseconds
 
 
@@ -77,7 +81,8 @@ def check(
         raise Error(f"{film} has no whole frame")
     track = films.sound_track(film)
     gaps = [b - a for a, b in pairwise(times)]
-    frames = _seen(film, len(times), bool(gaps) and max(gaps) > 1.5 * min(gaps), report)
+    odd = bool(gaps) and (max(gaps) > 1.5 * min(gaps) or not QUICK <= median(gaps) <= SLOW)
+    frames = _seen(film, len(times), odd, report)
     silent = track is not None and ffmpeg.silent(film)
     usual = _every(gaps, *films.time_base(film))
     end = times[-1] + usual
@@ -105,11 +110,11 @@ def check(
 # What a player sees and hears
 
 
-def _seen(film: Path, count: int, uneven: bool, report: Callable[[int], object]) -> list[_Frame]:
+def _seen(film: Path, count: int, odd: bool, report: Callable[[int], object]) -> list[_Frame]:
     from moviepy import VideoFileClip
 
     try:
-        with films.bare_copy(film, uneven) as copy, VideoFileClip(str(copy.absolute()), audio=False) as clip:
+        with films.bare_copy(film, odd) as copy, VideoFileClip(str(copy.absolute()), audio=False) as clip:
             return list(_frames(_pictures(clip.reader, count), report))
     except (OSError, KeyError, ValueError) as error:
         why = ffmpeg.complaint(film) or str(error).partition("\n")[0]  # after it comes what ffmpeg said of the copy

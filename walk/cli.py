@@ -18,6 +18,7 @@ import math
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 import warnings
@@ -86,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(signal, number) and signal.getsignal(getattr(signal, number)) != signal.SIG_IGN:  # as nohup wants
             signal.signal(getattr(signal, number), signal.default_int_handler)
     try:
+        _check_temporary()
         import fire
         from fire.decorators import SetParseFns
 
@@ -404,8 +406,6 @@ def doctor() -> str:
 @_halving
 def bench(**chosen: Any) -> str:
     """How fast a model's frames are made on this machine, and where the time goes."""
-    import tempfile
-
     from walk.bench import LEAST, SECONDS, measure
 
     listener, frames = _listener(chosen), chosen.get("frames", flags.BENCH_FRAMES)
@@ -572,6 +572,17 @@ def _listener(chosen: dict[str, Any]) -> Listener:
 
 def _bytes(count: float) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def _check_temporary() -> None:
+    """Raise Error where there is no room for temporary files. torch would need one when it is imported."""
+    try:
+        tempfile.gettempdir()
+    except OSError:
+        raise Error(
+            "there is no room for temporary files: the disk is full, or may not be written; free some of it, or let "
+            "TMPDIR name a folder on another"
+        ) from None
 
 
 def _prepare_libraries() -> None:

@@ -96,10 +96,10 @@ def _bytes_of(frame: Path) -> bytes:
         raise Error(f"{frame} cannot be read ({error.strerror})") from None
 
 
-def copied(film: Path, copy: Path, uneven: bool) -> bool:
+def copied(film: Path, copy: Path, odd: bool) -> bool:
     """Whether there was room for a film's pictures, without metadata. Raises OSError for what cannot be read.
 
-    They are not decoded, but where they come at uneven moments, and of a GIF: of some delays, such as of 0.17 s, ffmpeg
+    They are not decoded, but where they come at odd moments, and of a GIF: of some delays, such as of 0.17 s, ffmpeg
     guesses a wrong rate. At 25 a second, whenever they came, whoever reads them is given each once. Those of a GIF keep
     their size; others are at most 640 pixels wide, since what is decoded needs room.
     """
@@ -109,8 +109,8 @@ def copied(film: Path, copy: Path, uneven: bool) -> bool:
         return False
     # One track alone: what a decoder needs before a sound's start would make the pictures late.
     gif = film.suffix.lower() == ".gif"
-    rate, codec = (["-r", "25"], ["ffv1"]) if gif or uneven else ([], ["copy"])
-    if uneven and not gif:
+    rate, codec = (["-r", "25"], ["ffv1"]) if gif or odd else ([], ["copy"])
+    if odd and not gif:
         codec += ["-vf", "scale='min(iw,640)':-2"]
     safe = [*_SAFE, *rate, "-i", f"file:{film}", "-map", "0:v:0", "-map_chapters", "-1", "-map_metadata", "-1"]
     command = [*program(), *safe, "-c", *codec, "-f", "nut", "-y", f"file:{copy}"]
@@ -146,8 +146,11 @@ def complaint(film: Path) -> str:
 
 
 def check_readable(path: Path) -> None:
-    """Raise Error for what ffmpeg would complain of in its own way."""
+    """Raise Error for what ffmpeg would complain of in its own way, and for what cannot be read twice, as sounds and
+    films are."""
     try:
+        if path.is_fifo():
+            raise Error(f"{path} is a pipe, and would be read more than once; give a file")
         path.open("rb").close()
     except OSError as error:
         raise Error(f"{path} cannot be read ({error.strerror})") from None

@@ -37,7 +37,7 @@ def read_text(path: Path, expected: str, hint: str = "") -> str:
     if len(data) > MAX_FILE_BYTES:
         raise Error(f"{path} is larger than a megabyte; {expected}")
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8").replace("\N{BOM}", "")  # each of several files in one can have brought its own
     except UnicodeDecodeError as error:
         line = len(re.findall(rb"\r\n|\r|\n", data[: error.start])) + 1
         raise Error(f"{path}:{line}: byte 0x{data[error.start]:02x} is not UTF-8; {expected}") from None

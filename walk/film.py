@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -51,12 +52,12 @@ def make(
     def placing(part: Path) -> None:
         """A kill may come before or after the film has taken the place of the one before."""
         nonlocal made
-        if part.is_file():
-            made = digests.of_file(part)
+        made = _digest(part)
+        if _beside(out, run.folder):
             run.made(out.name, f"{films(run.folder).get(out.name, '')} {made}".strip())
 
     video.encode(frames, out, run.walk.fps, metadata=metadata, sound=sound, report=report, placing=placing, **look)
-    if made:
+    if _beside(out, run.folder):
         run.made(out.name, made)
 
 
@@ -74,27 +75,41 @@ def _spread(run: Run) -> dict[str, object]:
 def check_free(out: Path, folder: Path) -> None:
     """Raise Error if a film would replace what was not made from this run folder, or was changed since. That notes names
     and digests: of films beside it, so one that lies elsewhere is never replaced."""
-    beside = out.absolute().parent.resolve() == folder.absolute().parent.resolve()
-    with contextlib.suppress(OSError):
+    try:
         taken = out.exists() and not (out.is_dir() and not video.pictures_of(out))  # by more than an empty folder
         if taken and not folder.is_dir():
             raise Error(
                 f"{out} exists and has no {folder.name} beside it, so it is not overwritten; move it, or give another --out"
             )
-        made = films(folder) if beside else {}
+        made = films(folder) if _beside(out, folder) else {}
         if taken and out.name not in made:
             raise Error(
                 f"{out} exists, and {folder.name} has made no film of that name, so it is not overwritten; move it, or "
                 "give another --out"
             )
-        if taken and out.is_file() and digests.of_file(out) not in made[out.name].split():
+        if taken and _digest(out) not in made[out.name].split():
             raise Error(
                 f"{out} is not as {folder.name} made it, so it is not overwritten; move it, or give another --out"
             )
-        if folder.exists() and not folder.is_dir():
-            raise Error(f"{folder} cannot be written ({os.strerror(errno.ENOTDIR)}); give another --out")
-        if folder.exists() and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):  # as somebody else's
-            raise Error(f"{folder} cannot be written ({os.strerror(errno.EACCES)}); give another --out")
+    except OSError as error:
+        raise Error(f"{out} cannot be read ({error.strerror}), so it is not overwritten; give another --out") from None
+    if folder.exists() and not folder.is_dir():
+        raise Error(f"{folder} cannot be written ({os.strerror(errno.ENOTDIR)}); give another --out")
+    if folder.exists() and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):  # as somebody else's
+        raise Error(f"{folder} cannot be written ({os.strerror(errno.EACCES)}); give another --out")
+
+
+def _beside(out: Path, folder: Path) -> bool:
+    return out.absolute().parent.resolve() == folder.absolute().parent.resolve()
+
+
+def _digest(out: Path) -> str:
+    """Of a film, or of a folder of pictures: of their names, sizes and times, since they can be many gigabytes, and
+    whoever retouches one changes these."""
+    if not out.is_dir():
+        return digests.of_file(out)
+    pictures = [(name, (out / name).stat()) for name in video.pictures_of(out)]
+    return hashlib.sha256(repr([(name, it.st_size, it.st_mtime_ns) for name, it in pictures]).encode()).hexdigest()
 
 
 def described(walk: Walk, settings: Settings, flags: Mapping[str, object], positions: bool = True) -> Metadata:

@@ -111,7 +111,7 @@ def hear(
     _check_offset(path, offset, begin + sound.seconds)
     first = nearest((start - begin) * sound.rate)
     there = len(sound.samples) - first
-    known = _written(beats, meter) if beats else None
+    known = _written(beats, None if asks else meter) if beats else None
     asked = [digests.of_file(path), *map(str, (start, seconds, bars, closed and fps, meter, bpm, offset, known))]
     stem = None if listen is None else stem_of(listen)
     band = None if stem or listen is None else str(listen).lower()
@@ -161,7 +161,7 @@ def tempo(
     closed: bool = False,
     seconds: Fraction | None = None,
     bars: int | None = None,
-    meter: int = METER,
+    meter: int | None = None,
     bpm: Fraction | None = None,
     offset: Fraction = Fraction(0),
     beats: Path | None = None,
@@ -175,6 +175,7 @@ def tempo(
         seconds = seconds or Fraction(repr(heard.beats[-1]))
     else:
         assert bpm is not None
+        meter = meter or METER
         name = f"{float(bpm):g} beats a minute"
         seconds = seconds or offset + ((bars or 0) + 1) * meter * 60 / bpm
         check_length(nearest(seconds * fps))
@@ -287,10 +288,13 @@ def _cut(
     return _Part(first, count, seconds, part, tuple(notes))
 
 
-def _written(path: Path, meter: int) -> Rhythm:
-    """What a file of beats says; each first of so many begins a bar, unless it says so itself."""
+def _written(path: Path, meter: int | None) -> Rhythm:
+    """What a file of beats says; each first of so many begins a bar. Raises Error if it says itself which do, and a meter
+    was given."""
     beats, bars = beatfile.read_beats(at_home(path))
-    return Rhythm(beats, beats[::meter] if bars is None else bars, ())
+    if meter and bars:
+        raise Error(f"{path} says itself which beats begin a bar; leave out --meter")
+    return Rhythm(beats, bars or beats[:: meter or METER], ())
 
 
 def _within(rhythm: Rhythm, start: float, seconds: float) -> Rhythm:

@@ -35,7 +35,7 @@ from walk import (
     timeline,
     video,
 )
-from walk.files import at_home, read_text
+from walk.files import read_text
 from walk.flags import given
 from walk.keyframes import WORDS, Keyframe, check_words, prompt_file
 from walk.pace import METER
@@ -228,15 +228,13 @@ def _music(
     """What the film moves to, if anything."""
     if not _RHYTHM & set(chosen):
         return None
-    from walk import audio, beatfile, music
+    from walk import audio, music
 
     fps = chosen.get("fps", timeline.FPS)
     seconds, frames = chosen.get("seconds"), None if {"seconds", "bars"} & set(chosen) else chosen.get("frames")
     how = {"closed": chosen.get("loop", False), **given(chosen, "bars", "meter", "bpm", "offset")}
     if "beats" in chosen:
         how["beats"] = Path(chosen["beats"])
-        if "meter" in chosen and beatfile.read_beats(at_home(how["beats"]))[1]:
-            raise Error(f"{how['beats']} says itself which beats begin a bar; leave out --meter")
     if "audio" in chosen:
         heard = music.hear(
             Path(chosen["audio"]),
@@ -448,8 +446,8 @@ def _check_paths(out: Path, folder: Path) -> None:
     from walk.film import check_free
     from walk.run import alone
 
-    check_free(out, folder)
     _check_writable(out)
+    check_free(out, folder)
     with alone(folder):  # or an Error before anything heavy is loaded
         pass
 
@@ -464,7 +462,7 @@ def check_sheet(out: Path) -> None:
 
 
 def _check_writable(out: Path) -> None:
-    if len(os.fsencode(out.name)) > 230:  # of 255: there has to be room for a temporary name
+    if len(os.fsencode(out.name)) > 220:  # of 255: there has to be room for a temporary name
         raise Error(f"{out} cannot be written ({os.strerror(errno.ENAMETOOLONG)}); give another --out")
     parent = next(parent for parent in out.absolute().parents if os.path.exists(parent))
     if not parent.is_dir() or not os.access(parent, os.W_OK):

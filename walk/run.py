@@ -432,8 +432,8 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def films(folder: Path) -> dict[str, str]:
-    """By name, the digests of the films that were made from a run folder; '' where one was begun and none was put there,
-    and of folders; two, where one may have taken the other's place."""
+    """By name, the digests of the films that were made from a run folder; '' where one was begun and none was put there;
+    two, where one may have taken the other's place."""
     try:
         return {str(name): str(digest) for name, digest in json.loads((folder / "films").read_bytes()).items()}
     except (OSError, ValueError, AttributeError, RecursionError):

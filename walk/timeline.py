@@ -278,7 +278,7 @@ def _meant(fps: float | str) -> Fraction:
 
 def parse_fps(text: str) -> Fraction:
     """A rate from '25', '23.976' (meaning 24000/1001) or '24000/1001'. Raises ValueError."""
-    if not re.fullmatch(r"\d{1,7}(\.\d{1,6})?|\d{1,7}/0*[1-9]\d{0,6}", text):
+    if not re.fullmatch(r"\d{1,7}(\.\d{1,20})?|\d{1,7}/0*[1-9]\d{0,6}", text):
         raise ValueError(text)
     exact = Fraction(text)
     whole = _NTSC.get(text) or round(exact * 1001 / 1000)
