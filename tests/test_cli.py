@@ -151,7 +151,7 @@ def test_each_command_has_a_help_that_fits_a_terminal(name, capsys):
     for arguments in ([name, "--help"], [name, "-h"], [name, "x", "--help"]):
         assert cli.main(arguments) == 0
         out, err = capsys.readouterr()
-        assert (out.splitlines()[0], err) == (f"walk {name} {flags.COMMANDS[name].usage}", "")
+        assert (out.splitlines()[0], err) == (f"walk {name} {flags.COMMANDS[name].usage}".strip(), "")
         assert max(map(len, out.splitlines())) <= 100
 
 
@@ -378,6 +378,9 @@ def test_a_switch_is_on_when_named_unless_it_is_false(received, flag):
         (["recipe", *AB], "'recipe' is not a command; prompts come after --prompts"),
         (["preview", "--frames", "5"], "--prompts is missing; give a prompt file, or the prompts themselves"),
         (["preview", "word"], "'word' is one too many: walk preview --prompts FILE ..."),
+        (["models", "--json"], "there is no flag --json; walk models takes none"),
+        (["check", "film.mp4", "--json"], "there is no flag --json; walk check takes none"),
+        (["doctor", "extra"], "'extra' is one too many: walk doctor"),
         (["preview", *AB, "--quik"], "there is no flag --quik; did you mean --quick? (walk preview --help lists them all)"),
         ([*AB, "--quick"], "there is no flag --quick; walk preview --quick is a first look"),
         (["seeds"], "walk seeds needs a prompt: walk seeds PROMPT"),
@@ -588,6 +591,10 @@ TIGHT = "give them more room: a later time, more frames, or a higher fps"
         (["a", "b", "--frames", "25", "--seconds", "1:00", "--fps", "25"], "25 frames and 60 seconds (1500 frames) do not agree; give one of them"),
         (["a", "b | time=20", "--frames", "25"], "keyframe 2 ('b') is at 20 s, but the film is 1.04 s long; give an earlier time, or a longer film"),
         (["a", f"{'b' * 50} | time=1:00", "--seconds", "2.5"], f"keyframe 2 ('{'b' * 39}…') is at 1:00, but the film is 2.5 s long; give an earlier time, or a longer film"),
+        (["a", "b | frame=24 | until=99", "c", "--seconds", "3"], "keyframe 2 ('b') rests until 1:39, but the film is 3 s long; give an earlier time, or a longer film"),
+        (["a", "b | time=0.5", "c | frame=6"], "keyframe 3 ('c') is at 0.25 s, before keyframe 2 ('b') at 0.5 s; times must increase from keyframe to keyframe"),
+        (["a", "b | beat=3 | until=0.5", "--bpm", "60"], "keyframe 2 ('b'): until 0.5 is not after its time 2; a keyframe rests until later"),
+        (["a", "b | frame=48 | until=0.5"], "keyframe 2 ('b'): until 0.5 is not after its time 2; a keyframe rests until later"),
         (["a", "b | time=0.01", "c"], f"keyframe 1 ('a') and keyframe 2 ('b') would be shown on the same frame; {TIGHT}"),
         (["a", "b | time=1", "c | time=1.01"], f"keyframe 2 ('b') and keyframe 3 ('c') would be shown on the same frame; {TIGHT}"),
         (["a"], "a walk needs two keyframes or more; give another prompt, or several seeds for this one (--seeds 1-3)"),
@@ -683,7 +690,7 @@ def test_a_film_that_walk_did_not_make_is_left_as_it_is(refusal):
     ("out", "message"),
     [
         *[(name, f"{name}: a film's name ends in .mp4, .webm, .mov or .gif; for a folder of PNG files, write {name}/") for name in ("film", "sub/film")],
-        *[(name, f"{name}: a film's name ends in .mp4, .webm, .mov or .gif; a folder of PNG files is written FOLDER/") for name in ("film.avi", "film.gif.png")],
+        *[(name, f"{name}: a film's name ends in .mp4, .webm, .mov or .gif; a folder of PNG files is written FOLDER/") for name in ("film.avi", "film.gif.png", ".mp4", "f.", "sub/..")],
         ("folder", "--out folder is a folder; give the film's name, such as folder/film.mp4, or folder/ for PNG files"),
         ("folder/", "folder exists and has no folder.walk beside it, so it is not overwritten; move it, or give another --out"),
         *[(name, f"--out {name}: the name of a folder of PNG files has no dot in it; give {better}, say") for name, better in (("a.v2/", "a_v2/"), ("film.mp4/", "film_mp4/"))],

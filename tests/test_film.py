@@ -151,9 +151,8 @@ def denied(*_):
 @pytest.mark.usefixtures("empty_folder")
 def test_a_film_elsewhere_is_not_taken_for_the_one_beside_the_run_folder(model):
     walk = made(model, Walk.through(read_prompts(ABC), frames=3), False)
-    Path("other").mkdir()
     with Run("film.walk", walk, model.settings) as run:
-        film.make(run, "other/film.mp4", size=64)
+        film.make(run, "other/of/film.mp4", size=64)
         film.make(run, "film.mp4", size=32)
 
 

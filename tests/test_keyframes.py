@@ -504,6 +504,8 @@ def test_a_schedule_keeps_what_its_prompts_say():
         Keyframe("a fox: 'red', old", 0, "blurry, dark", frame=0),
         Keyframe("a (red:1.3) frog", 7, frame=12),
     )
+    lines = ['0: "a fox", "red"', '30: "a frog"']
+    assert [keyframe.prompt for keyframe in read_prompts(lines)] == ['"a fox", "red"', "a frog"]
 
 
 def test_prompts_with_numbers_are_no_schedule(tmp_path):
@@ -555,9 +557,10 @@ def test_times_before_all_prompts_are_when_keyframes_come(lines, seconds):
             "1: numbers before prompts, each one more than the last, are not read; leave them out, or write 'a frog | "
             "frame=1' for a frame",
         ),
+        (["0: a fox", "30: # a frog"], "2 begins with #, which makes it a comment"),
     ],
 )
-def test_numbers_that_may_be_no_schedule_are_refused(lines, message):
+def test_numbers_that_may_be_no_schedule_and_comments_in_one_are_refused(lines, message):
     assert refusal(read, "\n".join(lines)) == f"a.txt:{message}"
     assert refusal(read_prompts, lines) == f"prompt {message}"
 
@@ -575,6 +578,7 @@ def test_numbers_that_may_be_no_schedule_are_refused(lines, message):
         '{"prompt": "a fox"}\n{"prompt": "a frog"}',
         "[1, 2]",
         "{}",
+        '{"0": "a fox", "30": "a frog", "30": "an owl"}',
     ],
 )
 def test_what_programs_write_is_no_prompt(text):

@@ -218,6 +218,21 @@ def test_what_lies_where_a_frame_would_and_cannot_be_removed_is_named(tmp_path):
         run.missing()
 
 
+def test_a_frame_that_may_not_be_read_is_kept(tmp_path, monkeypatch):
+    with Run(tmp_path, a_walk(), SETTINGS) as run:
+        render_all(run)
+        frame = run.frames()[3]
+
+    def denied(path):  # root may read everything
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    told = r"\.png cannot be read \(Permission denied\)$"
+    with Run(tmp_path, a_walk(), SETTINGS) as run, pytest.raises(Error, match=told):
+        run.missing()
+    assert frame.exists()
+
+
 def test_the_film_waits_for_its_last_frame(tmp_path):
     with Run(tmp_path, a_walk(), SETTINGS) as run:
         run.save(0, picture(run, 0))

@@ -339,7 +339,7 @@ def checked(arguments: Sequence[str], command: str = "") -> list[str]:
         result.append(f"--{name}={text}")
     for word in COMMANDS[command].words:
         if word not in values:
-            raise Error(f"walk {command} needs {flags[word].expects}: walk {command} {COMMANDS[command].usage}")
+            raise Error(f"walk {command} needs {flags[word].expects}: {_usage(command)}")
     return result
 
 
@@ -386,7 +386,7 @@ def _split(arguments: Sequence[str], command: str) -> dict[str, list[str]]:
             name = "prompts"  # what else could it be
             values[name] = [argument]
         elif command:
-            raise Error(f"'{argument}' is one too many: walk {command} {COMMANDS[command].usage}")
+            raise Error(f"'{argument}' is one too many: {_usage(command)}")
         else:
             commands = [name for name, other in COMMANDS.items() if name and other.summary]
             near_command = difflib.get_close_matches(argument, commands, n=1, cutoff=0.75)
@@ -441,6 +441,8 @@ _NEAR = 0.72  # of difflib: further off, most are words of their own, as --name 
 def _hint(name: str, command: str, help_line: str) -> str:
     if name in _WAYS and "prompts" in COMMANDS[command].flags and name not in COMMANDS[command].flags:
         return _WAYS[name]
+    if not set(COMMANDS[command].flags) - set(COMMANDS[command].words):
+        return f"walk {command} takes none"
     near = _nearest_flag(name.lower(), COMMANDS[command].flags)
     return f"did you mean --{near}? ({help_line} lists them all)" if near else f"{help_line} lists them all"
 
@@ -471,7 +473,7 @@ def settings(flags: dict[str, Any]) -> Settings:
 def help_text(command: str = "") -> str:
     """What `walk --help`, or the help of a command, prints."""
     if command:
-        usage, summary = f"walk {command} {COMMANDS[command].usage}", COMMANDS[command].summary
+        usage, summary = _usage(command), COMMANDS[command].summary
         if command in ("preview", "replay"):
             own = {name: flag for name, flag in COMMANDS[command].flags.items() if name not in ALL}
             more = [
@@ -500,10 +502,14 @@ def help_text(command: str = "") -> str:
     lines += ["", "Other commands (each has a --help):"]
     for name, other in COMMANDS.items():
         if other.summary and name:
-            head = f"  walk {name} {other.usage}".rstrip()
+            head = f"  {_usage(name)}"
             lines += [head, *textwrap.wrap(other.summary, 100, initial_indent=" " * 26, subsequent_indent=" " * 26)]
     lines += ["", "  --help, --version", "", *textwrap.wrap(_PROMPT_FILE, 92)]
     return "\n".join(lines)
+
+
+def _usage(command: str) -> str:
+    return f"walk {command} {COMMANDS[command].usage}".strip()
 
 
 def _table(flags: dict[str, Flag]) -> list[str]:

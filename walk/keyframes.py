@@ -129,7 +129,10 @@ def read_prompts(
     given, before = _scheduled(list(_given(prompts)))
     if before:
         scheduled(before)
-    _check_no_data([(where, text) for where, text in given if isinstance(text, str)])
+    texts = [(where, text) for where, text in given if isinstance(text, str)]
+    for where, text in texts:
+        _check_text(where, text)
+    _check_no_data(texts)
     lines = [_parse(where, each) if isinstance(each, str) else _line(where, each) for where, each in given]
     _check_weights([*lines, _Line("negative prompt", negative), _Line("style", style)])
     negative, style = (_plain(name, text) for name, text in (("negative prompt", negative), ("style", style)))
@@ -228,8 +231,6 @@ def _given(prompts: Any) -> Iterator[tuple[str, str | Keyframe]]:
     for number, prompt in enumerate(_listed(prompts), 1):
         if not isinstance(prompt, (str, Keyframe)):
             raise Error(f"prompt {number} is {str(prompt)[:60]!r}, which is not text")
-        if isinstance(prompt, str):
-            _check_text(f"prompt {number}", prompt)
         yield f"prompt {number}", prompt
 
 
@@ -299,8 +300,8 @@ def _scheduled(given: list[tuple[str, str | Keyframe]]) -> tuple[list[tuple[str,
     """
     texts = [(where, text) for where, text in given if isinstance(text, str)]
     whole = _json("\n".join(text for _, text in texts))
-    if isinstance(whole, dict):
-        texts = [(texts[0][0], f"{key}: {value}") for key, value in whole.items() if isinstance(value, str)]
+    if isinstance(whole, tuple):
+        texts = [(texts[0][0], f"{key}: {value}") for key, value in whole if isinstance(value, str)]
     texts = [each for each in texts if each[1].strip() not in ("{", "}")]
     found = [(where, match) for where, text in texts if (match := _TIMED.match(text))]
     times = [parse_time(m["clock"]) if m["clock"] else float(m["seconds"] or m["frame"]) for _, m in found]
@@ -328,7 +329,7 @@ def _scheduled(given: list[tuple[str, str | Keyframe]]) -> tuple[list[tuple[str,
 
 def _line_of(scheduled: re.Match[str]) -> str:
     frame, time = (scheduled["frame"] or "").partition(".")[0], scheduled["clock"] or scheduled["seconds"]
-    quoted = re.fullmatch(r"""(["'])(.*)\1,?""", scheduled["prompt"].strip(), re.DOTALL)
+    quoted = re.fullmatch(r"""(["'])((?:(?!\1).)*)\1,?""", scheduled["prompt"].strip(), re.DOTALL)
     prompt, _, negative = (quoted[2] if quoted else scheduled["prompt"]).partition(" --neg ")
     unwanted = f" | negative={negative.strip()}" if negative.strip() else ""
     return f"{prompt.strip()}{unwanted} | " + (f"frame={frame}" if frame else f"time={time}")
@@ -346,10 +347,10 @@ def _check_no_data(texts: Sequence[tuple[str, str]]) -> None:
 
 
 def _json(text: str) -> Any:
-    """An object or a list; None for anything else."""
+    """An object, as a tuple of pairs, or a list; None for anything else."""
     if text.lstrip().startswith(("{", "[")):
         with contextlib.suppress(ValueError, RecursionError):
-            return json.loads(text)
+            return json.loads(text, object_pairs_hook=tuple)
     return None
 
 

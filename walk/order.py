@@ -410,7 +410,7 @@ def _paths(chosen: dict[str, Any]) -> tuple[Path, Path]:
             raise Error(
                 f"--out {out} is a folder; give the film's name, such as {out / 'film.mp4'}, or {pictures}/ for PNG files"
             )
-    if not out.suffix:
+    if not out.suffix and out.name == out.name.strip("."):  # a folder's has no dot either
         raise Error(f"{out}: a film's name ends in {either(formats.SUFFIXES)}; for a folder of PNG files, write {out}/")
     return out, out.with_suffix(".walk")
 

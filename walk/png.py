@@ -51,7 +51,8 @@ def encoded(picture: np.ndarray, texts: Mapping[str, str]) -> bytes:
 def is_whole(path: Path, keyword: str, text: str) -> bool:
     """Whether a file is a PNG of which no byte is missing or changed, and that holds this text.
 
-    Every chunk's CRC-32 is checked (section 5.3), and that the last is IEND.
+    Every chunk's CRC-32 is checked (section 5.3), and that the last is IEND. Raises PermissionError for a file that may not be read:
+    it may be whole.
     """
     try:
         file = io.BytesIO(path.read_bytes())  # of which no damaged length makes more
@@ -60,6 +61,8 @@ def is_whole(path: Path, keyword: str, text: str) -> bool:
         chunks = list(_chunks(file))
         held = b"tEXt", f"{keyword}\0{text}".encode("ascii")
         return chunks[-1:] == [(b"IEND", b"")] and held in chunks and not file.read(1)
+    except PermissionError:
+        raise
     except (OSError, ValueError):
         return False
 

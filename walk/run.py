@@ -196,7 +196,11 @@ class Run:
         for name in self.unread(names):
             self._checked.add(name)
             path = self._finished[name]
-            if not png.is_whole(path, _KEY, name):
+            try:
+                whole = png.is_whole(path, _KEY, name)
+            except PermissionError as error:
+                raise Error(f"{path} cannot be read ({error.strerror})") from None
+            if not whole:
                 self.damaged.append(path.name)
                 del self._finished[name]
                 try:

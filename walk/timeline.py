@@ -121,6 +121,7 @@ class Walk:
             raise Error(
                 "a walk needs two keyframes or more; give another prompt, or several seeds for this one (--seeds 1-3)"
             )
+        _check_order(keyframes)
         count = _frame_count(keyframes, frames, seconds, fps, closed)
         stays = _stays(keyframes, count, fps, closed, _moments(moments))
         progress = [
@@ -226,7 +227,7 @@ def timed(
                 raise Error(f"{_name(keyframes, k)} is at {name} {number:g}, but {has}")
             at, part = int(number) - 1, number % 1
             time = seconds[at] + part * (seconds[min(at + 1, len(seconds) - 1)] - seconds[at])
-            keyframe = dataclasses.replace(keyframe, time=round(time, 6), beat=None, bar=None)
+            keyframe = _at(keyframes, k, round(time, 6))
         result.append(keyframe)
     return tuple(result)
 
@@ -234,11 +235,17 @@ def timed(
 def framed(keyframes: Sequence[Keyframe], fps: Fraction) -> tuple[Keyframe, ...]:
     """The keyframes with seconds in place of frames, at this rate."""
     return tuple(
-        keyframe
-        if keyframe.frame is None
-        else dataclasses.replace(keyframe, time=round(float(keyframe.frame / fps), 6), frame=None)
-        for keyframe in keyframes
+        keyframe if keyframe.frame is None else _at(keyframes, k, round(float(keyframe.frame / fps), 6))
+        for k, keyframe in enumerate(keyframes)
     )
+
+
+def _at(keyframes: Sequence[Keyframe], k: int, time: float) -> Keyframe:
+    """One with a time in place of what it had."""
+    try:
+        return dataclasses.replace(keyframes[k], time=time, beat=None, bar=None, frame=None)
+    except Error as error:  # it was to rest until before that
+        raise Error(f"{_name(keyframes, k)}: {error}") from None
 
 
 def within(keyframes: Sequence[Keyframe], start: float, seconds: float, pause: float = 0.0) -> tuple[Keyframe, ...]:
@@ -320,6 +327,16 @@ def nearest(x: Fraction) -> int:
     return math.floor(x + Fraction(1, 2))  # round() takes halves to the even side
 
 
+def _check_order(keyframes: Sequence[Keyframe]) -> None:
+    timed = [(k, keyframe.time) for k, keyframe in enumerate(keyframes) if keyframe.time is not None]
+    for (before, earlier), (k, time) in pairwise(timed):
+        if time < earlier:
+            raise Error(
+                f"{_name(keyframes, k)} is at {format_time(time)}, before {_name(keyframes, before)} at "
+                f"{format_time(earlier)}; times must increase from keyframe to keyframe"
+            )
+
+
 def _frame_count(
     keyframes: Sequence[Keyframe],
     frames: int | None,
@@ -386,12 +403,15 @@ def _stays(
     """The first and the last frame that show each keyframe; a closed walk's end, too, as one more."""
     at = [None if keyframe.time is None else _exact(keyframe.time) * fps for keyframe in keyframes]
     until = [None if keyframe.until is None else _exact(keyframe.until) * fps for keyframe in keyframes]
-    for k, x in [*enumerate(at), *enumerate(until)]:
+    for k, x, stays in [
+        *((k, x, "is at") for k, x in enumerate(at)),
+        *((k, x, "rests until") for k, x in enumerate(until)),
+    ]:
         if x is not None and nearest(x) > count - closed:  # an open walk's last frame is its end
             length = format_time(float(count / fps))
             ends = f"a loop of {length} begins again there" if nearest(x) == count else f"the film is {length} long"
             raise Error(
-                f"{_name(keyframes, k)} is at {format_time(float(x / fps))}, but {ends}; give an earlier time, or a "
+                f"{_name(keyframes, k)} {stays} {format_time(float(x / fps))}, but {ends}; give an earlier time, or a "
                 "longer film"
             )
     first = at[0] = at[0] or Fraction(0)

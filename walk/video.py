@@ -305,7 +305,8 @@ def _unheard(track: Track | None, channels: int, rate: int, seconds: Fraction, f
 
 @contextlib.contextmanager
 def _whole(out: Path) -> Iterator[Path]:
-    """A name beside `out` for a file or a folder, which takes its place in the end, or is removed."""
+    """A name beside `out` for a file or a folder, which takes its place in the end, or is removed. Folders above it are
+    made."""
     for path in out.parent.glob("*.part"):
         if re.fullmatch(rf"\.{re.escape(out.name)}\.\d+(\.\w+)?\.part", path.name):
             with contextlib.suppress(OSError):  # what cannot be removed does no harm
@@ -313,6 +314,7 @@ def _whole(out: Path) -> Iterator[Path]:
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     old = films.beside(out, "old")
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
         if not out.suffix:
             _check_replaceable(out)
         yield part
