@@ -1,6 +1,7 @@
 """What is shown of what is done: on a terminal, in a notebook, and where nothing can be drawn."""
 
 import io
+import os
 import re
 import sys
 import time
@@ -87,6 +88,22 @@ def test_where_nothing_can_be_drawn_a_line_comes_now_and_then(capsys, monkeypatc
         "rendering: 4 of 10 frames, 0.2 a second, 0:30 left",
     ]
     assert len(lines) == 4
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no such terminals")
+def test_a_terminal_that_does_not_know_its_width_has_a_bar_of_80_columns(monkeypatch):
+    import pty
+
+    ours, theirs = pty.openpty()
+    assert os.get_terminal_size(theirs).columns == 0
+    with open(theirs, "w") as terminal, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", terminal)
+        with Bars().progress("rendering", 5) as progress:
+            progress.more(5)
+        drawn = os.read(ours, 10_000).decode().strip().split("\r")[-1]
+    os.close(ours)
+    assert re.fullmatch(BAR, drawn)
+    assert 70 < len(drawn) <= 80
 
 
 def test_a_notebook_draws_it_itself(capsys, monkeypatch):

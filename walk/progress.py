@@ -88,7 +88,7 @@ class _Bar(Progress):
             how: dict[str, Any] = {"initial": self.count, "unit": f" {self.unit}", "dynamic_ncols": True}
             with contextlib.suppress(OSError, AttributeError, ValueError):
                 if not os.get_terminal_size(sys.stderr.fileno()).columns:  # which it does not know
-                    how |= {"dynamic_ncols": False, "ncols": 80}
+                    how |= {"dynamic_ncols": False, "ncols": 80, "nrows": 24}
             self.bar = tqdm(desc=self.what, total=self.total, file=sys.stderr, **how)
 
     def expect(self, total: int) -> None:
