@@ -141,7 +141,9 @@ def test_help_is_the_result_that_was_asked_for(arguments, capsys):
 def test_help_names_every_flag_and_fits_a_terminal(capsys):
     cli.main(["--help"])
     lines = capsys.readouterr().out.splitlines()
-    assert re.findall(r"^  --(\w+)", "\n".join(lines), re.MULTILINE) == [*flags.ALL, "help"]
+    assert re.findall(r"^  --([\w-]+)", "\n".join(lines), re.MULTILINE) == [
+        name.replace("_", "-") for name in flags.ALL
+    ] + ["help"]
     assert re.findall(r"^  walk ([a-z]+)", "\n".join(lines), re.MULTILINE) == [name for name in cli.COMMANDS if name]
     assert max(map(len, lines)) <= 100
 
@@ -468,7 +470,8 @@ def test_flags_of_other_tools_are_told_ours_and_only_those(command, meant):
             with pytest.raises(Error) as refused:
                 flags.checked([*words, flag], command.replace("walk", ""))
             hint = str(refused.value).partition("; ")[2]
-            assert hint.startswith(f"did you mean --{ours}? (" if ours else "walk "), (command, name, hint)
+            shown = ours and ours.replace("_", "-")
+            assert hint.startswith(f"did you mean --{shown}? (" if ours else "walk "), (command, name, hint)
 
 
 def test_what_no_flag_is_for_is_told_in_words(refusal):
@@ -649,6 +652,7 @@ def test_a_prompt_may_be_longer_than_a_file_name(refusal, prompt):
         (["~/prompts.txt"], "prompts.mp4"),
         (["A red apple!", "a green frog"], "a-red-apple-a-green-frog.mp4"),
         (["A Fox | seed=3", "b"], "a-fox-b.mp4"),
+        (["a fox | oil on canvas | seed=3", "b"], "a-fox-oil-on-canvas-b.mp4"),
         (["ein Fuß im Schnee", "b"], "ein-fuß-im-schnee-b.mp4"),
         (["a " * 40, "b"], f"{'a-' * 27}f11dd5.mp4"),
         (["🙂", "..."], "film.mp4"),

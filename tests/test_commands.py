@@ -130,6 +130,16 @@ def test_a_making_that_failed_lets_no_other_file_be_replaced(walk, refusal, monk
     assert said.startswith("film.mp4 is not as film.walk made it, so it is not overwritten")
 
 
+def test_a_film_of_other_prompts_is_said_to_be_replaced(walk):
+    said = "note: film.mp4 is of other prompts, and will be replaced; to keep it, stop, and give another --out"
+    _, err = walk(*ABC, "--frames", "3", "--out", "film.mp4")
+    assert said not in err
+    _, err = walk("--prompts", "an owl", "a castle", "--frames", "3", "--out", "film.mp4")
+    assert said in err
+    _, err = walk("--prompts", "an owl", "a bear", "--frames", "3", "--out", "film.mp4")
+    assert said not in err
+
+
 def test_a_film_with_a_colon_in_its_name_is_checked(walk):
     _, err = walk(*ABC, "--frames", "4", "--out", "take 2:b.mp4")
     assert not [line for line in err if line.startswith("note: ") and "played" in line]
@@ -554,11 +564,10 @@ def test_a_sheet_of_a_file_of_prompts_is_refused(refusal):
     assert refusal("seeds", "prompts.txt") == message
 
 
-def test_words_without_quotes_are_said_to_be_prompts(walk):
-    _, err = walk("--prompts", "a", "red", "apple", "--frames", "3", "--size", "32")
-    assert err[0] == "note: these are 3 prompts; put a prompt of several words in quotes"
-    _, err = walk("--prompts", "fox", "frog", "owl", "--frames", "3", "--size", "32", "--out", "b.mp4")
-    assert not [line for line in err if "in quotes" in line]
+def test_words_without_quotes_are_refused(walk, refusal):
+    message = "these are 3 prompts of one word each: 'a', 'red' and 'apple'; put a prompt of several words in quotes"
+    assert refusal("--prompts", "a", "red", "apple", "--frames", "3") == message
+    walk("--prompts", "fox", "frog", "owl", "--frames", "3", "--size", "32")
 
 
 def test_pictures_much_larger_than_the_models_own_are_warned_of(walk):
@@ -954,12 +963,12 @@ def test_a_folder_that_is_not_there_is_not_pruned(refusal):
 
 
 def test_a_film_without_metadata_says_nothing_of_its_prompts(walk, refusal):
-    walk(*ABC, "--frames", "3", "--no_metadata", "--out", "film.mp4")
+    walk(*ABC, "--frames", "3", "--no-metadata", "--out", "film.mp4")
     for path in [Path("film.mp4"), *Path("film.walk/frames").iterdir()]:
         assert not re.search(rb"red.apple|green.frog|tiny|walk recipe", path.read_bytes())
     for arguments in (["info", "film.mp4"], ["replay", "film.mp4"], ["diff", "film.mp4", "film.mp4"]):
         assert refusal(*arguments) == (
-            "film.mp4 carries no recipe: it was made by something else, re-encoded, or with --no_metadata"
+            "film.mp4 carries no recipe: it was made by something else, re-encoded, or with --no-metadata"
         )
 
 
@@ -971,7 +980,7 @@ def test_frames_say_what_made_them(walk):
 
 def test_frames_without_metadata_say_nothing_though_an_earlier_run_said_it(walk):
     walk(*ABC, "--frames", "3", "--out", "pngs/")
-    walk(*ABC, "--frames", "3", "--no_metadata", "--out", "pngs/")
+    walk(*ABC, "--frames", "3", "--no-metadata", "--out", "pngs/")
     for path in sorted(Path("pngs").iterdir()):
         assert b"apple" not in path.read_bytes()
         assert b"frog" not in path.read_bytes()
@@ -1192,8 +1201,8 @@ def test_a_model_that_a_gpu_has_no_room_for_goes_on_sparing_memory(capsys, whole
     first = (2, False), (2, True)  # the same batch, so that what is there still serves
     assert asked[:2] == list(first if whole else [(2, False), (1, False)])
     assert asked[-1] == (2 if whole and enough else 1, True)
-    said = [line for line in capsys.readouterr().err.splitlines() if "low_memory" in line]
-    assert said == ["the whole model does not fit on the GPU; going on with --low_memory"]
+    said = [line for line in capsys.readouterr().err.splitlines() if "low-memory" in line]
+    assert said == ["the whole model does not fit on the GPU; going on with --low-memory"]
 
 
 def test_a_model_that_does_not_load_is_not_said_to_go_on(walk, tiny_folder):
@@ -1205,6 +1214,6 @@ def test_a_model_that_does_not_load_is_not_said_to_go_on(walk, tiny_folder):
 
 
 def test_sparing_a_gpus_memory_without_a_gpu_is_refused(refusal):
-    assert refusal(*ABC, "--low_memory", "--device", "cpu", "--out", "film.mp4", model=True) == (
-        "--low_memory spares a GPU's memory, and cpu has none of its own; leave it out"
+    assert refusal(*ABC, "--low-memory", "--device", "cpu", "--out", "film.mp4", model=True) == (
+        "--low-memory spares a GPU's memory, and cpu has none of its own; leave it out"
     )

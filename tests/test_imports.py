@@ -84,7 +84,6 @@ BELOW = {
     "order": {
         *(
             "audio",
-            "beatfile",
             "files",
             "film",
             "films",
@@ -99,6 +98,7 @@ BELOW = {
         ),
         *("recipe", "run", "sounds", "text", "timeline", "video"),
     },
+    "api": {"cli"},
     "lazy": {"bench", "keyframes", "machine", "models", "progress", "render", "run", "text"},
     "work": {"lazy", "models", "progress", "render", "run", "speed"},
 }

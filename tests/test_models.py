@@ -209,7 +209,7 @@ def test_text_encoders_leave_the_gpu_once_the_prompts_are_read(tiny_folder, monk
         ("encode", r"cuda has too little memory for the text encoders of .*; try --device cpu or another --model$"),
         (
             "denoise",
-            r"cuda has too little memory for .*; try --low_memory, a quantised --denoiser \(.gguf\), --device cpu or another --model$",
+            r"cuda has too little memory for .*; try --low-memory, a quantised --denoiser \(.gguf\), --device cpu or another --model$",
         ),
     ],
 )

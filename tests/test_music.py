@@ -225,7 +225,7 @@ def test_the_noise_can_kick_while_prompts_glide(asked, song):
 
 
 def test_noise_that_is_paced_apart_is_even_to_the_eye_too(tiny_folder, song):
-    flags = ["--prompts", *ABC, "--audio", str(song), "--seconds", "3", "--pace", "even", "--pace_noise", "beat"]
+    flags = ["--prompts", *ABC, "--audio", str(song), "--seconds", "3", "--pace", "even", "--pace-noise", "beat"]
     flags += ["--model", str(tiny_folder), "--steps", "1", "--size", "32", "--out", "film.mp4"]
     assert cli.main(["preview", "--quick", *flags]) == cli.main(flags) == 0
     made, _ = run.read_manifest(Path("film.walk"))
@@ -667,13 +667,14 @@ def test_a_preview_shows_the_sound_below_the_speed(walk, song):
         (["--beats", "numbered.txt", "--meter", "3"], "numbered.txt says itself which beats begin a bar; leave out --meter"),
         (["--pace", "energy"], "--pace energy follows a sound; give --audio"),
         (["--pace", "beat"], "--pace beat needs beats; give --audio, --bpm or --beats"),
-        (["--start", "3"], "--start needs a sound or a tempo; give --audio, or --bpm"),
+        (["--start", "3"], "--start says where in a sound to begin; give --audio, too"),
+        (["--meter", "3"], "--meter needs a sound or a tempo; give --audio, or --bpm"),
         (["--bpm", "90", "--start", "3"], "--start says where in a sound to begin; give --audio, too"),
         (["--align", "bar"], "--align needs a sound or a tempo; give --audio, or --bpm"),
         (["--listen", "low"], "--listen says what of a sound is followed; give --audio, too"),
         (["--bpm", "90", "--listen", "drums.wav"], "--listen says what of a sound is followed; give --audio, too"),
-        (["--audio", "song.wav", "--listen", "low", "--pace", "beat"], "--listen says whose energy is followed; give --pace energy or --pace_noise energy, too"),
-        (["--audio", "song.wav", "--listen", "low", "--ease"], "--listen says whose energy is followed; give --pace energy or --pace_noise energy, too"),
+        (["--audio", "song.wav", "--listen", "low", "--pace", "beat"], "--listen says whose energy is followed; give --pace energy or --pace-noise energy, too"),
+        (["--audio", "song.wav", "--listen", "low", "--ease"], "--listen says whose energy is followed; give --pace energy or --pace-noise energy, too"),
         (["--audio", "song.wav", "--listen", "bass"], "bass cannot be read (No such file or directory); give a sound file, or low, mid or high"),
         (["--audio", "song.wav", "--listen", "~nosuchuser/a.wav"], "~nosuchuser/a.wav cannot be read (No such file or directory); give a sound file, or low, mid or high"),
         (["--audio", "song.wav", "--listen", "."], ". cannot be read (Is a directory); give a sound file, or low, mid or high"),
@@ -917,7 +918,7 @@ def test_a_film_that_mostly_stands_still_says_so(walk, song):
 
 
 def test_a_rest_between_beats_is_no_doubled_frame_and_one_on_the_way_is(walk, song, monkeypatch):
-    """Both are shown like the frames before them: 35 is the last before a beat, 26 comes two after one."""
+    """Both are shown like the frames before them: 26 comes two after a beat, 35 is the last before one."""
     pictures = check._pictures
 
     def doubled(reader, count):
@@ -930,7 +931,7 @@ def test_a_rest_between_beats_is_no_doubled_frame_and_one_on_the_way_is(walk, so
     flags = ["--audio", song, "--seconds", "2", "--bpm", "120", "--offset", "0", "--pace", "beat", "--align", "off"]
     _, err = walk(*flags, "--out", "film.mp4", prompts=[*ABC, "an owl", "a castle"])
     told, _ = walk("check", "film.mp4", prompts=(), model=False, status=1)
-    again = "0:01.083  the frame repeats the one before"
+    again = "0:01.458  the frame repeats the one before"
     assert [line for line in err if "repeats" in line] == [f"note: {again}"]
     assert [line for line in told.splitlines() if "repeats" in line] == [again]
 

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from walk import pace
+from walk import Keyframe, Walk, pace
 
 RATES = [Fraction(24), Fraction(25), Fraction(30), Fraction(24000, 1001), Fraction(60)]
 
@@ -19,6 +19,22 @@ def test_on_beats_the_largest_steps_are_into_the_frames_nearest_to_the_beats(fps
     assert largest.tolist() == [int(beat * fps + Fraction(1, 2)) for beat in map(Fraction, beats)]
     assert steps.mean() == pytest.approx(1)
     assert steps.min() >= pace.LEAST
+
+
+@pytest.mark.parametrize("bpm", [60, 120, 175])
+@pytest.mark.parametrize("fps", RATES)
+def test_what_a_beat_rests_on_is_the_keyframe_that_comes_with_it(fps, bpm):
+    beats, frames = [i * 60 / bpm for i in range(8)], int(8 * 60 / bpm * fps)
+    steps = pace.on_beats(beats, frames, fps)
+    keyframes = [Keyframe("a fox", seed, time=beat) for seed, beat in enumerate(beats)]
+    walk = Walk.through(keyframes, frames, fps=fps, closed=True, smooth=False, steps=steps)
+    nearest = np.array([abs(position - round(position)) for position in walk.positions])
+    assert np.mean(nearest < 0.1) > 0.4, "most of the time one keyframe is seen"
+    assert np.mean(nearest > 0.3) < 0.3, "and seldom what is half of two"
+    for beat in beats[:-1]:
+        first = int(Fraction(beat) * fps + Fraction(1, 2))
+        shown = walk.positions[first : first + int(fps * Fraction(60, bpm) / 3)]
+        assert max(shown) - shown[0] < 0.1, "for a third of the way to the next beat"
 
 
 @pytest.mark.parametrize("fps", RATES)

@@ -32,12 +32,16 @@ def test_every_command_in_readme_is_understood(line):
     flags.checked(words[1:] if name else words, name)
 
 
-def test_the_code_in_readme_makes_an_even_film_and_a_keyframe(tmp_path, monkeypatch):
-    code, more = blocks("python")
+def test_the_code_in_readme_makes_an_even_film_and_a_keyframe(tmp_path, monkeypatch, capsys):
+    once, code, more = blocks("python")
     (tmp_path / "examples").symlink_to(ROOT / "examples", target_is_directory=True)
     monkeypatch.chdir(tmp_path)
     names = {}
+    exec(once.replace("frames=200", "frames=48"), names)
+    assert names["film"].path == Path("night.mp4")
+    capsys.readouterr()
     exec(code.replace("frames=200", "frames=48"), names)
+    assert "48 of 48 frames are in night.walk already" in capsys.readouterr().err
     assert len(films.timestamps(Path("night.mp4"))[0]) == 48
     steps = check("night.mp4").steps
     assert max(steps) < 3 * statistics.median(steps)

@@ -32,7 +32,7 @@ from walk.recipe import Recipe
 SETTINGS = Settings("toybox", 64, 32, 7, 3.5, "DDIMScheduler", "cpu", "float32", 2, "sha256 abc", ("torch 2.0",))
 A, B = Keyframe("a red apple", 0), Keyframe("a green frog", 1)
 GOOD = recipe.compose((A, B), {"frames": 5, "fps": Fraction(24), "path": "smooth", "speed": "path"}, SETTINGS)
-ABSENT = "carries no recipe: it was made by something else, re-encoded, or with --no_metadata"
+ABSENT = "carries no recipe: it was made by something else, re-encoded, or with --no-metadata"
 UNKNOWN = "carries a comment, but not a recipe that this version of walk knows"
 
 

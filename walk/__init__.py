@@ -23,10 +23,10 @@ class OutOfMemoryError(Error):
         if sparing:
             self.instead = {"low_memory": True, "batch": self.batch}  # which could become another by itself
         if whole:
-            less = "--low_memory, " * sparing + "a quantised --denoiser (.gguf), " * (settings.denoiser == "own")
+            less = "--low-memory, " * sparing + "a quantised --denoiser (.gguf), " * (settings.denoiser == "own")
             what = f"{settings.device} has too little memory for {settings.model}; try {less}--device cpu or another --model"
         elif self.batch == 1:
-            less = ", or --low_memory" * sparing
+            less = ", or --low-memory" * sparing
             what = f"a frame needs more memory than there is; try a smaller --width and --height{less}"
         else:
             self.instead = {"batch": self.batch // 2}
@@ -34,9 +34,21 @@ class OutOfMemoryError(Error):
         super().__init__(what)
 
 
+from walk.api import Film, make, preview  # noqa: E402
 from walk.keyframes import Keyframe, read_prompts  # noqa: E402  (they raise Error)
 from walk.settings import Settings  # noqa: E402
 from walk.timeline import Walk  # noqa: E402
 
 __version__ = "0.1.0"
-__all__ = ["Error", "Keyframe", "OutOfMemoryError", "Settings", "Walk", "__version__", "read_prompts"]
+__all__ = [
+    "Error",
+    "Film",
+    "Keyframe",
+    "OutOfMemoryError",
+    "Settings",
+    "Walk",
+    "__version__",
+    "make",
+    "preview",
+    "read_prompts",
+]

@@ -22,7 +22,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from statistics import pvariance
@@ -103,6 +103,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(isinstance(result, _Wrong))
 
 
+def called(command: str, prompts: str | list[str], words: Mapping[str, str]) -> str:
+    """A command in a program, with flags as they would be typed. Returns what it would print; raises Error."""
+    global BEGUN
+    BEGUN = time.monotonic()
+    known = flags.COMMANDS[command].flags
+    checked = flags.checked([f"--{name}={word}" for name, word in words.items()], command)
+    pairs = (argument.removeprefix("--").split("=", 1) for argument in checked)
+    return str(COMMANDS[command](prompts=prompts, **{name: known[name].parse(word) for name, word in pairs}))
+
+
 def process() -> NoReturn:
     """`main`, and then its end. Python would take two seconds to put torch away."""
     try:
@@ -138,7 +148,7 @@ def _halving(command: Callable[..., str]) -> Callable[..., str]:
                 if not isinstance(full, OutOfMemoryError) or not full.instead:
                     raise
                 many = f"{full.batch} frames at a time do not fit in memory; going on with {full.batch // 2}"
-                whole = "the whole model does not fit on the GPU; going on with --low_memory"
+                whole = "the whole model does not fit on the GPU; going on with --low-memory"
                 said = whole if "low_memory" in full.instead else many
                 chosen |= full.instead
                 del full

@@ -21,7 +21,7 @@ from walk import Error, formats
 from walk.keyframes import WORDS, looks_like_a_file
 from walk.pace import METER, PACES, REACT
 from walk.settings import BUILT_IN, Settings
-from walk.text import parse_time
+from walk.text import as_flag, parse_time
 from walk.timeline import FPS, SECONDS_A_SEGMENT, parse_fps, rate
 
 
@@ -148,32 +148,32 @@ FLAGS: dict[str, dict[str, Flag]] = {
     "What is seen": {
         "prompts": Flag("FILE | PROMPT ...", _prompts, "a prompt file, or prompts", "a file with one prompt a line, a song's .lrc, .srt or .vtt, or prompts"),
         "seed": Flag("N", _integer, "a whole number", "seed of the first keyframe; the next ones count up from it (0)"),
-        "seeds": Flag("N,N,... | words", _seeds, "whole numbers with commas between, 1-8, or words", "one each, one for all, 1-8 for one prompt; words: repeats keep theirs"),
+        "seeds": Flag("N,N,... | words", _seeds, "whole numbers with commas between, 1-8, or words", "one per prompt, one for all, 1-8 for one; words: repeats keep theirs"),
         "negative": Flag("TEXT", str, 'text, or "" for none', "what no picture should show"),
-        "style": Flag("TEXT", str, "text with {} in it", "around every prompt: 'an oil painting of {}'"),
+        "style": Flag("TEXT", str, "text with {} in it", "wrapped around every prompt: 'an oil painting of {}'"),
     },
     "When": {
         "frames": Flag("N", _count, _WHOLE, "frames in the film"),
-        "seconds": Flag("S", _duration, f"{_TIME}, over 0", f"or seconds: 12.5, 1:02.5 (the sound's, or {SECONDS_A_SEGMENT} for each pair of prompts)"),
+        "seconds": Flag("S", _duration, f"{_TIME}, over 0", f"or its length: 12.5, 1:02.5 (the sound's, or {SECONDS_A_SEGMENT} for each pair of prompts)"),
         "fps": Flag("N", _fps, "a number over 0, such as 25, 23.976 or 24000/1001", f"frames a second, such as 25, 23.976 or 24000/1001 ({FPS})"),
-        "loop": Flag("", _switch, "", "lead back to the first keyframe, for playing round and round"),
-        "path": Flag("smooth | slerp", _one_of(*PATHS), "smooth or slerp", "smooth turns no corner at keyframes; slerp: great circles (smooth)"),
-        "speed": Flag("even | path", _one_of(*SPEEDS), "even or path", "even: to the eye, as the pictures show; path: equal steps (even)"),
+        "loop": Flag("", _switch, "", "lead back to the first keyframe, for endless playback"),
+        "path": Flag("smooth | slerp", _one_of(*PATHS), "smooth or slerp", "smooth: no corners at keyframes; slerp: great circles (smooth)"),
+        "speed": Flag("even | path", _one_of(*SPEEDS), "even or path", "even: pictures change evenly; path: equal steps along the path (even)"),
         "ease": Flag("", _switch, "", "slow down at keyframes"),
-        "pace": Flag("NAME", _one_of(*PACES), _PACE, "energy: with the sound; beat: on its beats (even; with --audio energy)"),
-        "pace_noise": Flag("NAME", _one_of(*PACES), _PACE, "of the noise alone, which may kick while the prompts glide (as --pace)"),
-        "react": Flag("X", _share, "a number from 0 to 1", "how far the pace departs from even, 0 to 1 ({energy:g}, on beats {beat:g})".format(**REACT)),
+        "pace": Flag("even | energy | beat", _one_of(*PACES), _PACE, "energy: with the sound; beat: land on beats (even; energy with --audio)"),
+        "pace_noise": Flag("NAME", _one_of(*PACES), _PACE, "the same for the noise alone, so that prompts can glide (as --pace)"),
+        "react": Flag("X", _share, "a number from 0 to 1", "how far the pace departs from even, 0 to 1 ({energy:g}; {beat:g} for beat)".format(**REACT)),
     },
     "Music": {
-        "audio": Flag("FILE", str, "a sound file", "sound to move to, and to be as long as: mp3, wav, ..., or a video's"),
+        "audio": Flag("FILE", str, "a sound file", "the soundtrack, to move to and end with: mp3, wav, ..., or a video's"),
         "start": Flag("TIME", _moment, _TIME, "where in the sound the film begins (0)"),
         "bars": Flag("N", _count, _WHOLE, "or the film's length in bars, from the first bar line after --start"),
-        "align": Flag("bar | beat | off", _one_of(*ALIGN), "bar, beat or off", "where keyframes without a time are moved to (bar)"),
-        "bpm": Flag("X", _tempo, "a number from 20 to 400", "the tempo, with --audio or without (as heard)"),
-        "offset": Flag("TIME", _moment, _TIME, "where in the sound a bar begins (as heard)"),
+        "align": Flag("bar | beat | off", _one_of(*ALIGN), "bar, beat or off", "what keyframes without a time snap to (bar)"),
+        "bpm": Flag("X", _tempo, "a number from 20 to 400", "the tempo, with --audio or without (detected)"),
+        "offset": Flag("TIME", _moment, _TIME, "where in the sound a bar begins (detected)"),
         "meter": Flag("N", _count, _WHOLE, f"beats in a bar ({METER})"),
-        "beats": Flag("FILE", str, "a file name", "the beats: seconds, one a line (as heard)"),
-        "listen": Flag("FILE | low | mid | high", str, "a sound file, low, mid or high", "what --pace energy follows: a stem, or up to 250 Hz, to 4 kHz, above (all)"),
+        "beats": Flag("FILE", str, "a file name", "the beats: seconds, one a line (detected)"),
+        "listen": Flag("FILE | low | mid | high", str, "a sound file, low, mid or high", "what --pace energy follows: a stem, or low, mid, high notes (all of it)"),
     },
     "How": {
         "model": Flag("NAME", str, "a model", f"a short name (walk models), folder, file, or hub id ({BUILT_IN}, built in)"),
@@ -183,20 +183,20 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "scheduler": Flag("NAME", str, "a name", "such as 'Euler a' or 'DPM++ 2M Karras' (the model's)"),
         "width": Flag("PIXELS", _count, _WHOLE, "width of the pictures (the model's)"),
         "height": Flag("PIXELS", _count, _WHOLE, "height of the pictures (the model's); for a larger film --size"),
-        "device": Flag("NAME", str, "a name", "cpu, cuda, cuda:1, mps (the fastest there is)"),
+        "device": Flag("NAME", str, "a name", "cpu, cuda, cuda:1, mps (the fastest available)"),
         "dtype": Flag("NAME", str, "a name", "float32, float16, bfloat16 (the model's on cuda, else float32)"),
-        "decoder": Flag("own | tiny", str, "own, tiny, or a folder with a tiny decoder", "tiny: faster and a little softer, where the family has one (own)"),
-        "denoiser": Flag("FILE", str, "own, or a .safetensors or .gguf file", "other weights for it: fine-tuned, or a .gguf for a small GPU (own)"),
-        "compile": Flag("on | off | auto", _compiling, "on, off or auto", "faster on most GPUs, after minutes; auto: on NVIDIA's, if it pays (auto)", "on"),
+        "decoder": Flag("own | tiny", str, "own, tiny, or a folder with a tiny decoder", "tiny: faster and a little softer, if the family has one (own)"),
+        "denoiser": Flag("FILE", str, "own, or a .safetensors or .gguf file", "other denoiser weights: fine-tuned, or a .gguf for a small GPU (own)"),
+        "compile": Flag("on | off | auto", _compiling, "on, off or auto", "torch.compile: starts slowly, runs faster; auto: where that pays (auto)", "on"),
         "low_memory": Flag("", _switch, "", "keep parts of the model on the GPU only while they work"),
-        "batch": Flag("N", _count, _WHOLE, "frames denoised together (by their size and the GPU, up to 16)"),
+        "batch": Flag("N", _count, _WHOLE, "frames denoised together (chosen by size and GPU, at most 16)"),
     },
     "The film": {
         "out": Flag("FILE.mp4", str, "a file name", "the film, or .webm, .mov, .gif, or FOLDER/ for PNG files (.mp4)"),
-        "run": Flag("FOLDER.walk", str, "a run folder", "where its frames are kept, such as another film's, to use them (FILM.walk)"),
-        "codec": Flag("NAME", str.lower, "a codec", "h264, h265, av1, vp9, prores, hap, hapq, dxv, or ffmpeg's own (by suffix)"),
-        "no_metadata": Flag("", _switch, "", "leave prompts, settings and chapters out of the film, and of new frames"),
-        "size": Flag("PIXELS | WxH", _size, "its short side's pixels, such as 1080, or both sides, such as 1080x1920", f"its short side; or both, edges cut off (the pictures'; films at least {formats.SHORT_SIDE})"),
+        "run": Flag("FOLDER.walk", str, "a run folder", "the folder of its frames; another film's, to reuse them (FILM.walk)"),
+        "codec": Flag("NAME", str.lower, "a codec", "h264, h265, av1, vp9, prores, hap, hapq, dxv, or ffmpeg's name (by suffix)"),
+        "no_metadata": Flag("", _switch, "", "leave prompts, settings and chapters out of the film and new frames"),
+        "size": Flag("PIXELS | WxH", _size, "its short side's pixels, such as 1080, or both sides, such as 1080x1920", f"short side, or both, cropped to fit (the pictures'; films {formats.SHORT_SIDE} or more)"),
         "quality": Flag("CRF", _integer, "a whole number", f"1 is the best, 51 the worst ({formats.QUALITY})"),
         "quiet": Flag("", _switch, "", "print nothing but the result"),
     },
@@ -229,7 +229,7 @@ COMMANDS = {
         ALL | {"quick": Flag("", _switch, "", "fewer steps, for a first look")},
         "--prompts FILE ...",
         "look before the long render: one picture of the keyframes, what lies between, and the speed; --out FILE.png "
-        "names it, --out FILE.mp4 the film",
+        "names it, --out FILE.mp4 the film whose frames it renders",
     ),
     "seeds": Command(
         ("prompt",),
@@ -247,7 +247,7 @@ COMMANDS = {
         ("film",),
         {"film": _FILM, "json": Flag("", _switch, "", "for programs")},
         "FILM",
-        "what made a film: its prompts as a prompt file, and the command",
+        "how a film was made: its prompts as a prompt file, and the command",
     ),
     "replay": Command(
         ("film",),
@@ -256,14 +256,14 @@ COMMANDS = {
             **{name: flag for name, flag in ALL.items() if name not in WHAT},
         },
         "FILM",
-        "make a film again from the recipe that it carries, as FILM-again; flags change it; --run FILM.walk uses the "
-        "frames beside it",
+        "make a film again from the recipe in it, as FILM-again, with any flags changed; --run FILM.walk reuses its "
+        "frames",
     ),
     "diff": Command(
-        ("film", "other"), {"film": _FILM, "other": _FILM}, "FILM FILM", "what differs in what made two films"
+        ("film", "other"), {"film": _FILM, "other": _FILM}, "FILM FILM", "how the recipes of two films differ"
     ),
     "check": Command(
-        ("film",), {"film": _FILM}, "FILM", "read a film again: what it is, and frames that are black, doubled or jump"
+        ("film",), {"film": _FILM}, "FILM", "read a film again: what it is, and black, repeated or jumping frames"
     ),
     "beats": Command(
         ("audio",),
@@ -271,10 +271,10 @@ COMMANDS = {
             **_only("audio", "offset", "meter"),
             "start": ALL["start"]._replace(help="where in the sound to begin (0)"),
             "seconds": ALL["seconds"]._replace(help="for how long to listen: 12.5, 1:02.5 (to its end)"),
-            "bpm": ALL["bpm"]._replace(help="the tempo (as heard)"),
+            "bpm": ALL["bpm"]._replace(help="the tempo (detected)"),
         },
         "SONG",
-        "the beats heard in a sound, as a file to correct for --beats, or for other tools",
+        "the beats of a sound, as a file to correct for --beats, or for other tools",
     ),
     "bench": Command(
         (),
@@ -284,10 +284,10 @@ COMMANDS = {
             "json": Flag("", _switch, "", "for programs"),
         },
         "--model NAME ...",
-        "how fast a model's frames are made on this machine, and where the time goes",
+        "how many frames a second a model makes on this machine, and where the time goes",
     ),
     "models": Command((), {}, "", "models with a short name, what they are made for, and which are on this machine"),
-    "doctor": Command((), {}, "", "what this machine can do for a film, and what to do where it cannot"),
+    "doctor": Command((), {}, "", "what this machine can do, and what to do about what it cannot"),
     "prune": Command(
         ("folder",),
         {
@@ -319,23 +319,25 @@ def checked(arguments: Sequence[str], command: str = "") -> list[str]:
         if not flag.value:
             extra = given[1:] if given and given[0].lower() in ("true", "false") else given
             if extra:
-                raise Error(f"--{name} takes no value, but '{extra[0]}' follows it")
+                raise Error(f"{as_flag(name)} takes no value, but '{extra[0]}' follows it")
             result.append(f"--{name}={not given or given[0].lower() == 'true'}")
             continue
         given = given or [flag.alone] * bool(flag.alone)
         if not given or (given == [""] and name != "negative"):
-            raise Error(f"--{name} needs a value; give {flag.expects}")
+            raise Error(f"{as_flag(name)} needs a value; give {flag.expects}")
         if name == "seeds":
             given = [",".join(text.strip(",") for text in given)] if len(given) > 1 else given
         if len(given) > 1 and name != "prompts":
-            raise Error(f"--{name} takes one value, but '{given[1]}' follows '{given[0]}'; quote a value with spaces")
+            raise Error(
+                f"{as_flag(name)} takes one value, but '{given[1]}' follows '{given[0]}'; quote a value with spaces"
+            )
         if name == "prompts":
             _check_prompts(given)
         text = given[0] if len(given) == 1 else repr(given)
         try:
             flag.parse(text)
         except ValueError:
-            raise Error(f"--{name} {textwrap.shorten(text, 60)} is not possible; give {flag.expects}") from None
+            raise Error(f"{as_flag(name)} {textwrap.shorten(text, 60)} is not possible; give {flag.expects}") from None
         result.append(f"--{name}={text}")
     for word in COMMANDS[command].words:
         if word not in values:
@@ -368,13 +370,13 @@ def _split(arguments: Sequence[str], command: str) -> dict[str, list[str]]:
                 if command == "replay" and name in WHAT:
                     way = "walk info FILM > FILM.txt, and walk --prompts FILM.txt"
                     raise Error(
-                        f"--{name} is not for a film that is made again as it was; to change its prompts: {way}"
+                        f"{as_flag(name)} is not for a film that is made again as it was; to change its prompts: {way}"
                     )
                 if os.path.lexists(argument):
                     raise Error(f"{argument} begins like a flag; a file of that name is written ./{argument}")
                 raise Error(f"there is no flag {textwrap.shorten(head, 60)}; {_hint(name, command, help_line)}")
             if name in values:
-                raise Error(f"--{name} was given twice")
+                raise Error(f"{as_flag(name)} was given twice")
             values[name] = [value] if equals else []
         elif name is not None:
             values[name].append(argument)
@@ -444,7 +446,7 @@ def _hint(name: str, command: str, help_line: str) -> str:
     if not set(COMMANDS[command].flags) - set(COMMANDS[command].words):
         return f"walk {command} takes none"
     near = _nearest_flag(name.lower(), COMMANDS[command].flags)
-    return f"did you mean --{near}? ({help_line} lists them all)" if near else f"{help_line} lists them all"
+    return f"did you mean {as_flag(near)}? ({help_line} lists them all)" if near else f"{help_line} lists them all"
 
 
 def _nearest_flag(name: str, flags: dict[str, Flag]) -> str | None:
@@ -495,7 +497,7 @@ def help_text(command: str = "") -> str:
         '  walk --prompts "a robot in the city at night" --seeds 1,2,3',
         "",
         "Run the same command again to go on after a stop; change it to render only what changes.",
-        "A prompt file, or prompts of several words, need no --prompts if they come first.",
+        "--prompts can be left out before a prompt file, or prompts of several words, that come first.",
     ]
     for title, flags in FLAGS.items():
         lines += ["", f"{title} (defaults in brackets):" if title == "What is seen" else f"{title}:", *_table(flags)]
@@ -515,13 +517,13 @@ def _usage(command: str) -> str:
 def _table(flags: dict[str, Flag]) -> list[str]:
     lines = []
     for name, flag in flags.items():
-        head = f"  --{name} {flag.value}".rstrip()
+        head = f"  {as_flag(name)} {flag.value}".rstrip()
         lines += [f"{head:<26}{flag.help}"] if len(head) < 25 else [head, " " * 26 + flag.help]
     return lines
 
 
 _PROMPT_FILE = (
-    "A prompt file is UTF-8 with one prompt a line; lines from # are skipped. A line may end in settings: "
+    "A prompt file is UTF-8 with one prompt a line; lines that begin with # are skipped. A line may end in settings: "
     "a fox in the snow | seed=7 | time=1:02.5 | negative=blurry. In place of a time: frame=48, beat=32 or bar=9; "
-    "until=1:05 rests there. (red:1.5) counts for more than other words, (red:0.5) for less."
+    "until=1:05 holds the picture until then. (red:1.5) counts for more than other words, (red:0.5) for less."
 )

@@ -108,7 +108,7 @@ def complete(settings: Settings, report: Report = lambda path, done, size: None)
     _, family = loading.family_of(folder)
     device = machine.device(settings.device)
     if settings.low_memory and not device.startswith("cuda"):
-        raise Error(f"--low_memory spares a GPU's memory, and {device} has none of its own; leave it out")
+        raise Error(f"--low-memory spares a GPU's memory, and {device} has none of its own; leave it out")
     libraries = loading.libraries(settings)
     loading.check_denoiser(folder, settings, family)
     if settings.compile:

@@ -41,7 +41,7 @@ from walk.keyframes import WORDS, Keyframe, check_words, prompt_file
 from walk.pace import METER
 from walk.progress import Listener
 from walk.recipe import Recipe
-from walk.text import either, format_time, plural
+from walk.text import as_flag, either, format_time, plural, together
 
 if TYPE_CHECKING:
     from walk.music import Music
@@ -99,7 +99,7 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     asked_of = given(chosen, "seed", "seeds", "negative", "style")
     keyframes = read_prompts(chosen["prompts"], **asked_of, scheduled=before.append)
     check_words(keyframes)
-    _tell_words(chosen["prompts"], listener)
+    _check_quotes(chosen["prompts"])
     for what in before:
         listener.say(f"note: the {what} before the prompts are read as {'frame' if 'frame' in what else 'time'}=")
     _tell_asides(file, listener)
@@ -125,15 +125,18 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     )
     if shown != asked:
         listener.say(f"{out.suffix} cannot show {_rate(asked)} frames a second: the film will have {_rate(shown)}")
-    _tell_seeds(chosen, walk.keyframes, out, folder, listener)
+    _tell_before(chosen, walk.keyframes, out, folder, listener)
     return Order(walk, settings, out, folder, look, chosen, music)
 
 
-def _tell_words(prompts: str | list[str], listener: Listener) -> None:
-    """A note of prompts that are the words of one, of which quotes are missing."""
+def _check_quotes(prompts: str | list[str]) -> None:
+    """Raise Error for prompts that are the words of one."""
     words = isinstance(prompts, list) and not any(" " in prompt.strip() for prompt in prompts)
-    if words and len(prompts) > 2 and {"a", "an", "the"} & set(prompts):
-        listener.say(f"note: these are {len(prompts)} prompts; put a prompt of several words in quotes")
+    if words and len(prompts) > 2 and {"a", "an", "the"} & set(prompts) and max(map(len, prompts)) > 2:
+        raise Error(
+            f"these are {len(prompts)} prompts of one word each: {together([repr(prompt) for prompt in prompts])}; put a "
+            "prompt of several words in quotes"
+        )
 
 
 def _tell_asides(file: Path | None, listener: Listener) -> None:
@@ -161,17 +164,20 @@ def _untouched(folder: Path) -> Iterator[None]:
         raise
 
 
-def _tell_seeds(
+def _tell_before(
     chosen: dict[str, Any], keyframes: Sequence[Keyframe], out: Path, folder: Path, listener: Listener
 ) -> None:
-    """A note of prompts that have other seeds than in the film that is here, for no reason but their place in the list."""
+    """A note if the film that is here is of other prompts, and will be replaced; and of prompts that have other seeds than
+    in it, for no reason but their place in the list."""
     from walk.run import read_manifest
 
-    if chosen.get("seeds", WORDS) != WORDS or "weights" in chosen:  # a film that is made again has its own
-        return
     try:
         before = read_manifest(folder)[0].keyframes
     except Error:
+        return
+    if out.exists() and not {keyframe.prompt for keyframe in before} & {keyframe.prompt for keyframe in keyframes}:
+        listener.say(f"note: {out} is of other prompts, and will be replaced; to keep it, stop, and give another --out")
+    if chosen.get("seeds", WORDS) != WORDS or "weights" in chosen:  # a film that is made again has its own
         return
     was, now = (["\n".join(keyframe.identity[:2]) for keyframe in some] for some in (before, keyframes))
     blocks = difflib.SequenceMatcher(None, was, now, autojunk=False).get_matching_blocks()
@@ -198,22 +204,22 @@ def _check_together(chosen: dict[str, Any]) -> None:
         if one in chosen and other in chosen:
             raise Error(f"--{one} and --{other} were both given; give one of them")
     known = _RHYTHM & set(chosen)
-    for name in ("start", "bars", "offset", "meter", "align"):
-        if name in chosen and not known:
-            raise Error(f"--{name} needs a sound or a tempo; give --audio, or --bpm")
     if "start" in chosen and "audio" not in chosen:
         raise Error("--start says where in a sound to begin; give --audio, too")
+    for name in ("bars", "offset", "meter", "align"):
+        if name in chosen and not known:
+            raise Error(f"--{name} needs a sound or a tempo; give --audio, or --bpm")
     for name in ("pace", "pace_noise"):
         if chosen.get(name) == "energy" and "audio" not in chosen:
-            raise Error(f"--{name} energy follows a sound; give --audio")
+            raise Error(f"{as_flag(name)} energy follows a sound; give --audio")
         if chosen.get(name) == "beat" and not known:
-            raise Error(f"--{name} beat needs beats; give --audio, --bpm or --beats")
+            raise Error(f"{as_flag(name)} beat needs beats; give --audio, --bpm or --beats")
     if "react" in chosen and set(paces(chosen)) == {"even"}:
         raise Error("--react says how far the pace departs from even; give --pace energy or --pace beat, too")
     if "listen" in chosen and "audio" not in chosen:
         raise Error("--listen says what of a sound is followed; give --audio, too")
     if "listen" in chosen and "energy" not in paces(chosen):
-        raise Error("--listen says whose energy is followed; give --pace energy or --pace_noise energy, too")
+        raise Error("--listen says whose energy is followed; give --pace energy or --pace-noise energy, too")
 
 
 def paces(chosen: dict[str, Any]) -> tuple[str, str]:
@@ -434,7 +440,7 @@ def expanded(path: str) -> Path:
 
 def slug(prompts: Sequence[str]) -> str:
     """A file's name from all of the prompts: films of other prompts shall not replace each other."""
-    words = " ".join(prompt.split("|")[0] for prompt in prompts)
+    words = " ".join(re.split(r"\|\s*[\w-]+\s*=", prompt)[0] for prompt in prompts)  # settings left out
     name = re.sub(r"\W+", "-", words.lower()).strip("-") or "film"
     if len(name) <= NAME:
         return name

@@ -16,28 +16,34 @@ METER = 4  # beats in a bar
 PACES = ("even", "energy", "beat")
 REACT = {"energy": 0.8, "beat": 1.0}  # how far from even speed
 LEAST = 0.03  # of even speed: never quite still
-KICK = 0.12  # seconds in which a move fades to 1/e; on fast beats, a fifth of one
+FADE = 0.12  # seconds in which what an onset moves fades to 1/e
+KICK = 0.1  # seconds in which a move to a beat grows e-fold; on fast beats at most a fifth of one
 GAP = 2.5  # usual beats without any: there the picture glides
 
 
 def on_beats(beats: Sequence[float], frames: int, fps: Fraction, react: float = REACT["beat"]) -> list[float]:
-    """Steps that are largest into the frame nearest to each beat, and fade until the next.
+    """Steps that grow towards each beat, are largest into the frame nearest to it, and rest from there on.
+
+    So a beat is when the picture arrives, as a ball does on the ground, and what it rests on until the next one nears is
+    what it has arrived at: a keyframe, if that comes on a beat. (Moves that begin on the beat and fade would pass the
+    keyframe at their fastest, and rest on what is half of it and half of the next.)
 
     beats: increasing seconds. Returns one step for each frame, over 0, of mean 1: the way from the
-    frame before it. Without a pulse, before the first beat, and in long gaps between beats, it is even.
+    frame before it. Without a pulse, before the first beat, and in long gaps between beats, it is even. The film's end
+    is arrived at like a beat.
     """
     at = sorted({int(beat * fps + Fraction(1, 2)) for beat in map(Fraction, beats) if beat >= 0})
     if len(at) < 2:
         return [1.0] * frames
     usual = median(float(b - a) for a, b in pairwise(at))
-    fade = min(KICK * float(fps), usual / 5)
-    kick = [math.exp(-i / fade) for i in range(int(usual * GAP) + 1)]
+    growth = min(KICK * float(fps), usual / 5)
+    kick = [math.exp(-i / growth) for i in range(int(usual * GAP) + 1)]  # by frames before the beat
     glide = sum(kick[: max(1, int(usual))]) / usual
-    steps = [0.0] * frames
-    for start, end in pairwise([-1, *at, frames]):
-        for frame in range(max(start, 0), min(end, frames)):
-            fast = kick[frame - start] if start >= 0 and frame - start < len(kick) else 0.0
-            steps[frame] = fast + (glide if start < 0 or end - start > usual * GAP else 0.0)
+    steps = [glide] * frames
+    for start, end in pairwise([at[0] - 1, *at, frames]):
+        for frame in range(start + 1, min(end + 1, frames)):
+            fast = kick[end - frame] if end - frame < len(kick) else 0.0
+            steps[frame] = fast + (glide if end - start > usual * GAP else 0.0)
     return _mixed(steps, react)
 
 
@@ -47,10 +53,10 @@ def with_energy(
     """Steps that follow the strength of a sound's onsets.
 
     envelope: 0 or more, `rate` values a second from time 0 on. A frame has the strongest of what is
-    nearer to it than to other frames, or what the frames before have left: onsets fade like beats.
+    nearer to it than to other frames, or what the frames before have left: what an onset moves fades.
     Returns as `on_beats`; in silence all is even.
     """
-    steps, left, fading = [], 0.0, math.exp(-1 / (KICK * float(fps)))
+    steps, left, fading = [], 0.0, math.exp(-1 / (FADE * float(fps)))
     for frame in range(frames):
         first, last = (math.ceil(max(2 * frame + side, 0) * Fraction(rate) / (2 * fps)) for side in (-1, 1))
         left = max(left * fading, *envelope[first : max(last, first + 1)], 0.0)

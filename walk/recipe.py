@@ -16,7 +16,7 @@ from typing import Any
 from walk import Error, __version__
 from walk.keyframes import MAX_PROMPT, Keyframe
 from walk.settings import Settings
-from walk.text import has_control_characters, together
+from walk.text import as_flag, has_control_characters, together
 
 FORMAT = "walk recipe 1"
 MAX_TEXT = 8 << 20  # characters
@@ -74,7 +74,7 @@ def to_text(recipe: Recipe) -> str:
 def from_text(text: str, where: str) -> Recipe:
     """Raises Error for whatever `to_text` would not write; `where` names the film."""
     if not text.strip():
-        raise Error(f"{where} carries no recipe: it was made by something else, re-encoded, or with --no_metadata")
+        raise Error(f"{where} carries no recipe: it was made by something else, re-encoded, or with --no-metadata")
     try:
         data = json.loads(text) if len(text) <= MAX_TEXT else None
     except (ValueError, RecursionError):
@@ -118,12 +118,12 @@ def _positions(data: dict[str, Any], keyframes: int, where: str) -> Positions | 
 def as_prompt_file(recipe: Recipe, name: str, files: Sequence[str] = ()) -> str:
     """A prompt file that says in its comments how to make the film again. files: named in the flags without folders."""
     flags = [
-        f"--{flag}"
+        as_flag(name)
         if value == "True"
-        else f"--{flag}={shlex.quote(value)}"
+        else f"{as_flag(name)}={shlex.quote(value)}"
         if value[:1] == "-"
-        else f"--{flag} {shlex.quote(value)}"
-        for flag, value in recipe.flags
+        else f"{as_flag(name)} {shlex.quote(value)}"
+        for name, value in recipe.flags
     ]
     command = f"walk --prompts{'=' if name[:1] == '-' else ' '}{shlex.quote(name)} "
     if recipe.positions and "speed" not in dict(recipe.flags):
@@ -146,8 +146,8 @@ def differences(a: Recipe, b: Recipe) -> list[str]:
     for name in [*one, *(name for name in other if name not in one)]:
         same = name == "model" and a.made_with[1:2] == b.made_with[1:2]  # its weights, wherever they lie
         if one.get(name) != other.get(name) and not same:
-            lines += [f"- --{name} {one[name]}"] if name in one else []
-            lines += [f"+ --{name} {other[name]}"] if name in other else []
+            lines += [f"- {as_flag(name)} {one[name]}"] if name in one else []
+            lines += [f"+ {as_flag(name)} {other[name]}"] if name in other else []
     if not lines and a.positions != b.positions:
         lines.append("the frames are elsewhere on the path, as with another sound")
     lines += [f"- made with {text}" for text in a.made_with if text not in b.made_with]

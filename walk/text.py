@@ -49,6 +49,11 @@ def has_control_characters(text: str) -> bool:
     return any(unicodedata.category(letter) in ("Cc", "Cs") or letter in _DIRECTIONS for letter in text)
 
 
+def as_flag(name: str) -> str:
+    """As it is typed: --low-memory. (With _ it is the same flag.)"""
+    return "--" + name.replace("_", "-")
+
+
 def plural(count: int, noun: str) -> str:
     """'1 frame', '2 frames'."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

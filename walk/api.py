@@ -1,0 +1,72 @@
+"""The command in one call from Python, for programs and notebooks. Knows the flags' names and what Python writes for
+their values; all else is the command's.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+EMBEDDED = 2**26  # bytes of a film that a notebook is given whole; a larger one it reads from the disk
+
+
+@dataclass(frozen=True)
+class Film:
+    """A finished film. A notebook shows it; open() and others take it for its path."""
+
+    path: Path
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def _repr_html_(self) -> str:
+        kind = {".gif": "image/gif", ".webm": "video/webm"}.get(self.path.suffix.lower(), "video/mp4")
+        source = html.escape(str(self.path))
+        if self.path.is_file() and self.path.stat().st_size <= EMBEDDED:
+            source = f"data:{kind};base64,{base64.b64encode(self.path.read_bytes()).decode()}"
+        return f'<img src="{source}">' if kind == "image/gif" else f'<video controls loop src="{source}"></video>'
+
+
+def make(prompts: str | Path | Sequence[str], **flags: Any) -> Film:
+    """Make a film as `walk --prompts ...` does: told on stderr, resumed if it was begun, and checked.
+
+    prompts: a prompt file, a prompt, or several.
+    flags: the command's, by their names: frames=200, loop=True, seeds=[1, 2, 3], size=(1920, 1080), low_memory=True.
+        None and False are as if they were not given.
+
+    Raises Error for what the command would refuse.
+    """
+    return Film(Path(_called("", prompts, flags)))
+
+
+def preview(prompts: str | Path | Sequence[str], **flags: Any) -> Image.Image:
+    """Look before the long render, as `walk preview` does: flags as for `make`, whose film uses what this renders."""
+    from PIL import Image
+
+    with Image.open(_called("preview", prompts, flags)) as picture:
+        picture.load()
+        return picture
+
+
+def _called(command: str, prompts: str | Path | Sequence[str], given: dict[str, Any]) -> str:
+    from walk import cli
+
+    words = {name: _word(name, value) for name, value in given.items() if value is not None and value is not False}
+    return cli.called(command, os.fspath(prompts) if isinstance(prompts, (str, Path)) else list(prompts), words)
+
+
+def _word(name: str, value: Any) -> str:
+    """As it would be typed."""
+    if isinstance(value, (str, os.PathLike)):
+        return os.fspath(value)
+    if isinstance(value, Iterable):
+        return ("x" if name == "size" else ",").join(_word("", each) for each in value)
+    return str(value)
