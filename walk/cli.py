@@ -178,7 +178,7 @@ def film(**chosen: Any) -> str:
     with _opened(asked, model) as run, Work(run, model, listener) as work:
         run = work.evenly(run) if asked.even else run
         work.finished(run)
-        metadata = order.metadata(asked, run.walk, run.settings) if asked.describe else None
+        metadata = order.metadata(asked, run.walk, run.settings, run.refined) if asked.describe else None
         sound = asked.music.sound if asked.music and formats.holds_sound(asked.out) else None
         with listener.progress(f"making {asked.out.name}", run.walk.frames, after=2) as progress:
             make(run, asked.out, metadata, sound, progress.reached, **asked.look)

@@ -112,7 +112,7 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     video.validate(out, **look, sound="audio" in chosen and formats.holds_sound(out), fps=shown)
     _check_paths(out, folder)
     if "places" in chosen:
-        music, walk = _again(chosen, keyframes)
+        music, walk = _again(chosen | {"fps": shown}, keyframes)
     else:
         chosen = chosen | {"fps": shown}  # lest keyframes come at other times than they were given
         keyframes = timeline.framed(keyframes, shown)
@@ -507,7 +507,7 @@ def replayed(film: str, made: Recipe, chosen: dict[str, Any]) -> dict[str, Any]:
         carried = {name: value for name, value in carried.items() if name not in ("codec", "quality")}
     # 2. Its frames stay where they are, or are laid out anew.
     moved = bool(set(chosen) & set(flags.TIMING))
-    if made.positions:
+    if made.positions and _RHYTHM & set(carried):
         moved |= formats.shown_fps(out, carried["fps"]) != carried["fps"]  # lest it leaves its tempo
     if moved and beats and not _RHYTHM & set(chosen):
         raise Error(f"{film} moves to the beats in {beats}, which it does not carry; give that file as --beats")
@@ -521,7 +521,7 @@ def replayed(film: str, made: Recipe, chosen: dict[str, Any]) -> dict[str, Any]:
         carried["audio"] = film
     if moved or not made.positions:
         _check_followed(film, carried, chosen)
-    if made.positions and moved:  # as long as the music is
+    if made.positions and moved and _RHYTHM & set(carried):  # as long as the music is
         carried.pop("frames", None)
     told = {
         "prompts": list(made.prompts),
@@ -558,8 +558,9 @@ def check_is_film(path: str) -> None:
         raise Error(f"{path} is a folder; give a film, {either(formats.SUFFIXES)}")
 
 
-def metadata(order: Order, walk: Walk, settings: Settings) -> films.Metadata:
-    """What the film says of itself. walk, settings: complete ones, as they were rendered."""
+def metadata(order: Order, walk: Walk, settings: Settings, refined: bool = False) -> films.Metadata:
+    """What the film says of itself. walk, settings: complete ones, as they were rendered. refined: frames are also where
+    those of an earlier film were, which its recipe must tell."""
     from walk import film
 
     chosen = order.flags
@@ -576,7 +577,7 @@ def metadata(order: Order, walk: Walk, settings: Settings) -> films.Metadata:
         **({"listen": _without_folder(chosen["listen"])} if "listen" in chosen else {}),
         **order.look,
     }
-    return film.described(walk, settings, deciding, order.music is not None or "places" in chosen)
+    return film.described(walk, settings, deciding, refined or order.music is not None or "places" in chosen)
 
 
 def without_folders(made: Recipe) -> list[str]:

@@ -76,6 +76,7 @@ class Run:
         self.describe = describe
         self.fingerprints = fingerprints(walk, settings)
         self.rows: dict[str, int] = {}  # by fingerprint, which of its batch a frame takes, if its index does not tell
+        self.refined = False  # whether where they belong follows from an earlier film, too
         self._frames = self.folder / "frames"
         self._decided = decided
         try:
@@ -116,17 +117,19 @@ class Run:
         other._decided = False
         return other
 
-    def decide(self, walk: Walk, rows: Mapping[str, int]) -> Run:
+    def decide(self, walk: Walk, rows: Mapping[str, int], refined: bool = False) -> Run:
         """The same open folder, for the film: that is where its frames belong.
 
         rows: by fingerprint, which row of its batch each frame takes. They have been rendered in another order than
         the film's, and one that gets lost has to take its row again.
+        refined: where they belong follows from an earlier film, too, so that nobody can find it out again.
         """
         decided = self.at(walk)
-        decided._decided, decided.asked = True, self.walk
+        refined = refined or bool(_noted(self.folder).refined and self.earlier())
+        decided._decided, decided.asked, decided.refined = True, self.walk, refined
         decided.rows = {name: rows[name] for name in decided.fingerprints}
         noted = [rows[name] for name in decided.fingerprints]
-        self._write(self.folder / "walk.json", _manifest(walk, self.settings, self, noted))
+        self._write(self.folder / "walk.json", _manifest(walk, self.settings, self, noted, refined))
         return decided
 
     def decided(self) -> Run | None:
@@ -140,6 +143,7 @@ class Run:
                 walk = dataclasses.replace(self.walk, positions=before.positions, noise=before.noise)
                 decided = self.at(walk)
                 decided.rows = dict(zip(decided.fingerprints, noted.rows))
+                decided.refined = noted.refined
                 return decided
         return None
 
@@ -171,19 +175,41 @@ class Run:
     def _known(self) -> dict[int, dict[float, float]]:
         """By segment of this walk, where its frames' places belong: what was decided of the film before, where that had
         a segment with the same keyframes around it and frames at the same places."""
+        asked, decided = self._before()
+        there = {segment: start for start, segment in enumerate(_segments(asked))} if asked else {}
+        return {start: decided[there[it]] for start, it in enumerate(_segments(self.walk)) if it in there}
+
+    def earlier(self) -> dict[int, dict[float, float]]:
+        """By segment of this walk, the places that the film before asked for in one with the same keyframes around it,
+        with as many frames or others; and where these belong."""
+        asked, decided = self._before()
+        if not asked or asked.noise or self.walk.noise:
+            return {}
+        there = {told: decided[start] for start, told in reversed([*enumerate(_around(asked))])}
+        return {start: dict(sorted(there.get(told, {}).items())) for start, told in enumerate(_around(self.walk))}
+
+    def _before(self) -> tuple[Walk | None, dict[int, dict[float, float]]]:
+        """The walk that was asked for by the film before, if that was even and of the same settings; and by its segments,
+        where its frames' places belong."""
         try:
             before, settings = read_manifest(self.folder)
             noted = _noted(self.folder)
             asked = dataclasses.replace(before, positions=noted.positions, noise=noted.noise)
         except Error:
-            return {}
+            return None, {}
         if settings.deciding() != self.settings.deciding() or asked.frames != before.frames:
-            return {}
+            return None, {}
         decided: defaultdict[int, dict[float, float]] = defaultdict(dict)
         for old, new in zip(asked.positions + asked.noise, before.positions + before.noise):
-            decided[int(old)][old - int(old)] = new - int(old)
-        there = {segment: start for start, segment in enumerate(_segments(asked))}
-        return {start: decided[there[it]] for start, it in enumerate(_segments(self.walk)) if it in there}
+            if old % 1:
+                decided[int(old)][old - int(old)] = new - int(old)
+        return asked, decided
+
+    def rows_before(self) -> dict[str, int]:
+        """By fingerprint, the row of its batch that each frame of the film before took, as far as it was noted."""
+        with contextlib.suppress(Error):
+            return dict(zip(fingerprints(*read_manifest(self.folder)), _noted(self.folder).rows))
+        return {}
 
     def unread(self, names: Iterable[str] | None = None) -> list[str]:
         """Fingerprints of this walk's frames, or of these, that were found here, and have not been read to tell whether
@@ -382,10 +408,11 @@ def _told(walk: Walk) -> list[object]:
 
 class _Noted(NamedTuple):
     """Of the film in a manifest, before it was decided where its frames belong: a digest of those that were asked for,
-    and their places; and each frame's row in its batch."""
+    and their places; each frame's row in its batch; and whether where they belong followed from an earlier film, too."""
 
     asked: str = ""
     rows: tuple[int, ...] = ()
+    refined: bool = False
     positions: tuple[float, ...] = ()
     noise: tuple[float, ...] = ()
 
@@ -396,7 +423,7 @@ def _noted(folder: Path) -> _Noted:
         rows, batch = tuple(noted["rows"]), noted["settings"]["batch"]
         places = (tuple(map(float, noted[name])) for name in ("asked_positions", "asked_noise"))
         if all(isinstance(row, int) and 0 <= row < batch for row in rows):
-            return _Noted(str(noted["asked"]), rows, *places)
+            return _Noted(str(noted["asked"]), rows, bool(noted["refined"]), *places)
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         pass
     return _Noted()
@@ -409,9 +436,13 @@ def _segments(walk: Walk) -> list[object]:
         for position in some:
             if position % 1:
                 inside[int(position)].append((name, position - int(position)))
+    return [(told, tuple(inside[start])) for start, told in enumerate(_around(walk))]
+
+
+def _around(walk: Walk) -> list[tuple[tuple[str, str, int] | None, ...]]:
+    """Of each segment the keyframes around it."""
     around = [walk.neighbours(start + 0.5)[0] for start in range(walk.segments)]
-    told = [tuple(None if k is None else walk.keyframes[k].identity for k in some) for some in around]
-    return [(some, tuple(inside[start])) for start, some in enumerate(told)]
+    return [tuple(None if k is None else walk.keyframes[k].identity for k in some) for some in around]
 
 
 def _digest(names: Sequence[str]) -> str:
@@ -502,9 +533,11 @@ def read_manifest(folder: Path | str) -> tuple[Walk, Settings]:
         raise Error(f"{path} is damaged ({error})") from None
 
 
-def _manifest(walk: Walk, settings: Settings, asked: Run | None = None, rows: Sequence[int] = ()) -> bytes:
+def _manifest(
+    walk: Walk, settings: Settings, asked: Run | None = None, rows: Sequence[int] = (), refined: bool = False
+) -> bytes:
     """asked: before it was decided where the frames belong."""
-    before = {"asked": _digest(asked.fingerprints), "rows": rows} if asked else {}
+    before = {"asked": _digest(asked.fingerprints), "rows": rows, "refined": refined} if asked else {}
     before |= {"asked_positions": asked.walk.positions, "asked_noise": asked.walk.noise} if asked else {}
     return json.dumps(
         {

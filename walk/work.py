@@ -22,7 +22,7 @@ from walk.models import Model
 from walk.progress import Listener
 from walk.render import Batch, Renderer, row
 from walk.run import WRITERS, Run
-from walk.speed import Features, Pacer
+from walk.speed import Earlier, Features, Pacer
 
 
 class Work:
@@ -57,6 +57,7 @@ class Work:
         self.seconds: list[float] = []  # that a batch took
         self.kept: set[str] = set()  # fingerprints that will be asked for, and are there
         self.rows: dict[str, int] = {}  # by fingerprint, of what is looked at
+        self.unused: Callable[[], int] = lambda: 0  # how many of an earlier film's frames were looked at in vain
         self._saving = contextlib.ExitStack()
 
     def __enter__(self) -> Work:
@@ -83,7 +84,7 @@ class Work:
 
     def count(self) -> int:
         """How many of the frames are there."""
-        there = sum(self.shown.get(name, 1) for name in self.run.here(self.asked | self.kept))
+        there = sum(self.shown.get(name, 1) for name in self.run.here(self.asked | self.kept)) - self.unused()
         return min(max(self.run.count(), there), self.frames)
 
     def evenly(self, run: Run) -> Run:
@@ -91,10 +92,11 @@ class Work:
         out now, by rendering most of them."""
         if decided := run.decided():
             self.run = decided  # whose frames are counted if it is stopped here
-            return run.decide(decided.walk, decided.rows)
-        walk, batch = self.spread(run).walk, run.settings.batch or 1
-        usual = {name: row(index, batch) for index, name in reversed([*enumerate(run.at(walk).fingerprints)])}
-        return run.decide(walk, usual | {name: at for name, at in self.rows.items() if name in usual})
+            return run.decide(decided.walk, decided.rows, decided.refined)
+        pacer, batch = self.spread(run), run.settings.batch or 1
+        usual = {name: row(index, batch) for index, name in reversed([*enumerate(run.at(pacer.walk).fingerprints)])}
+        found = {name: at for name, at in run.rows_before().items() if name not in self.rendered}
+        return run.decide(pacer.walk, usual | self.rows | found, pacer.refined)
 
     def spread(self, run: Run, even: bool = True, further: bool = True) -> Pacer:
         """What has found out where the frames of a walk belong, and rendered them; or, if not `even`, has only
@@ -109,7 +111,9 @@ class Work:
             there.rows = {name: rows[name] for name in there.fingerprints if name in rows}
             return there
 
-        pacer = Pacer(run.walk, lambda position: self._look(at(position)), even, further)
+        earlier = {k: Earlier([*known], [*known.values()]) for k, known in run.earlier().items()} if even else {}
+        pacer = Pacer(run.walk, lambda position: self._look(at(position)), even, further, earlier)
+        self.unused = lambda: pacer.unused
         if further:
             found = run.promising() | set(at(*pacer.unseen()).fingerprints)
             self.progress.expect(self.progress.count + len(run.unread(found)))
