@@ -576,3 +576,37 @@ def test_the_example_loop_has_its_tempo_and_meets_its_start():
     assert heard.bars == heard.beats[::4]
     assert np.array_equal(excerpts.closed(sound, 0, 756000).samples, sound.samples)
     assert all(b > a for a, b in pairwise(heard.beats))
+
+
+def steep():
+    """A second of one level, and a second of another."""
+    return Sound(np.concatenate([np.full((RATE, 1), level, np.float32) for level in (0.5, -0.5)]), RATE)
+
+
+def test_a_loop_of_all_of_a_sound_fades_within_five_milliseconds_at_its_ends():
+    sound, fade = steep(), round(0.005 * RATE)
+    samples = excerpts.closed(sound, 0, 2 * RATE).samples
+    assert np.array_equal(samples[fade:-fade], sound.samples[fade:-fade])
+    assert np.abs(np.diff(samples[:fade], axis=0)).max() < 0.01
+    assert np.abs(np.diff(samples[-fade:], axis=0)).max() < 0.01
+    assert abs(samples[0] - samples[-1]) < 0.01
+
+
+def test_ten_milliseconds_before_a_loop_are_enough_to_fade_in_under_its_end():
+    sound, before = steep(), RATE // 100
+    samples = excerpts.closed(sound, before, len(sound.samples) - before).samples
+    assert np.array_equal(samples[:-before], sound.samples[before:-before])
+
+
+def test_a_part_after_a_sounds_end_is_silent():
+    samples = excerpts.part(Sound(noise(1), RATE), RATE + 10, 100).samples
+    assert samples.shape == (100, 2)
+    assert not samples.any()
+
+
+def test_of_a_loops_end_that_has_faded_well_nothing_more_is_bent():
+    sound = Sound(noise(4), RATE)
+    for start in range(RATE, RATE + 50):
+        samples = excerpts.closed(sound, start, 2 * RATE).samples
+        if not np.array_equal(samples, excerpts.part(sound, start, 2 * RATE).samples):
+            assert samples[-1] == pytest.approx(sound.samples[start - 1], abs=0.02), start

@@ -136,3 +136,13 @@ def test_points_of_several_ways_at_once_do_not_depend_on_each_other(count, size)
     assert points[3].equal(still(0))
     assert stacked([some[2], still, some[2], some[0]], [0.1, 0.5, 0.9, 0.3])[2].equal(points[2])
     assert stacked([still, still], [0.0, 0.5]).equal(torch.stack([still(0)] * 2))
+
+
+def test_lengths_change_without_a_corner_too():
+    lengths = (1.0, 2.0, 5.0, 6.0, 6.5)
+    points = [
+        length * torch.nn.functional.normalize(x.double(), dim=0) for length, x in zip(lengths, noises(5, size=9))
+    ]
+    speeds = (curve(points, False, 1000).norm(dim=-1).diff() * 1000).tolist()
+    for k in (1000, 2000, 3000):
+        assert speeds[k - 1] == pytest.approx(speeds[k], rel=0.02)

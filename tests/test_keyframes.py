@@ -397,6 +397,8 @@ def test_several_seeds_repeat_the_one_prompt_with_its_negative_prompt():
         ("a | time=3", {"seeds": [1, 2]}, "a.txt:1 has a time, but becomes 2 keyframes, one for each seed; drop the time"),
         ("a", {"seeds": "word"}, "seeds 'word': give whole numbers, or 'words'"),
         ("a", {"seeds": 1.5}, "seeds '1.5': give whole numbers, or 'words'"),
+        ("a\nb", {"seeds": {1: 3, 2: 4}}, "seeds '{1: 3, 2: 4}': give whole numbers, or 'words'"),
+        ("a\nb", {"seeds": {4, 3}}, "seeds '{3, 4}': give whole numbers, or 'words'"),
         ("a", {"seed": "3"}, f"seed '3' is out of range; seeds are whole numbers from 0 to {MAX_SEED}"),
         ("a", {"seed": -1}, f"seed -1 is out of range; seeds are whole numbers from 0 to {MAX_SEED}"),
         ("a\nb", {"seed": MAX_SEED}, f"seed {MAX_SEED + 1} is out of range; seeds are whole numbers from 0 to {MAX_SEED}"),
@@ -472,10 +474,10 @@ def test_a_keyframe_that_no_model_could_make_is_refused(values, message):
     assert str(caught.value) == message
 
 
-def test_a_seed_of_numpys_is_the_seed():
-    keyframe = Keyframe("a fox", np.int64(7))
-    assert keyframe == Keyframe("a fox", 7)
-    assert type(keyframe.seed) is int
+def test_numbers_of_numpys_are_pythons():
+    keyframe = Keyframe("a fox", np.int64(7), frame=np.int64(3))
+    assert keyframe == Keyframe("a fox", 7, frame=3)
+    assert type(keyframe.seed) is type(keyframe.frame) is int
 
 
 @pytest.mark.parametrize(
@@ -634,3 +636,47 @@ def test_spaces_and_line_breaks_of_a_keyframe_are_those_of_a_prompt_file():
     assert keyframe == Keyframe("a fox in the snow", 1, "blurry, text")
     with pytest.raises(Error, match=r"negative prompt .* has a bar or control characters"):
         Keyframe("a fox", 1, "blurry | text")
+
+
+def test_a_rest_until_a_time_says_nothing_of_beats_bars_or_frames():
+    for name in ("beat", "bar", "frame"):
+        first, second = read(f"a | {name}=1 | until=9\nb | {name}=8")
+        assert (first.until, getattr(second, name)) == (9, 8)
+
+
+def test_where_one_prompt_has_no_number_none_is_a_schedules():
+    x = ["0: a fox", "30: a frog", "an owl"]
+    assert [keyframe.prompt for keyframe in read_prompts(x)] == x
+
+
+def test_an_object_of_more_than_prompts_is_no_schedule():
+    text = '{"0": "a fox", "30": "a frog", "width": 512}'
+    with pytest.raises(Error, match="JSON and the like are not read"):
+        read(text)
+
+
+def test_a_keyframe_among_prompts_with_numbers_is_not_lost():
+    mixed = read_prompts(["0: a fox", "30: a frog", Keyframe("an owl", 5)])
+    assert [keyframe.prompt for keyframe in mixed] == ["0: a fox", "30: a frog", "an owl"]
+
+
+def test_braces_on_lines_of_their_own_around_a_schedule_are_none_of_its_prompts():
+    made = read("{\n0: 'a fox',\n30: 'a frog',\n}")
+    assert made == (Keyframe("a fox", 0, frame=0), Keyframe("a frog", 1, frame=30))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a | seed: 7", "'seed: 7' looks like a setting; write seed=7"),
+        ("a | negative : blurry", "'negative : blurry' looks like a setting; write negative=blurry"),
+        ("a | time:", "'time:' looks like a setting; write time="),
+        ("a | frame 48", "'frame 48' looks like a setting; write frame=48"),
+    ],
+)
+def test_what_is_nearly_a_setting_is_refused_and_not_drawn(line, message):
+    assert refusal(read, line) == f"a.txt:1: {message}"
+
+
+def test_a_rest_of_no_length_is_refused_with_its_line():
+    assert refusal(read, "a\nb | time=5 | until=5") == "a.txt:2: until 5 s is not after its time 5 s"

@@ -975,3 +975,17 @@ def test_a_film_to_a_file_of_beats_is_not_moved_without_it(walk):
     said = "film.mp4 moves to the beats in beats.txt, which it does not carry; give that file as --beats"
     assert err[-1] == f"walk: {said}"
     walk("replay", "film.mp4", "--fps", "25", "--beats", "beats.txt", prompts=None, model=False)
+
+
+def test_bars_of_a_tempo_begin_at_its_first_bar_line():
+    heard = music.tempo(Fraction(24), bars=2, bpm=Fraction(120), offset=Fraction(3, 2))
+    assert (heard.start, heard.seconds) == (Fraction(3, 2), 4)
+    assert heard.rhythm.bars == (0, 2)
+
+
+@pytest.mark.usefixtures("kicks_and_hats")
+def test_a_stem_that_is_damaged_is_told_of():
+    soundfile.write("stem.flac", hits(300, [0.5, 1.5, 2.5, 3.5]), RATE)
+    Path("stem.flac").write_bytes(Path("stem.flac").read_bytes()[:-1000])
+    _, _, told = ordered(listen="stem.flac", seconds=Fraction(2))
+    assert any("stem.flac breaks off" in line or "stem.flac is damaged" in line for line in told)

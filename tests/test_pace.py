@@ -87,3 +87,15 @@ def test_a_quiet_passage_does_not_dance_as_a_loud_one_does():
     steps = np.array(pace.with_energy(envelope.tolist(), 100, 480, Fraction(24)))
     quiet, loud = steps[:240], steps[240:]
     assert np.ptp(quiet) < 0.06 * np.ptp(loud)
+
+
+def test_a_beat_at_the_very_beginning_is_danced_to():
+    steps = pace.on_beats([0.0, 0.5, 1.0, 1.5], 48, Fraction(24))
+    assert steps[0] == steps[12] == max(steps)
+    assert steps[:12] == steps[12:24]
+
+
+def test_where_more_than_two_beats_are_missing_the_picture_glides():
+    beats = [i / 2 for i in range(8) if i not in (4, 5)]
+    steps = pace.on_beats(beats, 96, Fraction(24))
+    assert min(steps[36:72]) > 3 * min(steps[:36])

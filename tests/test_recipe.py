@@ -473,3 +473,11 @@ def test_the_longest_prompts_come_back_from_a_film():
     keyframe = Keyframe("a" * MAX_PROMPT, 1, "b" * MAX_PROMPT, time=1.0)
     made = recipe.compose((keyframe, keyframe), {}, Settings())
     assert recipe.from_text(recipe.to_text(made), "film.mp4").prompts == made.prompts
+
+
+def test_films_of_one_recipe_whose_frames_are_elsewhere_differ():
+    a, b = (Recipe(P, (), (), ((0.0, x, 1.0), ())) for x in (0.5, 0.25))
+    told = "the frames are elsewhere on the path, as with another sound"
+    assert recipe.differences(a, b) == [told]
+    other = recipe.differences(a, Recipe(P, (("fps", "25"),), (), b.positions))
+    assert other == ["+ --fps 25"]

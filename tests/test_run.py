@@ -18,14 +18,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from walk import Error, Keyframe, Settings, Walk, png, video
-from walk.run import Run, films, fingerprints, read_manifest
+from walk import Error, Keyframe, Settings, Walk, film, png, recipe, video
+from walk.films import read_metadata
+from walk.run import Run, ages, alike, films, fingerprints, read_manifest
 
 SETTINGS = Settings("fake", 16, 16, 1, 1.0, "fake", "cpu", "float32", batch=4, weights="fake", software=("fake 1",))
 
 
 def a_walk(frames=12, prompts="abc", **options):
     return Walk.through([Keyframe(prompt, i) for i, prompt in enumerate(prompts)], frames=frames, **options)
+
+
+def elsewhere(walk):
+    """Its frames a little before where they were asked for, but for keyframes."""
+    return dataclasses.replace(walk, positions=tuple(p and p - 0.01 * (p % 1 > 0) for p in walk.positions))
 
 
 def picture(run, index):
@@ -371,3 +377,89 @@ def test_a_films_name_may_hold_what_looks_like_the_end_of_a_line(tmp_path):
             run.claim(name)
             run.claim(name)
     assert list(films(tmp_path / "film.walk")) == ["a\u2028b\n\x0cc.mp4", "d.mp4", "\udcff.mp4"]
+
+
+def test_a_folder_has_frames_that_were_asked_for_wherever_they_were_found_to_belong(tmp_path):
+    asked = a_walk()
+    moved = elsewhere(asked)
+    with Run(tmp_path / "wide.walk", asked, SETTINGS, decided=False) as run:
+        render_all(run.decide(moved, dict.fromkeys(fingerprints(moved, SETTINGS), 0)))
+    assert alike(tmp_path / "small.walk", asked, SETTINGS) == tmp_path / "wide.walk"
+    assert alike(tmp_path / "small.walk", moved, SETTINGS) == tmp_path / "wide.walk"
+
+
+def test_a_folder_whose_films_are_gone_has_no_newest_one(tmp_path):
+    with Run(tmp_path / "film.walk", a_walk(), SETTINGS) as run:
+        run.made("film.mp4", "0" * 16)
+    assert ages(tmp_path / "film.walk") == ("", [])
+
+
+def test_the_films_of_the_folder_that_one_is_in_lie_beside_it(tmp_path, monkeypatch):
+    with Run(tmp_path / "film.walk", a_walk(), SETTINGS) as run:
+        (tmp_path / "film.mp4").write_bytes(b"film")
+        run.made("film.mp4", "0" * 16)
+    monkeypatch.chdir(tmp_path / "film.walk")
+    assert ages(Path(".")) == ("film.mp4", [])
+
+
+def test_the_size_of_a_frame_is_the_mean_of_those_that_are_there(tmp_path):
+    with Run(tmp_path / "film.walk", a_walk(), SETTINGS) as run:
+        assert run.size() == 0
+        render_all(run)
+        sizes = [path.stat().st_size for path in run.frames()]
+        assert run.size() == pytest.approx(sum(sizes) / 12)
+
+
+def test_a_run_that_was_closed_here_is_not_told_to_be_open_in_this_program(tmp_path):
+    folder = tmp_path / "film.walk"
+    closed = Run(folder, a_walk(), SETTINGS)
+    closed.close()
+    with (
+        filelock.FileLock(folder / "lock", is_singleton=False),
+        pytest.raises(Error, match="another walk is at work in"),
+    ):
+        Run(folder, a_walk(), SETTINGS)
+    assert closed.folder == folder
+
+
+def test_where_frames_of_another_model_belong_tells_nothing_of_this_ones(tmp_path):
+    asked = a_walk()
+    moved = elsewhere(asked)
+    with Run(tmp_path / "film.walk", asked, SETTINGS, decided=False) as run:
+        run.decide(moved, dict.fromkeys(fingerprints(moved, SETTINGS), 0))
+        assert run.foreseen(asked) == moved
+    with Run(tmp_path / "film.walk", asked, dataclasses.replace(SETTINGS, weights="other"), decided=False) as run:
+        assert run.foreseen(asked) == asked
+
+
+def test_a_film_that_was_made_again_is_the_only_one_that_may_be_replaced(tmp_path):
+    out = tmp_path / "film.gif"
+    with Run(tmp_path / "film.walk", a_walk(), SETTINGS) as run:
+        render_all(run)
+        film.make(run, out, size=16)
+        first = out.read_bytes()
+        film.make(run, out, size=32)
+        assert len(films(run.folder)["film.gif"].split()) == 1
+        out.write_bytes(first)  # put back by the user, who wants to keep it
+        with pytest.raises(Error, match=r"is not as film\.walk made it"):
+            film.make(run, out, size=32)
+
+
+def test_the_recipe_of_frames_that_flags_put_where_they_are_holds_no_positions(tmp_path):
+    for walk, holds in ((a_walk(), False), (elsewhere(a_walk()), True)):
+        out = tmp_path / f"{holds}.mp4"
+        with Run(tmp_path / f"{holds}.walk", walk, SETTINGS) as run:
+            render_all(run)
+            film.make(run, out)
+        made = recipe.from_text(read_metadata(out).comment, "film")
+        assert bool(made.positions) == holds
+        assert ("speed" in dict(made.flags)) != holds
+
+
+def test_frames_that_were_decided_on_before_are_promising(tmp_path):
+    asked = a_walk()
+    moved = elsewhere(asked)
+    with Run(tmp_path / "film.walk", asked, SETTINGS, decided=False) as run:
+        render_all(run.decide(moved, dict.fromkeys(fingerprints(moved, SETTINGS), 0)))
+    with Run(tmp_path / "film.walk", asked, SETTINGS, decided=False) as run:
+        assert run.promising() == set(fingerprints(moved, SETTINGS))

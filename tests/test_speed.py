@@ -767,3 +767,37 @@ def test_stops_while_it_looks_change_nothing(tmp_path, monkeypatch, tiny_folder,
         for folder in ("undisturbed.walk", "film.walk")
     ]
     assert frames[0] == frames[1]
+
+
+@pytest.mark.parametrize(("even", "batches"), [(False, 10), (True, 12)])
+def test_what_is_left_is_so_many_batches_and_the_making_of_the_film(even, batches):
+    left = outlook.seconds_left(a_walk(), SETTINGS, even, 80, [1.0, 2.0, 30.0], (1000, 1000))
+    assert left == pytest.approx((batches + 1) * 2.0 + 121 * outlook.ENCODING * 1e6)
+
+
+def test_where_most_of_a_film_stands_still_nothing_hurries():
+    walk = a_walk(61, "abcd")
+    assert outlook.hurries(walk, [0.0] * 40 + [1.0] * 20) == []
+
+
+def test_a_part_that_is_three_times_as_fast_as_the_rest_is_told_of():
+    walk = a_walk(61, "abcd")
+    (note,) = outlook.hurries(walk, [1.0] * 20 + [3.0] * 20 + [1.0] * 20)
+    assert note == "keyframe 2 to 3 is 3.0 times as fast as the rest; give it more time"
+    assert outlook.hurries(walk, [1.0] * 20 + [2.0] * 20 + [1.0] * 20) == []
+
+
+def test_half_way_is_a_frame_that_was_seen_if_one_was():
+    walk = a_walk(21, "ab")
+    assert outlook.half_ways(walk, set()) == [10]
+    assert outlook.half_ways(walk, {walk.positions[3], walk.positions[14]}) == [14]
+
+
+@pytest.mark.parametrize(
+    ("until", "told"), [(4, ""), (5.5, "the film stands still for 58% of its length, longest from 0:00.0 to 0:05.8")]
+)
+def test_a_film_that_rests_for_more_than_half_of_it_is_told_of(until, told):
+    stops = [Keyframe("a", 1, time=0, until=until), Keyframe("b", 2)]
+    note = outlook.rest(Walk.through(stops, seconds=10))
+    assert note.startswith(told)
+    assert bool(note) == bool(told)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import reprlib
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -259,6 +260,12 @@ def test_neighbours_of_a_keyframe_are_itself_and_between_two_they_depend_on_the_
             "moments are lists of seconds, such as [bars, beats]; not [0.1, 0.2]",
         ),
         (
+            [None] * 2,
+            dict(frames=9, moments=[[0.1, NAN]]),
+            "moments are lists of seconds, such as [bars, beats]; not [[0.1, nan]]",
+        ),
+        ([None] * 2, dict(seconds=1e300), "so many frames are too many; the limit is 1000000"),
+        (
             [None, 9],
             dict(frames=48),
             "keyframe 2 ('thing 1') is at 9 s, but the film is 2 s long; give an earlier time, or a longer film",
@@ -431,6 +438,7 @@ def test_the_part_of_a_song_begins_with_the_line_that_is_sung_there():
         ({"closed": True, "positions": (3.0,)}, "positions: 3 is out of range; with 3 keyframes they are from 0, below 3"),
         ({"positions": "ab"}, "positions are numbers, one for each frame; not 'ab'"),
         ({"positions": 1.5}, "positions are numbers, one for each frame; not 1.5"),
+        ({"positions": (10**400, 0)}, f"positions are numbers, one for each frame; not {reprlib.repr((10**400, 0))}"),
         ({"noise": (0.0,)}, "noise has 1 position for 2 frames; it has one for each frame, or none"),
         ({"noise": (0.0, 7.0)}, "noise: 7 is out of range; with 3 keyframes they are from 0, at most 2"),
         ({"fps": 0}, "fps 0 is out of range; it is a number from 0.01 to 1000"),
@@ -515,3 +523,17 @@ def test_a_walk_tells_where_it_hardly_moves(closed):
     even = [i / len(places) for i in range(len(places))]
     assert Walk(keyframes, places, 24, closed, noise=even).rests() == set()
     assert Walk(keyframes, [0.0, 0.5, 0.5, 1.0], 24).rests() == {2}
+
+
+def test_a_long_rest_later_on_slows_no_keyframe_before_it():
+    stops = [*keyframes(0, 2), Keyframe("thing 2", 2, time=4, until=20), Keyframe("thing 3", 3, time=22)]
+    walk = Walk.through(stops, fps=24)
+    assert walk.positions[:49] == pytest.approx([i / 48 for i in range(49)], abs=1e-8)
+
+
+def test_of_an_open_walk_that_comes_back_the_first_frame_shows_a_keyframe_first():
+    assert Walk(keyframes(None, None), (0.0, 0.5, 1.0, 0.5, 0.0)).firsts() == {0.0: 0, 0.5: 1, 1.0: 2}
+
+
+def test_a_film_may_be_as_long_as_the_limit_says():
+    assert Walk.through(keyframes(None, None), frames=1_000_000).frames == 1_000_000

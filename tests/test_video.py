@@ -1105,3 +1105,8 @@ def test_what_no_film_can_be_made_of_is_refused(tmp_path):
     with pytest.raises(Error, match=r"^the film would have 32768x512 pixels, and sides up to 16384 are possible"):
         formats.film_size((1024, 16))
     assert not (tmp_path / "film.mp4").exists()
+
+
+@pytest.mark.parametrize(("fps", "delay"), [("33.4", 3), ("14.3", 7), ("20.05", 5)])
+def test_a_rate_just_over_one_that_a_gif_has_becomes_that(fps, delay):
+    assert formats.shown_fps("film.gif", Fraction(fps)) == Fraction(100, delay)

@@ -325,3 +325,16 @@ def test_found_frames_are_counted_while_they_are_read(tmp_path):
         work.make(run, [0])
         assert said == []
         assert (counted[0].count, counted[0].total) == (59, 59)
+
+
+def test_the_noises_share_is_seen_nearest_to_half_way(tmp_path):
+    model = Mixed(0.2)
+    model.settings = dataclasses.replace(model.settings, width=64, height=64)
+    walk = Walk.through(KEYFRAMES, frames=9)
+    walk = dataclasses.replace(walk, noise=tuple(float(int(position)) for position in walk.positions))
+    seen, made = [0.0, 0.125, 0.5, 0.75, 1.0], []
+    with Run(tmp_path, walk, model.settings) as run, Work(run, model) as frames:
+        make = frames.make
+        frames.make = lambda there: made.append(there.walk) or make(there)
+        frames.noise_shares(run, seen)
+    assert made[0].positions == (0.0, 0.5, 0.5)

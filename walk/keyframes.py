@@ -12,7 +12,7 @@ import math
 import numbers
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -69,8 +69,10 @@ class Keyframe:
             if value is not None and not (isinstance(value, numbers.Real) and low <= float(value) < math.inf):
                 raise Error(f"{name} {value!r} is out of range; it is a number from {low}, or None")
             object.__setattr__(self, name, None if value is None else float(value))
-        if self.frame is not None and not (isinstance(self.frame, numbers.Integral) and self.frame >= 0):
-            raise Error(f"frame {self.frame!r} is out of range; it is a whole number from 0, or None")
+        if self.frame is not None:
+            if not isinstance(self.frame, numbers.Integral) or self.frame < 0:
+                raise Error(f"frame {self.frame!r} is out of range; it is a whole number from 0, or None")
+            object.__setattr__(self, "frame", int(self.frame))
         if self.time is not None and self.until is not None and self.until <= self.time:
             raise Error(f"until {self.until:g} is not after its time {self.time:g}; a keyframe rests until later")
 
@@ -141,7 +143,10 @@ def read_prompts(
     if "{}" not in style:
         raise Error(f"style '{style[:60]}' has no {{}} in it, where the prompt goes, as in 'an oil painting of {{}}'")
     _check_times(lines)
-    if seeds != WORDS if isinstance(seeds, str) else not isinstance(seeds, (numbers.Integral, Collection, type(None))):
+    listed = isinstance(seeds, Collection) and not isinstance(
+        seeds, (Mapping, Set)
+    )  # which have no order, or other things
+    if seeds != WORDS if isinstance(seeds, str) else not (listed or isinstance(seeds, (numbers.Integral, type(None)))):
         raise Error(f"seeds '{str(seeds)[:60]}': give whole numbers, or '{WORDS}'")
     if seeds is not None and not isinstance(seeds, str):
         lines, chosen = _pair(lines, [seeds] if isinstance(seeds, numbers.Integral) else seeds)  # type: ignore[arg-type,list-item]

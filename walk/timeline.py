@@ -308,7 +308,7 @@ def _places(name: str, given: Sequence[float], end: int, closed: bool) -> tuple[
     if type(places) is not tuple or set(map(type, places)) - {float}:
         try:
             places = tuple(map(float, given))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise Error(f"{name} are numbers, one for each frame; not {reprlib.repr(given)}") from None
     if not places:
         return ()
@@ -371,7 +371,10 @@ def _frame_count(
 
 def _moments(given: Sequence[Sequence[float]]) -> list[list[float]]:
     try:
-        return [[float(second) for second in some] for some in given]
+        moments = [[float(second) for second in some] for some in given]
+        if all(math.isfinite(second) for some in moments for second in some):
+            return moments
+        raise ValueError
     except (TypeError, ValueError):
         raise Error(f"moments are lists of seconds, such as [bars, beats]; not {reprlib.repr(given)}") from None
 
@@ -390,7 +393,7 @@ def _steps(name: str, given: Sequence[float], count: int) -> list[float]:
 def check_length(frames: int) -> None:
     """Raises Error for more frames than a film may have."""
     if frames > MAX_FRAMES:
-        raise Error(f"{frames} frames are too many; the limit is {MAX_FRAMES}")
+        raise Error(f"{frames if frames < 10**30 else 'so many'} frames are too many; the limit is {MAX_FRAMES}")
 
 
 def _exact(time: float) -> Fraction:
