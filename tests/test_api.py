@@ -64,7 +64,7 @@ def test_a_preview_is_a_picture(cheap):
     ("flags", "message"),
     [
         ({"frmes": 3}, "there is no flag --frmes; did you mean --frames? (walk --help lists them all)"),
-        ({"frames": 2.5}, "--frames 2.5 is not possible; give a whole number, 1 or more"),
+        ({"frames": 2.5}, "--frames 2.5 is not valid; give a whole number, 1 or more"),
         ({"low_memory": True, "device": "cpu"}, "--low-memory spares a GPU's memory, and cpu has none of its own; leave it out"),
     ],
     ids=str,

@@ -229,7 +229,7 @@ def test_who_names_no_model_is_told_of_the_built_in_one(monkeypatch, capsys):
     assert cli.main([*AB, "--frames", "3"]) == 2
     assert capsys.readouterr().err.splitlines() == [
         "2 keyframes, 3 frames, 0.125 s at 24 frames a second",
-        "toybox, the built-in model, draws toys; walk models lists others, for --model",
+        "using toybox, the built-in model, which draws toys; walk models lists others for --model",
         "walk: that was it",
     ]
 
@@ -386,10 +386,10 @@ def test_a_switch_is_on_when_named_unless_it_is_false(received, flag):
         (["preview", *AB, "--quik"], "there is no flag --quik; did you mean --quick? (walk preview --help lists them all)"),
         ([*AB, "--quick"], "there is no flag --quick; walk preview --quick is a first look"),
         (["seeds"], "walk seeds needs a prompt: walk seeds PROMPT"),
-        (["seeds", "a", "fox"], "'fox' is one too many: walk seeds PROMPT"),
+        (["seeds", "a", "fox"], "'fox' is one too many: walk seeds PROMPT; put a prompt of several words in quotes"),
         (["seeds", "a fox", "--loop"], "there is no flag --loop; walk seeds --help lists them all"),
-        (["seeds", "a fox", "--count", "0"], f"--count 0 is not possible; give {WHOLE}"),
-        (["seeds", "a fox", "--from", "x"], "--from x is not possible; give a whole number"),
+        (["seeds", "a fox", "--count", "0"], f"--count 0 is not valid; give {WHOLE}"),
+        (["seeds", "a fox", "--from", "x"], "--from x is not valid; give a whole number"),
         (["info"], "walk info needs a file name: walk info FILM"),
         (["info", "--json"], "walk info needs a file name: walk info FILM"),
         (["replay", "--steps", "5"], "walk replay needs a file name: walk replay FILM"),
@@ -397,7 +397,7 @@ def test_a_switch_is_on_when_named_unless_it_is_false(received, flag):
         (["diff", "a.mp4"], "walk diff needs a file name: walk diff FILM FILM"),
         (["diff", "a.mp4", "b.mp4", "c.mp4"], "'c.mp4' is one too many: walk diff FILM FILM"),
         (["prune"], "walk prune needs a run folder: walk prune FOLDER.walk"),
-        ([*AB, "--compile", "fast"], "--compile fast is not possible; give on, off or auto"),
+        ([*AB, "--compile", "fast"], "--compile fast is not valid; give on, off or auto"),
         (["prune", "a.walk", "--yes=5"], "--yes takes no value, but '5' follows it"),
         (["a red apple", *AB], "--prompts was given twice"),
         ([""], "'' is not a command; prompts come after --prompts"),
@@ -522,7 +522,7 @@ def test_a_flag_without_its_value_is_refused(refusal, flag):
 )
 def test_a_value_that_a_flag_cannot_have_is_refused(refusal, flag, texts):
     for text in texts.split():
-        message = f"--{flag} {text} is not possible; give {EXPECTED[flag]}"
+        message = f"--{flag} {text} is not valid; give {EXPECTED[flag]}"
         assert refusal(*AB, f"--{flag}", text) == message
         assert refusal(*AB, f"--{flag}={text}") == message
 

@@ -565,9 +565,7 @@ def test_a_denoiser_of_a_checkpoints_names_is_the_same_model(checkpoint, tiny_fo
 def test_numbers_that_mean_nothing_without_a_scale_are_refused(checkpoint, tiny_folder, extra):
     save_file(load_file(checkpoint) | {extra: torch.ones(1)}, checkpoint)
     for given in ({"model": str(checkpoint)}, {"model": str(tiny_folder), "denoiser": str(checkpoint)}):
-        with pytest.raises(
-            Error, match=r"holds numbers with scales of their own \(.*\), which diffusers does not read"
-        ):
+        with pytest.raises(Error, match=r"holds scaled \(quantised\) weights \(.*\), which diffusers does not read"):
             models.complete(Settings(**given))
 
 

@@ -176,16 +176,16 @@ def test_a_style_is_put_around_every_line(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.lrc", "a cat\na dog\n", "has no line with a time; expected is, for example, [01:02.50] words"),
+        ("a.lrc", "a cat\na dog\n", "has no line with a time; expected is something like [01:02.50] words"),
         (
             "a.srt",
             "a cat\n",
-            "has no line with a time; expected is, for example, 1, then 00:01:02,500 --> 00:01:05,000",
+            "has no line with a time; expected is something like 1, then 00:01:02,500 --> 00:01:05,000",
         ),
         (
             "a.vtt",
             "WEBVTT\n\na cat\n",
-            "has no line with a time; expected is, for example, 01:02.500 --> 01:05.000",
+            "has no line with a time; expected is something like 01:02.500 --> 01:05.000",
         ),
         ("a.lrc", "[00:01.00]\n[00:02.00] ♪ \n", "has times, but no words"),
         ("a.srt", "1\n00:00:01,000 --> 00:00:02,000\n[Music]\n", "has times, but no words outside brackets"),

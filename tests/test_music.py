@@ -352,8 +352,8 @@ def test_a_loop_of_bars_is_a_whole_number_of_frames_and_closes_with_its_sound(wa
     _, err = walk(
         "--audio", "song.wav", "--loop", "--bars", "4", "--bpm", "112", "--offset", "0.4", "--out", "film.mov"
     )
-    (said,) = [line for line in err if "the loop is" in line]
-    assert said == "note: 4 bars are 8.571 s; the loop is 206 frames, 0.14 % slower"
+    (said,) = [line for line in err if "the loop of" in line]
+    assert said == "note: 4 bars are 8.571 s; the loop of 206 frames plays 0.14 % slower"
     frames, _, channels, rate, seconds = told("film.mov")
     assert (frames, channels, rate) == (206, 2, RATE)
     assert seconds == pytest.approx(206 / 24, abs=1 / RATE)
@@ -656,13 +656,13 @@ def test_a_preview_shows_the_sound_below_the_speed(walk, song):
         (["--audio", "song.wav", "--seconds", "4", "--bpm", "120", "--offset", "1:00"], "--offset 60 s is past the end; song.wav lasts 8 s"),
         (["--audio", "song.wav", "--bars", "9"], "song.wav has 4 whole bars there, and --bars asks for 9"),
         (["--audio", "song.wav", "--bars", "2", "--seconds", "4"], "--seconds and --bars were both given; give one of them"),
-        (["--audio", "song.wav", "--seconds", "0"], "--seconds 0 is not possible; give seconds (12.5) or minutes:seconds (1:02.5), over 0"),
-        (["--audio", "song.wav", "--start", "-1"], "--start -1 is not possible; give seconds (12.5) or minutes:seconds (1:02.5)"),
-        (["--audio", "song.wav", "--react", "2"], "--react 2 is not possible; give a number from 0 to 1"),
-        (["--audio", "song.wav", "--pace", "fast"], "--pace fast is not possible; give even, energy or beat"),
+        (["--audio", "song.wav", "--seconds", "0"], "--seconds 0 is not valid; give seconds (12.5) or minutes:seconds (1:02.5), over 0"),
+        (["--audio", "song.wav", "--start", "-1"], "--start -1 is not valid; give seconds (12.5) or minutes:seconds (1:02.5)"),
+        (["--audio", "song.wav", "--react", "2"], "--react 2 is not valid; give a number from 0 to 1"),
+        (["--audio", "song.wav", "--pace", "fast"], "--pace fast is not valid; give even, energy or beat"),
         (["--audio", "song.wav", "--pace", "even", "--react", "0.4"], "--react says how far the pace departs from even; give --pace energy or --pace beat, too"),
         (["--audio", "song.wav", "--ease", "--pace", "beat"], "--ease and --pace were both given; give one of them"),
-        (["--audio", "song.wav", "--bpm", "3000"], "--bpm 3000 is not possible; give a number from 20 to 400"),
+        (["--audio", "song.wav", "--bpm", "3000"], "--bpm 3000 is not valid; give a number from 20 to 400"),
         (["--audio", "song.wav", "--bpm", "90", "--beats", "b.txt"], "--bpm and --beats were both given; give one of them"),
         (["--beats", "numbered.txt", "--meter", "3"], "numbered.txt says itself which beats begin a bar; leave out --meter"),
         (["--pace", "energy"], "--pace energy follows a sound; give --audio"),
@@ -740,10 +740,10 @@ def test_a_sound_or_a_film_that_cannot_be_read_twice_is_refused(walk, song, pipe
     [
         (["a cat", "a dog | beat=3"], "keyframe 2 ('a dog') is at beat 3, but there are none without a sound or a tempo; give --audio or --bpm"),
         (["a cat | until=3", "a dog"], "prompt 1: until= says how long to rest, but not from when; add time=, beat=, bar= or frame="),
-        (["a cat | frame=3 | time=1", "a dog"], "prompt 1: time= and frame= are both given; one says when"),
+        (["a cat | frame=3 | time=1", "a dog"], "prompt 1: time= and frame= are both given; keep one"),
         (["a cat | frame=3", "a dog | frame=3"], "prompt 2: frame 3 is not after 3 (prompt 1); frames must increase from keyframe to keyframe"),
         (["a cat | frame=1.5", "a dog"], "prompt 1: frame '1.5' is not possible; they are whole numbers, counted from 0"),
-        (["a cat | beat=3 | bar=1", "a dog"], "prompt 1: beat= and bar= are both given; one says when"),
+        (["a cat | beat=3 | bar=1", "a dog"], "prompt 1: beat= and bar= are both given; keep one"),
         (["a cat | beat=0", "a dog"], "prompt 1: beat '0' is not possible; they are counted from 1, and 2.5 is half-way on"),
         (["a cat | bar=3", "a dog | bar=2"], "prompt 2: bar 2.0 is not after 3.0 (prompt 1); bars must increase from keyframe to keyframe"),
         (["a cat | time=3 | until=2", "a dog"], "prompt 1: until 2 s is not after its time 3 s"),

@@ -385,7 +385,7 @@ def test_a_film_that_nobody_can_make_is_shown_harmlessly(monkeypatch, capsys, na
         ("no flags", ": the recipe is damaged: prompts, flags or made_with is missing"),
         ("prompts that are numbers", ": the recipe is damaged: it holds something other than short texts"),
         ("a terminal escape in a prompt", r": the recipe is damaged: 'a\x1b[2J' has control characters"),
-        ("frames=1e9", ": the recipe is damaged: --frames 1e9 is not possible; give a whole number, 1 or more"),
+        ("frames=1e9", ": the recipe is damaged: --frames 1e9 is not valid; give a whole number, 1 or more"),
     ],
 )
 def test_what_is_wrong_with_a_recipe_is_said(told, name, message):

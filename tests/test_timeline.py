@@ -13,7 +13,7 @@ import pytest
 import scipy.interpolate
 
 from walk import Error, Keyframe, Walk
-from walk.timeline import framed, parse_fps, rate, timed, within
+from walk.timeline import check_length, framed, parse_fps, rate, timed, within
 
 NAN = float("nan")
 
@@ -536,4 +536,6 @@ def test_of_an_open_walk_that_comes_back_the_first_frame_shows_a_keyframe_first(
 
 
 def test_a_film_may_be_as_long_as_the_limit_says():
-    assert Walk.through(keyframes(None, None), frames=1_000_000).frames == 1_000_000
+    check_length(1_000_000)
+    with pytest.raises(Error, match=r"^1000001 frames are too many; the limit is 1000000$"):
+        check_length(1_000_001)

@@ -1051,7 +1051,7 @@ def test_pictures_and_sound_of_different_lengths_make_no_film(tmp_path):
 
 @pytest.mark.parametrize("name", ["film.gif", "folder"])
 def test_where_there_is_no_room_for_sound_it_is_refused(tmp_path, name):
-    message = f"{tmp_path / name} has no room for sound; a film with sound ends in .mp4, .webm or .mov"
+    message = f"{tmp_path / name} cannot hold sound; a film with sound ends in .mp4, .webm or .mov"
     with pytest.raises(Error) as refusal:
         video.validate(tmp_path / name, sound=True)
     assert str(refusal.value) == message

@@ -1,6 +1,7 @@
 """A finished film, read again as a player would: is anything in it that nobody meant?
 
-moviepy decodes its pictures, which is not what made them. Knows no walks and no music: any film can be checked.
+moviepy reads its pictures, as any program would that has not made them. Knows no walks and no music: any film can be
+checked.
 """
 
 from __future__ import annotations

@@ -489,7 +489,7 @@ def _found(
     from walk.lazy import LazyModel
 
     if settings.model == BUILT_IN:
-        listener.say("toybox, the built-in model, draws toys; walk models lists others, for --model")
+        listener.say("using toybox, the built-in model, which draws toys; walk models lists others for --model")
     found = LazyModel(settings, listener, keyframes, folder, frames)
     found.seconds = time.monotonic() - BEGUN
     return found

@@ -337,7 +337,7 @@ def checked(arguments: Sequence[str], command: str = "") -> list[str]:
         try:
             flag.parse(text)
         except ValueError:
-            raise Error(f"{as_flag(name)} {textwrap.shorten(text, 60)} is not possible; give {flag.expects}") from None
+            raise Error(f"{as_flag(name)} {textwrap.shorten(text, 60)} is not valid; give {flag.expects}") from None
         result.append(f"--{name}={text}")
     for word in COMMANDS[command].words:
         if word not in values:
@@ -388,7 +388,8 @@ def _split(arguments: Sequence[str], command: str) -> dict[str, list[str]]:
             name = "prompts"  # what else could it be
             values[name] = [argument]
         elif command:
-            raise Error(f"'{argument}' is one too many: {_usage(command)}")
+            quotes = "; put a prompt of several words in quotes" if "prompt" in flags else ""
+            raise Error(f"'{argument}' is one too many: {_usage(command)}{quotes}")
         else:
             commands = [name for name, other in COMMANDS.items() if name and other.summary]
             near_command = difflib.get_close_matches(argument, commands, n=1, cutoff=0.75)
@@ -479,16 +480,14 @@ def help_text(command: str = "") -> str:
         if command in ("preview", "replay"):
             own = {name: flag for name, flag in COMMANDS[command].flags.items() if name not in ALL}
             more = [
-                "",
                 "and all the flags of walk --help"
-                + (" but --prompts, --seed, --seeds and --style" if command == "replay" else ""),
+                + " but --prompts, --seed, --seeds and --style" * (command == "replay")
             ]
         else:
             own, more = COMMANDS[command].flags, []
         own = {name: flag for name, flag in own.items() if name not in COMMANDS[command].words}
-        return "\n".join(
-            [usage, "", *textwrap.wrap(summary[0].upper() + summary[1:] + ".", 92), "", *_table(own), *more]
-        )
+        parts = [[usage], textwrap.wrap(summary[0].upper() + summary[1:] + ".", 92), _table(own), more]
+        return "\n\n".join("\n".join(part) for part in parts if part)
     lines = [
         "walk makes a film that walks through what a text-to-image model knows.",
         "",

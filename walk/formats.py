@@ -177,7 +177,7 @@ def encoder_for(out: Path, size: int | str | None, quality: int | None, codec: s
     form = format_of(out)
     if sound and not form.sound:
         there = either([suffix for suffix in SUFFIXES if FORMATS[suffix].sound])
-        raise Error(f"{out} has no room for sound; a film with sound ends in {there}")
+        raise Error(f"{out} cannot hold sound; a film with sound ends in {there}")
     codec = codec or form.codecs[0]
     step = _sides(codec)
     given = [] if size is None else [*(sides(size) or [size])]

@@ -200,7 +200,7 @@ def tensors(path: Path) -> dict[str, Any]:
         raise Error(f"{path} is damaged (it does not begin as safetensors files do)") from error
     if scaled := next(filter(_SCALED.search, found), None):
         raise Error(
-            f"{path} holds numbers with scales of their own ({scaled}), which diffusers does not read; take one in "
+            f"{path} holds scaled (quantised) weights ({scaled}), which diffusers does not read; take one in "
             "bf16, fp16 or plain fp8, or a .gguf as --denoiser"
         )
     return found
@@ -349,7 +349,7 @@ def lacking(model: str, name: str) -> Error | None:
 
     if not hasattr(diffusers, name):
         return Error(
-            f"{model} needs a {name}, which diffusers {diffusers.__version__} has not; pip install -U diffusers"
+            f"{model} needs a {name}, which diffusers {diffusers.__version__} does not have; pip install -U diffusers"
         )
     library = FAMILIES[name].needs
     if not library or importlib.util.find_spec(library):

@@ -400,7 +400,7 @@ def _parse(where: str, text: str) -> _Line:
         raise Error(f"{where}: unknown setting {unknown[0]}={hint} (settings are {_SETTINGS})")
     places = [name for name in _WHEN if name in settings]
     if len(places) > 1:
-        raise Error(f"{where}: {places[0]}= and {places[1]}= are both given; one says when")
+        raise Error(f"{where}: {places[0]}= and {places[1]}= are both given; keep one")
     if "until" in settings and not places:
         raise Error(f"{where}: until= says how long to rest, but not from when; add time=, beat=, bar= or frame=")
     return _Line(where, prompt, **{name: _PARSERS[name](where, value) for name, value in settings.items()})

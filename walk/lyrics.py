@@ -49,7 +49,7 @@ def prompt_lines(text: str, where: str) -> list[tuple[str, str]]:
     suffix = PurePath(where).suffix.lower()
     sung = sorted(_lrc(text) if suffix == ".lrc" else _subtitles(text, suffix), key=lambda line: line[0])
     if not sung:
-        raise Error(f"{where} has no line with a time; expected is, for example, {_EXAMPLES[suffix]}")
+        raise Error(f"{where} has no line with a time; expected is something like {_EXAMPLES[suffix]}")
     lines: list[tuple[Decimal, int, str, Decimal | None]] = []  # time, number, words, until
     for time, number, words in sung:
         if words and lines and lines[-1][0] == time:

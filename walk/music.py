@@ -282,7 +282,7 @@ def _cut(
         if percent:
             what, are = (plural(bars, "bar"), "is" if bars == 1 else "are") if bars else (name, "is")
             notes.append(
-                f"{what} {are} {float(exact):.4g} s; the loop is {plural(frames, 'frame')}, {abs(percent):g} % "
+                f"{what} {are} {float(exact):.4g} s; the loop of {plural(frames, 'frame')} plays {abs(percent):g} % "
                 f"{'slower' if percent > 0 else 'faster'}"
             )
     return _Part(first, count, seconds, part, tuple(notes))

@@ -56,9 +56,7 @@ def keep(scheduler: Any) -> Callable[[Iterable[Tensor]], None]:
             return given.reshape(shape).to(device, dtype)
         if generator is None:
             name = type(scheduler).__name__
-            raise Error(
-                f"{name} draws noise that walk has not foreseen, another in every run; give another --scheduler"
-            )
+            raise Error(f"{name} draws noise of its own, so that no two runs would agree; give another --scheduler")
         return usual(shape, generator, device, dtype, **how)  # of which nobody knew; the same for all frames
 
     def handed(method: str) -> Any:
