@@ -143,6 +143,6 @@ def test_lengths_change_without_a_corner_too():
     points = [
         length * torch.nn.functional.normalize(x.double(), dim=0) for length, x in zip(lengths, noises(5, size=9))
     ]
-    speeds = (curve(points, False, 1000).norm(dim=-1).diff() * 1000).tolist()
-    for k in (1000, 2000, 3000):
-        assert speeds[k - 1] == pytest.approx(speeds[k], rel=0.02)
+    speeds = (curve(points, False, 300).norm(dim=-1).diff() * 300).tolist()
+    for k in (300, 600, 900):
+        assert speeds[k - 1] == pytest.approx(speeds[k], rel=0.04)

@@ -613,12 +613,12 @@ def test_where_keyframes_come_and_go_it_is_said_what_stays(
 
 @pytest.fixture
 def draft(tmp_path, monkeypatch, tiny_folder):
-    """The command of a film of 97 frames; film.mp4 is a draft of it, of 49."""
+    """The command of a film of 61 frames; film.mp4 is a draft of it, of 31."""
     monkeypatch.chdir(tmp_path)
     command = ["--prompts", "a cat", "a dog", "a fox", "--size", "32", "--out", "film.mp4"]
-    command += ["--model", str(tiny_folder), "--steps", "2"]
-    assert cli.main([*command, "--frames", "49", "--fps", "12"]) == 0
-    return [*command, "--frames", "97"]
+    command += ["--model", str(tiny_folder), "--steps", "1"]
+    assert cli.main([*command, "--frames", "31", "--fps", "12"]) == 0
+    return [*command, "--frames", "61"]
 
 
 def pictures(folder="film.walk"):
@@ -629,16 +629,16 @@ def test_a_drafts_frames_serve_in_the_film(draft, capfd):
     before = pictures()
     capfd.readouterr()
     assert cli.main(draft) == 0
-    there = int(re.search(r"(\d+) of 97 frames are in film.walk already", capfd.readouterr().err)[1])
+    there = int(re.search(r"(\d+) of 61 frames are in film.walk already", capfd.readouterr().err)[1])
     made = len(pictures()) - len(before)
-    assert 97 - there <= made <= 1.3 * (97 - there)
-    assert made < 0.8 * 97, "else nearly all are rendered"
+    assert 61 - there <= made <= 1.3 * (61 - there)
+    assert made < 0.8 * 61, "else nearly all are rendered"
     assert cli.main([word.replace("film.mp4", "fresh.mp4") for word in draft]) == 0
     one, other = (speed.unevenness(check(Path(name)).steps) for name in ("film.mp4", "fresh.mp4"))
     assert one < max(1.2 * other, 2)
     shown = read_manifest("film.walk")[0].positions
-    assert len({*shown}) == 97
-    assert [shown[k] for k in (0, 48, 96)] == [0, 1, 2]
+    assert len({*shown}) == 61
+    assert [shown[k] for k in (0, 30, 60)] == [0, 1, 2]
 
 
 def test_stops_after_a_draft_change_nothing(draft, monkeypatch, capfd):
@@ -647,7 +647,7 @@ def test_stops_after_a_draft_change_nothing(draft, monkeypatch, capfd):
     Path("undisturbed.walk/films").write_text(Path("film.walk/films").read_text().replace("film", "undisturbed"))
     assert cli.main([word.replace("film.mp4", "undisturbed.mp4") for word in draft]) == 0
     save, saved = Run.save, []
-    for more in (3, 20, 20):
+    for more in (3, 12, 12):
         stop = more + len(saved)
 
         def until(run, index, picture, stop=stop):
@@ -664,7 +664,7 @@ def test_stops_after_a_draft_change_nothing(draft, monkeypatch, capfd):
     assert Path("film.mp4").read_bytes() == Path("undisturbed.mp4").read_bytes()
     # And a frame that gets lost is made again as it was.
     frames = sorted(Path("film.walk/frames").iterdir())
-    for frame in frames[10::25]:
+    for frame in frames[7::16]:
         frame.unlink()
     Path("film.mp4").unlink()
     assert cli.main(draft) == 0
@@ -678,21 +678,21 @@ def test_a_film_of_which_there_was_a_draft_is_made_again_from_itself_alone(draft
     assert read_manifest("again.walk")[0].positions == read_manifest("film.walk")[0].positions
     assert {*pictures("again.walk")} <= {*pictures()}
     assert cli.main(["replay", "film.mp4", "--out", "chat.gif", "--run", "film.walk"]) == 0
-    assert "97 of 97 frames are in film.walk already" in capfd.readouterr().err
+    assert "61 of 61 frames are in film.walk already" in capfd.readouterr().err
     # What is changed of it is laid out anew, and as long as it was.
     assert cli.main(["replay", "film.mp4", "--ease", "--out", "eased.mp4"]) == 0
-    assert len(films.timestamps(Path("eased.mp4"))[0]) == 97
+    assert len(films.timestamps(Path("eased.mp4"))[0]) == 61
 
 
 def test_an_edit_of_a_film_of_which_there_was_a_draft_moves_nothing_elsewhere(draft):
-    assert cli.main([*draft[:-1], "49", "--path", "slerp"]) == 0
+    assert cli.main([*draft[:-1], "31", "--path", "slerp"]) == 0
     assert cli.main([*draft, "--path", "slerp"]) == 0
     before = read_manifest("film.walk")[0].positions
     draft[draft.index("a fox")] = "an owl"
     assert cli.main([*draft, "--path", "slerp"]) == 0
     after = read_manifest("film.walk")[0].positions
-    assert after[:49] == before[:49]
-    assert after[49:] != before[49:]
+    assert after[:31] == before[:31]
+    assert after[31:] != before[31:]
     assert cli.main(["replay", "film.mp4", "--out", "again.mp4"]) == 0
     assert read_manifest("again.walk")[0].positions == after
 
