@@ -52,6 +52,7 @@ def test_a_notebook_shows_the_film(cheap, monkeypatch):
     monkeypatch.setattr("walk.api.EMBEDDED", 10)
     assert film._repr_html_() == '<video controls loop src="a&amp;b.mp4"></video>'
     assert walk.Film(Path("b.gif"))._repr_html_() == '<img src="b.gif">'
+    assert walk.Film(Path("frames"))._repr_html_() == "<code>frames</code>"
 
 
 def test_a_preview_is_a_picture(cheap):

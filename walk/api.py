@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from PIL import Image
 
+_SHOWN = {".mp4": "video/mp4", ".webm": "video/webm", ".gif": "image/gif"}
 EMBEDDED = 2**26  # bytes of a film that a notebook is given whole; a larger one it reads from the disk
 
 
@@ -28,8 +29,9 @@ class Film:
         return str(self.path)
 
     def _repr_html_(self) -> str:
-        kind = {".gif": "image/gif", ".webm": "video/webm"}.get(self.path.suffix.lower(), "video/mp4")
-        source = html.escape(str(self.path))
+        source, kind = html.escape(str(self.path)), _SHOWN.get(self.path.suffix.lower())
+        if kind is None:  # a folder, or a codec that no browser plays
+            return f"<code>{source}</code>"
         if self.path.is_file() and self.path.stat().st_size <= EMBEDDED:
             source = f"data:{kind};base64,{base64.b64encode(self.path.read_bytes()).decode()}"
         return f'<img src="{source}">' if kind == "image/gif" else f'<video controls loop src="{source}"></video>'

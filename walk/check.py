@@ -34,10 +34,7 @@ FAINT = 6  # levels, of what changes most: less, nobody can see
 MOVES = 16  # levels, of what changes most; less can be too little for an encoder
 STILLS = 5  # rests that are listed one by one
 SIDE = 64  # pixels; pictures are compared at about this size
-QUICK, SLOW = (
-    Fraction(1, 500),
-    1,
-)  # seconds from frame to frame; outside these ffmpeg guesses wrong rates, of some films
+QUICK, SLOW = Fraction(1, 500), 1  # seconds from frame to frame; outside these ffmpeg guesses the rate, often wrongly
 TICK = Fraction(1, 500)  # seconds; some containers count in milliseconds
 
 

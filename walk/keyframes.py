@@ -143,9 +143,7 @@ def read_prompts(
     if "{}" not in style:
         raise Error(f"style '{style[:60]}' has no {{}} in it, where the prompt goes, as in 'an oil painting of {{}}'")
     _check_times(lines)
-    listed = isinstance(seeds, Collection) and not isinstance(
-        seeds, (Mapping, Set)
-    )  # which have no order, or other things
+    listed = isinstance(seeds, Collection) and not isinstance(seeds, (Mapping, Set))  # which are in no order of theirs
     if seeds != WORDS if isinstance(seeds, str) else not (listed or isinstance(seeds, (numbers.Integral, type(None)))):
         raise Error(f"seeds '{str(seeds)[:60]}': give whole numbers, or '{WORDS}'")
     if seeds is not None and not isinstance(seeds, str):

@@ -57,7 +57,7 @@ class Work:
         self.seconds: list[float] = []  # that a batch took
         self.kept: set[str] = set()  # fingerprints that will be asked for, and are there
         self.rows: dict[str, int] = {}  # by fingerprint, of what is looked at
-        self.unused: Callable[[], int] = lambda: 0  # how many of an earlier film's frames were looked at in vain
+        self.unused: Callable[[], int] = lambda: 0  # how many of an earlier film's frames may serve nowhere
         self._saving = contextlib.ExitStack()
 
     def __enter__(self) -> Work:
