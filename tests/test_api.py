@@ -34,7 +34,7 @@ def test_a_film_is_the_commands(cheap, capsys):
 
 
 def test_numpys_numbers_and_what_is_left_out_are_taken(cheap):
-    flags = {"frames": np.int64(3), "seeds": np.arange(3), "audio": None, "loop": False, "low_memory": False}
+    flags = {"frames": np.int64(3), "seeds": np.arange(3), "audio": None, "loop": False, "low_memory": np.bool_(False)}
     film = walk.make(ABC, **flags, out=Path("new") / "film.gif", **cheap)
     assert len(films.timestamps(film.path)[0]) == 3
     assert [keyframe.seed for keyframe in read_manifest("new/film.walk")[0].keyframes] == [0, 1, 2]
@@ -65,6 +65,7 @@ def test_a_preview_is_a_picture(cheap):
     ("flags", "message"),
     [
         ({"frmes": 3}, "there is no flag --frmes; did you mean --frames? (walk --help lists them all)"),
+        ({"seeds": {1: 2}}, "--seeds {1: 2} is not valid; give whole numbers with commas between, 1-8, or words"),
         ({"frames": 2.5}, "--frames 2.5 is not valid; give a whole number, 1 or more"),
         ({"low_memory": True, "device": "cpu"}, "--low-memory spares a GPU's memory, and cpu has none of its own; leave it out"),
     ],
@@ -74,3 +75,9 @@ def test_what_the_command_refuses_is_an_error(cheap, flags, message):
     with pytest.raises(Error) as refusal:
         walk.make(ABC, **cheap, **flags)
     assert str(refusal.value) == message
+
+
+@pytest.mark.parametrize("prompts", [None, 3, [], {"0": "a fox"}], ids=str)
+def test_what_are_no_prompts_is_an_error(cheap, prompts):
+    with pytest.raises(Error, match=r"give a|were given"):
+        walk.make(prompts, **cheap)

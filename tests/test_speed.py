@@ -684,6 +684,28 @@ def test_a_film_of_which_there_was_a_draft_is_made_again_from_itself_alone(draft
     assert len(films.timestamps(Path("eased.mp4"))[0]) == 61
 
 
+def test_back_and_forth_between_rates_and_prompts_renders_nothing_and_changes_nothing(draft, capfd):
+    """Though each film uses the frames of the one before."""
+    commands = [
+        [*draft[:-1], "31", "--fps", "12"],
+        draft,
+        [word.replace("a fox", "an owl") for word in draft],
+        [*draft, "--speed", "path"],
+    ]
+    made = []
+    for command in commands:
+        assert cli.main(command) == 0
+        made.append((Path("film.mp4").read_bytes(), read_manifest("film.walk")[0].positions))
+    before = pictures()
+    capfd.readouterr()
+    for k in (1, 0, 2, 0, 1, 3, 1, 0):
+        assert cli.main(commands[k]) == 0
+        assert read_manifest("film.walk")[0].positions == made[k][1]
+        assert Path("film.mp4").read_bytes() == made[k][0]
+    assert pictures() == before
+    assert "rendering" not in capfd.readouterr().err
+
+
 def test_an_edit_of_a_film_of_which_there_was_a_draft_moves_nothing_elsewhere(draft):
     assert cli.main([*draft[:-1], "31", "--path", "slerp"]) == 0
     assert cli.main([*draft, "--path", "slerp"]) == 0

@@ -7,7 +7,7 @@ from __future__ import annotations
 import base64
 import html
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,9 @@ class Film:
     """A finished film. A notebook shows it; open() and others take it for its path."""
 
     path: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -61,14 +64,19 @@ def preview(prompts: str | Path | Sequence[str], **flags: Any) -> Image.Image:
 def _called(command: str, prompts: str | Path | Sequence[str], given: dict[str, Any]) -> str:
     from walk import cli
 
+    given = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in given.items()}  # NumPy's
     words = {name: _word(name, value) for name, value in given.items() if value is not None and value is not False}
-    return cli.called(command, os.fspath(prompts) if isinstance(prompts, (str, Path)) else list(prompts), words)
+    if isinstance(prompts, Path):
+        prompts = str(prompts)
+    elif isinstance(prompts, Iterable) and not isinstance(prompts, (str, Mapping)):
+        prompts = list(prompts)
+    return cli.called(command, prompts, words)
 
 
 def _word(name: str, value: Any) -> str:
     """As it would be typed."""
     if isinstance(value, (str, os.PathLike)):
         return os.fspath(value)
-    if isinstance(value, Iterable):
+    if isinstance(value, Iterable) and not isinstance(value, (Mapping, Set)):
         return ("x" if name == "size" else ",").join(_word("", each) for each in value)
     return str(value)

@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(isinstance(result, _Wrong))
 
 
-def called(command: str, prompts: str | list[str], words: Mapping[str, str]) -> str:
+def called(command: str, prompts: str | Sequence[str], words: Mapping[str, str]) -> str:
     """A command in a program, with flags as they would be typed. Returns what it would print; raises Error."""
     global BEGUN
     BEGUN = time.monotonic()

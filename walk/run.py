@@ -4,6 +4,7 @@
       walk.json    the newest film's walk, settings and versions, and a digest of the walk that was asked for
       frames/      00002.410000-<fingerprint>.png, by position; frames of earlier walks are kept
       films        names and digests of the films that were made from here
+      walks/       <digest of a walk that was asked for>.json: where its frames belong, so that going back moves none
       quick/       such a folder for the pictures of a quick preview
       sound-*.json what walk.music heard
       lock         held by the process that works here
@@ -125,27 +126,33 @@ class Run:
         refined: where they belong follows from an earlier film, too, so that nobody can find it out again.
         """
         decided = self.at(walk)
-        refined = refined or bool(_noted(self.folder).refined and self.earlier())
         decided._decided, decided.asked, decided.refined = True, self.walk, refined
         decided.rows = {name: rows[name] for name in decided.fingerprints}
         noted = [rows[name] for name in decided.fingerprints]
+        places = {"rows": noted, "refined": refined, "positions": walk.positions, "noise": walk.noise}
+        kept = self._kept()
+        kept.parent.mkdir(exist_ok=True)
+        self._write(kept, _canonical({"told": _told(walk), **places}))
         self._write(self.folder / "walk.json", _manifest(walk, self.settings, self, noted, refined))
         return decided
 
     def decided(self) -> Run | None:
         """The same open folder, for the film, if it was decided before of a walk with the same frames to begin with."""
-        with contextlib.suppress(Error):
-            before, _ = read_manifest(self.folder)
-            noted = _noted(self.folder)
+        with contextlib.suppress(Error, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            kept = json.loads(self._kept().read_bytes())
+            rows, batch = kept["rows"], self.settings.batch or 1
             # Two lists of keyframes can ask for the same frames, where a keyframe is there twice.
-            same = noted.asked == _digest(self.fingerprints) and _told(before) == _told(self.walk)
-            if same and before.frames == self.walk.frames == len(noted.rows):
-                walk = dataclasses.replace(self.walk, positions=before.positions, noise=before.noise)
+            same = _canonical(kept["told"]) == _canonical(_told(self.walk))
+            if same and len(rows) == self.walk.frames and all(isinstance(it, int) and 0 <= it < batch for it in rows):
+                walk = dataclasses.replace(self.walk, positions=kept["positions"], noise=kept["noise"])
                 decided = self.at(walk)
-                decided.rows = dict(zip(decided.fingerprints, noted.rows))
-                decided.refined = noted.refined
+                decided.rows = dict(zip(decided.fingerprints, rows))
+                decided.refined = bool(kept["refined"])
                 return decided
         return None
+
+    def _kept(self) -> Path:
+        return self.folder / "walks" / f"{_digest(self.fingerprints)}.json"
 
     def promising(self) -> set[str]:
         """Fingerprints of frames that are here and will serve this walk, as far as can be told before it is decided
@@ -204,6 +211,10 @@ class Run:
             if old % 1:
                 decided[int(old)][old - int(old)] = new - int(old)
         return asked, decided
+
+    def was_refined(self) -> bool:
+        """Whether places that are kept of the film before followed from an earlier one."""
+        return _noted(self.folder).refined and bool(self.earlier())
 
     def rows_before(self) -> dict[str, int]:
         """By fingerprint, the row of its batch that each frame of the film before took, as far as it was noted."""
@@ -328,7 +339,7 @@ class Run:
         self._checked: set[str] = set()
         self.damaged: list[str] = []  # frames that were
         self._finished = finished(self.folder)
-        for folder in (self._frames, self.folder):
+        for folder in (self._frames, self.folder, self._kept().parent):
             for path in folder.glob(".*.part*"):
                 with contextlib.suppress(OSError):  # what cannot be removed does no harm
                     path.unlink()

@@ -195,9 +195,13 @@ class Pacer:
 
     @property
     def unused(self) -> int:
-        """How many of an earlier film's frames serve nowhere, as far as is known by now; of those between beats few do."""
-        known = (it for it in self._segments if it.moved or it.beats)
-        return sum(len({*it.earlier.belong} - {*it.moved.values()}) for it in known if it.earlier)
+        """How many of an earlier film's frames serve nowhere, as far as is known by now; else most do, but few of those between
+        beats, or of more than there are to be."""
+        return sum(
+            len({*it.earlier.belong} - {*it.moved.values()})
+            for it in self._segments
+            if it.earlier and (it.moved or it.beats or len(it.earlier.belong) > len(it.places))
+        )
 
     @property
     def distances(self) -> list[tuple[float, float]]:

@@ -96,7 +96,7 @@ class Work:
         pacer, batch = self.spread(run), run.settings.batch or 1
         usual = {name: row(index, batch) for index, name in reversed([*enumerate(run.at(pacer.walk).fingerprints)])}
         found = {name: at for name, at in run.rows_before().items() if name not in self.rendered}
-        return run.decide(pacer.walk, usual | self.rows | found, pacer.refined)
+        return run.decide(pacer.walk, usual | self.rows | found, pacer.refined or run.was_refined())
 
     def spread(self, run: Run, even: bool = True, further: bool = True) -> Pacer:
         """What has found out where the frames of a walk belong, and rendered them; or, if not `even`, has only
