@@ -625,6 +625,22 @@ def pictures(folder="film.walk"):
     return {path.name: path.read_bytes() for path in Path(folder, "frames").iterdir()}
 
 
+def stopped(command, monkeypatch, count):
+    """Runs it until so many frames are saved; returns how many were."""
+    save, saved = Run.save, []
+
+    def until(run, index, picture):
+        if len(saved) >= count:
+            raise KeyboardInterrupt
+        save(run, index, picture)
+        saved.append(index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "save", until)
+        assert cli.main(command) == 130
+    return len(saved)
+
+
 def test_a_drafts_frames_serve_in_the_film(draft, capfd):
     before = pictures()
     capfd.readouterr()
@@ -646,19 +662,8 @@ def test_stops_after_a_draft_change_nothing(draft, monkeypatch, capfd):
     shutil.copy("film.mp4", "undisturbed.mp4")
     Path("undisturbed.walk/films").write_text(Path("film.walk/films").read_text().replace("film", "undisturbed"))
     assert cli.main([word.replace("film.mp4", "undisturbed.mp4") for word in draft]) == 0
-    save, saved = Run.save, []
     for more in (3, 12, 12):
-        stop = more + len(saved)
-
-        def until(run, index, picture, stop=stop):
-            if len(saved) >= stop:
-                raise KeyboardInterrupt
-            save(run, index, picture)
-            saved.append(index)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(Run, "save", until)
-            assert cli.main(draft) == 130
+        stopped(draft, monkeypatch, more)
     assert cli.main(draft) == 0
     assert pictures() == pictures("undisturbed.walk")
     assert Path("film.mp4").read_bytes() == Path("undisturbed.mp4").read_bytes()
@@ -764,31 +769,17 @@ def test_stops_while_it_looks_change_nothing(tmp_path, monkeypatch, tiny_folder,
     command = ["--prompts", "a cat", "a dog", "a fox", "--frames", "60", "--size", "32"]
     command += ["--model", str(tiny_folder), "--steps", "2"]
     assert cli.main([*command, "--out", "undisturbed.mp4"]) == 0
-    save, saved = Run.save, []
+    saved = 0
     for more in (0, 5, 20, 20, 10):  # at last those that lie between the ones looked at
-        stop = more + len(saved)
-
-        def until(run, index, picture, stop=stop):
-            if len(saved) >= stop:
-                raise KeyboardInterrupt
-            save(run, index, picture)
-            saved.append(index)
-
-        before = len(saved)
-        with monkeypatch.context() as patch:
-            patch.setattr(Run, "save", until)
-            assert cli.main([*command, "--out", "film.mp4"]) == 130
+        before = saved
+        saved += stopped([*command, "--out", "film.mp4"], monkeypatch, more)
         told = capfd.readouterr().err
-        assert re.search(rf"stopped; {len(saved)} of 60 frames are safe in film\.walk", told)
+        assert re.search(rf"stopped; {saved} of 60 frames are safe in film\.walk", told)
         assert before == 0 or f"{before} of 60 frames are in film.walk already" in told
         assert not (tmp_path / "film.mp4").exists()
     assert cli.main([*command, "--out", "film.mp4"]) == 0
     assert (tmp_path / "film.mp4").read_bytes() == (tmp_path / "undisturbed.mp4").read_bytes()
-    frames = [
-        {path.name: path.read_bytes() for path in (tmp_path / folder / "frames").iterdir()}
-        for folder in ("undisturbed.walk", "film.walk")
-    ]
-    assert frames[0] == frames[1]
+    assert pictures() == pictures("undisturbed.walk")
 
 
 @pytest.mark.parametrize(("even", "batches"), [(False, 10), (True, 12)])

@@ -99,8 +99,8 @@ def colour_tags(film: Path) -> str:
 def bare_copy(film: Path, odd: bool) -> Iterator[Path]:
     """The film's pictures without metadata, in a file for a while: readers that parse ffmpeg's report are led astray by
     a prompt that looks like one. odd: they come at uneven moments or a rare rate, which lead such readers astray, too;
-    there each is shown as long as the others. It lies beside the film, where there was room for that, too, or else where temporary
-    files go. Raises Error if there is no room for it, and OSError for what cannot be read.
+    there each is shown as long as the others. It lies beside the film, where there was room for that, too, or else where
+    temporary files go. Raises Error if there is no room for it, and OSError for what cannot be read.
     """
     ffmpeg.check_readable(film)
     folders = [film.parent, Path(tempfile.gettempdir())]

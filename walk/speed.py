@@ -195,8 +195,8 @@ class Pacer:
 
     @property
     def unused(self) -> int:
-        """How many of an earlier film's frames serve nowhere, as far as is known by now; else most do, but few of those between
-        beats, or of more than there are to be."""
+        """How many of an earlier film's frames serve nowhere, as far as is known by now; else most do, but few of those
+        between beats, or of more than there are to be."""
         return sum(
             len({*it.earlier.belong} - {*it.moved.values()})
             for it in self._segments

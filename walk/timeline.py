@@ -406,17 +406,15 @@ def _stays(
     """The first and the last frame that show each keyframe; a closed walk's end, too, as one more."""
     at = [None if keyframe.time is None else _exact(keyframe.time) * fps for keyframe in keyframes]
     until = [None if keyframe.until is None else _exact(keyframe.until) * fps for keyframe in keyframes]
-    for k, x, stays in [
-        *((k, x, "is at") for k, x in enumerate(at)),
-        *((k, x, "rests until") for k, x in enumerate(until)),
-    ]:
-        if x is not None and nearest(x) > count - closed:  # an open walk's last frame is its end
-            length = format_time(float(count / fps))
-            ends = f"a loop of {length} begins again there" if nearest(x) == count else f"the film is {length} long"
-            raise Error(
-                f"{_name(keyframes, k)} {stays} {format_time(float(x / fps))}, but {ends}; give an earlier time, or a "
-                "longer film"
-            )
+    for stays, times in (("is at", at), ("rests until", until)):
+        for k, x in enumerate(times):
+            if x is not None and nearest(x) > count - closed:  # an open walk's last frame is its end
+                length = format_time(float(count / fps))
+                ends = f"a loop of {length} begins again there" if nearest(x) == count else f"the film is {length} long"
+                raise Error(
+                    f"{_name(keyframes, k)} {stays} {format_time(float(x / fps))}, but {ends}; give an earlier time, or "
+                    "a longer film"
+                )
     first = at[0] = at[0] or Fraction(0)
     if closed:
         at.append(first + count)
