@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from walk import Error, Keyframe, OutOfMemoryError, Settings, Walk, models
-from walk.render import PAUSES, Renderer, inputs, render
+from walk.render import KEPT, PAUSES, Renderer, inputs, render
 from walk.run import Run
 from walk.work import Work
 
@@ -447,13 +447,14 @@ def test_indices_may_come_from_a_generator():
     assert [index for index, _ in render(Fake(), walk, (i for i in (0, 2)))] == [0, 2]
 
 
-def test_noise_of_many_keyframes_does_not_fill_the_memory():
+def test_noise_of_many_keyframes_does_not_fill_the_memory(monkeypatch):
     """That of a sampler which draws at each of 30 steps is 4 MB a keyframe, and was kept for all of them."""
+    monkeypatch.setattr("walk.render.KEPT", KEPT // 20)
     model = Fake()
     there = []
 
     def noise(seed):
-        there.append(weakref.ref(made := torch.full((1, 4, 6), float(seed)).expand(31, 2000, 4, 6).contiguous()))
+        there.append(weakref.ref(made := torch.full((1, 4, 6), float(seed)).expand(31, 100, 4, 6).contiguous()))
         return made
 
     model.noise = noise

@@ -16,7 +16,7 @@ from oracle import load
 from test_families import KEYFRAMES, film
 from torch.utils import backend_registration
 
-from walk import Error, Walk, loading, schedule
+from walk import Error, Settings, Walk, loading, models, schedule
 from walk.render import render
 
 ELSEWHERE = Path(__file__).with_name("elsewhere.py")
@@ -80,11 +80,19 @@ def test_every_scheduler_makes_the_pictures_that_it_makes_without_us(folder, mon
     monkeypatch.setattr(schedule, "draws", lambda scheduler, steps: 0)
     found = names(folder)
     assert len(found) > 10
+    pipe = load(folder).pipe
+
+    def made(name):
+        settings = Settings(model=str(folder), device="cpu", scheduler=name, steps=2, batch=2)
+        pipe.scheduler = loading.scheduler(folder, settings)
+        return film(models.load(settings), walk)
+
+    monkeypatch.setattr(loading, "load", lambda folder, settings: pipe)  # only schedulers differ
     for name in found:
-        ours = film(load(folder, scheduler=name, steps=2, batch=2), walk)
+        ours = made(name)
         with monkeypatch.context() as patch:
             patch.setattr(schedule, "keep", lambda scheduler: lambda noises: None)
-            plain = film(load(folder, scheduler=name, steps=2, batch=2), walk)
+            plain = made(name)
         for index, picture in plain.items():
             np.testing.assert_array_equal(ours[index], picture)
 
