@@ -11,7 +11,7 @@ from PIL import Image
 
 import walk
 from walk import Error, cli, films
-from walk.run import read_manifest
+from walk.manifest import read_manifest
 
 ABC = ["a red apple", "a green frog", "a blue whale"]
 
@@ -37,7 +37,7 @@ def test_numpys_numbers_and_what_is_left_out_are_taken(cheap):
     flags = {"frames": np.int64(3), "seeds": np.arange(3), "audio": None, "loop": False, "low_memory": np.bool_(False)}
     film = walk.make(ABC, **flags, out=Path("new") / "film.gif", **cheap)
     assert len(films.timestamps(film.path)[0]) == 3
-    assert [keyframe.seed for keyframe in read_manifest("new/film.walk")[0].keyframes] == [0, 1, 2]
+    assert [keyframe.seed for keyframe in read_manifest("new/film.walk").walk.keyframes] == [0, 1, 2]
 
 
 def test_a_file_of_prompts_is_read_and_names_the_film(cheap):

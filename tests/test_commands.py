@@ -29,6 +29,7 @@ from walk import (
     ffmpeg,
     films,
     hub,
+    manifest,
     models,
     order,
     read_prompts,
@@ -218,7 +219,7 @@ def test_a_keyframe_at_a_frame_arrives_there_also_where_a_gif_shows_another_rate
     prompts = ["--prompts", "a | frame=0", "b | frame=7", "c | frame=12", "--frames", "16"]
     for name, more in (("film.mp4", ["--fps", "23.976"]), ("film.gif", ["--fps", "24"]), ("to.mov", ["--bpm", "120"])):
         walk(*prompts, *more, "--out", name)
-        positions = run.read_manifest(Path(name).with_suffix(".walk"))[0].positions
+        positions = manifest.read_manifest(Path(name).with_suffix(".walk")).walk.positions
         assert [positions.index(k) for k in (0, 1, 2)] == [0, 7, 12]
     walk("replay", "film.mp4", "--out", "film.webm", model=False)
     assert "b | seed=1 | time=0.291958" in walk("info", "film.webm", model=False)[0]
@@ -266,7 +267,8 @@ def test_all_frames_of_a_rest_that_is_one_picture_are_there_already(walk):
     walk("preview", *flags)
     before = run.finished(Path("film.walk"))
     _, err = walk(*flags)
-    there = sum(name in before for name in run.fingerprints(*run.read_manifest(Path("film.walk"))))
+    made = manifest.read_manifest("film.walk")
+    there = sum(name in before for name in manifest.fingerprints(made.walk, made.settings))
     assert there > 24
     assert f"{there} of 36 frames are in film.walk already" in err
 
@@ -868,13 +870,17 @@ def test_prune_lists_what_the_newest_film_does_not_use(walk, two_films):
 
 
 def test_nobody_else_opens_a_folder_while_its_frames_are_pruned(two_films):
-    made, settings = run.read_manifest("film.walk")
+    made = manifest.read_manifest("film.walk")
     with unused(Path("film.walk")):
         with pytest.raises(Error, match="is at work in"):
-            run.Run("film.walk", made, settings)
+            run.Run("film.walk", made.walk, made.settings)
         with pytest.raises(Error, match="is at work in"), unused(Path("film.walk")):
             pass
-    with run.Run("film.walk", made, settings), pytest.raises(Error, match="is at work in"), unused(Path("film.walk")):
+    with (
+        run.Run("film.walk", made.walk, made.settings),
+        pytest.raises(Error, match="is at work in"),
+        unused(Path("film.walk")),
+    ):
         pass
 
 
@@ -887,8 +893,8 @@ def test_prune_says_which_film_counts_and_which_are_older(walk):
         walk("--prompts", "a", "b", last, "--frames", "9", "--fps", "10", "--size", "64", "--out", out)
     assert told() == "not used by film.gif, the newest film of this folder; film.mov and film are older"
     Path("film.mov").unlink()
-    made, settings = run.read_manifest(Path("film.walk"))
-    run.Run("film.walk", dataclasses.replace(made, smooth=False), settings).close()
+    made = manifest.read_manifest("film.walk")
+    run.Run("film.walk", dataclasses.replace(made.walk, smooth=False), made.settings).close()
     assert told() == "not used by the walk begun last; film and film.gif are older"
 
 
@@ -943,8 +949,9 @@ def test_what_is_no_run_folder_is_not_pruned(refusal, content, message):
 
 @pytest.mark.usefixtures("two_films")
 def test_prune_leaves_what_may_serve_a_film_that_is_begun(walk, refusal):
-    asked, settings = run.read_manifest("film.walk")
-    with run.Run("film.walk", dataclasses.replace(asked, smooth=True), settings, decided=False) as begun:
+    asked = manifest.read_manifest("film.walk")
+    other, settings = dataclasses.replace(asked.walk, smooth=True), asked.settings
+    with run.Run("film.walk", other, settings, decided=False) as begun:
         begun.save(4, np.zeros((settings.height, settings.width, 3), np.uint8))
         assert refusal("prune", "film.walk", "--yes") == str(run.busy(Path("film.walk")))
     listed = walk("prune", "film.walk", model=False)[0].splitlines()

@@ -11,7 +11,8 @@ from PIL import Image
 
 from walk import Error, Settings, Walk, cli, digests, film, films, models, order, read_prompts
 from walk.check import check
-from walk.run import Run, read_manifest, unused
+from walk.manifest import read_manifest
+from walk.run import Run, unused
 from walk.sounds import Sound
 from walk.work import Work
 
@@ -77,7 +78,7 @@ def test_info_prints_the_command_that_puts_frames_where_they_are_or_says_that_th
     assert cli.main(["replay", "film.mp4"]) == 0
     assert cli.main(["diff", "film.mp4", "film-again.mp4"]) == 0
     assert capsys.readouterr().err.endswith("nothing differs\n")
-    assert read_manifest(Path("film-again.walk"))[0] == shown
+    assert read_manifest(Path("film-again.walk")).walk == shown
 
 
 @pytest.mark.usefixtures("empty_folder")

@@ -60,7 +60,8 @@ BELOW = {
     "render": {"geometry", "machine", "models", "timeline"},
     "recipe": {"keyframes", "settings", "text"},
     "png": set(),
-    "run": {"files", "keyframes", "png", "settings", "timeline"},
+    "manifest": {"keyframes", "settings", "timeline"},
+    "run": {"files", "manifest", "png", "settings", "timeline"},
     "sheet": {"text", "timeline"},
     "speed": {"timeline"},
     "gif": set(),
@@ -91,6 +92,7 @@ BELOW = {
             "formats",
             "keyframes",
             "lyrics",
+            "manifest",
             "music",
             "pace",
             "png",
@@ -99,7 +101,7 @@ BELOW = {
         *("recipe", "run", "sounds", "text", "timeline", "video"),
     },
     "api": {"cli"},
-    "lazy": {"bench", "keyframes", "machine", "models", "progress", "render", "run", "text"},
+    "lazy": {"bench", "keyframes", "machine", "manifest", "models", "progress", "render", "run", "text"},
     "work": {"lazy", "models", "progress", "render", "run", "speed"},
 }
 

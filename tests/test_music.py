@@ -18,7 +18,7 @@ import soundfile
 from benchmarks import beats
 from PIL import Image
 
-from walk import Error, Walk, audio, beatfile, check, cli, films, music, order, run
+from walk import Error, Walk, audio, beatfile, check, cli, films, manifest, music, order
 from walk.keyframes import read_prompts
 from walk.progress import Listener
 from walk.sounds import read_sound
@@ -154,7 +154,7 @@ def test_of_silence_no_beats_are_written(walk):
 
 
 def positions(folder="film.walk"):
-    return run.read_manifest(Path(folder))[0].positions
+    return manifest.read_manifest(Path(folder)).walk.positions
 
 
 def arrivals(made):
@@ -188,7 +188,7 @@ def test_a_film_is_as_long_as_its_sound_and_keyframes_arrive_on_bars(walk, song)
     frames, fps, channels, rate, seconds = told(out)
     assert (frames, fps, channels, rate) == (192, 24, 1, RATE)
     assert abs(seconds - 8) < 1024 / RATE
-    made, _ = run.read_manifest(Path("film.walk"))
+    made = manifest.read_manifest(Path("film.walk")).walk
     assert arrivals(made) == [0, pytest.approx(4, abs=1 / 24), pytest.approx(191 / 24)]
 
 
@@ -228,7 +228,7 @@ def test_noise_that_is_paced_apart_is_even_to_the_eye_too(tiny_folder, song):
     flags = ["--prompts", *ABC, "--audio", str(song), "--seconds", "3", "--pace", "even", "--pace-noise", "beat"]
     flags += ["--model", str(tiny_folder), "--steps", "1", "--size", "32", "--out", "film.mp4"]
     assert cli.main(["preview", "--quick", *flags]) == cli.main(flags) == 0
-    made, _ = run.read_manifest(Path("film.walk"))
+    made = manifest.read_manifest(Path("film.walk")).walk
     assert len(made.noise) == len(made.positions) == 72
     assert [made.noise.index(k) for k in range(3)] == [made.positions.index(k) for k in range(3)]
     assert made.positions != Walk.through(made.keyframes, 72, fps=made.fps).positions, "nothing was moved"
@@ -361,7 +361,7 @@ def test_a_loop_of_bars_is_a_whole_number_of_frames_and_closes_with_its_sound(wa
         heard = np.concatenate([frame.to_ndarray().reshape(-1, 2) for frame in film.decode(audio=0)]) / 2**31
     twice = np.abs(np.diff(np.concatenate([heard, heard]), axis=0)).max(axis=1)
     assert twice[len(heard) - 1] <= np.percentile(twice, 99)
-    made, _ = run.read_manifest(Path("film.walk"))
+    made = manifest.read_manifest(Path("film.walk")).walk
     steps = np.diff([*made.positions, 3.0])
     assert 0 < steps[-1] <= steps.max()
 
@@ -791,7 +791,7 @@ def test_a_silent_loop_is_timed_to_a_song(walk, song, out, fps):
         f"note: {'.gif' if fps == 25 else 'a folder'} has no sound: the film moves to song.wav without playing it"
         in err
     )
-    made = run.read_manifest(Path("film.walk"))[0]
+    made = manifest.read_manifest(Path("film.walk")).walk
     assert (made.frames, made.fps) == (4 * fps, fps), "two bars of two seconds"
     steps = np.diff(made.positions)
     assert max(steps) > 5 * np.median(steps), "it kicks"
@@ -970,7 +970,10 @@ def test_a_film_to_a_file_of_beats_is_not_moved_without_it(walk):
     Path("beats.txt").write_text("".join(f"{i / 2}\n" for i in range(5)))
     walk("--beats", "beats.txt", "--size", "64", "--out", "film.mp4")
     walk("replay", "film.mp4", "--out", "again.mp4", prompts=None, model=False)
-    assert run.read_manifest(Path("again.walk"))[0].positions == run.read_manifest(Path("film.walk"))[0].positions
+    assert (
+        manifest.read_manifest(Path("again.walk")).walk.positions
+        == manifest.read_manifest(Path("film.walk")).walk.positions
+    )
     _, err = walk("replay", "film.mp4", "--fps", "25", prompts=None, model=False, status=2)
     said = "film.mp4 moves to the beats in beats.txt, which it does not carry; give that file as --beats"
     assert err[-1] == f"walk: {said}"

@@ -20,7 +20,8 @@ from PIL import Image
 
 from walk import Error, Keyframe, Settings, Walk, film, png, recipe, video
 from walk.films import read_metadata
-from walk.run import Run, ages, alike, films, fingerprints, read_manifest
+from walk.manifest import fingerprints, read_manifest
+from walk.run import Run, ages, alike, films
 
 SETTINGS = Settings("fake", 16, 16, 1, 1.0, "fake", "cpu", "float32", batch=4, weights="fake", software=("fake 1",))
 
@@ -427,9 +428,10 @@ def test_where_frames_of_another_model_belong_tells_nothing_of_this_ones(tmp_pat
     moved = elsewhere(asked)
     with Run(tmp_path / "film.walk", asked, SETTINGS, decided=False) as run:
         run.decide(moved, dict.fromkeys(fingerprints(moved, SETTINGS), 0))
-        assert run.foreseen(asked) == moved
+    with Run(tmp_path / "film.walk", asked, SETTINGS, decided=False) as run:
+        assert run.before.foreseen(asked, asked) == moved
     with Run(tmp_path / "film.walk", asked, dataclasses.replace(SETTINGS, weights="other"), decided=False) as run:
-        assert run.foreseen(asked) == asked
+        assert run.before.foreseen(asked, asked) == asked
 
 
 def test_a_film_that_was_made_again_is_the_only_one_that_may_be_replaced(tmp_path):

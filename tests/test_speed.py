@@ -17,8 +17,9 @@ import torch
 from walk import Error, Keyframe, Settings, Walk, cli, films, models, outlook, pace, read_prompts, speed
 from walk.check import check
 from walk.lazy import LazyModel
+from walk.manifest import read_manifest
 from walk.render import render
-from walk.run import Run, read_manifest
+from walk.run import Run
 from walk.work import Work
 
 SETTINGS = Settings(width=16, height=16, steps=10, guidance=1.0, batch=8)
@@ -652,7 +653,7 @@ def test_a_drafts_frames_serve_in_the_film(draft, capfd):
     assert cli.main([word.replace("film.mp4", "fresh.mp4") for word in draft]) == 0
     one, other = (speed.unevenness(check(Path(name)).steps) for name in ("film.mp4", "fresh.mp4"))
     assert one < max(1.2 * other, 2)
-    shown = read_manifest("film.walk")[0].positions
+    shown = read_manifest("film.walk").walk.positions
     assert len({*shown}) == 61
     assert [shown[k] for k in (0, 30, 60)] == [0, 1, 2]
 
@@ -680,7 +681,7 @@ def test_stops_after_a_draft_change_nothing(draft, monkeypatch, capfd):
 def test_a_film_of_which_there_was_a_draft_is_made_again_from_itself_alone(draft, capfd):
     assert cli.main(draft) == 0
     assert cli.main(["replay", "film.mp4", "--out", "again.mp4"]) == 0
-    assert read_manifest("again.walk")[0].positions == read_manifest("film.walk")[0].positions
+    assert read_manifest("again.walk").walk.positions == read_manifest("film.walk").walk.positions
     assert {*pictures("again.walk")} <= {*pictures()}
     assert cli.main(["replay", "film.mp4", "--out", "chat.gif", "--run", "film.walk"]) == 0
     assert "61 of 61 frames are in film.walk already" in capfd.readouterr().err
@@ -700,12 +701,12 @@ def test_back_and_forth_between_rates_and_prompts_renders_nothing_and_changes_no
     made = []
     for command in commands:
         assert cli.main(command) == 0
-        made.append((Path("film.mp4").read_bytes(), read_manifest("film.walk")[0].positions))
+        made.append((Path("film.mp4").read_bytes(), read_manifest("film.walk").walk.positions))
     before = pictures()
     capfd.readouterr()
     for k in (1, 0, 2, 0, 1, 3, 1, 0):
         assert cli.main(commands[k]) == 0
-        assert read_manifest("film.walk")[0].positions == made[k][1]
+        assert read_manifest("film.walk").walk.positions == made[k][1]
         assert Path("film.mp4").read_bytes() == made[k][0]
     assert pictures() == before
     assert "rendering" not in capfd.readouterr().err
@@ -714,14 +715,14 @@ def test_back_and_forth_between_rates_and_prompts_renders_nothing_and_changes_no
 def test_an_edit_of_a_film_of_which_there_was_a_draft_moves_nothing_elsewhere(draft):
     assert cli.main([*draft[:-1], "31", "--path", "slerp"]) == 0
     assert cli.main([*draft, "--path", "slerp"]) == 0
-    before = read_manifest("film.walk")[0].positions
+    before = read_manifest("film.walk").walk.positions
     draft[draft.index("a fox")] = "an owl"
     assert cli.main([*draft, "--path", "slerp"]) == 0
-    after = read_manifest("film.walk")[0].positions
+    after = read_manifest("film.walk").walk.positions
     assert after[:31] == before[:31]
     assert after[31:] != before[31:]
     assert cli.main(["replay", "film.mp4", "--out", "again.mp4"]) == 0
-    assert read_manifest("again.walk")[0].positions == after
+    assert read_manifest("again.walk").walk.positions == after
 
 
 def test_another_rate_is_another_film_of_the_same_frames(tmp_path, monkeypatch, tiny_folder, capfd):
@@ -746,7 +747,7 @@ def test_an_even_film_after_one_along_the_path_is_even(tmp_path, monkeypatch, ti
     positions = []
     for flags in ([], ["--speed", "path"], []):
         assert cli.main([*command, *flags, "--steps", "1"]) == 0
-        positions.append(read_manifest(tmp_path / "film.walk")[0].positions)
+        positions.append(read_manifest(tmp_path / "film.walk").walk.positions)
     assert positions[0] == positions[2] != positions[1]
 
 

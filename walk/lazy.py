@@ -19,10 +19,11 @@ from pathlib import Path
 from walk import Error, Settings, Walk, machine, models
 from walk.bench import KEYFRAMES
 from walk.keyframes import Keyframe
+from walk.manifest import fingerprints
 from walk.models import Model
 from walk.progress import Listener, Progress
 from walk.render import render
-from walk.run import fingerprints, finished
+from walk.run import finished
 from walk.text import format_time, plural
 
 NOTES = 8  # that are said; a preview draws them all

@@ -169,10 +169,10 @@ def _tell_before(
 ) -> None:
     """A note if the film that is here is of other prompts, and will be replaced; and of prompts that have other seeds than
     in it, for no reason but their place in the list."""
-    from walk.run import read_manifest
+    from walk.manifest import read_manifest
 
     try:
-        before = read_manifest(folder)[0].keyframes
+        before = read_manifest(folder).walk.keyframes
     except Error:
         return
     if out.exists() and not {keyframe.prompt for keyframe in before} & {keyframe.prompt for keyframe in keyframes}:

@@ -1,17 +1,13 @@
 """A run folder: manifest and finished frames, safe against a kill at any instant. Knows no tensors.
 
-    film.walk/
-      walk.json    the newest film's walk, settings and versions, and a digest of the walk that was asked for
-      frames/      00002.410000-<fingerprint>.png, by position; frames of earlier walks are kept
-      films        names and digests of the films that were made from here
-      walks/       <digest of a walk that was asked for>.json: where its frames belong, so that going back moves none
-      quick/       such a folder for the pictures of a quick preview
-      sound-*.json what walk.music heard
-      lock         held by the process that works here
-
-A frame is found by its fingerprint, a digest of all that decides its pixels. So whatever gives a
-frame other pixels gives it another name, and whatever does not (fps, a longer film, a prompt
-elsewhere in the walk) finds it again.
+film.walk/
+  walk.json    what made the newest film (walk.manifest)
+  frames/      00002.410000-<fingerprint>.png, by position; frames of earlier walks are kept
+  films        names and digests of the films that were made from here
+  walks/       the same as walk.json of earlier films, too, so that going back moves no frame
+  quick/       such a folder for the pictures of a quick preview
+  sound-*.json what walk.music heard
+  lock         held by the process that works here
 """
 
 from __future__ import annotations
@@ -20,26 +16,22 @@ import contextlib
 import copy
 import dataclasses
 import errno
-import functools
 import hashlib
 import json
 import os
 import re
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 import filelock
 import numpy as np
 from PIL import Image
 
-from walk import Error, __version__, png
+from walk import Error, manifest, png
 from walk.files import write_whole
-from walk.keyframes import Keyframe
+from walk.manifest import Manifest, fingerprints, read_manifest
 from walk.settings import Settings
 from walk.timeline import Walk
 
@@ -93,8 +85,9 @@ class Run:
             raise Error(f"{self.folder} cannot be written ({error.strerror}); give another --out") from None
         try:
             self._sweep()
+            self.before = _before(self.folder, walk, settings)
             if decided:
-                self._write(self.folder / "walk.json", _manifest(walk, settings))
+                self._write(self.folder / manifest.FILE, Manifest(walk, settings).text())
         except BaseException:
             self._lock.release()
             raise
@@ -128,26 +121,23 @@ class Run:
         decided = self.at(walk)
         decided._decided, decided.asked, decided.refined = True, self.walk, refined
         decided.rows = {name: rows[name] for name in decided.fingerprints}
-        noted = [rows[name] for name in decided.fingerprints]
-        places = {"rows": noted, "refined": refined, "positions": walk.positions, "noise": walk.noise}
+        noted = tuple(rows[name] for name in decided.fingerprints)
+        text = Manifest(walk, self.settings, self.walk, noted, refined).text()
         kept = self._kept()
         kept.parent.mkdir(exist_ok=True)
-        self._write(kept, _canonical({"told": _told(walk), **places}))
-        self._write(self.folder / "walk.json", _manifest(walk, self.settings, self, noted, refined))
+        self._write(kept, text)
+        self._write(self.folder / manifest.FILE, text)
         return decided
 
     def decided(self) -> Run | None:
         """The same open folder, for the film, if it was decided before of a walk with the same frames to begin with."""
-        with contextlib.suppress(Error, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            kept = json.loads(self._kept().read_bytes())
-            rows, batch = kept["rows"], self.settings.batch or 1
+        with contextlib.suppress(Error, OSError):
+            kept = manifest.read(self._kept())
             # Two lists of keyframes can ask for the same frames, where a keyframe is there twice.
-            same = _canonical(kept["told"]) == _canonical(_told(self.walk))
-            if same and len(rows) == self.walk.frames and all(isinstance(it, int) and 0 <= it < batch for it in rows):
-                walk = dataclasses.replace(self.walk, positions=kept["positions"], noise=kept["noise"])
+            if kept.asked and manifest.told(kept.walk) == manifest.told(self.walk):
+                walk = dataclasses.replace(self.walk, positions=kept.walk.positions, noise=kept.walk.noise)
                 decided = self.at(walk)
-                decided.rows = dict(zip(decided.fingerprints, rows))
-                decided.refined = bool(kept["refined"])
+                decided.rows, decided.refined = dict(zip(decided.fingerprints, kept.rows)), kept.refined
                 return decided
         return None
 
@@ -157,70 +147,15 @@ class Run:
     def promising(self) -> set[str]:
         """Fingerprints of frames that are here and will serve this walk, as far as can be told before it is decided
         where its frames belong: those of the film before that an edit has not changed."""
-        known, names = self._known(), fingerprints(self.foreseen(self.walk), self.settings)
+        known, foreseen = self.before.belongs(self.walk), self.before.foreseen(self.walk, self.walk)
         told = {
             name
-            for name, *places in zip(names, *filter(None, (self.walk.positions, self.walk.noise)))
+            for name, *places in zip(
+                fingerprints(foreseen, self.settings), *filter(None, (self.walk.positions, self.walk.noise))
+            )
             if all(int(place) in known or not place % 1 for place in places)
         }
         return told & self._finished.keys()
-
-    def foreseen(self, walk: Walk) -> Walk:
-        """A walk of as many frames, with those that an edit has not changed where it was decided that they belong."""
-        known = self._known()
-
-        def belongs(asked: float, otherwise: float) -> float:
-            start = int(asked)
-            return start + known[start][asked - start] if asked % 1 and start in known else otherwise
-
-        return dataclasses.replace(
-            walk,
-            positions=tuple(map(belongs, self.walk.positions, walk.positions)),
-            noise=tuple(map(belongs, self.walk.noise, walk.noise)),
-        )
-
-    def _known(self) -> dict[int, dict[float, float]]:
-        """By segment of this walk, where its frames' places belong: what was decided of the film before, where that had
-        a segment with the same keyframes around it and frames at the same places."""
-        asked, decided = self._before()
-        there = {segment: start for start, segment in enumerate(_segments(asked))} if asked else {}
-        return {start: decided[there[it]] for start, it in enumerate(_segments(self.walk)) if it in there}
-
-    def earlier(self) -> dict[int, dict[float, float]]:
-        """By segment of this walk, the places that the film before asked for in one with the same keyframes around it,
-        with as many frames or others; and where these belong."""
-        asked, decided = self._before()
-        if not asked or asked.noise or self.walk.noise:
-            return {}
-        there = {told: decided[start] for start, told in reversed([*enumerate(_around(asked))])}
-        return {start: dict(sorted(there.get(told, {}).items())) for start, told in enumerate(_around(self.walk))}
-
-    def _before(self) -> tuple[Walk | None, dict[int, dict[float, float]]]:
-        """The walk that was asked for by the film before, if that was even and of the same settings; and by its segments,
-        where its frames' places belong."""
-        try:
-            before, settings = read_manifest(self.folder)
-            noted = _noted(self.folder)
-            asked = dataclasses.replace(before, positions=noted.positions, noise=noted.noise)
-        except Error:
-            return None, {}
-        if settings.deciding() != self.settings.deciding() or asked.frames != before.frames:
-            return None, {}
-        decided: defaultdict[int, dict[float, float]] = defaultdict(dict)
-        for old, new in zip(asked.positions + asked.noise, before.positions + before.noise):
-            if old % 1:
-                decided[int(old)][old - int(old)] = new - int(old)
-        return asked, decided
-
-    def was_refined(self) -> bool:
-        """Whether places that are kept of the film before followed from an earlier one."""
-        return _noted(self.folder).refined and bool(self.earlier())
-
-    def rows_before(self) -> dict[str, int]:
-        """By fingerprint, the row of its batch that each frame of the film before took, as far as it was noted."""
-        with contextlib.suppress(Error):
-            return dict(zip(fingerprints(*read_manifest(self.folder)), _noted(self.folder).rows))
-        return {}
 
     def unread(self, names: Iterable[str] | None = None) -> list[str]:
         """Fingerprints of this walk's frames, or of these, that were found here, and have not been read to tell whether
@@ -273,7 +208,7 @@ class Run:
         fingerprint = self.fingerprints[index]
         texts = {_KEY: fingerprint}
         if self.describe:
-            texts["walk"] = _canonical([self.settings.deciding(), *_place(self.walk, index)]).decode()
+            texts["walk"] = manifest.canonical([self.settings.deciding(), *manifest.place(self.walk, index)]).decode()
         path = self._frames / f"{self.walk.positions[index]:012.6f}-{fingerprint}.png"
         self._write(path, png.encoded(picture, texts))
         self._checked.add(fingerprint)
@@ -300,7 +235,7 @@ class Run:
     def claim(self, name: str) -> None:
         """Say that a film of this name is made from here, of this walk, before it is."""
         if not self._decided:
-            self._write(self.folder / "walk.json", _manifest(self.walk, self.settings))
+            self._write(self.folder / manifest.FILE, Manifest(self.walk, self.settings).text())
         self.made(name, films(self.folder).get(name, ""))
 
     def made(self, name: str, digest: str) -> None:
@@ -386,78 +321,17 @@ def finished(folder: Path) -> dict[str, Path]:
     return {match[1]: path for path in paths if (match := _NAME.fullmatch(path.name))}
 
 
-def fingerprints(walk: Walk, settings: Settings) -> list[str]:
-    """For each frame a digest, 16 hexadecimal digits, of everything that decides its pixels."""
-    settled = _settled(settings)
-    result = []
-    for index in range(walk.frames):
-        digest = settled.copy()
-        digest.update(_canonical(_place(walk, index)))
-        result.append(digest.hexdigest()[:16])
-    return result
-
-
-@functools.lru_cache
-def _settled(settings: Settings) -> Any:
-    return hashlib.sha256(_canonical(settings.deciding()))
-
-
-def _place(walk: Walk, index: int) -> list[object]:
-    """The keyframes around a frame, and how far it is between them; the same of its noise, if that is elsewhere."""
-    place: list[object] = []
-    for positions in filter(None, (walk.positions, walk.noise)):
-        places, t = walk.neighbours(positions[index])
-        around = [None if k is None else walk.keyframes[k] for k in places]
-        place += [[None if k is None else k.identity for k in around], t]
-    return place if place[:2] != place[2:] else place[:2]
-
-
-def _told(walk: Walk) -> list[object]:
-    """What positions are positions on."""
-    return [walk.closed, walk.smooth, *(keyframe.identity for keyframe in walk.keyframes)]
-
-
-class _Noted(NamedTuple):
-    """Of the film in a manifest, before it was decided where its frames belong: a digest of those that were asked for,
-    and their places; each frame's row in its batch; and whether where they belong followed from an earlier film, too."""
-
-    asked: str = ""
-    rows: tuple[int, ...] = ()
-    refined: bool = False
-    positions: tuple[float, ...] = ()
-    noise: tuple[float, ...] = ()
-
-
-def _noted(folder: Path) -> _Noted:
-    try:
-        noted = json.loads((folder / "walk.json").read_text("utf-8"))
-        rows, batch = tuple(noted["rows"]), noted["settings"]["batch"]
-        places = (tuple(map(float, noted[name])) for name in ("asked_positions", "asked_noise"))
-        if all(isinstance(row, int) and 0 <= row < batch for row in rows):
-            return _Noted(str(noted["asked"]), rows, bool(noted["refined"]), *places)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        pass
-    return _Noted()
-
-
-def _segments(walk: Walk) -> list[object]:
-    """Of each what decides where its frames belong: the keyframes around it, and the places that were asked for."""
-    inside: defaultdict[int, list[tuple[str, float]]] = defaultdict(list)
-    for name, some in (("path", walk.positions), ("noise", walk.noise)):
-        for position in some:
-            if position % 1:
-                inside[int(position)].append((name, position - int(position)))
-    return [(told, tuple(inside[start])) for start, told in enumerate(_around(walk))]
-
-
-def _around(walk: Walk) -> list[tuple[tuple[str, str, int] | None, ...]]:
-    """Of each segment the keyframes around it."""
-    around = [walk.neighbours(start + 0.5)[0] for start in range(walk.segments)]
-    return [tuple(None if k is None else walk.keyframes[k].identity for k in some) for some in around]
+def _before(folder: Path, walk: Walk, settings: Settings) -> Manifest:
+    """Of the newest film in a run folder, if it was of the same settings; else one that tells nothing."""
+    with contextlib.suppress(Error):
+        before = read_manifest(folder)
+        if before.settings.deciding() == settings.deciding():
+            return before
+    return Manifest(walk, settings)
 
 
 def _digest(names: Sequence[str]) -> str:
-    return hashlib.sha256(_canonical(names)).hexdigest()[:16]
+    return hashlib.sha256(manifest.canonical(names)).hexdigest()[:16]
 
 
 def busy(folder: Path) -> Error:
@@ -491,10 +365,10 @@ def alike(folder: Path, walk: Walk, settings: Settings) -> Path | None:
     if finished(folder):
         return None
     names = fingerprints(walk, settings)
-    asked = _digest(names)
     for other in sorted(folder.parent.glob("*.walk")):
         with contextlib.suppress(Error, OSError):
-            if _noted(other).asked == asked or fingerprints(*read_manifest(other)) == names:
+            made = read_manifest(other)
+            if any(it and fingerprints(it, made.settings) == names for it in (made.asked, made.walk)):
                 return other
     return None
 
@@ -505,7 +379,7 @@ def ages(folder: Path) -> tuple[str, list[str]]:
     beside = folder.absolute().parent
     made = {name: (beside / name).stat().st_mtime_ns for name in films(folder) if (beside / name).exists()}
     newest = max(made, key=made.__getitem__, default="")
-    if newest and made[newest] < (folder / "walk.json").stat().st_mtime_ns:
+    if newest and made[newest] < (folder / manifest.FILE).stat().st_mtime_ns:
         newest = ""
     return newest, [name for name in made if name != newest]
 
@@ -520,52 +394,8 @@ def unused(folder: Path) -> Iterator[list[Path]]:
     """
     quick = folder / "quick"
     with alone(folder), alone(quick):
-        walk, settings = read_manifest(folder)
-        used, noted = set(fingerprints(walk, settings)), (folder / "walk.json").stat().st_mtime_ns
+        made = read_manifest(folder)
+        used, noted = set(fingerprints(made.walk, made.settings)), (folder / manifest.FILE).stat().st_mtime_ns
         there = finished(folder).items()
         left = [path for name, path in there if name not in used and path.stat().st_mtime_ns < noted]
         yield [*left, *finished(quick).values()]
-
-
-def read_manifest(folder: Path | str) -> tuple[Walk, Settings]:
-    """The walk and the settings of a run folder. Raises Error if it has none, or they are damaged."""
-    path = Path(folder) / "walk.json"
-    try:
-        data = json.loads(path.read_text("utf-8"))
-        keyframes = tuple(Keyframe(**keyframe) for keyframe in data["keyframes"])
-        if not re.fullmatch(r"\d{1,20}(/\d{1,20})?", data["fps"]):  # 1e99999999 would be worked out
-            raise ValueError(data["fps"])
-        places = tuple(data["positions"]), Fraction(data["fps"]), data["closed"], data["smooth"], tuple(data["noise"])
-        walk = Walk(keyframes, *places)
-        return walk, Settings(**data["settings"] | {"software": tuple(data["settings"]["software"])})
-    except OSError:
-        raise Error(f"{folder} is not a run folder: it has no walk.json; give the FILM.walk beside a film") from None
-    except (Error, ValueError, TypeError, KeyError, AttributeError, RecursionError, ZeroDivisionError) as error:
-        raise Error(f"{path} is damaged ({error})") from None
-
-
-def _manifest(
-    walk: Walk, settings: Settings, asked: Run | None = None, rows: Sequence[int] = (), refined: bool = False
-) -> bytes:
-    """asked: before it was decided where the frames belong."""
-    before = {"asked": _digest(asked.fingerprints), "rows": rows, "refined": refined} if asked else {}
-    before |= {"asked_positions": asked.walk.positions, "asked_noise": asked.walk.noise} if asked else {}
-    return json.dumps(
-        {
-            "version": __version__,
-            "keyframes": [dataclasses.asdict(keyframe) for keyframe in walk.keyframes],
-            "positions": walk.positions,
-            "fps": str(walk.fps),
-            "closed": walk.closed,
-            "smooth": walk.smooth,
-            "noise": walk.noise,
-            "settings": dataclasses.asdict(settings),
-            **before,
-        },
-        indent=1,
-        ensure_ascii=False,
-    ).encode()
-
-
-def _canonical(value: object) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()

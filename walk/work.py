@@ -95,8 +95,9 @@ class Work:
             return run.decide(decided.walk, decided.rows, decided.refined)
         pacer, batch = self.spread(run), run.settings.batch or 1
         usual = {name: row(index, batch) for index, name in reversed([*enumerate(run.at(pacer.walk).fingerprints)])}
-        found = {name: at for name, at in run.rows_before().items() if name not in self.rendered}
-        return run.decide(pacer.walk, usual | self.rows | found, pacer.refined or run.was_refined())
+        found = {name: at for name, at in run.before.rows_of().items() if name not in self.rendered}
+        refined = pacer.refined or (run.before.refined and bool(run.before.near(run.walk)))
+        return run.decide(pacer.walk, usual | self.rows | found, refined)
 
     def spread(self, run: Run, even: bool = True, further: bool = True) -> Pacer:
         """What has found out where the frames of a walk belong, and rendered them; or, if not `even`, has only
@@ -111,7 +112,9 @@ class Work:
             there.rows = {name: rows[name] for name in there.fingerprints if name in rows}
             return there
 
-        earlier = {k: Earlier([*known], [*known.values()]) for k, known in run.earlier().items()} if even else {}
+        earlier = (
+            {k: Earlier([*known], [*known.values()]) for k, known in run.before.near(run.walk).items()} if even else {}
+        )
         pacer = Pacer(run.walk, lambda position: self._look(at(position)), even, further, earlier)
         self.unused = lambda: pacer.unused
         if further:
