@@ -1,6 +1,7 @@
 """Planted faults are found where they are, and nothing is found in a good film."""
 
 import dataclasses
+import json
 import math
 import os
 import re
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from walk import Error, Keyframe, Settings, Walk, cli, ffmpeg, films, sounds, video
+from walk import Error, Keyframe, Settings, Walk, cli, ffmpeg, films, sheet, sounds, video
 from walk import check as checking
 from walk.check import check
 from walk.film import described
@@ -515,6 +516,43 @@ def test_the_command_says_when_and_exits_with_1(tmp_path, capsys):
     assert "0:00.400  the frame is black" in capsys.readouterr().out
     assert cli.main(["check", str(a_film(tmp_path))]) == 0
     assert capsys.readouterr().out.endswith("nothing is wrong\n")
+
+
+def test_a_film_is_drawn_and_told_to_programs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    white = np.full((64, 64, 3), 255, np.uint8)
+    a_film(tmp_path, replaced(13, white), metadata=films.Metadata("", "", ((Fraction(0), "one"), (Fraction(1), "two"))))
+    assert cli.main(["check", "film.mp4", "--out", "new/sheet.png", "--json"]) == 1
+    out, err = capsys.readouterr()
+    told = json.loads(out)
+    report = check("film.mp4")
+    assert (told["film"], len(told["times"]), told["damage"]) == ("film.mp4", 40, "")
+    assert told["faults"] == [[0.52, "the frame is of one colour"], [0.52, "the picture jumps away and back"]]
+    assert told["steps"] == list(report.steps)
+    assert told["ppl"] == pytest.approx(100 * sum(report.steps))
+    assert told["pdv"] == pytest.approx(np.var(100 * np.array(report.steps)))
+    assert told["largest"] == report.largest > 1
+    assert f"the largest step from frame to frame is {report.largest:.1f} times the usual" in told["facts"][-1]
+    assert err.endswith("drawn in new/sheet.png\n")
+    with Image.open("new/sheet.png") as drawn:
+        image = np.asarray(drawn.convert("RGB")).astype(int)
+    assert 13 not in sheet.some(40)
+    assert not (image == 255).all(2).any(), "frame 13 is not on the sheet, nor anything as bright"
+    discs = ((image - (230, 60, 40)) ** 2).sum(2) < 900
+    assert np.sum(np.diff(discs.any(1).astype(int)) == 1) == 4, "four rows of frames show the disc"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("sheet.jpg", "a sheet's name ends in .png, as in sheet.png"), ("000.png", "exists and is not a sheet of walk's")],
+)
+def test_a_sheet_takes_the_place_of_nothing_else(tmp_path, monkeypatch, capsys, name, why):
+    monkeypatch.chdir(tmp_path)
+    a_film(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert cli.main(["check", "film.mp4", "--out", name]) == 2
+    assert why in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_film_that_is_damaged_within_is_not_called_whole(tmp_path, capsys):

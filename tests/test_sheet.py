@@ -287,3 +287,57 @@ def test_the_prompt_is_the_heading():
     before, after = (np.asarray(sheet.seeds([plain(0)], [0], prompt)) for prompt in ("a fox", "an owl"))
     changed = np.nonzero((before != after).any(2))[0]
     assert sheet.MARGIN <= changed.min() < changed.max() < box(before, 0)[1]
+
+
+def a_film(frames, keyframes=(), speed=None, warnings=(), width=12, height=12):
+    """Frame i of a film at 10 a second has colour i, as far as it is on the sheet."""
+    shown = [(i / 10, plain(k, width, height)) for k, i in enumerate(sheet.some(frames))]
+    times = [i / 10 for i in range(frames)]
+    steps = [1.0] * (frames - 1) if speed is None else speed
+    return np.asarray(sheet.film("film.mp4", ["a fact"], shown, times, steps, keyframes, warnings))
+
+
+@pytest.mark.parametrize("frames", [1, 2, 7, 24, 25, 500])
+def test_a_films_sheet_shows_frames_from_the_first_to_the_last_evenly(frames):
+    some = sheet.some(frames)
+    assert (some[0], some[-1], len(some)) == (0, frames - 1, min(frames, sheet.FRAMES))
+    gaps = np.diff(some)
+    assert len(gaps) == 0 or gaps.max() - gaps.min() <= 1 <= gaps.min()
+
+
+@pytest.mark.parametrize("shape", [(12, 12), (32, 18), (18, 32)])
+@pytest.mark.parametrize("frames", [1, 2, 7, 40])
+def test_they_stand_in_order_in_rows(frames, shape):
+    image = a_film(frames, width=shape[0], height=shape[1])
+    count = len(sheet.some(frames))
+    found = boxes(image, count)
+    assert found == sorted(found, key=lambda box: (box[1], box[0]))
+    assert len({box[1] for box in found}) == -(-count // sheet.COLUMNS)
+    left, top, right, bottom = found[0]
+    assert (right - left) / (bottom - top) == pytest.approx(shape[0] / shape[1], abs=0.01)
+
+
+def test_a_films_keyframes_are_marked_where_they_arrive():
+    """One of three, at a quarter of the film."""
+    one, other = (plot_of(a_film(41, [(0.0, "a"), (time, "b"), (4.0, "c")])) for time in (1.0, 2.0))
+    changed = np.flatnonzero((one != other).any((0, 2)))
+    assert changed.min() == pytest.approx(0.25 * one.shape[1], abs=3)
+    assert changed.max() == pytest.approx(0.5 * one.shape[1], abs=3)
+
+
+def test_of_many_keyframes_and_faults_the_first_are_named():
+    many = [(k / 10, f"thing {k}") for k in range(40)]
+    less = a_film(41, many[:13], warnings=["it jumps"] * 13)
+    assert a_film(41, many, warnings=["it jumps"] * 40).shape == less.shape
+
+
+def test_a_film_that_stands_still_or_is_one_frame_has_a_sheet():
+    for image in (a_film(5, speed=[0.0] * 4), a_film(1, [(0.0, "a")])):
+        boxes(image, 1)
+
+
+def test_no_larger_picture_is_kept_than_a_sheet_shows():
+    for width, height in ((1920, 1080), (1080, 1920), (100, 100)):
+        small = sheet.reduced(plain(0, width, height))
+        assert small.shape[1] <= min(width, sheet.LARGEST)
+        assert (small == colour(0)).all()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby, pairwise
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean, median, pvariance
 from typing import NamedTuple
 
 import numpy as np
@@ -40,14 +40,35 @@ TICK = Fraction(1, 500)  # seconds; some containers count in milliseconds
 
 @dataclass(frozen=True)
 class Report:
-    """facts: what the film is, a line each. faults: (seconds, what is wrong there). steps: how far each frame
-    looks from the one before, as walk.speed.distance says; 0 where nothing can be seen to move. still: the share
-    of the film's seconds in which it rests."""
+    """facts: what the film is, a line each. faults: (seconds, what is wrong there). times: of its frames, in seconds.
+    steps: how far each frame but the first looks from the one before, as walk.speed.distance says; 0 where nothing can be
+    seen to move. still: the share of the film's seconds in which it rests."""
 
     facts: tuple[str, ...]
     faults: tuple[tuple[float, str], ...]
+    times: tuple[float, ...]
     steps: tuple[float, ...]
     still: float
+
+    @property
+    def largest(self) -> float:
+        """The largest step over the usual (median) one; 0 where nothing moves."""
+        return speed.unevenness(self.steps)
+
+    @property
+    def ppl(self) -> float:
+        """Perceptual path length: all steps together, of which one from black to white is 100."""
+        return 100 * sum(self.steps)
+
+    @property
+    def pdv(self) -> float:
+        """Perceptual distance variance, of the same steps."""
+        return 100**2 * pvariance(self.steps) if self.steps else 0.0
+
+    def movement(self, uneven: bool = False, along: str = "") -> str:
+        """In words. uneven: it is meant to be. along: how it would be with equal steps along the path."""
+        largest = f"the largest step from frame to frame is {self.largest:.1f} times the usual{along}; " * (not uneven)
+        return f"movement, to the eye: {largest}PPL {self.ppl:.0f}, PDV {self.pdv:.2g}"
 
 
 class _Frame(NamedTuple):
@@ -66,12 +87,16 @@ class _Frame(NamedTuple):
 
 
 def check(
-    film: Path | str, report: Callable[[int], object] = lambda count: None, rests: Collection[int] = frozenset()
+    film: Path | str,
+    report: Callable[[int], object] = lambda count: None,
+    rests: Collection[int] = frozenset(),
+    see: Callable[[int, np.ndarray], object] = lambda index, picture: None,
 ) -> Report:
     """Read a film from its first frame to its last. Raises Error if it is not a film.
 
     report: called with the number of frames read so far.
     rests: indices of frames that are meant to look like the one before (`Walk.rests`), which is no fault of theirs.
+    see: called with each frame's index and its picture, (height, width, 3) uint8.
     """
     film = Path(film)
     times, (width, height) = films.timestamps(film)
@@ -80,7 +105,7 @@ def check(
     track = films.sound_track(film)
     gaps = [b - a for a, b in pairwise(times)]
     odd = bool(gaps) and (max(gaps) > 1.5 * min(gaps) or not QUICK <= median(gaps) <= SLOW)
-    frames = _seen(film, len(times), odd, report)
+    frames = _seen(film, len(times), odd, report, see)
     silent = track is not None and ffmpeg.silent(film)
     usual = _every(gaps, *films.time_base(film))
     end = times[-1] + usual
@@ -102,27 +127,30 @@ def check(
     faults += [*_doubled(measured, frames, times, rests), *_jumps(steps, times, [frame.unseen for frame in frames[1:]])]
     seen = tuple(0.0 if rests else frame.seen for frame, rests in zip(frames[1:], resting))
     still = float(sum((b - a for a, b in still_for), Fraction(0)) / (end - times[0])) if still_for else 0.0
-    return Report(facts, tuple(sorted(faults)), seen, still)
+    return Report(facts, tuple(sorted(faults)), tuple(map(float, times)), seen, still)
 
 
 # What a player sees and hears
 
 
-def _seen(film: Path, count: int, odd: bool, report: Callable[[int], object]) -> list[_Frame]:
+def _seen(
+    film: Path, count: int, odd: bool, report: Callable[[int], object], see: Callable[[int, np.ndarray], object]
+) -> list[_Frame]:
     from moviepy import VideoFileClip
 
     try:
         with films.bare_copy(film, odd) as copy, VideoFileClip(str(copy.absolute()), audio=False) as clip:
-            return list(_frames(_pictures(clip.reader, count), report))
+            return list(_frames(_pictures(clip.reader, count, see), report))
     except (OSError, KeyError, ValueError) as error:
         why = ffmpeg.complaint(film) or str(error).partition("\n")[0]  # after it comes what ffmpeg said of the copy
         raise Error(f"{film} cannot be played: {why}") from None
 
 
-def _pictures(reader: object, count: int) -> Iterator[np.ndarray]:
+def _pictures(reader: object, count: int, see: Callable[[int, np.ndarray], object]) -> Iterator[np.ndarray]:
     """Every picture, reduced: (about SIDE, about SIDE, 3), float32 levels."""
     for index in range(count):
         picture = reader.last_read if index == 0 else reader.read_frame()  # type: ignore[attr-defined]
+        see(index, picture)
         yield speed.reduced(picture, max(1, min(picture.shape[:2]) // SIDE))
 
 

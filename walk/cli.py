@@ -25,7 +25,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from statistics import pvariance
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from walk import (
@@ -268,8 +267,6 @@ def seeds(**chosen: Any) -> str:
     keyframes = read_prompts([prompt], seeds=range(first, first + count), **given(chosen, "negative", "style"))
     prompt = keyframes[0].prompt  # in its style
     out = order.expanded(chosen.get("out", f"{order.slug([prompt])}.seeds{f'-from-{first}' if first else ''}.png"))
-    if out.suffix.lower() != ".png":
-        raise Error(f"{out}: a sheet's name ends in .png, as in seeds.png")
     order.check_sheet(out)
     listener = _listener(chosen)
     found = _found(flags.settings(chosen), listener, keyframes[:1])
@@ -337,27 +334,44 @@ class _Wrong(str):
     """What a command found that is not as it should be."""
 
 
-def check(film: str) -> str:
-    """What a film is, and what is wrong with it."""
+def check(film: str, **chosen: Any) -> str:
+    """What a film is, and what is wrong with it; in a picture, too."""
+    from walk import sheet
     from walk.check import check
 
     order.check_is_film(film)
+    if out := order.expanded(chosen["out"]) if "out" in chosen else None:
+        order.check_sheet(out)
     count = len(films.timestamps(Path(film))[0])
+    drawn: dict[int, Any] = dict.fromkeys(sheet.some(count) if out else ())
+
+    def see(index: int, picture: Any) -> None:
+        if index in drawn:
+            drawn[index] = sheet.reduced(picture)
+
     made = None
     with contextlib.suppress(Error):
         made = order.read_recipe(film)
     with Bars().progress(f"reading {film}", count, after=2) as progress:
-        report = check(Path(film), progress.reached, _rests(made, count))
+        report = check(Path(film), progress.reached, _rests(made, count), see)
         damage = ffmpeg.complaint(Path(film))
-    lines = [
-        *report.facts,
-        *_cut(made, count),
+    facts = [*report.facts, *([report.movement()] if report.largest else []), *_cut(made, count)]
+    wrong = [
         *([f"it is damaged: {damage}"] if damage else []),
         *(f"{clock(seconds)}  {fault}" for seconds, fault in report.faults),
     ]
-    if report.faults or damage:
-        return _Wrong("\n".join(lines))
-    return "\n".join([*lines, "nothing is wrong"])
+    if out:
+        chapters = films.read_metadata(Path(film)).chapters
+        marks = [(float(start), title) for start, title in chapters]
+        pictures = [(report.times[index], picture) for index, picture in drawn.items()]
+        _save_sheet(sheet.film(Path(film).name, facts, pictures, report.times, report.steps, marks, wrong), out)
+        Bars().say(f"drawn in {out}")
+    if chosen.get("json"):
+        told = dataclasses.asdict(report) | {"largest": report.largest, "ppl": report.ppl, "pdv": report.pdv}
+        text = json.dumps({"film": film} | told | {"facts": facts, "damage": damage})
+    else:
+        text = "\n".join([*facts, *(wrong or ["nothing is wrong"])])
+    return _Wrong(text) if wrong else text
 
 
 def _rests(made: recipe.Recipe | None, count: int) -> set[int]:
@@ -542,17 +556,12 @@ def _watch(asked: Order, walk: Walk, listener: Listener) -> None:
     except Error as error:  # the film is there all the same
         listener.say(f"note: {error}")
         return
-    steps = [100 * step for step in report.steps]  # black to white is 100
-    if any(steps):
-        told = [f"PPL {sum(steps):.0f}, PDV {pvariance(steps):.2g}"]
-        if not asked.music and "places" not in asked.flags:  # to which it moves unevenly
-            along = ""
-            if walk != asked.walk:
-                before = speed.unevenness(speed.predicted(asked.walk, list(zip(walk.positions, report.steps))))
-                along = f" (equal steps along the path: {before:.1f} times)"
-            most = speed.unevenness(report.steps)
-            told.insert(0, f"the largest step from frame to frame is {most:.1f} times the usual{along}")
-        listener.say(f"movement, to the eye: {'; '.join(told)}")
+    if report.largest:
+        along, uneven = "", bool(asked.music or "places" in asked.flags)
+        if walk != asked.walk and not uneven:
+            before = speed.unevenness(speed.predicted(asked.walk, list(zip(walk.positions, report.steps))))
+            along = f" (equal steps along the path: {before:.1f} times)"
+        listener.say(report.movement(uneven, along))
     if report.still >= outlook.STILL and not outlook.rest(asked.walk):  # which was told before
         listener.say(f"note: the film stands still for {report.still:.0%} of its length")
     for seconds, fault in report.faults:

@@ -263,7 +263,14 @@ COMMANDS = {
         ("film", "other"), {"film": _FILM, "other": _FILM}, "FILM FILM", "how the recipes of two films differ"
     ),
     "check": Command(
-        ("film",), {"film": _FILM}, "FILM", "read a film again: what it is, and black, repeated or jumping frames"
+        ("film",),
+        {
+            "film": _FILM,
+            "out": Flag("FILE.png", str, "a file name", "draw it, too: frames of it, and its speed"),
+            "json": Flag("", _switch, "", "for programs"),
+        },
+        "FILM",
+        "read a film again: what it is, and black, repeated or jumping frames; --out FILE.png draws a contact sheet",
     ),
     "beats": Command(
         ("audio",),

@@ -460,6 +460,8 @@ def _check_paths(out: Path, folder: Path) -> None:
 
 def check_sheet(out: Path) -> None:
     """Raise Error if a sheet cannot be written, or would replace a picture that is none."""
+    if out.suffix.lower() != ".png":
+        raise Error(f"{out}: a sheet's name ends in .png, as in sheet.png")
     _check_writable(out)
     with contextlib.suppress(OSError):
         if not out.exists() or png.is_whole(out, "Software", "walk"):

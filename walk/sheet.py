@@ -1,4 +1,4 @@
-"""Pictures for people who would rather look than read: a sheet of seeds, a preview of a walk.
+"""Pictures for people who would rather look than read: a sheet of seeds, a preview of a walk, a film at a glance.
 
 Arrays in, Pillow pictures out. Knows no models, and no files but the system's fonts. A sheet is made
 of smaller pictures, joined; its type can still be read when it is shown at half its width.
@@ -17,11 +17,12 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from walk.text import plural, short_clock
+from walk.text import clock, plural, short_clock
 from walk.timeline import Walk
 
 WIDTH, MARGIN, GAP = 1600, 48, 16  # of the widest sheet, in pixels
 LARGEST = 320  # the widest picture
+FRAMES, COLUMNS, LINES = 24, 6, 12  # pictures of a film, how many in a row, and keyframes that are named
 HEADING, TEXT = 36, 26  # type
 PLOT_HEIGHT, WAVE_HEIGHT = 240, 120
 BACKGROUND, PANEL, LINE = (24, 26, 30), (34, 37, 43), (84, 90, 100)
@@ -30,7 +31,8 @@ CURVE, AREA = (128, 184, 255), (52, 82, 122)
 # Pillow's own font has little more than ASCII; these are asked for the rest.
 FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "msyh.ttc")
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-LEGEND = "How much the picture changes from one frame to the next. The numbered lines are the keyframes{}."
+LEGEND = "How much the picture changes from one frame to the next.{}"
+NUMBERED = " The numbered lines are the keyframes"
 MEDIAN = "; the dashed line is the median: half of the film is faster, half is slower"
 ALONG = " Orange: how it would be with equal steps along the path."
 SOUND = "The sound, with its bars (long lines) and beats (short ones)."
@@ -107,19 +109,84 @@ def preview(
     compared = [] if list(along) == list(speed) else list(along)
     legend = [
         _text("Speed", full, HEADING),
-        _text(LEGEND.format(MEDIAN * bool(np.median(speed))) + ALONG * bool(compared), full, colour=MUTED),
+        _text(_legend(speed, True) + ALONG * bool(compared), full, colour=MUTED),
     ]
     seconds = len(speed) / float(walk.fps)
-    plot = [_marked(walk, arrivals, _curve(speed, full, compared), len(speed)), _axis(seconds, full)]
+    marks = [(k + 1, frame / len(speed)) for k, frame in enumerate(arrivals)]
+    if walk.closed and marks[0][1] == 0:
+        marks.append((1, walk.frames / len(speed)))  # there again
+    plot = [_marked(marks, _curve(speed, full, compared)), _axis(seconds, full)]
     if music:
         legend.append(
             _text((SOUND if music.rate else TEMPO) + FOLLOWED * bool(music.followed_rate), full, colour=MUTED)
         )
         plot.insert(1, _waveform(music, seconds, full))
     parts = [_below(heading, 10), *rows, _below([_below(legend, 10), _below(plot, 6)], 24)]
-    if warnings:
-        parts.append(_below([_warning(text, full) for text in warnings], 10))
+    return _sheet([*parts, *_warnings(warnings, full)])
+
+
+def some(count: int) -> list[int]:
+    """Which of a film's frames its sheet shows: from the first to the last, evenly."""
+    shown = min(count, FRAMES)
+    return [round(i * (count - 1) / max(1, shown - 1)) for i in range(shown)]
+
+
+def reduced(picture: np.ndarray) -> np.ndarray:
+    """No larger than a sheet shows it."""
+    return np.asarray(_thumbnail(picture, LARGEST)) if picture.shape[1] > LARGEST else picture
+
+
+def film(
+    name: str,
+    facts: Sequence[str],
+    pictures: Sequence[tuple[float, np.ndarray]],
+    times: Sequence[float],
+    speed: Sequence[float],
+    keyframes: Sequence[tuple[float, str]] = (),
+    warnings: Sequence[str] = (),
+) -> Image.Image:
+    """A contact sheet of a finished film, and its speed over time.
+
+    pictures: (seconds, (height, width, 3) uint8), as `some` chooses them. times: of its frames, in seconds.
+    speed: how much the picture changes from each frame to the next. keyframes: (seconds, prompt).
+    """
+    columns = min(COLUMNS, len(pictures))
+    width = min(LARGEST, (WIDTH - 2 * MARGIN - (columns - 1) * GAP) // columns)
+    full = max(columns * (width + GAP) - GAP, 2 * LARGEST)
+    cells = [_below([_thumbnail(picture, width), _text(clock(time, 2), width)], 8) for time, picture in pictures]
+    rows = [_beside(cells[i : i + columns], GAP) for i in range(0, len(cells), columns)]
+    heading = [_text(name, full, HEADING, lines=3), *(_text(fact, full, colour=MUTED) for fact in facts)]
+    parts = [_below(heading, 10), _below(rows, 28)]
+    seconds = times[-1] - times[0]
+    if len(speed) > 1 and seconds:
+        marks = [(k, (time - times[0]) / seconds) for k, (time, _) in enumerate(keyframes, 1)]
+        legend = [_text("Speed", full, HEADING), _text(_legend(speed, bool(marks)), full, colour=MUTED)]
+        plot = _marked(marks, _curve(speed, full)) if marks else _curve(speed, full)
+        parts.append(_below([_below(legend, 10), _below([plot, _axis(seconds, full)], 6)], 24))
+    named = [
+        _beside([_badge(str(k)), _text(f"{clock(time, 2)}  {prompt}", full - 80, lines=2)], 12)
+        for k, (time, prompt) in enumerate(keyframes[:LINES], 1)
+    ]
+    if len(keyframes) > LINES:
+        named.append(_text(f"and {len(keyframes) - LINES} more", full, colour=MUTED))
+    return _sheet([*parts, *([_below(named, 10)] if named else []), *_warnings(warnings, full)])
+
+
+def _sheet(parts: Sequence[Image.Image]) -> Image.Image:
     return ImageOps.expand(_below(parts, 40), MARGIN, BACKGROUND)
+
+
+def _legend(speed: Sequence[float], marked: bool) -> str:
+    said = NUMBERED * marked + (MEDIAN if marked else MEDIAN.replace("; t", " T", 1)) * bool(np.median(speed))
+    return LEGEND.format(said + "." * bool(said))
+
+
+def _warnings(texts: Sequence[str], width: int) -> list[Image.Image]:
+    """In one part, or none."""
+    shown = [_warning(text, width) for text in texts[:LINES]]
+    if len(texts) > LINES:
+        shown.append(_text(f"and {len(texts) - LINES} more", width, colour=WARNING))
+    return [_below(shown, 10)] if shown else []
 
 
 def middle(picture: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -190,12 +257,9 @@ def _line(values: np.ndarray, width: int) -> np.ndarray:
     return 3 * PLOT_HEIGHT * (1 - np.interp(x, (np.arange(len(values)) + 0.5) / len(values), values))
 
 
-def _marked(walk: Walk, arrivals: Sequence[int], plot: Image.Image, steps: int) -> Image.Image:
-    """The plot with a line at each keyframe's arrival, and above it as many of their numbers as fit."""
-    marks = [*enumerate(arrivals, 1)]
-    if walk.closed and marks[0] == (1, 0):
-        marks.append((1, walk.frames))  # there again
-    xs = [round(frame / steps * (plot.width - 2)) for _, frame in marks]
+def _marked(marks: Sequence[tuple[int, float]], plot: Image.Image) -> Image.Image:
+    """The plot with lines where keyframes arrive, 0 to 1 of its width, and above it as many of their numbers as fit."""
+    xs = [round(share * (plot.width - 2)) for _, share in marks]
     badges = [_badge(str(number)) for number, _ in marks]
     lefts = [_within(x + 1 - badge.width // 2, badge.width, plot.width) for x, badge in zip(xs, badges)]
     every = next(n for n in (1, 2, 5, 10, 20, 50, len(marks)) if n * plot.width > 60 * len(marks) or n == len(marks))
