@@ -81,3 +81,10 @@ def test_what_the_command_refuses_is_an_error(cheap, flags, message):
 def test_what_are_no_prompts_is_an_error(cheap, prompts):
     with pytest.raises(Error, match=r"give a|were given"):
         walk.make(prompts, **cheap)
+
+
+@pytest.mark.parametrize("given", [{"out": "\0.mp4"}, {"audio": "a\0.wav"}, {"style": "\0{}"}])
+def test_a_nul_is_refused_like_all_that_nobody_can_type(cheap, given):
+    (name,) = given
+    with pytest.raises(walk.Error, match=f"--{name} has a NUL in it; give "):
+        walk.make(ABC, frames=3, **{**cheap, **given})

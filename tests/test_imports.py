@@ -69,7 +69,7 @@ BELOW = {
     "formats": {"ffmpeg", "text"},
     "films": {"ffmpeg", "gif"},
     "sounds": {"ffmpeg", "text", "timeline"},
-    "video": {"ffmpeg", "films", "formats", "gif", "sounds", "text", "timeline"},
+    "video": {"ffmpeg", "files", "films", "formats", "gif", "sounds", "text", "timeline"},
     "audio": {"sounds"},
     "beatfile": {"audio", "files", "text"},
     "excerpts": {"sounds"},

@@ -527,11 +527,13 @@ def test_where_the_first_gpu_is_of_no_use_another_is_chosen(monkeypatch):
     assert machine.device("auto") == "cuda"
 
 
-@pytest.mark.parametrize(("platform", "share"), [("win32", [(0.75, 1)]), ("linux", [])])
-def test_on_windows_a_gpus_memory_is_not_made_up_for_with_the_computers(monkeypatch, platform, share):
+@pytest.mark.parametrize(
+    ("platform", "free", "share"), [("win32", 5.5e9, [(0.75, 1)]), ("win32", -1e9, [(0.0, 1)]), ("linux", 5.5e9, [])]
+)
+def test_on_windows_a_gpus_memory_is_not_made_up_for_with_the_computers(monkeypatch, platform, free, share):
     kept = []
     monkeypatch.setattr(sys, "platform", platform)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (5.5e9, 8e9))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 8e9))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 1e9)
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *share: kept.append(share))
     machine.keep_to_memory("cuda:1")

@@ -467,6 +467,23 @@ def test_noise_of_many_keyframes_does_not_fill_the_memory(monkeypatch):
     assert sum(ref() is not None for ref in there) < 30
 
 
+def test_whoever_prepares_a_batch_while_its_prompts_are_read_waits_for_the_next_one(monkeypatch):
+    model, walk = Fake(), Walk.through(KEYFRAMES, frames=7)
+    renderer = Renderer(model)
+    encode, room = model.encode, []
+
+    def encoded(keyframe):
+        made = encode(keyframe)
+        for tensor in made.values():  # the size of what was encoded is asked for when all of it is there
+            tensor.numel = lambda: room.append(renderer.prepare(walk, range(7))) or 15
+        return made
+
+    monkeypatch.setattr(model, "encode", encoded)
+    rendered = [*renderer.render(walk, range(7)), *renderer.finish()]
+    assert sorted(index for _, pictures in rendered for index, _ in pictures) == [*range(7)]
+    assert room
+
+
 class Own(models.Model):
     """The least that is a model."""
 

@@ -272,6 +272,16 @@ def _hold_lock(path, locked, done):
         done.wait(30)
 
 
+def test_a_disk_without_room_for_a_folder_is_said(tmp_path, monkeypatch):
+    def full(path, *_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with Run(tmp_path, a_walk(), SETTINGS, decided=False) as run:
+        monkeypatch.setattr(Path, "mkdir", full)
+        with pytest.raises(Error, match=r"^the disk is full: .* was not written$"):
+            run.decide(run.walk, dict.fromkeys(run.fingerprints, 0))
+
+
 def test_a_full_disk_is_said_and_costs_no_finished_frame(tmp_path, monkeypatch):
     def full(handle):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -1098,6 +1098,10 @@ def test_any_rate_that_can_be_written_is_that_of_the_film(tmp_path, name, fps):
 def test_what_no_film_can_be_made_of_is_refused(tmp_path):
     with pytest.raises(Error, match=r"would have no frames; a film has one or more$"):
         video.encode([], tmp_path / "film.mp4", Fraction(25))
+    (tmp_path / "text.png").write_text("a frame")
+    for name in ("gone.png", "text.png"):
+        with pytest.raises(Error, match=rf"{name} is not a whole picture$"):
+            video.encode([tmp_path / name], tmp_path / "film.mp4", Fraction(25))
     frames = [*frames_of(tmp_path, 2), tmp_path / "wide.png"]
     Image.new("RGB", (96, 64)).save(frames[2])
     with pytest.raises(Error, match=r"wide\.png is not a picture of the same size and kind as "):

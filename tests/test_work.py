@@ -25,12 +25,13 @@ PICTURE = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
 
 
 class Compilable(Slow):
-    """A model that takes so many seconds a batch, and so many compiled; None: that fails; 'never': it is refused."""
+    """A model that takes so many seconds a batch, and so many compiled; None: that fails; 'never': it is refused;
+    'broken': the compiler fails in a way of its own."""
 
     def __init__(self, seconds, compiled):
         super().__init__(seconds, 0)
         self.batches = 1  # the first is no slower than others
-        self.compiled, self.fails = compiled, False
+        self.compiled, self.fails = compiled, None
         self.itself = self  # as what is compiled holds itself
 
     def at(self, settings):
@@ -38,14 +39,16 @@ class Compilable(Slow):
             return self
         if self.compiled == "never":
             raise Error("it passes block by block; give --compile off")
-        other = Compilable(self.compiled or 0, None)
+        fails = {None: Error("the model cannot be compiled here: no g++; give --compile off")}
+        fails["broken"] = RuntimeError("out of resource: shared memory\nand more")
+        other = Compilable(0 if self.compiled in fails else self.compiled, None)
         other.usual = self  # whose parts it has
-        other.settings, other.fails = settings, self.compiled is None
+        other.settings, other.fails = settings, fails.get(self.compiled)
         return other
 
     def denoise(self, noise, conditioning):
         if self.fails:
-            raise Error("the model cannot be compiled here: no g++; give --compile off")
+            raise self.fails
         return super().denoise(noise, conditioning)
 
 
@@ -58,7 +61,7 @@ def found(monkeypatch):
     monkeypatch.setattr(time, "sleep", lambda seconds: now.append(now[-1] + seconds))
     monkeypatch.setattr(time, "monotonic", lambda: now[-1])
 
-    def of(seconds, compiled, frames=FRAMES, folder=None, compile=None):
+    def of(seconds, compiled, frames=FRAMES, folder=None, compile=None, check_compiles=lambda settings: None):
         loaded, there, said, listener = [], [], [], Listener()
         listener.say = said.append
 
@@ -72,6 +75,7 @@ def found(monkeypatch):
         complete = dataclasses.replace(Compilable(0, 0).settings, compile=compile)
         monkeypatch.setattr(models, "complete", lambda settings, report: complete)
         monkeypatch.setattr(models, "load", load)
+        monkeypatch.setattr(models, "check_compiles", check_compiles)
         return LazyModel(Settings("slow", compile=compile), listener, KEYFRAMES, folder, frames), said, loaded
 
     return of
@@ -94,6 +98,7 @@ def test_a_long_film_is_rendered_compiled_if_that_is_faster(found):
         (0.1, r"not compiled: [\d.]+ frames a second instead of [\d.]+", 2),
         (None, "not compiled: the model cannot be compiled here: no g\\+\\+", 2),
         ("never", "not compiled: it passes block by block", 1),
+        ("broken", "not compiled: out of resource: shared memory", 2),
     ],
 )
 def test_what_compiling_does_not_make_faster_is_loaded_again_as_it_was(found, compiled, told, loads):
@@ -113,6 +118,16 @@ def test_short_films_are_rendered_as_they_are(found):
     model, said, loaded = found(0.1, 0.01, frames=20)
     assert model.settings.compile is False
     assert said == loaded == []
+
+
+def test_what_cannot_be_compiled_is_not_timed_first(found):
+    def refused(settings):
+        raise Error("there is no triton; pip install triton")
+
+    model, said, loaded = found(0.1, 0.02, check_compiles=refused)
+    assert model.settings.compile is False
+    assert said == ["not compiled: there is no triton"]
+    assert loaded == []
 
 
 def test_where_nothing_is_gained_by_it_nothing_is_tried(found, monkeypatch):

@@ -34,7 +34,7 @@ class Measured:
     """
 
     frames: int
-    first: float  # batch, which also warms up what is slow once
+    first: float  # until the first pictures are there: also what is slow once, and on GPUs most of the second batch
     encode: float  # a prompt
     denoise: float
     decode: float  # and the copy from the GPU

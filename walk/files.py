@@ -6,13 +6,19 @@ Knows nothing of what is in them.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
+import time
 from pathlib import Path
 
 from walk import Error
 
 MAX_FILE_BYTES = 1 << 20  # a megabyte of prompts is some other file
+# Seconds to wait before a file is put in its place once more: on Windows, what looks for viruses holds new ones open.
+PAUSES = (0.01, 0.05, 0.2, 0.5) if os.name == "nt" else ()
+# Said by file systems that cannot make a folder's changes last at once, such as shares of other machines.
+UNABLE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 
 
 def at_home(path: str | Path) -> Path:
@@ -57,19 +63,32 @@ def write_whole(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, path)
+        replace(part, path)
     except OSError:
         with contextlib.suppress(OSError):
             part.unlink()
         raise
-    sync_folder(path.parent)
+    _sync_folder(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
+def replace(part: Path, path: Path) -> None:
+    """Put a file or a folder in the place of another file."""
+    for pause in PAUSES:
+        try:
+            return os.replace(part, path)
+        except PermissionError:
+            time.sleep(pause)
+    os.replace(part, path)
+
+
+def _sync_folder(folder: Path) -> None:
     """Make a rename in it last. Windows has no such call and needs none."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
+        except OSError as error:
+            if error.errno not in UNABLE:
+                raise
         finally:
             os.close(handle)

@@ -330,6 +330,8 @@ def checked(arguments: Sequence[str], command: str = "") -> list[str]:
             result.append(f"--{name}={not given or given[0].lower() == 'true'}")
             continue
         given = given or [flag.alone] * bool(flag.alone)
+        if any("\0" in word for word in given):  # which a program can give
+            raise Error(f"{as_flag(name)} has a NUL in it; give {flag.expects}")
         if not given or (given == [""] and name != "negative"):
             raise Error(f"{as_flag(name)} needs a value; give {flag.expects}")
         if name == "seeds":

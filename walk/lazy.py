@@ -90,7 +90,13 @@ class LazyModel:
         can be told from the model and the machine."""
         compiled = dataclasses.replace(self.settings, compile=True)
         self.settings = dataclasses.replace(self.settings, compile=False)
-        if frames < MANY * (self.settings.batch or 1) or self.settings.device.split(":")[0] not in COMPILED:
+        few = frames < MANY * (self.settings.batch or 1)
+        if few or self.settings.low_memory or self.settings.device.split(":")[0] not in COMPILED:
+            return
+        try:
+            models.check_compiles(self.settings)
+        except Error as error:
+            self._say_not_compiled(error)
             return
         for keyframe in self.keyframes:  # while the text encoders have the GPU for themselves
             self.loaded().encode(keyframe)
@@ -102,12 +108,12 @@ class LazyModel:
         try:
             other = self.loaded().at(compiled)
         except Error as error:
-            self.listener.say(f"not compiled: {str(error).partition(';')[0]}")
+            self._say_not_compiled(error)
             return
         try:
             faster = self._rate(other, "compiling the model, and timing it")
-        except Error as error:  # also for want of memory, of which there is enough as it was
-            self.listener.say(f"not compiled: {str(error).partition(';')[0]}")
+        except Exception as error:  # a compiler's, or for want of memory: what is but tried costs nobody a film
+            self._say_not_compiled(error)
         else:
             took, saved = time.monotonic() - begun, frames / usual - frames / faster
             rates = f"{faster:.3g} frames a second instead of {usual:.3g}"
@@ -121,6 +127,10 @@ class LazyModel:
         del other  # what is compiled stays so
         self._model = None
         gc.collect()  # else it fills the memory that it is to be loaded into again: it holds itself
+
+    def _say_not_compiled(self, error: Exception) -> None:
+        said = str(error).strip() or type(error).__name__
+        self.listener.say(f"not compiled: {said.splitlines()[0].partition(';')[0]}")
 
     def _rate(self, model: Model, what: str) -> float:
         """Frames a second, of the third batch. A GPU has begun with the next one when it hands one out."""

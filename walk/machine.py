@@ -183,7 +183,9 @@ def keep_to_memory(device: str) -> None:
     if sys.platform == "win32" and device.startswith("cuda"):
         free, total = torch.cuda.mem_get_info(device)
         ours = torch.cuda.memory_reserved(device)
-        torch.cuda.set_per_process_memory_fraction((free + ours - KERNELS) / total, torch.device(device).index)
+        torch.cuda.set_per_process_memory_fraction(
+            max(0.0, (free + ours - KERNELS) / total), torch.device(device).index
+        )
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

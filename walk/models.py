@@ -76,7 +76,7 @@ class Model(Protocol):
 
     @abstractmethod
     def noise(self, seed: int) -> Tensor:
-        """The Gaussian start of one picture, such as (channels, height, width), float32 on the CPU: one
+        """Called in another thread while `denoise` is at work. The Gaussian start of one picture, such as (channels, height, width), float32 on the CPU: one
         seed, one tensor, on every device. With it goes whatever other noise the picture is made of."""
 
     @abstractmethod
@@ -112,7 +112,7 @@ def complete(settings: Settings, report: Report = lambda path, done, size: None)
     libraries = loading.libraries(settings)
     loading.check_denoiser(folder, settings, family)
     if settings.compile:
-        loading.check_compiles(family, device)
+        check_compiles(dataclasses.replace(settings, device=device))
     multiple, width, height = _sizes(folder)
     filled = dataclasses.replace(
         settings,
@@ -142,6 +142,11 @@ def complete(settings: Settings, report: Report = lambda path, done, size: None)
         batch=filled.batch
         or (1 if family.alone else machine.batch(filled, family.negatives and guidance > family.off, wide)),
     )
+
+
+def check_compiles(settings: Settings) -> None:
+    """Raise Error if it is known that the model cannot be compiled on this machine, or had better not be."""
+    loading.check_compiles(loading.family_of(_folder(settings))[1], settings.device)
 
 
 def load(settings: Settings | str = BUILT_IN) -> Model:

@@ -472,7 +472,8 @@ def check_sheet(out: Path) -> None:
 def _check_writable(out: Path) -> None:
     if len(os.fsencode(out.name)) > 220:  # of 255: there has to be room for a temporary name
         raise Error(f"{out} cannot be written ({os.strerror(errno.ENAMETOOLONG)}); give another --out")
-    parent = next(parent for parent in out.absolute().parents if os.path.exists(parent))
+    above = out.absolute().parents
+    parent = next((parent for parent in above if os.path.exists(parent)), above[-1])  # of a drive there may be none
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise Error(f"{out} cannot be written: {parent} is not a folder that you may write to; give another --out")
 

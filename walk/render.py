@@ -239,10 +239,11 @@ class _Start:
         needed = {k for index in indices for k in walk.neighbours(walk.positions[index])[0] if k is not None}
         for k in range(len(walk.keyframes)) if needed and self.gpu else sorted(needed):
             if (key := _prompt(walk, k)) not in self.conditionings:
-                made = self.conditionings[key] = self.model.encode(walk.keyframes[k])
+                made = self.model.encode(walk.keyframes[k])
                 if (size := sum(tensor.numel() for tensor in made.values())) > self.largest:
                     self.largest = size
                     self.ways = functools.lru_cache(max(1, min(SEGMENTS, KEPT // size)))(self._ways)
+                self.conditionings[key] = made  # last: whoever prepares a batch goes by what is there
 
     def batches(self, walk: Walk, indices: Sequence[int], rows: Mapping[int, int]) -> Iterator[list[int | None]]:
         """As `batches`, of frames with as many tokens; of prompts that were read."""

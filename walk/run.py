@@ -123,9 +123,7 @@ class Run:
         decided.rows = {name: rows[name] for name in decided.fingerprints}
         noted = tuple(rows[name] for name in decided.fingerprints)
         text = Manifest(walk, self.settings, self.walk, noted, refined).text()
-        kept = self._kept()
-        kept.parent.mkdir(exist_ok=True)
-        self._write(kept, text)
+        self._write(self._kept(), text)
         self._write(self.folder / manifest.FILE, text)
         return decided
 
@@ -281,6 +279,8 @@ class Run:
 
     def _write(self, path: Path, data: bytes) -> None:
         try:
+            if path.parent != self.folder:  # which nobody makes again if it was taken away
+                path.parent.mkdir(exist_ok=True)
             write_whole(path, data)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from walk import Error, ffmpeg, films, formats, gif
+from walk.files import replace
 from walk.films import Metadata, Track
 from walk.sounds import Sound, layout_of
 from walk.text import short
@@ -62,9 +63,9 @@ def encode(
     encoder = formats.encoder_for(out, size, quality, codec, sound is not None)
     if not pictures:
         raise Error(f"{out} would have no frames; a film has one or more")
-    with Image.open(pictures[0]) as first:
-        shape = formats.film_size(first.size, size, out, codec)
-        scaled = formats.covering(first.size, size, shape)
+    native = _size_of(pictures[0])
+    shape = formats.film_size(native, size, out, codec)
+    scaled = formats.covering(native, size, shape)
     fps = formats.shown_fps(out, rate(fps))
     sound = sound and _fitting(sound, len(pictures) / fps, fps)
     bare = metadata is None
@@ -153,6 +154,14 @@ def check(
         wrong += _unheard(track, *sound, frames / fps, fps)
     if wrong:
         raise Error(f"the film that ffmpeg made has {' and '.join(wrong)}")
+
+
+def _size_of(picture: Path) -> tuple[int, int]:
+    try:
+        with Image.open(picture) as opened:
+            return opened.size
+    except OSError:
+        raise Error(f"{picture} is not a whole picture") from None
 
 
 def _check_replaceable(out: Path) -> None:
@@ -322,8 +331,8 @@ def _whole(out: Path) -> Iterator[Path]:
             with path.open("rb+") as file:
                 os.fsync(file.fileno())
         if part.is_dir() and out.exists():
-            os.replace(out, old)  # one folder cannot replace another at one stroke
-        os.replace(part, out)
+            replace(out, old)  # one folder cannot replace another at one stroke
+        replace(part, out)
         _remove(old)
     except ConnectionError:  # of whoever is told how far it is, and has gone
         raise

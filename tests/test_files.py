@@ -1,0 +1,60 @@
+"""Files are whole at any instant, on file systems that can do less than others, too."""
+
+import errno
+import os
+import stat
+
+import pytest
+
+from walk import files
+from walk.files import write_whole
+
+
+def stalling(monkeypatch, code):
+    """Folders cannot be made to last, as on some shares."""
+    usual = os.fsync
+
+    def fsync(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(code, os.strerror(code))
+        usual(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no such call")
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOSYS, errno.ENOTSUP])
+def test_a_folder_that_cannot_be_synced_holds_files_all_the_same(tmp_path, monkeypatch, code):
+    stalling(monkeypatch, code)
+    write_whole(tmp_path / "a", b"whole")
+    assert (tmp_path / "a").read_bytes() == b"whole"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no such call")
+def test_a_disk_that_fails_is_told_of(tmp_path, monkeypatch):
+    stalling(monkeypatch, errno.EIO)
+    with pytest.raises(OSError, match="Input/output error"):
+        write_whole(tmp_path / "a", b"whole")
+
+
+@pytest.mark.parametrize(("times", "fails"), [(2, False), (3, True)])
+def test_a_file_that_another_program_holds_for_a_moment_is_written_once_it_lets_go(tmp_path, monkeypatch, times, fails):
+    """As virus scanners do on Windows."""
+    monkeypatch.setattr(files, "PAUSES", (0.0, 0.0))
+    held, usual = ["held"] * times, os.replace
+
+    def replace(part, path):
+        if held:
+            held.pop()
+            raise PermissionError(errno.EACCES, "held")
+        usual(part, path)
+
+    monkeypatch.setattr(os, "replace", replace)
+    (tmp_path / "a").write_bytes(b"before")
+    if fails:
+        with pytest.raises(PermissionError):
+            write_whole(tmp_path / "a", b"after")
+    else:
+        write_whole(tmp_path / "a", b"after")
+    assert (tmp_path / "a").read_bytes() == (b"before" if fails else b"after")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
