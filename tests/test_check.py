@@ -542,6 +542,14 @@ def test_a_film_is_drawn_and_told_to_programs(tmp_path, monkeypatch, capsys):
     assert np.sum(np.diff(discs.any(1).astype(int)) == 1) == 4, "four rows of frames show the disc"
 
 
+def test_in_a_loop_the_first_frame_follows_the_last(tmp_path):
+    film = a_film(tmp_path)
+    open_, loop = check(film), check(film, closed=True)
+    assert (len(open_.steps), len(loop.steps)) == (39, 40)
+    assert loop.steps[:-1] == open_.steps
+    assert loop.steps[-1] > 3 * max(open_.steps), "the disc has gone from one side to the other"
+
+
 @pytest.mark.parametrize(
     ("name", "why"),
     [("sheet.jpg", "a sheet's name ends in .png, as in sheet.png"), ("000.png", "exists and is not a sheet of walk's")],

@@ -178,7 +178,8 @@ def test_a_rest_between_keyframes_that_are_the_same_is_rendered_once_as_one_with
         assert f"25 of 25 frames are in {name}.walk already" in err
         assert "still from 0:00.0 to 0:02." in walk("check", f"{name}.mp4", model=False)[0]
     Path("still.txt").write_text("a | seed=1\na | seed=1")
-    assert "note: the film stands still for 100% of its length" in walk("--prompts", "still.txt", "--frames", "9")[1]
+    (told,) = (line for line in walk("--prompts", "still.txt", "--frames", "9")[1] if "stands still" in line)
+    assert told == "note: the film stands still for 78% of its length, longest from 0:00.0 to 0:00.3"
     walk("preview", "--prompts", "twice.txt", "--frames", "25", "--fps", "6")
     walk("preview", "--prompts", "still.txt", "--frames", "9")
     assert len(frames("still.walk")) == 1
@@ -382,6 +383,13 @@ def test_words_of_notation_that_is_named_are_not_named_once_more(notes):
         assert [note for note in notes(prompt) if "never seen" in note] == [], prompt
 
 
+def test_several_of_a_known_thing_are_a_hint_and_emoji_alone_are_no_words_that_it_knows(notes):
+    assert notes("cats and foxes") == [
+        "the built-in model has never seen 'cats' (it knows 'cat'), 'foxes' (it knows 'fox'), and guesses"
+    ]
+    assert notes("🦊 🐸") == ["the built-in model has never seen '🦊', '🐸', and guesses"]
+
+
 def test_another_word_is_not_taken_for_a_slip(notes):
     """Each is like a word that the model knows: sun, nest, frog, grey, blueberry, mouse, with, elephant."""
     strange = ["un", "best", "fog", "greg", "blurry", "douse", "witch", "elegant"]
@@ -465,7 +473,7 @@ def test_what_a_preview_renders_makes_no_film_frame_useless(walk):
 
 
 def test_a_stop_while_the_film_is_watched_says_that_it_is_made(walk, monkeypatch):
-    def stop(*_):
+    def stop(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("walk.check.check", stop)
@@ -702,7 +710,7 @@ def test_another_film_of_the_same_frames_is_told_of_them(walk):
 
 def test_a_run_folder_that_cannot_be_a_films_is_refused(walk, refusal):
     assert refusal(*ABC, "--run", "wide") == "--run wide: a run folder's name ends in .walk, as in wide.walk"
-    beside = "--run a/wide.walk is not beside film.mp4; give --out a/film.mp4"
+    beside = "--run a/wide.walk is not beside film.mp4, and knows the films that are made from it by their names; give --out a/film.mp4"
     assert refusal(*ABC, "--out", "film.mp4", "--run", "a/wide.walk") == beside
     Path("film.mp4").write_text("not walk's")
     walk(*ABC, "--frames", "3", "--out", "wide.mp4")

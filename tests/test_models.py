@@ -94,16 +94,24 @@ def test_a_keyframe_with_another_scheduler_is_the_plain_pipelines_picture(tiny_f
     assert_the_same(pictures(models.load(model.settings), FOX)[0], expected)  # as a recipe would name it
 
 
+def test_guidance_that_a_model_was_not_made_for_is_noted():
+    for guidance, notes in (
+        (1.0, []),
+        (3.0, ["the model was made for no guidance: with --guidance 3 pictures may be garish"]),
+    ):
+        assert models.unusual(models.complete(Settings(guidance=guidance))) == notes
+
+
 def test_steps_too_few_to_begin_with_noise_are_noted(tiny_folder):
     settings = Settings(model=str(tiny_folder))
-    notes = {steps: models.late(dataclasses.replace(settings, steps=steps)) for steps in (1, 4, 5)}
-    assert notes[1] == (
+    notes = {steps: models.unusual(dataclasses.replace(settings, steps=steps)) for steps in (1, 4, 5)}
+    assert notes[1] == [
         "with so few --steps as 1, denoising begins at 1 of 1000, and much noise stays; give "
         "--scheduler :timestep_spacing=trailing"
-    )
-    assert "begins at 751 of 1000" in notes[4]
+    ]
+    assert "begins at 751 of 1000" in notes[4][0]
     assert not notes[5]
-    assert not models.late(dataclasses.replace(settings, steps=1, scheduler=":timestep_spacing=trailing"))
+    assert not models.unusual(dataclasses.replace(settings, steps=1, scheduler=":timestep_spacing=trailing"))
 
 
 def test_prompt_seed_negative_prompt_guidance_and_steps_are_all_seen(tiny_folder):

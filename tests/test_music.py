@@ -270,6 +270,13 @@ def test_how_many_bars_it_is_long_is_told_and_where_a_loop_stumbles(asked, song)
         "110 beats a minute: 5 s, 2.3 bars",
         "note: the loop is 2.3 bars long, so the beat stumbles where it begins again; --bars 2 ends on a bar line",
     ]
+    _, err = asked("--bpm", "128", "--frames", "30", "--loop")
+    assert err[:2] == [
+        "128 beats a minute: 1.25 s",
+        "note: the loop is 2.7 beats long, so the beat stumbles where it begins again; --bars 1 lasts 1.88 s",
+    ]
+    _, err = asked("--bpm", "120", "--frames", "36", "--loop")
+    assert not [line for line in err if "stumbles" in line], "three beats"
     _, err = asked("--bpm", "110", "--bars", "2", "--loop")
     assert not [line for line in err if "stumbles" in line]
     _, err = asked("--bpm", "120", "--seconds", "205")
@@ -921,9 +928,9 @@ def test_a_rest_between_beats_is_no_doubled_frame_and_one_on_the_way_is(walk, so
     """Both are shown like the frames before them: 26 comes two after a beat, 35 is the last before one."""
     pictures = check._pictures
 
-    def doubled(reader, count):
+    def doubled(reader, count, see):
         shown = None
-        for index, picture in enumerate(pictures(reader, count)):
+        for index, picture in enumerate(pictures(reader, count, see)):
             shown = shown if index in (26, 35) else picture
             yield shown
 

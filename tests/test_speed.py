@@ -274,7 +274,7 @@ def test_a_preview_names_the_time_of_what_may_be_a_jump():
     (note,) = outlook.turns(first.asked, first.distances)
     at, what = note.split(": ", 1)
     assert re.fullmatch(
-        r"9\d% of the way from keyframe 2 to 3 is one turn; the film follows it .*, and says so .*", what
+        r"9\d% of the way from keyframe 2 to 3 is one turn, which the film follows .*; a prompt in between .*", what
     )
     after = paced(walk, picture)[0].walk  # where the film itself will show it
     assert float(at.split(":")[1]) == pytest.approx(sum(p <= 1.52 for p in after.positions) / 24, abs=0.5)
@@ -815,3 +815,23 @@ def test_a_film_that_rests_for_more_than_half_of_it_is_told_of(until, told):
     note = outlook.rest(Walk.through(stops, seconds=10))
     assert note.startswith(told)
     assert bool(note) == bool(told)
+
+
+def test_keyframes_that_follow_each_other_too_fast_are_said_to_flicker():
+    for count, frames, loop, told in ((40, 60, False, 39), (4, 6, False, 0), (4, 8, True, 4), (9, 49, False, 0)):
+        notes = outlook.surprises(Walk.through([Keyframe("a", k) for k in range(count)], frames, closed=loop))
+        assert len(notes) == bool(told)
+        if told:
+            assert notes[0].startswith(f"{told} keyframes are followed by the next within 0.25 s, usually 0.0")
+            assert notes[0].endswith("first at 0:00.0: that flickers; give them more time")
+    rests = Walk.through([Keyframe("a", k // 9) for k in range(36)], 60)  # a new picture every 0.6 s
+    assert not [note for note in outlook.surprises(rests) if "flickers" in note]
+
+
+def test_beats_that_a_film_rests_on_between_its_keyframes_are_counted():
+    walk = Walk.through([Keyframe("a", k) for k in range(3)], 97)  # one every two seconds
+    beats = [k / 2 for k in range(9)]
+    (note,) = outlook.surprises(walk, beats)
+    assert note.startswith("the film rests on 9 beats, 6 of them between keyframes, where it shows a mixture; ")
+    assert outlook.surprises(walk, beats[::2]) == []
+    assert outlook.surprises(walk) == []

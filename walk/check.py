@@ -42,7 +42,7 @@ TICK = Fraction(1, 500)  # seconds; some containers count in milliseconds
 class Report:
     """facts: what the film is, a line each. faults: (seconds, what is wrong there). times: of its frames, in seconds.
     steps: how far each frame but the first looks from the one before, as walk.speed.distance says; 0 where nothing can be
-    seen to move. still: the share of the film's seconds in which it rests."""
+    seen to move; of a loop, also the first from the last. still: the share of the film's seconds in which it rests."""
 
     facts: tuple[str, ...]
     faults: tuple[tuple[float, str], ...]
@@ -91,12 +91,14 @@ def check(
     report: Callable[[int], object] = lambda count: None,
     rests: Collection[int] = frozenset(),
     see: Callable[[int, np.ndarray], object] = lambda index, picture: None,
+    closed: bool = False,
 ) -> Report:
     """Read a film from its first frame to its last. Raises Error if it is not a film.
 
     report: called with the number of frames read so far.
     rests: indices of frames that are meant to look like the one before (`Walk.rests`), which is no fault of theirs.
     see: called with each frame's index and its picture, (height, width, 3) uint8.
+    closed: the first frame follows the last.
     """
     film = Path(film)
     times, (width, height) = films.timestamps(film)
@@ -105,7 +107,14 @@ def check(
     track = films.sound_track(film)
     gaps = [b - a for a, b in pairwise(times)]
     odd = bool(gaps) and (max(gaps) > 1.5 * min(gaps) or not QUICK <= median(gaps) <= SLOW)
-    frames = _seen(film, len(times), odd, report, see)
+    ends: list[speed.Features] = []
+
+    def look(index: int, picture: np.ndarray) -> None:
+        see(index, picture)
+        if closed and index in (0, len(times) - 1):
+            ends.append(speed.features(_reduced(picture).round().astype(np.uint8)))
+
+    frames = _seen(film, len(times), odd, report, look)
     silent = track is not None and ffmpeg.silent(film)
     usual = _every(gaps, *films.time_base(film))
     end = times[-1] + usual
@@ -125,9 +134,10 @@ def check(
     faults = [*_uneven(times, usual), *_alone(frames, times), *_apart(track, end, usual)]
     faults += [(float(times[index]), "the picture jumps away and back") for index in foreign]
     faults += [*_doubled(measured, frames, times, rests), *_jumps(steps, times, [frame.unseen for frame in frames[1:]])]
-    seen = tuple(0.0 if rests else frame.seen for frame, rests in zip(frames[1:], resting))
+    seen = [0.0 if rests else frame.seen for frame, rests in zip(frames[1:], resting)]
+    seen += [speed.distance(*ends)] if len(ends) > 1 else []
     still = float(sum((b - a for a, b in still_for), Fraction(0)) / (end - times[0])) if still_for else 0.0
-    return Report(facts, tuple(sorted(faults)), tuple(map(float, times)), seen, still)
+    return Report(facts, tuple(sorted(faults)), tuple(map(float, times)), tuple(seen), still)
 
 
 # What a player sees and hears
@@ -151,7 +161,11 @@ def _pictures(reader: object, count: int, see: Callable[[int, np.ndarray], objec
     for index in range(count):
         picture = reader.last_read if index == 0 else reader.read_frame()  # type: ignore[attr-defined]
         see(index, picture)
-        yield speed.reduced(picture, max(1, min(picture.shape[:2]) // SIDE))
+        yield _reduced(picture)
+
+
+def _reduced(picture: np.ndarray) -> np.ndarray:
+    return speed.reduced(picture, max(1, min(picture.shape[:2]) // SIDE))
 
 
 def _frames(pictures: Iterator[np.ndarray], report: Callable[[int], object]) -> Iterator[_Frame]:

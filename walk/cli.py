@@ -162,8 +162,8 @@ def film(**chosen: Any) -> str:
     """Make the film that the flags describe; returns its path."""
     listener = _listener(chosen)
     asked = order.read_order(chosen, listener)
-    if still := outlook.rest(asked.walk):
-        listener.say(f"note: {still}")
+    for note in outlook.surprises(asked.walk, asked.rests):
+        listener.say(f"note: {note}")
     from walk.film import make
     from walk.run import alike
     from walk.work import Work  # and with it torch, after what can be refused without
@@ -233,7 +233,7 @@ def preview(**chosen: Any) -> str:
     distances = [*pacer.distances, *speed.cuts(walk, shown[:count])]
     steps, along = (speed.predicted(some, distances, shares) for some in (walk, pacer.asked))
     hurries, turns = outlook.hurries(walk, steps), outlook.turns(pacer.asked, pacer.distances)
-    surprises = [note for note in (outlook.rest(asked.walk), *hurries, *turns) if note]
+    surprises = [*outlook.surprises(asked.walk, asked.rests), *hurries, *turns]
     for note in surprises:
         listener.say(f"note: {note}")
     notes = [*model.notes(), *surprises]
@@ -353,7 +353,8 @@ def check(film: str, **chosen: Any) -> str:
     with contextlib.suppress(Error):
         made = order.read_recipe(film)
     with Bars().progress(f"reading {film}", count, after=2) as progress:
-        report = check(Path(film), progress.reached, _rests(made, count), see)
+        closed = made is not None and "loop" in dict(made.flags)
+        report = check(Path(film), progress.reached, _rests(made, count), see, closed)
         damage = ffmpeg.complaint(Path(film))
     facts = [*report.facts, *([report.movement()] if report.largest else []), *_cut(made, count)]
     wrong = [
@@ -538,9 +539,10 @@ def _film_size(asked: Order, settings: Settings, listener: Listener) -> tuple[in
     film = formats.film_size(frame, size, asked.out, asked.look.get("codec"))
     shown = math.prod(film) / math.prod(formats.covering(frame, size, film))
     if shown < SHOWN:
+        more = "; give --width and --height of nearly its proportions for more"
         listener.say(
-            f"note: --size {size} shows {shown:.0%} of the pictures, which are {frame[0]}x{frame[1]}; give --width and "
-            "--height of nearly its proportions for more"
+            f"note: --size {size} shows {shown:.0%} of the pictures, which are {frame[0]}x{frame[1]}"
+            + more * (settings.model != BUILT_IN)  # which knows one size
         )
     return film
 
@@ -552,7 +554,7 @@ def _watch(asked: Order, walk: Walk, listener: Listener) -> None:
 
     try:
         with listener.progress(f"watching {asked.out.name}", walk.frames, after=2) as progress:
-            report = check(asked.out, progress.reached, asked.walk.rests())
+            report = check(asked.out, progress.reached, asked.walk.rests(), closed=walk.closed)
     except Error as error:  # the film is there all the same
         listener.say(f"note: {error}")
         return
@@ -562,7 +564,7 @@ def _watch(asked: Order, walk: Walk, listener: Listener) -> None:
             before = speed.unevenness(speed.predicted(asked.walk, list(zip(walk.positions, report.steps))))
             along = f" (equal steps along the path: {before:.1f} times)"
         listener.say(report.movement(uneven, along))
-    if report.still >= outlook.STILL and not outlook.rest(asked.walk):  # which was told before
+    if report.still - len(asked.walk.rests()) / walk.frames >= outlook.STILL:  # more than it was meant to
         listener.say(f"note: the film stands still for {report.still:.0%} of its length")
     for seconds, fault in report.faults:
         listener.say(f"note: {clock(seconds)}  {fault}")

@@ -401,7 +401,7 @@ def _split(arguments: Sequence[str], command: str) -> dict[str, list[str]]:
             raise Error(f"'{argument}' is one too many: {_usage(command)}{quotes}")
         else:
             commands = [name for name, other in COMMANDS.items() if name and other.summary]
-            near_command = difflib.get_close_matches(argument, commands, n=1, cutoff=0.75)
+            near_command = difflib.get_close_matches(argument, commands, n=1, cutoff=0.7)
             hint = f"; did you mean walk {near_command[0]}?" if near_command else ""
             raise Error(f"'{argument}' is not a command; prompts come after --prompts{hint}")
     return values

@@ -160,8 +160,7 @@ class LazyModel:
             made = f"the model was made for {native[0]}x{native[1]}, not {asked[0]}x{asked[1]}"
             larger = math.prod(map(int, asked)) >= LARGER * math.prod(native)  # type: ignore[arg-type]
             notes.append(made + ": such pictures may be noise, or show things twice; --size enlarges a film" * larger)
-        if late := models.late(self.settings):
-            notes.append(late)
+        notes += models.unusual(self.settings)
         if self.settings.device == "cpu":
             notes += machine.unusable().values()
         return notes

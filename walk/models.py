@@ -187,7 +187,20 @@ def native_size(settings: Settings) -> tuple[int, int]:
     return _sizes(_folder(settings))[1:]
 
 
-def late(settings: Settings) -> str:
+def unusual(settings: Settings) -> list[str]:
+    """Notes on steps or guidance that a model was not made for."""
+    folder = _folder(settings)
+    family = loading.family_of(folder)[1]
+    _, own = _recommended(settings.model, folder, family)
+    notes = []
+    if own <= family.off < (settings.guidance or 0.0):
+        notes.append(
+            f"the model was made for no guidance: with --guidance {settings.guidance:g} pictures may be garish"
+        )
+    return [*notes, *filter(None, [_late(settings)])]
+
+
+def _late(settings: Settings) -> str:
     """A note if so few steps leave out the first ones, in which a picture takes shape; else nothing."""
     scheduler, steps = loading.scheduler(_folder(settings), settings), settings.steps or 1
     if scheduler.config.get("timestep_spacing") != "leading" or 1 - 1 / steps >= LATEST:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import functools
 import re
+import unicodedata
 
 from walk.emphasis import leftovers, unescaped
 from walk.hub import find
@@ -102,7 +103,9 @@ def unknown(prompt: str) -> list[str]:
     said = unescaped(prompt)
     for text in filter(_as_words, leftovers(prompt)):
         said = said.replace(text, " ")
-    words = [word for word in _words(said) if word not in {*_vocabulary(), *_FILLERS}]
+    # Emoji beside words are taken for ornament.
+    pictured = dict.fromkeys(letter for letter in said if unicodedata.category(letter) == "So")
+    words = [word for word in _words(said) or pictured if word not in {*_vocabulary(), *_FILLERS}]
     if not words:
         return []
     more = f" and {plural(len(words) - NAMED, 'more word')}" if len(words) > NAMED else ""
@@ -110,8 +113,9 @@ def unknown(prompt: str) -> list[str]:
 
 
 def _named(word: str) -> str:
-    """With what may have been meant: a slip of one letter, but not in the first one. Of shorter words, and further
+    """With what may have been meant: one of several, or a slip of one letter, but not in the first one. Of shorter words, and further
     off, most suggestions are another word: a frog for fog, a nest for best, a blueberry for blurry."""
     able = sorted(each for each in _vocabulary().keys() - set(_FILLERS) if each[0] == word[0])
-    near = difflib.get_close_matches(word, able, n=1, cutoff=0.85) if len(word) >= 5 else []
+    near = [one for one in (word.removesuffix("s"), word.removesuffix("es")) if one != word and one in able]
+    near = near or (difflib.get_close_matches(word, able, n=1, cutoff=0.85) if len(word) >= 5 else [])
     return f"'{word}'" + (f" (it knows '{near[0]}')" if near else "")

@@ -77,6 +77,12 @@ class Order:
         asked: str = self.flags.get("speed", flags.SPEEDS[0])
         return asked == "even" and "places" not in self.flags  # which are even already
 
+    @property
+    def rests(self) -> tuple[float, ...]:
+        """Beats that the film rests on, in seconds."""
+        rests = self.music is not None and "places" not in self.flags and paces(self.flags)[0] == "beat"
+        return self.music.rhythm.beats if self.music and rests else ()
+
 
 # Flags of which each says what the other does.
 EXCLUSIVE = (("seconds", "bars"), ("bpm", "beats"), ("offset", "beats"), ("ease", "pace"), ("ease", "react"))
@@ -99,6 +105,8 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     asked_of = given(chosen, "seed", "seeds", "negative", "style")
     keyframes = read_prompts(chosen["prompts"], **asked_of, scheduled=before.append)
     check_words(keyframes)
+    if len(keyframes) == 1 and os.path.isdir(keyframes[0].prompt):
+        raise Error(f"{keyframes[0].prompt} is a folder; give a prompt file, or prompts")
     _check_quotes(chosen["prompts"])
     for what in before:
         listener.say(f"note: the {what} before the prompts are read as {'frame' if 'frame' in what else 'time'}=")
@@ -260,7 +268,7 @@ def _music(
     beats = heard.rhythm.beats
     tempo = f", {audio.tempo(beats)}" if len(beats) > 2 else ""
     speed = tempo if heard.sound or "beats" in chosen else ""  # else that is its name
-    many = how.get("bars", heard.bars)
+    many = how.get("bars") or heard.bars
     long = _bars(many)
     told = f", {long}" if many else ""
     listener.say(f"{heard.name}: {format_time(float(heard.seconds))}{speed}{told if beats else ', no beats'}")
@@ -270,6 +278,8 @@ def _music(
         cut = f"the loop is {long} long, so the beat stumbles where it begins again"
         better = f"; --bars {heard.whole_bars} ends on a bar line" if heard.whole_bars else ""
         listener.say(f"note: {cut}{better}")
+    if how["closed"] and not many and len(beats) > 1 and (stumbles := _stumbles(heard, how.get("meter", METER))):
+        listener.say(f"note: {stumbles}")
     for note in heard.notes:
         listener.say(f"note: {note}")
     if heard.sound and not formats.holds_sound(out):
@@ -284,6 +294,18 @@ def _music(
     if heard.sound and (loud := sounds.cut_off(heard.name, heard.sound)):
         listener.say(f"note: {loud}")
     return heard
+
+
+def _stumbles(music: Music, meter: int) -> str:
+    """A note if a loop of less than two bars is not of whole beats."""
+    gap = music.rhythm.beats[1] - music.rhythm.beats[0]
+    many = float(music.seconds) / gap
+    if abs(many - round(many)) < WHOLE * meter:
+        return ""
+    return (
+        f"the loop is {many:.1f} beats long, so the beat stumbles where it begins again; --bars 1 lasts "
+        f"{format_time(round(meter * gap, 2))}"
+    )
 
 
 def _bars_needed(keyframes: Sequence[Keyframe], closed: bool, bpm: Fraction, meter: int) -> int:
@@ -427,7 +449,10 @@ def _run_folder(name: str, out: Path) -> Path:
     if folder.suffix != ".walk":
         raise Error(f"--run {folder}: a run folder's name ends in .walk, as in {folder.name or 'film'}.walk")
     if folder.absolute().parent.resolve() != out.absolute().parent.resolve():
-        raise Error(f"--run {folder} is not beside {out}; give --out {folder.with_name(out.name)}")
+        raise Error(
+            f"--run {folder} is not beside {out}, and knows the films that are made from it by their names; give --out "
+            f"{folder.with_name(out.name)}"
+        )
     return folder
 
 

@@ -13,13 +13,18 @@ from itertools import groupby
 from statistics import median
 
 from walk.settings import Settings
-from walk.text import clock
+from walk.text import clock, plural
 from walk.timeline import Walk
 
 HURRY = 2.5  # a segment that many times as fast as the median is worth a warning
 TURN = 0.6  # of the way between two keyframes, between two pictures of a first look, is worth a note
 STILL = 0.5  # of a film at rest is worth a note
 RESTS = 1.0  # seconds; shorter ones are its rhythm
+FLICKER, FLASHES = (
+    0.25,
+    3,
+)  # seconds between keyframes, and how many such: more are seen to flicker, and harm some people
+BETWEEN = 0.5  # of the beats that a film rests on, between keyframes, is worth a note
 SPARE = 0.15  # more batches when the speed is even: some pictures become no frames, some batches have empty places
 ENCODING = 45e-9  # seconds that a pixel's encoding and watching take on two cores
 
@@ -68,17 +73,53 @@ def turns(walk: Walk, distances: Sequence[tuple[float, float]]) -> list[str]:
         later = [index for index in inside[start] if walk.positions[index] > at]
         if len(gaps) > 3 and share > TURN and later:
             notes.append(
-                f"{clock(min(later) / walk.fps)}: {share:.0%} of the way from {walk.leg(start)} is one turn; "
-                "the film follows it as finely as it can, and says so if it jumps"
+                f"{clock(min(later) / walk.fps)}: {share:.0%} of the way from {walk.leg(start)} is one turn, which the film "
+                "follows as finely as it can; a prompt in between would soften it"
             )
     return notes
+
+
+def surprises(walk: Walk, beats: Sequence[float] = ()) -> list[str]:
+    """Notes on what the walk alone tells. beats: that it rests on, in seconds."""
+    shows = walk.firsts().keys() >= set(map(float, range(len(walk.keyframes))))  # every keyframe
+    return [note for note in (rest(walk), *((_flicker(walk), _between(walk, beats)) if shows else ())) if note]
+
+
+def _flicker(walk: Walk) -> str:
+    """WCAG 2.2, 2.3.1, has no more than three flashes in any second."""
+    keys, lengths = walk.landmarks()
+    following = [*walk.keyframes[1:], walk.keyframes[0]]
+    quick = [
+        (keys[k], length / float(walk.fps))
+        for k, length in enumerate(lengths)
+        if length < FLICKER * walk.fps and walk.keyframes[k].identity != following[k].identity
+    ]
+    if len(quick) <= FLASHES:
+        return ""
+    usual = median(seconds for _, seconds in quick)
+    return (
+        f"{len(quick)} keyframes are followed by the next within {FLICKER:g} s, usually {usual:.2f}, first at "
+        f"{clock(quick[0][0] / walk.fps, 1)}: that flickers; give them more time"
+    )
+
+
+def _between(walk: Walk, beats: Sequence[float]) -> str:
+    arrivals = [key / float(walk.fps) for key in walk.landmarks()[0]]
+    within = [beat for beat in beats if 0 <= beat < float(walk.seconds)]
+    off = [beat for beat in within if min(abs(beat - arrival) for arrival in arrivals) > 0.51 / walk.fps]
+    if len(off) <= BETWEEN * len(within):
+        return ""
+    return (
+        f"the film rests on {plural(len(within), 'beat')}, {len(off)} of them between keyframes, where it shows a mixture; "
+        "more prompts, or fewer bars, leave fewer"
+    )
 
 
 def rest(walk: Walk) -> str:
     """A note if a film will stand still for most of its length; else nothing."""
     rests = walk.rests()
     still = [list(run) for rest, run in groupby(range(walk.frames), rests.__contains__) if rest]
-    long = [some for some in still if len(some) >= RESTS * walk.fps]
+    long = [some for some in still if len(some) >= min(RESTS * walk.fps, STILL * walk.frames)]
     share = sum(map(len, long)) / walk.frames
     if share < STILL:
         return ""

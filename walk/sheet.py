@@ -148,7 +148,8 @@ def film(
     """A contact sheet of a finished film, and its speed over time.
 
     pictures: (seconds, (height, width, 3) uint8), as `some` chooses them. times: of its frames, in seconds.
-    speed: how much the picture changes from each frame to the next. keyframes: (seconds, prompt).
+    speed: how much the picture changes from each frame to the next; of a loop, also from the last to the first.
+    keyframes: (seconds, prompt).
     """
     columns = min(COLUMNS, len(pictures))
     width = min(LARGEST, (WIDTH - 2 * MARGIN - (columns - 1) * GAP) // columns)
@@ -157,7 +158,7 @@ def film(
     rows = [_beside(cells[i : i + columns], GAP) for i in range(0, len(cells), columns)]
     heading = [_text(name, full, HEADING, lines=3), *(_text(fact, full, colour=MUTED) for fact in facts)]
     parts = [_below(heading, 10), _below(rows, 28)]
-    seconds = times[-1] - times[0]
+    seconds = (times[-1] - times[0]) * len(speed) / max(1, len(times) - 1)
     if len(speed) > 1 and seconds:
         marks = [(k, (time - times[0]) / seconds) for k, (time, _) in enumerate(keyframes, 1)]
         legend = [_text("Speed", full, HEADING), _text(_legend(speed, bool(marks)), full, colour=MUTED)]

@@ -362,8 +362,9 @@ def _frame_count(
         end = nearest((_exact(time) + untimed * SECONDS_A_SEGMENT) * fps)
         frames = end if closed else end + 1
     if frames < len(keyframes):
+        long = f" ({float(seconds):g} s at {float(fps):g} a second)" if seconds is not None else ""
         raise Error(
-            f"{len(keyframes)} keyframes do not fit in {plural(frames, 'frame')}; give at least one frame for each"
+            f"{len(keyframes)} keyframes do not fit in {plural(frames, 'frame')}{long}; give at least one frame for each"
         )
     check_length(frames)
     return frames
