@@ -27,6 +27,7 @@ from walk import (
     Walk,
     cli,
     ffmpeg,
+    files,
     films,
     hub,
     manifest,
@@ -183,6 +184,40 @@ def test_a_rest_between_keyframes_that_are_the_same_is_rendered_once_as_one_with
     walk("preview", "--prompts", "twice.txt", "--frames", "25", "--fps", "6")
     walk("preview", "--prompts", "still.txt", "--frames", "9")
     assert len(frames("still.walk")) == 1
+
+
+@pytest.fixture
+def typed(monkeypatch):
+    """What comes on standard input, of which nothing is left when it was read."""
+
+    def of(data):
+        files.read_input.cache_clear()
+        monkeypatch.setattr(sys, "stdin", data and types.SimpleNamespace(buffer=io.BytesIO(data)))
+
+    yield of
+    files.read_input.cache_clear()
+
+
+def test_prompts_on_standard_input_make_the_film_of_a_file_with_them(walk, typed):
+    lines = "# animals\na fox | seed=4\r\n\nan owl 🦉\n".encode()
+    typed(lines)
+    walk("--prompts", "-", "--frames", "5", "--out", "typed.mp4")
+    Path("file.txt").write_bytes(lines)
+    walk("--prompts", "file.txt", "--frames", "5")
+    assert Path("typed.mp4").read_bytes() == Path("file.mp4").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"# none\n", "standard input has no prompts; write one a line"),
+        (b"a fox\n\xff", "standard input:2: byte 0xff is not UTF-8; prompts are UTF-8 text, one a line"),
+        (None, "standard input is closed; prompts are UTF-8 text, one a line"),
+    ],
+)
+def test_what_is_no_prompts_on_standard_input_is_refused(refusal, typed, data, told):
+    typed(data)
+    assert refusal("--prompts", "-", "--frames", "5") == told
 
 
 def test_a_prompt_put_before_others_says_that_it_moves_their_seeds_and_how_to_keep_their_pictures(walk):

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import re
+import sys
 import time
 from pathlib import Path
 
@@ -38,18 +40,30 @@ def read_text(path: Path, expected: str, hint: str = "") -> str:
         raise Error(f"{path} does not exist; {expected}{hint}") from None
     except OSError as error:
         raise Error(f"{path} cannot be read ({error.strerror}); {expected}") from None
+    return _text(str(path), data, expected)
+
+
+@functools.cache
+def read_input(name: str, expected: str) -> str:
+    """Of such a file, what comes on standard input; the same again, however often it is asked for. Raises Error."""
+    if sys.stdin is None:  # as it is where it was closed
+        raise Error(f"{name} is closed; {expected}")
+    return _text(name, sys.stdin.buffer.read(MAX_FILE_BYTES + 1), expected)
+
+
+def _text(name: str, data: bytes, expected: str) -> str:
     if b"\0" in data:
-        raise Error(f"{path} is a binary file or UTF-16; {expected}")
+        raise Error(f"{name} is a binary file or UTF-16; {expected}")
     if len(data) > MAX_FILE_BYTES:
-        raise Error(f"{path} is larger than a megabyte; {expected}")
+        raise Error(f"{name} is larger than a megabyte; {expected}")
     try:
         return data.decode("utf-8").replace("\N{BOM}", "")  # each of several files in one can have brought its own
     except UnicodeDecodeError as error:
         line = len(re.findall(rb"\r\n|\r|\n", data[: error.start])) + 1
-        raise Error(f"{path}:{line}: byte 0x{data[error.start]:02x} is not UTF-8; {expected}") from None
+        raise Error(f"{name}:{line}: byte 0x{data[error.start]:02x} is not UTF-8; {expected}") from None
 
 
-def lines_of(path: Path, text: str) -> list[tuple[str, str]]:
+def lines_of(path: Path | str, text: str) -> list[tuple[str, str]]:
     """(where, line) of every line that is not blank or a comment."""
     lines = [(f"{path}:{number}", line) for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1)]
     return [(where, line) for where, line in lines if line.strip() and not line.lstrip().startswith("#")]

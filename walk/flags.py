@@ -146,7 +146,7 @@ _WHOLE = "a whole number, 1 or more"
 # fmt: off
 FLAGS: dict[str, dict[str, Flag]] = {
     "What is seen": {
-        "prompts": Flag("FILE | PROMPT ...", _prompts, "a prompt file, or prompts", "a file with one prompt a line, a song's .lrc, .srt or .vtt, or prompts"),
+        "prompts": Flag("FILE | PROMPT ...", _prompts, "a prompt file, or prompts", "one prompt a line (- for stdin), a song's .lrc, .srt or .vtt, or prompts"),
         "seed": Flag("N", _integer, "a whole number", "seed of the first keyframe; the next ones count up from it (0)"),
         "seeds": Flag("N,N,... | words", _seeds, "whole numbers with commas between, 1-8, or words", "one per prompt, one for all, 1-8 for one; words: repeats keep theirs"),
         "negative": Flag("TEXT", str, 'text, or "" for none', "what no picture should show"),

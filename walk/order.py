@@ -35,7 +35,7 @@ from walk import (
     timeline,
     video,
 )
-from walk.files import read_text
+from walk.files import lines_of, read_input, read_text
 from walk.flags import given
 from walk.keyframes import WORDS, Keyframe, check_words, prompt_file
 from walk.pace import METER
@@ -92,6 +92,8 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     """Of checked flags (`walk.flags.checked`). Raises Error for whatever can be refused without a model."""
     if "prompts" not in chosen:
         raise Error("--prompts is missing; give a prompt file, or the prompts themselves")
+    if chosen["prompts"] == "-":
+        chosen = chosen | {"prompts": _typed()}
     if "seed" in chosen and chosen.get("seeds", WORDS) != WORDS:
         raise Error(
             "--seed and --seeds were both given; --seed counts up from keyframe to keyframe, --seeds lists them"
@@ -135,6 +137,15 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
         listener.say(f"{out.suffix} cannot show {_rate(asked)} frames a second: the film will have {_rate(shown)}")
     _tell_before(chosen, walk.keyframes, out, folder, listener)
     return Order(walk, settings, out, folder, look, chosen, music)
+
+
+def _typed() -> list[str]:
+    """Prompts that come on standard input."""
+    name = "standard input"
+    lines = lines_of(name, read_input(name, "prompts are UTF-8 text, one a line"))
+    if not lines:
+        raise Error(f"{name} has no prompts; write one a line")
+    return [line for _, line in lines]
 
 
 def _check_quotes(prompts: str | list[str]) -> None:
