@@ -195,7 +195,9 @@ def _loudness(sound: Sound) -> np.ndarray:
 
     Spectrum k is of the moment (k - _LEAD) / _RATE, whatever the sample rate.
     """
-    samples = np.nan_to_num(np.asarray(sound.samples, np.float32), nan=0, posinf=0, neginf=0)
+    from scipy.fft import rfft  # of many short spectra in single precision it makes four while NumPy makes one
+
+    samples = _finite(sound.samples)
     size = max(16, round(_WINDOW * sound.rate))
     n_fft = 1 << (size - 1).bit_length()
     window = np.hanning(size + 2)[1:-1].astype(np.float32)
@@ -208,10 +210,18 @@ def _loudness(sound: Sound) -> np.ndarray:
     for channel in samples.T:
         moments = np.lib.stride_tricks.sliding_window_view(np.pad(channel, (before, size)), size)
         for i in range(0, len(centres), _CHUNK):
-            spectra = np.fft.rfft(moments[centres[i : i + _CHUNK] - centres[0]] * window, n_fft)
+            spectra = rfft(moments[centres[i : i + _CHUNK] - centres[0]] * window, n_fft)
             power[i : i + _CHUNK] += (spectra.real**2 + spectra.imag**2) @ bands / samples.shape[1]
     loudest = power.sum(axis=1).max(initial=0)
     return (power / loudest) ** _LOUDNESS if loudest > _SILENCE else np.zeros_like(power)
+
+
+def _finite(samples: np.ndarray) -> np.ndarray:
+    """What is no number is silence."""
+    samples = np.asarray(samples, np.float32)
+    if np.isfinite(samples.min(initial=0)) and np.isfinite(samples.max(initial=0)):
+        return samples
+    return np.nan_to_num(samples, nan=0, posinf=0, neginf=0)
 
 
 def _bands(hertz: np.ndarray) -> np.ndarray:
@@ -657,14 +667,16 @@ def _relative(x: np.ndarray, least: float = 1e-9) -> np.ndarray:
 def _new_harmony(sound: Sound, beats: np.ndarray, meter: int) -> np.ndarray:
     """How unlike the notes from each beat on are to those before it: 1 - the cosine of their loudnesses by
     semitone, for a beat on both sides and for half a bar, summed."""
+    from scipy.fft import rfft
+
     size = round(sound.rate * min(float(np.median(np.diff(beats))), 1.0))
     n_fft = 1 << size.bit_length()
     edges = np.clip(np.round(_NOTES * n_fft / sound.rate).astype(int), 0, n_fft // 2)
     window = np.hanning(size).astype(np.float32)[:, None]
-    padded = np.pad(np.nan_to_num(sound.samples, nan=0, posinf=0, neginf=0), ((0, size), (0, 0)))
+    padded = np.pad(_finite(sound.samples), ((0, size), (0, 0)))
     notes = []
     for first in np.round(beats * sound.rate).astype(int):
-        spectrum = np.fft.rfft(padded[first : first + size] * window, n_fft, axis=0)
+        spectrum = rfft(padded[first : first + size] * window, n_fft, axis=0)
         power = np.concatenate([[0.0], np.cumsum((spectrum.real**2 + spectrum.imag**2).sum(axis=1))])
         notes.append(np.diff(power[edges]) ** _LOUDNESS)
     return _change(np.array(notes), 1) + _change(np.array(notes), max(2, meter // 2))
