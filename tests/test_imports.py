@@ -102,7 +102,7 @@ BELOW = {
     },
     "api": {"cli"},
     "lazy": {"bench", "keyframes", "machine", "manifest", "models", "progress", "render", "run", "text"},
-    "work": {"lazy", "models", "progress", "render", "run", "speed"},
+    "work": {"lazy", "models", "progress", "render", "run", "speed", "timeline"},
 }
 
 

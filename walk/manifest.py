@@ -23,7 +23,7 @@ from typing import Any
 from walk import Error, __version__
 from walk.keyframes import Keyframe
 from walk.settings import Settings
-from walk.timeline import Walk
+from walk.timeline import Walk, inside
 
 FILE = "walk.json"
 
@@ -80,17 +80,7 @@ class Manifest:
     def foreseen(self, asked: Walk, otherwise: Walk) -> Walk:
         """A walk that is asked for, its frames where they belong as far as that is known here; the others as in another
         of as many."""
-        known = self.belongs(asked)
-
-        def place(position: float, other: float) -> float:
-            start = int(position)
-            return start + known[start][position - start] if position % 1 and start in known else other
-
-        return dataclasses.replace(
-            otherwise,
-            positions=tuple(map(place, asked.positions, otherwise.positions)),
-            noise=tuple(map(place, asked.noise, otherwise.noise)),
-        )
+        return asked.moved(self.belongs(asked), otherwise)
 
     def near(self, walk: Walk) -> dict[int, dict[float, float]]:
         """By segment of a walk that is asked for, what is known of one here with the same keyframes around it, with as many
@@ -177,12 +167,11 @@ def canonical(value: object) -> bytes:
 
 def _segments(walk: Walk) -> list[object]:
     """Of each what decides where its frames belong: the keyframes around it, and the places that were asked for."""
-    inside: defaultdict[int, list[tuple[str, float]]] = defaultdict(list)
-    for name, some in (("path", walk.positions), ("noise", walk.noise)):
-        for position in some:
-            if position % 1:
-                inside[int(position)].append((name, position - int(position)))
-    return [(told, tuple(inside[start])) for start, told in enumerate(_around(walk))]
+    paths, noises = inside(walk.positions), inside(walk.noise)
+    return [
+        (around, *(tuple(position - start for position in some.get(start, ())) for some in (paths, noises)))
+        for start, around in enumerate(_around(walk))
+    ]
 
 
 def _around(walk: Walk) -> list[tuple[tuple[str, str, int] | None, ...]]:

@@ -11,7 +11,6 @@ on that segment alone, and on the frames that an earlier film had in it, so that
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import mmap
 from bisect import bisect_left
@@ -24,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from walk.timeline import GRAIN, Walk
+from walk.timeline import GRAIN, Walk, inside
 
 FIRST = 7  # frames that are looked at inside a segment, to begin with
 LEAST = 4  # frames for each of them
@@ -110,7 +109,7 @@ class Pacer:
         def apart(a: float, b: float) -> float:
             return distance(seen(a % turn), seen(b % turn))
 
-        paths, noises = _inside(walk.positions), _inside(walk.noise)
+        paths, noises = _places(walk.positions), _places(walk.noise)
         before = [0, *accumulate(len(places) + 1 for places in paths.values())]
         turns = math.ceil(before[-1] / TOGETHER)
         self._turns = {start: count * turns // before[-1] for start, count in zip(paths, before)}
@@ -183,15 +182,7 @@ class Pacer:
     @property
     def walk(self) -> Walk:
         """With what is known by now."""
-        moved = {segment.start: segment.moved for segment in self._segments}
-
-        def belongs(position: float) -> float:
-            start = int(position)
-            place = position - start
-            return start + moved.get(start, {}).get(place, place) if place else position
-
-        positions, noise = (tuple(map(belongs, some)) for some in (self.asked.positions, self.asked.noise))
-        return dataclasses.replace(self.asked, positions=positions, noise=noise)
+        return self.asked.moved({segment.start: segment.moved for segment in self._segments})
 
     @property
     def unused(self) -> int:
@@ -415,8 +406,8 @@ def predicted(
     for position, d in sorted(distances):
         gaps[int(position)][position % 1] = max(d, 1e-9)
     ways, lengths = {}, [0.0]
-    inside = _inside(walk.positions)
-    starts = [start for start in range(walk.segments) if len(gaps[start]) > (start in inside)]
+    within = inside(walk.positions)
+    starts = [start for start in range(walk.segments) if len(gaps[start]) > (start in within)]
     for start in starts:
         way = np.cumsum([0.0, *gaps[start].values()])
         ways[start] = _monotone(np.array([*gaps[start], 1.0]), way)
@@ -445,8 +436,8 @@ def cuts(walk: Walk, keyframes: Sequence[np.ndarray]) -> list[tuple[float, float
 
     keyframes: their pictures.
     """
-    inside = _inside(walk.positions)
-    at_once = [(k, (k + 1) % len(keyframes)) for k in range(walk.segments) if k not in inside]
+    within = inside(walk.positions)
+    at_once = [(k, (k + 1) % len(keyframes)) for k in range(walk.segments) if k not in within]
     return [(float(a), distance(features(keyframes[a]), features(keyframes[b]))) for a, b in at_once]
 
 
@@ -538,13 +529,9 @@ def _of_fours(x: np.ndarray) -> np.ndarray:
     return (columns[..., 0] + columns[..., 1]) / np.float32(4)
 
 
-def _inside(positions: Sequence[float]) -> dict[int, list[float]]:
+def _places(positions: Sequence[float]) -> dict[int, list[float]]:
     """By keyframe, the places of frames between it and the next, in order; none where nothing moves."""
-    places = defaultdict(set)
-    for position in positions:
-        if position % 1:
-            places[int(position)].add(position % 1)
-    return {start: sorted(some) for start, some in sorted(places.items())}
+    return {start: sorted({it % 1 for it in some}) for start, some in sorted(inside(positions).items())}
 
 
 def _unseen(segments: Iterable[_Segment]) -> dict[float, _Segment]:

@@ -14,7 +14,7 @@ import numbers
 import re
 import reprlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -169,6 +169,25 @@ class Walk:
             begun = next((index for index, position in enumerate(self.positions) if (position,) != last), 0)
         return {self.positions[index % count]: index % count for index in reversed(range(begun, begun + count))}
 
+    def moved(self, where: Mapping[int, Mapping[float, float]], otherwise: Walk | None = None) -> Walk:
+        """With frames elsewhere within their segments.
+
+        where: by segment, each 0 .. 1 of the way, where the frame of a place goes. otherwise: a walk of as many frames, in
+            which the others are; None: they stay.
+        """
+
+        def place(position: float, other: float) -> float:
+            start = int(position)
+            to = where.get(start, {}).get(position - start) if position % 1 else None
+            return other if to is None else start + to
+
+        other = otherwise or self
+        return dataclasses.replace(
+            other,
+            positions=tuple(map(place, self.positions, other.positions)),
+            noise=tuple(map(place, self.noise, other.noise)),
+        )
+
     def landmarks(self) -> tuple[list[int], list[int]]:
         """Indices of the frames that show the keyframes, and how many frames it is from each to the next."""
         first = self.firsts()
@@ -262,6 +281,15 @@ def within(keyframes: Sequence[Keyframe], start: float, seconds: float, pause: f
             dataclasses.replace(keyframe, time=time, until=until if until is not None and until > time else None)
         )
     return tuple(part)
+
+
+def inside(positions: Iterable[float]) -> dict[int, list[float]]:
+    """By segment, those of some positions that are between its keyframes, as they come."""
+    found: defaultdict[int, list[float]] = defaultdict(list)
+    for position in positions:
+        if position % 1:
+            found[int(position)].append(position)
+    return found
 
 
 def rate(fps: Fraction | float | str) -> Fraction:

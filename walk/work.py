@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -23,6 +23,7 @@ from walk.progress import Listener
 from walk.render import Batch, Renderer, row
 from walk.run import WRITERS, Run
 from walk.speed import Earlier, Features, Pacer
+from walk.timeline import inside
 
 
 class Work:
@@ -156,11 +157,7 @@ class Work:
 
         seen: positions of pictures that were made, of prompts and noise at once.
         """
-        inside = defaultdict(list)
-        for position in seen:
-            if position % 1:
-                inside[int(position)].append(position)
-        halves = {k: min(some, key=lambda position: abs(position - k - 0.5)) for k, some in inside.items()}
+        halves = {k: min(some, key=lambda position: abs(position - k - 0.5)) for k, some in inside(seen).items()}
         places = [place for k, half in halves.items() for place in ((k, k), (half, k), (half, half))]
         positions, noise = (tuple(float(place[which]) for place in places) for which in (0, 1))
         there = run.at(dataclasses.replace(run.walk, positions=positions, noise=noise))
