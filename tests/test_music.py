@@ -218,6 +218,29 @@ def test_every_pace_moves_always_forward_and_arrives(asked, song, pace):
     assert on_beats > (3 if pace == "beat" else 1.5) if pace != "even" else on_beats == pytest.approx(1, abs=0.2)
 
 
+@pytest.mark.parametrize("bpm", [80, 120, 174])
+@pytest.mark.parametrize("loop", [False, True])
+def test_a_film_lands_on_bars_and_rests_there(asked, bpm, loop):
+    made, err = asked(
+        *f"--bpm {bpm} --bars 3 --pace bar --fps 30".split(), *["--loop"] * loop, prompts=[*ABC, "d"][: 4 - loop]
+    )
+    end = [float(len(made.keyframes))] * loop
+    way, bar = [*made.positions, *end], 4 * 60 / bpm * 30  # frames
+    for k in range(3):
+        at, quarter, half, last = (way[round((k + part) * bar)] for part in (0, 0.25, 0.5, 0.9))
+        assert at == k, "a keyframe comes on each bar"
+        assert quarter - k < 0.08
+        assert half - k < 0.15
+        assert last - k < 0.7
+    assert not [line for line in err if "rests" in line or "stands still" in line]
+
+
+def test_a_loop_of_a_single_bar_moves_into_its_end(asked):
+    made, _ = asked("--bpm", "120", "--bars", "1", "--pace", "bar", "--loop", prompts=ABC[:2])
+    steps = np.diff([*made.positions, 2.0])
+    assert steps[-6:].sum() > 4 * steps[:6].sum()
+
+
 def test_the_noise_can_kick_while_prompts_glide(asked, song):
     made, _ = asked("--audio", song, "--seconds", "2", "--pace", "even", "--pace-noise", "beat")
     assert np.diff(made.noise).max() > 4 * np.median(np.diff(made.noise))
@@ -666,7 +689,7 @@ def test_a_preview_shows_the_sound_below_the_speed(walk, song):
         (["--audio", "song.wav", "--seconds", "0"], "--seconds 0 is not valid; give seconds (12.5) or minutes:seconds (1:02.5), over 0"),
         (["--audio", "song.wav", "--start", "-1"], "--start -1 is not valid; give seconds (12.5) or minutes:seconds (1:02.5)"),
         (["--audio", "song.wav", "--react", "2"], "--react 2 is not valid; give a number from 0 to 1"),
-        (["--audio", "song.wav", "--pace", "fast"], "--pace fast is not valid; give even, energy or beat"),
+        (["--audio", "song.wav", "--pace", "fast"], "--pace fast is not valid; give even, energy, beat or bar"),
         (["--audio", "song.wav", "--pace", "even", "--react", "0.4"], "--react says how far the pace departs from even; give --pace energy or --pace beat, too"),
         (["--audio", "song.wav", "--ease", "--pace", "beat"], "--ease and --pace were both given; give one of them"),
         (["--audio", "song.wav", "--bpm", "3000"], "--bpm 3000 is not valid; give a number from 20 to 400"),

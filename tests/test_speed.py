@@ -832,6 +832,6 @@ def test_beats_that_a_film_rests_on_between_its_keyframes_are_counted():
     walk = Walk.through([Keyframe("a", k) for k in range(3)], 97)  # one every two seconds
     beats = [k / 2 for k in range(9)]
     (note,) = outlook.surprises(walk, beats)
-    assert note.startswith("the film rests on 9 beats, 6 of them between keyframes, where it shows a mixture; ")
+    assert note.startswith("the film rests 9 times, 6 of them between keyframes, where it shows a mixture; ")
     assert outlook.surprises(walk, beats[::2]) == []
     assert outlook.surprises(walk) == []

@@ -139,7 +139,7 @@ ALIGN = ("bar", "beat", "off")
 SEEDS = 16  # on a sheet
 BENCH_FRAMES = 720  # half a minute
 WHAT = ("prompts", "seed", "seeds", "negative", "style")  # flags of which a film carries the outcome: its keyframes
-_PACE = "even, energy or beat"
+_PACE = "even, energy, beat or bar"
 _TIME = "seconds (12.5) or minutes:seconds (1:02.5)"
 _WHOLE = "a whole number, 1 or more"
 
@@ -160,9 +160,9 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "path": Flag("smooth | slerp", _one_of(*PATHS), "smooth or slerp", "smooth: no corners at keyframes; slerp: great circles (smooth)"),
         "speed": Flag("even | path", _one_of(*SPEEDS), "even or path", "even: pictures change evenly; path: equal steps along the path (even)"),
         "ease": Flag("", _switch, "", "slow down at keyframes"),
-        "pace": Flag("even | energy | beat", _one_of(*PACES), _PACE, "energy: with the sound; beat: land on beats (even; energy with --audio)"),
+        "pace": Flag("even | energy | beat | bar", _one_of(*PACES), _PACE, "energy: with the sound; beat, bar: land there (even; energy with --audio)"),
         "pace_noise": Flag("NAME", _one_of(*PACES), _PACE, "the same for the noise alone, so that prompts can glide (as --pace)"),
-        "react": Flag("X", _share, "a number from 0 to 1", "how far the pace departs from even, 0 to 1 ({energy:g}; {beat:g} for beat)".format(**REACT)),
+        "react": Flag("X", _share, "a number from 0 to 1", "how far the pace departs from even, 0 to 1 ({energy:g}; {beat:g} for beat and bar)".format(**REACT)),
     },
     "Music": {
         "audio": Flag("FILE", str, "a sound file", "the soundtrack, to move to and end with: mp3, wav, ..., or a video's"),

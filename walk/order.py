@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 WHOLE = 0.02  # of a bar: nobody hears that so much is missing
 NAME = 60  # letters of a film's name, at most
 _RHYTHM = {"audio", "bpm", "beats"}  # flags with which a film has beats
+_PULSES = ("beat", "bar")  # paces that land on something
 _TO_SOUND = ("bars", "meter", "align", "pace", "pace_noise", "react")  # flags that say how it moves to them
 
 
@@ -79,9 +80,10 @@ class Order:
 
     @property
     def rests(self) -> tuple[float, ...]:
-        """Beats that the film rests on, in seconds."""
-        rests = self.music is not None and "places" not in self.flags and paces(self.flags)[0] == "beat"
-        return self.music.rhythm.beats if self.music and rests else ()
+        """Beats or bars that the film rests on, in seconds."""
+        if self.music is None or "places" in self.flags:
+            return ()
+        return {"beat": self.music.rhythm.beats, "bar": self.music.rhythm.bars}.get(paces(self.flags)[0], ())
 
 
 # Flags of which each says what the other does.
@@ -231,8 +233,8 @@ def _check_together(chosen: dict[str, Any]) -> None:
     for name in ("pace", "pace_noise"):
         if chosen.get(name) == "energy" and "audio" not in chosen:
             raise Error(f"{as_flag(name)} energy follows a sound; give --audio")
-        if chosen.get(name) == "beat" and not known:
-            raise Error(f"{as_flag(name)} beat needs beats; give --audio, --bpm or --beats")
+        if chosen.get(name) in _PULSES and not known:
+            raise Error(f"{as_flag(name)} {chosen[name]} needs beats; give --audio, --bpm or --beats")
     if "react" in chosen and set(paces(chosen)) == {"even"}:
         raise Error("--react says how far the pace departs from even; give --pace energy or --pace beat, too")
     if "listen" in chosen and "audio" not in chosen:
@@ -283,8 +285,10 @@ def _music(
     long = _bars(many)
     told = f", {long}" if many else ""
     listener.say(f"{heard.name}: {format_time(float(heard.seconds))}{speed}{told if beats else ', no beats'}")
-    if not beats and "beat" in paces(chosen):
-        raise Error(f"no beats are heard in {heard.name}, and --pace beat moves on them; give --bpm, or another --pace")
+    if not beats and (pulse := next((name for name in paces(chosen) if name in _PULSES), None)):
+        raise Error(
+            f"no beats are heard in {heard.name}, and --pace {pulse} moves on them; give --bpm, or another --pace"
+        )
     if how["closed"] and abs(many - round(many)) >= WHOLE:
         cut = f"the loop is {long} long, so the beat stumbles where it begins again"
         better = f"; --bars {heard.whole_bars} ends on a bar line" if heard.whole_bars else ""
@@ -424,6 +428,8 @@ def _steps(name: str, chosen: dict[str, Any], music: Music, frames: int, fps: Fr
     react = given(chosen, "react")
     if name == "beat":
         return pace.on_beats(music.rhythm.beats, frames, fps, **react)
+    if name == "bar":
+        return pace.on_bars(music.rhythm.bars, float(music.seconds), frames, fps, **react)
     if name == "energy":
         return pace.with_energy(music.rhythm.envelope, ENVELOPE_RATE, frames, fps, **react)
     return None

@@ -13,7 +13,7 @@ from itertools import groupby
 from statistics import median
 
 from walk.settings import Settings
-from walk.text import clock, plural
+from walk.text import clock
 from walk.timeline import Walk
 
 HURRY = 2.5  # a segment that many times as fast as the median is worth a warning
@@ -24,7 +24,7 @@ FLICKER, FLASHES = (
     0.25,
     3,
 )  # seconds between keyframes, and how many such: more are seen to flicker, and harm some people
-BETWEEN = 0.5  # of the beats that a film rests on, between keyframes, is worth a note
+BETWEEN = 0.5  # of a film's rests between keyframes is worth a note
 SPARE = 0.15  # more batches when the speed is even: some pictures become no frames, some batches have empty places
 ENCODING = 45e-9  # seconds that a pixel's encoding and watching take on two cores
 
@@ -79,10 +79,12 @@ def turns(walk: Walk, distances: Sequence[tuple[float, float]]) -> list[str]:
     return notes
 
 
-def surprises(walk: Walk, beats: Sequence[float] = ()) -> list[str]:
-    """Notes on what the walk alone tells. beats: that it rests on, in seconds."""
-    shows = walk.firsts().keys() >= set(map(float, range(len(walk.keyframes))))  # every keyframe
-    return [note for note in (rest(walk), *((_flicker(walk), _between(walk, beats)) if shows else ())) if note]
+def surprises(walk: Walk, rests: Sequence[float] = ()) -> list[str]:
+    """Notes on what the walk alone tells. rests: where it is meant to rest, in seconds."""
+    notes = [] if rests else [rest(walk)]
+    if walk.firsts().keys() >= set(map(float, range(len(walk.keyframes)))):  # it shows every keyframe
+        notes += [_flicker(walk), _between(walk, rests)]
+    return [note for note in notes if note]
 
 
 def _flicker(walk: Walk) -> str:
@@ -103,15 +105,15 @@ def _flicker(walk: Walk) -> str:
     )
 
 
-def _between(walk: Walk, beats: Sequence[float]) -> str:
+def _between(walk: Walk, rests: Sequence[float]) -> str:
     arrivals = [key / float(walk.fps) for key in walk.landmarks()[0]]
-    within = [beat for beat in beats if 0 <= beat < float(walk.seconds)]
-    off = [beat for beat in within if min(abs(beat - arrival) for arrival in arrivals) > 0.51 / walk.fps]
+    within = [time for time in rests if 0 <= time < float(walk.seconds)]
+    off = [time for time in within if min(abs(time - arrival) for arrival in arrivals) > 0.51 / walk.fps]
     if len(off) <= BETWEEN * len(within):
         return ""
     return (
-        f"the film rests on {plural(len(within), 'beat')}, {len(off)} of them between keyframes, where it shows a mixture; "
-        "more prompts, or fewer bars, leave fewer"
+        f"the film rests {len(within)} times, {len(off)} of them between keyframes, where it shows a mixture; more prompts, "
+        "fewer bars, or bars in place of beats, leave fewer"
     )
 
 

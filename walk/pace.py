@@ -13,22 +13,25 @@ from itertools import pairwise
 from statistics import median
 
 METER = 4  # beats in a bar
-PACES = ("even", "energy", "beat")
-REACT = {"energy": 0.8, "beat": 1.0}  # how far from even speed
+PACES = ("even", "energy", "beat", "bar")
+REACT = {"energy": 0.8, "beat": 1.0, "bar": 1.0}  # how far from even speed
 LEAST = 0.03  # of even speed: never quite still
 FADE = 0.12  # seconds in which what an onset moves fades to 1/e
 KICK = 0.1  # seconds in which a move to a beat grows e-fold; on fast beats at most a fifth of one
+SWING = 1 / 7  # of a bar in which a move to one does: faster, a step would be steeper than walk.timeline has them
 GAP = 2.5  # usual beats without any: there the picture glides
 
 
-def on_beats(beats: Sequence[float], frames: int, fps: Fraction, react: float = REACT["beat"]) -> list[float]:
+def on_beats(
+    beats: Sequence[float], frames: int, fps: Fraction, react: float = REACT["beat"], kick: float = KICK
+) -> list[float]:
     """Steps that grow towards each beat, are largest into the frame nearest to it, and rest from there on.
 
     So a beat is when the picture arrives, as a ball does on the ground, and what it rests on until the next one nears is
     what it has arrived at: a keyframe, if that comes on a beat. (Moves that begin on the beat and fade would pass the
     keyframe at their fastest, and rest on what is half of it and half of the next.)
 
-    beats: increasing seconds. Returns one step for each frame, over 0, of mean 1: the way from the
+    beats: increasing seconds. kick: as KICK. Returns one step for each frame, over 0, of mean 1: the way from the
     frame before it. Without a pulse, before the first beat, and in long gaps between beats, it is even. The film's end
     is arrived at like a beat.
     """
@@ -36,15 +39,24 @@ def on_beats(beats: Sequence[float], frames: int, fps: Fraction, react: float = 
     if len(at) < 2:
         return [1.0] * frames
     usual = median(float(b - a) for a, b in pairwise(at))
-    growth = min(KICK * float(fps), usual / 5)
-    kick = [math.exp(-i / growth) for i in range(int(usual * GAP) + 1)]  # by frames before the beat
-    glide = sum(kick[: max(1, int(usual))]) / usual
+    growth = min(kick * float(fps), usual / 5)
+    move = [math.exp(-i / growth) for i in range(int(usual * GAP) + 1)]  # by frames before the beat
+    glide = sum(move[: max(1, int(usual))]) / usual
     steps = [glide] * frames
     for start, end in pairwise([at[0] - 1, *at, frames]):
         for frame in range(start + 1, min(end + 1, frames)):
-            fast = kick[end - frame] if end - frame < len(kick) else 0.0
+            fast = move[end - frame] if end - frame < len(move) else 0.0
             steps[frame] = fast + (glide if end - start > usual * GAP else 0.0)
     return _mixed(steps, react)
+
+
+def on_bars(
+    bars: Sequence[float], seconds: float, frames: int, fps: Fraction, react: float = REACT["bar"]
+) -> list[float]:
+    """The same for bars, and for the film's end, lest one of a single bar has no pulse. seconds: the film lasts."""
+    pulse = [*bars, seconds]
+    usual = median([b - a for a, b in pairwise(pulse)] or [seconds])
+    return on_beats(pulse, frames, fps, react, SWING * usual)
 
 
 def with_energy(
