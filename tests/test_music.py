@@ -690,7 +690,7 @@ def test_a_preview_shows_the_sound_below_the_speed(walk, song):
         (["--audio", "song.wav", "--start", "-1"], "--start -1 is not valid; give seconds (12.5) or minutes:seconds (1:02.5)"),
         (["--audio", "song.wav", "--react", "2"], "--react 2 is not valid; give a number from 0 to 1"),
         (["--audio", "song.wav", "--pace", "fast"], "--pace fast is not valid; give even, energy, beat or bar"),
-        (["--audio", "song.wav", "--pace", "even", "--react", "0.4"], "--react says how far the pace departs from even; give --pace energy or --pace beat, too"),
+        (["--audio", "song.wav", "--pace", "even", "--react", "0.4"], "--react says how far the pace departs from even; give --pace energy, beat or bar, too"),
         (["--audio", "song.wav", "--ease", "--pace", "beat"], "--ease and --pace were both given; give one of them"),
         (["--audio", "song.wav", "--bpm", "3000"], "--bpm 3000 is not valid; give a number from 20 to 400"),
         (["--audio", "song.wav", "--bpm", "90", "--beats", "b.txt"], "--bpm and --beats were both given; give one of them"),

@@ -353,10 +353,11 @@ def check(film: str, **chosen: Any) -> str:
     with contextlib.suppress(Error):
         made = order.read_recipe(film)
     with Bars().progress(f"reading {film}", count, after=2) as progress:
-        closed = made is not None and "loop" in dict(made.flags)
-        report = check(Path(film), progress.reached, _rests(made, count), see, closed)
+        told = dict(made.flags) if made else {}
+        report = check(Path(film), progress.reached, _rests(made, count), see, "loop" in told)
         damage = ffmpeg.complaint(Path(film))
-    facts = [*report.facts, *([report.movement()] if report.largest else []), *_cut(made, count)]
+    uneven = bool({"audio", "bpm", "beats"} & told.keys())  # it moves to them
+    facts = [*report.facts, *([report.movement(uneven)] if report.largest else []), *_cut(made, count)]
     wrong = [
         *([f"it is damaged: {damage}"] if damage else []),
         *(f"{clock(seconds)}  {fault}" for seconds, fault in report.faults),
@@ -368,8 +369,8 @@ def check(film: str, **chosen: Any) -> str:
         _save_sheet(sheet.film(Path(film).name, facts, pictures, report.times, report.steps, marks, wrong), out)
         Bars().say(f"drawn in {out}")
     if chosen.get("json"):
-        told = dataclasses.asdict(report) | {"largest": report.largest, "ppl": report.ppl, "pdv": report.pdv}
-        text = json.dumps({"film": film} | told | {"facts": facts, "damage": damage})
+        movement = {"largest": report.largest, "ppl": report.ppl, "pdv": report.pdv}
+        text = json.dumps({"film": film} | dataclasses.asdict(report) | movement | {"facts": facts, "damage": damage})
     else:
         text = "\n".join([*facts, *(wrong or ["nothing is wrong"])])
     return _Wrong(text) if wrong else text

@@ -76,8 +76,10 @@ class Model(Protocol):
 
     @abstractmethod
     def noise(self, seed: int) -> Tensor:
-        """Called in another thread while `denoise` is at work. The Gaussian start of one picture, such as (channels, height, width), float32 on the CPU: one
-        seed, one tensor, on every device. With it goes whatever other noise the picture is made of."""
+        """The Gaussian start of one picture, such as (channels, height, width), float32 on the CPU: one
+        seed, one tensor, on every device. With it goes whatever other noise the picture is made of.
+
+        Called in another thread while `denoise` is at work."""
 
     @abstractmethod
     def denoise(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
@@ -192,27 +194,24 @@ def unusual(settings: Settings) -> list[str]:
     folder = _folder(settings)
     family = loading.family_of(folder)[1]
     _, own = _recommended(settings.model, folder, family)
-    notes = []
-    if own <= family.off < (settings.guidance or 0.0):
-        notes.append(
-            f"the model was made for no guidance: with --guidance {settings.guidance:g} pictures may be garish"
-        )
-    return [*notes, *filter(None, [_late(settings)])]
+    guidance = own if settings.guidance is None else settings.guidance
+    garish = f"the model was made for no guidance: with --guidance {guidance:g} pictures may be garish"
+    return [garish] * (own <= family.off < guidance) + _late(settings)
 
 
-def _late(settings: Settings) -> str:
-    """A note if so few steps leave out the first ones, in which a picture takes shape; else nothing."""
+def _late(settings: Settings) -> list[str]:
+    """A note if so few steps leave out the first ones, in which a picture takes shape."""
     scheduler, steps = loading.scheduler(_folder(settings), settings), settings.steps or 1
     if scheduler.config.get("timestep_spacing") != "leading" or 1 - 1 / steps >= LATEST:
-        return ""
+        return []
     scheduler.set_timesteps(steps)
     first, count = int(scheduler.timesteps[0]), scheduler.config.num_train_timesteps
     if first > LATEST * count:
-        return ""
-    return (
+        return []
+    return [
         f"with so few --steps as {steps}, denoising begins at {first} of {count}, and much noise stays; give "
         "--scheduler :timestep_spacing=trailing"
-    )
+    ]
 
 
 class Pipeline(Model):

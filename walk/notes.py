@@ -113,8 +113,8 @@ def unknown(prompt: str) -> list[str]:
 
 
 def _named(word: str) -> str:
-    """With what may have been meant: one of several, or a slip of one letter, but not in the first one. Of shorter words, and further
-    off, most suggestions are another word: a frog for fog, a nest for best, a blueberry for blurry."""
+    """With what may have been meant: one of several, or a slip of one letter, but not in the first one. Of shorter words,
+    and further off, most suggestions are another word: a frog for fog, a nest for best, a blueberry for blurry."""
     able = sorted(each for each in _vocabulary().keys() - set(_FILLERS) if each[0] == word[0])
     near = [one for one in (word.removesuffix("s"), word.removesuffix("es")) if one != word and one in able]
     near = near or (difflib.get_close_matches(word, able, n=1, cutoff=0.85) if len(word) >= 5 else [])

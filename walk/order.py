@@ -236,7 +236,7 @@ def _check_together(chosen: dict[str, Any]) -> None:
         if chosen.get(name) in _PULSES and not known:
             raise Error(f"{as_flag(name)} {chosen[name]} needs beats; give --audio, --bpm or --beats")
     if "react" in chosen and set(paces(chosen)) == {"even"}:
-        raise Error("--react says how far the pace departs from even; give --pace energy or --pace beat, too")
+        raise Error("--react says how far the pace departs from even; give --pace energy, beat or bar, too")
     if "listen" in chosen and "audio" not in chosen:
         raise Error("--listen says what of a sound is followed; give --audio, too")
     if "listen" in chosen and "energy" not in paces(chosen):

@@ -20,10 +20,8 @@ HURRY = 2.5  # a segment that many times as fast as the median is worth a warnin
 TURN = 0.6  # of the way between two keyframes, between two pictures of a first look, is worth a note
 STILL = 0.5  # of a film at rest is worth a note
 RESTS = 1.0  # seconds; shorter ones are its rhythm
-FLICKER, FLASHES = (
-    0.25,
-    3,
-)  # seconds between keyframes, and how many such: more are seen to flicker, and harm some people
+FLICKER = 0.25  # seconds from a keyframe to the next; less, more often than
+FLASHES = 3  # times, is seen to flicker, and harms some people
 BETWEEN = 0.5  # of a film's rests between keyframes is worth a note
 SPARE = 0.15  # more batches when the speed is even: some pictures become no frames, some batches have empty places
 ENCODING = 45e-9  # seconds that a pixel's encoding and watching take on two cores
