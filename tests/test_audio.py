@@ -610,3 +610,13 @@ def test_of_a_loops_end_that_has_faded_well_nothing_more_is_bent():
         samples = excerpts.closed(sound, start, 2 * RATE).samples
         if not np.array_equal(samples, excerpts.part(sound, start, 2 * RATE).samples):
             assert samples[-1] == pytest.approx(sound.samples[start - 1], abs=0.02), start
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_how_much_was_heard_is_told_and_only_grows(channels):
+    told = []
+    noise = np.random.default_rng(0).normal(size=(60 * 8000, channels)).astype(np.float32)
+    listen(Sound(noise, 8000), report=told.append)
+    assert told == sorted(told)
+    assert told[-1] == 100
+    assert len(told) > 5 * channels

@@ -521,7 +521,7 @@ def test_the_command_says_when_and_exits_with_1(tmp_path, capsys):
 def test_a_film_is_drawn_and_told_to_programs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     white = np.full((64, 64, 3), 255, np.uint8)
-    a_film(tmp_path, replaced(13, white), metadata=films.Metadata("", "", ((Fraction(0), "one"), (Fraction(1), "two"))))
+    a_film(tmp_path, replaced(13, white))
     assert cli.main(["check", "film.mp4", "--out", "new/sheet.png", "--json"]) == 1
     out, err = capsys.readouterr()
     told = json.loads(out)

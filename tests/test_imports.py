@@ -74,7 +74,8 @@ BELOW = {
     "beatfile": {"audio", "files", "text"},
     "excerpts": {"sounds"},
     "music": {
-        *("audio", "beatfile", "digests", "excerpts", "files", "pace", "sounds", "text", "timeline"),
+        *("audio", "beatfile", "digests", "excerpts", "files", "pace", "progress", "sounds", "text"),
+        "timeline",
     },
     "check": {"ffmpeg", "films", "speed", "text"},
     "bench": {"keyframes", "machine", "models", "render", "run", "timeline"},

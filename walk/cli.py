@@ -363,7 +363,7 @@ def check(film: str, **chosen: Any) -> str:
         *(f"{clock(seconds)}  {fault}" for seconds, fault in report.faults),
     ]
     if out:
-        chapters = films.read_metadata(Path(film)).chapters
+        chapters = films.read_metadata(Path(film)).chapters if made else ()  # others' are no keyframes
         marks = [(float(start), title) for start, title in chapters]
         pictures = [(report.times[index], picture) for index, picture in drawn.items()]
         _save_sheet(sheet.film(Path(film).name, facts, pictures, report.times, report.steps, marks, wrong), out)
@@ -405,7 +405,8 @@ def beats(audio: str, **chosen: Any) -> str:
     bpm = float(chosen["bpm"]) if "bpm" in chosen else None
     offset = float(chosen["offset"] - start) if "offset" in chosen else None
     meter = chosen.get("meter", METER)
-    rhythm = listen(sound, meter, bpm, offset)
+    with shown.progress("listening", 100, after=2, unit="%") as progress:
+        rhythm = listen(sound, meter, bpm, offset, report=progress.reached)
     if not rhythm.beats:
         there = " there" if {"start", "seconds"} & set(chosen) else ""
         raise Error(f"no beats are heard in {audio}{there}; give --bpm, if you know its tempo")

@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +19,7 @@ from walk import Error, audio, beatfile, digests, excerpts, sounds
 from walk.audio import EARLY, ENVELOPE_RATE, Rhythm
 from walk.files import at_home, write_whole
 from walk.pace import METER
+from walk.progress import Listener
 from walk.sounds import Sound
 from walk.text import format_time, plural
 from walk.timeline import check_length, nearest
@@ -84,7 +84,7 @@ def hear(
     offset: Fraction | None = None,
     beats: Path | None = None,
     listen: Path | str | None = None,
-    report: Callable[[str], object] = lambda text: None,
+    listener: Listener | None = None,
 ) -> Music:
     """The sound of a film, and its beats.
 
@@ -121,16 +121,19 @@ def hear(
     part = _kept(kept)
     if part is None:
         followed = _as_much(stem, begin, sound.seconds) if stem else sound
-        report(f"listening to {path.name}")
+        listener = listener or Listener()
+        listener.say(f"listening to {path.name}")
         given = _within(known, float(begin), float(sound.seconds)) if known else None
-        rhythm = audio.listen(
-            sound,
-            meter,
-            None if bpm is None else float(bpm),
-            None if offset is None else float(offset - begin),
-            given.beats if given else None,
-            given.bars if given else None,
-        )
+        with listener.progress("listening", 100, after=2, unit="%") as progress:
+            rhythm = audio.listen(
+                sound,
+                meter,
+                None if bpm is None else float(bpm),
+                None if offset is None else float(offset - begin),
+                given.beats if given else None,
+                given.bars if given else None,
+                progress.reached,
+            )
         if listen is not None:
             rhythm = dataclasses.replace(rhythm, envelope=audio.strength(followed, band))
         count = there if seconds is None else nearest(seconds * sound.rate)

@@ -271,7 +271,7 @@ def _music(
             frames=frames,
             **given(chosen, "start", "listen"),
             **how,
-            report=listener.say,
+            listener=listener,
         )
     else:
         seconds = seconds if frames is None else frames / fps
