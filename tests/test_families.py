@@ -47,6 +47,7 @@ BUILDERS = {
     "Krea2Pipeline": tiny.krea2,
     "CogView4Pipeline": tiny.cogview4,
     "OvisImagePipeline": tiny.ovis_image,
+    "PRXPipeline": tiny.prx,
     "Lumina2Pipeline": tiny.lumina2,
     "AuraFlowPipeline": tiny.aura_flow,
 }
@@ -80,7 +81,7 @@ def plain(folder, keyframe, steps=2, guidance=None, **call):
         call["negative_prompt"] = " "  # as its makers do; without, it has no guidance
     if guidance is not None:
         call["true_cfg_scale" if name.startswith("QwenImage") else "guidance_scale"] = guidance
-    if name.startswith(("PixArt", "Sana")):
+    if name.startswith(("PixArt", "Sana", "PRX")):
         call["use_resolution_binning"] = False
     return opaque(pipe(prompt=keyframe.prompt, num_inference_steps=steps, **SIZE, **call).images[0])
 
@@ -266,6 +267,15 @@ def test_a_distilled_model_gets_its_few_steps_and_no_guidance(tmp_path, build, e
     assert (done.steps, done.guidance) == expected
 
 
+def test_prx_says_which_library_reads_its_prompts_and_what_size_it_was_made_for(home, monkeypatch):
+    model = load(home("PRXPipeline"))
+    assert (model.settings.width, model.settings.height) == (64, 64)
+    monkeypatch.delattr("diffusers.pipelines.prx.pipeline_prx.ftfy")  # as where it is not there
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(Error, match=r" needs a library that is not here; pip install ftfy$"):
+        model.encode(FOX)
+
+
 def test_sigmas_that_a_model_was_made_for_are_taken_for_as_many_steps_and_no_others(tmp_path):
     folder = tiny.qwen_image21(tmp_path, sigmas=[1.0, 0.8, 0.3])
     model = load(folder, **SIZE, steps=3)
@@ -281,6 +291,7 @@ def test_sigmas_that_a_model_was_made_for_are_taken_for_as_many_steps_and_no_oth
         ("FluxPipeline", 34, 8),
         ("Lumina2Pipeline", 40, 16),
         ("CogView4Pipeline", 40, 16),
+        ("PRXPipeline", 34, 8),
         ("QwenImage21Pipeline", 48, 32),
     ],
 )
@@ -356,7 +367,8 @@ def test_a_decoder_that_is_not_there_or_is_none_is_refused(home):
 # Other denoisers
 
 ALONE = sorted(
-    set(BUILDERS) - {"PixArtAlphaPipeline", "PixArtSigmaPipeline", "CogView4Pipeline", "OvisImagePipeline"}
+    set(BUILDERS)
+    - {"PixArtAlphaPipeline", "PixArtSigmaPipeline", "CogView4Pipeline", "OvisImagePipeline", "PRXPipeline"}
 )  # of which diffusers reads files of a denoiser alone
 
 
@@ -496,7 +508,7 @@ def test_in_half_precision_a_keyframe_is_about_the_plain_pipelines_picture(home,
     )
     if name.startswith("QwenImage"):
         call["negative_prompt"] = " "
-    if name.startswith(("PixArt", "Sana")):
+    if name.startswith(("PixArt", "Sana", "PRX")):
         call["use_resolution_binning"] = False
     if name == "SanaSprintPipeline":
         call["intermediate_timesteps"] = None

@@ -42,6 +42,7 @@ NOT_WAITING = (
     "PixArtSigmaPipeline",
     "SanaPipeline",
     "Krea2Pipeline",
+    "PRXPipeline",
 )
 
 

@@ -46,10 +46,13 @@ from transformers import (
     Qwen3VLModel,
     T5Config,
     T5EncoderModel,
+    T5GemmaConfig,
+    T5GemmaModuleConfig,
     T5Tokenizer,
     UMT5Config,
     UMT5EncoderModel,
 )
+from transformers.models.t5gemma.modeling_t5gemma import T5GemmaEncoder
 
 WIDTH = 32  # of the text encoder
 TOKENS = 16  # a prompt's length
@@ -449,6 +452,34 @@ def ovis_image(folder: Path) -> Path:
     return folder
 
 
+def prx(folder: Path) -> Path:
+    with _seeded(0):
+        tokenizer = _gemma_tokenizer()
+        tokenizer.model_max_length = TOKENS
+        config = T5GemmaConfig(encoder=_t5gemma_config(len(tokenizer)), is_encoder_decoder=False)
+        transformer = diffusers.PRXTransformer2DModel(
+            in_channels=4,
+            patch_size=2,
+            context_in_dim=WIDTH,
+            hidden_size=32,
+            mlp_ratio=2.0,
+            num_heads=2,
+            depth=1,
+            axes_dim=[8, 8],
+        )
+        torch.nn.init.normal_(transformer.blocks[0].modulation.lin.weight)  # which begins as nothing
+        diffusers.PRXPipeline(
+            vae=_vae(latent_channels=4, shift_factor=0.1),
+            text_encoder=T5GemmaEncoder(config.encoder).eval(),
+            tokenizer=tokenizer,
+            transformer=_loud(transformer, 2),
+            scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
+            default_sample_size=64,
+        ).save_pretrained(folder)
+        config.save_pretrained(folder / "text_encoder")  # as the hub has it: that of encoder and decoder
+    return folder
+
+
 def lumina2(folder: Path) -> Path:
     with _seeded(0):
         diffusers.Lumina2Pipeline(
@@ -822,6 +853,12 @@ def _gemma_tokenizer() -> GemmaTokenizer:
     tokenizer = GemmaTokenizer({token: i for i, token in enumerate(tokens)}, merges=[], add_bos_token=True)
     tokenizer.add_tokens([_LUMINA], special_tokens=True)
     return tokenizer
+
+
+def _t5gemma_config(tokens: int) -> T5GemmaModuleConfig:
+    sizes = {"hidden_size": WIDTH, "intermediate_size": 64, "num_hidden_layers": 1, "head_dim": 16}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
+    return T5GemmaModuleConfig(vocab_size=tokens, layer_types=["full_attention"], **sizes, **heads)
 
 
 def _qwen3(layers: int = 2) -> Qwen3ForCausalLM:

@@ -48,6 +48,9 @@ CATALOGUE = (
     Entry("ovis-image", "AIDC-AI/Ovis-Image-7B", 1024, 50, 5.0, "Apache 2.0"),
     Entry("ernie-image", "baidu/ERNIE-Image", 1024, 50, 4.0, "Apache 2.0"),
     Entry("ernie-image-turbo", "baidu/ERNIE-Image-Turbo", 1024, 8, 0.0, "Apache 2.0"),
+    Entry("prx", "Photoroom/prx-1024-t2i-beta", 1024, 28, 5.0, "Apache 2.0, with Gemma's terms"),
+    Entry("prx-512", "Photoroom/prx-512-t2i-sft", 512, 28, 5.0, "Apache 2.0, with Gemma's terms"),
+    Entry("prx-distilled", "Photoroom/prx-512-t2i-sft-distilled", 512, 8, 1.0, "Apache 2.0, with Gemma's terms"),
     Entry("lumina2", "Alpha-VLLM/Lumina-Image-2.0", 1024, 30, 4.0, "Apache 2.0"),
     Entry("auraflow", "fal/AuraFlow-v0.3", 1024, 50, 3.5, "Apache 2.0"),
 )

@@ -129,6 +129,9 @@ FAMILIES = {
     "CogView4Pipeline": Family(_BOTH, 50, 5.0, ragged=True, alone=True, multiple=16, float32=True),
     # Tokens beyond the prompt are zeros.
     "OvisImagePipeline": Family((*_BOTH, "", ""), 50, 5.0, packed=True, sample=128),
+    # Its prompts are cleaned before they are read: tokens are not where their letters were. With guidance, it has a
+    # time for two rows alone.
+    "PRXPipeline": Family(_MASKED, 28, 5.0, masked=True, alone=True, needs="ftfy"),
     "Lumina2Pipeline": Family(_MASKED, 30, 4.0, masked=True, alone=True, waits=True, compiles=False),
     # Its masks are asked for but not used: tokens beyond the prompt are zeros.
     "AuraFlowPipeline": Family(_MASKED, 50, 3.5, tokens=("tokenizer",), sample=128, upcast=True),

@@ -354,7 +354,8 @@ def lacking(model: str, name: str) -> Error | None:
     library = FAMILIES[name].needs
     if not library or importlib.util.find_spec(library):
         return None
-    return Error(f"{model} needs a library that is not here; pip install {library}, from where torch is from")
+    where = ", from where torch is from" if library == "torchvision" else ""
+    return Error(f"{model} needs a library that is not here; pip install {library}{where}")
 
 
 def _modular(*files: str) -> str:

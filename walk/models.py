@@ -27,7 +27,7 @@ from walk import Error, OutOfMemoryError, emphasis, graphs, layout, loading, mac
 from walk.catalogue import known
 from walk.digests import Report
 from walk.families import Family
-from walk.hub import field, find, identity, read_json
+from walk.hub import field, find, identity, lacking, read_json
 from walk.keyframes import Keyframe, check_words
 from walk.notes import leftover, shortened, unknown
 from walk.settings import BUILT_IN, Settings
@@ -93,9 +93,9 @@ class Model(Protocol):
 
 def check(model: object, *names: str) -> None:
     """Raise Error for what is not a model, as somebody may have written it or taken something else for one."""
-    if lacking := [name for name in names if getattr(model, name, None) is None]:
+    if missing := [name for name in names if getattr(model, name, None) is None]:
         raise Error(
-            f"{type(model).__name__} has no {', '.join(lacking)}, so it is not a model; models.load loads one, and one of "
+            f"{type(model).__name__} has no {', '.join(missing)}, so it is not a model; models.load loads one, and one of "
             "your own derives from walk.models.Model"
         )
 
@@ -391,7 +391,10 @@ class Pipeline(Model):
             "do_classifier_free_guidance": self._guided,
         }
         wanted = inspect.signature(self.pipe.encode_prompt).parameters
-        made = self.pipe.encode_prompt(**{name: given[name] for name in wanted if name in given})
+        try:
+            made = self.pipe.encode_prompt(**{name: given[name] for name in wanted if name in given})
+        except NameError as error:  # of a library that diffusers does not import where it is not there
+            raise lacking(self.settings.model, type(self.pipe).__name__) or error from None
         made = (made,) if isinstance(made, list) else made  # of embeddings alone
         # A pipeline without negative prompts returns a list, or nothing, in their place.
         named = {
@@ -682,9 +685,12 @@ def _sizes(folder: Path) -> tuple[int, int, int]:
     """(what sides are multiples of, width, height that the model was trained for), in pixels."""
     _, family = loading.family_of(folder)
     scale = _scale(folder / "vae" / "config.json")
+    multiple = max(scale * family.patch, family.multiple)
+    if pixels := read_json(folder / "model_index.json").get("default_sample_size"):
+        return multiple, pixels, pixels
     size = family.sample or field(folder / family.denoiser / "config.json", "sample_size")
     height, width = (size, size) if isinstance(size, int) else size
-    return max(scale * family.patch, family.multiple), width * scale, height * scale
+    return multiple, width * scale, height * scale
 
 
 def _scale(config: Path) -> int:
