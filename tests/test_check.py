@@ -614,3 +614,9 @@ def test_the_doctor_finds_this_machine_able(capsys):
     assert "cpu: " in out
     assert "libx264" in out
     assert "toybox, the built-in model, is whole" in out
+
+
+def test_a_step_that_is_about_the_usual_one_is_no_jump_however_little_is_around_it():
+    times = [Fraction(i, 24) for i in range(4)]
+    assert not list(checking._jumps([0.387, 0.122, 0.304], times))
+    assert list(checking._jumps([0.387, 0.122, 0.104], times))

@@ -220,6 +220,13 @@ def test_what_is_no_prompts_on_standard_input_is_refused(refusal, typed, data, t
     assert refusal("--prompts", "-", "--frames", "5") == told
 
 
+def test_standard_input_is_not_taken_for_a_prompt_among_others(refusal):
+    told = "- stands for prompts on standard input, and for all of them; give it alone"
+    assert refusal("--prompts", "-", "a fox", "--frames", "5") == told
+    told = "walk seeds draws one prompt, and - is standard input; give one of the prompts in it"
+    assert refusal("seeds", "-") == told
+
+
 def test_a_prompt_put_before_others_says_that_it_moves_their_seeds_and_how_to_keep_their_pictures(walk):
     file, lines = Path("film.txt"), ["a fox", "an apple", "a frog | seed=7", "a panda", "a whale"]
     command = ["--prompts", file, "--fps", "4", "--size", "32"]

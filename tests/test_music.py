@@ -235,6 +235,13 @@ def test_a_film_lands_on_bars_and_rests_there(asked, bpm, loop):
     assert not [line for line in err if "rests" in line or "stands still" in line]
 
 
+def test_a_film_that_hardly_reacts_is_not_said_to_rest(walk):
+    made = walk("--bpm", "120", "--bars", "2", "--pace", "beat", "--react", "0.1", "--fps", "4", "--out", "film.mp4")[1]
+    assert not [line for line in made if "rests" in line]
+    made = walk("--bpm", "120", "--bars", "2", "--pace", "beat", "--fps", "4", "--out", "film.mp4")[1]
+    assert "note: the film rests 8 times, 6 of them between keyframes, where it shows a mixture" in "\n".join(made)
+
+
 def test_a_loop_of_a_single_bar_moves_into_its_end(asked):
     made, _ = asked("--bpm", "120", "--bars", "1", "--pace", "bar", "--loop", prompts=ABC[:2])
     steps = np.diff([*made.positions, 2.0])

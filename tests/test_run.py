@@ -116,7 +116,18 @@ def test_a_frame_that_the_walk_does_not_have_is_not_kept(tmp_path, index):
 
 
 @pytest.mark.parametrize(
-    "harm", [{"positions": [0.0, 9.0]}, {"positions": [None]}, {"fps": "0"}, {"noise": [0.0]}, {"keyframes": []}]
+    "harm",
+    [
+        *({"positions": [0.0, 9.0]}, {"positions": [None]}, {"fps": "0"}, {"noise": [0.0]}, {"keyframes": []}),
+        {"keyframes": [{"prompt": "a", "seed": 1, "time": 10**400}]},
+        *(
+            {"settings": dataclasses.asdict(SETTINGS) | wrong}
+            for wrong in (
+                *({"guidance": 10**400}, {"weights": []}, {"software": [[]]}, {"low_memory": []}, {"compile": []}),
+                *({"scheduler": "\ud800"}, {"weights": "\ud800"}, {"scheduler": 3}),
+            )
+        ),
+    ],
 )
 def test_a_manifest_whose_walk_is_none_is_damaged(tmp_path, harm):
     with Run(tmp_path, a_walk(), SETTINGS):

@@ -21,6 +21,7 @@ from walk import Error, ffmpeg, films, speed
 from walk.text import clock
 
 JUMP = 3  # times what is around it; with three frames cut out of an even walk, a step is four times as large
+LEAST = 1.5  # times the usual step; less is no jump, however little is around it
 NEAR = Fraction(5, 2)  # seconds; around a step
 BLACK = 4  # levels; no pixel is lighter
 FLAT = 2  # levels; no pixel is further from another
@@ -324,7 +325,11 @@ def _jumps(
     kicks = [i for i in kicks if steps[i] >= max(_beside(steps, i))]
     moments, sizes = [times[kick] for kick in kicks], [steps[kick] for kick in kicks]
     for index, step in enumerate(steps):
-        if (unseen and unseen[index]) or step <= usual or step <= JUMP * max(_beside(steps, index), default=step):
+        if (
+            (unseen and unseen[index])
+            or step <= LEAST * usual
+            or step <= JUMP * max(_beside(steps, index), default=step)
+        ):
             continue
         time = times[index]
         before = slice(bisect_left(moments, time - NEAR), bisect_left(moments, time))

@@ -162,7 +162,7 @@ def film(**chosen: Any) -> str:
     """Make the film that the flags describe; returns its path."""
     listener = _listener(chosen)
     asked = order.read_order(chosen, listener)
-    for note in outlook.surprises(asked.walk, asked.rests):
+    for note in outlook.surprises(asked.walk, asked.rests) if "places" not in asked.flags else ():
         listener.say(f"note: {note}")
     from walk.film import make
     from walk.run import alike
@@ -262,8 +262,9 @@ def seeds(**chosen: Any) -> str:
     if count > MAX_SEEDS:
         raise Error(f"--count {count} is too many for one sheet; the limit is {MAX_SEEDS}")
     prompt = chosen["prompt"]
-    if prompt_file(prompt):
-        raise Error(f"walk seeds draws one prompt, and {prompt} is a file; give one of the prompts in it")
+    if prompt == "-" or prompt_file(prompt):
+        what = "standard input" if prompt == "-" else "a file"
+        raise Error(f"walk seeds draws one prompt, and {prompt} is {what}; give one of the prompts in it")
     keyframes = read_prompts([prompt], seeds=range(first, first + count), **given(chosen, "negative", "style"))
     prompt = keyframes[0].prompt  # in its style
     out = order.expanded(chosen.get("out", f"{order.slug([prompt])}.seeds{f'-from-{first}' if first else ''}.png"))

@@ -118,16 +118,39 @@ def read(path: Path) -> Manifest:
         places = tuple(data["positions"]), Fraction(data["fps"]), data["closed"], data["smooth"], tuple(data["noise"])
         walk = Walk(keyframes, *places)
         settings = Settings(**data["settings"] | {"software": tuple(data["settings"]["software"])})
-    except (Error, ValueError, TypeError, KeyError, AttributeError, RecursionError, ZeroDivisionError) as error:
+        _check_plain(settings)
+    except (Error, ValueError, ArithmeticError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise Error(f"{path} is damaged ({error})") from None
     try:
         asked = dataclasses.replace(walk, positions=data["asked_positions"], noise=data["asked_noise"])
         rows, batch = tuple(data["rows"]), settings.batch or 1
         if asked.frames == len(rows) == walk.frames and all(isinstance(it, int) and 0 <= it < batch for it in rows):
             return Manifest(walk, settings, asked, rows, bool(data["refined"]))
-    except (Error, ValueError, TypeError, KeyError):  # the film is what it is, wherever its frames were asked for
+    except (
+        Error,
+        ValueError,
+        ArithmeticError,
+        TypeError,
+        KeyError,
+    ):  # the film is what it is, wherever its frames were asked for
         pass
     return Manifest(walk, settings)
+
+
+def _check_plain(settings: Settings) -> None:
+    """Raise TypeError or ValueError for what no settings of ours hold where `Settings` takes what it is given."""
+    json.dumps(dataclasses.asdict(settings), ensure_ascii=False).encode()
+    kinds: dict[str, Any] = {
+        "weights": str,
+        "low_memory": bool,
+        "compile": (bool, type(None)),
+        "scheduler": (str, type(None)),
+    }
+    for name, kind in kinds.items():
+        if not isinstance(getattr(settings, name), kind):
+            raise TypeError(f"{name} {getattr(settings, name)!r}")
+    if not all(isinstance(it, str) for it in settings.software):
+        raise TypeError(f"software {settings.software!r}")
 
 
 def fingerprints(walk: Walk, settings: Settings) -> list[str]:

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 WHOLE = 0.02  # of a bar: nobody hears that so much is missing
 NAME = 60  # letters of a film's name, at most
+RESTS = 0.5  # of --react, from which on a film is said to rest on its beats
 _RHYTHM = {"audio", "bpm", "beats"}  # flags with which a film has beats
 _PULSES = ("beat", "bar")  # paces that land on something
 _TO_SOUND = ("bars", "meter", "align", "pace", "pace_noise", "react")  # flags that say how it moves to them
@@ -81,7 +82,7 @@ class Order:
     @property
     def rests(self) -> tuple[float, ...]:
         """Beats or bars that the film rests on, in seconds."""
-        if self.music is None or "places" in self.flags:
+        if self.music is None or "places" in self.flags or self.flags.get("react", 1) < RESTS:
             return ()
         return {"beat": self.music.rhythm.beats, "bar": self.music.rhythm.bars}.get(paces(self.flags)[0], ())
 
@@ -94,6 +95,8 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     """Of checked flags (`walk.flags.checked`). Raises Error for whatever can be refused without a model."""
     if "prompts" not in chosen:
         raise Error("--prompts is missing; give a prompt file, or the prompts themselves")
+    if isinstance(chosen["prompts"], list) and "-" in chosen["prompts"]:
+        raise Error("- stands for prompts on standard input, and for all of them; give it alone")
     if chosen["prompts"] == "-":
         chosen = chosen | {"prompts": _typed()}
     if "seed" in chosen and chosen.get("seeds", WORDS) != WORDS:
