@@ -126,14 +126,8 @@ def read(path: Path) -> Manifest:
         rows, batch = tuple(data["rows"]), settings.batch or 1
         if asked.frames == len(rows) == walk.frames and all(isinstance(it, int) and 0 <= it < batch for it in rows):
             return Manifest(walk, settings, asked, rows, bool(data["refined"]))
-    except (
-        Error,
-        ValueError,
-        ArithmeticError,
-        TypeError,
-        KeyError,
-    ):  # the film is what it is, wherever its frames were asked for
-        pass
+    except (Error, ValueError, ArithmeticError, TypeError, KeyError):
+        pass  # the film is what it is, wherever its frames were asked for
     return Manifest(walk, settings)
 
 
