@@ -300,6 +300,10 @@ def test_how_many_bars_it_is_long_is_told_and_where_a_loop_stumbles(asked, song)
         "110 beats a minute: 5 s, 2.3 bars",
         "note: the loop is 2.3 bars long, so the beat stumbles where it begins again; --bars 2 ends on a bar line",
     ]
+    _, err = asked("--bpm", "120", "--seconds", "3.3", "--loop")
+    assert err[1].endswith(
+        "the loop is 1.6 bars long, so the beat stumbles where it begins again; --bars 2 ends on a bar line"
+    )
     _, err = asked("--bpm", "128", "--frames", "30", "--loop")
     assert err[:2] == [
         "128 beats a minute: 1.25 s",

@@ -294,7 +294,8 @@ def _music(
         )
     if how["closed"] and abs(many - round(many)) >= WHOLE:
         cut = f"the loop is {long} long, so the beat stumbles where it begins again"
-        better = f"; --bars {heard.whole_bars} ends on a bar line" if heard.whole_bars else ""
+        whole = heard.whole_bars if heard.sound else round(many)  # a sound has no more of them
+        better = f"; --bars {whole} ends on a bar line" if whole else ""
         listener.say(f"note: {cut}{better}")
     if how["closed"] and not many and len(beats) > 1 and (stumbles := _stumbles(heard, how.get("meter", METER))):
         listener.say(f"note: {stumbles}")
