@@ -23,7 +23,7 @@ class Family:
     steps, guidance: what its makers recommend.
     denoiser: the part that denoises.
     guidance_name: the keyword of the guidance scale.
-    off: guidance up to here is none.
+    off: guidance up to here is none. least: its pipeline takes no less.
     again: `encode_prompt` knows no negative prompt, and is asked a second time for it.
     empty: the negative prompt where there is none; None: the pipeline's own.
     masked: a mask says which tokens are heard; the others' embeddings mean nothing.
@@ -56,6 +56,7 @@ class Family:
     denoiser: str = "transformer"
     guidance_name: str = "guidance_scale"
     off: float = 1.0
+    least: float = 0.0
     again: bool = False
     empty: str | None = None
     masked: bool = False
@@ -131,7 +132,7 @@ FAMILIES = {
     "OvisImagePipeline": Family((*_BOTH, "", ""), 50, 5.0, packed=True, sample=128),
     # Its prompts are cleaned before they are read: tokens are not where their letters were. With guidance, it has a
     # time for two rows alone.
-    "PRXPipeline": Family(_MASKED, 28, 5.0, masked=True, alone=True, needs="ftfy"),
+    "PRXPipeline": Family(_MASKED, 28, 5.0, least=1.0, masked=True, alone=True, needs="ftfy"),
     "Lumina2Pipeline": Family(_MASKED, 30, 4.0, masked=True, alone=True, waits=True, compiles=False),
     # Its masks are asked for but not used: tokens beyond the prompt are zeros.
     "AuraFlowPipeline": Family(_MASKED, 50, 3.5, tokens=("tokenizer",), sample=128, upcast=True),

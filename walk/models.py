@@ -529,7 +529,7 @@ class Pipeline(Model):
             "height": settings.height,
             "width": settings.width,
             "num_inference_steps": settings.steps,
-            self.family.guidance_name: settings.guidance,
+            self.family.guidance_name: max(settings.guidance or 0.0, self.family.least),
             # Of what is drawn beside: one a frame, else frames depend on their batch; one seed, else the film flickers.
             "generator": [torch.Generator().manual_seed(0) for _ in noise],
             "output_type": "latent",
