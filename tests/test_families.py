@@ -267,6 +267,11 @@ def test_a_distilled_model_gets_its_few_steps_and_no_guidance(tmp_path, build, e
     assert (done.steps, done.guidance) == expected
 
 
+def test_no_guidance_is_none_where_the_pipeline_takes_no_less_than_1(model):
+    off, none = (pictures(model("PRXPipeline", guidance=guidance), FOX) for guidance in (1.0, 0.0))
+    np.testing.assert_array_equal(off, none)
+
+
 def test_prx_says_which_library_reads_its_prompts_and_what_size_it_was_made_for(home, monkeypatch):
     model = load(home("PRXPipeline"))
     assert (model.settings.width, model.settings.height) == (64, 64)
