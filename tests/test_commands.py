@@ -220,6 +220,11 @@ def test_what_is_no_prompts_on_standard_input_is_refused(refusal, typed, data, t
     assert refusal("--prompts", "-", "--frames", "5") == told
 
 
+def test_a_folder_is_not_taken_for_a_prompt(refusal):
+    Path("pictures").mkdir()
+    assert refusal("--prompts", "pictures", "--frames", "5") == "pictures is a folder; give a prompt file, or prompts"
+
+
 def test_standard_input_is_not_taken_for_a_prompt_among_others(refusal):
     told = "- stands for prompts on standard input, and for all of them; give it alone"
     assert refusal("--prompts", "-", "a fox", "--frames", "5") == told
