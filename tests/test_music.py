@@ -290,6 +290,16 @@ def test_to_a_tempo_alone_a_film_is_as_long_as_its_prompts_times_ask(asked, prom
     assert arrivals(made) == pytest.approx(arrive, abs=0.05)
 
 
+@pytest.mark.parametrize(("loop", "enough"), [(True, 5), (False, 4)])
+def test_where_bars_are_too_few_for_the_prompts_it_is_said_how_many_would_do(asked, loop, enough):
+    flags = ["--bpm", "120", "--pace", "bar", *["--loop"] * loop]
+    prompts = [*ABC, "an owl", "a castle"]
+    _, err = asked(*flags, "--bars", "3", prompts=prompts)
+    assert f"since there are too few bar lines; --bars {enough} has one for each" in "\n".join(err)
+    _, err = asked(*flags, "--bars", enough, prompts=prompts)
+    assert not [line for line in err if "too few" in line]
+
+
 def test_how_many_bars_it_is_long_is_told_and_where_a_loop_stumbles(asked, song):
     _, err = asked("--audio", song)
     assert err[1] == "song.wav: 8 s, 120 beats a minute, 4 bars"
@@ -328,8 +338,8 @@ def test_keyframes_for_which_there_are_too_few_bars_are_counted(asked, song):
     assert "note: 4 of 6 keyframes are moved to beats between bar lines, since there are too few bar lines" in err
     _, err = asked("--audio", song, "--bars", "1", prompts=[*"abcdef"])
     assert (
-        "note: 4 of 6 keyframes come between bar lines, 4 of them between beats, since there are too few bar lines"
-        in err
+        "note: 4 of 6 keyframes come between bar lines, 4 of them between beats, since there are too few bar lines; "
+        "--bars 5 has one for each" in err
     )
     _, err = asked("--audio", song)
     assert not [line for line in err if line.startswith("note:")]

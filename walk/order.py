@@ -386,7 +386,9 @@ def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music 
             where = f"{comes} between bar lines, {between} of them between beats"
         else:
             where = f"{'is' if off == 1 else 'are'} moved to beats between bar lines"
-        listener.say(f"note: {off} of {len(keyframes)} keyframes {where}, since there are too few bar lines")
+        enough = len(keyframes) - (not walk.closed)
+        more = f"; --bars {enough} has one for each" if "bars" in chosen and chosen["bars"] < enough else ""
+        listener.say(f"note: {off} of {len(keyframes)} keyframes {where}, since there are too few bar lines{more}")
     return walk
 
 

@@ -110,8 +110,8 @@ def _between(walk: Walk, rests: Sequence[float]) -> str:
     if len(off) <= BETWEEN * len(within):
         return ""
     return (
-        f"the film rests {len(within)} times, {len(off)} of them between keyframes, where it shows a mixture; more prompts, "
-        "fewer bars, or bars in place of beats, leave fewer"
+        f"the film rests {len(within)} times, {len(off)} of them between keyframes, where it shows a mixture; as many prompts "
+        "would leave none"
     )
 
 
