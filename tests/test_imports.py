@@ -64,7 +64,7 @@ BELOW = {
     "run": {"files", "manifest", "png", "settings", "timeline"},
     "sheet": {"text", "timeline"},
     "speed": {"timeline"},
-    "gif": set(),
+    "gif": {"files"},
     "ffmpeg": {"timeline"},
     "formats": {"ffmpeg", "text"},
     "films": {"ffmpeg", "gif"},

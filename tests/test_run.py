@@ -450,9 +450,9 @@ def test_where_frames_of_another_model_belong_tells_nothing_of_this_ones(tmp_pat
     with Run(tmp_path / "film.walk", asked, SETTINGS, decided=False) as run:
         run.decide(moved, dict.fromkeys(fingerprints(moved, SETTINGS), 0))
     with Run(tmp_path / "film.walk", asked, SETTINGS, decided=False) as run:
-        assert run.before.foreseen(asked, asked) == moved
+        assert asked.moved(run.before.belongs(asked)) == moved
     with Run(tmp_path / "film.walk", asked, dataclasses.replace(SETTINGS, weights="other"), decided=False) as run:
-        assert run.before.foreseen(asked, asked) == asked
+        assert asked.moved(run.before.belongs(asked)) == asked
 
 
 def test_a_film_that_was_made_again_is_the_only_one_that_may_be_replaced(tmp_path):

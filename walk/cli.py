@@ -217,7 +217,8 @@ def preview(**chosen: Any) -> str:
     with _opened(asked, model, film=False) as run, Work(run, model, listener, "rendering the preview") as work:
         decided = run.decided() if asked.even else None
         pacer = work.spread(run, asked.even, further=False)
-        run = decided or run.at(run.before.foreseen(run.walk, pacer.walk) if asked.even else pacer.walk)
+        known = run.before.belongs(run.walk) if asked.even else {}
+        run = decided or run.at(run.walk.moved(known, pacer.walk))
         walk = run.walk
         seen = {position for position, _ in pacer.distances}
         indices = [*walk.landmarks()[0], *outlook.half_ways(walk, seen)]

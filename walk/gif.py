@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from walk.files import replace
+
 _EXTENSION, _COMMENT, _APPLICATION = 0x21, 0xFE, 0xFF
 _BLOCK = 255  # bytes of data, at most
 
@@ -46,7 +48,7 @@ def put_comment(path: Path, text: str) -> None:
             target.write(file.read(at))
             target.write(said)
             shutil.copyfileobj(file, target)
-        os.replace(other, path)
+        replace(other, path)
     finally:
         other.unlink(missing_ok=True)
 

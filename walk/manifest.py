@@ -77,11 +77,6 @@ class Manifest:
         found = self._found(self.asked)
         return {start: found[there[it]] for start, it in enumerate(_segments(walk)) if it in there}
 
-    def foreseen(self, asked: Walk, otherwise: Walk) -> Walk:
-        """A walk that is asked for, its frames where they belong as far as that is known here; the others as in another
-        of as many."""
-        return asked.moved(self.belongs(asked), otherwise)
-
     def near(self, walk: Walk) -> dict[int, dict[float, float]]:
         """By segment of a walk that is asked for, what is known of one here with the same keyframes around it, with as many
         frames or others: the places that were asked for, in order, and where they belong."""

@@ -114,7 +114,7 @@ def complete(settings: Settings, report: Report = lambda path, done, size: None)
     libraries = loading.libraries(settings)
     loading.check_denoiser(folder, settings, family)
     if settings.compile:
-        check_compiles(dataclasses.replace(settings, device=device))
+        loading.check_compiles(family, device)
     multiple, width, height = _sizes(folder)
     filled = dataclasses.replace(
         settings,
@@ -196,12 +196,12 @@ def unusual(settings: Settings) -> list[str]:
     _, own = _recommended(settings.model, folder, family)
     guidance = own if settings.guidance is None else settings.guidance
     garish = f"the model was made for no guidance: with --guidance {guidance:g} pictures may be garish"
-    return [garish] * (own <= family.off < guidance) + _late(settings)
+    return [garish] * (own <= family.off < guidance) + _late(folder, settings)
 
 
-def _late(settings: Settings) -> list[str]:
+def _late(folder: Path, settings: Settings) -> list[str]:
     """A note if so few steps leave out the first ones, in which a picture takes shape."""
-    scheduler, steps = loading.scheduler(_folder(settings), settings), settings.steps or 1
+    scheduler, steps = loading.scheduler(folder, settings), settings.steps or 1
     if scheduler.config.get("timestep_spacing") != "leading" or 1 - 1 / steps >= LATEST:
         return []
     scheduler.set_timesteps(steps)

@@ -145,11 +145,12 @@ class Run:
     def promising(self) -> set[str]:
         """Fingerprints of frames that are here and will serve this walk, as far as can be told before it is decided
         where its frames belong: those of the film before that an edit has not changed."""
-        known, foreseen = self.before.belongs(self.walk), self.before.foreseen(self.walk, self.walk)
+        known = self.before.belongs(self.walk)
         told = {
             name
             for name, *places in zip(
-                fingerprints(foreseen, self.settings), *filter(None, (self.walk.positions, self.walk.noise))
+                fingerprints(self.walk.moved(known), self.settings),
+                *filter(None, (self.walk.positions, self.walk.noise)),
             )
             if all(int(place) in known or not place % 1 for place in places)
         }

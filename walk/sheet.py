@@ -31,9 +31,9 @@ CURVE, AREA = (128, 184, 255), (52, 82, 122)
 # Pillow's own font has little more than ASCII; these are asked for the rest.
 FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "msyh.ttc")
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-LEGEND = "How much the picture changes from one frame to the next.{}"
-NUMBERED = " The numbered lines are the keyframes"
-MEDIAN = "; the dashed line is the median: half of the film is faster, half is slower"
+LEGEND = "How much the picture changes from one frame to the next."
+NUMBERED = "the numbered lines are the keyframes"
+MEDIAN = "the dashed line is the median: half of the film is faster, half is slower"
 ALONG = " Orange: how it would be with equal steps along the path."
 SOUND = "The sound, with its bars (long lines) and beats (short ones)."
 TEMPO = "Bars (long lines) and beats (short ones)."
@@ -59,15 +59,12 @@ def seeds(pictures: Sequence[np.ndarray], seeds: Sequence[int], prompt: str) -> 
     """One sheet of pictures to choose from, each with its seed below. Pictures: (height, width, 3) uint8."""
     least = min(8, math.ceil(math.sqrt(len(pictures))))  # nearly a square, with few empty places
     columns = min(range(least, min(8, least + 2) + 1), key=lambda columns: -len(pictures) % columns)
-    width = min(LARGEST, (WIDTH - 2 * MARGIN - (columns - 1) * GAP) // columns)
-    full = columns * (width + GAP) - GAP
-    cells = [_below([_thumbnail(picture, width), _text(str(seed), width)], 8) for picture, seed in zip(pictures, seeds)]
+    rows, full = _rows([(picture, str(seed)) for picture, seed in zip(pictures, seeds)], columns)
     heading = [
         _text(prompt, full, HEADING, lines=3),
         _text("The number below a picture is its seed.", full, colour=MUTED),
     ]
-    rows = [_beside(cells[i : i + columns], GAP) for i in range(0, len(cells), columns)]
-    return ImageOps.expand(_below([_below(heading, 10), *rows], 28), MARGIN, BACKGROUND)
+    return _sheet([_below([_below(heading, 10), *rows], 28)])
 
 
 def preview(
@@ -151,11 +148,8 @@ def film(
     speed: how much the picture changes from each frame to the next; of a loop, also from the last to the first.
     keyframes: (seconds, prompt).
     """
-    columns = min(COLUMNS, len(pictures))
-    width = min(LARGEST, (WIDTH - 2 * MARGIN - (columns - 1) * GAP) // columns)
-    full = max(columns * (width + GAP) - GAP, 2 * LARGEST)
-    cells = [_below([_thumbnail(picture, width), _text(clock(time, 2), width)], 8) for time, picture in pictures]
-    rows = [_beside(cells[i : i + columns], GAP) for i in range(0, len(cells), columns)]
+    rows, full = _rows([(picture, clock(time, 2)) for time, picture in pictures], min(COLUMNS, len(pictures)))
+    full = max(full, 2 * LARGEST)
     heading = [_text(name, full, HEADING, lines=3), *(_text(fact, full, colour=MUTED) for fact in facts)]
     parts = [_below(heading, 10), _below(rows, 28)]
     seconds = (times[-1] - times[0]) * len(speed) / max(1, len(times) - 1)
@@ -173,13 +167,21 @@ def film(
     return _sheet([*parts, *([_below(named, 10)] if named else []), *_warnings(warnings, full)])
 
 
+def _rows(pictures: Sequence[tuple[np.ndarray, str]], columns: int) -> tuple[list[Image.Image], int]:
+    """Pictures, each with its text below, so many in a row; and how wide a row of them may be."""
+    width = min(LARGEST, (WIDTH - 2 * MARGIN - (columns - 1) * GAP) // columns)
+    cells = [_below([_thumbnail(picture, width), _text(text, width)], 8) for picture, text in pictures]
+    rows = [_beside(cells[i : i + columns], GAP) for i in range(0, len(cells), columns)]
+    return rows, columns * (width + GAP) - GAP
+
+
 def _sheet(parts: Sequence[Image.Image]) -> Image.Image:
     return ImageOps.expand(_below(parts, 40), MARGIN, BACKGROUND)
 
 
 def _legend(speed: Sequence[float], marked: bool) -> str:
-    said = NUMBERED * marked + (MEDIAN if marked else MEDIAN.replace("; t", " T", 1)) * bool(np.median(speed))
-    return LEGEND.format(said + "." * bool(said))
+    said = "; ".join([NUMBERED] * marked + [MEDIAN] * bool(np.median(speed)))
+    return f"{LEGEND} {said[0].upper()}{said[1:]}." if said else LEGEND
 
 
 def _warnings(texts: Sequence[str], width: int) -> list[Image.Image]:

@@ -388,5 +388,4 @@ def _export(
 def _pictures_in(folder: Path, fps: Fraction) -> tuple[list[Fraction], tuple[int, int], Fraction]:
     """Of an export what `films.packets` tells of a film."""
     pictures = [folder / name for name in pictures_of(folder)]
-    with Image.open(pictures[0]) as first:
-        return [index / fps for index in range(len(pictures))], first.size, Fraction(0)
+    return [index / fps for index in range(len(pictures))], _size_of(pictures[0]), Fraction(0)
