@@ -177,7 +177,7 @@ def film(**chosen: Any) -> str:
     with _opened(asked, model) as run, Work(run, model, listener) as work:
         run = work.evenly(run) if asked.even else run
         work.finished(run)
-        metadata = order.metadata(asked, run.walk, run.settings, run.refined) if asked.describe else None
+        metadata = order.metadata(asked, run.walk, run.settings, run.manifest.refined) if asked.describe else None
         sound = asked.music.sound if asked.music and formats.holds_sound(asked.out) else None
         with listener.progress(f"making {asked.out.name}", run.walk.frames, after=2) as progress:
             make(run, asked.out, metadata, sound, progress.reached, **asked.look)
@@ -218,7 +218,7 @@ def preview(**chosen: Any) -> str:
         decided = run.decided() if asked.even else None
         pacer = work.spread(run, asked.even, further=False)
         known = run.before.belongs(run.walk) if asked.even else {}
-        run = decided or run.at(run.walk.moved(known, pacer.walk))
+        run = run.of(decided) if decided else run.at(run.walk.moved(known, pacer.walk))
         walk = run.walk
         seen = {position for position, _ in pacer.distances}
         indices = [*walk.landmarks()[0], *outlook.half_ways(walk, seen)]

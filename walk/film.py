@@ -64,8 +64,8 @@ def make(
 def _spread(run: Run) -> dict[str, object]:
     """The flags with which the command puts the frames where they are; none if a program has put them elsewhere, or an
     earlier film had a part in it."""
-    asked = run.asked
-    for ease in () if run.refined else (False, True):
+    asked = run.manifest.asked or run.walk
+    for ease in () if run.manifest.refined else (False, True):
         with contextlib.suppress(Error):
             walk = Walk.through(asked.keyframes, asked.frames, None, asked.fps, asked.closed, asked.smooth, ease)
             if walk == asked:

@@ -64,14 +64,9 @@ class Run:
                 "your own all of them"
             )
         self.folder = Path(folder)
-        self.walk = self.asked = walk  # asked: as it was before it was decided where its frames belong
-        self.settings = settings
         self.describe = describe
-        self.fingerprints = fingerprints(walk, settings)
-        self.rows: dict[str, int] = {}  # by fingerprint, which of its batch a frame takes, if its index does not tell
-        self.refined = False  # whether where they belong follows from an earlier film, too
+        self._hold(Manifest(walk, settings), decided)
         self._frames = self.folder / "frames"
-        self._decided = decided
         try:
             self._frames.mkdir(parents=True, exist_ok=True)
             self._lock = filelock.FileLock(self.folder / "lock", thread_local=False)  # any may close it
@@ -87,7 +82,7 @@ class Run:
             self._sweep()
             self.before = _before(self.folder, walk, settings)
             if decided:
-                self._write(self.folder / manifest.FILE, Manifest(walk, settings).text())
+                self._write(self.folder / manifest.FILE, self.manifest.text())
         except BaseException:
             self._lock.release()
             raise
@@ -103,12 +98,28 @@ class Run:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _hold(self, its: Manifest, decided: bool) -> None:
+        self.manifest = its  # what makes the frames
+        self.fingerprints = fingerprints(its.walk, its.settings)
+        self.rows = dict(zip(self.fingerprints, its.rows))  # which of its batch a frame takes, if not as its index says
+        self._decided = decided
+
+    @property
+    def walk(self) -> Walk:
+        return self.manifest.walk
+
+    @property
+    def settings(self) -> Settings:
+        return self.manifest.settings
+
     def at(self, walk: Walk) -> Run:
         """The same open folder, for the frames of another walk."""
+        return self.of(Manifest(walk, self.settings), decided=False)
+
+    def of(self, its: Manifest, decided: bool = True) -> Run:
+        """The same open folder, for the frames that this manifest tells of."""
         other = copy.copy(self)
-        other.walk = other.asked = walk
-        other.fingerprints, other.rows = fingerprints(walk, self.settings), {}
-        other._decided = False
+        other._hold(its, decided)
         return other
 
     def decide(self, walk: Walk, rows: Mapping[str, int], refined: bool = False) -> Run:
@@ -118,25 +129,23 @@ class Run:
         the film's, and one that gets lost has to take its row again.
         refined: where they belong follows from an earlier film, too, so that nobody can find it out again.
         """
-        decided = self.at(walk)
-        decided._decided, decided.asked, decided.refined = True, self.walk, refined
-        decided.rows = {name: rows[name] for name in decided.fingerprints}
-        noted = tuple(rows[name] for name in decided.fingerprints)
-        text = Manifest(walk, self.settings, self.walk, noted, refined).text()
-        self._write(self._kept(), text)
-        self._write(self.folder / manifest.FILE, text)
-        return decided
+        noted = tuple(rows[name] for name in fingerprints(walk, self.settings))
+        return self.keep(Manifest(walk, self.settings, self.walk, noted, refined))
 
-    def decided(self) -> Run | None:
-        """The same open folder, for the film, if it was decided before of a walk with the same frames to begin with."""
+    def keep(self, decided: Manifest) -> Run:
+        """The same open folder, for the film of which this was decided, now or before."""
+        self._write(self._kept(), decided.text())
+        self._write(self.folder / manifest.FILE, decided.text())
+        return self.of(decided)
+
+    def decided(self) -> Manifest | None:
+        """For the film, if it was decided before of a walk with the same frames to begin with."""
         with contextlib.suppress(Error, OSError):
             kept = manifest.read(self._kept())
             # Two lists of keyframes can ask for the same frames, where a keyframe is there twice.
             if kept.asked and manifest.told(kept.walk) == manifest.told(self.walk):
                 walk = dataclasses.replace(self.walk, positions=kept.walk.positions, noise=kept.walk.noise)
-                decided = self.at(walk)
-                decided.rows, decided.refined = dict(zip(decided.fingerprints, kept.rows)), kept.refined
-                return decided
+                return dataclasses.replace(kept, walk=walk, settings=self.settings, asked=self.walk)
         return None
 
     def _kept(self) -> Path:
@@ -234,7 +243,7 @@ class Run:
     def claim(self, name: str) -> None:
         """Say that a film of this name is made from here, of this walk, before it is."""
         if not self._decided:
-            self._write(self.folder / manifest.FILE, Manifest(self.walk, self.settings).text())
+            self._write(self.folder / manifest.FILE, self.manifest.text())
         self.made(name, films(self.folder).get(name, ""))
 
     def made(self, name: str, digest: str) -> None:

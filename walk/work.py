@@ -92,8 +92,8 @@ class Work:
         """The run of the film whose frames look evenly far apart. Where they belong was decided before, or is found
         out now, by rendering most of them."""
         if decided := run.decided():
-            self.run = decided  # whose frames are counted if it is stopped here
-            return run.decide(decided.walk, decided.rows, decided.refined)
+            self.run = run.of(decided)  # whose frames are counted if it is stopped here
+            return run.keep(decided)
         pacer, batch = self.spread(run), run.settings.batch or 1
         usual = {name: row(index, batch) for index, name in reversed([*enumerate(run.at(pacer.walk).fingerprints)])}
         found = {name: at for name, at in run.before.rows_of().items() if name not in self.rendered}
