@@ -1003,7 +1003,7 @@ def test_a_film_that_is_made_again_as_a_gif_keeps_its_tempo(walk):
     flags = ["--bpm", "120", "--bars", "1", "--loop", "--pace", "beat", "--fps", "12", "--size", "64"]
     walk(*flags, "--out", "film.mp4")
     walk("replay", "film.mp4", "--out", "film.gif", prompts=None)
-    times, _ = films.timestamps(Path("film.gif"))
+    times, *_ = films.timestamps(Path("film.gif"))
     assert len(times) * Fraction(2, 25) == 2, "two seconds are a bar, at 12.5 frames a second as at 12"
     told, _ = walk("info", "film.gif", prompts=None, model=False)
     assert "--fps 25/2" in told

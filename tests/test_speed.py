@@ -733,7 +733,7 @@ def test_another_rate_is_another_film_of_the_same_frames(tmp_path, monkeypatch, 
     frames = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "film.walk" / "frames").iterdir()}
     assert cli.main([*command, "--fps", "12"]) == 0
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "film.walk" / "frames").iterdir()} == frames
-    times, _ = films.timestamps(tmp_path / "film.mp4")
+    times, *_ = films.timestamps(tmp_path / "film.mp4")
     assert times == [Fraction(i, 12) for i in range(24)]
     capfd.readouterr()
     assert cli.main(["info", "film.mp4"]) == 0

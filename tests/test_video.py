@@ -496,14 +496,14 @@ def test_what_players_are_told_of_the_colours_can_be_read_back(tmp_path, name, c
     video.encode(frames_of(tmp_path, 2), tmp_path / name, Fraction(25), size=64, codec=codec, metadata=said)
     rgb = {"hap": "rgb0, pc, gbr", "hapq": "rgb0, pc, gbr", "dxv": "rgba, pc, gbr"}
     pixels = "yuv422p10le" if codec == "prores" else "yuv420p"
-    assert films.colour_tags(tmp_path / name) == rgb.get(codec, f"{pixels}, tv, bt709")
+    assert films.told(tmp_path / name)[2] == rgb.get(codec, f"{pixels}, tv, bt709")
 
 
 @every_format
 def test_timestamps_are_those_that_another_reader_sees(tmp_path, name, codec):
     film = tmp_path / name
     video.encode(frames_of(tmp_path), film, Fraction(24000, 1001), size=64, codec=codec)
-    assert films.timestamps(film) == (times_in(film), (64, 64))
+    assert films.timestamps(film)[:2] == (times_in(film), (64, 64))
 
 
 # A folder of PNG files

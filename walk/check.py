@@ -102,22 +102,16 @@ def check(
     closed: the first frame follows the last.
     """
     film = Path(film)
-    times, (width, height) = films.timestamps(film)
+    times, (width, height), _ = films.timestamps(film)
     if not times:
         raise Error(f"{film} has no whole frame")
     track = films.sound_track(film)
     gaps = [b - a for a, b in pairwise(times)]
     odd = bool(gaps) and (max(gaps) > 1.5 * min(gaps) or not QUICK <= median(gaps) <= SLOW)
-    ends: list[speed.Features] = []
-
-    def look(index: int, picture: np.ndarray) -> None:
-        see(index, picture)
-        if closed and index in (0, len(times) - 1):
-            ends.append(speed.features(_reduced(picture).round().astype(np.uint8)))
-
-    frames = _seen(film, len(times), odd, report, look)
+    frames, seam = _seen(film, len(times), odd, report, see)
     silent = track is not None and ffmpeg.silent(film)
-    usual = _every(gaps, *films.time_base(film))
+    tick, rate, colours = films.told(film)
+    usual = _every(gaps, tick, rate)
     end = times[-1] + usual
     resting = list(_resting(frames[1:]))
     measured = [frame.step for frame in frames[1:]]
@@ -128,7 +122,7 @@ def check(
     still_for = list(_rests(steps, [*times, end]))
     facts = (
         f"{len(times)} frames of {width}x{height}, {float(end):.2f} s, {f'{float(1 / usual):.6g}' if usual else '?'} a second",
-        f"colours: {films.colour_tags(film)}",
+        f"colours: {colours}",
         _sound(track, silent),
         *_listed(still_for),
     )
@@ -136,7 +130,7 @@ def check(
     faults += [(float(times[index]), "the picture jumps away and back") for index in foreign]
     faults += [*_doubled(measured, frames, times, rests), *_jumps(steps, times, [frame.unseen for frame in frames[1:]])]
     seen = [0.0 if rests else frame.seen for frame, rests in zip(frames[1:], resting)]
-    seen += [speed.distance(*ends)] if len(ends) > 1 else []
+    seen += [seam] if closed and seen else []
     still = float(sum((b - a for a, b in still_for), Fraction(0)) / (end - times[0])) if still_for else 0.0
     return Report(facts, tuple(sorted(faults)), tuple(map(float, times)), tuple(seen), still)
 
@@ -146,12 +140,12 @@ def check(
 
 def _seen(
     film: Path, count: int, odd: bool, report: Callable[[int], object], see: Callable[[int, np.ndarray], object]
-) -> list[_Frame]:
+) -> tuple[list[_Frame], float]:
     from moviepy import VideoFileClip
 
     try:
         with films.bare_copy(film, odd) as copy, VideoFileClip(str(copy.absolute()), audio=False) as clip:
-            return list(_frames(_pictures(clip.reader, count, see), report))
+            return _frames(_pictures(clip.reader, count, see), report)
     except (OSError, KeyError, ValueError) as error:
         why = ffmpeg.complaint(film) or str(error).partition("\n")[0]  # after it comes what ffmpeg said of the copy
         raise Error(f"{film} cannot be played: {why}") from None
@@ -162,34 +156,36 @@ def _pictures(reader: object, count: int, see: Callable[[int, np.ndarray], objec
     for index in range(count):
         picture = reader.last_read if index == 0 else reader.read_frame()  # type: ignore[attr-defined]
         see(index, picture)
-        yield _reduced(picture)
+        yield speed.reduced(picture, max(1, min(picture.shape[:2]) // SIDE))
 
 
-def _reduced(picture: np.ndarray) -> np.ndarray:
-    return speed.reduced(picture, max(1, min(picture.shape[:2]) // SIDE))
-
-
-def _frames(pictures: Iterator[np.ndarray], report: Callable[[int], object]) -> Iterator[_Frame]:
-    """Of a film of any length, no more than four pictures at a time."""
+def _frames(pictures: Iterator[np.ndarray], report: Callable[[int], object]) -> tuple[list[_Frame], float]:
+    """Of a film of any length, with no more than four pictures at a time; and how far the last looks from the first."""
+    frames: list[_Frame] = []
     before: list[np.ndarray] = []
-    seen, anchor = None, np.zeros(1)
-    for count, picture in enumerate(pictures, 1):
+    first: speed.Features | None = None
+    last: speed.Features | None = None
+    anchor = np.zeros(1)
+    for picture in pictures:
         features = speed.features(picture.round().astype(np.uint8))
+        first = first or features
         change = np.abs(picture - before[-1]) if before else np.zeros(1)
         if not (unseen := bool(before) and _is_unseen(change)):
             anchor = picture
-        yield _Frame(
+        frame = _Frame(
             float(picture.max()),
             float(np.ptp(picture.reshape(-1, 3), axis=0).max()),
             float(change.mean()),
             float(change.max()),
             float(np.abs(picture - before[0]).mean()) if len(before) > 1 else 0.0,
-            speed.distance(seen, features) if seen is not None else 0.0,
+            speed.distance(last, features) if last else 0.0,
             unseen,
             unseen and _is_unseen(np.abs(picture - anchor)),
         )
-        before, seen = [*before[-1:], picture], features
-        report(count)
+        frames.append(frame)
+        before, last = [*before[-1:], picture], features
+        report(len(frames))
+    return frames, speed.distance(last, first) if first and last else 0.0
 
 
 def _is_unseen(change: np.ndarray) -> bool:

@@ -403,6 +403,8 @@ def beats(audio: str, **chosen: Any) -> str:
     path, start = at_home(audio), chosen.get("start", Fraction(0))
     sound = sounds.read_sound(path, start, chosen.get("seconds"))
     shown = Bars()
+    if sound.damage:
+        shown.say(f"note: {sound.damage}")
     shown.say(f"listening to {path.name}")
     bpm = float(chosen["bpm"]) if "bpm" in chosen else None
     offset = float(chosen["offset"] - start) if "offset" in chosen else None

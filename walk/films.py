@@ -61,9 +61,15 @@ def read_metadata(film: Path) -> Metadata:
     )
 
 
-def timestamps(film: Path) -> tuple[list[Fraction], tuple[int, int]]:
-    """When each frame of any film is shown, in seconds and in order; and (width, height). Decodes nothing."""
-    return packets(film)[:2]
+def timestamps(film: Path) -> tuple[list[Fraction], tuple[int, int], Fraction]:
+    """When each frame of any film is shown, in seconds and in order; (width, height); and the unit in which it counts time.
+    Decodes nothing."""
+    lines = ffmpeg.read(film, "-c", "copy", "-f", "framecrc").splitlines()
+    head = dict(line[1:].split(" 0: ") for line in lines if " 0: " in line)
+    tick = Fraction(head["tb"])
+    width, height = map(int, head["dimensions"].split("x"))
+    times = [int(line.split(",")[2]) * tick for line in lines if not line.startswith("#")]
+    return sorted(times), (width, height), tick
 
 
 def sound_track(film: Path) -> Track | None:
@@ -82,17 +88,13 @@ def sound_track(film: Path) -> Track | None:
     return Track(int(channels), int(rate), start, end, max(duration for _, duration in packets) * tick)
 
 
-def time_base(film: Path) -> tuple[Fraction, Fraction | None]:
-    """(the unit in which any film counts time, the frames a second that it says it has; None: it does not say)."""
-    said = re.findall(r"config in time_base: (\d+/\d+), frame_rate: (\d+)/(\d+)", ffmpeg.shown(film))[-1]
-    rate, by = map(int, said[1:])
-    return Fraction(said[0]), Fraction(rate, by) if rate and by else None
-
-
-def colour_tags(film: Path) -> str:
-    """How any film tells players to read its colours, in ffmpeg's words, as in 'yuv420p, tv, bt709'."""
+def told(film: Path) -> tuple[Fraction, Fraction | None, str]:
+    """What any film tells players: (the unit in which it counts time, the frames a second that it says it has, how to read
+    its colours, in ffmpeg's words, as in 'yuv420p, tv, bt709'). None: it does not say."""
     text = ffmpeg.shown(film)
-    return ", ".join(re.findall(rf" {key}:(\w+)", text)[-1] for key in ("fmt", "color_range", "color_space"))
+    tick, rate, by = re.findall(r"config in time_base: (\d+/\d+), frame_rate: (\d+)/(\d+)", text)[-1]
+    colours = [re.findall(rf" {key}:(\w+)", text)[-1] for key in ("fmt", "color_range", "color_space")]
+    return Fraction(tick), Fraction(int(rate), int(by)) if int(rate) and int(by) else None, ", ".join(colours)
 
 
 @contextlib.contextmanager
@@ -105,7 +107,8 @@ def bare_copy(film: Path, odd: bool) -> Iterator[Path]:
     ffmpeg.check_readable(film)
     folders = [film.parent, Path(tempfile.gettempdir())]
     for folder in folders:
-        copy = beside(folder / film.name, f"watched{threading.get_native_id()}")
+        name = film.name[:40]  # a long one has no room for more
+        copy = beside(folder / name, f"watched{threading.get_native_id()}")
         try:
             if ffmpeg.copied(film, copy, odd):
                 yield copy
@@ -116,16 +119,6 @@ def bare_copy(film: Path, odd: bool) -> Iterator[Path]:
     size = math.ceil(film.stat().st_size / 1e6)
     where = " nor in ".join(dict.fromkeys(map(str, folders)))
     raise Error(f"{film} cannot be checked: that takes a copy of {size} MB, for which there is no room in {where}")
-
-
-def packets(film: Path) -> tuple[list[Fraction], tuple[int, int], Fraction]:
-    """What `timestamps` gives, and the unit in which this file counts time."""
-    lines = ffmpeg.read(film, "-c", "copy", "-f", "framecrc").splitlines()
-    head = dict(line[1:].split(" 0: ") for line in lines if " 0: " in line)
-    tick = Fraction(head["tb"])
-    width, height = map(int, head["dimensions"].split("x"))
-    times = [int(line.split(",")[2]) * tick for line in lines if not line.startswith("#")]
-    return sorted(times), (width, height), tick
 
 
 def beside(film: Path, what: str) -> Path:

@@ -259,7 +259,7 @@ def _file(name: str, kinds: tuple[str, ...], otherwise: str) -> Path:
         if path.is_dir() and (inside := [file for file in path.iterdir() if file.suffix in kinds]):
             return _only(inside, str(path), kinds)  # as diffusers saves one
     repo, file = "/".join(name.split("/")[:2]), "/".join(name.split("/")[2:])
-    if "/" not in name or not _is_hub_id(repo) or Path(name).exists() or (file and not file.endswith(kinds)):
+    if "/" not in name or not _is_hub_id(repo) or os.path.exists(name) or (file and not file.endswith(kinds)):
         raise Error(otherwise)
     if found := _fetched(repo, file, kinds, here=True):
         return _only(found, repo, kinds)
@@ -281,7 +281,7 @@ def _only(found: list[Path], where: str, kinds: tuple[str, ...]) -> Path:
 def decoder(name: str) -> Path:
     """The folder of a small decoder, on this machine or from the hub."""
     path = Path(os.path.expanduser(name))
-    folder = path if path.is_dir() else None
+    folder = path if os.path.isdir(path) else None
     if folder is None:
         if not _is_hub_id(name) or "/" not in name:
             raise Error(f"there is no decoder '{name}' here; it is own, tiny, or a folder in diffusers' format")

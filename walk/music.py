@@ -345,5 +345,5 @@ def _kept(path: Path) -> _Part | None:
         rhythm = Rhythm(**{name: tuple(values) for name, values in data["rhythm"].items()})
         made = {"seconds": Fraction(data["seconds"]), "rhythm": rhythm, "notes": tuple(data["notes"])}
         return _Part(**data | made)
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

@@ -41,7 +41,7 @@ from walk.keyframes import WORDS, Keyframe, check_words, prompt_file
 from walk.pace import METER
 from walk.progress import Listener
 from walk.recipe import Recipe
-from walk.text import as_flag, either, format_time, plural, together
+from walk.text import as_flag, either, format_time, plural, short, together
 
 if TYPE_CHECKING:
     from walk.music import Music
@@ -425,7 +425,13 @@ def _again(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...]) -> tuple[Mus
     from walk.music import Music
 
     path = Path(chosen["audio"])
-    return Music(path.name, sounds.read_sound(path), walk.seconds, Rhythm((), (), ())), walk
+    sound = sounds.read_sound(path)
+    if abs(sound.seconds - walk.seconds) > 1 / (2 * fps):
+        raise Error(
+            f"{path} has been cut since it was made: its sound lasts {short(sound.seconds)} s, and its recipe is that of "
+            f"a film of {short(walk.seconds)} s; give the song that it was made with, as --audio"
+        )
+    return Music(path.name, sound, walk.seconds, Rhythm((), (), ())), walk
 
 
 def _steps(name: str, chosen: dict[str, Any], music: Music, frames: int, fps: Fraction) -> list[float] | None:
@@ -550,7 +556,7 @@ def replayed(film: str, made: Recipe, chosen: dict[str, Any]) -> dict[str, Any]:
     # 1. What is chosen takes the place of what contradicts it.
     for one, other in (*EXCLUSIVE, ("frames", "seconds"), ("frames", "bars")):
         for name, instead in ((one, other), (other, one)):
-            if chosen.get(name):
+            if name in chosen and chosen[name] is not False:
                 carried.pop(instead, None)
     if "react" not in chosen and set(paces(carried | chosen)) == {"even"}:
         carried.pop("react", None)
@@ -560,6 +566,8 @@ def replayed(film: str, made: Recipe, chosen: dict[str, Any]) -> dict[str, Any]:
     moved = bool(set(chosen) & set(flags.TIMING))
     if made.positions and _RHYTHM & set(carried):
         moved |= formats.shown_fps(out, carried["fps"]) != carried["fps"]  # lest it leaves its tempo
+    if made.positions == recipe.UNTOLD and not moved:
+        raise Error(f"{film} is too long to carry where its frames are; make it again by its own command or program")
     if moved and beats and not _RHYTHM & set(chosen):
         raise Error(f"{film} moves to the beats in {beats}, which it does not carry; give that file as --beats")
     # 3. It moves to its own sound, which is that part already.

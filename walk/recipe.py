@@ -22,9 +22,9 @@ FORMAT = "walk recipe 1"
 MAX_TEXT = 8 << 20  # characters
 MAX_LINE = 2 * MAX_PROMPT + 1000  # a prompt, a negative one, and settings
 MAX_PROMPTS = 100_000
-MAX_POSITIONS = 100_000
 
 Positions = tuple[tuple[float, ...], tuple[float, ...]]
+UNTOLD: Positions = (), ()
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Recipe:
     """prompts: lines of a prompt file, each with all of its settings. flags: the command's, without
     their dashes. made_with: names and versions of what decided pixels beside these. positions: of a
     film that moves to music, or whose frames a program has put elsewhere (then without a --speed), its
-    frames' on the path, and its noise's where that is elsewhere."""
+    frames' on the path, and its noise's where that is elsewhere; both empty, if there are too many to carry."""
 
     prompts: tuple[str, ...]
     flags: tuple[tuple[str, str], ...]
@@ -66,9 +66,10 @@ def to_text(recipe: Recipe) -> str:
         "flags": dict(recipe.flags),
         "made_with": recipe.made_with,
     }
-    if recipe.positions and len(recipe.positions[0]) <= MAX_POSITIONS:
+    if recipe.positions:
         data["positions"] = recipe.positions
-    return json.dumps(data, ensure_ascii=False)
+    text = json.dumps(data, ensure_ascii=False)
+    return text if len(text) <= MAX_TEXT else json.dumps(data | {"positions": UNTOLD}, ensure_ascii=False)
 
 
 def from_text(text: str, where: str) -> Recipe:
@@ -100,10 +101,11 @@ def _positions(data: dict[str, Any], keyframes: int, where: str) -> Positions | 
         return None
     closed = "loop" in data["flags"]
     lists = data["positions"]
+    if lists == [[], []]:
+        return UNTOLD
     if not (
         isinstance(lists, list)
         and [type(some) for some in lists] == [list, list]
-        and 0 < len(lists[0]) <= MAX_POSITIONS
         and str(len(lists[0])) == data["flags"].get("frames")
         and len(lists[1]) in (0, len(lists[0]))
         and all(type(x) in (int, float) and 0 <= x <= keyframes - 1 + closed for some in lists for x in some)

@@ -378,7 +378,9 @@ def alike(folder: Path, walk: Walk, settings: Settings) -> Path | None:
     for other in sorted(folder.parent.glob("*.walk")):
         with contextlib.suppress(Error, OSError):
             made = read_manifest(other)
-            if any(it and fingerprints(it, made.settings) == names for it in (made.asked, made.walk)):
+            there = fingerprints(made.walk, made.settings)
+            wanted = there == names or (made.asked and fingerprints(made.asked, made.settings) == names)
+            if wanted and finished(other).keys() & there:
                 return other
     return None
 
@@ -399,11 +401,14 @@ def unused(folder: Path) -> Iterator[list[Path]]:
     """Finished frames that the newest walk in a run folder does not use, and those of quick previews, which no film does.
     Meanwhile nobody else can open the folder.
 
-    Not those that were made since: a walk that is begun writes its manifest when it is known where its frames belong.
-    Raises Error if the folder is not a run folder, or a process is at work in it.
+    Not those that were made since: a walk that is begun writes its manifest when it is known where its frames belong, so
+    that a folder may have none yet. Raises Error if the folder is not a run folder, or a process is at work in it.
     """
     quick = folder / "quick"
     with alone(folder), alone(quick):
+        if (folder / "lock").is_file() and not (folder / manifest.FILE).is_file():
+            yield [*finished(quick).values()]
+            return
         made = read_manifest(folder)
         used, noted = set(fingerprints(made.walk, made.settings)), (folder / manifest.FILE).stat().st_mtime_ns
         there = finished(folder).items()

@@ -11,7 +11,6 @@ import numbers
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from walk import Error
@@ -99,7 +98,7 @@ class Settings:
     def loras(self) -> list[tuple[str, float]]:
         """Each with its weight, 1 unless it is given."""
         whole = _LORA.fullmatch(self.lora.strip())
-        texts = [self.lora] if whole and Path(whole[1]).is_file() else self.lora.split(",")
+        texts = [self.lora] if whole and os.path.isfile(whole[1]) else self.lora.split(",")
         found = [_LORA.fullmatch(text.strip()) for text in texts if text.strip()]
         return [(match[1], float(match[2] or 1)) for match in found if match]
 

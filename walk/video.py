@@ -135,7 +135,7 @@ def check(
     a frame and a packet more or less); None: it does not matter.
     """
     try:
-        times, shown, tick = _pictures_in(film, fps) if film.is_dir() else films.packets(film)
+        times, shown, tick = _pictures_in(film, fps) if film.is_dir() else films.timestamps(film)
         track = films.sound_track(film) if sound and not film.is_dir() else None
     except Error:
         raise Error("the film that ffmpeg made cannot be read") from None
@@ -386,6 +386,6 @@ def _export(
 
 
 def _pictures_in(folder: Path, fps: Fraction) -> tuple[list[Fraction], tuple[int, int], Fraction]:
-    """Of an export what `films.packets` tells of a film."""
+    """Of an export what `films.timestamps` tells of a film."""
     pictures = [folder / name for name in pictures_of(folder)]
     return [index / fps for index in range(len(pictures))], _size_of(pictures[0]), Fraction(0)
