@@ -461,6 +461,11 @@ def test_a_film_is_watched_beside_itself_and_nothing_is_left_there(tmp_path, mon
     assert set(os.listdir(tmp_path)) == names
 
 
+def test_a_film_may_have_as_long_a_name_as_there_can_be(tmp_path):
+    film = a_film(tmp_path)
+    assert check(film.rename(tmp_path / f"{'あ' * 83}.mp4")).faults == ()
+
+
 def test_a_film_in_a_folder_that_cannot_be_written_is_watched_elsewhere(tmp_path, monkeypatch):
     film, touch = a_film(tmp_path), Path.touch
 

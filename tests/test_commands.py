@@ -334,9 +334,10 @@ def test_a_quick_preview_is_not_taken_for_the_film(walk):
 def test_prune_lists_the_frames_of_quick_previews_which_no_film_uses(walk):
     flags = [*ABC, "--frames", "12", "--steps", "6", "--speed", "path", "--out", "film.mp4"]
     walk("preview", *flags, "--quick")
-    walk(*flags)
     quick = sorted(map(str, Path("film.walk/quick/frames").glob("*.png")))
     assert quick
+    assert walk("prune", "film.walk", model=False)[0].splitlines() == quick
+    walk(*flags)
     assert walk("prune", "film.walk", model=False)[0].splitlines() == quick
     walk("prune", "film.walk", "--yes", model=False)
     assert (len(frames()), len(frames("film.walk/quick"))) == (12, 0)

@@ -365,6 +365,7 @@ def test_a_decoder_that_is_not_there_or_is_none_is_refused(home):
     assert refused("StableDiffusionPipeline", "nosuch").startswith(
         "there is no decoder 'nosuch' here; it is own, tiny,"
     )
+    assert refused("StableDiffusionPipeline", "no such " * 40).startswith("there is no decoder 'no such ")
     vae = home("StableDiffusionPipeline") / "vae"
     assert refused("StableDiffusionPipeline", str(vae)).startswith(f"{vae} holds no AutoencoderTiny")
 

@@ -685,6 +685,11 @@ def test_a_comma_may_be_in_the_name_of_a_lora(tmp_path):
     assert Settings(lora="a.safetensors:0.8, b").loras() == [("a.safetensors", 0.8), ("b", 1.0)]
 
 
+def test_many_loras_may_have_long_names_together():
+    names = [f"a_style_with_a_long_name_{i}.safetensors" for i in range(9)]
+    assert Settings(lora=",".join(names)).loras() == [(name, 1.0) for name in names]
+
+
 def test_another_lora_or_weight_is_another_model(tiny_folder, tmp_path):
     pytest.importorskip("peft")
     a, b = tmp_path / "a.safetensors", tmp_path / "b.safetensors"

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 import threading
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +20,7 @@ from benchmarks import beats
 from PIL import Image
 
 from walk import Error, Walk, audio, beatfile, check, cli, films, manifest, music, order
+from walk.ffmpeg import program
 from walk.keyframes import read_prompts
 from walk.progress import Listener
 from walk.sounds import read_sound
@@ -610,12 +612,38 @@ def test_what_was_heard_is_heard_again_where_it_was_lost(walk, song):
     walk("--audio", song, "--seconds", "2", "--out", "film.mp4")
     before = Path("film.mp4").read_bytes()
     (kept,) = Path("film.walk").glob("sound-*.json")
-    for damage in (Path.unlink, lambda path: path.write_text("{")):
-        damage(kept)
+    for damage in (None, "{", '{"rhythm": []}', "[" * 100_000):
+        kept.unlink() if damage is None else kept.write_text(damage)
         Path("film.mp4").unlink()
         _, err = walk("--audio", song, "--seconds", "2", "--out", "film.mp4")
         assert {"listening to song.wav", "48 of 48 frames are in film.walk already"} <= set(err)
         assert Path("film.mp4").read_bytes() == before
+
+
+def test_a_film_that_was_cut_is_refused_before_anything_is_rendered(walk, song):
+    walk("--audio", song, "--seconds", "2", "--out", "film.mp4")
+    ffmpeg = [*program(), "-i", "film.mp4", "-t", "1", "-map_metadata", "0", "-c", "copy", "cut.mp4"]
+    subprocess.run(ffmpeg, check=True)
+    _, err = walk("replay", "cut.mp4", prompts=None, model=False, status=2)
+    assert re.fullmatch(
+        r"walk: cut\.mp4 has been cut since it was made: its sound lasts 1\.\d+ s, and its recipe is that of a film of 2 s; "
+        "give the song that it was made with, as --audio",
+        err[-1],
+    )
+    assert not Path("cut-again.walk").exists()
+    assert "--react were both given" not in " ".join(err)
+
+
+def test_how_far_it_reacts_can_be_not_at_all_where_a_film_eases(walk, song):
+    walk("--audio", song, "--seconds", "1", "--ease", "--out", "film.mp4")
+    walk("replay", "film.mp4", "--pace", "energy", "--react", "0", prompts=None, model=False)
+    assert dict(order.read_recipe("film-again.mp4").flags)["react"] == "0.0"
+
+
+def test_a_broken_song_is_said_to_be_before_its_beats(walk, song):
+    Path("half.wav").write_bytes(song.read_bytes()[: song.stat().st_size // 2])
+    _, err = walk("beats", "half.wav", prompts=None, model=False)
+    assert err[0] == "note: half.wav is damaged: parts of its sound cannot be read"
 
 
 def test_a_film_with_music_is_made_again_from_itself_alone(walk, song):

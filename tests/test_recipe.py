@@ -57,6 +57,18 @@ def is_harmless(text):
 # A recipe makes its film again
 
 
+def test_a_long_films_frames_are_told_and_of_more_than_can_be_told_that(monkeypatch):
+    places = tuple(i / 200_000 for i in range(200_001)), ()
+    made = recipe.compose((A, B), {"frames": 200_001, "fps": Fraction(24), "path": "smooth"}, SETTINGS, places)
+    assert recipe.from_text(recipe.to_text(made), "film.mp4") == made
+    monkeypatch.setattr(recipe, "MAX_TEXT", 1 << 20)
+    told = recipe.from_text(recipe.to_text(made), "film.mp4")
+    assert told.positions == recipe.UNTOLD
+    with pytest.raises(Error, match=r"^film\.mp4 is too long to carry where its frames are; make it again by its own"):
+        order.replayed("film.mp4", told, {})
+    assert "places" not in order.replayed("film.mp4", told, {"frames": 10})
+
+
 KEYFRAMES = {
     "plain": (A, B),
     "emoji": (Keyframe("👩‍🚀 on the 🌙", 3), Keyframe("🙂", MAX_SEED)),

@@ -410,6 +410,13 @@ def test_a_folder_has_frames_that_were_asked_for_wherever_they_were_found_to_bel
     assert alike(tmp_path / "small.walk", moved, SETTINGS) == tmp_path / "wide.walk"
 
 
+def test_a_folder_that_has_no_frames_yet_is_not_said_to_have_them(tmp_path):
+    Run(tmp_path / "other.walk", a_walk(), SETTINGS).close()
+    assert alike(tmp_path / "film.walk", a_walk(), SETTINGS) is None
+    Run(tmp_path / "film.walk", a_walk(), SETTINGS).close()
+    assert alike(tmp_path / "film.walk", a_walk(), SETTINGS) is None
+
+
 def test_a_folder_whose_films_are_gone_has_no_newest_one(tmp_path):
     with Run(tmp_path / "film.walk", a_walk(), SETTINGS) as run:
         run.made("film.mp4", "0" * 16)

@@ -406,7 +406,7 @@ def unused(folder: Path) -> Iterator[list[Path]]:
     """
     quick = folder / "quick"
     with alone(folder), alone(quick):
-        if (folder / "lock").is_file() and not (folder / manifest.FILE).is_file():
+        if (quick.is_dir() or (folder / "lock").is_file()) and not (folder / manifest.FILE).is_file():
             yield [*finished(quick).values()]
             return
         made = read_manifest(folder)
