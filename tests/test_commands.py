@@ -163,7 +163,8 @@ def test_a_chorus_comes_back_with_its_picture(walk):
     walk(*prompts, "--seeds", "words", "--out", "same/")
     assert (pixels("other")[0] != pixels("other")[4]).any()
     np.testing.assert_allclose(*(pixels("same")[i].astype(int) for i in (0, 4)), atol=1)
-    assert (pixels("same")[0] == pixels("other")[0]).all()
+    walk("--prompts", "a fox", "a mill", "an owl", *prompts[4:], "--seeds", "words", "--out", "moved/")
+    assert [(pixels("moved")[i] == pixels("same")[j]).all() for i, j in ((0, 0), (4, 2))] == [True, True]
 
 
 def test_a_rest_between_keyframes_that_are_the_same_is_rendered_once_as_one_with_until_is(walk):
@@ -243,9 +244,10 @@ def test_a_prompt_put_before_others_says_that_it_moves_their_seeds_and_how_to_ke
 
     assert told(*lines) == []
     note = "note: 3 prompts have other seeds than in the film that is here, since seeds follow the order of the list; "
-    keep = "to keep their pictures, take their lines from walk info film.mp4, where they end in | seed="
+    keep = "to keep their pictures, stop, and take their lines from walk info film.mp4, where they end in | seed="
     assert told(lines[0], "a new one", *lines[1:], film=False) == [note + keep]
     assert told(*lines[1:], film=False) == [note + keep]
+    assert told(lines[1], lines[0], *lines[2:], film=False)[0].startswith("note: 2 prompts have other seeds than in")
     assert told(*lines, "a new one", film=False) == told(*lines[:2], "a new one", *lines[3:], film=False) == []
     unset = [line.partition(" |")[0] for line in lines]
     assert told(unset[0], "a new one", *unset[1:], film=False, more=["--seeds", "0-5"]) == []

@@ -824,7 +824,7 @@ def test_a_sound_or_a_film_that_cannot_be_read_twice_is_refused(walk, song, pipe
         (["a cat | frame=1.5", "a dog"], "prompt 1: frame '1.5' is not possible; they are whole numbers, counted from 0"),
         (["a cat | beat=3 | bar=1", "a dog"], "prompt 1: beat= and bar= are both given; keep one"),
         (["a cat | beat=0", "a dog"], "prompt 1: beat '0' is not possible; they are counted from 1, and 2.5 is half-way on"),
-        (["a cat | bar=3", "a dog | bar=2"], "prompt 2: bar 2.0 is not after 3.0 (prompt 1); bars must increase from keyframe to keyframe"),
+        (["a cat | bar=3", "a dog | bar=2"], "prompt 2: bar 2 is not after 3 (prompt 1); bars must increase from keyframe to keyframe"),
         (["a cat | time=3 | until=2", "a dog"], "prompt 1: until 2 s is not after its time 3 s"),
     ],
     ids=str,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import scipy.interpolate
 
-from walk import Error, Keyframe, Walk
+from walk import Error, Keyframe, Walk, read_prompts
 from walk.timeline import check_length, framed, parse_fps, rate, timed, within
 
 NAN = float("nan")
@@ -338,11 +338,41 @@ def test_beats_and_bars_become_the_seconds_that_were_heard():
     assert times == [0.1, 1.1, 1.8, 9.0]
 
 
+def test_rests_end_on_bars_beats_and_frames():
+    cast = read_prompts(
+        [
+            "a | beat=1 | until=beat=2",
+            "b | bar=2 | until = bar=2.5",
+            "c | frame=60 | until=frame= 90",
+            "d | time=4|until=bar=3",
+        ]
+    )
+    told = [(k.time, k.until) for k in framed(timed(cast, [0.1, 0.6, 1.1, 1.5, 2.1], [0.1, 1.1, 5.1]), Fraction(24))]
+    assert told == [(0.1, 0.6), (1.1, 3.1), (2.5, 3.75), (4.0, 5.1)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["a | bar=3 | until=bar=3", "b"], "until 3 is not after its bar 3"),
+        (["a | bar=1 | until=bar=3", "b | bar=2.5"], "bar 2.5 is not after 3"),
+        (["a | bar=1 | until=bar=0", "b"], "bar '0' is not possible; they are counted from 1"),
+        (["a | bar=1 | until=month=2", "b"], "until 'month=2' is not a time; write seconds (12.5) or minutes:seconds"),
+        (["a | time=3 | until=bar=2", "b"], "keyframe 1 ('a'): until 1.1 is not after its time 3"),
+        (["a | bar=1 | until=bar=4", "b"], "keyframe 1 ('a') rests until bar 4, but the film has 2 bars"),
+    ],
+)
+def test_a_rest_that_does_not_end_is_refused(lines, message):
+    with pytest.raises(Error) as refusal:
+        timed(read_prompts(lines), [0.1, 0.6, 1.1, 1.5, 2.1], [0.1, 1.1])
+    assert message in str(refusal.value)
+
+
 @pytest.mark.parametrize(
     ("keyframe", "message"),
     [
-        (Keyframe("b", 1, beat=6), "keyframe 2 ('b') is at beat 6, but the sound has 5 beats"),
-        (Keyframe("b", 1, bar=2.5), "keyframe 2 ('b') is at bar 2.5, but the sound has 2 bars"),
+        (Keyframe("b", 1, beat=6), "keyframe 2 ('b') is at beat 6, but the film has 5 beats"),
+        (Keyframe("b", 1, bar=2.5), "keyframe 2 ('b') is at bar 2.5, but the film has 2 bars"),
     ],
 )
 def test_a_beat_that_is_not_there_is_refused(keyframe, message):

@@ -148,7 +148,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
     "What is seen": {
         "prompts": Flag("FILE | PROMPT ...", _prompts, "a prompt file, or prompts", "one prompt a line (- for stdin), a song's .lrc, .srt or .vtt, or prompts"),
         "seed": Flag("N", _integer, "a whole number", "seed of the first keyframe; the next ones count up from it (0)"),
-        "seeds": Flag("N,N,... | words", _seeds, "whole numbers with commas between, 1-8, or words", "one per prompt, one for all, 1-8 for one; words: repeats keep theirs"),
+        "seeds": Flag("N,N,... | words", _seeds, "whole numbers with commas between, 1-8, or words", "one per prompt, one for all, 1-8 for one; words: from its words"),
         "negative": Flag("TEXT", str, 'text, or "" for none', "what no picture should show"),
         "style": Flag("TEXT", str, "text with {} in it", "wrapped around every prompt: 'an oil painting of {}'"),
     },
@@ -533,5 +533,5 @@ def _table(flags: dict[str, Flag]) -> list[str]:
 _PROMPT_FILE = (
     "A prompt file is UTF-8 with one prompt a line; lines that begin with # are skipped. A line may end in settings: "
     "a fox in the snow | seed=7 | time=1:02.5 | negative=blurry. In place of a time: frame=48, beat=32 or bar=9; "
-    "until=1:05 holds the picture until then. (red:1.5) counts for more than other words, (red:0.5) for less."
+    "until=1:05 or until=bar=11 holds the picture until then. (red:1.5) counts for more than other words, (red:0.5) for less."
 )

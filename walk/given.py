@@ -47,8 +47,7 @@ class Given(Model):
         conditioning: Mapping[str, Tensor] | None = None,
         noise: Tensor | None = None,
         seed: int | None = None,
-        time: float | None = None,
-        until: float | None = None,
+        **when: Any,
     ) -> Keyframe:
         """A keyframe whose picture is made of these tensors. Later changes to them change nothing.
 
@@ -62,7 +61,7 @@ class Given(Model):
         noise: of the shape of `noise(0)`, mostly (channels, height, width) of the latents, with a deviation of 1:
             before a scheduler scales it. None: that of `seed`.
         seed: 0 unless it is given.
-        time, until: as a `Keyframe` has them.
+        when: time, frame, beat, bar or until, as a `Keyframe` has them.
 
         Raises Error, which names the tensor, for what the model would not take, and for numbers that are not finite.
         """
@@ -82,7 +81,7 @@ class Given(Model):
             digest, noise = self._kept(noise)
             seed = int(digest, 16) >> 1  # the largest seed has 63 bits
             self.noises[seed] = noise
-        keyframe = Keyframe(prompt, seed or 0, time=time, until=until)
+        keyframe = Keyframe(prompt, seed or 0, **when)
         self.conditionings[prompt] = {part: tensor for part, (_, tensor) in kept.items()}
         return keyframe
 

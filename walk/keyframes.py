@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import hashlib
 import json
 import math
 import numbers
@@ -20,10 +21,10 @@ from typing import Any
 
 from walk import Error, emphasis, lyrics
 from walk.files import at_home, lines_of, read_text
-from walk.text import format_time, has_control_characters, parse_time, plural
+from walk.text import either, format_time, has_control_characters, parse_time, plural
 
 MAX_SEED = 2**63 - 1  # torch.Generator.manual_seed takes no more
-WORDS = "words"  # in place of seeds: the same words, the same seed
+WORDS = "words"  # in place of seeds: each prompt's comes from its words
 MAX_PROMPT = 20_000  # characters; no model reads a tenth of it
 _WHEN = ("time", "beat", "bar", "frame")  # settings that say when, of which a keyframe has one
 _TENSORS = re.compile(r"\(tensors [0-9a-f]{16}\)")
@@ -38,7 +39,8 @@ class Keyframe:
     seed: of the Gaussian noise that the picture starts from, 0 .. 2**63 - 1.
     negative_prompt: what the picture is guided away from.
     time: seconds of the film at which the walk arrives here; None: wherever there is room.
-    until: seconds of the film until which it rests here; None: it goes on at once.
+    until: seconds of the film until which it rests here; None: it goes on at once. until_in: what these are in place of
+        seconds, 'beat', 'bar' or 'frame'.
     beat, bar: in place of a time, counted from 1; 2.5 is half-way between the second and the third.
         `walk.timeline.timed` makes times of them.
     frame: in place of a time, counted from 0. `walk.timeline.framed` makes a time of it.
@@ -54,6 +56,7 @@ class Keyframe:
     beat: float | None = None
     bar: float | None = None
     frame: int | None = None
+    until_in: str = "time"
 
     def __post_init__(self) -> None:
         if not isinstance(self.prompt, str) or not self.prompt.strip():
@@ -64,17 +67,22 @@ class Keyframe:
         object.__setattr__(self, "negative_prompt", _plain("negative prompt", self.negative_prompt))
         object.__setattr__(self, "seed", _checked_seed(self.seed))
         _check_weights([_Line("prompt", self.prompt), _Line("negative prompt", self.negative_prompt)])
-        for name, low in (("time", 0), ("until", 0), ("beat", 1), ("bar", 1)):
+        if self.until_in not in _WHEN:
+            raise Error(f"until_in {self.until_in!r} is unknown; it is {either(_WHEN)}")
+        for name, low in (("time", 0), ("until", self.until_in in ("beat", "bar")), ("beat", 1), ("bar", 1)):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, numbers.Real) and low <= float(value) < math.inf):
-                raise Error(f"{name} {value!r} is out of range; it is a number from {low}, or None")
+                raise Error(f"{name} {value!r} is out of range; it is a number from {int(low)}, or None")
             object.__setattr__(self, name, None if value is None else float(value))
         if self.frame is not None:
             if not isinstance(self.frame, numbers.Integral) or self.frame < 0:
                 raise Error(f"frame {self.frame!r} is out of range; it is a whole number from 0, or None")
             object.__setattr__(self, "frame", int(self.frame))
-        if self.time is not None and self.until is not None and self.until <= self.time:
-            raise Error(f"until {self.until:g} is not after its time {self.time:g}; a keyframe rests until later")
+        arrives = getattr(self, self.until_in)
+        if arrives is not None and self.until is not None and self.until <= arrives:
+            raise Error(
+                f"until {self.until:g} is not after its {self.until_in} {arrives:g}; a keyframe rests until later"
+            )
 
     @property
     def identity(self) -> tuple[str, str, int]:
@@ -92,6 +100,7 @@ class _Line:
     beat: float | None = None
     bar: float | None = None
     frame: int | None = None
+    until_in: str = "time"
     negative: str | None = None
 
 
@@ -107,7 +116,7 @@ def read_prompts(
 
     A file has one prompt a line; blank lines and lines that begin with `#` are skipped. A prompt
     may end in settings: `a fox in the snow | seed=7 | time=1:02.5 | negative=blurry`, `beat=32`,
-    `bar=9` or `frame=48` in place of a time, and `until=1:05` to rest there. `(red:1.3)` counts for more than
+    `bar=9` or `frame=48` in place of a time, and `until=1:05`, or `until=bar=11`, to rest there. `(red:1.3)` counts for more than
     other words, with what `walk.emphasis` knows of it.
 
     Keyframes among the prompts are lines that say all this already.
@@ -116,8 +125,9 @@ def read_prompts(
     prompt begins with a frame's number or a time, as other tools write them, it comes there.
 
     seed: keyframe i gets seed + i, unless its line has a seed of its own.
-    seeds: instead of `seed`: one for each prompt, one for all prompts, or several for one prompt. "words": as `seed`
-        has it, but a prompt that was there before, with the same negative prompt, has the seed that it had then.
+    seeds: instead of `seed`: one for each prompt, one for all prompts, or several for one prompt. "words": a prompt and its
+        negative prompt have a seed of their own (or that of a line with the same), wherever they stand; another `seed`
+        gives them others.
     negative: the negative prompt of every keyframe that has none of its own.
     style: what every prompt is put into, at its {}: 'an oil painting of {}'.
     scheduled: called with 'frame numbers' or 'times', if these stand before all prompts.
@@ -149,9 +159,8 @@ def read_prompts(
     if seeds is not None and not isinstance(seeds, str):
         lines, chosen = _pair(lines, [seeds] if isinstance(seeds, numbers.Integral) else seeds)  # type: ignore[arg-type,list-item]
     else:
-        chosen = [seed + i if line.seed is None else line.seed for i, line in enumerate(lines)]
-        if seeds == WORDS:
-            chosen = _by_words(lines, chosen, negative)
+        counted = _by_words(lines, seed, negative) if seeds == WORDS else range(seed, seed + len(lines))
+        chosen = [own if line.seed is None else line.seed for own, line in zip(counted, lines)]
     return tuple(
         Keyframe(
             style.replace("{}", line.prompt),
@@ -162,6 +171,7 @@ def read_prompts(
             line.beat,
             line.bar,
             line.frame,
+            line.until_in,
         )
         for line, value in zip(lines, chosen)
     )
@@ -401,13 +411,17 @@ def _parse(where: str, text: str) -> _Line:
         raise Error(f"{where}: {places[0]}= and {places[1]}= are both given; keep one")
     if "until" in settings and not places:
         raise Error(f"{where}: until= says how long to rest, but not from when; add time=, beat=, bar= or frame=")
-    return _Line(where, prompt, **{name: _PARSERS[name](where, value) for name, value in settings.items()})
+    if counted := re.fullmatch(r"(beat|bar|frame)\s*=\s*(.*)", settings.get("until", "")):
+        settings["until"] = counted[2]
+    unit = counted[1] if counted else "time"
+    parsers = _PARSERS | ({"until": _PARSERS[unit]} if counted else {})
+    return _Line(where, prompt, until_in=unit, **{name: parsers[name](where, text) for name, text in settings.items()})
 
 
 def _line(where: str, keyframe: Keyframe) -> _Line:
     """What a Keyframe says. Whoever made it may have left its negative prompt out."""
-    own = (keyframe.time, keyframe.until, keyframe.beat, keyframe.bar, keyframe.frame, keyframe.negative_prompt or None)
-    return _Line(where, keyframe.prompt, keyframe.seed, *own)
+    own = {name: getattr(keyframe, name) for name in ("seed", "until", "until_in", *_WHEN)}
+    return _Line(where, keyframe.prompt, negative=keyframe.negative_prompt or None, **own)
 
 
 def _parse_seed(where: str, text: str) -> int:
@@ -457,18 +471,23 @@ _SETTINGS = "seed=, time=, beat=, bar=, frame=, until= and negative="
 def _check_times(lines: list[_Line]) -> None:
     """Of what can be compared without hearing a sound."""
     for line in lines:
-        if line.time is not None and line.until is not None and line.until <= line.time:
-            raise Error(f"{line.where}: until {format_time(line.until)} is not after its time {format_time(line.time)}")
+        arrives, show = getattr(line, line.until_in), _shown(line.until_in)
+        if arrives is not None and line.until is not None and line.until <= arrives:
+            raise Error(f"{line.where}: until {show(line.until)} is not after its {line.until_in} {show(arrives)}")
     for name in _WHEN:
-        show: Callable[[float], str] = format_time if name == "time" else str
+        show = _shown(name)
         timed = [line for line in lines if getattr(line, name) is not None]
         for earlier, line in pairwise(timed):
-            end = (name == "time" and earlier.until) or getattr(earlier, name)
+            end = (earlier.until_in == name and earlier.until) or getattr(earlier, name)
             if getattr(line, name) <= end:
                 raise Error(
                     f"{line.where}: {name} {show(getattr(line, name))} is not after {show(end)} ({earlier.where}); "
                     f"{name}s must increase from keyframe to keyframe"
                 )
+
+
+def _shown(unit: str) -> Callable[[float], str]:
+    return format_time if unit == "time" else "{:g}".format
 
 
 def _check_weights(lines: list[_Line]) -> None:
@@ -483,14 +502,13 @@ def _check_weights(lines: list[_Line]) -> None:
                 ) from None
 
 
-def _by_words(lines: list[_Line], seeds: list[int], negative: str) -> list[int]:
-    """The first one's for all lines that say the same, but for those that have one of their own."""
-    first: dict[tuple[str, str], int] = {}
-    known = [
-        first.setdefault((line.prompt, negative if line.negative is None else line.negative), seed)
-        for line, seed in zip(lines, seeds)
-    ]
-    return [seed if line.seed is None else line.seed for line, seed in zip(lines, known)]
+def _by_words(lines: list[_Line], seed: int, negative: str) -> list[int]:
+    """Numbers that their words alone decide, in few digits, since people copy seeds; or a seed that one with the same words
+    has."""
+    words = [f"{line.prompt}\n{negative if line.negative is None else line.negative}" for line in lines]
+    known = {said: line.seed for said, line in reversed([*zip(words, lines)]) if line.seed is not None}
+    digests = {said: int(hashlib.sha256(said.encode()).hexdigest(), 16) for said in words}
+    return [known.get(said, seed + digests[said] % 1_000_000) for said in words]
 
 
 def _pair(lines: list[_Line], seeds: Sequence[int]) -> tuple[list[_Line], list[int]]:

@@ -6,13 +6,13 @@ Everything that can be refused without a model is refused here. Renders nothing 
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
 import hashlib
 import math
 import os
 import re
 import shlex
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -203,9 +203,10 @@ def _tell_before(
         listener.say(f"note: {out} is of other prompts, and will be replaced; to keep it, stop, and give another --out")
     if chosen.get("seeds", WORDS) != WORDS or "weights" in chosen:  # a film that is made again has its own
         return
-    was, now = (["\n".join(keyframe.identity[:2]) for keyframe in some] for some in (before, keyframes))
-    blocks = difflib.SequenceMatcher(None, was, now, autojunk=False).get_matching_blocks()
-    pairs = [(a + i, b + i) for a, b, count in blocks for i in range(count)]
+    was: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
+    for a, keyframe in enumerate(before):
+        was[keyframe.identity[:2]].append(a)
+    pairs = [(was[it.identity[:2]].pop(0), b) for b, it in enumerate(keyframes) if was[it.identity[:2]]]
     moved = [(a, b) for a, b in pairs if before[a].seed != keyframes[b].seed == before[a].seed + b - a]
     if not moved:
         return
@@ -214,7 +215,9 @@ def _tell_before(
         made = read_prompts(read_recipe(str(out)).prompts)
         if [keyframe.identity for keyframe in made] == [keyframe.identity for keyframe in before]:
             styled = ", and with the style" * ("style" in chosen)
-            remedy = f"take their lines from walk info {shlex.quote(str(out))}, where they end in | seed={styled}"
+            remedy = (
+                f"stop, and take their lines from walk info {shlex.quote(str(out))}, where they end in | seed={styled}"
+            )
     have = "prompt has another seed" if len(moved) == 1 else "prompts have other seeds"
     listener.say(
         f"note: {len(moved)} {have} than in the film that is here, since seeds follow the order of the list; to keep "
@@ -332,12 +335,15 @@ def _bars_needed(keyframes: Sequence[Keyframe], closed: bool, bpm: Fraction, met
     beats, needed = 60 / bpm, [len(keyframes) - 1 + closed]
     for k, keyframe in enumerate(keyframes):
         following = len(keyframes) - 1 - k + closed
-        for time in filter(None, (keyframe.time, keyframe.until)):
-            needed.append(math.ceil(Fraction(repr(time)) / beats / meter) + following)
-        if keyframe.bar:
-            needed.append(max(math.ceil(keyframe.bar), math.ceil(keyframe.bar - 1) + following))
-        if keyframe.beat:
-            needed.append(max(math.ceil(keyframe.beat / meter), math.ceil((keyframe.beat - 1) / meter) + following))
+        for name, number in (
+            *((name, getattr(keyframe, name)) for name in ("time", "beat", "bar")),
+            (keyframe.until_in, keyframe.until),
+        ):
+            if number and name == "time":
+                needed.append(math.ceil(Fraction(repr(number)) / beats / meter) + following)
+            elif number:
+                each = meter if name == "beat" else 1
+                needed.append(max(math.ceil(number / each), math.ceil((number - 1) / each) + following))
     return max(needed)
 
 
@@ -352,7 +358,7 @@ def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music 
     timing = given(chosen, "frames", "seconds", "fps", "ease", closed="loop")
     smooth = chosen.get("path", flags.PATHS[0]) == "smooth"
     if music is None:
-        return Walk.through(timeline.timed(keyframes, (), (), ""), smooth=smooth, **timing)
+        return Walk.through(keyframes, smooth=smooth, **timing)
     fps, rhythm = chosen.get("fps", timeline.FPS), music.rhythm
     frames = timeline.nearest(music.seconds * fps)
     timeline.check_length(frames)

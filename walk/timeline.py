@@ -116,7 +116,7 @@ class Walk:
         `timed` makes times of.
         """
         fps = rate(fps)
-        keyframes = framed(timed(_keyframes(keyframes), (), (), ""), fps)
+        keyframes = framed(timed(_keyframes(keyframes), (), ()), fps)
         if len(keyframes) < 2:
             raise Error(
                 "a walk needs two keyframes or more; give another prompt, or several seeds for this one (--seeds 1-3)"
@@ -228,43 +228,51 @@ class Walk:
 
 
 def timed(
-    keyframes: Sequence[Keyframe], beats: Sequence[float], bars: Sequence[float], where: str = "the sound"
+    keyframes: Sequence[Keyframe], beats: Sequence[float], bars: Sequence[float], where: str = ""
 ) -> tuple[Keyframe, ...]:
     """The keyframes with seconds in place of beats and bars, of which the seconds are given.
 
-    Raises Error for a beat or a bar that `where`, a sound or a tempo, does not have; '' if there is neither.
+    Raises Error for a beat or a bar that is not there. where: the sound or the tempo, if there is one.
     """
-    otherwise = f"{where} has none" if where else "there are none without a sound or a tempo; give --audio or --bpm"
-    result = []
-    for k, keyframe in enumerate(keyframes):
-        for name, seconds in (("beat", beats), ("bar", bars)):
-            number = getattr(keyframe, name)
-            if number is None:
-                continue
-            if not 1 <= number <= len(seconds):
-                has = f"{where} has {plural(len(seconds), name)}" if seconds else otherwise
-                raise Error(f"{_name(keyframes, k)} is at {name} {number:g}, but {has}")
-            at, part = int(number) - 1, number % 1
-            time = seconds[at] + part * (seconds[min(at + 1, len(seconds) - 1)] - seconds[at])
-            keyframe = _at(keyframes, k, round(time, 6))
-        result.append(keyframe)
-    return tuple(result)
+    known = {"beat": beats, "bar": bars}
+
+    def second(k: int, does: str, name: str, number: float) -> float:
+        seconds = known[name]
+        if number > len(seconds):
+            has = f"the film has {plural(len(seconds), name)}"
+            if not seconds and where:
+                has = f"no {name}s are heard in what the film plays of {where}"
+            elif not seconds:
+                has = "there are none without a sound or a tempo; give --audio or --bpm"
+            raise Error(f"{_name(keyframes, k)} {does} {name} {number:g}, but {has}")
+        at, part = int(number) - 1, number % 1
+        return seconds[at] + part * (seconds[min(at + 1, len(seconds) - 1)] - seconds[at])
+
+    return _retimed(keyframes, tuple(known), second)
 
 
 def framed(keyframes: Sequence[Keyframe], fps: Fraction) -> tuple[Keyframe, ...]:
     """The keyframes with seconds in place of frames, at this rate."""
-    return tuple(
-        keyframe if keyframe.frame is None else _at(keyframes, k, round(float(keyframe.frame / fps), 6))
-        for k, keyframe in enumerate(keyframes)
-    )
+    return _retimed(keyframes, ("frame",), lambda k, does, name, number: float(Fraction(number) / fps))
 
 
-def _at(keyframes: Sequence[Keyframe], k: int, time: float) -> Keyframe:
-    """One with a time in place of what it had."""
-    try:
-        return dataclasses.replace(keyframes[k], time=time, beat=None, bar=None, frame=None)
-    except Error as error:  # it was to rest until before that
-        raise Error(f"{_name(keyframes, k)}: {error}") from None
+def _retimed(
+    keyframes: Sequence[Keyframe], units: Sequence[str], second: Callable[[int, str, str, float], float]
+) -> tuple[Keyframe, ...]:
+    """The keyframes with seconds in place of these units. second: of (index, what the keyframe does then, unit, how many)."""
+    result = []
+    for k, keyframe in enumerate(keyframes):
+        changes: dict[str, Any] = {}
+        for name in units:
+            if (number := getattr(keyframe, name)) is not None:
+                changes |= {name: None, "time": round(second(k, "is at", name, number), 6)}
+            if keyframe.until_in == name and keyframe.until is not None:
+                changes |= {"until_in": "time", "until": round(second(k, "rests until", name, keyframe.until), 6)}
+        try:
+            result.append(dataclasses.replace(keyframe, **changes) if changes else keyframe)
+        except Error as error:  # it was to rest until before that
+            raise Error(f"{_name(keyframes, k)}: {error}") from None
+    return tuple(result)
 
 
 def within(keyframes: Sequence[Keyframe], start: float, seconds: float, pause: float = 0.0) -> tuple[Keyframe, ...]:
