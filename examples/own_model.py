@@ -7,10 +7,8 @@ Makes waves.mp4, even for the eye, and goes on with it if it was stopped.
 
 import torch
 
-from walk import Settings, Walk, film, read_prompts
+import walk
 from walk.models import Model
-from walk.run import Run
-from walk.work import Work
 
 SIDE = 256
 
@@ -18,7 +16,7 @@ SIDE = 256
 class Waves(Model):
     """Rings on water, red, green and blue: a prompt's length says how many, and noise around which places."""
 
-    settings = Settings(
+    settings = walk.Settings(
         **{"model": "waves", "width": SIDE, "height": SIDE, "batch": 8, "device": "cpu", "dtype": "float32"},
         **{"steps": 1, "guidance": 1.0, "scheduler": "none"},  # of no use to a formula, but every run notes them
         weights="waves 1",  # by this frames are found again: with another formula, write another number
@@ -41,9 +39,4 @@ class Waves(Model):
 
 
 if __name__ == "__main__":
-    walk = Walk.through(read_prompts(["a pond", "a lake in the rain", "the sea"]), frames=48)
-    model = Waves()
-    with Run("waves.walk", walk, model.settings, decided=False) as run, Work(run, model) as work:
-        run = work.evenly(run)
-        work.finished(run)
-        film.make(run, "waves.mp4")
+    walk.make(["a pond", "a lake in the rain", "the sea"], Waves(), frames=48, out="waves.mp4")

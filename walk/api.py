@@ -1,5 +1,5 @@
-"""The command in one call from Python, for programs and notebooks. Knows the flags' names and what Python writes for
-their values; all else is the command's.
+"""The command in one call from Python, for programs and notebooks. Knows the flags' names, what Python writes for their
+values, and models that are loaded already; all else is the command's.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from walk.keyframes import Keyframe
+    from walk.models import Model
 
 _SHOWN = {".mp4": "video/mp4", ".webm": "video/webm", ".gif": "image/gif"}
 EMBEDDED = 2**26  # bytes of a film that a notebook is given whole; a larger one it reads from the disk
@@ -40,37 +43,46 @@ class Film:
         return f'<img src="{source}">' if kind == "image/gif" else f'<video controls loop src="{source}"></video>'
 
 
-def make(prompts: str | Path | Sequence[str], **flags: Any) -> Film:
+def make(prompts: str | Path | Sequence[str | Keyframe], model: str | Path | Model | None = None, **flags: Any) -> Film:
     """Make a film as `walk --prompts ...` does: told on stderr, resumed if it was begun, and checked.
 
-    prompts: a prompt file, a prompt, or several.
+    prompts: a prompt file, a prompt, or several, as text or Keyframes.
+    model: as --model names one; or one that is loaded, or your own, or a `walk.given.Given`.
     flags: the command's, by their names: frames=200, loop=True, seeds=[1, 2, 3], size=(1920, 1080), low_memory=True.
         None and False are as if they were not given.
 
     Raises Error for what the command would refuse.
     """
-    return Film(Path(_called("", prompts, flags)))
+    return Film(Path(_called("", prompts, model, flags)))
 
 
-def preview(prompts: str | Path | Sequence[str], **flags: Any) -> Image.Image:
-    """Look before the long render, as `walk preview` does: flags as for `make`, whose film uses what this renders."""
+def preview(
+    prompts: str | Path | Sequence[str | Keyframe], model: str | Path | Model | None = None, **flags: Any
+) -> Image.Image:
+    """Look before the long render, as `walk preview` does: all as for `make`, whose film uses what this renders."""
     from PIL import Image
 
-    with Image.open(_called("preview", prompts, flags)) as picture:
+    with Image.open(_called("preview", prompts, model, flags)) as picture:
         picture.load()
         return picture
 
 
-def _called(command: str, prompts: str | Path | Sequence[str], given: dict[str, Any]) -> str:
+def _called(command: str, prompts: Any, model: Any, given: dict[str, Any]) -> str:
     from walk import cli
 
+    if isinstance(model, (str, os.PathLike)):
+        given, model = given | {"model": model}, None
+    elif model is not None:
+        from walk.models import check
+
+        check(model, "settings", "at")
     given = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in given.items()}  # NumPy's
     words = {name: _word(name, value) for name, value in given.items() if value is not None and value is not False}
     if isinstance(prompts, Path):
         prompts = str(prompts)
     elif isinstance(prompts, Iterable) and not isinstance(prompts, (str, Mapping)):
-        prompts = list(prompts)
-    return cli.called(command, prompts, words)
+        prompts = list(prompts)  # which can be read more than once
+    return cli.called(command, prompts, words, model)
 
 
 def _word(name: str, value: Any) -> str:

@@ -649,13 +649,23 @@ def _evidence(sound: Sound, onsets: np.ndarray, beats: np.ndarray, meter: int) -
 
 def in_three(sound: Sound, beats: Sequence[float]) -> bool:
     """Whether these beats are bars of three rather than of four: the variance of what sounds like a bar's first beat
-    between places in a bar over that within them (R. A. Fisher's F)."""
-    heard = np.array(beats)
-    if len(heard) < 4 * len(_METERS):
+    between places in a bar over that within them (R. A. Fisher's F). A fast waltz may be heard as bars of two dotted beats;
+    then those that are heard as three."""
+    if len(beats) < 4 * len(_METERS):
         return False
-    evidence = _evidence(sound, _heard(sound)[1], heard, 4)
-    three, four = (_by_place(evidence, meter) for meter in _METERS)
-    return three > _CLEAR * max(four, 1)
+    loudness, onsets = _heard(sound)
+    heard = [np.array(beats)]
+    shorter = np.concatenate(_follow(onsets, loudness, 3, float(sound.seconds)))
+    if len(shorter) > len(beats) and math.isclose(
+        np.median(np.diff(shorter)), np.median(np.diff(heard[0])) * 2 / 3, rel_tol=0.02
+    ):
+        heard.append(shorter)
+    for times in heard:
+        evidence = _evidence(sound, onsets, times, 4)
+        three, four = (_by_place(evidence, meter) for meter in _METERS)
+        if three > _CLEAR * max(four, 1):
+            return True
+    return False
 
 
 def _by_place(evidence: np.ndarray, meter: int) -> float:

@@ -55,6 +55,7 @@ from walk.text import clock, format_time, plural, together
 if TYPE_CHECKING:
     from walk import sheet
     from walk.lazy import LazyModel
+    from walk.models import Model
     from walk.run import Run
 
 MAX_SEEDS = 256  # on one sheet
@@ -102,14 +103,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(isinstance(result, _Wrong))
 
 
-def called(command: str, prompts: str | Sequence[str], words: Mapping[str, str]) -> str:
-    """A command in a program, with flags as they would be typed. Returns what it would print; raises Error."""
+def called(
+    command: str, prompts: str | Sequence[str | Keyframe], words: Mapping[str, str], model: Model | None = None
+) -> str:
+    """A command in a program, with flags as they would be typed, and a model that is loaded already. Returns what it would
+    print; raises Error."""
     global BEGUN
     BEGUN = time.monotonic()
     known = flags.COMMANDS[command].flags
     checked = flags.checked([f"--{name}={word}" for name, word in words.items()], command)
     pairs = (argument.removeprefix("--").split("=", 1) for argument in checked)
-    return str(COMMANDS[command](prompts=prompts, **{name: known[name].parse(word) for name, word in pairs}))
+    chosen = {"prompts": prompts} | {name: known[name].parse(word) for name, word in pairs}
+    return str(COMMANDS[command](**chosen, **({} if model is None else {"loaded": model})))
 
 
 def process() -> NoReturn:
@@ -168,7 +173,8 @@ def film(**chosen: Any) -> str:
     from walk.run import alike
     from walk.work import Work  # and with it torch, after what can be refused without
 
-    model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, len(set(asked.walk.positions)))
+    frames, loaded = len(set(asked.walk.positions)), chosen.get("loaded")
+    model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, frames, loaded)
     if chosen.get("weights", model.settings.weights) != model.settings.weights:
         listener.say("note: the model is not the one that made that film, so its pictures will differ")
     _film_size(asked, model.settings, listener)
@@ -207,7 +213,7 @@ def preview(**chosen: Any) -> str:
         )
     picture = picture or asked.out.with_name(asked.out.stem + ".preview.png")
     order.check_sheet(picture)
-    model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder)
+    model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, loaded=chosen.get("loaded"))
     size = _film_size(asked, model.settings, listener)
     fewer = outlook.quick(model.settings)
     quick = chosen.get("quick", False) and fewer != model.settings
@@ -506,9 +512,12 @@ def _found(
     keyframes: Sequence[Keyframe] = (),
     folder: Path | None = None,
     frames: int = 0,
+    loaded: Model | None = None,
 ) -> LazyModel:
     from walk.lazy import LazyModel
 
+    if loaded is not None:
+        return LazyModel(settings, listener, model=loaded.at(settings))
     if settings.model == BUILT_IN:
         listener.say("using toybox, the built-in model, which draws toys; walk models lists others for --model")
     found = LazyModel(settings, listener, keyframes, folder, frames)

@@ -6,6 +6,7 @@ Everything that can be refused without a model is refused here. Renders nothing 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import hashlib
 import math
@@ -111,14 +112,20 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     before: list[str] = []
     asked_of = given(chosen, "seed", "seeds", "negative", "style")
     keyframes = read_prompts(chosen["prompts"], **asked_of, scheduled=before.append)
-    check_words(keyframes)
+    loaded = chosen.get("loaded")  # a model, in a program
+    if loaded is None:
+        check_words(keyframes)
     if len(keyframes) == 1 and os.path.isdir(keyframes[0].prompt):
         raise Error(f"{keyframes[0].prompt} is a folder; give a prompt file, or prompts")
-    _check_quotes(chosen["prompts"])
+    texts = _texts(chosen["prompts"])
+    if len(texts) > 1:
+        _check_quotes(texts)
     for what in before:
         listener.say(f"note: the {what} before the prompts are read as {'frame' if 'frame' in what else 'time'}=")
     _tell_asides(file, listener)
     settings = flags.settings(chosen)
+    if loaded is not None:
+        settings = dataclasses.replace(loaded.settings, **given(chosen, *flags.SETTINGS))
     out, folder = _paths(chosen)
     folder = _run_folder(chosen["run"], out) if "run" in chosen else folder
     look = given(chosen, "size", "quality", "codec")
@@ -153,9 +160,15 @@ def _typed() -> list[str]:
     return [line for _, line in lines]
 
 
-def _check_quotes(prompts: str | list[str]) -> None:
+def _texts(prompts: str | Keyframe | Sequence[str | Keyframe]) -> list[str]:
+    """Prompts as somebody has written them."""
+    some = [prompts] if isinstance(prompts, (str, Keyframe)) else prompts
+    return [it.prompt if isinstance(it, Keyframe) else it for it in some]
+
+
+def _check_quotes(prompts: list[str]) -> None:
     """Raise Error for prompts that are the words of one."""
-    words = isinstance(prompts, list) and not any(" " in prompt.strip() for prompt in prompts)
+    words = not any(" " in prompt.strip() for prompt in prompts)
     if words and len(prompts) > 2 and {"a", "an", "the"} & set(prompts) and max(map(len, prompts)) > 2:
         raise Error(
             f"these are {len(prompts)} prompts of one word each: {together([repr(prompt) for prompt in prompts])}; put a "
@@ -466,7 +479,7 @@ def _paths(chosen: dict[str, Any]) -> tuple[Path, Path]:
     elif file := prompt_file(prompts):
         out = Path(file.stem + ".mp4")
     else:
-        out = Path(slug([prompts] if isinstance(prompts, str) else prompts) + ".mp4")
+        out = Path(slug(_texts(prompts)) + ".mp4")
     with contextlib.suppress(OSError):  # a name too long for the file system is refused later
         if out.is_dir():
             pictures = out if out.name and not out.suffix else out / "frames"
