@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import walk
-from walk import Error, cli, films
+from walk import Error, Settings, cli, films, models, read_prompts
+from walk.given import Given
 from walk.manifest import read_manifest
 
 ABC = ["a red apple", "a green frog", "a blue whale"]
@@ -38,6 +40,63 @@ def test_numpys_numbers_and_what_is_left_out_are_taken(cheap):
     film = walk.make(ABC, **flags, out=Path("new") / "film.gif", **cheap)
     assert len(films.timestamps(film.path)[0]) == 3
     assert [keyframe.seed for keyframe in read_manifest("new/film.walk").walk.keyframes] == [0, 1, 2]
+
+
+def test_whole_numbers_may_be_floats_and_dtypes_torchs(cheap):
+    film = walk.make(ABC, frames=24 * 0.125, fps=24.0, dtype=torch.float32, device=torch.device("cpu"), **cheap)
+    assert len(films.timestamps(film.path)[0]) == 3
+
+
+@pytest.mark.parametrize(
+    "lora", [{"a, b.safetensors": 0.5, "c.safetensors": 1}, [("a, b.safetensors", 0.5), ("c.safetensors", 1)]]
+)
+def test_loras_are_given_with_their_weights(monkeypatch, empty_folder, lora):
+    heard = []
+    monkeypatch.setitem(cli.COMMANDS, "", lambda **chosen: heard.append(chosen["lora"]) or "film.mp4")
+    for given in (lora, ("d.safetensors", 0.5), ["e:0.3", "f"], "g:2"):
+        walk.make(ABC, lora=given)
+    assert heard == ["a, b.safetensors:0.5,c.safetensors:1", "d.safetensors:0.5", "e:0.3,f", "g:2"]
+
+
+def test_a_model_that_is_loaded_makes_the_commands_film_of_keyframes_too(cheap):
+    loaded = models.load(Settings(cheap["model"], steps=1))
+    flags = {"frames": 6, "quiet": True}
+    walk.make(ABC, out="typed.mp4", steps=1, model=cheap["model"], **flags)
+    typed = Path("typed.mp4").read_bytes()
+    assert walk.make(read_prompts(ABC), loaded, out="film.mp4", **flags).path.read_bytes() == typed
+    assert walk.make([ABC[0], *read_prompts(ABC[1:], 1)], loaded, **flags).path.read_bytes() == typed
+    walk.make(ABC, loaded, out="other.mp4", steps=2, **flags)
+    assert read_manifest("other.walk").settings.steps == 2
+    assert isinstance(walk.preview(ABC, loaded, out="film.mp4", **flags), Image.Image)
+
+
+def test_tensors_are_keyframes_of_a_film(cheap):
+    given = Given(models.load(Settings(cheap["model"], steps=1)))
+    a, b = (given.encode(keyframe) for keyframe in read_prompts(ABC[:2]))
+    half = given.keyframe("half", {name: (a[name] + b[name]) / 2 for name in a}, seed=7, frame=2)
+    walk.make([ABC[0], half, ABC[2]], given, frames=6, out="film.mp4", quiet=True)
+    assert read_manifest("film.walk").walk.keyframes[1].prompt == half.prompt
+    with pytest.raises(Error, match="stands for tensors, which only the program that made them has"):
+        walk.make([ABC[0], half], given.model, frames=6, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("model", "flags", "message"),
+    [
+        (5, {}, "int has no settings, at, so it is not a model; models.load loads one"),
+        (
+            "loaded",
+            {"width": 128},
+            "the model is loaded with width 32, not 128; only steps, guidance, batch can be changed",
+        ),
+    ],
+)
+def test_what_is_no_model_or_another_one_is_refused(cheap, model, flags, message):
+    if model == "loaded":
+        model = models.load(Settings(cheap["model"], steps=1))
+    with pytest.raises(Error) as refusal:
+        walk.make(ABC, model, frames=3, **flags)
+    assert message in str(refusal.value)
 
 
 def test_a_file_of_prompts_is_read_and_names_the_film(cheap):

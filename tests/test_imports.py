@@ -101,7 +101,7 @@ BELOW = {
         ),
         *("recipe", "run", "sounds", "text", "timeline", "video"),
     },
-    "api": {"cli"},
+    "api": {"cli", "keyframes", "models"},
     "lazy": {"bench", "keyframes", "machine", "manifest", "models", "progress", "render", "run", "text"},
     "work": {"lazy", "models", "progress", "render", "run", "speed", "timeline"},
 }

@@ -410,6 +410,22 @@ def test_a_folder_has_frames_that_were_asked_for_wherever_they_were_found_to_bel
     assert alike(tmp_path / "small.walk", moved, SETTINGS) == tmp_path / "wide.walk"
 
 
+def test_what_fails_before_its_first_frame_leaves_nothing_that_was_not_there(tmp_path):
+    def failing(name, frames=0, **options):
+        with pytest.raises(ZeroDivisionError), Run(tmp_path / name, a_walk(), SETTINGS, **options) as run:  # noqa: PT012
+            for index in range(frames):
+                run.save(index, picture(run, index))
+            raise ZeroDivisionError
+
+    failing("a.walk")
+    failing("b.walk", decided=False)
+    Run(tmp_path / "c.walk", a_walk(), SETTINGS).close()
+    failing("c.walk")
+    failing("d.walk", frames=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.walk", "d.walk"]
+    assert (tmp_path / "c.walk" / "walk.json").is_file()
+
+
 def test_a_folder_that_has_no_frames_yet_is_not_said_to_have_them(tmp_path):
     Run(tmp_path / "other.walk", a_walk(), SETTINGS).close()
     assert alike(tmp_path / "film.walk", a_walk(), SETTINGS) is None

@@ -268,7 +268,7 @@ def test_neighbours_of_a_keyframe_are_itself_and_between_two_they_depend_on_the_
         (
             [None, 9],
             dict(frames=48),
-            "keyframe 2 ('thing 1') is at 9 s, but the film is 2 s long; give an earlier time, or a longer film",
+            "keyframe 2 ('thing 1') is at 9 s, frame 216, but the film is 2 s long, 48 frames; give an earlier time, or a longer film",
         ),
         (
             [0, 1, 1.01],
@@ -307,7 +307,9 @@ def test_a_keyframe_may_come_as_late_as_on_the_last_frame():
         rests = Walk.through([Keyframe("a", 0), Keyframe("b", 1, time=0.9, until=1.01)], frames=25, closed=closed)
         assert arrivals(rests) == [[0], [22, 23, 24]]
     assert arrivals(Walk.through(keyframes(0, 1.05), frames=25)) == [[0], [24]]
-    with pytest.raises(Error, match=r"is at 1\.03 s, but a loop of 1\.04 s begins again there; give an earlier"):
+    with pytest.raises(
+        Error, match=r"is at 1\.03 s, frame 25, but a loop of 1\.04 s begins again there; give an earlier"
+    ):
         Walk.through(keyframes(0, 1.03), frames=25, closed=True)
 
 

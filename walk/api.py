@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import html
+import numbers
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -85,10 +86,20 @@ def _called(command: str, prompts: Any, model: Any, given: dict[str, Any]) -> st
     return cli.called(command, prompts, words, model)
 
 
+def _is_pair(value: Any) -> bool:
+    """A LoRA's file and its weight."""
+    return isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], numbers.Real)
+
+
 def _word(name: str, value: Any) -> str:
     """As it would be typed."""
     if isinstance(value, (str, os.PathLike)):
         return os.fspath(value)
+    if name == "lora":
+        pairs = value.items() if isinstance(value, Mapping) else [value] if _is_pair(value) else value
+        return ",".join(":".join(map(str, each)) if _is_pair(each) else _word("", each) for each in pairs)
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     if isinstance(value, Iterable) and not isinstance(value, (Mapping, Set)):
         return ("x" if name == "size" else ",").join(_word("", each) for each in value)
     return str(value)

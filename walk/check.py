@@ -41,11 +41,14 @@ TICK = Fraction(1, 500)  # seconds; some containers count in milliseconds
 
 @dataclass(frozen=True)
 class Report:
-    """facts: what the film is, a line each. faults: (seconds, what is wrong there). times: of its frames, in seconds.
+    """facts: what the film is, a line each. size: (width, height). fps: frames a second, usually; 0: nobody
+    can say. faults: (seconds, what is wrong there). times: of its frames, in seconds.
     steps: how far each frame but the first looks from the one before, as walk.speed.distance says; 0 where nothing can be
     seen to move; of a loop, also the first from the last. still: the share of the film's seconds in which it rests."""
 
     facts: tuple[str, ...]
+    size: tuple[int, int]
+    fps: float
     faults: tuple[tuple[float, str], ...]
     times: tuple[float, ...]
     steps: tuple[float, ...]
@@ -120,8 +123,9 @@ def check(
     for index in foreign:
         steps[index - 1 : index + 1] = measured[index - 1 : index + 1] = [frames[index + 1].past / 2] * 2
     still_for = list(_rests(steps, [*times, end]))
+    fps = float(1 / usual) if usual else 0.0
     facts = (
-        f"{len(times)} frames of {width}x{height}, {float(end):.2f} s, {f'{float(1 / usual):.6g}' if usual else '?'} a second",
+        f"{len(times)} frames of {width}x{height}, {float(end):.2f} s, {f'{fps:.6g}' if usual else '?'} a second",
         f"colours: {colours}",
         _sound(track, silent),
         *_listed(still_for),
@@ -132,7 +136,7 @@ def check(
     seen = [0.0 if rests else frame.seen for frame, rests in zip(frames[1:], resting)]
     seen += [seam] if closed and seen else []
     still = float(sum((b - a for a, b in still_for), Fraction(0)) / (end - times[0])) if still_for else 0.0
-    return Report(facts, tuple(sorted(faults)), tuple(map(float, times)), tuple(seen), still)
+    return Report(facts, (width, height), fps, tuple(sorted(faults)), tuple(map(float, times)), tuple(seen), still)
 
 
 # What a player sees and hears

@@ -384,7 +384,7 @@ def _ask_hub(repo: str, revision: str | None = None, accepted: str = ACCEPTED) -
     from huggingface_hub import HfApi, constants
 
     if constants.HF_HUB_OFFLINE:
-        raise Error(f"{repo} is not on this machine and the hub is switched off (HF_HUB_OFFLINE); {_ELSEWHERE}")
+        raise Error(f"{_absent(repo)} and the hub is switched off (HF_HUB_OFFLINE); {_ELSEWHERE}")
     try:
         return _within(HUB_TIMEOUT, lambda: HfApi().model_info(repo, revision=revision, timeout=HUB_TIMEOUT))
     except hub.GatedRepoError:
@@ -394,7 +394,14 @@ def _ask_hub(repo: str, revision: str | None = None, accepted: str = ACCEPTED) -
     except hub.RepositoryNotFoundError:
         raise Error(f"the hub has no {repo}, or it is private (hf auth login); {accepted}") from None
     except Exception:
-        raise Error(f"{repo} is not on this machine and the hub does not answer; {_ELSEWHERE}") from None
+        raise Error(f"{_absent(repo)} and the hub does not answer; {_ELSEWHERE}") from None
+
+
+def _absent(repo: str) -> str:
+    folder = os.path.dirname(repo)
+    return (
+        f"{repo} is not on this machine" if not os.path.isdir(folder) else f"there is no {repo} in the folder {folder}"
+    )
 
 
 def _within(seconds: float, ask: Callable[[], object]) -> object:

@@ -241,7 +241,8 @@ def _add_loras(pipe: Any, settings: Settings, denoiser: Any) -> None:
             if denoiser.config.in_channels != channels:  # as of Flux's 'Control LoRAs'
                 raise ValueError("it paints after another picture, and there is none")
         except Exception as error:
-            raise Error(f"the LoRA {path} does not fit the model: {reason(error)}") from error
+            why = "it was made for another one" if "size mismatch" in str(error) else reason(error)
+            raise Error(f"the LoRA {path} does not fit the model: {why}") from error
     pipe.set_adapters([f"lora{number}" for number in range(len(loras))], [weight for _, weight in loras])
     if not is_quantised(settings):
         _fuse_loras(pipe, settings.lora)

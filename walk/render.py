@@ -240,6 +240,11 @@ class _Start:
         for k in range(len(walk.keyframes)) if needed and self.gpu else sorted(needed):
             if (key := _prompt(walk, k)) not in self.conditionings:
                 made = self.model.encode(walk.keyframes[k])
+                if not isinstance(made, Mapping):
+                    raise Error(
+                        f"encode of {type(self.model).__name__} gives a {type(made).__name__}; it is to give a dict of "
+                        "tensors, each by its name"
+                    )
                 if (size := sum(tensor.numel() for tensor in made.values())) > self.largest:
                     self.largest = size
                     self.ways = functools.lru_cache(max(1, min(SEGMENTS, KEPT // size)))(self._ways)

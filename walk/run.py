@@ -67,6 +67,7 @@ class Run:
         self.describe = describe
         self._hold(Manifest(walk, settings), decided)
         self._frames = self.folder / "frames"
+        self._new = not self.folder.exists()
         try:
             self._frames.mkdir(parents=True, exist_ok=True)
             self._lock = filelock.FileLock(self.folder / "lock", thread_local=False)  # any may close it
@@ -95,7 +96,13 @@ class Run:
     def __enter__(self) -> Run:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object = None, *_: object) -> None:
+        if kind is not None and self._new and not self._finished:  # what has failed at once leaves nothing behind
+            with contextlib.suppress(OSError):
+                self._frames.rmdir()
+                for name in (manifest.FILE, "lock"):
+                    (self.folder / name).unlink(missing_ok=True)
+                self.folder.rmdir()
         self.close()
 
     def _hold(self, its: Manifest, decided: bool) -> None:

@@ -73,7 +73,8 @@ class Settings:
     def __post_init__(self) -> None:
         for name in _NAMES:  # a Path will do
             object.__setattr__(self, name, _name(name, getattr(self, name)))
-        object.__setattr__(self, "device", str(self.device))  # torch's will do
+        object.__setattr__(self, "device", str(self.device))  # torch's will do, and its dtypes
+        object.__setattr__(self, "dtype", str(self.dtype).removeprefix("torch."))
         if self.scheduler is not None:
             object.__setattr__(self, "scheduler", _name("scheduler", self.scheduler))
         for name, low, high in (("width", 8, 8192), ("height", 8, 8192), ("steps", 1, 1000), ("batch", 1, 1024)):

@@ -447,10 +447,12 @@ def _stays(
         for k, x in enumerate(times):
             if x is not None and nearest(x) > count - closed:  # an open walk's last frame is its end
                 length = format_time(float(count / fps))
-                ends = f"a loop of {length} begins again there" if nearest(x) == count else f"the film is {length} long"
+                ends = f"a loop of {length} begins again there"
+                if nearest(x) > count:
+                    ends = f"the film is {length} long, {plural(count, 'frame')}"
                 raise Error(
-                    f"{_name(keyframes, k)} {stays} {format_time(float(x / fps))}, but {ends}; give an earlier time, or "
-                    "a longer film"
+                    f"{_name(keyframes, k)} {stays} {format_time(float(x / fps))}, frame {nearest(x)}, but {ends}; give an "
+                    "earlier time, or a longer film"
                 )
     first = at[0] = at[0] or Fraction(0)
     if closed:
