@@ -9,6 +9,16 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the cores are shared by processes of tests
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # on busy cores, threads that spin are a hundred times slower
 
+# Files of tests that take more than ten seconds, the longest first.
+LONGEST = ("commands", "families", "check", "speed", "music", "schedule", "video", "models", "readme", "run", "film")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """The longest files first: one of them that is begun last has a core for itself, and the others none of it."""
+    places = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
 
 def pytest_collection_finish():
     """What was imported stays: to look through it for garbage, again and again, took an eighth of the time."""
