@@ -412,9 +412,16 @@ def test_a_silent_passage_is_no_fault(tmp_path):
     assert (report.facts[2], report.faults) == ("sound: stereo, 2.00 s, 44100 a second", ())
 
 
-@pytest.mark.parametrize("name", ["film.mp4", "film.webm", "film.mov"])
 @pytest.mark.parametrize(
-    ("seconds", "first", "last"), [(2, 0, 2), (4, 0, 4), (6, 0, 1), (6, 5, 6), (6, 3, 3.01)], ids=str
+    ("name", "seconds", "first", "last"),
+    [
+        ("film.mp4", 2, 0, 2),
+        ("film.mp4", 4, 0, 4),
+        ("film.mp4", 6, 0, 1),
+        *[(name, 6, 5, 6) for name in ("film.mp4", "film.webm", "film.mov")],
+        ("film.mp4", 6, 3, 3.01),
+    ],
+    ids=str,
 )
 def test_what_can_be_heard_anywhere_is_no_silence(tmp_path, name, seconds, first, last):
     sound = tone(seconds)
