@@ -1,3 +1,5 @@
+import copy
+import dataclasses
 import gc
 import os
 import signal
@@ -32,6 +34,34 @@ def tiny_folder(tmp_path_factory):
     import tiny  # takes seconds to import
 
     return tiny.stable_diffusion(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def _loaded():
+    return {}
+
+
+@pytest.fixture
+def shared_weights(request, monkeypatch, _loaded):
+    """The weights of a model are loaded once for all tests of a file, but for those that are marked fresh. Whatever else
+    is of a model, its scheduler too, is new at each load."""
+    if request.node.get_closest_marker("fresh"):
+        return
+    from walk import loading
+
+    load = loading.load
+
+    def shared(folder, settings):
+        if settings.device != "cpu" or settings.compile:
+            return load(folder, settings)
+        key = folder, dataclasses.replace(settings, steps=None, guidance=None, batch=None, width=None, height=None)
+        if key not in _loaded:
+            _loaded[key] = load(folder, settings)
+        pipe = copy.copy(_loaded[key])
+        pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
+        return pipe
+
+    monkeypatch.setattr(loading, "load", shared)
 
 
 @pytest.fixture

@@ -43,6 +43,8 @@ from walk.check import check
 from walk.families import FAMILIES
 from walk.run import unused
 
+pytestmark = pytest.mark.usefixtures("shared_weights")
+
 ABC = ["--prompts", "a red apple", "a green frog", "a blue whale"]
 
 
@@ -697,6 +699,7 @@ def test_info_for_programs_is_json(walk):
     assert (said["flags"]["frames"], said["flags"]["guidance"], said["flags"]["steps"]) == ("5", "2.5", "1")
 
 
+@pytest.mark.fresh
 @pytest.mark.usefixtures("a_film")
 def test_replay_makes_the_same_film_of_the_same_frames(walk):
     out, err = walk("replay", "film.mp4", model=False)
@@ -1125,6 +1128,7 @@ def test_models_lists_every_short_name_and_whether_it_is_on_this_machine(walk, m
 # bench
 
 
+@pytest.mark.fresh
 def test_bench_tells_the_rate_the_parts_and_a_films_time_and_leaves_nothing(walk, monkeypatch):
     from walk import bench
 
@@ -1167,6 +1171,7 @@ def room(monkeypatch):
     return of
 
 
+@pytest.mark.fresh
 @pytest.mark.parametrize("after", [0, 1])
 def test_out_of_memory_the_film_is_that_of_a_smaller_batch_which_the_same_command_goes_on_with(walk, room, after):
     flags = [*ABC, "--frames", "12", "--speed", "path"]
@@ -1216,6 +1221,7 @@ def test_where_a_batch_is_always_under_way_the_film_is_the_same(walk, monkeypatc
     assert Path("ahead.mp4").read_bytes() == film
 
 
+@pytest.mark.fresh
 @pytest.mark.parametrize("speed", ["path", "even"])
 def test_out_of_memory_the_model_has_left_before_it_is_loaded_again(walk, room, monkeypatch, speed):
     load, before = models.load, []
@@ -1232,6 +1238,7 @@ def test_out_of_memory_the_model_has_left_before_it_is_loaded_again(walk, room, 
     assert len(before) == 3
 
 
+@pytest.mark.fresh
 def test_when_not_even_a_frame_finds_room_the_way_out_is_said(walk, room):
     room(0)
     out, err = walk(*ABC, "--frames", "6", "--speed", "path", "--out", "film.mp4", status=2)
@@ -1267,6 +1274,7 @@ def test_a_model_that_a_gpu_has_no_room_for_goes_on_sparing_memory(capsys, whole
     assert said == ["the whole model does not fit on the GPU; going on with --low-memory"]
 
 
+@pytest.mark.fresh
 def test_a_model_that_does_not_load_is_not_said_to_go_on(walk, tiny_folder):
     folder = shutil.copytree(tiny_folder, "broken")
     (Path(folder) / "unet" / "diffusion_pytorch_model.safetensors").unlink()

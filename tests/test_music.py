@@ -23,6 +23,8 @@ from walk.keyframes import read_prompts
 from walk.progress import Listener
 from walk.sounds import read_sound
 
+pytestmark = pytest.mark.usefixtures("shared_weights")
+
 RATE = 22050
 ABC = ["a red apple", "a green frog", "a blue whale"]
 
@@ -618,6 +620,7 @@ def test_what_was_heard_is_heard_again_where_it_was_lost(walk, song):
         assert Path("film.mp4").read_bytes() == before
 
 
+@pytest.mark.fresh
 def test_a_film_with_music_is_made_again_from_itself_alone(walk, song):
     walk("--audio", song, "--start", "1", "--bars", "2", "--pace", "beat", "--out", "film.mov")
     out, _ = walk("replay", "film.mov", "--out", "again.mov", prompts=None, model=False)

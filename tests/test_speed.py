@@ -22,6 +22,8 @@ from walk.render import render
 from walk.run import Run
 from walk.work import Work
 
+pytestmark = pytest.mark.usefixtures("shared_weights")
+
 SETTINGS = Settings(width=16, height=16, steps=10, guidance=1.0, batch=8)
 
 
