@@ -2,6 +2,7 @@ import copy
 import dataclasses
 import gc
 import os
+import shutil
 import signal
 
 import pytest
@@ -62,6 +63,26 @@ def shared_weights(request, monkeypatch, _loaded):
         return pipe
 
     monkeypatch.setattr(loading, "load", shared)
+
+
+@pytest.fixture(scope="module")
+def _made(tmp_path_factory):
+    return tmp_path_factory.mktemp("made")
+
+
+@pytest.fixture
+def once(_made):
+    """Has a function make something in the working directory, which was empty; for the file's other tests that want what
+    has the same name, it is copied."""
+
+    def of(name, make):
+        if (kept := _made / name).exists():
+            shutil.copytree(kept, ".", dirs_exist_ok=True)
+        else:
+            make()
+            shutil.copytree(".", kept)
+
+    return of
 
 
 @pytest.fixture

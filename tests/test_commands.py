@@ -674,10 +674,11 @@ def test_a_preview_shows_what_is_left_of_the_pictures(walk):
 
 
 @pytest.fixture
-def a_film(walk):
+def a_film(walk, once):
     """A film of five frames, film.mp4."""
     prompts = ["--prompts", "a fox | oil, it's | negative=blurry", "🙂 b | seed=7 | time=0.15"]
-    walk(*prompts, "--frames", "5", "--guidance", "2.5", "--path", "slerp", "--out", "film.mp4")
+    flags = ["--frames", "5", "--guidance", "2.5", "--path", "slerp", "--out", "film.mp4"]
+    once("a film", lambda: walk(*prompts, *flags))
 
 
 @pytest.mark.usefixtures("a_film")
@@ -906,11 +907,18 @@ def test_a_prompt_may_have_the_name_of_the_folder_that_its_frames_go_to(walk):
 
 
 @pytest.fixture
-def two_films(walk):
+def two_films(walk, once):
     """A run folder in which a second film has taken over some frames of a first."""
-    walk("--prompts", "a", "b", "c", "--frames", "9", "--path", "slerp", "--out", "film.mp4")
-    old = set(frames())
-    walk("--prompts", "a", "b", "d", "--frames", "9", "--path", "slerp", "--out", "film.mp4")
+    flags = ["--frames", "9", "--path", "slerp", "--out", "film.mp4"]
+
+    def make():
+        walk("--prompts", "a", "b", "c", *flags)
+        Path("old").write_text("\n".join(frames()))
+        walk("--prompts", "a", "b", "d", *flags)
+
+    once("two films", make)
+    old = set(Path("old").read_text().split())
+    Path("old").unlink()
     return old, set(frames()) - old
 
 
