@@ -14,7 +14,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # the cores are shared by process
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # on busy cores, threads that spin are a hundred times slower
 
 # Files of tests that take more than ten seconds, the longest first.
-LONGEST = ("commands", "families", "check", "speed", "music", "schedule", "video", "models", "readme", "run", "film")
+LONGEST = (
+    *("commands", "families", "music", "check", "speed", "video", "cli"),
+    *("models", "schedule", "audio", "readme", "film", "recipe"),
+)
 
 
 @pytest.hookimpl(trylast=True)
