@@ -1,6 +1,10 @@
+import copy
+import dataclasses
 import gc
 import os
+import shutil
 import signal
+from unittest import mock
 
 import pytest
 
@@ -9,11 +13,34 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the cores are shared by processes of tests
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # on busy cores, threads that spin are a hundred times slower
 
+# Files of tests that take more than ten seconds, the longest first.
+LONGEST = (
+    *("commands", "families", "music", "check", "speed", "video", "cli"),
+    *("models", "schedule", "audio", "readme", "film", "recipe"),
+)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """The longest files first: one of them that is begun last has a core for itself, and the others none of it."""
+    places = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
 
 def pytest_collection_finish():
     """What was imported stays: to look through it for garbage, again and again, took an eighth of the time."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _files_need_not_outlast_a_power_cut(request):
+    """So nobody waits for disks, but where it is tried that one does; a file that is closed is an error all the same."""
+    if request.module.__name__ == "test_files":
+        yield
+    else:
+        with mock.patch.object(os, "fsync", os.fstat):
+            yield
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +49,54 @@ def tiny_folder(tmp_path_factory):
     import tiny  # takes seconds to import
 
     return tiny.stable_diffusion(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def _loaded():
+    return {}
+
+
+@pytest.fixture
+def shared_weights(request, monkeypatch, _loaded):
+    """The weights of a model are loaded once for all tests of a file, but for those that are marked fresh. Whatever else
+    is of a model, its scheduler too, is new at each load."""
+    if request.node.get_closest_marker("fresh"):
+        return
+    from walk import loading
+
+    load = loading.load
+
+    def shared(folder, settings):
+        if settings.device != "cpu" or settings.compile:
+            return load(folder, settings)
+        key = folder, dataclasses.replace(settings, steps=None, guidance=None, batch=None, width=None, height=None)
+        if key not in _loaded:
+            _loaded[key] = load(folder, settings)
+        pipe = copy.copy(_loaded[key])
+        pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
+        return pipe
+
+    monkeypatch.setattr(loading, "load", shared)
+
+
+@pytest.fixture(scope="module")
+def _made(tmp_path_factory):
+    return tmp_path_factory.mktemp("made")
+
+
+@pytest.fixture
+def once(_made):
+    """Has a function make something in the working directory, which was empty; for the file's other tests that want what
+    has the same name, it is copied."""
+
+    def of(name, make):
+        if (kept := _made / name).exists():
+            shutil.copytree(kept, ".", dirs_exist_ok=True)
+        else:
+            make()
+            shutil.copytree(".", kept)
+
+    return of
 
 
 @pytest.fixture

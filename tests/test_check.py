@@ -23,8 +23,8 @@ from walk.film import described
 FPS = Fraction(25)
 
 
-def a_film(folder, plant=lambda pictures: pictures, name="film.mp4", metadata=None, codec=None, fps=FPS):
-    """A disc that glides over a gradient, 40 frames, with something done to them."""
+def a_film(folder, plant=lambda pictures: pictures, name="film.mp4", metadata=None, codec=None, fps=FPS, size=64):
+    """A disc that glides over a gradient, 40 frames, with something done to them. size: None: as large as usual."""
     y, x = np.mgrid[:64, :64]
     ground = np.stack([x * 3, y * 3, 120 + 0 * x], axis=-1)
     pictures = []
@@ -35,7 +35,7 @@ def a_film(folder, plant=lambda pictures: pictures, name="film.mp4", metadata=No
     for i, picture in enumerate(plant(pictures)):
         paths.append(folder / f"{i:03d}.png")
         Image.fromarray(picture).save(paths[-1])
-    video.encode(paths, folder / name, fps, codec=codec, metadata=metadata)
+    video.encode(paths, folder / name, fps, size=size, codec=codec, metadata=metadata)
     return folder / name
 
 
@@ -44,20 +44,20 @@ def replaced(index, picture):
 
 
 @pytest.mark.parametrize(
-    ("name", "codec"),
+    ("name", "codec", "size"),
     [
-        ("film.mp4", None),
-        ("film.webm", None),
-        ("film.mov", None),
-        ("film.gif", None),
-        ("film.mov", "hap"),
-        ("film.mov", "dxv"),
+        ("film.mp4", None, None),
+        ("film.webm", None, 64),
+        ("film.mov", None, 64),
+        ("film.gif", None, 64),
+        ("film.mov", "hap", 64),
+        ("film.mov", "dxv", 64),
     ],
 )
-def test_nothing_is_wrong_with_a_good_film(tmp_path, name, codec):
-    report = check(a_film(tmp_path, name=name, codec=codec))
+def test_nothing_is_wrong_with_a_good_film(tmp_path, name, codec, size):
+    report = check(a_film(tmp_path, name=name, codec=codec, size=size))
     assert report.faults == ()
-    assert report.facts[0] == "40 frames of 512x512, 1.60 s, 25 a second"
+    assert report.facts[0] == f"40 frames of {size or 512}x{size or 512}, 1.60 s, 25 a second"
 
 
 RATES = ["24000/1001", "30", "120", "7/3"]  # between two thousandths; nearly every tick; and slower than all
@@ -94,7 +94,7 @@ def test_every_picture_of_a_gif_is_seen_once_whatever_its_delay(tmp_path, delay,
     report = check(a_film(tmp_path, lambda pictures: pictures[:count], "film.gif", fps=Fraction(100, delay)))
     assert report.faults == ()
     assert report.still == 0
-    assert report.facts[0].startswith(f"{count} frames of 512x512, {count * delay / 100:.2f} s, ")
+    assert report.facts[0].startswith(f"{count} frames of 64x64, {count * delay / 100:.2f} s, ")
 
 
 @pytest.mark.parametrize("name", ["film.mp4", "film.mkv"])
@@ -150,7 +150,7 @@ def test_a_frame_of_one_colour_is_found_at_its_time(tmp_path):
 
 
 def test_a_doubled_frame_is_found_at_its_time(tmp_path):
-    faults = check(a_film(tmp_path, lambda pictures: [*pictures[:16], pictures[15], *pictures[17:]])).faults
+    faults = check(a_film(tmp_path, lambda pictures: [*pictures[:16], pictures[15], *pictures[17:]], size=None)).faults
     assert (0.64, "the frame repeats the one before") in faults
 
 
@@ -258,7 +258,7 @@ def test_a_frame_that_is_meant_to_rest_is_no_fault_and_one_that_is_doubled_is(tm
 @pytest.mark.parametrize("name", ["film.mp4", "film.webm", "film.mov"])
 def test_what_an_encoder_adds_to_a_still_picture_is_no_movement(tmp_path, name):
     """H.264's first frames differ by up to twenty times the median: a hundredth of a level, and of a level."""
-    report = check(a_film(tmp_path, lambda pictures: [pictures[0]] * 100, name))
+    report = check(a_film(tmp_path, lambda pictures: [pictures[0]] * 100, name, size=None))
     assert report.faults == ()
     assert report.facts[3:] == ("still from 0:00.0 to 0:04.0",)
     assert (set(report.steps), report.still) == ({0.0}, 1.0)
@@ -412,9 +412,16 @@ def test_a_silent_passage_is_no_fault(tmp_path):
     assert (report.facts[2], report.faults) == ("sound: stereo, 2.00 s, 44100 a second", ())
 
 
-@pytest.mark.parametrize("name", ["film.mp4", "film.webm", "film.mov"])
 @pytest.mark.parametrize(
-    ("seconds", "first", "last"), [(2, 0, 2), (4, 0, 4), (6, 0, 1), (6, 5, 6), (6, 3, 3.01)], ids=str
+    ("name", "seconds", "first", "last"),
+    [
+        ("film.mp4", 2, 0, 2),
+        ("film.mp4", 4, 0, 4),
+        ("film.mp4", 6, 0, 1),
+        *[(name, 6, 5, 6) for name in ("film.mp4", "film.webm", "film.mov")],
+        ("film.mp4", 6, 3, 3.01),
+    ],
+    ids=str,
 )
 def test_what_can_be_heard_anywhere_is_no_silence(tmp_path, name, seconds, first, last):
     sound = tone(seconds)
@@ -506,7 +513,7 @@ def test_a_film_that_breaks_off_before_its_first_frame_is_refused(tmp_path):
 
 
 def test_a_film_that_cannot_be_played_is_refused_with_what_is_wrong_in_it(tmp_path):
-    film = a_film(tmp_path, name="film.webm")
+    film = a_film(tmp_path, name="film.webm", size=None)
     data = film.read_bytes()
     first = data.find(b"\x1f\x43\xb6\x75") + 40
     film.write_bytes(data[:first] + np.random.default_rng(1).bytes(len(data) - first))

@@ -16,6 +16,8 @@ from walk.run import Run, unused
 from walk.sounds import Sound
 from walk.work import Work
 
+pytestmark = pytest.mark.usefixtures("shared_weights")
+
 ABC = ["a red apple", "a green frog", "a blue whale"]
 
 

@@ -1,11 +1,10 @@
 """The fences between the modules (see the file tree in README)."""
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 PACKAGE = Path(__file__).parent.parent / "walk"
 MODULES = sorted(path.stem for path in PACKAGE.glob("[!_]*.py"))
@@ -107,10 +106,16 @@ BELOW = {
 }
 
 
+@functools.cache
+def parsed(module):
+    return ast.parse((PACKAGE / f"{module}.py").read_text("utf-8"))
+
+
+@functools.cache
 def imported(module):
     """Every module that one imports, anywhere in its code."""
     names = set()
-    for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text("utf-8"))):
+    for node in ast.walk(parsed(module)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -118,30 +123,35 @@ def imported(module):
     return names
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_heavy_libraries_stay_behind_their_fences(module):
-    libraries = {name.split(".")[0] for name in imported(module)}
-    assert not {name for name, allowed in FENCES.items() if module not in allowed} & libraries
+def test_heavy_libraries_stay_behind_their_fences():
+    strangers = {}
+    for module in MODULES:
+        libraries = {name.split(".")[0] for name in imported(module)}
+        strangers[module] = {name for name, allowed in FENCES.items() if module not in allowed} & libraries
+    assert {module: names for module, names in strangers.items() if names} == {}
 
 
 def test_every_module_but_the_command_which_may_know_all_has_its_place():
     assert sorted([*BELOW, "cli"]) == MODULES
 
 
-@pytest.mark.parametrize("module", BELOW)
-def test_imports_point_down(module):
-    known = {name.split(".")[1] for name in imported(module) if name.startswith("walk.")} & set(MODULES)
-    assert known <= BELOW[module]
+def test_imports_point_down():
+    above = {}
+    for module, below in BELOW.items():
+        known = {name.split(".")[1] for name in imported(module) if name.startswith("walk.")} & set(MODULES)
+        above[module] = known - below
+    assert {module: names for module, names in above.items() if names} == {}
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if m not in ("cli", "progress")])
-def test_only_the_command_prints_and_what_shows_progress(module):
-    calls = [
-        node.func
-        for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text("utf-8")))
-        if isinstance(node, ast.Call)
+def test_only_the_command_prints_and_what_shows_progress():
+    prints = [
+        f"{module}:{node.lineno}"
+        for module in MODULES
+        if module not in ("cli", "progress")
+        for node in ast.walk(parsed(module))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     ]
-    assert not [call for call in calls if isinstance(call, ast.Name) and call.id == "print"]
+    assert prints == []
 
 
 def test_importing_walk_imports_nothing_heavy():

@@ -47,10 +47,15 @@ def edit(path, **changes):
 # A keyframe's picture
 
 
-@pytest.mark.parametrize(("guidance", "negative"), [(7.5, ""), (7.5, "blurry"), (1.0, "blurry"), (0.0, "")])
 @pytest.mark.parametrize(
-    ("prediction", "scheduler"),
-    [("epsilon", "PNDMScheduler"), ("epsilon", "DDIMScheduler"), ("v_prediction", "DDIMScheduler")],
+    ("prediction", "scheduler", "guidance", "negative"),
+    [
+        ("epsilon", "PNDMScheduler", 7.5, ""),
+        ("epsilon", "DDIMScheduler", 7.5, "blurry"),
+        ("v_prediction", "DDIMScheduler", 7.5, "blurry"),
+        ("epsilon", "PNDMScheduler", 1.0, "blurry"),
+        ("epsilon", "PNDMScheduler", 0.0, ""),
+    ],
 )
 def test_a_keyframe_is_the_plain_pipelines_picture(tmp_path, prediction, scheduler, guidance, negative):
     folder = tiny.stable_diffusion(tmp_path, prediction=prediction, scheduler=scheduler)

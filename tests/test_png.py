@@ -30,7 +30,7 @@ def test_others_read_the_same_picture_and_texts(tmp_path, monkeypatch, compress,
 
 
 def test_damage_to_any_byte_is_found(tmp_path):
-    good, path = png.encoded(a_picture(), {"name": "abc"}), tmp_path / "a.png"
+    good, path = png.encoded(a_picture(13, 21), {"name": "abc"}), tmp_path / "a.png"
     path.write_bytes(good)
     assert png.is_whole(path, "name", "abc")
     assert not png.is_whole(path, "name", "abd")

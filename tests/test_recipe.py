@@ -357,10 +357,11 @@ def test_what_is_no_recipe_is_refused_and_nothing_in_it_is_opened(monkeypatch, n
     assert message.startswith("film.mp4")
     assert is_harmless(message)
     assert "\n" not in message
+    assert len(message) < 490, "the whole screen is full of it"
 
 
 @pytest.mark.parametrize("arguments", [["info"], ["info", "--json"], ["diff", "good.mp4"], ["replay"]], ids=str)
-@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("name", ["nothing", "a terminal escape in a prompt", "frames of 10000 digits"])
 def test_what_is_no_recipe_is_one_sentence_from_every_command(told, name, arguments):
     head, *more = arguments
     assert told(BROKEN[name], head, "film.mp4", *more).startswith("film.mp4")

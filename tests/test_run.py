@@ -319,7 +319,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
         Run(tmp_path / "file" / "film.walk", a_walk(), SETTINGS)
 
 
-FRAMES = 60
+FRAMES = 30
 
 
 def _make_film(folder):

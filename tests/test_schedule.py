@@ -77,7 +77,7 @@ def names(folder):
 
 
 def test_every_scheduler_makes_the_pictures_that_it_makes_without_us(folder, monkeypatch):
-    walk = Walk.through(KEYFRAMES, frames=5)
+    walk = Walk.through(KEYFRAMES, frames=3)  # two batches, of which the second follows the plan of the first
     monkeypatch.setattr(schedule, "draws", lambda scheduler, steps: 0)
     found = names(folder)
     assert len(found) > 10

@@ -870,8 +870,14 @@ def powers_in(film, channels):
     return spectra[:, (500 + 300 * np.arange(channels)) // 2]
 
 
-@every_film_with_sound
-@pytest.mark.parametrize("channels", range(1, 9))
+@pytest.mark.parametrize(
+    ("name", "codec", "channels"),
+    [  # plain numbers need not be tried with as many
+        (name, codec, channels)
+        for name, codec in SOUND_FILMS
+        for channels in ((1, 2, 3, 6, 8) if name == "film.mov" else range(1, 9))
+    ],
+)
 def test_each_of_up_to_eight_channels_is_heard_where_it_was(tmp_path, name, codec, channels):
     sound, lost = tones(channels), name == "film.webm" and channels == 6  # Vorbis has a subwoofer among six
     video.encode(frames_of(tmp_path, 25), tmp_path / name, Fraction(25), size=16, codec=codec, sound=sound)
