@@ -13,7 +13,9 @@ import pytest
 import scipy.interpolate
 import tiny
 import torch
+from PIL import Image
 
+import walk
 from walk import Error, Keyframe, Settings, Walk, cli, films, models, outlook, pace, read_prompts, speed
 from walk.check import check
 from walk.lazy import LazyModel
@@ -647,6 +649,87 @@ def stopped(command, monkeypatch, count):
         patch.setattr(Run, "save", until)
         assert cli.main(command) == 130
     return len(saved)
+
+
+# One speed throughout
+
+
+class Grey(models.Model):
+    """A picture as light as its prompt says."""
+
+    settings = Settings(
+        *("grey", 16, 16, 1, 1.0, "none", "cpu", "float32", 8), weights="grey 1", software=("torch",)
+    )  # fmt: skip
+
+    def encode(self, keyframe):
+        return {"light": torch.tensor([float(keyframe.prompt)])}
+
+    def noise(self, seed):
+        return torch.zeros(1)
+
+    def denoise(self, noise, conditioning):
+        return conditioning["light"]
+
+    def decode(self, latents, exact=False):
+        return lambda: torch.stack([self.picture(light) for light in latents[:, 0].tolist()])
+
+    @staticmethod
+    def picture(light):
+        picture = torch.full((16, 16, 3), round(light), dtype=torch.uint8)
+        picture[0, :2] = torch.tensor([[0], [255]])  # or it would be of one colour
+        return picture
+
+
+LIGHTS = ["0", "20", "30", "90", "200", "210"]
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_keyframes_come_where_one_speed_brings_them(empty_folder, closed):
+    def made(how):
+        """(frames of each way from one keyframe to the next, the mean step in each)."""
+        walk.make(LIGHTS, Grey(), frames=211, speed=how, loop=closed, path="slerp", out=f"{how}/", quiet=True)
+        seen = [speed.features(np.asarray(Image.open(path))) for path in sorted(Path(how).iterdir())]
+        keys, ways = read_manifest(f"{how}.walk").walk.landmarks()
+        steps = [speed.distance(a, b) for a, b in pairwise(seen + seen[:1])]
+        return ways, [np.mean(steps[key : key + way]) for key, way in zip(keys, ways)]
+
+    seen = [speed.features(Grey.picture(int(light)).numpy()) for light in LIGHTS + LIGHTS[:closed]]
+    lengths = np.array([speed.distance(a, b) for a, b in pairwise(seen)])
+    ways, means = made("constant")
+    np.testing.assert_allclose(ways, lengths / lengths.sum() * sum(ways), atol=2)
+    assert max(means) < 1.3 * min(means)
+    ways, means = made("even")
+    assert max(ways) - min(ways) <= 1
+    assert max(means) > 5 * min(means)
+
+
+def test_a_film_at_one_speed_is_made_again_and_gone_on_with(empty_folder, monkeypatch, tiny_folder, capfd):
+    command = ["--prompts", "a cat", "a dog | time=0.5", "a fox", "an owl", "--frames", "60", "--size", "32", "--speed"]
+    command += ["constant", "--model", str(tiny_folder), "--steps", "2"]
+    assert cli.main([*command, "--out", "undisturbed.mp4"]) == 0
+    assert "at one speed, keyframes come " in capfd.readouterr().err
+    for more in (0, 5, 20, 20, 10):
+        stopped([*command, "--out", "film.mp4"], monkeypatch, more)
+    assert cli.main([*command, "--out", "film.mp4"]) == 0
+    film = Path("undisturbed.mp4").read_bytes()
+    assert Path("film.mp4").read_bytes() == film
+    assert read_manifest("film.walk").walk.firsts()[1.0] == 12
+    assert cli.main(["replay", "film.mp4"]) == 0
+    assert Path("film-again.mp4").read_bytes() == film
+    capfd.readouterr()
+    assert cli.main(["preview", *command, "--out", "film.mp4"]) == 0
+    assert "all frames are there already" in capfd.readouterr().err
+
+
+def test_a_preview_at_one_speed_renders_what_the_film_does(empty_folder, tiny_folder, capfd):
+    command = ["--prompts", "a cat", "a dog", "a fox", "--frames", "90", "--speed", "constant"]
+    command += ["--model", str(tiny_folder), "--steps", "1", "--out", "film.mp4"]
+    assert cli.main(["preview", *command]) == 0
+    before = pictures()
+    assert cli.main(command) == 0
+    alone = [*command[:-1], "alone.mp4"]
+    assert cli.main(alone) == 0
+    assert before.keys() <= pictures().keys() == {path.name for path in Path("alone.walk/frames").iterdir()}
 
 
 def test_a_drafts_frames_serve_in_the_film(draft, capfd):

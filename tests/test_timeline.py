@@ -13,7 +13,7 @@ import pytest
 import scipy.interpolate
 
 from walk import Error, Keyframe, Walk, read_prompts
-from walk.timeline import check_length, framed, parse_fps, rate, timed, within
+from walk.timeline import check_length, framed, parse_fps, rate, spaced, timed, within
 
 NAN = float("nan")
 
@@ -338,6 +338,33 @@ def test_beats_and_bars_become_the_seconds_that_were_heard():
     cast = [Keyframe("a", 0, beat=1), Keyframe("b", 1, bar=2), Keyframe("c", 2, beat=4.5), Keyframe("d", 3, time=9.0)]
     times = [k.time for k in timed(cast, [0.1, 0.6, 1.1, 1.5, 2.1], [0.1, 1.1])]
     assert times == [0.1, 1.1, 1.8, 9.0]
+
+
+def spaced_frames(lines, lengths, frames, closed=False):
+    keyframes = spaced(read_prompts(list(lines)), lengths, frames, Fraction(10), closed)
+    return [None if k.time is None else round(10 * k.time, 6) for k in keyframes]
+
+
+def test_ways_take_as_long_as_they_are_long():
+    assert spaced_frames("abcd", [1, 3, 2], 61) == [None, 10, 40, None]
+    assert spaced_frames("abcd", [1, 3, 2, 4], 100, closed=True) == [None, 10, 40, 60]
+    # Times that were given stay, and rests.
+    assert spaced_frames(["a", "b", "c | time=4", "d", "e"], [1, 1, 9, 1], 61) == [None, 20, 40, 58, None]
+    assert spaced_frames(["a", "b | time=1 | until=3", "c", "d"], [5, 1, 2], 61) == [None, 10, 40, None]
+    assert spaced_frames(["a", "b", "c | time=4"], [1, 3, 5], 61) == [None, 10, 40]
+    # Of what looks the same, a rest as long as before; at least a frame for each.
+    assert spaced_frames(["a", "b", "b", "c"], [1, 0, 3], 61) == [None, 10, 30, None]
+    assert spaced_frames("abc", [0, 0], 61) == [None, 30, None]
+    assert spaced_frames("abcde", [1, 1e-9, 1e-9, 1], 5) == [None, 1, 2, 3, None]
+    assert spaced_frames("abcde", [1, 1e-9, 1e-9, 1e-9], 9) == [None, 5, 6, 7, None]
+
+
+def test_a_loop_that_begins_late_is_laid_out_too():
+    keyframes = spaced(read_prompts(["a | time=2", "b", "c"]), [1, 2, 6], 90, Fraction(10), True)
+    assert [k.time for k in keyframes] == [2, 3, 5]
+    keyframes = spaced(read_prompts(["a | time=8", "b", "c"]), [1, 2, 6], 90, Fraction(10), True)
+    assert [k.time for k in keyframes] == [8, None, None]
+    Walk.through(keyframes, 90, fps=10, closed=True)
 
 
 def test_rests_end_on_bars_beats_and_frames():

@@ -50,13 +50,15 @@ from walk.order import Order
 from walk.pace import METER
 from walk.progress import Bars, Listener
 from walk.settings import BUILT_IN
-from walk.text import clock, format_time, plural, together
+from walk.text import clock, format_time, plural, short, together
 
 if TYPE_CHECKING:
     from walk import sheet
     from walk.lazy import LazyModel
     from walk.models import Model
     from walk.run import Run
+    from walk.speed import Earlier
+    from walk.work import Work
 
 MAX_SEEDS = 256  # on one sheet
 BEGUN = time.monotonic()
@@ -181,7 +183,8 @@ def film(**chosen: Any) -> str:
     if other := alike(asked.folder, asked.walk, model.settings):
         listener.say(f"note: {other} has these frames; --run {other} uses them")
     with _opened(asked, model) as run, Work(run, model, listener) as work:
-        run = work.evenly(run) if asked.even else run
+        asked, run, looked = _at_one_speed(asked, run, work, listener)
+        run = work.evenly(run, looked) if asked.even else run
         work.finished(run)
         metadata = order.metadata(asked, run.walk, run.settings, run.manifest.refined) if asked.describe else None
         sound = asked.music.sound if asked.music and formats.holds_sound(asked.out) else None
@@ -221,8 +224,9 @@ def preview(**chosen: Any) -> str:
         model.settings = fewer
         asked = dataclasses.replace(asked, folder=asked.folder / "quick")
     with _opened(asked, model, film=False) as run, Work(run, model, listener, "rendering the preview") as work:
+        asked, run, looked = _at_one_speed(asked, run, work, listener)
         decided = run.decided() if asked.even else None
-        pacer = work.spread(run, asked.even, further=False)
+        pacer = work.spread(run, asked.even, further=False, looked=looked)
         known = run.before.belongs(run.walk) if asked.even else {}
         run = run.of(decided) if decided else run.at(run.walk.moved(known, pacer.walk))
         walk = run.walk
@@ -530,6 +534,19 @@ def _opened(asked: Order, model: LazyModel, film: bool = True) -> Run:
     from walk.run import Run
 
     return Run(asked.folder, asked.walk, model.settings, asked.describe, decided=film and not asked.even)
+
+
+def _at_one_speed(asked: Order, run: Run, work: Work, listener: Listener) -> tuple[Order, Run, dict[int, Earlier]]:
+    """With keyframes where the speed stays the same, if that is asked for; and what was looked at to find out."""
+    if not asked.constant:
+        return asked, run, {}
+    lengths, looked = work.survey(run)
+    asked = asked.timed(lengths)
+    run = run.at(asked.walk)
+    work.turn(run)
+    apart = [float(frames / asked.walk.fps) for frames in asked.walk.landmarks()[1]]
+    listener.say(f"at one speed, keyframes come {short(min(apart))} to {short(max(apart))} s after one another")
+    return asked, run, looked
 
 
 def _drawn(asked: Order) -> sheet.Music | None:

@@ -134,7 +134,7 @@ def _compiling(text: str) -> bool | None:
 
 MANY = 10_000  # seeds in a range
 PATHS = ("smooth", "slerp")
-SPEEDS = ("even", "path")
+SPEEDS = ("even", "constant", "path")
 ALIGN = ("bar", "beat", "off")
 SEEDS = 16  # on a sheet
 BENCH_FRAMES = 720  # half a minute
@@ -158,7 +158,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "fps": Flag("N", _fps, "a number over 0, such as 25, 23.976 or 24000/1001", f"frames a second, such as 25, 23.976 or 24000/1001 ({FPS})"),
         "loop": Flag("", _switch, "", "lead back to the first keyframe, for endless playback"),
         "path": Flag("smooth | slerp", _one_of(*PATHS), "smooth or slerp", "smooth: no corners at keyframes; slerp: great circles (smooth)"),
-        "speed": Flag("even | path", _one_of(*SPEEDS), "even or path", "even: pictures change evenly; path: equal steps along the path (even)"),
+        "speed": Flag("even | constant | path", _one_of(*SPEEDS), "even, constant or path", "even between keyframes, constant throughout, or by the path (even)"),
         "ease": Flag("", _switch, "", "slow down at keyframes"),
         "pace": Flag("even | energy | beat | bar", _one_of(*PACES), _PACE, "energy: with the sound; beat, bar: land there (even; energy with --audio)"),
         "pace_noise": Flag("NAME", _one_of(*PACES), _PACE, "the same for the noise alone, so that prompts can glide (as --pace)"),

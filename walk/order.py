@@ -77,8 +77,20 @@ class Order:
     @property
     def even(self) -> bool:
         """Whether frames are to be moved so that they look evenly far apart."""
-        asked: str = self.flags.get("speed", flags.SPEEDS[0])
-        return asked == "even" and "places" not in self.flags  # which are even already
+        return self.flags.get("speed") != "path" and "places" not in self.flags  # which are even already
+
+    @property
+    def constant(self) -> bool:
+        """Whether keyframes are to come where the speed stays the same throughout."""
+        return self.even and self.flags.get("speed") == "constant"
+
+    def timed(self, lengths: Sequence[float]) -> Order:
+        """The same with such keyframes. lengths: of the ways from one to the next, to the eye."""
+        walk = self.walk
+        keyframes = timeline.spaced(walk.keyframes, lengths, walk.frames, walk.fps, walk.closed)
+        steps = None if self.flags.get("ease") else [1.0] * walk.frames
+        how = (None, walk.fps, walk.closed, walk.smooth, bool(self.flags.get("ease")), (), steps, steps)
+        return dataclasses.replace(self, walk=Walk.through(keyframes, walk.frames, *how))
 
     @property
     def rests(self) -> tuple[float, ...]:
@@ -246,6 +258,8 @@ def _check_together(chosen: dict[str, Any]) -> None:
     known = _RHYTHM & set(chosen)
     if "start" in chosen and "audio" not in chosen:
         raise Error("--start says where in a sound to begin; give --audio, too")
+    if known and chosen.get("speed") == "constant":
+        raise Error("--speed constant says when keyframes come, and so does a sound or a tempo; give one of them")
     for name in ("bars", "offset", "meter", "align"):
         if name in chosen and not known:
             raise Error(f"--{name} needs a sound or a tempo; give --audio, or --bpm")
@@ -579,6 +593,8 @@ def replayed(film: str, made: Recipe, chosen: dict[str, Any]) -> dict[str, Any]:
                 carried.pop(instead, None)
     if "react" not in chosen and set(paces(carried | chosen)) == {"even"}:
         carried.pop("react", None)
+    if _RHYTHM & set(chosen) and carried.get("speed") == "constant":
+        carried.pop("speed")
     if out.suffix.lower() != path.suffix.lower():  # which another format may not have
         carried = {name: value for name, value in carried.items() if name not in ("codec", "quality")}
     # 2. Its frames stay where they are, or are laid out anew.

@@ -65,6 +65,14 @@ _M2 = np.array(
 )
 
 
+def first_look(frames: float) -> int:
+    """At how many pictures of a segment with so many frames inside."""
+    count = FIRST
+    while count > frames / LEAST:
+        count //= 2
+    return count
+
+
 class Earlier(NamedTuple):
     """Frames that an earlier film had in a segment: which places were asked for, and where they belong, in order."""
 
@@ -260,9 +268,7 @@ class _Segment:
 
     def _look(self) -> Iterator[list[float]]:
         """Yields the places to be seen; goes on when they have been."""
-        count = FIRST
-        while count > len(self.places) / LEAST:
-            count //= 2
+        count = first_look(len(self.places))
         if self.earlier and self.earlier.asked == self.places and self.further:
             self.moved = dict(zip(self.places, self.earlier.belong))
             return

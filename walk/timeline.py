@@ -256,6 +256,38 @@ def framed(keyframes: Sequence[Keyframe], fps: Fraction) -> tuple[Keyframe, ...]
     return _retimed(keyframes, ("frame",), lambda k, does, name, number: float(Fraction(number) / fps))
 
 
+def spaced(
+    keyframes: Sequence[Keyframe], lengths: Sequence[float], frames: int, fps: Fraction, closed: bool = False
+) -> tuple[Keyframe, ...]:
+    """The keyframes with times for those that have none, so that between two that have one each way takes as long as it is
+    long. A way without a length, where two are the same picture, is a rest, which lasts as long as even spacing has it.
+
+    lengths: of each way from one keyframe to the next, in any unit. frames, fps, closed: the film's, in which they fit.
+    """
+    at = [None if keyframe.time is None else nearest(_exact(keyframe.time) * fps) for keyframe in keyframes]
+    leaves = [None if keyframe.until is None else nearest(_exact(keyframe.until) * fps) for keyframe in keyframes]
+    first = at[0] = at[0] or 0
+    if closed:
+        at.append(first + frames)
+    elif at[-1] is None:
+        at[-1] = frames - 1
+    timed = list(keyframes)
+    given = [(k, frame) for k, frame in enumerate(at) if frame is not None]
+    for (a, arrival), (b, end) in pairwise(given):
+        start = leaves[a] or arrival
+        rest = Fraction(end - start, b - a)
+        some = [Fraction(length) for length in lengths[a:b]]
+        still = some.count(Fraction(0))
+        share = (end - start - rest * still) / sum(some) if still < b - a else Fraction(0)
+        done, frame = Fraction(start), start
+        for k, length in zip(range(a + 1, b), some):
+            done += length * share or rest
+            frame = min(max(nearest(done), frame + 1), end - (b - k))
+            if frame < frames:  # of a loop that begins late, the last come after its end, and stay where they are
+                timed[k] = dataclasses.replace(timed[k], time=round(float(frame / fps), 6))
+    return tuple(timed)
+
+
 def _retimed(
     keyframes: Sequence[Keyframe], units: Sequence[str], second: Callable[[int, str, str, float], float]
 ) -> tuple[Keyframe, ...]:

@@ -10,10 +10,12 @@ import contextlib
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from walk import Error, models, speed
@@ -88,19 +90,42 @@ class Work:
         there = sum(self.shown.get(name, 1) for name in self.run.here(self.asked | self.kept)) - self.unused()
         return min(max(self.run.count(), there), self.frames)
 
-    def evenly(self, run: Run) -> Run:
+    def survey(self, run: Run) -> tuple[list[float], dict[int, Earlier]]:
+        """How long each way from one keyframe to the next is to the eye, and what was looked at to tell: a few pictures of
+        each, for `evenly`."""
+        walk = run.walk
+        count = speed.first_look(walk.frames / walk.segments)
+        places = [part / (count + 1) for part in range(1, count + 1)]
+        positions = [k + place for k in range(walk.segments) for place in (0.0, *places)]
+        positions += [float(walk.segments)] * (not walk.closed)
+        there = run.at(dataclasses.replace(walk, positions=tuple(positions), noise=()))
+        self.make(there)
+        self.settle()
+        seen = [speed.features(there.picture(index)) for index in range(len(positions))]
+        seen += seen[:1] * walk.closed
+        steps = [speed.distance(a, b) for a, b in pairwise(seen)]
+        lengths = [sum(steps[k * (count + 1) : (k + 1) * (count + 1)]) for k in range(walk.segments)]
+        return lengths, {k: Earlier([], places) for k in range(walk.segments)}
+
+    def turn(self, run: Run) -> None:
+        """From here on it is about the frames of this walk, of as many."""
+        self.run, self.shown = run, Counter(run.fingerprints)
+
+    def evenly(self, run: Run, looked: Mapping[int, Earlier] = MappingProxyType({})) -> Run:
         """The run of the film whose frames look evenly far apart. Where they belong was decided before, or is found
-        out now, by rendering most of them."""
+        out now, by rendering most of them. looked: what a `survey` has seen."""
         if decided := run.decided():
             self.run = run.of(decided)  # whose frames are counted if it is stopped here
             return run.keep(decided)
-        pacer, batch = self.spread(run), run.settings.batch or 1
+        pacer, batch = self.spread(run, looked=looked), run.settings.batch or 1
         usual = {name: row(index, batch) for index, name in reversed([*enumerate(run.at(pacer.walk).fingerprints)])}
         found = {name: at for name, at in run.before.rows_of().items() if name not in self.rendered}
         refined = pacer.refined or (run.before.refined and bool(run.before.near(run.walk)))
         return run.decide(pacer.walk, usual | self.rows | found, refined)
 
-    def spread(self, run: Run, even: bool = True, further: bool = True) -> Pacer:
+    def spread(
+        self, run: Run, even: bool = True, further: bool = True, looked: Mapping[int, Earlier] = MappingProxyType({})
+    ) -> Pacer:
         """What has found out where the frames of a walk belong, and rendered them; or, if not `even`, has only
         looked at some; if not `further`, at the few of a first look."""
 
@@ -113,14 +138,14 @@ class Work:
             there.rows = {name: rows[name] for name in there.fingerprints if name in rows}
             return there
 
-        earlier = (
-            {k: Earlier([*known], [*known.values()]) for k, known in run.before.near(run.walk).items()} if even else {}
-        )
+        near = run.before.near(run.walk) if even else {}
+        earlier = {**looked, **{k: Earlier([*known], [*known.values()]) for k, known in near.items() if known}}
         pacer = Pacer(run.walk, lambda position: self._look(at(position)), even, further, earlier)
         self.unused = lambda: pacer.unused
         if further:
             found = run.promising() | set(at(*pacer.unseen()).fingerprints)
-            self.progress.expect(self.progress.count + len(run.unread(found)))
+            if not self.rendered:
+                self.progress.expect(self.progress.count + len(run.unread(found)))
             run.read(found, self._read)  # else damaged ones would be said to be here
             self.kept = run.here(found)
         else:
