@@ -9,7 +9,7 @@ import mir_eval
 import numpy as np
 import pytest
 from benchmarks.beats import HELD_OUT, TUNED, song
-from scipy.signal import butter, sosfilt
+from scipy.signal import butter, sawtooth, sosfilt
 
 from walk import Error, audio, excerpts
 from walk.audio import ENVELOPE_RATE, grid, listen
@@ -268,6 +268,31 @@ def test_of_one_range_other_drums_are_faint():
         near = np.array(audio.strength(sound, part))[:, None][50 * np.arange(1, 12)[:, None] + np.arange(-3, 4), 0]
         assert near.max(axis=1)[loud::2].min() > 4 * near.max(axis=1)[1 - loud :: 2].max(), part
     assert audio.strength(sound) == listen(sound).envelope
+
+
+def test_what_nobody_hears_of_a_range_is_nothing_to_follow():
+    bursts = noise(channels=1) * (np.arange(5 * RATE) % 3000 < 300)[:, None]
+    assert not any(audio.strength(Sound(tone(220) + 1e-4 * bursts, RATE), "high"))
+    assert any(audio.strength(Sound(tone(220) + 1e-1 * bursts, RATE), "high"))
+
+
+def test_a_fast_waltz_that_is_heard_in_two_sounds_like_bars_of_three():
+    """Its bass and chords fade so slowly that a bar is as good as two long beats."""
+    k, beat = np.arange(RATE // 2) / RATE, 0.4
+
+    def tone_of(hertz, level):
+        return level * sawtooth(2 * np.pi * hertz * k) * np.exp(-4 * k) * (k < 0.5)
+
+    kick = 0.8 * np.sin(2 * np.pi * (45 * k + 6.7 * (1 - np.exp(-18 * k)))) * np.exp(-9 * k) * (k < 0.25)
+    chord = sum(tone_of(hertz, 0.12) * (k < 0.25) for hertz in (261.6, 329.6, 392))
+    samples = np.zeros(round(72 * beat * RATE))
+    for i in range(72):
+        hit = chord if i % 3 else kick + tone_of([65, 49, 73, 55][i // 3 % 4], 0.7)
+        start = round(i * beat * RATE)
+        samples[start : start + len(k)] += hit[: len(samples) - start]
+    sound = Sound(samples[:, None].astype(np.float32) / 2, RATE)
+    assert audio.tempo(listen(sound).beats) == "100 beats a minute"
+    assert audio.in_three(sound, listen(sound).beats)
 
 
 def test_a_range_above_what_the_sound_can_hold_is_silent():

@@ -48,6 +48,7 @@ _START = 6  # moments in which a sound sets in
 _CHUNK = 2048  # spectra at a time
 SPECTRA, FOLLOWED = 65, 80  # per cent of the work that is done with the spectra, and with the beats
 _SILENCE = 1e-8  # power of a sound whose loudest moment is but its last bit
+AUDIBLE = 1e-6  # of the loudest moment's power: 60 dB
 _LOUDNESS = 0.3  # power of power (S. S. Stevens, 'On the psychophysical law', 1957)
 _RIPPLE = 0.005  # of the loudest moment: so much a steady low tone seems to come and go
 _WEAKEST = 0.1  # of the loudest moment: where no onset is stronger, none has strength 1
@@ -132,10 +133,14 @@ def listen(
 def strength(sound: Sound, part: str | None = None) -> tuple[float, ...]:
     """The envelope alone, as `listen` has it; of all of the sound, or of one of RANGES.
 
-    Their edges are as soft as bands are wide: 90 Hz and 400 Hz. A drum's attack has something of every frequency.
+    Their edges are as soft as bands are wide: 90 Hz and 400 Hz. A drum's attack has something of every frequency. Zeros, if
+    all of a range is AUDIBLE below the sound's loudest moment: what is there is the noise of its numbers.
     """
     loudness, onsets = _heard(sound)
-    return _envelope(_of_bands(onsets, *RANGES[part] if part else (0.0, math.inf)), loudness)
+    of = RANGES[part] if part else (0.0, math.inf)
+    if part and (sound.rate / 2 <= of[0] or _of_bands(loudness, *of).max(initial=0) < AUDIBLE**_LOUDNESS):
+        onsets = np.zeros_like(onsets)
+    return _envelope(_of_bands(onsets, *of), loudness)
 
 
 def grid(bpm: float, meter: int, offset: float, seconds: float) -> Rhythm:
@@ -301,7 +306,7 @@ def _fitted(strength: np.ndarray, period: float, first: float, length: float) ->
 
 def _follow(onsets: np.ndarray, loudness: np.ndarray, meter: int, length: float) -> list[np.ndarray]:
     """Beats as they are heard, piece by piece."""
-    audible = np.flatnonzero(loudness[_LEAD:].sum(axis=1) > 1e-6**_LOUDNESS) / _RATE
+    audible = np.flatnonzero(loudness[_LEAD:].sum(axis=1) > AUDIBLE**_LOUDNESS) / _RATE
     if not len(audible):
         return [np.zeros(0)]
     first, end = max(audible[0] - 0.03, 0), min(audible[-1] + 0.03, length - EARLY)

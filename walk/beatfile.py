@@ -42,6 +42,8 @@ def read_beats(path: Path) -> tuple[tuple[float, ...], tuple[float, ...] | None]
     times: list[float] = []
     numbers: list[str] = []
     for where, line in lines_of(path, read_text(path, _EXPECTED)):
+        if re.match(r"\d+,(\d{3}|0)", line):
+            raise Error(f"{where}: '{line[:40]}' has a decimal comma; write seconds with a point, as in 12.5")
         fields = [field.strip().strip('"') for field in re.split(r"[\t,;]|\s+", line.strip())]
         try:
             time = parse_time(fields[0])

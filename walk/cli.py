@@ -600,6 +600,8 @@ def _watch(asked: Order, walk: Walk, listener: Listener) -> None:
         listener.say(f"note: the film stands still for {report.still:.0%} of its length")
     for seconds, fault in report.faults:
         listener.say(f"note: {clock(seconds)}  {fault}")
+    if any("picture jumps:" in fault for _, fault in report.faults):
+        listener.say("note: where it jumps, another seed for the next keyframe, or one more between, may help")
 
 
 def _save_sheet(sheet: Any, path: Path) -> None:

@@ -56,6 +56,10 @@ def _decimal(text: str) -> float:
     return float(text)
 
 
+def _meter(text: str) -> int:
+    return _count(re.sub(r"(\d+)/\d+", r"\1", text))  # 3/4 has three
+
+
 def _integers(text: str) -> list[int]:
     """From '1,2,3', '1 2 3' or '1-3'."""
     result: list[int] = []
@@ -171,7 +175,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "align": Flag("bar | beat | off", _one_of(*ALIGN), "bar, beat or off", "what keyframes without a time snap to (bar)"),
         "bpm": Flag("X", _tempo, "a number from 20 to 400", "the tempo, with --audio or without (detected)"),
         "offset": Flag("TIME", _moment, _TIME, "where in the sound a bar begins (detected)"),
-        "meter": Flag("N", _count, _WHOLE, f"beats in a bar ({METER})"),
+        "meter": Flag("N", _meter, _WHOLE, f"beats in a bar ({METER})"),
         "beats": Flag("FILE", str, "a file name", "the beats: seconds, one a line (detected)"),
         "listen": Flag("FILE | low | mid | high", str, "a sound file, low, mid or high", "what --pace energy follows: a stem, or low, mid, high notes (all of it)"),
     },

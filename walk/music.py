@@ -27,6 +27,7 @@ from walk.timeline import check_length, nearest
 CONTEXT = 15  # seconds around a part that are heard, too: beats are known by what comes before and after
 THREE = "it sounds like three beats in a bar; if it has, give --meter 3"
 UNLIKE = 0.5  # seconds between the ends of a song and its stem; what encoders add is less
+AT_ONCE = 0.01  # seconds: a sound that was cut on a bar line begins with it, and not within its first beat
 SLACK = 0.15  # of a bar that may be missing at a sound's end
 
 
@@ -275,6 +276,7 @@ def _cut(
         if len(lines) <= bars:
             raise Error(f"{name} has {plural(max(len(lines) - 1, 0), 'whole bar')} there, and --bars asks for {bars}")
         start, seconds = (Fraction(round(x * 1e6), 10**6) for x in (lines[0], lines[bars] - lines[0]))
+        start = start if start > AT_ONCE else Fraction(0)
     first, count = first + nearest(start * rate), nearest(seconds * rate)
     part = _within(rhythm, float(start), float(seconds))
     if closed:

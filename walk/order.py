@@ -317,7 +317,9 @@ def _music(
     many = how.get("bars") or heard.bars
     long = _bars(many)
     told = f", {long}" if many else ""
-    listener.say(f"{heard.name}: {format_time(float(heard.seconds))}{speed}{told if beats else ', no beats'}")
+    moved = heard.sound and heard.start != chosen.get("start", 0)
+    begins = f", from {format_time(float(heard.start))} on" if moved else ""
+    listener.say(f"{heard.name}: {format_time(float(heard.seconds))}{begins}{speed}{told if beats else ', no beats'}")
     if not beats and (pulse := next((name for name in paces(chosen) if name in _PULSES), None)):
         raise Error(
             f"no beats are heard in {heard.name}, and --pace {pulse} moves on them; give --bpm, or another --pace"
