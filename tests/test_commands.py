@@ -508,7 +508,9 @@ def test_a_preview_names_a_segment_that_hurries(walk, frames):
     )
     _, err = walk("preview", "--prompts", file, "--fps", "1", "--speed", "path")
     (note,) = [line for line in err if "as fast" in line] or ["none"]
-    assert re.fullmatch(r"note: keyframe 2 to 3 is [\d.]+ times as fast as the rest; give it more time", note)
+    assert re.fullmatch(
+        r"note: keyframe 2 to 3 is [\d.]+ times as fast as the rest; give it more time, as --speed constant does", note
+    )
 
 
 def test_what_a_preview_renders_makes_no_film_frame_useless(walk):

@@ -887,7 +887,9 @@ def test_where_most_of_a_film_stands_still_nothing_hurries():
 def test_a_part_that_is_three_times_as_fast_as_the_rest_is_told_of():
     walk = a_walk(61, "abcd")
     (note,) = outlook.hurries(walk, [1.0] * 20 + [3.0] * 20 + [1.0] * 20)
-    assert note == "keyframe 2 to 3 is 3.0 times as fast as the rest; give it more time"
+    assert note == "keyframe 2 to 3 is 3.0 times as fast as the rest; give it more time, as --speed constant does"
+    (note,) = outlook.hurries(walk, [1.0] * 20 + [3.0] * 20 + [1.0] * 20, music=True)
+    assert note.endswith("; give it more time")
     assert outlook.hurries(walk, [1.0] * 20 + [2.0] * 20 + [1.0] * 20) == []
 
 

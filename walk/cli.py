@@ -243,7 +243,7 @@ def preview(**chosen: Any) -> str:
     count = len(walk.keyframes)
     distances = [*pacer.distances, *speed.cuts(walk, shown[:count])]
     steps, along = (speed.predicted(some, distances, shares) for some in (walk, pacer.asked))
-    hurries, turns = outlook.hurries(walk, steps), outlook.turns(pacer.asked, pacer.distances)
+    hurries, turns = outlook.hurries(walk, steps, asked.music is not None), outlook.turns(pacer.asked, pacer.distances)
     surprises = [*outlook.surprises(asked.walk, asked.rests), *hurries, *turns]
     for note in surprises:
         listener.say(f"note: {note}")

@@ -43,13 +43,15 @@ def half_ways(walk: Walk, seen: Collection[float]) -> list[int]:
     return found
 
 
-def hurries(walk: Walk, steps: Sequence[float]) -> list[str]:
-    """Which parts change much faster than the rest. steps: how much changes from each frame to the next."""
+def hurries(walk: Walk, steps: Sequence[float], music: bool = False) -> list[str]:
+    """Which parts change much faster than the rest. steps: how much changes from each frame to the next. music: it says
+    when keyframes come."""
+    remedy = "give it more time" + ", as --speed constant does" * (not music)
     rounds = [*steps, *steps]  # a closed walk's segments may run past its last frame
     speeds = [sum(rounds[key : key + length]) / length for key, length in zip(*walk.landmarks())]
     usual = median(speeds)
     return [
-        f"{walk.leg(k)} is {speed / usual:.1f} times as fast as the rest; give it more time"
+        f"{walk.leg(k)} is {speed / usual:.1f} times as fast as the rest; {remedy}"
         for k, speed in enumerate(speeds)
         if len(speeds) > 2 and speed > HURRY * usual > 0
     ]
