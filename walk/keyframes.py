@@ -116,8 +116,8 @@ def read_prompts(
 
     A file has one prompt a line; blank lines and lines that begin with `#` are skipped. A prompt
     may end in settings: `a fox in the snow | seed=7 | time=1:02.5 | negative=blurry`, `beat=32`,
-    `bar=9` or `frame=48` in place of a time, and `until=1:05`, or `until=bar=11`, to rest there. `(red:1.3)` counts for more than
-    other words, with what `walk.emphasis` knows of it.
+    `bar=9` or `frame=48` in place of a time, and `until=1:05`, or `until=bar=11`, to rest there. `(red:1.3)` counts for
+    more than other words, with what `walk.emphasis` knows of it.
 
     Keyframes among the prompts are lines that say all this already.
 
@@ -166,12 +166,7 @@ def read_prompts(
             style.replace("{}", line.prompt),
             value,
             negative if line.negative is None else line.negative,
-            line.time,
-            line.until,
-            line.beat,
-            line.bar,
-            line.frame,
-            line.until_in,
+            **_timing(line),
         )
         for line, value in zip(lines, chosen)
     )
@@ -420,8 +415,11 @@ def _parse(where: str, text: str) -> _Line:
 
 def _line(where: str, keyframe: Keyframe) -> _Line:
     """What a Keyframe says. Whoever made it may have left its negative prompt out."""
-    own = {name: getattr(keyframe, name) for name in ("seed", "until", "until_in", *_WHEN)}
-    return _Line(where, keyframe.prompt, negative=keyframe.negative_prompt or None, **own)
+    return _Line(where, keyframe.prompt, keyframe.seed, negative=keyframe.negative_prompt or None, **_timing(keyframe))
+
+
+def _timing(one: Keyframe | _Line) -> dict[str, Any]:
+    return {name: getattr(one, name) for name in (*_WHEN, "until", "until_in")}
 
 
 def _parse_seed(where: str, text: str) -> int:
