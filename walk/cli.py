@@ -543,7 +543,7 @@ def _at_one_speed(asked: Order, run: Run, work: Work, listener: Listener) -> tup
     lengths, looked = work.survey(run)
     asked = asked.timed(lengths)
     run = run.at(asked.walk)
-    work.turn(run)
+    work.turn_to(run)
     apart = [float(frames / asked.walk.fps) for frames in asked.walk.landmarks()[1]]
     listener.say(f"at one speed, keyframes come {short(min(apart))} to {short(max(apart))} s after one another")
     return asked, run, looked

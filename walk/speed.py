@@ -74,7 +74,8 @@ def first_look(frames: float) -> int:
 
 
 class Earlier(NamedTuple):
-    """Frames that an earlier film had in a segment: which places were asked for, and where they belong, in order."""
+    """Frames that an earlier film had in a segment: which places were asked for, and where they belong, in order. Or
+    pictures that were looked at before, for which no places were asked."""
 
     asked: list[float]
     belong: list[float]

@@ -107,7 +107,7 @@ class Work:
         lengths = [sum(steps[k * (count + 1) : (k + 1) * (count + 1)]) for k in range(walk.segments)]
         return lengths, {k: Earlier([], places) for k in range(walk.segments)}
 
-    def turn(self, run: Run) -> None:
+    def turn_to(self, run: Run) -> None:
         """From here on it is about the frames of this walk, of as many."""
         self.run, self.shown = run, Counter(run.fingerprints)
 
