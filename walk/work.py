@@ -101,9 +101,9 @@ class Work:
         there = run.at(dataclasses.replace(walk, positions=tuple(positions), noise=()))
         self.make(there)
         self.settle()
-        seen = [speed.features(there.picture(index)) for index in range(len(positions))]
-        seen += seen[:1] * walk.closed
-        steps = [speed.distance(a, b) for a, b in pairwise(seen)]
+        self._note_rows(there)
+        indices = [*range(len(positions)), *[0] * walk.closed]
+        steps = [speed.distance(a, b) for a, b in pairwise(speed.features(there.picture(it)) for it in indices)]
         lengths = [sum(steps[k * (count + 1) : (k + 1) * (count + 1)]) for k in range(walk.segments)]
         return lengths, {k: Earlier([], places) for k in range(walk.segments)}
 
@@ -215,8 +215,7 @@ class Work:
         self.run = run
         self.asked |= asked
         if self.looking:
-            for index, name in enumerate(run.fingerprints):
-                self.rows.setdefault(name, row(index, run.settings.batch or 1))
+            self._note_rows(run)
         if self.rendered:
             self.progress.skip(found)
         elif missing:
@@ -225,6 +224,10 @@ class Work:
             self._render(missing)
         else:
             self._finish()
+
+    def _note_rows(self, run: Run) -> None:
+        for index, name in enumerate(run.fingerprints):
+            self.rows.setdefault(name, row(index, run.settings.batch or 1))
 
     def _read(self) -> None:
         """One more frame that was found has been read."""
