@@ -70,6 +70,57 @@ def test_a_model_that_is_loaded_makes_the_commands_film_of_keyframes_too(cheap):
     assert isinstance(walk.preview(ABC, loaded, out="film.mp4", **flags), Image.Image)
 
 
+class Plain(models.Model):
+    """A model of one's own, that no name finds."""
+
+    settings = Settings("plain", 16, 16, 1, 1.0, "none", "cpu", "float32", 2, "plain 1", ("torch",))
+
+    def encode(self, keyframe):
+        return {"length": torch.tensor([float(len(keyframe.prompt))])}
+
+    def noise(self, seed):
+        return torch.rand(16, 16, 3, generator=torch.Generator().manual_seed(seed))
+
+    def denoise(self, noise, conditioning):
+        return noise + conditioning["length"][:, :, None, None]
+
+    def decode(self, latents, exact=False):
+        return lambda: (9 * latents).clamp(0, 255).byte()
+
+
+@pytest.mark.parametrize("speed", ["even", "constant"])
+def test_a_model_of_ones_own_makes_previews_and_films(cheap, speed):
+    flags = {"frames": 20, "out": "film.mp4", "speed": speed, "quiet": True}
+    assert isinstance(walk.preview(ABC, Plain(), **flags), Image.Image)
+    assert len(films.timestamps(walk.make(ABC, Plain(), **flags).path)[0]) == 20
+
+
+def test_what_is_no_noise_and_no_conditioning_is_said(cheap):
+    class Odd(Plain):
+        def noise(self, seed):
+            return 3
+
+    class Strange(Plain):
+        def encode(self, keyframe):
+            return torch.zeros(3)
+
+    for model, told in (
+        (Odd(), "noise of Odd gives a int; it is to give a tensor"),
+        (Strange(), "encode of Strange gives a Tensor; it"),
+    ):
+        with pytest.raises(Error, match=told):
+            walk.make(ABC, model, frames=3, out="film.mp4", quiet=True)
+        assert not Path("film.walk").exists()
+
+
+def test_a_rest_without_a_beginning_is_refused_at_one_speed(cheap):
+    rests = [walk.Keyframe("a", 0), walk.Keyframe("b", 1, until=0.2), walk.Keyframe("c", 2)]
+    with pytest.raises(
+        Error, match=r"keyframe 2 \('b'\) is to rest, but it is not said from when; give it a time, too"
+    ):
+        walk.make(rests, Plain(), frames=20, speed="constant", quiet=True)
+
+
 def test_tensors_are_keyframes_of_a_film(cheap):
     given = Given(models.load(Settings(cheap["model"], steps=1)))
     a, b = (given.encode(keyframe) for keyframe in read_prompts(ABC[:2]))
@@ -84,6 +135,8 @@ def test_tensors_are_keyframes_of_a_film(cheap):
     ("model", "flags", "message"),
     [
         (5, {}, "int has no settings, at, so it is not a model; models.load loads one"),
+        (Settings(), {}, "Settings are not a model; give walk.models.load of them"),
+        (Given, {}, "Given is a class and not a model; give Given()"),
         (
             "loaded",
             {"width": 128},

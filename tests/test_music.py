@@ -140,6 +140,24 @@ def test_beats_of_a_part_are_heard_for_themselves_and_written_in_the_songs_time(
     assert walk("beats", "two.wav", *part, "--offset", beats[1], prompts=(), model=False)[0].splitlines()[2][-1] == "1"
 
 
+@pytest.mark.parametrize(
+    "text", ["0,5 1,25 2,5 3,75", "0,000 0,500 1,000", "0,5 9.0", "1,5,2 9.0", "3,75;1 4,25;2", "1,0 2,0"]
+)
+def test_decimal_commas_are_told_from_the_numbers_of_beats(text):
+    lines = text.split()
+    Path("beats.txt").write_text("\n".join(lines))
+    with pytest.raises(Error, match=rf"^beats\.txt:1: '{lines[0]}' has a decimal comma; write seconds with a point"):
+        beatfile.read_beats(Path("beats.txt"))
+
+
+@pytest.mark.parametrize(
+    ("text", "bars"), [("1,3 2,4 3,1 4,2", (3.0,)), ("1,1 2,2 3,1", (1.0, 3.0)), ("0.5,1 1.0,2", (0.5,))]
+)
+def test_numbers_of_beats_may_follow_a_comma(text, bars):
+    Path("beats.txt").write_text(text.replace(" ", "\n"))
+    assert beatfile.read_beats(Path("beats.txt"))[1] == bars
+
+
 def test_beats_of_two_tempi_are_told_and_read_again_with_their_bars(walk, asked):
     soundfile.write("two.wav", np.concatenate([drums(100, beats=32), drums(140, beats=44)]), RATE)
     written, err = walk("beats", "two.wav", prompts=(), model=False)

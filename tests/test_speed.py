@@ -20,6 +20,7 @@ from walk import Error, Keyframe, Settings, Walk, cli, films, models, outlook, p
 from walk.check import check
 from walk.lazy import LazyModel
 from walk.manifest import read_manifest
+from walk.order import read_recipe
 from walk.render import render
 from walk.run import Run
 from walk.work import Work
@@ -716,6 +717,10 @@ def test_a_film_at_one_speed_is_made_again_and_gone_on_with(empty_folder, monkey
     assert read_manifest("film.walk").walk.firsts()[1.0] == 12
     assert cli.main(["replay", "film.mp4"]) == 0
     assert Path("film-again.mp4").read_bytes() == film
+    # Times that were found are found again for another length.
+    assert [line.split(" | ")[2:] for line in read_recipe("film.mp4").prompts] == [[], ["time=0.5"], [], []]
+    assert cli.main(["replay", "film.mp4", "--frames", "90", "--out", "longer.mp4"]) == 0
+    assert read_manifest("longer.walk").walk.landmarks()[0][2] > 12 + 20
     capfd.readouterr()
     assert cli.main(["preview", *command, "--out", "film.mp4"]) == 0
     assert "all frames are there already" in capfd.readouterr().err
@@ -865,7 +870,8 @@ def test_stops_while_it_looks_change_nothing(tmp_path, monkeypatch, tiny_folder,
         before = saved
         saved += stopped([*command, "--out", "film.mp4"], monkeypatch, more)
         told = capfd.readouterr().err
-        assert re.search(rf"stopped; {saved} of 60 frames are safe in film\.walk", told)
+        safe = rf"{saved} of 60 frames are safe in film\.walk" if saved else "nothing was begun, and nothing is lost"
+        assert re.search(f"stopped; {safe}", told)
         assert before == 0 or f"{before} of 60 frames are in film.walk already" in told
         assert not (tmp_path / "film.mp4").exists()
     assert cli.main([*command, "--out", "film.mp4"]) == 0

@@ -338,6 +338,9 @@ def test_beats_and_bars_become_the_seconds_that_were_heard():
     cast = [Keyframe("a", 0, beat=1), Keyframe("b", 1, bar=2), Keyframe("c", 2, beat=4.5), Keyframe("d", 3, time=9.0)]
     times = [k.time for k in timed(cast, [0.1, 0.6, 1.1, 1.5, 2.1], [0.1, 1.1])]
     assert times == [0.1, 1.1, 1.8, 9.0]
+    # The last bar is as long as the one before; its end is where the next would begin.
+    cast = [Keyframe("a", 0, bar=2.5), Keyframe("b", 1, bar=3), Keyframe("c", 2, beat=5.5)]
+    assert [k.time for k in timed(cast, [0.1, 0.6, 1.1, 1.5, 2.1], [0.1, 1.1])] == [1.6, 2.1, 2.4]
 
 
 def spaced_frames(lines, lengths, frames, closed=False):
@@ -387,7 +390,8 @@ def test_rests_end_on_bars_beats_and_frames():
         (["a | bar=1 | until=bar=3", "b | bar=2.5"], "bar 2.5 is not after 3"),
         (["a | bar=1 | until=bar=0", "b"], "bar '0' is not possible; they are counted from 1"),
         (["a | bar=1 | until=month=2", "b"], "until 'month=2' is not a time; write seconds (12.5) or minutes:seconds"),
-        (["a | time=3 | until=bar=2", "b"], "keyframe 1 ('a'): until 1.1 is not after its time 3"),
+        (["a | time=3 | until=bar=2", "b"], "keyframe 1 ('a') is to rest until bar 2, which is not after 3 s"),
+        (["a | bar=2 | until=beat=3", "b"], "keyframe 1 ('a') is to rest until beat 3, which is not after bar 2"),
         (["a | bar=1 | until=bar=4", "b"], "keyframe 1 ('a') rests until bar 4, but the film has 2 bars"),
     ],
 )
@@ -400,8 +404,8 @@ def test_a_rest_that_does_not_end_is_refused(lines, message):
 @pytest.mark.parametrize(
     ("keyframe", "message"),
     [
-        (Keyframe("b", 1, beat=6), "keyframe 2 ('b') is at beat 6, but the film has 5 beats"),
-        (Keyframe("b", 1, bar=2.5), "keyframe 2 ('b') is at bar 2.5, but the film has 2 bars"),
+        (Keyframe("b", 1, beat=6.5), "keyframe 2 ('b') is at beat 6.5, but the film has 5 beats"),
+        (Keyframe("b", 1, bar=4), "keyframe 2 ('b') is at bar 4, but the film has 2 bars"),
     ],
 )
 def test_a_beat_that_is_not_there_is_refused(keyframe, message):

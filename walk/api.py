@@ -69,13 +69,17 @@ def preview(
 
 
 def _called(command: str, prompts: Any, model: Any, given: dict[str, Any]) -> str:
-    from walk import cli
+    from walk import Error, Settings, cli
 
     if isinstance(model, (str, os.PathLike)):
         given, model = given | {"model": model}, None
     elif model is not None:
         from walk.models import check
 
+        if isinstance(model, type):
+            raise Error(f"{model.__name__} is a class and not a model; give {model.__name__}()")
+        if isinstance(model, Settings):
+            raise Error("Settings are not a model; give walk.models.load of them")
         check(model, "settings", "at")
     given = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in given.items()}  # NumPy's
     words = {name: _word(name, value) for name, value in given.items() if value is not None and value is not False}

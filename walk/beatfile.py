@@ -6,6 +6,7 @@ Knows no sounds.
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 from walk import Error
@@ -41,9 +42,10 @@ def read_beats(path: Path) -> tuple[tuple[float, ...], tuple[float, ...] | None]
     """
     times: list[float] = []
     numbers: list[str] = []
+    commas: list[tuple[str, str, str]] = []  # what may be whole seconds and a beat's number, or have a decimal comma
     for where, line in lines_of(path, read_text(path, _EXPECTED)):
-        if re.match(r"\d+,(\d{3}|0)", line):
-            raise Error(f"{where}: '{line[:40]}' has a decimal comma; write seconds with a point, as in 12.5")
+        if whole := re.match(r"(\d+),(\d+)(?![\d.:])", line):
+            commas.append((where, line, whole[2]))
         fields = [field.strip().strip('"') for field in re.split(r"[\t,;]|\s+", line.strip())]
         try:
             time = parse_time(fields[0])
@@ -51,12 +53,22 @@ def read_beats(path: Path) -> tuple[tuple[float, ...], tuple[float, ...] | None]
             if not times and not re.search(r"\d", line):
                 continue
             raise Error(f"{where}: '{line[:40]}' does not begin with a time; {_EXPECTED}") from None
-        if times and time <= times[-1]:
+        if times and time <= times[-1] and not commas:
             raise Error(f"{where}: {fields[0]} is not after {times[-1]:g}; beats must increase from line to line")
         times.append(time)
         numbers.append(fields[-1] if len(fields) > 1 else "")
+    if commas and (len(commas) < len(times) or not _count_up([number for *_, number in commas])):
+        where, line, _ = commas[0]
+        raise Error(f"{where}: '{line[:40]}' has a decimal comma; write seconds with a point, as in 12.5")
     if len(times) < 2:
         raise Error(f"{path} has {'one beat' if times else 'no beats'} in it; {_EXPECTED}")
     numbered = all(re.fullmatch(r"[1-9]\d?(\.0)?", number) for number in numbers)
     bars = tuple(time for time, number in zip(times, numbers) if float(number) == 1) if numbered else ()
     return tuple(times), bars or None
+
+
+def _count_up(numbers: list[str]) -> bool:
+    """Whether these are the numbers of beats in their bars."""
+    counts = [int(number) for number in numbers]
+    plain = all(re.fullmatch(r"[1-9]\d?", number) for number in numbers)
+    return plain and all(b in (1, a + 1) for a, b in pairwise(counts))

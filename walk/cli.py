@@ -521,7 +521,7 @@ def _found(
     from walk.lazy import LazyModel
 
     if loaded is not None:
-        return LazyModel(settings, listener, model=loaded.at(settings))
+        return LazyModel(settings, listener, keyframes, model=loaded.at(settings))
     if settings.model == BUILT_IN:
         listener.say("using toybox, the built-in model, which draws toys; walk models lists others for --model")
     found = LazyModel(settings, listener, keyframes, folder, frames)

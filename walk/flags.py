@@ -57,7 +57,7 @@ def _decimal(text: str) -> float:
 
 
 def _meter(text: str) -> int:
-    return _count(re.sub(r"(\d+)/\d+", r"\1", text))  # 3/4 has three
+    return _count(re.sub(r"(\d+)/[1-9]\d*", r"\1", text))  # 3/4 has three
 
 
 def _integers(text: str) -> list[int]:

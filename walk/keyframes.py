@@ -26,7 +26,7 @@ from walk.text import either, format_time, has_control_characters, parse_time, p
 MAX_SEED = 2**63 - 1  # torch.Generator.manual_seed takes no more
 WORDS = "words"  # in place of seeds: each prompt's comes from its words
 MAX_PROMPT = 20_000  # characters; no model reads a tenth of it
-_WHEN = ("time", "beat", "bar", "frame")  # settings that say when, of which a keyframe has one
+WHEN = ("time", "beat", "bar", "frame")  # settings that say when, of which a keyframe has one
 _TENSORS = re.compile(r"\(tensors [0-9a-f]{16}\)")
 TEXT_SUFFIXES = {".txt", ".text", ".md", ".csv", ".json", ".yaml", ".yml", *lyrics.SUFFIXES}
 
@@ -67,8 +67,8 @@ class Keyframe:
         object.__setattr__(self, "negative_prompt", _plain("negative prompt", self.negative_prompt))
         object.__setattr__(self, "seed", _checked_seed(self.seed))
         _check_weights([_Line("prompt", self.prompt), _Line("negative prompt", self.negative_prompt)])
-        if self.until_in not in _WHEN:
-            raise Error(f"until_in {self.until_in!r} is unknown; it is {either(_WHEN)}")
+        if self.until_in not in WHEN:
+            raise Error(f"until_in {self.until_in!r} is unknown; it is {either(WHEN)}")
         for name, low in (("time", 0), ("until", self.until_in in ("beat", "bar")), ("beat", 1), ("bar", 1)):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, numbers.Real) and low <= float(value) < math.inf):
@@ -401,7 +401,7 @@ def _parse(where: str, text: str) -> _Line:
         near = difflib.get_close_matches(unknown[0], _PARSERS, n=1)
         hint = f"; did you mean {near[0]}=?" if near else ""
         raise Error(f"{where}: unknown setting {unknown[0]}={hint} (settings are {_SETTINGS})")
-    places = [name for name in _WHEN if name in settings]
+    places = [name for name in WHEN if name in settings]
     if len(places) > 1:
         raise Error(f"{where}: {places[0]}= and {places[1]}= are both given; keep one")
     if "until" in settings and not places:
@@ -419,7 +419,7 @@ def _line(where: str, keyframe: Keyframe) -> _Line:
 
 
 def _timing(one: Keyframe | _Line) -> dict[str, Any]:
-    return {name: getattr(one, name) for name in (*_WHEN, "until", "until_in")}
+    return {name: getattr(one, name) for name in (*WHEN, "until", "until_in")}
 
 
 def _parse_seed(where: str, text: str) -> int:
@@ -472,7 +472,7 @@ def _check_times(lines: list[_Line]) -> None:
         arrives, show = getattr(line, line.until_in), _shown(line.until_in)
         if arrives is not None and line.until is not None and line.until <= arrives:
             raise Error(f"{line.where}: until {show(line.until)} is not after its {line.until_in} {show(arrives)}")
-    for name in _WHEN:
+    for name in WHEN:
         show = _shown(name)
         timed = [line for line in lines if getattr(line, name) is not None]
         for earlier, line in pairwise(timed):
@@ -520,6 +520,6 @@ def _pair(lines: list[_Line], seeds: Sequence[int]) -> tuple[list[_Line], list[i
             f"{plural(len(lines), 'prompt')} and {plural(len(seeds), 'seed')}; give one seed for each prompt, "
             "one seed for all, or several seeds for one prompt"
         )
-    if len(lines) == 1 and count > 1 and any(getattr(lines[0], name) is not None for name in _WHEN):
+    if len(lines) == 1 and count > 1 and any(getattr(lines[0], name) is not None for name in WHEN):
         raise Error(f"{lines[0].where} has a time, but becomes {count} keyframes, one for each seed; drop the time")
     return lines * (count // len(lines)), list(seeds) * (count // len(seeds))

@@ -50,14 +50,15 @@ class LazyModel:
     ) -> None:
         """settings: what is not set is filled in. keyframes: that it will render. frames: how many.
         folder: a run folder; its frames shall serve, even if they were rendered in smaller batches, or compiled.
-        model: one with these settings that is loaded already, whose notes are for whoever loaded it to ask for.
+        model: one with these settings that is loaded already.
 
         Raises Error like `walk.models.complete`.
         """
         self.listener = listener or Listener()
         self.keyframes = keyframes
         self.seconds = 0.0  # that it took to be there
-        self._model, self._told = model, model is not None
+        self._model, self._told = model, False
+        self._given = model is not None
         if model is not None:
             self.settings = model.settings
             return
@@ -155,6 +156,8 @@ class LazyModel:
             for note in model.notes(keyframe):
                 noted[note].append(k + 1)
         notes = [f"{_those(numbers, len(self.keyframes))}: {note}" for note, numbers in noted.items()]
+        if self._given:  # whoever loaded it, or has made it, knows what for
+            return notes
         asked, native = (self.settings.width, self.settings.height), models.native_size(self.settings)
         if asked != native:
             made = f"the model was made for {native[0]}x{native[1]}, not {asked[0]}x{asked[1]}"

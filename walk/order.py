@@ -59,7 +59,8 @@ _TO_SOUND = ("bars", "meter", "align", "pace", "pace_noise", "react")  # flags t
 @dataclass(frozen=True)
 class Order:
     """walk: as it was asked for; frames may move to be even. out: the film. folder: its run. look: what the film's
-    encoder is told. flags: that were given. music: what the film moves to."""
+    encoder is told. flags: that were given. music: what the film moves to. written: the keyframes without the times that
+    were found for them, if they were."""
 
     walk: Walk
     settings: Settings
@@ -68,6 +69,7 @@ class Order:
     look: dict[str, Any]
     flags: dict[str, Any] = field(default_factory=dict)
     music: Music | None = None
+    written: tuple[Keyframe, ...] = ()
 
     @property
     def describe(self) -> bool:
@@ -90,7 +92,7 @@ class Order:
         keyframes = timeline.spaced(walk.keyframes, lengths, walk.frames, walk.fps, walk.closed)
         steps = None if self.flags.get("ease") else [1.0] * walk.frames
         how = (None, walk.fps, walk.closed, walk.smooth, bool(self.flags.get("ease")), (), steps, steps)
-        return dataclasses.replace(self, walk=Walk.through(keyframes, walk.frames, *how))
+        return dataclasses.replace(self, walk=Walk.through(keyframes, walk.frames, *how), written=walk.keyframes)
 
     @property
     def rests(self) -> tuple[float, ...]:
@@ -124,6 +126,8 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     before: list[str] = []
     asked_of = given(chosen, "seed", "seeds", "negative", "style")
     keyframes = read_prompts(chosen["prompts"], **asked_of, scheduled=before.append)
+    if chosen.get("speed") == "constant":
+        timeline.check_rests(keyframes)
     loaded = chosen.get("loaded")  # a model, in a program
     if loaded is None:
         check_words(keyframes)
@@ -660,6 +664,7 @@ def metadata(order: Order, walk: Walk, settings: Settings, refined: bool = False
     from walk import film
 
     chosen = order.flags
+    walk = dataclasses.replace(walk, keyframes=order.written) if order.written else walk
     timed = bool(_RHYTHM & set(chosen))
     if timed and "frames" in chosen and not {"audio", "bars", "places"} & set(chosen):  # that it is to stay so long
         chosen = {"seconds": walk.seconds} | chosen

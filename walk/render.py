@@ -300,7 +300,10 @@ class _Start:
         }
 
     def _noise(self, seed: int) -> Tensor:
-        return self._there(self.model.noise(seed))
+        made = self.model.noise(seed)
+        if not isinstance(made, Tensor):
+            raise Error(f"noise of {type(self.model).__name__} gives a {type(made).__name__}; it is to give a tensor")
+        return self._there(made)
 
     def _there(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.device, torch.float32) if tensor.is_floating_point() else tensor

@@ -20,6 +20,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -67,7 +68,7 @@ class Run:
         self.describe = describe
         self._hold(Manifest(walk, settings), decided)
         self._frames = self.folder / "frames"
-        self._new = not self.folder.exists()
+        self._new = not (self.folder / "lock").exists()
         try:
             self._frames.mkdir(parents=True, exist_ok=True)
             self._lock = filelock.FileLock(self.folder / "lock", thread_local=False)  # any may close it
@@ -98,8 +99,9 @@ class Run:
 
     def __exit__(self, kind: object = None, *_: object) -> None:
         if kind is not None and self._new and not self._finished:  # what has failed at once leaves nothing behind
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # but what was heard, which took its time
                 self._frames.rmdir()
+                shutil.rmtree(self._kept().parent, ignore_errors=True)
                 for name in (manifest.FILE, "lock"):
                     (self.folder / name).unlink(missing_ok=True)
                 self.folder.rmdir()

@@ -24,7 +24,7 @@ from statistics import fmean
 from typing import Any
 
 from walk import Error
-from walk.keyframes import Keyframe
+from walk.keyframes import WHEN, Keyframe
 from walk.text import format_time, plural
 
 FPS = Fraction(24)
@@ -238,8 +238,10 @@ def timed(
 
     def second(k: int, does: str, name: str, number: float) -> float:
         seconds = known[name]
+        if len(seconds) > 1:  # the last one is as long as the one before
+            seconds = [*seconds, 2 * seconds[-1] - seconds[-2]]
         if number > len(seconds):
-            has = f"the film has {plural(len(seconds), name)}"
+            has = f"the film has {plural(len(known[name]), name)}"
             if not seconds and where:
                 has = f"no {name}s are heard in what the film plays of {where}"
             elif not seconds:
@@ -254,6 +256,13 @@ def timed(
 def framed(keyframes: Sequence[Keyframe], fps: Fraction) -> tuple[Keyframe, ...]:
     """The keyframes with seconds in place of frames, at this rate."""
     return _retimed(keyframes, ("frame",), lambda k, does, name, number: float(Fraction(number) / fps))
+
+
+def check_rests(keyframes: Sequence[Keyframe]) -> None:
+    """Raise Error for one that rests until a time, but without one from when, which `spaced` might put after it."""
+    for k, keyframe in enumerate(keyframes):
+        if k and keyframe.until is not None and all(getattr(keyframe, name) is None for name in WHEN):
+            raise Error(f"{_name(keyframes, k)} is to rest, but it is not said from when; give it a time, too")
 
 
 def spaced(
@@ -302,8 +311,13 @@ def _retimed(
                 changes |= {"until_in": "time", "until": round(second(k, "rests until", name, keyframe.until), 6)}
         try:
             result.append(dataclasses.replace(keyframe, **changes) if changes else keyframe)
-        except Error as error:  # it was to rest until before that
-            raise Error(f"{_name(keyframes, k)}: {error}") from None
+        except Error:  # it was to rest until before that
+            unit = next(name for name in WHEN if getattr(keyframe, name) is not None)
+            until, arrives = (
+                format_time(number) if name == "time" else f"{name} {number:g}"
+                for name, number in ((keyframe.until_in, keyframe.until or 0.0), (unit, getattr(keyframe, unit)))
+            )
+            raise Error(f"{_name(keyframes, k)} is to rest until {until}, which is not after {arrives}") from None
     return tuple(result)
 
 

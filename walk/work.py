@@ -83,7 +83,7 @@ class Work:
         if isinstance(error, Error) and self.count():
             raise Error(f"{error}; {kept}") from error
         if isinstance(error, KeyboardInterrupt):
-            raise KeyboardInterrupt(kept) from None
+            raise KeyboardInterrupt(kept if self.count() else "") from None
 
     def count(self) -> int:
         """How many of the frames are there."""
