@@ -89,10 +89,14 @@ class Plain(models.Model):
 
 
 @pytest.mark.parametrize("speed", ["even", "constant"])
-def test_a_model_of_ones_own_makes_previews_and_films(cheap, speed):
+def test_a_model_of_ones_own_makes_previews_and_films(cheap, speed, capfd):
     flags = {"frames": 20, "out": "film.mp4", "speed": speed, "quiet": True}
     assert isinstance(walk.preview(ABC, Plain(), **flags), Image.Image)
     assert len(films.timestamps(walk.make(ABC, Plain(), **flags).path)[0]) == 20
+    assert cli.main(["replay", "film.mp4"]) == 2
+    assert capfd.readouterr().err.endswith(
+        "walk: film.mp4 is of a program's own model, 'plain'; run that program, or give --model\n"
+    )
 
 
 def test_what_is_no_noise_and_no_conditioning_is_said(cheap):

@@ -591,6 +591,9 @@ def replayed(film: str, made: Recipe, chosen: dict[str, Any]) -> dict[str, Any]:
     would have to be moved, and cannot be."""
     path, out = Path(film), Path(chosen.get("out", Path(film).with_name(f"{Path(film).stem}-again{Path(film).suffix}")))
     carried = {name: flags.ALL[name].parse(text) for name, text in made.flags}
+    weights = made.made_with[1] if made.made_with[1:] else ""
+    if weights and "model" not in chosen and not re.match("sha256 |commit ", weights):  # as `walk.hub.identity` says it
+        raise Error(f"{film} is of a program's own model, '{carried.get('model')}'; run that program, or give --model")
     beats = carried.pop("beats", None)  # no path that a film names is opened
     # 1. What is chosen takes the place of what contradicts it.
     for one, other in (*EXCLUSIVE, ("frames", "seconds"), ("frames", "bars")):
@@ -625,7 +628,7 @@ def replayed(film: str, made: Recipe, chosen: dict[str, Any]) -> dict[str, Any]:
         carried.pop("frames", None)
     told = {
         "prompts": list(made.prompts),
-        "weights": made.made_with[1] if made.made_with[1:] else "",
+        "weights": weights,
         "out": chosen.get("out", str(out)),
     }
     return carried | chosen | told | ({"places": made.positions} if made.positions and not moved else {})
