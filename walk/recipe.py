@@ -66,9 +66,9 @@ def to_text(recipe: Recipe) -> str:
         "flags": dict(recipe.flags),
         "made_with": recipe.made_with,
     }
-    if recipe.positions:
-        data["positions"] = recipe.positions
-    text = json.dumps(data, ensure_ascii=False)
+    if not recipe.positions:
+        return json.dumps(data, ensure_ascii=False)
+    text = json.dumps(data | {"positions": recipe.positions}, ensure_ascii=False)
     return text if len(text) <= MAX_TEXT else json.dumps(data | {"positions": UNTOLD}, ensure_ascii=False)
 
 
