@@ -141,7 +141,8 @@ def test_beats_of_a_part_are_heard_for_themselves_and_written_in_the_songs_time(
 
 
 @pytest.mark.parametrize(
-    "text", ["0,5 1,25 2,5 3,75", "0,000 0,500 1,000", "0,5 9.0", "1,5,2 9.0", "3,75;1 4,25;2", "1,0 2,0"]
+    "text",
+    ["0,5 1,25 2,5 3,75", "0,1 0,2 0,3", "0,000 0,500 1,000", "0,5 9.0", "1,5,2 9.0", "3,75;1 4,25;2", "1,0 2,0"],
 )
 def test_decimal_commas_are_told_from_the_numbers_of_beats(text):
     lines = text.split()

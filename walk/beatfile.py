@@ -57,7 +57,8 @@ def read_beats(path: Path) -> tuple[tuple[float, ...], tuple[float, ...] | None]
             raise Error(f"{where}: {fields[0]} is not after {times[-1]:g}; beats must increase from line to line")
         times.append(time)
         numbers.append(fields[-1] if len(fields) > 1 else "")
-    if commas and (len(commas) < len(times) or not _count_up([number for *_, number in commas])):
+    rises = all(a < b for a, b in pairwise(times))
+    if commas and not (rises and len(commas) == len(times) and _count_up([number for *_, number in commas])):
         where, line, _ = commas[0]
         raise Error(f"{where}: '{line[:40]}' has a decimal comma; write seconds with a point, as in 12.5")
     if len(times) < 2:

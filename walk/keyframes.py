@@ -505,8 +505,8 @@ def _by_words(lines: list[_Line], seed: int, negative: str) -> list[int]:
     has."""
     words = [f"{line.prompt}\n{negative if line.negative is None else line.negative}" for line in lines]
     known = {said: line.seed for said, line in reversed([*zip(words, lines)]) if line.seed is not None}
-    digests = {said: int(hashlib.sha256(said.encode()).hexdigest(), 16) for said in words}
-    return [known.get(said, seed + digests[said] % 1_000_000) for said in words]
+    counted = [int(hashlib.sha256(said.encode()).hexdigest(), 16) % 1_000_000 for said in words]
+    return [known.get(said, seed + number) for said, number in zip(words, counted)]
 
 
 def _pair(lines: list[_Line], seeds: Sequence[int]) -> tuple[list[_Line], list[int]]:

@@ -139,8 +139,9 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     for what in before:
         listener.say(f"note: the {what} before the prompts are read as {'frame' if 'frame' in what else 'time'}=")
     _tell_asides(file, listener)
-    settings = flags.settings(chosen)
-    if loaded is not None:
+    if loaded is None:
+        settings = flags.settings(chosen)
+    else:
         settings = dataclasses.replace(loaded.settings, **given(chosen, *flags.SETTINGS))
     out, folder = _paths(chosen)
     folder = _run_folder(chosen["run"], out) if "run" in chosen else folder
@@ -465,7 +466,7 @@ def _again(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...]) -> tuple[Mus
 
     path = Path(chosen["audio"])
     sound = sounds.read_sound(path)
-    if abs(sound.seconds - walk.seconds) > 1 / (2 * fps):
+    if not sounds.fits(sound, walk.seconds, fps):
         raise Error(
             f"{path} has been cut since it was made: its sound lasts {short(sound.seconds)} s, and its recipe is that of "
             f"a film of {short(walk.seconds)} s; give the song that it was made with, as --audio"

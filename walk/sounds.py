@@ -62,6 +62,11 @@ _NAMED = (
 _BASS = 250  # Hz; a subwoofer's channel has next to nothing above
 
 
+def fits(sound: Sound, seconds: Fraction, fps: Fraction) -> bool:
+    """Whether it is as long as pictures that last so long, to half a frame."""
+    return abs(seconds - sound.seconds) <= 1 / (2 * fps)
+
+
 def muffled(out: Path | str, sound: Sound) -> str:
     """What this format loses of a channel, in a sentence; '' if nothing.
 

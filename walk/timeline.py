@@ -235,11 +235,11 @@ def timed(
     Raises Error for a beat or a bar that is not there. where: the sound or the tempo, if there is one.
     """
     known = {"beat": beats, "bar": bars}
+    # The last one is as long as the one before.
+    ended = {name: [*some, *[2 * some[-1] - some[-2] for _ in some[1:2]]] for name, some in known.items()}
 
     def second(k: int, does: str, name: str, number: float) -> float:
-        seconds = known[name]
-        if len(seconds) > 1:  # the last one is as long as the one before
-            seconds = [*seconds, 2 * seconds[-1] - seconds[-2]]
+        seconds = ended[name]
         if number > len(seconds):
             has = f"the film has {plural(len(known[name]), name)}"
             if not seconds and where:
@@ -273,17 +273,11 @@ def spaced(
 
     lengths: of each way from one keyframe to the next, in any unit. frames, fps, closed: the film's, in which they fit.
     """
-    at = [None if keyframe.time is None else nearest(_exact(keyframe.time) * fps) for keyframe in keyframes]
-    leaves = [None if keyframe.until is None else nearest(_exact(keyframe.until) * fps) for keyframe in keyframes]
-    first = at[0] = at[0] or 0
-    if closed:
-        at.append(first + frames)
-    elif at[-1] is None:
-        at[-1] = frames - 1
+    at, until = _told(keyframes, frames, fps, closed)
     timed = list(keyframes)
-    given = [(k, frame) for k, frame in enumerate(at) if frame is not None]
+    given = [(k, nearest(x)) for k, x in enumerate(at) if x is not None]
     for (a, arrival), (b, end) in pairwise(given):
-        start = leaves[a] or arrival
+        start = nearest(until[a] or Fraction(0)) or arrival
         rest = Fraction(end - start, b - a)
         some = [Fraction(length) for length in lengths[a:b]]
         still = some.count(Fraction(0))
@@ -483,14 +477,28 @@ def _exact(time: float) -> Fraction:
     return Fraction(repr(float(time)))  # as it was written: 0.1 is a tenth
 
 
+def _told(
+    keyframes: Sequence[Keyframe], count: int, fps: Fraction, closed: bool
+) -> tuple[list[Fraction | None], list[Fraction | None]]:
+    """When keyframes are to come, and until when to rest, in frames, as far as that is said. The first comes at 0 and an open
+    walk's last at its end, if nothing is; a closed walk's end is one more."""
+    at = [None if keyframe.time is None else _exact(keyframe.time) * fps for keyframe in keyframes]
+    until = [None if keyframe.until is None else _exact(keyframe.until) * fps for keyframe in keyframes]
+    first = at[0] = at[0] or Fraction(0)
+    if closed:
+        at.append(first + count)
+    elif at[-1] is None:
+        at[-1] = Fraction(count - 1)
+    return at, until
+
+
 def _stays(
     keyframes: Sequence[Keyframe], count: int, fps: Fraction, closed: bool, moments: Sequence[Sequence[float]]
 ) -> list[tuple[int, int]]:
     """The first and the last frame that show each keyframe; a closed walk's end, too, as one more."""
-    at = [None if keyframe.time is None else _exact(keyframe.time) * fps for keyframe in keyframes]
-    until = [None if keyframe.until is None else _exact(keyframe.until) * fps for keyframe in keyframes]
+    at, until = _told(keyframes, count, fps, closed)
     for stays, times in (("is at", at), ("rests until", until)):
-        for k, x in enumerate(times):
+        for k, x in enumerate(times[: len(keyframes)]):
             if x is not None and nearest(x) > count - closed:  # an open walk's last frame is its end
                 length = format_time(float(count / fps))
                 ends = f"a loop of {length} begins again there"
@@ -500,11 +508,6 @@ def _stays(
                     f"{_name(keyframes, k)} {stays} {format_time(float(x / fps))}, frame {nearest(x)}, but {ends}; give an "
                     "earlier time, or a longer film"
                 )
-    first = at[0] = at[0] or Fraction(0)
-    if closed:
-        at.append(first + count)
-    elif at[-1] is None:
-        at[-1] = Fraction(count - 1)
     arrivals = _aligned(at, until, [[_exact(moment) * fps for moment in some] for some in moments])
     leaves = [a if x is None else nearest(x) for a, x in zip(arrivals, [*until, None])]
     if not closed:

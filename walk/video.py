@@ -22,7 +22,7 @@ from PIL import Image
 from walk import Error, ffmpeg, films, formats, gif
 from walk.files import replace
 from walk.films import Metadata, Track
-from walk.sounds import Sound, layout_of
+from walk.sounds import Sound, fits, layout_of
 from walk.text import short
 from walk.timeline import nearest, rate
 
@@ -188,7 +188,7 @@ def _fitting(sound: Sound, seconds: Fraction, fps: Fraction) -> Sound:
     if seconds - sound.seconds > half and seconds <= 1 / fps:  # less than any film
         rest = nearest(seconds * sound.rate) - len(sound.samples)
         return dataclasses.replace(sound, samples=np.pad(sound.samples, ((0, rest), (0, 0))))
-    if abs(seconds - sound.seconds) > half:
+    if not fits(sound, seconds, fps):
         lengths = f"the sound lasts {short(sound.seconds)} s, and the pictures {short(seconds)} s"
         raise Error(f"{lengths}; they may differ by half a frame, {short(half)} s")
     return sound

@@ -15,7 +15,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from walk import Error, models, speed
@@ -111,7 +110,7 @@ class Work:
         """From here on it is about the frames of this walk, of as many."""
         self.run, self.shown = run, Counter(run.fingerprints)
 
-    def evenly(self, run: Run, looked: Mapping[int, Earlier] = MappingProxyType({})) -> Run:
+    def evenly(self, run: Run, looked: Mapping[int, Earlier] | None = None) -> Run:
         """The run of the film whose frames look evenly far apart. Where they belong was decided before, or is found
         out now, by rendering most of them. looked: what a `survey` has seen."""
         if decided := run.decided():
@@ -124,7 +123,7 @@ class Work:
         return run.decide(pacer.walk, usual | self.rows | found, refined)
 
     def spread(
-        self, run: Run, even: bool = True, further: bool = True, looked: Mapping[int, Earlier] = MappingProxyType({})
+        self, run: Run, even: bool = True, further: bool = True, looked: Mapping[int, Earlier] | None = None
     ) -> Pacer:
         """What has found out where the frames of a walk belong, and rendered them; or, if not `even`, has only
         looked at some; if not `further`, at the few of a first look."""
@@ -139,7 +138,7 @@ class Work:
             return there
 
         near = run.before.near(run.walk) if even else {}
-        earlier = {**looked, **{k: Earlier([*known], [*known.values()]) for k, known in near.items() if known}}
+        earlier = {**(looked or {}), **{k: Earlier([*known], [*known.values()]) for k, known in near.items() if known}}
         pacer = Pacer(run.walk, lambda position: self._look(at(position)), even, further, earlier)
         self.unused = lambda: pacer.unused
         if further:
@@ -197,7 +196,7 @@ class Work:
 
     def finished(self, run: Run) -> list[Path]:
         """All frames of the run's walk, on the disk, in its order."""
-        self.shown = Counter(run.fingerprints)
+        self.turn_to(run)
         self.make(run)
         self.settle()
         if not self.rendered:
