@@ -1,9 +1,11 @@
 """One call from Python: the command's film, and its refusals."""
 
 import base64
+import dataclasses
 import re
 from fractions import Fraction
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ import torch
 from PIL import Image
 
 import walk
-from walk import Error, Settings, cli, films, models, read_prompts
+from walk import Error, OutOfMemoryError, Settings, cli, films, models, read_prompts
 from walk.given import Given
 from walk.manifest import read_manifest
 
@@ -97,6 +99,45 @@ def test_a_model_of_ones_own_makes_previews_and_films(cheap, speed, capfd):
     assert capfd.readouterr().err.endswith(
         "walk: film.mp4 is of a program's own model, 'plain'; run that program, or give --model\n"
     )
+
+
+def test_out_of_memory_a_model_of_ones_own_goes_on_with_half(cheap):
+    class Large(Plain):
+        def denoise(self, noise, conditioning):
+            if len(noise) > 1:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().denoise(noise, conditioning)
+
+    model = Large()
+    model.settings = dataclasses.replace(model.settings, batch=4)
+    walk.make(ABC, model, frames=6, out="film.mp4", quiet=True)
+    assert read_manifest("film.walk").settings.batch == 1
+    made = sorted(path.read_bytes() for path in Path("film.walk/frames").glob("*.png"))
+    model.settings = dataclasses.replace(model.settings, batch=1)
+    walk.make(ABC, model, frames=6, out="one.mp4", quiet=True)
+    assert made == sorted(path.read_bytes() for path in Path("one.walk/frames").glob("*.png"))
+
+
+def test_a_loaded_model_without_room_for_one_frame_is_said(cheap, monkeypatch):
+    model = models.load(Settings(cheap["model"], steps=1, batch=1))
+    full = OutOfMemoryError(dataclasses.replace(model.settings, device="cuda"))
+    assert full.instead == {"low_memory": True, "batch": 1}
+    monkeypatch.setattr(models.Pipeline, "denoise", mock.Mock(side_effect=full))
+    with pytest.raises(OutOfMemoryError, match="a frame needs more memory than there is"):
+        walk.make(ABC, model, frames=6, out="film.mp4", quiet=True)
+
+
+@pytest.mark.parametrize(("given", "means"), [(True, True), (False, False), (None, "?"), ("auto", None), ("on", True)])
+def test_compiling_is_yes_no_or_whichever_pays(monkeypatch, empty_folder, given, means):
+    heard = []
+    monkeypatch.setitem(cli.COMMANDS, "", lambda **chosen: heard.append(chosen.get("compile", "?")) or "film.mp4")
+    walk.make(ABC, compile=given)
+    assert heard == [means]
+
+
+def test_a_path_is_a_file_even_where_there_is_none(cheap):
+    with pytest.raises(Error, match="notes does not exist"):
+        walk.make(Path("notes"), seeds=[1, 2], **cheap)
 
 
 def test_what_is_no_noise_and_no_conditioning_is_said(cheap):

@@ -39,7 +39,7 @@ def _in_an_empty_folder(empty_folder):
 @pytest.fixture
 def refusal(capsys, monkeypatch):
     """What the user is told by a command that is refused."""
-    monkeypatch.setattr(cli, "_opened", lambda *_: pytest.fail("this was not refused"))
+    monkeypatch.setattr("walk.run.Run", lambda *_, **__: pytest.fail("this was not refused"))
 
     def of(*arguments):
         before = tree(Path())
@@ -222,10 +222,10 @@ def test_a_film_is_made_and_the_same_command_again_finds_it_whole(tiny_folder, c
 
 
 def test_who_names_no_model_is_told_of_the_built_in_one(monkeypatch, capsys):
-    def stop(*_):
+    def stop(*_, **__):
         raise Error("that was it")
 
-    monkeypatch.setattr(cli, "_opened", stop)
+    monkeypatch.setattr("walk.run.Run", stop)
     assert cli.main([*AB, "--frames", "3"]) == 2
     assert capsys.readouterr().err.splitlines() == [
         "2 keyframes, 3 frames, 0.125 s at 24 frames a second",
@@ -745,6 +745,20 @@ def test_where_there_is_no_room_for_temporary_files_that_is_said(refusal, monkey
 @pytest.mark.parametrize("out", ["~nosuchuser/film.mp4", f"{'x' * 300}.mp4", f"{'x' * 217}.mp4"], ids=brief)
 def test_a_film_whose_name_the_system_cannot_have_is_refused_without_a_traceback(refusal, out):
     assert refusal(*AB, "--out", out).startswith(f"{out} cannot be written")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["x" * 300],
+        [*AB, "--run", f"{'x' * 300}.walk"],
+        ["--prompts", f"{'x' * 300}.mp4"],
+        ["prune", f"{'x' * 300}.walk"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_other_names_that_the_system_cannot_have_are_refused_too(refusal, arguments):
+    assert "x" * 300 in refusal(*arguments)
 
 
 # What only the model and the machine know

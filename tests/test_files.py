@@ -3,11 +3,19 @@
 import errno
 import os
 import stat
+from unittest import mock
 
 import pytest
 
 from walk import files
 from walk.files import write_whole
+
+
+def test_a_file_that_is_stopped_while_it_is_written_leaves_nothing_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "replace", mock.Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(tmp_path / "a", b"whole")
+    assert not list(tmp_path.iterdir())
 
 
 def stalling(monkeypatch, code):

@@ -109,20 +109,27 @@ def ask(cache, monkeypatch):
     return answers
 
 
-def refusal(kind):
-    return kind("refused", response=SimpleNamespace(headers={}, request=None))
+def refusal(kind, status=0):
+    return kind("refused", response=SimpleNamespace(headers={}, request=None, status_code=status))
 
 
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
         (ConnectionError("Name or service not known"), "org/big is not on this machine and the hub does not answer"),
-        (refusal(refused.HfHubHTTPError), "org/big is not on this machine and the hub does not answer"),
+        (
+            refusal(refused.HfHubHTTPError, 401),
+            "org/big is not on this machine and the hub refuses to tell of it (HTTP 401)",
+        ),
+        (
+            refusal(refused.HfHubHTTPError, 503),
+            "org/big is not on this machine and the hub refuses to tell of it (HTTP 503)",
+        ),
         (refusal(refused.GatedRepoError), "org/big is gated; accept its licence at https://huggingface.co/org/big,"),
         (refusal(refused.RepositoryNotFoundError), "the hub has no org/big, or it is private (hf auth login)"),
         (refusal(refused.RevisionNotFoundError), "org/big has no revision v9 on the hub"),
     ],
-    ids=lambda value: type(value).__name__,
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value[-12:],
 )
 def test_what_the_hub_refuses_is_said(ask, answer, message):
     ask(answer)

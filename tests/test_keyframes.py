@@ -94,6 +94,12 @@ def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
     assert read_prompts("~/home.txt") == (Keyframe("a fox", 0),)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_file_is_read_as_windows_programs_write_it(encoding):
+    """PowerShell's > writes UTF-16, old ones' editors a mark before UTF-8."""
+    assert [keyframe.prompt for keyframe in read("a café\r\n日本\r\n".encode(encoding))] == ["a café", "日本"]
+
+
 def test_a_file_of_a_megabyte_is_read():
     assert len(read((b"a" * 1023 + b"\n") * (MAX_FILE_BYTES // 1024))) == 1024
 
@@ -104,10 +110,9 @@ def test_a_file_of_a_megabyte_is_read():
         ("", f"a.txt has nothing in it; {FORMAT}"),
         ("\N{BOM}\r\n \r\n", f"a.txt has nothing in it; {FORMAT}"),
         ("# a fox\n\n  # a frog", f"a.txt has only comments and blank lines in it; {FORMAT}"),
-        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", f"a.txt is a binary file or UTF-16; {FORMAT}"),
-        ("a fox".encode("utf-16"), f"a.txt is a binary file or UTF-16; {FORMAT}"),
-        ("a fox".encode("utf-16-be"), f"a.txt is a binary file or UTF-16; {FORMAT}"),
-        ("日本".encode("utf-16"), f"a.txt:1: byte 0xff is not UTF-8; {FORMAT}"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", f"a.txt is a binary file; {FORMAT}"),
+        ("a fox".encode("utf-16-be"), f"a.txt is a binary file; {FORMAT}"),
+        (b"\xff\xfea", f"a.txt:1: byte 0xff is not UTF-8; {FORMAT}"),
         ("a fox\r\n\r\na café\r\n".encode("latin-1"), f"a.txt:3: byte 0xe9 is not UTF-8; {FORMAT}"),
         ("a fox\na café".encode()[:-1], f"a.txt:2: byte 0xc3 is not UTF-8; {FORMAT}"),
         (b"a" * (MAX_FILE_BYTES + 1), f"a.txt is larger than a megabyte; {FORMAT}"),
@@ -508,9 +513,9 @@ def test_the_frame_numbers_of_another_tool_are_where_keyframes_come(tmp_path, te
     made = (Keyframe("a fox", 0, frame=0), Keyframe("a frog", 1, frame=30))
     assert read_prompts(file) == made
     assert read_prompts(text.splitlines()) == made
-    before = []
-    read_prompts(file, scheduled=before.append)
-    assert before == ["frame numbers"]
+    told = []
+    read_prompts(file, tell=told.append)
+    assert told == ["the frame numbers before the prompts are read as frame="]
 
 
 def test_a_schedule_keeps_what_its_prompts_say():
@@ -554,9 +559,21 @@ def test_prompts_with_numbers_are_no_schedule(tmp_path):
 def test_times_before_all_prompts_are_when_keyframes_come(lines, seconds):
     made = (Keyframe("a fox", 0, time=0), Keyframe("a frog", 1, time=seconds))
     assert read_prompts(lines) == read("\n".join(lines)) == made
-    before = []
-    read_prompts(lines, scheduled=before.append)
-    assert before == ["times"]
+    told = []
+    read_prompts(lines, tell=told.append)
+    assert told == ["the times before the prompts are read as time="]
+
+
+def test_a_schedule_that_does_not_begin_at_0_is_words_and_said_to_be(tmp_path):
+    for lines, before in (
+        (["0:05 a fox", "0:09 a frog"], "times"),
+        (['"30": "a fox",', '"60": "a frog"'], "frame numbers"),
+    ):
+        told = []
+        assert [keyframe.prompt for keyframe in read_prompts(lines, tell=told.append)] == lines
+        assert told == [f"the {before} before the prompts are words to the model, since the first is not 0"]
+    said = refusal(read, '{"30": "a fox", "60": "a frog"}')
+    assert said == "a.txt:1: the first of the prompts by frame numbers is at 30; it has to be at 0"
 
 
 @pytest.mark.parametrize(

@@ -110,11 +110,11 @@ def test_replay_walks_through_the_films_keyframes(monkeypatch, keyframes):
     made = recipe.compose(keyframes, FLAGS["plain"] | {"frames": 2000}, SETTINGS)
     walks = []
 
-    def stop(order, *_):
-        walks.append(order.walk)
+    def stop(folder, walk, *_, **__):
+        walks.append(walk)
         raise Error("that was it")
 
-    monkeypatch.setattr(cli, "_opened", stop)
+    monkeypatch.setattr("walk.run.Run", stop)
     assert command(monkeypatch, recipe.to_text(made), "replay", "film.mp4") == 2
     assert walks, "replay refused it"
     assert (walks[0].keyframes, walks[0].frames, walks[0].fps) == (keyframes, 2000, 24)

@@ -463,6 +463,12 @@ def test_the_noise_is_paced_apart_when_it_is_asked_for():
     assert Walk.through(cast, frames=24, steps=steps, noise_steps=steps).noise == ()
 
 
+def test_the_noise_goes_with_the_prompts_unless_it_is_to_be_even():
+    cast, steps = keyframes(None, None), [1.0, 5.0] * 12
+    assert Walk.through(cast, frames=24, steps=steps).noise == ()
+    assert Walk.through(cast, frames=24, steps=steps, noise_steps=()).noise == Walk.through(cast, frames=24).positions
+
+
 def test_keyframes_arrive_on_the_frame_nearest_to_their_beat():
     generator = np.random.default_rng(7)
     for _ in range(200):

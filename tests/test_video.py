@@ -1,5 +1,6 @@
 """Films, read back by other readers than the one that wrote them: PyAV, moviepy, Pillow, and by hand."""
 
+import os
 import random
 import re
 import resource
@@ -613,6 +614,34 @@ def test_what_a_kill_left_is_removed_and_nothing_else(tmp_path):
     assert {path.name for path in tmp_path.glob(".*")} == {".folder.mp4.17.part", ".folder.mp4.18.part"}
     video.encode(frames_of(tmp_path, 1), tmp_path / "folder.mp4", Fraction(25))
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("stop", [OSError, KeyboardInterrupt])
+def test_a_folder_that_another_was_to_replace_is_there_again(tmp_path, monkeypatch, stop):
+    frames, folder = frames_of(tmp_path, 3), tmp_path / "folder"
+    video.encode(frames[:2], folder, Fraction(25))
+    usual = os.replace
+
+    def replace(part, path):
+        if path == folder:
+            raise stop(5, "Input/output error")
+        usual(part, path)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(Error if stop is OSError else stop):
+        video.encode(frames, folder, Fraction(25))
+    monkeypatch.undo()
+    frames[1].write_bytes(b"broken")
+    with pytest.raises(Error, match="is not a whole picture"):  # what a kill left is found by the next one
+        video.encode(frames, folder, Fraction(25))
+    assert len(list(folder.iterdir())) == 2
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_film_below_what_is_no_folder_is_refused(tmp_path):
+    (tmp_path / "file").write_bytes(b"dear")
+    with pytest.raises(Error, match=r"film\.mp4 cannot be written"):
+        video.encode(frames_of(tmp_path, 1), tmp_path / "file" / "film.mp4", Fraction(25))
 
 
 def test_nothing_is_left_where_a_kill_comes_while_a_gif_gets_its_recipe(tmp_path, monkeypatch):

@@ -82,10 +82,12 @@ def _called(command: str, prompts: Any, model: Any, given: dict[str, Any]) -> st
             raise Error("Settings are not a model; give walk.models.load of them")
         check(model, "settings", "at")
     given = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in given.items()}  # NumPy's
-    words = {name: _word(name, value) for name, value in given.items() if value is not None and value is not False}
-    if isinstance(prompts, Path):
-        prompts = str(prompts)
-    elif isinstance(prompts, Iterable) and not isinstance(prompts, (str, Mapping)):
+    words = {
+        name: _word(name, value)
+        for name, value in given.items()
+        if value is not None and (value is not False or name == "compile")  # which is one of three
+    }
+    if isinstance(prompts, Iterable) and not isinstance(prompts, (str, Mapping)):
         prompts = list(prompts)  # which can be read more than once
     return cli.called(command, prompts, words, model)
 

@@ -19,11 +19,12 @@ from walk import machine, models
 from walk.keyframes import Keyframe
 from walk.render import render
 from walk.run import Run
-from walk.timeline import FPS, SECONDS_A_SEGMENT, Walk
+from walk.timeline import FPS, MAX_FRAMES, SECONDS_A_SEGMENT, Walk
 
 KEYFRAMES = (Keyframe("a red apple on a table", 1), Keyframe("a green frog in the rain", 2))
 SECONDS = 5.0  # to be timed at the least, after the first batch
 LEAST = 3  # batches, too
+MOST = 300  # batches
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def measure(
     batch = model.settings.batch or 1
     # Prompts that have not been encoded before, as those of KEYFRAMES may have been, to time them.
     keyframes = [dataclasses.replace(each, prompt=f"{each.prompt}, timed") for each in KEYFRAMES]
-    walk = Walk.through(keyframes, frames=1000 * batch)
+    walk = Walk.through(keyframes, frames=min(MOST * batch, MAX_FRAMES))
     # 1. The first batch, in which libraries choose their ways and memory is taken.
     pictures = render(timed, walk, range(walk.frames))
     begun = time.perf_counter()

@@ -72,7 +72,7 @@ class Report:
     def movement(self, uneven: bool = False, along: str = "") -> str:
         """In words. uneven: it is meant to be. along: how it would be with equal steps along the path."""
         largest = f"the largest step from frame to frame is {self.largest:.1f} times the usual{along}; " * (not uneven)
-        return f"movement, to the eye: {largest}PPL {self.ppl:.0f}, PDV {self.pdv:.2g}"
+        return f"movement, to the eye: {largest}PPL {self.ppl:.0f}, PDV {self.pdv:{'.0f' if self.pdv > 99 else '.2g'}}"
 
 
 class _Frame(NamedTuple):

@@ -112,6 +112,8 @@ def called(
     print; raises Error."""
     global BEGUN
     BEGUN = time.monotonic()
+    if "torch" not in sys.modules:  # else it is too late
+        _share_processors()
     known = flags.COMMANDS[command].flags
     checked = flags.checked([f"--{name}={word}" for name, word in words.items()], command)
     pairs = (argument.removeprefix("--").split("=", 1) for argument in checked)
@@ -146,6 +148,7 @@ def _halving(command: Callable[..., str]) -> Callable[..., str]:
 
     @functools.wraps(command)
     def tried(**chosen: Any) -> str:
+        global BEGUN
         while True:
             try:
                 return command(**chosen)
@@ -153,11 +156,14 @@ def _halving(command: Callable[..., str]) -> Callable[..., str]:
                 full = error if isinstance(error, OutOfMemoryError) else error.__cause__
                 if not isinstance(full, OutOfMemoryError) or not full.instead:
                     raise
+                if "loaded" in chosen and "low_memory" in full.instead:  # whoever has loaded it, decides where it is
+                    raise
                 many = f"{full.batch} frames at a time do not fit in memory; going on with {full.batch // 2}"
                 whole = "the whole model does not fit on the GPU; going on with --low-memory"
                 said = whole if "low_memory" in full.instead else many
                 chosen |= full.instead
                 del full
+            BEGUN = time.monotonic()
             gc.collect()  # else what is left of the model fills the memory that it is to be loaded into
             _listener(chosen).say(said)
 
@@ -172,7 +178,7 @@ def film(**chosen: Any) -> str:
     for note in outlook.surprises(asked.walk, asked.rests) if "places" not in asked.flags else ():
         listener.say(f"note: {note}")
     from walk.film import make
-    from walk.run import alike
+    from walk.run import Run, alike
     from walk.work import Work  # and with it torch, after what can be refused without
 
     frames, loaded = len(set(asked.walk.positions)), chosen.get("loaded")
@@ -182,7 +188,8 @@ def film(**chosen: Any) -> str:
     _film_size(asked, model.settings, listener)
     if other := alike(asked.folder, asked.walk, model.settings):
         listener.say(f"note: {other} has these frames; --run {other} uses them")
-    with _opened(asked, model) as run, Work(run, model, listener) as work:
+    opened = Run(asked.folder, asked.walk, model.settings, asked.describe, decided=not asked.even)
+    with opened as run, Work(run, model, listener) as work:
         asked, run, looked = _at_one_speed(asked, run, work, listener)
         run = work.evenly(run, looked) if asked.even else run
         work.finished(run)
@@ -208,6 +215,7 @@ def preview(**chosen: Any) -> str:
         picture = order.expanded(chosen.pop("out"))
     asked = order.read_order(chosen, listener)
     from walk import sheet, speed
+    from walk.run import Run
     from walk.work import Work
 
     if picture:
@@ -220,10 +228,11 @@ def preview(**chosen: Any) -> str:
     size = _film_size(asked, model.settings, listener)
     fewer = outlook.quick(model.settings)
     quick = chosen.get("quick", False) and fewer != model.settings
-    if quick:
-        model.settings = fewer
-        asked = dataclasses.replace(asked, folder=asked.folder / "quick")
-    with _opened(asked, model, film=False) as run, Work(run, model, listener, "rendering the preview") as work:
+    settings, folder = (fewer, asked.folder / "quick") if quick else (model.settings, asked.folder)
+    with (
+        Run(folder, asked.walk, settings, asked.describe, decided=False) as run,
+        Work(run, model, listener, "rendering the preview") as work,
+    ):
         asked, run, looked = _at_one_speed(asked, run, work, listener)
         decided = run.decided() if asked.even else None
         pacer = work.spread(run, asked.even, further=False, looked=looked)
@@ -529,13 +538,6 @@ def _found(
     return found
 
 
-def _opened(asked: Order, model: LazyModel, film: bool = True) -> Run:
-    """film: whether what is decided is the film's."""
-    from walk.run import Run
-
-    return Run(asked.folder, asked.walk, model.settings, asked.describe, decided=film and not asked.even)
-
-
 def _at_one_speed(asked: Order, run: Run, work: Work, listener: Listener) -> tuple[Order, Run, dict[int, Earlier]]:
     """With keyframes where the speed stays the same, if that is asked for; and what was looked at to find out."""
     if not asked.constant:
@@ -640,15 +642,19 @@ def _check_temporary() -> None:
         ) from None
 
 
+def _share_processors() -> None:
+    """torch's threads wait for each other by spinning, in GNU's OpenMP for 300,000 rounds. Where others wanted a core, a
+    render then took up to twelve times as long as on an idle machine; if they sleep after a thousand, twice. On an idle
+    machine that costs a thirtieth."""
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+
 def _prepare_libraries() -> None:
     """What heavy libraries are to know before they are imported, in the environment as they read it."""
     for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
         os.environ.setdefault(name, "error")  # their warnings are for developers
-    # torch's threads wait for each other by spinning, in GNU's OpenMP for 300,000 rounds. Where others wanted a core, a
-    # render then took up to twelve times as long as on an idle machine; if they sleep after a thousand, twice. On an
-    # idle machine that costs a thirtieth.
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    _share_processors()
     # Each thread would keep memory of its own, and a long film's would grow by a fifteenth. (Only glibc knows this.)
     with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)

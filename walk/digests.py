@@ -22,7 +22,7 @@ def of_file(path: Path, report: Report = lambda path, done, size: None) -> str:
     status = path.stat()
     if status.st_size < LARGE:
         return hashlib.sha256(path.read_bytes()).hexdigest()
-    # Whatever changes a file's content changes the last of these.
+    # Whatever changes a file's content changes the last of these, but on Windows, where it is the time of its creation.
     state = str(path.resolve()), status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns
     kept = cache() / "digests" / hashlib.sha256(repr(state).encode("utf-8", "surrogateescape")).hexdigest()
     with contextlib.suppress(OSError, UnicodeDecodeError):

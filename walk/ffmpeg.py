@@ -78,6 +78,8 @@ def feed(command: list[str], frames: Sequence[Path], report: Callable[[int], obj
             status = process.wait()
         finally:
             process.kill()
+            with contextlib.suppress(OSError):  # or it would complain later, of what it has not written
+                process.stdin.close()
             process.wait()
         if status:
             said.seek(0)

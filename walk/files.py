@@ -5,6 +5,7 @@ Knows nothing of what is in them.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import functools
@@ -52,10 +53,13 @@ def read_input(name: str, expected: str) -> str:
 
 
 def _text(name: str, data: bytes, expected: str) -> str:
-    if b"\0" in data:
-        raise Error(f"{name} is a binary file or UTF-16; {expected}")
     if len(data) > MAX_FILE_BYTES:
         raise Error(f"{name} is larger than a megabyte; {expected}")
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as Windows PowerShell's > writes it
+        with contextlib.suppress(UnicodeDecodeError):
+            data = data.decode("utf-16").encode("utf-8", "surrogatepass")
+    if b"\0" in data:
+        raise Error(f"{name} is a binary file; {expected}")
     try:
         return data.decode("utf-8").replace("\N{BOM}", "")  # each of several files in one can have brought its own
     except UnicodeDecodeError as error:
@@ -76,13 +80,24 @@ def write_whole(path: Path, data: bytes) -> None:
         with part.open("wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            flush(file.fileno())
         replace(part, path)
-    except OSError:
+    except BaseException:
         with contextlib.suppress(OSError):
             part.unlink()
         raise
     _sync_folder(path.parent)
+
+
+def flush(handle: int) -> None:
+    """Until what was written to a file is on the disk. On macOS `os.fsync` leaves it in the drive's own memory."""
+    if sys.platform == "darwin":
+        import fcntl
+
+        with contextlib.suppress(OSError):  # as on some network drives
+            fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
+            return
+    os.fsync(handle)
 
 
 def replace(part: Path, path: Path) -> None:

@@ -94,9 +94,9 @@ def check_free(out: Path, folder: Path) -> None:
             )
     except OSError as error:
         raise Error(f"{out} cannot be read ({error.strerror}), so it is not overwritten; give another --out") from None
-    if folder.exists() and not folder.is_dir():
+    if os.path.exists(folder) and not folder.is_dir():
         raise Error(f"{folder} cannot be written ({os.strerror(errno.ENOTDIR)}); give another --out")
-    if folder.exists() and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):  # as somebody else's
+    if os.path.exists(folder) and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):  # as somebody else's
         raise Error(f"{folder} cannot be written ({os.strerror(errno.EACCES)}); give another --out")
 
 

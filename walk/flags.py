@@ -14,7 +14,6 @@ import re
 import textwrap
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from walk import Error, formats
@@ -133,7 +132,8 @@ def _prompts(text: str) -> str | list[str]:
 
 
 def _compiling(text: str) -> bool | None:
-    return {"on": True, "off": False, "auto": None}[_one_of("on", "off", "auto")(text)]
+    known = {"on": True, "off": False, "auto": None, "true": True, "false": False}  # Python's own, of a program
+    return known[text.lower()] if text.lower() in known else known[_one_of("on", "off", "auto")(text)]
 
 
 MANY = 10_000  # seeds in a range
@@ -396,7 +396,7 @@ def _split(arguments: Sequence[str], command: str) -> dict[str, list[str]]:
         elif words:
             values[words.pop(0)] = [argument]
         elif "prompts" in flags and (
-            " " in argument.strip() or looks_like_a_file(argument) or Path(argument).is_file()
+            " " in argument.strip() or looks_like_a_file(argument) or os.path.isfile(argument)
         ):
             name = "prompts"  # what else could it be
             values[name] = [argument]

@@ -393,7 +393,10 @@ def _ask_hub(repo: str, revision: str | None = None, accepted: str = ACCEPTED) -
         raise Error(f"{repo} has no revision {revision} on the hub; leave out @{revision} for its newest") from None
     except hub.RepositoryNotFoundError:
         raise Error(f"the hub has no {repo}, or it is private (hf auth login); {accepted}") from None
-    except Exception:
+    except Exception as error:
+        if status := getattr(getattr(error, "response", None), "status_code", 0):
+            remedy = "run hf auth login again, since it knows no such token" if status == 401 else "try again later"
+            raise Error(f"{_absent(repo)} and the hub refuses to tell of it (HTTP {status}); {remedy}") from None
         raise Error(f"{_absent(repo)} and the hub does not answer; {_ELSEWHERE}") from None
 
 

@@ -110,7 +110,7 @@ def read_prompts(
     seeds: Sequence[int] | int | str | None = None,
     negative: str = "",
     style: str = "{}",
-    scheduled: Callable[[str], object] = lambda before: None,
+    tell: Callable[[str], object] = lambda note: None,
 ) -> tuple[Keyframe, ...]:
     """Keyframes from a prompt file, from one prompt, or from a sequence of prompts.
 
@@ -130,7 +130,7 @@ def read_prompts(
         gives them others.
     negative: the negative prompt of every keyframe that has none of its own.
     style: what every prompt is put into, at its {}: 'an oil painting of {}'.
-    scheduled: called with 'frame numbers' or 'times', if these stand before all prompts.
+    tell: called with what is made of frame numbers or times before all prompts, in a sentence.
 
     Raises Error, which names file and line and says what was expected.
     """
@@ -138,9 +138,9 @@ def read_prompts(
         if not isinstance(text, str):
             raise Error(f"{name} {text!r} is not text")
     seed = _checked_seed(seed)
-    given, before = _scheduled(list(_given(prompts)))
-    if before:
-        scheduled(before)
+    given, note = _scheduled(list(_given(prompts)))
+    if note:
+        tell(note)
     texts = [(where, text) for where, text in given if isinstance(text, str)]
     for where, text in texts:
         _check_text(where, text)
@@ -302,7 +302,7 @@ _DATA = re.compile(  # what is not quite JSON: a line of brackets, a list on one
 
 def _scheduled(given: list[tuple[str, str | Keyframe]]) -> tuple[list[tuple[str, str | Keyframe]], str]:
     """Prompts as other tools schedule them, a frame's number (Deforum's) or a time before each from 0 on, as lines of
-    ours, and what is before them; others as they are, and ''.
+    ours; others as they are. And what is made of them, in a sentence, or ''.
 
     1984: a book, 6:00 at dawn, 80s neon are words. Raises Error for a song's [0:02] before some, and for a list's numbers.
     """
@@ -313,19 +313,25 @@ def _scheduled(given: list[tuple[str, str | Keyframe]]) -> tuple[list[tuple[str,
     texts = [each for each in texts if each[1].strip() not in ("{", "}")]
     found = [(where, match) for where, text in texts if (match := _TIMED.match(text))]
     times = [parse_time(m["clock"]) if m["clock"] else float(m["seconds"] or m["frame"]) for _, m in found]
-    rising = len(found) > 1 and times[0] == 0 and all(earlier < later for earlier, later in pairwise(times))
-    if (
-        rising
-        and len(found) == len(texts) == len(whole or texts)
-        and not any(isinstance(it, Keyframe) for _, it in given)
-    ):
+    rising = len(found) > 1 and all(earlier < later for earlier, later in pairwise(times))
+    all_of_them = len(found) == len(texts) == len(whole or texts) and not any(
+        isinstance(it, Keyframe) for _, it in given
+    )
+    before = "frame numbers" if found and found[0][1]["frame"] else "times"
+    if rising and all_of_them and times[0] and not found[0][1]["tag"]:
+        if whole:
+            raise Error(f"{texts[0][0]}: the first of the prompts by {before} is at {times[0]:g}; it has to be at 0")
+        return given, f"the {before} before the prompts are words to the model, since the first is not 0"
+    if rising and all_of_them and not times[0]:
         if found[0][1]["frame"] and times == [*range(len(times))]:
             raise Error(
                 f"{found[0][0]}: numbers before prompts, each one more than the last, are not read; leave them out, or "
                 f"write '{_line_of(found[1][1])[:60]}' for a frame"
             )
-        before = "frame numbers" if found[0][1]["frame"] else "times"
-        return [(where, _line_of(match)) for where, match in found], before
+        read = "frame" if found[0][1]["frame"] else "time"
+        return [
+            (where, _line_of(match)) for where, match in found
+        ], f"the {before} before the prompts are read as {read}="
     for where, match in found:
         if match["tag"]:
             raise Error(

@@ -56,9 +56,11 @@ class Model(Protocol):
         and then this is of no more use.
 
         Raises Error for anything else that differs, since it would need loading."""
-        if settings != self.settings:
-            raise Error(f"{type(self).__name__} has no settings but its own; give model.settings")
-        return self
+        if dataclasses.replace(settings, batch=self.settings.batch) != self.settings:
+            raise Error(f"{type(self).__name__} has no settings but its own, and another batch; give model.settings")
+        other = copy.copy(self)
+        other.settings = settings
+        return other
 
     def notes(self, keyframe: Keyframe) -> list[str]:
         """What of a prompt the model will not understand, in sentences for the user."""

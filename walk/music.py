@@ -192,7 +192,9 @@ def tempo(
 
 def _of_frames(path: Path, start: Fraction, frames: int, fps: Fraction) -> Fraction | None:
     """Seconds of so many frames; None: as many as there are to the sound's end."""
-    there = nearest(sounds.read_sound(path, start).seconds * fps)
+    there = nearest((sounds.length_of(path) - start) * fps)
+    if there <= 0:
+        sounds.read_sound(path, start)  # which says that this is past its end
     if frames > there:
         raise Error(
             f"--frames {frames} is more than {path.name} lasts from there, {plural(there, 'frame')}; give fewer"
@@ -215,7 +217,7 @@ def _check_offset(path: Path, offset: Fraction | None, end: Fraction) -> None:
     """Raise Error if the sound, of which there is as much as up to `end`, has no bar there."""
     if offset is None or offset < end:
         return
-    if offset >= (length := sounds.read_sound(path).seconds):
+    if offset >= (length := sounds.length_of(path)):
         raise Error(f"--offset {float(offset):g} s is past the end; {path.name} lasts {float(length):.4g} s")
 
 

@@ -90,9 +90,17 @@ class Order:
         """The same with such keyframes. lengths: of the ways from one to the next, to the eye."""
         walk = self.walk
         keyframes = timeline.spaced(walk.keyframes, lengths, walk.frames, walk.fps, walk.closed)
-        steps = None if self.flags.get("ease") else [1.0] * walk.frames
-        how = (None, walk.fps, walk.closed, walk.smooth, bool(self.flags.get("ease")), (), steps, steps)
-        return dataclasses.replace(self, walk=Walk.through(keyframes, walk.frames, *how), written=walk.keyframes)
+        ease = bool(self.flags.get("ease"))
+        timed = Walk.through(
+            keyframes,
+            walk.frames,
+            fps=walk.fps,
+            closed=walk.closed,
+            smooth=walk.smooth,
+            ease=ease,
+            steps=None if ease else [1.0] * walk.frames,
+        )
+        return dataclasses.replace(self, walk=timed, written=walk.keyframes)
 
     @property
     def rests(self) -> tuple[float, ...]:
@@ -121,11 +129,11 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     if "places" not in chosen:
         _check_together(chosen)
     file = prompt_file(chosen["prompts"])
-    if file is not None and file.suffix.lower() in formats.SUFFIXES and file.is_file():
+    if file is not None and file.suffix.lower() in formats.SUFFIXES and os.path.isfile(file):
         raise Error(f"{file} is not a prompt file; if it is a film, walk info {file} tells its prompts")
-    before: list[str] = []
+    notes: list[str] = []
     asked_of = given(chosen, "seed", "seeds", "negative", "style")
-    keyframes = read_prompts(chosen["prompts"], **asked_of, scheduled=before.append)
+    keyframes = read_prompts(chosen["prompts"], **asked_of, tell=notes.append)
     if chosen.get("speed") == "constant":
         timeline.check_rests(keyframes)
     loaded = chosen.get("loaded")  # a model, in a program
@@ -136,8 +144,8 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     texts = _texts(chosen["prompts"])
     if len(texts) > 1:
         _check_quotes(texts)
-    for what in before:
-        listener.say(f"note: the {what} before the prompts are read as {'frame' if 'frame' in what else 'time'}=")
+    for note in notes:
+        listener.say(f"note: {note}")
     _tell_asides(file, listener)
     if loaded is None:
         settings = flags.settings(chosen)
@@ -177,10 +185,10 @@ def _typed() -> list[str]:
     return [line for _, line in lines]
 
 
-def _texts(prompts: str | Keyframe | Sequence[str | Keyframe]) -> list[str]:
+def _texts(prompts: str | Path | Keyframe | Sequence[str | Keyframe]) -> list[str]:
     """Prompts as somebody has written them."""
-    some = [prompts] if isinstance(prompts, (str, Keyframe)) else prompts
-    return [it.prompt if isinstance(it, Keyframe) else it for it in some]
+    some = [prompts] if isinstance(prompts, (str, Path, Keyframe)) else prompts
+    return [it.prompt if isinstance(it, Keyframe) else str(it) for it in some]
 
 
 def _check_quotes(prompts: list[str]) -> None:
@@ -410,14 +418,14 @@ def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music 
         keyframes = _sung(keyframes, music, pause, listener)
     keyframes = timeline.timed(keyframes, rhythm.beats, rhythm.bars, music.name)
     moments = {"bar": (rhythm.bars, rhythm.beats), "beat": (rhythm.beats,), "off": ()}
-    prompts, noise = (_steps(name, chosen, music, frames, fps) for name in paces(chosen))
+    prompts, noise = paces(chosen)
     align = chosen.get("align", flags.ALIGN[0])
     walk = Walk.through(
         keyframes,
         smooth=smooth,
         moments=moments[align],
-        steps=prompts,
-        noise_steps=noise,
+        steps=_steps(prompts, chosen, music, frames, fps),
+        noise_steps=None if noise == prompts else _steps(noise, chosen, music, frames, fps),
         **{**timing, "seconds": music.seconds, "frames": None},
     )
     if align == "bar" and rhythm.bars and (off := _off(walk, keyframes, rhythm.bars)):
@@ -474,7 +482,8 @@ def _again(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...]) -> tuple[Mus
     return Music(path.name, sound, walk.seconds, Rhythm((), (), ())), walk
 
 
-def _steps(name: str, chosen: dict[str, Any], music: Music, frames: int, fps: Fraction) -> list[float] | None:
+def _steps(name: str, chosen: dict[str, Any], music: Music, frames: int, fps: Fraction) -> list[float]:
+    """As `Walk.through` takes them."""
     from walk.audio import ENVELOPE_RATE
 
     react = given(chosen, "react")
@@ -484,7 +493,7 @@ def _steps(name: str, chosen: dict[str, Any], music: Music, frames: int, fps: Fr
         return pace.on_bars(music.rhythm.bars, float(music.seconds), frames, fps, **react)
     if name == "energy":
         return pace.with_energy(music.rhythm.envelope, ENVELOPE_RATE, frames, fps, **react)
-    return None
+    return []
 
 
 def _paths(chosen: dict[str, Any]) -> tuple[Path, Path]:
@@ -517,6 +526,7 @@ def _run_folder(name: str, out: Path) -> Path:
     folder = expanded(name)
     if folder.suffix != ".walk":
         raise Error(f"--run {folder}: a run folder's name ends in .walk, as in {folder.name or 'film'}.walk")
+    _check_writable(folder, "--run")
     if folder.absolute().parent.resolve() != out.absolute().parent.resolve():
         raise Error(
             f"--run {folder} is not beside {out}, and knows the films that are made from it by their names; give --out "
@@ -563,13 +573,13 @@ def check_sheet(out: Path) -> None:
     raise Error(f"{out} exists and is not a sheet of walk's, so it is not overwritten; give another --out")
 
 
-def _check_writable(out: Path) -> None:
+def _check_writable(out: Path, flag: str = "--out") -> None:
     if len(os.fsencode(out.name)) > 220:  # of 255: there has to be room for a temporary name
-        raise Error(f"{out} cannot be written ({os.strerror(errno.ENAMETOOLONG)}); give another --out")
+        raise Error(f"{out} cannot be written ({os.strerror(errno.ENAMETOOLONG)}); give another {flag}")
     above = out.absolute().parents
     parent = next((parent for parent in above if os.path.exists(parent)), above[-1])  # of a drive there may be none
     if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise Error(f"{out} cannot be written: {parent} is not a folder that you may write to; give another --out")
+        raise Error(f"{out} cannot be written: {parent} is not a folder that you may write to; give another {flag}")
 
 
 def read_recipe(film: str) -> Recipe:

@@ -363,7 +363,7 @@ def alone(folder: Path) -> Iterator[None]:
     with contextlib.ExitStack() as held:
         with contextlib.suppress(OSError):  # one that cannot be written can still be read
             try:
-                if (folder / "lock").is_file():
+                if os.path.isfile(folder / "lock"):
                     held.enter_context(filelock.FileLock(folder / "lock").acquire(timeout=0))
             except filelock.Timeout:
                 raise busy(folder) from None
@@ -387,6 +387,8 @@ def alike(folder: Path, walk: Walk, settings: Settings) -> Path | None:
     for other in sorted(folder.parent.glob("*.walk")):
         with contextlib.suppress(Error, OSError):
             made = read_manifest(other)
+            if made.walk.frames != walk.frames or made.settings.deciding() != settings.deciding():
+                continue
             there = fingerprints(made.walk, made.settings)
             wanted = there == names or (made.asked and fingerprints(made.asked, made.settings) == names)
             if wanted and finished(other).keys() & there:
@@ -415,7 +417,7 @@ def unused(folder: Path) -> Iterator[list[Path]]:
     """
     quick = folder / "quick"
     with alone(folder), alone(quick):
-        if (quick.is_dir() or (folder / "lock").is_file()) and not (folder / manifest.FILE).is_file():
+        if (os.path.isdir(quick) or os.path.isfile(folder / "lock")) and not os.path.isfile(folder / manifest.FILE):
             yield [*finished(quick).values()]
             return
         made = read_manifest(folder)

@@ -98,9 +98,7 @@ def read_sound(path: Path | str, start: Fraction = Fraction(0), seconds: Fractio
         raise Error(f"{path} has no part from {part}; a part starts at 0 s or later, and lasts longer than 0 s")
     ffmpeg.check_readable(path)
     samples, rate, heard, report = ffmpeg.listened(path, start, seconds)
-    if not heard:
-        missing = "is empty; a sound has one sample at least" if rate else "is not a sound that ffmpeg can read"
-        raise Error(f"{path} {'has no sound' if 'matches no streams' in report else missing}")
+    _check_heard(path, rate, heard, report)
     whole = seconds is None or len(samples) < max(1, nearest(seconds * rate))
     damage = _damage(path, report, Fraction(heard, rate) if whole else None)
     if whole and (seconds is not None or not len(samples)):
@@ -113,9 +111,17 @@ def read_sound(path: Path | str, start: Fraction = Fraction(0), seconds: Fractio
 
 
 def length_of(path: Path) -> Fraction:
-    """How many seconds a sound lasts that can be read. Keeps none of it."""
-    _, rate, heard, _ = ffmpeg.listened(path, _NEVER, None)
+    """How many seconds a sound lasts. Keeps none of it. Raises Error like `read_sound`."""
+    ffmpeg.check_readable(path)
+    _, rate, heard, report = ffmpeg.listened(path, _NEVER, None)
+    _check_heard(path, rate, heard, report)
     return Fraction(heard, rate)
+
+
+def _check_heard(path: Path, rate: int, heard: int, report: str) -> None:
+    if not heard:
+        missing = "is empty; a sound has one sample at least" if rate else "is not a sound that ffmpeg can read"
+        raise Error(f"{path} {'has no sound' if 'matches no streams' in report else missing}")
 
 
 def cut_off(name: str, sound: Sound) -> str:

@@ -526,7 +526,8 @@ def reduced(x: np.ndarray, step: int) -> np.ndarray:
 
 def unevenness(steps: Sequence[float]) -> float:
     """The largest step over the median of those that move; 0 where nothing moves."""
-    moving = [step for step in steps if step > STILL * sum(steps) / len(steps)]
+    still = STILL * sum(steps) / max(len(steps), 1)
+    moving = [step for step in steps if step > still]
     return max(moving) / float(np.median(moving)) if moving else 0.0
 
 

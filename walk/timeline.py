@@ -109,8 +109,8 @@ class Walk:
         moments: increasing seconds, such as the bars of a song, to the nearest of which keyframes
             without a time move; where they are too few for that, the next list's, such as the beats.
         steps: for each frame how much of the way is done from the one before it, over 0, in any unit
-            (see walk.pace); None: evenly. Within a segment only their proportions count.
-        noise_steps: the noise's, if it is paced apart.
+            (see walk.pace); None or (): evenly. Within a segment only their proportions count.
+        noise_steps: the noise's, if it is paced apart, so that () is evenly; None: it goes with the prompts.
 
         Raises Error if the keyframes do not fit, or are none (`walk.read_prompts` makes them), or lie on beats or bars, which
         `timed` makes times of.
@@ -124,16 +124,18 @@ class Walk:
         _check_order(keyframes)
         count = _frame_count(keyframes, frames, seconds, fps, closed)
         stays = _stays(keyframes, count, fps, closed, _moments(moments))
-        progress = [
-            _even(stays, count, closed, smooth, ease) if how is None else _paced(_steps(name, how, count))
-            for name, how in (("steps", steps), ("noise_steps", noise_steps))
-        ]
         following = [*keyframes[1:], keyframes[0] if closed else None]
         same = [b is not None and a.identity == b.identity for a, b in zip(keyframes, following)]
-        positions, noise = (
-            tuple(float(int(p)) if same[int(p)] else p for p in _positions(stays, count, closed, how))
-            for how in progress
-        )
+
+        def places(name: str, how: Sequence[float] | None) -> tuple[float, ...]:
+            if how is None or (isinstance(how, Sequence) and not how):
+                done = _even(stays, count, closed, smooth, ease)
+            else:
+                done = _paced(_steps(name, how, count))
+            return tuple(float(int(p)) if same[int(p)] else p for p in _positions(stays, count, closed, done))
+
+        positions = places("steps", steps)
+        noise = positions if noise_steps is None else places("noise_steps", noise_steps)
         return cls(keyframes, positions, fps, closed, smooth, noise if noise != positions else ())
 
     @property

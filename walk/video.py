@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from walk import Error, ffmpeg, films, formats, gif
-from walk.files import replace
+from walk.files import flush, replace
 from walk.films import Metadata, Track
 from walk.sounds import Sound, fits, layout_of
 from walk.text import short
@@ -319,7 +319,10 @@ def _whole(out: Path) -> Iterator[Path]:
     for path in out.parent.glob("*.part"):
         if re.fullmatch(rf"\.{re.escape(out.name)}\.\d+(\.\w+)?\.part", path.name):
             with contextlib.suppress(OSError):  # what cannot be removed does no harm
-                _remove(path)
+                if path.name.endswith(".old.part") and not out.exists():  # killed before another took its place
+                    replace(path, out)
+                else:
+                    _remove(path)
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     old = films.beside(out, "old")
     try:
@@ -329,18 +332,24 @@ def _whole(out: Path) -> Iterator[Path]:
         yield part
         for path in part.iterdir() if part.is_dir() else [part]:
             with path.open("rb+") as file:
-                os.fsync(file.fileno())
+                flush(file.fileno())
         if part.is_dir() and out.exists():
             replace(out, old)  # one folder cannot replace another at one stroke
-        replace(part, out)
+        try:
+            replace(part, out)
+        except OSError:
+            if os.path.lexists(old):
+                replace(old, out)
+            raise
         _remove(old)
     except ConnectionError:  # of whoever is told how far it is, and has gone
         raise
     except OSError as error:
         raise Error(f"{out} cannot be written ({error.strerror or error})") from None
     finally:
-        _remove(part)
-        _remove(films.beside(out, "sound"))
+        for path in (part, films.beside(out, "sound")):
+            with contextlib.suppress(OSError):
+                _remove(path)
 
 
 def _remove(path: Path) -> None:

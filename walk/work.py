@@ -52,7 +52,8 @@ class Work:
         self.progress = self.listener.progress("reading frames", self.total, after=2)
         self.besides = 0  # of them those that are only looked at
         self.asked: set[str] = set()  # fingerprints
-        self.rendered: dict[str, Future[None]] = {}  # by fingerprint; done when on the disk
+        self.rendered: set[str] = set()  # fingerprints
+        self.saving: dict[str, Future[None]] = {}  # of them those that are not on the disk yet
         self.features: dict[str, Future[Features]] = {}  # of those rendered that were not looked at
         self.looking = False
         self.renderer: Renderer | None = None
@@ -245,7 +246,7 @@ class Work:
         try:
             yield
         except BaseException:
-            promised: list[Future[Any]] = [*self.features.values(), *self.rendered.values()]
+            promised: list[Future[Any]] = [*self.features.values(), *self.saving.values()]
             for promise in promised:  # somebody may wait for them for ever
                 promise.cancel()
             raise
@@ -259,7 +260,7 @@ class Work:
             seen = features.result()
             del self.features[fingerprint]
             return seen
-        if saved := self.rendered.get(fingerprint):
+        if saved := self.saving.get(fingerprint):
             saved.result()
         return speed.features(run.picture(0))
 
@@ -273,7 +274,8 @@ class Work:
         if self.renderer is None:
             self.renderer = Renderer(self.model.loaded().at(run.settings))
         names = [run.fingerprints[index] for index in indices]
-        self.rendered |= {name: Future() for name in names}
+        self.rendered.update(names)
+        self.saving |= {name: Future() for name in names}
         if self.looking:
             self.features |= {name: Future() for name in names}
         begun, before = time.monotonic(), self.renderer.count
@@ -294,8 +296,14 @@ class Work:
                     self.eyes.submit(_keep_promise, features, partial(speed.features, picture))
             for index, picture in pictures:
                 saved = save(index, picture)
-                saved.add_done_callback(partial(_pass_on, self.rendered[names[index]]))
+                saved.add_done_callback(partial(self._saved, names[index]))
             self.progress.more(len(pictures))
+
+    def _saved(self, fingerprint: str, saved: Future[None]) -> None:
+        """In a writer's thread. What failed stays, for whoever looks at it."""
+        _keep_promise(self.saving[fingerprint], saved.result)
+        if not saved.cancelled() and saved.exception() is None:
+            del self.saving[fingerprint]
 
     def _begin(self, missing: int) -> None:
         self._say_found()
@@ -318,7 +326,3 @@ def _keep_promise(promise: Future[Any], made: Callable[[], Any]) -> None:
             promise.set_result(made())
         except BaseException as error:  # else whoever waits for it never hears
             promise.set_exception(error)
-
-
-def _pass_on(promise: Future[None], saved: Future[None]) -> None:
-    _keep_promise(promise, saved.result)
