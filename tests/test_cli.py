@@ -15,7 +15,7 @@ from pathlib import Path
 import filelock
 import pytest
 
-from walk import Error, __version__, cli, flags, order, progress
+from walk import Error, __version__, cli, commands, flags, order, progress
 from walk.keyframes import MAX_SEED
 
 LIST = "(walk --help lists them all)"
@@ -61,7 +61,7 @@ def received(monkeypatch, capsys):
 
     def of(*arguments):
         reached = {}
-        monkeypatch.setitem(cli.COMMANDS, "", lambda **chosen: reached.update(chosen) or "film.mp4")
+        monkeypatch.setitem(commands.COMMANDS, "", lambda **chosen: reached.update(chosen) or "film.mp4")
         status = cli.main(arguments)
         assert (status, *capsys.readouterr()) == (0, "film.mp4\n", "")
         return reached
@@ -144,11 +144,13 @@ def test_help_names_every_flag_and_fits_a_terminal(capsys):
     assert re.findall(r"^  --([\w-]+)", "\n".join(lines), re.MULTILINE) == [
         name.replace("_", "-") for name in flags.ALL
     ] + ["help"]
-    assert re.findall(r"^  walk ([a-z]+)", "\n".join(lines), re.MULTILINE) == [name for name in cli.COMMANDS if name]
+    assert re.findall(r"^  walk ([a-z]+)", "\n".join(lines), re.MULTILINE) == [
+        name for name in commands.COMMANDS if name
+    ]
     assert max(map(len, lines)) <= 100
 
 
-@pytest.mark.parametrize("name", [name for name in cli.COMMANDS if name])
+@pytest.mark.parametrize("name", [name for name in commands.COMMANDS if name])
 def test_each_command_has_a_help_that_fits_a_terminal(name, capsys):
     for arguments in ([name, "--help"], [name, "-h"], [name, "x", "--help"]):
         assert cli.main(arguments) == 0

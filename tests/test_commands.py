@@ -26,6 +26,7 @@ from walk import (
     Settings,
     Walk,
     cli,
+    commands,
     ffmpeg,
     files,
     films,
@@ -1277,12 +1278,12 @@ def test_a_model_that_a_gpu_has_no_room_for_goes_on_sparing_memory(capsys, whole
         return "film.mp4"
 
     if enough:
-        assert cli._halving(command)() == "film.mp4"
+        assert commands._halving(command)() == "film.mp4"
     else:
         with pytest.raises(
             OutOfMemoryError, match="a frame needs more memory than there is; try a smaller --width and"
         ):
-            cli._halving(command)()
+            commands._halving(command)()
     first = (2, False), (2, True)  # the same batch, so that what is there still serves
     assert asked[:2] == list(first if whole else [(2, False), (1, False)])
     assert asked[-1] == (2 if whole and enough else 1, True)

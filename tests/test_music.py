@@ -19,7 +19,7 @@ import soundfile
 from benchmarks import beats
 from PIL import Image
 
-from walk import Error, Walk, audio, beatfile, check, cli, films, manifest, music, order
+from walk import Error, Walk, audio, beatfile, check, cli, commands, films, manifest, music, order
 from walk.ffmpeg import program
 from walk.keyframes import read_prompts
 from walk.progress import Listener
@@ -706,7 +706,7 @@ def test_a_film_that_follows_a_stem_is_made_again(walk, song, monkeypatch):
     walk("replay", "film.mp4", *both, "--out", "both.mp4", prompts=None, model=False)
     assert positions("both.walk") == positions("film.walk")
     asked = []
-    monkeypatch.setattr(cli, "film", lambda **chosen: asked.append(chosen.get("listen")) or "new.mp4")
+    monkeypatch.setattr(commands, "film", lambda **chosen: asked.append(chosen.get("listen")) or "new.mp4")
     for more in (["--pace", "beat"], ["--listen", "mid"], []):
         walk("replay", "film.mp4", *more, prompts=None, model=False)
     assert asked == [None, "mid", "stem.wav"]

@@ -18,6 +18,7 @@ from walk import (
     Settings,
     __version__,
     cli,
+    commands,
     films,
     flags,
     models,
@@ -407,7 +408,7 @@ def test_what_is_wrong_with_a_recipe_is_said(told, name, message):
 
 def test_a_switch_that_is_off_in_a_recipe_stays_off(monkeypatch):
     walks = []
-    monkeypatch.setattr(cli, "film", lambda **chosen: walks.append(chosen) or "new.mp4")
+    monkeypatch.setattr(commands, "film", lambda **chosen: walks.append(chosen) or "new.mp4")
     assert command(monkeypatch, flagged(loop="False", ease="True"), "replay", "film.mp4") == 0
     assert (bool(walks[0].get("loop")), walks[0]["ease"]) == (False, True)
 
