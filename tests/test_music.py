@@ -726,6 +726,29 @@ def test_a_film_with_music_at_another_rate_keeps_its_length(walk, song):
     assert told(out)[:2] == (24, 12)
 
 
+@pytest.mark.parametrize(
+    "how",
+    [["--offset", "0.5"], ["--offset", "0.5", "--start", "1"], ["--offset", "1.5", "--start", "1"], ["--bars", "2"]],
+    ids=" ".join,
+)
+def test_a_film_at_another_rate_keeps_the_bars_that_it_was_told(walk, song, how):
+    rest = ["--align", "bar", "--pace", "even"]
+    walk("--audio", song, "--bpm", "120", "--fps", "6", *how, *rest, "--out", "film.mp4")
+    walk("replay", "film.mp4", "--fps", "12", "--out", "again.mp4", prompts=None, model=False)
+    before, after = (manifest.read_manifest(Path(f"{name}.walk")).walk for name in ("film", "again"))
+    keys, again = ([key / float(made.fps) for key in made.landmarks()[0]] for made in (before, after))
+    assert again[:-1] == pytest.approx(keys[:-1], abs=1 / 12), "the last one is at the end"
+
+
+def test_bars_that_are_counted_from_before_a_film_are_asked_for(walk, song):
+    walk("--audio", song, "--start", "1", "--offset", "0.5", "--fps", "6", "--out", "film.mp4")
+    _, err = walk("replay", "film.mp4", "--fps", "12", "--out", "no.mp4", prompts=None, model=False, status=2)
+    assert err[-1] == (
+        "walk: film.mp4 moves to bars that are counted from before it begins; give where in it a bar begins, as --offset"
+    )
+    walk("replay", "film.mp4", "--fps", "12", "--offset", "1.5", "--out", "new.mp4", prompts=None, model=False)
+
+
 # a preview
 
 

@@ -631,8 +631,9 @@ def replayed(film: str, made: Recipe, chosen: dict[str, Any]) -> dict[str, Any]:
             raise Error(f"{film} has no sound to move to; give the one that it was made with as --audio")
         carried = {name: value for name, value in carried.items() if name not in ("audio", "listen")}
     elif "audio" in carried and "audio" not in chosen:
+        bar = _own_bar(film, carried) if moved and not {"offset", "beats"} & set(chosen) else None
         carried = {name: value for name, value in carried.items() if name not in ("start", "bars", "offset", "seconds")}
-        carried["audio"] = film
+        carried |= {"audio": film} | ({} if bar is None else {"offset": bar})
     if moved or not made.positions:
         _check_followed(film, carried, chosen)
     if made.positions and moved and _RHYTHM & set(carried):  # as long as the music is
@@ -643,6 +644,22 @@ def replayed(film: str, made: Recipe, chosen: dict[str, Any]) -> dict[str, Any]:
         "out": chosen.get("out", str(out)),
     }
     return carried | chosen | told | ({"places": made.positions} if made.positions and not moved else {})
+
+
+def _own_bar(film: str, carried: dict[str, Any]) -> Fraction | None:
+    """Where in the film's own sound a bar begins, if its recipe says it of the sound from which that was taken."""
+    if "bars" in carried:  # it begins on a bar line
+        return Fraction(0)
+    if "offset" not in carried:
+        return None
+    bar: Fraction = carried["offset"] - carried.get("start", 0)
+    if bar < 0 and "bpm" in carried:
+        bar %= carried.get("meter", METER) * 60 / carried["bpm"]
+    if bar < 0:
+        raise Error(
+            f"{film} moves to bars that are counted from before it begins; give where in it a bar begins, as --offset"
+        )
+    return bar
 
 
 def _check_followed(film: str, carried: dict[str, Any], chosen: dict[str, Any]) -> None:
