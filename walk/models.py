@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pixel_shuffle
 
-from walk import Error, OutOfMemoryError, emphasis, graphs, layout, loading, machine, offload, schedule
+from walk import Error, OutOfMemoryError, downloads, emphasis, graphs, layout, loading, machine, offload, schedule
 from walk.catalogue import known
 from walk.digests import Report
 from walk.families import Family
@@ -102,12 +102,18 @@ def check(model: object, *names: str) -> None:
         )
 
 
-def complete(settings: Settings, report: Report = lambda path, done, size: None) -> Settings:
-    """Fill in what the settings leave to the model and the machine. Loads no weights.
+def complete(settings: Settings, report: Report = lambda what, done, size: None) -> Settings:
+    """Fill in what the settings leave to the model and the machine. Loads no weights, but downloads what is not here.
 
-    report: called with a file, the bytes read of it so far and all its bytes, while large ones are read.
+    report: called with what is done, such as 'downloading org/name', and of how many bytes of how many, while files are
+        downloaded, and large ones are read.
     Raises Error if the model is not there, not supported, or cannot make what is asked.
     """
+    with downloads.telling(report):
+        return _completed(settings, report)
+
+
+def _completed(settings: Settings, report: Report) -> Settings:
     folder = _folder(settings)
     _, family = loading.family_of(folder)
     device = machine.device(settings.device)
