@@ -847,6 +847,27 @@ def test_replay_says_when_the_model_is_another(walk, tmp_path_factory):
 
 
 @pytest.mark.usefixtures("a_film")
+def test_a_replay_by_another_model_leaves_out_what_was_meant_for_the_films_own(walk, tmp_path_factory):
+    import tiny
+
+    other = tiny.flux(tmp_path_factory.mktemp("models") / "other")
+    _, err = walk("replay", "film.mp4", "--model", other, "--size", "64", "--guidance", "2", model=False)
+    assert "another model: of the film's settings, those that were meant for its own are left out" in err
+    said = json.loads(walk("info", "film-again.mp4", "--json", model=False)[0])["flags"]
+    usual = models.complete(Settings(str(other)))
+    assert (said["steps"], said["scheduler"], said["width"]) == (str(usual.steps), usual.scheduler, str(usual.width))
+    assert float(said["guidance"]) == 2
+
+
+@pytest.mark.usefixtures("a_film")
+def test_a_replay_by_the_films_model_in_another_place_keeps_its_settings(walk, tiny_folder, tmp_path_factory):
+    moved = shutil.copytree(tiny_folder, tmp_path_factory.mktemp("models") / "moved")
+    _, err = walk("replay", "film.mp4", "--model", moved, model=False)
+    assert not [line for line in err if "another model" in line]
+    assert json.loads(walk("info", "film-again.mp4", "--json", model=False)[0])["flags"]["steps"] == "1"
+
+
+@pytest.mark.usefixtures("a_film")
 def test_replay_overwrites_nothing(refusal):
     Path("film-again.mp4").write_bytes(b"holidays")
     message = "film-again.mp4 exists and has no film-again.walk beside it, so it is not overwritten; move it, or give another --out"

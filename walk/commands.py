@@ -237,8 +237,14 @@ def info(film: str, **chosen: Any) -> str:
 def replay(**chosen: Any) -> str:
     """Make a film again from its recipe, with whatever flags change of it; returns the new film's path."""
     path = chosen.pop("film")
-    flags_ = order.replayed(path, order.read_recipe(path), chosen)
-    return film(**flags_)
+    made, other = order.read_recipe(path), False
+    if "model" in chosen:
+        from walk.hub import identity
+
+        other = not recipe.weights(made).startswith(identity(chosen["model"]))
+    if other and set(order.OF_MODEL) - set(chosen):
+        _listener(chosen).say("another model: of the film's settings, those that were meant for its own are left out")
+    return film(**order.replayed(path, made, chosen, other))
 
 
 def diff(film: str, other: str) -> str | None:

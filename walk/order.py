@@ -110,6 +110,8 @@ class Order:
         return {"beat": self.music.rhythm.beats, "bar": self.music.rhythm.bars}.get(paces(self.flags)[0], ())
 
 
+# Flags that were meant for the model that a film was made with.
+OF_MODEL = ("width", "height", "steps", "guidance", "scheduler", "dtype", "batch", "compile", "denoiser")
 # Flags of which each says what the other does.
 EXCLUSIVE = (("seconds", "bars"), ("bpm", "beats"), ("offset", "beats"), ("ease", "pace"), ("ease", "react"))
 
@@ -597,14 +599,16 @@ def read_recipe(film: str) -> Recipe:
     return made
 
 
-def replayed(film: str, made: Recipe, chosen: dict[str, Any]) -> dict[str, Any]:
+def replayed(film: str, made: Recipe, chosen: dict[str, Any], another: bool = False) -> dict[str, Any]:
     """The flags that make a film again, with those that were chosen in place of its recipe's. Raises Error for what
-    would have to be moved, and cannot be."""
+    would have to be moved, and cannot be. another: by another model, for which some of them were not meant."""
     path, out = Path(film), Path(chosen.get("out", Path(film).with_name(f"{Path(film).stem}-again{Path(film).suffix}")))
     carried = {name: flags.ALL[name].parse(text) for name, text in made.flags}
-    weights = made.made_with[1] if made.made_with[1:] else ""
+    weights = recipe.weights(made)
     if weights and "model" not in chosen and not re.match("sha256 |commit ", weights):  # as `walk.hub.identity` says it
         raise Error(f"{film} is of a program's own model, '{carried.get('model')}'; run that program, or give --model")
+    if another:
+        carried = {name: value for name, value in carried.items() if name not in OF_MODEL}
     beats = carried.pop("beats", None)  # no path that a film names is opened
     # 1. What is chosen takes the place of what contradicts it.
     for one, other in (*EXCLUSIVE, ("frames", "seconds"), ("frames", "bars")):
