@@ -369,6 +369,7 @@ class Small(Fake):
         RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 20 bytes."),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"),
+        RuntimeError("GET was unable to find an engine to execute this computation"),
     ],
     ids=lambda error: str(error)[-30:],
 )
@@ -406,6 +407,15 @@ def test_a_gpu_that_others_fill_for_a_moment_is_waited_for(monkeypatch, times):
             assert_same(picture, expected[index])
         assert len(calls) == 3 + times
     assert pauses == list(PAUSES[:times])
+
+
+def test_a_gpu_without_room_for_a_first_batch_is_not_waited_for(monkeypatch):
+    model, pauses = Gpu(), []
+    monkeypatch.setattr("walk.render.time.sleep", pauses.append)
+    model.denoise = mock.Mock(side_effect=Small.error)
+    with pytest.raises(OutOfMemoryError):
+        film(model, Walk.through(KEYFRAMES, frames=5))
+    assert pauses == []
 
 
 def test_what_finds_no_room_beside_a_batch_is_made_after_it(monkeypatch):
