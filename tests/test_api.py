@@ -44,6 +44,14 @@ def test_numpys_numbers_and_what_is_left_out_are_taken(cheap):
     assert [keyframe.seed for keyframe in read_manifest("new/film.walk").walk.keyframes] == [0, 1, 2]
 
 
+def test_nought_is_given_and_none_and_no_are_left_out(monkeypatch, empty_folder):
+    heard = []
+    monkeypatch.setitem(commands.COMMANDS, "", lambda **chosen: heard.append(chosen) or "film.mp4")
+    walk.make(ABC, guidance=0, quality=0, start=0.0, audio=None, loop=False)
+    assert heard[0].items() >= {"guidance": 0, "quality": 0, "start": 0}.items()
+    assert not heard[0].keys() & {"audio", "loop"}
+
+
 def test_whole_numbers_may_be_floats_and_dtypes_torchs(cheap):
     film = walk.make(ABC, frames=24 * 0.125, fps=24.0, dtype=torch.float32, device=torch.device("cpu"), **cheap)
     assert len(films.timestamps(film.path)[0]) == 3

@@ -970,12 +970,13 @@ def test_nobody_else_opens_a_folder_while_its_frames_are_pruned(two_films):
             run.Run("film.walk", made.walk, made.settings)
         with pytest.raises(Error, match="is at work in"), unused(Path("film.walk")):
             pass
-    with (
-        run.Run("film.walk", made.walk, made.settings),
-        pytest.raises(Error, match="is at work in"),
-        unused(Path("film.walk")),
-    ):
-        pass
+    for folder in ("film.walk", "film.walk/quick"):
+        with (
+            run.Run(folder, made.walk, made.settings),
+            pytest.raises(Error, match="is at work in"),
+            unused(Path("film.walk")),
+        ):
+            pass
 
 
 def test_prune_says_which_film_counts_and_which_are_older(walk):
@@ -1046,11 +1047,12 @@ def test_prune_leaves_what_may_serve_a_film_that_is_begun(walk, refusal):
     asked = manifest.read_manifest("film.walk")
     other, settings = dataclasses.replace(asked.walk, smooth=True), asked.settings
     with run.Run("film.walk", other, settings, decided=False) as begun:
-        begun.save(4, np.zeros((settings.height, settings.width, 3), np.uint8))
+        assert begun.fingerprints[3] not in manifest.fingerprints(asked.walk, settings)
+        begun.save(3, np.zeros((settings.height, settings.width, 3), np.uint8))
         assert refusal("prune", "film.walk", "--yes") == str(run.busy(Path("film.walk")))
     listed = walk("prune", "film.walk", model=False)[0].splitlines()
     assert len(listed) == 4
-    assert not [path for path in listed if begun.fingerprints[4] in path]
+    assert not [path for path in listed if begun.fingerprints[3] in path]
 
 
 def test_a_folder_that_is_not_there_is_not_pruned(refusal):

@@ -159,6 +159,12 @@ def test_a_stochastic_scheduler_keeps_its_noise_from_frame_to_frame_so_nothing_f
     assert levels(now, then) <= 3
 
 
+def test_with_other_steps_a_stochastic_scheduler_has_the_noise_of_a_model_loaded_for_them(tiny_folder):
+    few, many = (load(tiny_folder, scheduler="EulerAncestralDiscreteScheduler", steps=steps) for steps in (2, 5))
+    assert torch.equal(few.at(many.settings).noise(7), many.noise(7))
+    assert torch.equal(many.at(few.settings).noise(7), few.noise(7))
+
+
 def test_not_a_number_becomes_black_in_its_own_picture_only(tiny_folder):
     model = load(tiny_folder)
     latents = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))

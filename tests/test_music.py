@@ -604,6 +604,13 @@ def test_what_was_heard_of_each_is_kept_and_known_by_its_contents(monkeypatch):
         assert (again == steps).all()
 
 
+def test_what_was_heard_for_a_loop_at_one_rate_is_not_taken_for_another(tmp_path):
+    soundfile.write("song.wav", drums(), RATE)
+    for fps in map(Fraction, (24, 7)):
+        heard = music.hear(Path("song.wav"), tmp_path, fps, closed=True, seconds=Fraction("3.1"))
+        assert heard.seconds == round(Fraction("3.1") * fps) / fps
+
+
 @pytest.mark.usefixtures("kicks_and_hats")
 def test_a_file_may_be_named_like_a_range():
     shutil.copy("hats.wav", "low")
@@ -788,6 +795,10 @@ def test_a_preview_shows_the_sound_below_the_speed(walk, song):
         (["--audio", "song.wav", "--bpm", "3000"], "--bpm 3000 is not valid; give a number from 20 to 400"),
         (["--audio", "song.wav", "--bpm", "90", "--beats", "b.txt"], "--bpm and --beats were both given; give one of them"),
         (["--beats", "numbered.txt", "--meter", "3"], "numbered.txt says itself which beats begin a bar; leave out --meter"),
+        *[
+            ([*given, "--speed", "constant"], "--speed constant says when keyframes come, and so does a sound or a tempo; give one of them")
+            for given in (["--audio", "song.wav"], ["--bpm", "120"], ["--beats", "numbered.txt"])
+        ],
         (["--pace", "energy"], "--pace energy follows a sound; give --audio"),
         (["--pace", "beat"], "--pace beat needs beats; give --audio, --bpm or --beats"),
         (["--start", "3"], "--start says where in a sound to begin; give --audio, too"),
@@ -898,6 +909,10 @@ def test_a_recipe_with_positions_elsewhere_is_refused():
     for wrong in hostile:
         with pytest.raises(Error, match="positions are not places"):
             recipe.from_text(json.dumps({**data, "positions": wrong}), "f.mp4")
+    loop = {**data, "flags": data["flags"] | {"loop": "True"}, "positions": [[0, 1, 2.5], []]}
+    assert recipe.from_text(json.dumps(loop), "f.mp4").positions == ((0.0, 1.0, 2.5), ())
+    with pytest.raises(Error, match="positions are not places"):  # where it begins again
+        recipe.from_text(json.dumps({**loop, "positions": [[0, 1, 3], []]}), "f.mp4")
     del data["flags"]["fps"]
     with pytest.raises(Error, match="positions are not places"):
         recipe.from_text(json.dumps(data), "f.mp4")
@@ -949,7 +964,7 @@ def test_lines_come_when_they_are_sung_though_the_film_begins_with_a_bar(asked, 
 def test_lines_that_come_after_the_end_are_counted(walk, asked, song):
     Path("song.srt").write_text(
         "1\n00:00:00,000 --> 00:00:01,000\na fox\n\n2\n00:00:02,000 --> 00:00:03,000\nan owl\n\n"
-        "3\n00:00:09,000 --> 00:00:10,000\na boat\n"
+        "3\n00:00:08,000 --> 00:00:09,000\na boat\n"
     )
     _, err = asked("--audio", song, prompts=["song.srt"])
     assert "note: 1 of 3 lines comes after the film's end, and is not shown" in err

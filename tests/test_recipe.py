@@ -99,6 +99,11 @@ def test_a_recipe_comes_back_as_it_was(keyframes, chosen):
     assert made.made_with == (f"walk {__version__}", "sha256 abc", "torch 2.0")
 
 
+def test_a_recipe_has_the_settings_that_decide_pixels():
+    names = ("model", "width", "height", "steps", "guidance", "scheduler", "dtype", "batch")
+    assert dict(GOOD.flags).items() >= {name: str(getattr(SETTINGS, name)) for name in names}.items()
+
+
 @pytest.mark.parametrize("keyframes", KEYFRAMES.values(), ids=KEYFRAMES)
 def test_the_prompts_of_a_recipe_are_the_films_keyframes(keyframes):
     made = recipe.compose(keyframes, FLAGS["plain"], SETTINGS)
