@@ -496,9 +496,10 @@ def test_a_model_of_ones_own_needs_no_more_than_settings_and_four_functions():
     model, walk = Own(), Walk.through(KEYFRAMES, frames=7)
     for index, picture in film(model, walk).items():
         assert_same(picture, film(Fake(), walk)[index])
-    assert model.at(model.settings) is model
+    smaller = model.at(dataclasses.replace(model.settings, batch=1))
+    assert (smaller.settings.batch, model.settings.batch) == (1, 4)
     assert model.notes(KEYFRAMES[0]) == []
-    with pytest.raises(Error, match=r"^Own has no settings but its own; give model\.settings$"):
+    with pytest.raises(Error, match=r"^Own has no settings but its own, and another batch; give model\.settings$"):
         model.at(dataclasses.replace(model.settings, steps=2))
 
     class Half(models.Model):
