@@ -35,6 +35,7 @@ from walk import (
     models,
     order,
     read_prompts,
+    reading,
     render,
     run,
     sheet,
@@ -415,8 +416,8 @@ def notes():
     model = models.Pipeline.__new__(models.Pipeline)
     model.settings, model.family = Settings(), FAMILIES["StableDiffusionPipeline"]
     tokenizer = CLIPTokenizer.from_pretrained(hub.find("toybox") / "tokenizer")
-    model.pipe = types.SimpleNamespace(tokenizer=tokenizer, __call__=lambda: None)
-    model.defaults = {}
+    pipe = types.SimpleNamespace(tokenizer=tokenizer, components={})
+    model.reader = reading.Reader(pipe, model.family, {}, "toybox", "cpu")
     return lambda prompt: model.notes(Keyframe(prompt, 0))
 
 

@@ -12,7 +12,8 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("[!_]*.py"))
 # Who may import a library; whoever is not named here may not.
 FENCES = {
     "torch": {
-        *("geometry", "given", "graphs", "layout", "loading", "machine", "models", "offload", "render", "schedule"),
+        *("geometry", "given", "graphs", "layout", "loading", "machine", "models", "offload", "reading", "render"),
+        "schedule",
     },
     "diffusers": {"hub", "loading"},
     "transformers": {"loading"},
@@ -52,20 +53,10 @@ BELOW = {
     "loading": {"digests", "families", "hub", "machine", "samplers", "schedule", "settings"},
     "offload": set(),
     "schedule": set(),
+    "reading": {"emphasis", "families", "hub", "keyframes", "loading", "machine"},
     "models": {
-        *(
-            "catalogue",
-            "digests",
-            "downloads",
-            "emphasis",
-            "families",
-            "graphs",
-            "hub",
-            "keyframes",
-            "layout",
-            "loading",
-        ),
-        *("machine", "notes", "offload", "schedule", "settings"),
+        *("catalogue", "digests", "downloads", "emphasis", "families", "graphs", "hub", "keyframes", "layout"),
+        *("loading", "machine", "notes", "offload", "reading", "schedule", "settings"),
     },
     "given": {"keyframes", "models", "settings"},
     "render": {"geometry", "machine", "models", "timeline"},

@@ -100,7 +100,7 @@ class LazyModel:
         except Error as error:
             self._say_not_compiled(error)
             return
-        for keyframe in self.keyframes:  # while the text encoders have the GPU for themselves
+        for keyframe in self.keyframes:  # while the text encoders have the GPU for themselves; it is kept
             self.loaded().encode(keyframe)
         usual = self._rate(self.loaded(), "timing the model")
         if frames / usual < LONG:
