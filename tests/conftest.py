@@ -72,9 +72,10 @@ def shared_weights(request, monkeypatch, _loaded):
         key = folder, dataclasses.replace(settings, steps=None, guidance=None, batch=None, width=None, height=None)
         if key not in _loaded:
             _loaded[key] = load(folder, settings)
-        pipe = copy.copy(_loaded[key])
+        pipe, notes = _loaded[key]
+        pipe = copy.copy(pipe)
         pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
-        return pipe
+        return pipe, notes
 
     monkeypatch.setattr(loading, "load", shared)
 

@@ -154,11 +154,11 @@ def films(name):
     walk = Walk.through(KEYFRAMES, frames=5)
     settings = models.complete(Settings(model=str(folder), device="cpu", steps=2, batch=2, **SIZE))
     expected = film(models.load(settings), walk)
-    pipe = loading.load(folder, settings)
+    pipe, _ = loading.load(folder, settings)
     object.__setattr__(settings, "device", Device(NAME))
     object.__setattr__(settings, "low_memory", bool(sparing))
     with (
-        mock.patch.object(loading, "load", return_value=pipe),
+        mock.patch.object(loading, "load", return_value=(pipe, [])),
         mock.patch.object(torch.cuda, "get_device_properties", return_value=SimpleNamespace(total_memory=8 * 10**9)),
         mock.patch.object(machine, "forget_most"),
         mock.patch.object(machine, "is_large", return_value="small" in sparing),

@@ -341,6 +341,37 @@ def test_a_checkpoint_is_described_by_the_model_that_it_resembles(checkpoint, ca
     np.testing.assert_array_equal(pictures(load(checkpoint), FOX), pictures(load(tiny_folder), FOX))
 
 
+def test_a_file_that_is_no_checkpoint_says_what_it_is(checkpoint, cache, tmp_path):
+    whole = load_file(checkpoint)
+    vae = {name.removeprefix("first_stage_model."): it for name, it in whole.items() if name.startswith("first_")}
+    for name, tensors, told in (
+        ("vae", vae, "is a VAE alone, which walk takes from the model"),
+        (
+            "word",
+            {"emb_params": torch.zeros(2, 768)},
+            r"is an embedding \(textual inversion\), which walk does not know",
+        ),
+    ):
+        save_file(tensors, tmp_path / f"{name}.safetensors")
+        with pytest.raises(Error, match=rf"{name}\.safetensors {told}; give a whole checkpoint"):
+            hub.find(str(tmp_path / f"{name}.safetensors"))
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-1000])
+    with pytest.raises(Error, match=r"own\.safetensors is cut off, after .* of .* MB; download it again"):
+        hub.find(str(checkpoint))
+    checkpoint.rename(tmp_path / "own.ckpt")
+    with pytest.raises(Error, match=r"own\.ckpt may hold programs, which walk does not run; take the model's"):
+        hub.find(str(tmp_path / "own.ckpt"))
+
+
+def test_a_damaged_model_of_the_hubs_says_what_to_remove(cache, tiny_folder):
+    weights = fetch(cache, tiny_folder) / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.resolve().write_bytes(b"\0" * 1000)
+    with pytest.raises(
+        Error, match=rf"; remove {re.escape(str(cache))}/models--org--tiny, and it is downloaded again$"
+    ):
+        load("org/tiny")
+
+
 def test_a_checkpoint_without_a_description_says_what_to_do(checkpoint, cache):
     with pytest.raises(Error) as caught:
         hub.find(str(checkpoint))
@@ -409,6 +440,19 @@ def test_a_lora_is_a_file_or_the_only_one_of_a_repository(cache, tmp_path):
 def test_what_is_no_lora_is_refused(cache, name):
     with pytest.raises(Error, match=r"there is no LoRA '.*' here; a LoRA is a \.safetensors file, or a hub id"):
         hub.lora(name)
+
+
+def test_what_is_nearly_a_lora_is_mended(cache, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("style.safetensors").touch()
+    for name, hint in (
+        ("style", "did you mean style.safetensors?"),
+        ("<lora:style:0.8>", "write style.safetensors:0.8"),
+        ("style.safetensors:abc", "its weight 'abc' is no number; write style.safetensors:0.8, say"),
+    ):
+        with pytest.raises(Error) as caught:
+            hub.lora(name)
+        assert str(caught.value) == f"there is no LoRA '{name}' here; {hint}"
 
 
 def test_a_lora_of_the_hubs_that_is_not_here_says_so(cache):

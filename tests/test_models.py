@@ -691,6 +691,20 @@ def test_a_lora_changes_every_part_of_the_model_that_it_is_for(tmp_path, build, 
         assert levels(pictures(load(folder, lora=lora, **size), FOX)[0], picture) > 1
 
 
+def test_a_lora_of_which_a_part_has_no_place_in_the_model_is_said_to_be(tiny_folder, tmp_path):
+    pytest.importorskip("peft")
+    whole = tiny.lora(tiny_folder, tmp_path / "whole.safetensors", 1)
+    assert load(tiny_folder, lora=whole).remarks == []
+    weights = load_file(whole)
+    first = min(weights).rpartition(".lora_")[0]
+    moved = {name.replace(first, "unet.nowhere"): tensor for name, tensor in weights.items()}
+    save_file(moved, tmp_path / "partial.safetensors")
+    layers = len(weights) // 2
+    assert load(tiny_folder, lora=tmp_path / "partial.safetensors").remarks == [
+        f"of the LoRA partial.safetensors, 1 of {layers} layers have no place in the model"
+    ]
+
+
 def test_a_lora_that_cannot_be_added_to_the_model_says_why(tiny_folder, tmp_path):
     pytest.importorskip("peft")
     biased = tiny.lora(tiny_folder, tmp_path / "biased.safetensors", 1)
@@ -768,6 +782,13 @@ def test_what_is_no_lora_of_this_model_is_refused(tiny_folder, tmp_path):
     save_file({"unet.nowhere.lora_A.weight": torch.zeros(2, 2)}, tmp_path / "alien.safetensors")
     with pytest.raises(Error, match=r"the LoRA .*alien.safetensors does not fit the model: "):
         load(tiny_folder, lora=str(tmp_path / "alien.safetensors"))
+    weights = tiny.as_checkpoint(tiny_folder, tmp_path / "whole.safetensors")
+    with pytest.raises(Error, match=r"whole.safetensors is no LoRA; a whole checkpoint is given as --model"):
+        load(tiny_folder, lora=weights)
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    hub.lora.cache_clear()
+    with pytest.raises(Error, match=r"whole.safetensors is cut off, after .* of .* MB; download it again"):
+        load(tiny_folder, lora=weights)
 
 
 def test_what_a_library_says_is_wrong_does_not_end_before_it_is_said():

@@ -88,7 +88,7 @@ def test_every_scheduler_makes_the_pictures_that_it_makes_without_us(folder, mon
         pipe.scheduler = loading.scheduler(folder, settings)
         return film(models.load(settings), walk)
 
-    monkeypatch.setattr(loading, "load", lambda folder, settings: pipe)  # only schedulers differ
+    monkeypatch.setattr(loading, "load", lambda folder, settings: (pipe, []))  # only schedulers differ
     for name in found:
         ours = made(name)
         with monkeypatch.context() as patch:

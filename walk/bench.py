@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,6 +116,7 @@ class _Timed:
         self.denoise = self._timed("denoise", model.denoise)
         self.decode = self._timed("decode", model.decode)
         self.at, self.notes = model.at, model.notes
+        self.remarks: Sequence[str] = ()
 
     def _timed(self, name: str, part: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*arguments: Any, **named: Any) -> Any:

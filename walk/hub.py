@@ -257,7 +257,14 @@ def _download_description(repo: str, path: Path) -> Path:
 @functools.lru_cache
 def lora(name: str) -> Path:
     """A LoRA's file; from the hub, 'org/name' or 'org/name/file.safetensors', it is downloaded unless it is here."""
-    return _file(name, (".safetensors",), f"there is no LoRA '{name}' here; a LoRA is a .safetensors file, or a hub id")
+    accepted = "a LoRA is a .safetensors file, or a hub id"
+    if prompted := re.fullmatch(r"<lora:([^:>]+)(:[^:>]+)?>", name):
+        accepted = f"write {prompted[1]}.safetensors{prompted[2] or ''}"
+    elif weighted := re.fullmatch(r"(.+\.safetensors):(.*)", name):
+        accepted = f"its weight '{weighted[2]}' is no number; write {weighted[1]}:0.8, say"
+    elif os.path.isfile(f"{name}.safetensors"):
+        accepted = f"did you mean {name}.safetensors?"
+    return _file(name, (".safetensors",), f"there is no LoRA '{name}' here; {accepted}")
 
 
 @functools.lru_cache

@@ -156,7 +156,8 @@ class LazyModel:
         for k, keyframe in enumerate(self.keyframes):
             for note in model.notes(keyframe):
                 noted[note].append(k + 1)
-        notes = [f"{_those(numbers, len(self.keyframes))}: {note}" for note, numbers in noted.items()]
+        notes = [*getattr(model, "remarks", ())]
+        notes += [f"{_those(numbers, len(self.keyframes))}: {note}" for note, numbers in noted.items()]
         if self._given:  # whoever loaded it, or has made it, knows what for
             return notes
         asked, native = (self.settings.width, self.settings.height), models.native_size(self.settings)

@@ -43,7 +43,8 @@ def _loading(folder: Path, name: str) -> Iterator[None]:
     except Exception as error:
         if name in FAMILIES and (lack := lacking(str(folder), name)):
             raise lack from error
-        raise Error(f"{folder} does not load as a {name}: {reason(error)}") from error
+        again = f"; remove {folder.parents[1]}, and it is downloaded again" * (folder.parent.name == "snapshots")
+        raise Error(f"{folder} does not load as a {name}: {reason(error)}{again}") from error
 
 
 def reason(error: Exception) -> str:
@@ -80,13 +81,13 @@ def _quiet() -> Iterator[None]:
             disable_progress_bars()
 
 
-def load(folder: Path, settings: Settings) -> Any:
-    """The pipeline with everything that the settings change of it, still in main memory."""
+def load(folder: Path, settings: Settings) -> tuple[Any, list[str]]:
+    """The pipeline with everything that the settings change of it, still in main memory; and notes for the user."""
     with _quiet():
         return _load(folder, settings)
 
 
-def _load(folder: Path, settings: Settings) -> Any:
+def _load(folder: Path, settings: Settings) -> tuple[Any, list[str]]:
     libraries(settings)  # which may raise Error
     name, family = family_of(folder)
     dtype = getattr(torch, settings.dtype)
@@ -97,13 +98,13 @@ def _load(folder: Path, settings: Settings) -> Any:
         pipe = _loaded(folder, name, dtype, checkpoint(settings.model), parts)
         _check_tokenizers(pipe)
         _check_whole(pipe.components)
-    _add_loras(pipe, settings, getattr(pipe, family.denoiser))
+    notes = _add_loras(pipe, settings, getattr(pipe, family.denoiser))
     if small := small_decoder(settings, family):
         pipe.register_modules(vae=_tiny(decoder(small), dtype))
     if family.upcast and dtype == torch.float16 and pipe.vae.config.get("force_upcast"):
         pipe.vae.to(torch.float32)
     pipe.scheduler = _scheduled(sampler(folder, settings.scheduler), pipe.scheduler.config)
-    return pipe
+    return pipe, notes
 
 
 def _loaded(folder: Path, name: str, dtype: torch.dtype, file: Path | None, given: dict[str, Any]) -> Any:
@@ -224,16 +225,20 @@ def libraries(settings: Settings) -> list[str]:
     return found
 
 
-def _add_loras(pipe: Any, settings: Settings, denoiser: Any) -> None:
-    """Into the weights, so that a step takes no longer; to those that are quantised one cannot add, so beside them."""
-    loras = settings.loras()
+def _add_loras(pipe: Any, settings: Settings, denoiser: Any) -> list[str]:
+    """Into the weights, so that a step takes no longer; to those that are quantised one cannot add, so beside them.
+    Returns notes on what of them has no place in the model."""
+    loras, notes = settings.loras(), list[str]()
     if not loras:
-        return
+        return notes
     if not hasattr(pipe, "load_lora_weights"):
         raise Error(f"diffusers knows no LoRAs for a {type(pipe).__name__}; leave out --lora")
     channels = denoiser.config.in_channels
     for number, (name, _) in enumerate(loras):
         path = lora(name)
+        names = tensors(path)
+        if not any("lora" in name for name in names):
+            raise Error(f"{path} is no LoRA; a whole checkpoint is given as --model")
         try:
             pipe.load_lora_weights(path.parent, weight_name=path.name, adapter_name=f"lora{number}")
             if f"lora{number}" not in itertools.chain(*pipe.get_list_adapters().values()):
@@ -243,9 +248,24 @@ def _add_loras(pipe: Any, settings: Settings, denoiser: Any) -> None:
         except Exception as error:
             why = "it was made for another one" if "size mismatch" in str(error) else reason(error)
             raise Error(f"the LoRA {path} does not fit the model: {why}") from error
+        layers, placed = sum(map(_is_layer, names)), _placed(pipe, f"lora{number}")
+        if placed < layers:
+            notes.append(f"of the LoRA {path.name}, {layers - placed} of {layers} layers have no place in the model")
     pipe.set_adapters([f"lora{number}" for number in range(len(loras))], [weight for _, weight in loras])
     if not is_quantised(settings):
         _fuse_loras(pipe, settings.lora)
+    return notes
+
+
+def _is_layer(name: str) -> bool:
+    """Whether a tensor of a LoRA is the first of a layer's two, however its trainer called them."""
+    return name.endswith(("lora_down.weight", "lora_A.weight", "lora.down.weight", "lora_A.default.weight"))
+
+
+def _placed(pipe: Any, adapter: str) -> int:
+    """How many layers of the pipeline have it. A file may have several of them in one."""
+    parts = (part for part in pipe.components.values() if isinstance(part, torch.nn.Module))
+    return sum(adapter in getattr(module, "lora_A", ()) for part in parts for module in part.modules())
 
 
 def _fuse_loras(pipe: Any, names: str) -> None:

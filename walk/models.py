@@ -14,7 +14,7 @@ import dataclasses
 import importlib.metadata
 import inspect
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -58,6 +58,7 @@ class Model(Protocol):
     """
 
     settings: Settings
+    remarks: Sequence[str] = ()  # notes on the model itself, in sentences for the user
 
     def at(self, settings: Settings) -> Model:
         """The same weights with other steps, guidance or batch: the model's settings with these replaced. Or compiled,
@@ -237,7 +238,7 @@ class Pipeline(Model):
         self.settings = settings
         self.dtype = getattr(torch, settings.dtype)
         _, self.family = loading.family_of(folder)
-        self.pipe = loading.load(folder, settings)
+        self.pipe, self.remarks = loading.load(folder, settings)
         self.painter = loading.without_text(self.pipe)
         self.give = schedule.keep(self.painter.scheduler)
         self.draws = schedule.draws(self.pipe.scheduler, settings.steps or 1)
