@@ -20,6 +20,7 @@ from test_sounds import clicks, difference, made_of, music, wav
 
 from walk import Error, excerpts, ffmpeg, films, formats, sounds, video
 from walk.films import Metadata
+from walk.rates import nearest
 from walk.sounds import Sound
 
 # Saturated colours are where a wrong matrix or range shows most.
@@ -990,7 +991,7 @@ def test_the_same_frames_and_sound_are_the_same_bytes(tmp_path, name, codec):
 @pytest.mark.parametrize("fps", [Fraction(25), Fraction(24000, 1001)], ids=str)
 def test_sound_moves_neither_frames_nor_chapters(tmp_path, name, fps):
     said = Metadata(HOSTILE, HOSTILE, ((Fraction(0), HOSTILE), (3 / fps, "later")))
-    sound = music(video.nearest(12 / fps * 44100), 44100)
+    sound = music(nearest(12 / fps * 44100), 44100)
     for film, heard in ((tmp_path / name, sound), (tmp_path / f"mute-{name}", None)):
         video.encode(frames_of(tmp_path), film, fps, size=64, metadata=said, sound=heard)
     assert times_in(tmp_path / name) == times_in(tmp_path / f"mute-{name}")

@@ -22,7 +22,7 @@ import imageio_ffmpeg
 import numpy as np
 
 from walk import Error
-from walk.timeline import nearest
+from walk.rates import nearest
 
 # It may be anybody's film: one that is a playlist would make ffmpeg open what it names.
 _FILMS = "mov,matroska,webm,gif,avi,mpegts,flv,ogg"

@@ -20,9 +20,9 @@ from walk.audio import EARLY, ENVELOPE_RATE, Rhythm
 from walk.files import at_home, write_whole
 from walk.pace import METER
 from walk.progress import Listener
+from walk.rates import check_length, nearest
 from walk.sounds import Sound
 from walk.text import format_time, plural
-from walk.timeline import check_length, nearest
 
 CONTEXT = 15  # seconds around a part that are heard, too: beats are known by what comes before and after
 THREE = "it sounds like three beats in a bar; if it has, give --meter 3"

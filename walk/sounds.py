@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from walk import Error, ffmpeg
+from walk.rates import nearest
 from walk.text import short
-from walk.timeline import nearest
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,9 +22,9 @@ from PIL import Image
 from walk import Error, ffmpeg, films, formats, gif
 from walk.files import flush, replace
 from walk.films import Metadata, Track
+from walk.rates import nearest, rate
 from walk.sounds import Sound, fits, layout_of
 from walk.text import short
-from walk.timeline import nearest, rate
 
 TITLE = 255  # bytes of a chapter's title; the list that many players read would be cut there
 _LEFT = re.compile(r"\.DS_Store|Thumbs\.db|desktop\.ini|\._.*")  # by systems, in a folder that they have shown
@@ -45,7 +45,7 @@ def encode(
     """Make a film of PNG files of one size, at a constant rate, in BT.709 (or in RGB, as GIF, PNG, HAP or DXV).
 
     out: its suffix is one of formats.FORMATS; without one it is a folder, for the frames as they are.
-    fps: as `walk.timeline.rate` reads it; a GIF takes the nearest that it can show (`formats.shown_fps`), a folder none.
+    fps: as `walk.rates.rate` reads it; a GIF takes the nearest that it can show (`formats.shown_fps`), a folder none.
     size: pixels on the film's short side, or both sides, '1080x1920', which frames are scaled to cover, and cut evenly
         where they overhang; None: the frames' own, but 512 at least (in a folder: theirs).
     quality: on the encoder's own scale (formats.ENCODERS); None: its default.
