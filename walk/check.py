@@ -105,10 +105,9 @@ def check(
     closed: the first frame follows the last.
     """
     film = Path(film)
-    times, (width, height), _ = films.timestamps(film)
+    (times, (width, height), _), track = films.tracks(film)
     if not times:
         raise Error(f"{film} has no whole frame")
-    track = films.sound_track(film)
     gaps = [b - a for a, b in pairwise(times)]
     odd = bool(gaps) and (max(gaps) > 1.5 * min(gaps) or not QUICK <= median(gaps) <= SLOW)
     frames, seam = _seen(film, len(times), odd, report, see)

@@ -21,7 +21,7 @@ from PIL import Image
 
 from walk import Error, ffmpeg, films, formats, gif
 from walk.files import flush, replace
-from walk.films import Metadata, Track
+from walk.films import Metadata, Pictures, Track
 from walk.rates import nearest, rate
 from walk.sounds import Sound, fits, layout_of
 from walk.text import short
@@ -135,8 +135,7 @@ def check(
     a frame and a packet more or less); None: it does not matter.
     """
     try:
-        times, shown, tick = _pictures_in(film, fps) if film.is_dir() else films.timestamps(film)
-        track = films.sound_track(film) if sound and not film.is_dir() else None
+        (times, shown, tick), track = (_pictures_in(film, fps), None) if film.is_dir() else films.tracks(film)
     except Error:
         raise Error("the film that ffmpeg made cannot be read") from None
     # WebM counts thousandths of a second; everywhere else time is exact.
@@ -394,7 +393,7 @@ def _export(
         report(index + 1)
 
 
-def _pictures_in(folder: Path, fps: Fraction) -> tuple[list[Fraction], tuple[int, int], Fraction]:
+def _pictures_in(folder: Path, fps: Fraction) -> Pictures:
     """Of an export what `films.timestamps` tells of a film."""
     pictures = [folder / name for name in pictures_of(folder)]
-    return [index / fps for index in range(len(pictures))], _size_of(pictures[0]), Fraction(0)
+    return Pictures([index / fps for index in range(len(pictures))], _size_of(pictures[0]), Fraction(0))
