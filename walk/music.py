@@ -18,9 +18,8 @@ from pathlib import Path
 from walk import Error, audio, beatfile, digests, excerpts, sounds
 from walk.audio import EARLY, ENVELOPE_RATE, Rhythm
 from walk.files import at_home, write_whole
-from walk.pace import METER
 from walk.progress import Listener
-from walk.rates import check_length, nearest
+from walk.rates import METER, check_length, nearest
 from walk.sounds import Sound
 from walk.text import format_time, plural
 

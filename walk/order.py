@@ -40,8 +40,8 @@ from walk import (
 from walk.files import lines_of, read_input, read_text
 from walk.flags import given
 from walk.keyframes import WORDS, Keyframe, check_words, prompt_file
-from walk.pace import METER
 from walk.progress import Listener
+from walk.rates import METER
 from walk.recipe import Recipe
 from walk.text import as_flag, either, format_time, plural, short, together
 

@@ -1,6 +1,6 @@
-"""Frames a second, as they are written and as they are meant, exactly; and how many frames a film may have.
+"""Frames a second, as they are written and as they are meant, exactly; how many a film may have; and beats in a bar.
 
-Knows neither what they show nor when.
+Knows neither what frames show nor what is heard.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from fractions import Fraction
 from walk import Error
 
 FPS: Fraction = Fraction(24)  # annotated, since mypy reads it in a circle with walk itself
+METER = 4  # beats in a bar
 FINEST = 1_001_000  # numbers in a fraction of frames a second that ffmpeg keeps as they are
 MAX_FRAMES = 1_000_000  # eleven hours
 
