@@ -311,9 +311,7 @@ def _foreign(frames: Sequence[_Frame], steps: Sequence[float]) -> Iterator[int]:
             yield index
 
 
-def _jumps(
-    steps: Sequence[float], times: Sequence[Fraction], unseen: Sequence[bool] = ()
-) -> Iterator[tuple[float, str]]:
+def _jumps(steps: Sequence[float], times: Sequence[Fraction], unseen: Sequence[bool]) -> Iterator[tuple[float, str]]:
     """Steps that stand alone, but for those that nobody sees.
 
     In a film that moves with music some steps are large, too, but they fade over a few frames, or there
@@ -324,11 +322,7 @@ def _jumps(
     kicks = [i for i in kicks if steps[i] >= max(_beside(steps, i))]
     moments, sizes = [times[kick] for kick in kicks], [steps[kick] for kick in kicks]
     for index, step in enumerate(steps):
-        if (
-            (unseen and unseen[index])
-            or step <= LEAST * usual
-            or step <= JUMP * max(_beside(steps, index), default=step)
-        ):
+        if unseen[index] or step <= LEAST * usual or step <= JUMP * max(_beside(steps, index), default=step):
             continue
         time = times[index]
         before = slice(bisect_left(moments, time - NEAR), bisect_left(moments, time))

@@ -274,10 +274,6 @@ class Run:
         sizes = [path.stat().st_size for path in self._finished.values()]
         return sum(sizes) / max(len(sizes), 1)
 
-    def has(self, index: int) -> bool:
-        """Whether this frame is finished."""
-        return self.fingerprints[index] in self._finished
-
     def count(self) -> int:
         """How many frames of this walk are finished."""
         return sum(fingerprint in self._finished for fingerprint in self.fingerprints)
@@ -311,8 +307,7 @@ class SaveFrame:
     """Call it with (index, picture). pool: of threads, to write in."""
 
     def __init__(self, run: Run, pool: ThreadPoolExecutor) -> None:
-        self.pool = pool
-        self._run = run
+        self._run, self._pool = run, pool
         self._waiting: list[Future[None]] = []
 
     def at(self, run: Run) -> SaveFrame:
@@ -323,7 +318,7 @@ class SaveFrame:
 
     def __call__(self, index: int, picture: np.ndarray) -> Future[None]:
         """When it is done, the frame is safe."""
-        saved = self.pool.submit(self._run.save, index, picture)
+        saved = self._pool.submit(self._run.save, index, picture)
         self._waiting.append(saved)
         self.wait(WAITING)
         return saved
