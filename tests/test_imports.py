@@ -69,7 +69,7 @@ BELOW = {
     "formats": {"ffmpeg", "text"},
     "films": {"ffmpeg", "gif"},
     "sounds": {"ffmpeg", "rates", "text"},
-    "video": {"ffmpeg", "files", "films", "formats", "gif", "rates", "sounds", "text"},
+    "video": {"ffmpeg", "files", "films", "formats", "gif", "png", "rates", "sounds", "text"},
     "audio": {"rates", "sounds"},
     "beatfile": {"audio", "files", "text"},
     "excerpts": {"sounds"},

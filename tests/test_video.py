@@ -541,6 +541,16 @@ def test_an_export_is_resized_when_a_size_is_asked(tmp_path):
             assert (picture.size, picture.getpixel((49, 32))) == ((98, 65), COLOURS[index])
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
+def test_an_export_of_another_size_keeps_the_kind_of_its_pictures(tmp_path, mode):
+    frame = tmp_path / "frame.png"
+    Image.linear_gradient("L").convert(mode).save(frame)
+    video.encode([frame], tmp_path / "folder", Fraction(25), size=128)
+    with Image.open(tmp_path / "folder" / "000000.png") as picture, Image.open(frame) as whole:
+        assert picture.mode == mode
+        assert (np.asarray(picture) == np.asarray(whole.resize((128, 128), Image.Resampling.LANCZOS))).all()
+
+
 def test_an_older_export_is_replaced_to_its_last_frame(tmp_path):
     frames = frames_of(tmp_path)
     video.encode(frames, tmp_path / "folder", Fraction(25))

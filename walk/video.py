@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from walk import Error, ffmpeg, films, formats, gif
+from walk import Error, ffmpeg, films, formats, gif, png
 from walk.files import flush, replace
 from walk.films import Metadata, Pictures, Track
 from walk.rates import nearest, rate
@@ -385,7 +385,9 @@ def _export(
                     image.verify()
         except (OSError, SyntaxError):
             raise Error(f"{frame} is not a whole picture") from None
-        if changed:
+        if changed and changed.mode == "RGB":
+            target.write_bytes(png.encoded(np.asarray(changed), {}))
+        elif changed:
             changed.info.clear()
             changed.save(target, compress_level=1)
         else:
