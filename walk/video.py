@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from walk import Error, ffmpeg, films, formats, gif, png
-from walk.files import flush, replace
+from walk.files import flush, replace, writing
 from walk.films import Metadata, Pictures, Track
 from walk.rates import nearest, rate
 from walk.sounds import Sound, fits, layout_of
@@ -165,10 +165,8 @@ def _size_of(picture: Path) -> tuple[int, int]:
 
 def _check_replaceable(out: Path) -> None:
     """Raise Error if a folder cannot be put here: something else is than an earlier export."""
-    try:
+    with writing(out):
         names = pictures_of(out) if os.path.lexists(out) else []
-    except OSError as error:
-        raise Error(f"{out} cannot be written ({error.strerror})") from None
     for index, name in enumerate(names):
         if name != f"{index:06d}.png":
             raise Error(
