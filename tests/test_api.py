@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 import walk
-from walk import Error, OutOfMemoryError, Settings, cli, films, models, read_prompts
+from walk import Error, OutOfMemoryError, Settings, cli, commands, films, models, read_prompts
 from walk.given import Given
 from walk.manifest import read_manifest
 
@@ -44,6 +44,14 @@ def test_numpys_numbers_and_what_is_left_out_are_taken(cheap):
     assert [keyframe.seed for keyframe in read_manifest("new/film.walk").walk.keyframes] == [0, 1, 2]
 
 
+def test_nought_is_given_and_none_and_no_are_left_out(monkeypatch, empty_folder):
+    heard = []
+    monkeypatch.setitem(commands.COMMANDS, "", lambda **chosen: heard.append(chosen) or "film.mp4")
+    walk.make(ABC, guidance=0, quality=0, start=0.0, audio=None, loop=False)
+    assert heard[0].items() >= {"guidance": 0, "quality": 0, "start": 0}.items()
+    assert not heard[0].keys() & {"audio", "loop"}
+
+
 def test_whole_numbers_may_be_floats_and_dtypes_torchs(cheap):
     film = walk.make(ABC, frames=24 * 0.125, fps=24.0, dtype=torch.float32, device=torch.device("cpu"), **cheap)
     assert len(films.timestamps(film.path)[0]) == 3
@@ -54,7 +62,7 @@ def test_whole_numbers_may_be_floats_and_dtypes_torchs(cheap):
 )
 def test_loras_are_given_with_their_weights(monkeypatch, empty_folder, lora):
     heard = []
-    monkeypatch.setitem(cli.COMMANDS, "", lambda **chosen: heard.append(chosen["lora"]) or "film.mp4")
+    monkeypatch.setitem(commands.COMMANDS, "", lambda **chosen: heard.append(chosen["lora"]) or "film.mp4")
     for given in (lora, ("d.safetensors", 0.5), ["e:0.3", "f"], "g:2"):
         walk.make(ABC, lora=given)
     assert heard == ["a, b.safetensors:0.5,c.safetensors:1", "d.safetensors:0.5", "e:0.3,f", "g:2"]
@@ -130,7 +138,7 @@ def test_a_loaded_model_without_room_for_one_frame_is_said(cheap, monkeypatch):
 @pytest.mark.parametrize(("given", "means"), [(True, True), (False, False), (None, "?"), ("auto", None), ("on", True)])
 def test_compiling_is_yes_no_or_whichever_pays(monkeypatch, empty_folder, given, means):
     heard = []
-    monkeypatch.setitem(cli.COMMANDS, "", lambda **chosen: heard.append(chosen.get("compile", "?")) or "film.mp4")
+    monkeypatch.setitem(commands.COMMANDS, "", lambda **chosen: heard.append(chosen.get("compile", "?")) or "film.mp4")
     walk.make(ABC, compile=given)
     assert heard == [means]
 

@@ -557,6 +557,14 @@ def test_a_part_of_what_repeats_is_closed_without_a_trace():
     assert samples == pytest.approx(sound.samples[:RATE], abs=1e-3)
 
 
+def test_a_tone_that_meets_itself_upside_down_fades_through_silence():
+    """Where its loop is half a wave too long: what swells there would click."""
+    t = np.arange(4 * RATE) / RATE
+    sound = Sound((0.3 * np.sin(2 * np.pi * 100 * t + 1))[:, None].astype(np.float32), RATE)
+    samples = excerpts.closed(sound, RATE, RATE + RATE // 200).samples
+    assert np.abs(np.diff(samples, axis=0)).max() < 1.5 * np.abs(np.diff(sound.samples, axis=0)).max()
+
+
 def test_what_is_on_the_left_stays_there():
     samples = noise(4)
     samples[:, 1] = 0

@@ -389,6 +389,12 @@ def test_sound_that_starts_late_is_found(tmp_path):
     assert ends == (2.0, "the sound is 0.500 s longer than the pictures")
 
 
+@pytest.mark.parametrize(("late", "faults"), [(Fraction(1, 50), 0), (Fraction(1, 30), 1)])
+def test_sound_that_starts_late_by_more_than_half_a_frame_is_found(late, faults):
+    track = films.Track(2, 48000, late, Fraction(4), packet=Fraction(1024, 48000))
+    assert len([*checking._apart(track, Fraction(4), Fraction(1, 24))]) == faults
+
+
 @pytest.mark.parametrize(
     ("sound", "fact"),
     [

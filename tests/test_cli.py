@@ -15,7 +15,7 @@ from pathlib import Path
 import filelock
 import pytest
 
-from walk import Error, __version__, cli, flags, order, progress
+from walk import Error, __version__, cli, commands, flags, order, progress
 from walk.keyframes import MAX_SEED
 
 LIST = "(walk --help lists them all)"
@@ -61,7 +61,7 @@ def received(monkeypatch, capsys):
 
     def of(*arguments):
         reached = {}
-        monkeypatch.setitem(cli.COMMANDS, "", lambda **chosen: reached.update(chosen) or "film.mp4")
+        monkeypatch.setitem(commands.COMMANDS, "", lambda **chosen: reached.update(chosen) or "film.mp4")
         status = cli.main(arguments)
         assert (status, *capsys.readouterr()) == (0, "film.mp4\n", "")
         return reached
@@ -144,11 +144,13 @@ def test_help_names_every_flag_and_fits_a_terminal(capsys):
     assert re.findall(r"^  --([\w-]+)", "\n".join(lines), re.MULTILINE) == [
         name.replace("_", "-") for name in flags.ALL
     ] + ["help"]
-    assert re.findall(r"^  walk ([a-z]+)", "\n".join(lines), re.MULTILINE) == [name for name in cli.COMMANDS if name]
+    assert re.findall(r"^  walk ([a-z]+)", "\n".join(lines), re.MULTILINE) == [
+        name for name in commands.COMMANDS if name
+    ]
     assert max(map(len, lines)) <= 100
 
 
-@pytest.mark.parametrize("name", [name for name in cli.COMMANDS if name])
+@pytest.mark.parametrize("name", [name for name in commands.COMMANDS if name])
 def test_each_command_has_a_help_that_fits_a_terminal(name, capsys):
     for arguments in ([name, "--help"], [name, "-h"], [name, "x", "--help"]):
         assert cli.main(arguments) == 0
@@ -456,9 +458,9 @@ EXPECTED = {
     ("command", "meant"),
     [
         ("walk", {"out": "name output_dir film -o", "frames": "num_interpolation_steps n-frames -n", "model": "checkpoint model_path"}),
-        ("walk", {"decoder": "vae", "size": "upsample aspect", "start": "audio_start_sec", "fps": "frame_rate", "audio": "song", "low_memory": "lowvram"}),
+        ("walk", {"size": "upsample aspect", "start": "audio_start_sec", "fps": "frame_rate", "audio": "song", "low_memory": "lowvram"}),
         ("walk", {"steps": "num_inference_steps ddim_steps", "dtype": "torch_dtype fp16", "width": "-W"}),
-        ("walk", {None: "check format xyzzy strength end preset tiled xformers silent"}),
+        ("walk", {None: "check format xyzzy strength vae clip-skip end preset tiled xformers silent"}),
         ("seeds", {"from": "seed seeds", "count": "num_images -n", "out": "output", None: "loop preview continue n_frames"}),
         ("bench", {"frames": "num_frames", None: "prompt_file seeds sound resume"}),
     ],
@@ -761,6 +763,25 @@ def test_other_names_that_the_system_cannot_have_are_refused_too(refusal, argume
     assert "x" * 300 in refusal(*arguments)
 
 
+@pytest.mark.parametrize(
+    ("words", "means"),
+    [
+        (["--lora", "a:0.5", "--lora", "b"], {"lora": "a:0.5,b"}),
+        (["--lora", "a:0.5", "b"], {"lora": "a:0.5,b"}),
+        (["--lora", "none"], {"lora": ""}),
+        (["--scheduler", "own"], {"scheduler": None}),
+        (["--dtype", "fp16"], {"dtype": "float16"}),
+        (["--dtype", "BF16"], {"dtype": "bfloat16"}),
+    ],
+    ids=" ".join,
+)
+def test_what_is_meant_is_understood(monkeypatch, words, means):
+    reached = {}
+    monkeypatch.setitem(commands.COMMANDS, "", lambda **chosen: reached.update(chosen) or "film.mp4")
+    assert cli.main([*AB, *words]) == 0
+    assert {name: reached[name] for name in means} == means
+
+
 # What only the model and the machine know
 
 
@@ -813,7 +834,7 @@ def test_a_scheduler_that_does_not_fit_the_model_is_refused_with_all_that_do(ref
         ("file", f"file is a file; {MODEL}"),
         ("file.safetensors", "file.safetensors is damaged (it does not begin as safetensors files do)"),
         *[(name, f"there is no model '{name}' here; {MODEL}") for name in ("nosuch", "./nosuch", "/no/such", "a/b/c", "~/x")],
-        ("https://huggingface.co/a/b", f"there is no model 'https://huggingface.co/a/b' here; {MODEL}"),
+        ("https://civitai.com/models/1", "https://civitai.com/models/1 is an address; download its file, and give that as --model"),
     ],
     ids=brief,
 )  # fmt: skip

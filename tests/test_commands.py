@@ -26,6 +26,7 @@ from walk import (
     Settings,
     Walk,
     cli,
+    commands,
     ffmpeg,
     files,
     films,
@@ -34,6 +35,7 @@ from walk import (
     models,
     order,
     read_prompts,
+    reading,
     render,
     run,
     sheet,
@@ -414,8 +416,8 @@ def notes():
     model = models.Pipeline.__new__(models.Pipeline)
     model.settings, model.family = Settings(), FAMILIES["StableDiffusionPipeline"]
     tokenizer = CLIPTokenizer.from_pretrained(hub.find("toybox") / "tokenizer")
-    model.pipe = types.SimpleNamespace(tokenizer=tokenizer, __call__=lambda: None)
-    model.defaults = {}
+    pipe = types.SimpleNamespace(tokenizer=tokenizer, components={})
+    model.reader = reading.Reader(pipe, model.family, {}, "toybox", "cpu")
     return lambda prompt: model.notes(Keyframe(prompt, 0))
 
 
@@ -846,6 +848,27 @@ def test_replay_says_when_the_model_is_another(walk, tmp_path_factory):
 
 
 @pytest.mark.usefixtures("a_film")
+def test_a_replay_by_another_model_leaves_out_what_was_meant_for_the_films_own(walk, tmp_path_factory):
+    import tiny
+
+    other = tiny.flux(tmp_path_factory.mktemp("models") / "other")
+    _, err = walk("replay", "film.mp4", "--model", other, "--size", "64", "--guidance", "2", model=False)
+    assert "another model: of the film's settings, those that were meant for its own are left out" in err
+    said = json.loads(walk("info", "film-again.mp4", "--json", model=False)[0])["flags"]
+    usual = models.complete(Settings(str(other)))
+    assert (said["steps"], said["scheduler"], said["width"]) == (str(usual.steps), usual.scheduler, str(usual.width))
+    assert float(said["guidance"]) == 2
+
+
+@pytest.mark.usefixtures("a_film")
+def test_a_replay_by_the_films_model_in_another_place_keeps_its_settings(walk, tiny_folder, tmp_path_factory):
+    moved = shutil.copytree(tiny_folder, tmp_path_factory.mktemp("models") / "moved")
+    _, err = walk("replay", "film.mp4", "--model", moved, model=False)
+    assert not [line for line in err if "another model" in line]
+    assert json.loads(walk("info", "film-again.mp4", "--json", model=False)[0])["flags"]["steps"] == "1"
+
+
+@pytest.mark.usefixtures("a_film")
 def test_replay_overwrites_nothing(refusal):
     Path("film-again.mp4").write_bytes(b"holidays")
     message = "film-again.mp4 exists and has no film-again.walk beside it, so it is not overwritten; move it, or give another --out"
@@ -948,12 +971,13 @@ def test_nobody_else_opens_a_folder_while_its_frames_are_pruned(two_films):
             run.Run("film.walk", made.walk, made.settings)
         with pytest.raises(Error, match="is at work in"), unused(Path("film.walk")):
             pass
-    with (
-        run.Run("film.walk", made.walk, made.settings),
-        pytest.raises(Error, match="is at work in"),
-        unused(Path("film.walk")),
-    ):
-        pass
+    for folder in ("film.walk", "film.walk/quick"):
+        with (
+            run.Run(folder, made.walk, made.settings),
+            pytest.raises(Error, match="is at work in"),
+            unused(Path("film.walk")),
+        ):
+            pass
 
 
 def test_prune_says_which_film_counts_and_which_are_older(walk):
@@ -1024,11 +1048,12 @@ def test_prune_leaves_what_may_serve_a_film_that_is_begun(walk, refusal):
     asked = manifest.read_manifest("film.walk")
     other, settings = dataclasses.replace(asked.walk, smooth=True), asked.settings
     with run.Run("film.walk", other, settings, decided=False) as begun:
-        begun.save(4, np.zeros((settings.height, settings.width, 3), np.uint8))
+        assert begun.fingerprints[3] not in manifest.fingerprints(asked.walk, settings)
+        begun.save(3, np.zeros((settings.height, settings.width, 3), np.uint8))
         assert refusal("prune", "film.walk", "--yes") == str(run.busy(Path("film.walk")))
     listed = walk("prune", "film.walk", model=False)[0].splitlines()
     assert len(listed) == 4
-    assert not [path for path in listed if begun.fingerprints[4] in path]
+    assert not [path for path in listed if begun.fingerprints[3] in path]
 
 
 def test_a_folder_that_is_not_there_is_not_pruned(refusal):
@@ -1277,12 +1302,12 @@ def test_a_model_that_a_gpu_has_no_room_for_goes_on_sparing_memory(capsys, whole
         return "film.mp4"
 
     if enough:
-        assert cli._halving(command)() == "film.mp4"
+        assert commands._halving(command)() == "film.mp4"
     else:
         with pytest.raises(
             OutOfMemoryError, match="a frame needs more memory than there is; try a smaller --width and"
         ):
-            cli._halving(command)()
+            commands._halving(command)()
     first = (2, False), (2, True)  # the same batch, so that what is there still serves
     assert asked[:2] == list(first if whole else [(2, False), (1, False)])
     assert asked[-1] == (2 if whole and enough else 1, True)

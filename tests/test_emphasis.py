@@ -188,7 +188,9 @@ def test_only_the_rows_of_the_words_move_and_they_move_as_far_as_was_said(model)
     encoders = len(model.family.tokens)
     assert encoders <= moved.sum() <= 3 * encoders, "a token or a few, by each encoder"
     torch.testing.assert_close(more - plain, plain - less)
-    reference = torch.zeros_like(plain) if model.family.masked else model._encoded("", None)["prompt_embeds"]
+    reference = (
+        torch.zeros_like(plain) if model.family.masked else model.reader._read_prompt("", None, True)["prompt_embeds"]
+    )
     torch.testing.assert_close(none[moved], reference[moved])
     torch.testing.assert_close(embeddings(model, "(a red fox:1.0)"), plain, rtol=0, atol=0)
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import sys
 from unittest import mock
 
 import pytest
@@ -16,6 +17,31 @@ def test_a_file_that_is_stopped_while_it_is_written_leaves_nothing_beside_it(tmp
     with pytest.raises(KeyboardInterrupt):
         write_whole(tmp_path / "a", b"whole")
     assert not list(tmp_path.iterdir())
+
+
+def watched(monkeypatch):
+    """By what has taken its place by a rename, whether all of it was on the disk by then."""
+    synced, on_disk, usual, sync = set(), {}, os.replace, os.fsync
+
+    def fsync(handle):
+        synced.add(os.fstat(handle).st_ino)
+        sync(handle)
+
+    def replace(part, path):
+        whole = [*part.iterdir()] if part.is_dir() else [part]
+        on_disk[path.name] = all(file.stat().st_ino in synced for file in whole)
+        usual(part, path)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    return on_disk
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="flushes by another call")
+def test_a_file_is_on_the_disk_before_it_takes_its_place(tmp_path, monkeypatch):
+    on_disk = watched(monkeypatch)
+    write_whole(tmp_path / "a", b"whole")
+    assert on_disk == {"a": True}
 
 
 def stalling(monkeypatch, code):

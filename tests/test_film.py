@@ -86,7 +86,8 @@ def test_info_prints_the_command_that_puts_frames_where_they_are_or_says_that_th
 @pytest.mark.usefixtures("empty_folder")
 @pytest.mark.parametrize("even", [True, False])
 def test_the_command_goes_on_with_what_was_made_in_python(model, tiny_folder, even, capsys):
-    made(model, Walk.through(read_prompts(ABC), frames=24), even)
+    shown = made(model, Walk.through(read_prompts(ABC), frames=24), even)
+    assert read_manifest("film.walk").walk == shown
     with unused(Path("film.walk")) as paths:
         assert paths == []
     cheap = ["--model", str(tiny_folder), "--steps", "1", "--width", "32", "--height", "32", "--size", "32"]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from walk import graphs
+from walk import graphs, machine
 
 POOL = (0, 1)
 
@@ -71,6 +71,15 @@ def test_without_room_nothing_is_recorded(denoiser):
     for _ in range(3):
         asked(denoiser)
     assert (denoiser.calls, Recording.made) == (3, 0)
+
+
+@pytest.mark.parametrize(("free", "room"), [(19, True), (18, False)])
+def test_there_is_room_where_twice_of_what_pictures_take_is_left(monkeypatch, free, room):
+    """Of 12 that torch has, 10 are a model; a picture takes 10 more."""
+    held = {"mem_get_info": (free, 80), "memory_allocated": 10, "memory_reserved": 12, "max_memory_allocated": 20}
+    for name, value in held.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    assert machine.has_room("cuda") is room
 
 
 def test_what_cannot_be_recorded_is_called_as_usual_and_leaves_nothing(denoiser, monkeypatch):

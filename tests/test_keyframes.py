@@ -326,6 +326,7 @@ def test_times_may_be_left_out_between_others():
         ("a | time=5\n# c\nb\nc | time=5", "a.txt:4: time 5 s is not after 5 s (a.txt:1)"),
         ("a\nb | time=1:00\n\nc | time=0:59.5", "a.txt:4: time 59.5 s is not after 1:00 (a.txt:2)"),
         ("a | time=0\nb | time=0", "a.txt:2: time 0 s is not after 0 s (a.txt:1)"),
+        ("a\nb | time=1 | until=5\nc | time=3", "a.txt:3: time 3 s is not after 5 s (a.txt:2)"),
     ],
 )
 def test_times_that_do_not_increase_are_refused_with_both_lines(content, message):

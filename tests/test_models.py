@@ -21,7 +21,7 @@ import torch
 from oracle import assert_the_same, levels, load, pictures, plain
 from safetensors.torch import load_file, save_file
 
-from walk import Error, Keyframe, Settings, Walk, doctor, graphs, hub, loading, machine, models, offload
+from walk import Error, Keyframe, Settings, Walk, doctor, graphs, hub, loading, machine, models, offload, reading
 from walk.render import render
 
 FOX = Keyframe("a red fox", seed=3)
@@ -159,6 +159,12 @@ def test_a_stochastic_scheduler_keeps_its_noise_from_frame_to_frame_so_nothing_f
     assert levels(now, then) <= 3
 
 
+def test_with_other_steps_a_stochastic_scheduler_has_the_noise_of_a_model_loaded_for_them(tiny_folder):
+    few, many = (load(tiny_folder, scheduler="EulerAncestralDiscreteScheduler", steps=steps) for steps in (2, 5))
+    assert torch.equal(few.at(many.settings).noise(7), many.noise(7))
+    assert torch.equal(many.at(few.settings).noise(7), few.noise(7))
+
+
 def test_not_a_number_becomes_black_in_its_own_picture_only(tiny_folder):
     model = load(tiny_folder)
     latents = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -201,8 +207,8 @@ def test_text_encoders_leave_the_gpu_once_the_prompts_are_read(tiny_folder, monk
     model.denoise(model.noise(3)[None], {name: tensor[None] for name, tensor in model.encode(FOX).items()})
     assert moves == []  # on the CPU, nothing moves
 
-    model.settings, model.reader = dataclasses.replace(model.settings, device="cuda:1"), "cuda:1"
-    monkeypatch.setattr(model, "_encode", lambda keyframe: {})
+    model.settings, model.reader.device = dataclasses.replace(model.settings, device="cuda:1"), "cuda:1"
+    monkeypatch.setattr(model.reader, "_read", lambda keyframe, guided: {})
     monkeypatch.setattr(model.painter, "to", lambda device: moves.append(f"the others to {device}"))
     monkeypatch.setattr(machine, "forget_most", lambda device: None)
     model.encode(OWL)
@@ -232,7 +238,7 @@ def test_a_model_that_finds_no_room_says_what_to_try(tiny_folder, monkeypatch, w
     conditioning = {name: tensor[None] for name, tensor in model.encode(FOX).items()}
     monkeypatch.setattr(model.pipe.text_encoder, "forward" if where == "cpu" else "to", full)
     if where != "cpu":
-        model.settings, model.reader = dataclasses.replace(model.settings, device="cuda"), "cuda"
+        model.settings, model.reader.device = dataclasses.replace(model.settings, device="cuda"), "cuda"
     monkeypatch.setattr(model.painter, "to", full)
     with pytest.raises(Error, match=message):
         model.denoise(model.noise(3)[None], conditioning) if where == "denoise" else model.encode(OWL)
@@ -298,7 +304,7 @@ def test_text_encoders_that_a_gpu_has_no_room_for_read_on_the_cpu(tiny_folder, m
     moves = []
     monkeypatch.setattr(model.pipe.text_encoder, "to", moves.append)
     if not short:
-        monkeypatch.setattr(model, "_encode", lambda keyframe: {})
+        monkeypatch.setattr(model.reader, "_read", lambda keyframe, guided: {})
     for name, tensor in model.encode(FOX).items():
         assert torch.equal(tensor, usual.encode(FOX)[name])
     assert moves == moved
@@ -349,6 +355,31 @@ def test_a_prompt_is_read_once_whatever_the_steps(tiny_folder, monkeypatch):
     model.encode(dataclasses.replace(FOX, negative_prompt="fog"))
     assert model.at(dataclasses.replace(model.settings, guidance=1.0)).encode(FOX).keys() == {"prompt_embeds"}
     assert len(read) == 2 + 2 + 1
+
+
+def test_prompts_read_before_the_first_picture_are_kept_and_the_oldest_go_when_others_are_read(
+    tiny_folder, monkeypatch
+):
+    model, read = load(tiny_folder, steps=1), []
+    monkeypatch.setattr(model.reader, "_asked", lambda *a, asked=model.reader._asked: read.append(a[0]) or asked(*a))
+
+    def read_of(*keyframes):
+        read.clear()
+        for keyframe in keyframes:
+            model.encode(keyframe)
+        return read[:]
+
+    fox = model.encode(FOX)
+    # Two prompts, and the negative one, which they have in common.
+    monkeypatch.setattr(reading, "KEPT", 2 * fox["prompt_embeds"].nbytes + fox["negative_prompt_embeds"].nbytes)
+    boats = dataclasses.replace(BOATS, negative_prompt="")
+    film = (FOX, OWL, boats)
+    assert read_of(*film) == [OWL.prompt, boats.prompt]
+    model.denoise(model.noise(3)[None], {name: tensor[None] for name, tensor in fox.items()})
+    assert read_of(*film) == [], "the text encoders have left the GPU, which may have no room for them"
+    other = dataclasses.replace(FOX, prompt="a lake")
+    assert read_of(other, OWL, boats) == [other.prompt]
+    assert read_of(FOX) == [FOX.prompt]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ import soundfile
 from benchmarks import beats
 from PIL import Image
 
-from walk import Error, Walk, audio, beatfile, check, cli, films, manifest, music, order
+from walk import Error, Walk, audio, beatfile, check, cli, commands, films, manifest, music, order
 from walk.ffmpeg import program
 from walk.keyframes import read_prompts
 from walk.progress import Listener
@@ -604,6 +604,13 @@ def test_what_was_heard_of_each_is_kept_and_known_by_its_contents(monkeypatch):
         assert (again == steps).all()
 
 
+def test_what_was_heard_for_a_loop_at_one_rate_is_not_taken_for_another(tmp_path):
+    soundfile.write("song.wav", drums(), RATE)
+    for fps in map(Fraction, (24, 7)):
+        heard = music.hear(Path("song.wav"), tmp_path, fps, closed=True, seconds=Fraction("3.1"))
+        assert heard.seconds == round(Fraction("3.1") * fps) / fps
+
+
 @pytest.mark.usefixtures("kicks_and_hats")
 def test_a_file_may_be_named_like_a_range():
     shutil.copy("hats.wav", "low")
@@ -706,7 +713,7 @@ def test_a_film_that_follows_a_stem_is_made_again(walk, song, monkeypatch):
     walk("replay", "film.mp4", *both, "--out", "both.mp4", prompts=None, model=False)
     assert positions("both.walk") == positions("film.walk")
     asked = []
-    monkeypatch.setattr(cli, "film", lambda **chosen: asked.append(chosen.get("listen")) or "new.mp4")
+    monkeypatch.setattr(commands, "film", lambda **chosen: asked.append(chosen.get("listen")) or "new.mp4")
     for more in (["--pace", "beat"], ["--listen", "mid"], []):
         walk("replay", "film.mp4", *more, prompts=None, model=False)
     assert asked == [None, "mid", "stem.wav"]
@@ -724,6 +731,29 @@ def test_a_film_with_music_at_another_rate_keeps_its_length(walk, song):
     walk("--audio", song, "--start", "1", "--seconds", "2", "--out", "film.mp4")
     out, _ = walk("replay", "film.mp4", "--fps", "12", "--out", "again.mp4", prompts=None, model=False)
     assert told(out)[:2] == (24, 12)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [["--offset", "0.5"], ["--offset", "0.5", "--start", "1"], ["--offset", "1.5", "--start", "1"], ["--bars", "2"]],
+    ids=" ".join,
+)
+def test_a_film_at_another_rate_keeps_the_bars_that_it_was_told(walk, song, how):
+    rest = ["--align", "bar", "--pace", "even"]
+    walk("--audio", song, "--bpm", "120", "--fps", "6", *how, *rest, "--out", "film.mp4")
+    walk("replay", "film.mp4", "--fps", "12", "--out", "again.mp4", prompts=None, model=False)
+    before, after = (manifest.read_manifest(Path(f"{name}.walk")).walk for name in ("film", "again"))
+    keys, again = ([key / float(made.fps) for key in made.landmarks()[0]] for made in (before, after))
+    assert again[:-1] == pytest.approx(keys[:-1], abs=1 / 12), "the last one is at the end"
+
+
+def test_bars_that_are_counted_from_before_a_film_are_asked_for(walk, song):
+    walk("--audio", song, "--start", "1", "--offset", "0.5", "--fps", "6", "--out", "film.mp4")
+    _, err = walk("replay", "film.mp4", "--fps", "12", "--out", "no.mp4", prompts=None, model=False, status=2)
+    assert err[-1] == (
+        "walk: film.mp4 moves to bars that are counted from before it begins; give where in it a bar begins, as --offset"
+    )
+    walk("replay", "film.mp4", "--fps", "12", "--offset", "1.5", "--out", "new.mp4", prompts=None, model=False)
 
 
 # a preview
@@ -765,6 +795,10 @@ def test_a_preview_shows_the_sound_below_the_speed(walk, song):
         (["--audio", "song.wav", "--bpm", "3000"], "--bpm 3000 is not valid; give a number from 20 to 400"),
         (["--audio", "song.wav", "--bpm", "90", "--beats", "b.txt"], "--bpm and --beats were both given; give one of them"),
         (["--beats", "numbered.txt", "--meter", "3"], "numbered.txt says itself which beats begin a bar; leave out --meter"),
+        *[
+            ([*given, "--speed", "constant"], "--speed constant says when keyframes come, and so does a sound or a tempo; give one of them")
+            for given in (["--audio", "song.wav"], ["--bpm", "120"], ["--beats", "numbered.txt"])
+        ],
         (["--pace", "energy"], "--pace energy follows a sound; give --audio"),
         (["--pace", "beat"], "--pace beat needs beats; give --audio, --bpm or --beats"),
         (["--start", "3"], "--start says where in a sound to begin; give --audio, too"),
@@ -875,6 +909,10 @@ def test_a_recipe_with_positions_elsewhere_is_refused():
     for wrong in hostile:
         with pytest.raises(Error, match="positions are not places"):
             recipe.from_text(json.dumps({**data, "positions": wrong}), "f.mp4")
+    loop = {**data, "flags": data["flags"] | {"loop": "True"}, "positions": [[0, 1, 2.5], []]}
+    assert recipe.from_text(json.dumps(loop), "f.mp4").positions == ((0.0, 1.0, 2.5), ())
+    with pytest.raises(Error, match="positions are not places"):  # where it begins again
+        recipe.from_text(json.dumps({**loop, "positions": [[0, 1, 3], []]}), "f.mp4")
     del data["flags"]["fps"]
     with pytest.raises(Error, match="positions are not places"):
         recipe.from_text(json.dumps(data), "f.mp4")
@@ -926,7 +964,7 @@ def test_lines_come_when_they_are_sung_though_the_film_begins_with_a_bar(asked, 
 def test_lines_that_come_after_the_end_are_counted(walk, asked, song):
     Path("song.srt").write_text(
         "1\n00:00:00,000 --> 00:00:01,000\na fox\n\n2\n00:00:02,000 --> 00:00:03,000\nan owl\n\n"
-        "3\n00:00:09,000 --> 00:00:10,000\na boat\n"
+        "3\n00:00:08,000 --> 00:00:09,000\na boat\n"
     )
     _, err = asked("--audio", song, prompts=["song.srt"])
     assert "note: 1 of 3 lines comes after the film's end, and is not shown" in err

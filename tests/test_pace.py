@@ -1,5 +1,6 @@
 """How much is done in each frame: most on the beats, never nothing."""
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -49,6 +50,14 @@ def test_with_energy_steps_follow_the_onsets(fps):
     assert rises.tolist() == at.tolist()
     np.testing.assert_array_equal(np.argsort(steps[at]), np.argsort(envelope[onsets]))
     assert steps.mean() == pytest.approx(1)
+
+
+def test_what_an_onset_moves_fades_at_one_rate_until_nothing_is_left():
+    envelope = [0.0] * 400
+    envelope[100] = 1.0
+    steps = np.array(pace.with_energy(envelope, 100, 48, Fraction(24)))
+    moved = steps[24:] - steps[0]
+    assert moved[1:] / moved[:-1] == pytest.approx(math.exp(-1 / (24 * pace.FADE)))
 
 
 @pytest.mark.parametrize("beats", [[], [1.0], [500.0]])

@@ -18,6 +18,7 @@ from walk import (
     Settings,
     __version__,
     cli,
+    commands,
     films,
     flags,
     models,
@@ -96,6 +97,11 @@ def test_a_recipe_comes_back_as_it_was(keyframes, chosen):
     made = recipe.compose(keyframes, chosen, SETTINGS)
     assert recipe.from_text(recipe.to_text(made), "film.mp4") == made
     assert made.made_with == (f"walk {__version__}", "sha256 abc", "torch 2.0")
+
+
+def test_a_recipe_has_the_settings_that_decide_pixels():
+    names = ("model", "width", "height", "steps", "guidance", "scheduler", "dtype", "batch")
+    assert dict(GOOD.flags).items() >= {name: str(getattr(SETTINGS, name)) for name in names}.items()
 
 
 @pytest.mark.parametrize("keyframes", KEYFRAMES.values(), ids=KEYFRAMES)
@@ -407,7 +413,7 @@ def test_what_is_wrong_with_a_recipe_is_said(told, name, message):
 
 def test_a_switch_that_is_off_in_a_recipe_stays_off(monkeypatch):
     walks = []
-    monkeypatch.setattr(cli, "film", lambda **chosen: walks.append(chosen) or "new.mp4")
+    monkeypatch.setattr(commands, "film", lambda **chosen: walks.append(chosen) or "new.mp4")
     assert command(monkeypatch, flagged(loop="False", ease="True"), "replay", "film.mp4") == 0
     assert (bool(walks[0].get("loop")), walks[0]["ease"]) == (False, True)
 

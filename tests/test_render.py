@@ -369,6 +369,7 @@ class Small(Fake):
         RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 20 bytes."),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"),
+        RuntimeError("GET was unable to find an engine to execute this computation"),
     ],
     ids=lambda error: str(error)[-30:],
 )
@@ -406,6 +407,15 @@ def test_a_gpu_that_others_fill_for_a_moment_is_waited_for(monkeypatch, times):
             assert_same(picture, expected[index])
         assert len(calls) == 3 + times
     assert pauses == list(PAUSES[:times])
+
+
+def test_a_gpu_without_room_for_a_first_batch_is_not_waited_for(monkeypatch):
+    model, pauses = Gpu(), []
+    monkeypatch.setattr("walk.render.time.sleep", pauses.append)
+    model.denoise = mock.Mock(side_effect=Small.error)
+    with pytest.raises(OutOfMemoryError):
+        film(model, Walk.through(KEYFRAMES, frames=5))
+    assert pauses == []
 
 
 def test_what_finds_no_room_beside_a_batch_is_made_after_it(monkeypatch):
@@ -496,9 +506,10 @@ def test_a_model_of_ones_own_needs_no_more_than_settings_and_four_functions():
     model, walk = Own(), Walk.through(KEYFRAMES, frames=7)
     for index, picture in film(model, walk).items():
         assert_same(picture, film(Fake(), walk)[index])
-    assert model.at(model.settings) is model
+    smaller = dataclasses.replace(model.settings, batch=2)
+    assert (model.at(smaller).settings, model.settings.batch) == (smaller, BATCH)
     assert model.notes(KEYFRAMES[0]) == []
-    with pytest.raises(Error, match=r"^Own has no settings but its own; give model\.settings$"):
+    with pytest.raises(Error, match=r"^Own has no settings but its own, and another batch; give model\.settings$"):
         model.at(dataclasses.replace(model.settings, steps=2))
 
     class Half(models.Model):

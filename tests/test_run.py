@@ -12,6 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
+from unittest import mock
 
 import filelock
 import numpy as np
@@ -20,7 +21,7 @@ from PIL import Image
 
 from walk import Error, Keyframe, Settings, Walk, film, png, recipe, video
 from walk.films import read_metadata
-from walk.manifest import fingerprints, read_manifest
+from walk.manifest import Manifest, fingerprints, read_manifest
 from walk.run import Run, ages, alike, films
 
 SETTINGS = Settings("fake", 16, 16, 1, 1.0, "fake", "cpu", "float32", batch=4, weights="fake", software=("fake 1",))
@@ -224,6 +225,14 @@ def test_damaged_and_foreign_frames_are_rendered_again(tmp_path):
         assert [path.read_bytes() for path in run.frames()] == reference
 
 
+@pytest.mark.parametrize("name", ["frames", ".", "walks"])
+def test_what_a_kill_left_half_written_is_removed(tmp_path, name):
+    (left := tmp_path / name / ".a.part").parent.mkdir(exist_ok=True)
+    left.write_bytes(b"half")
+    Run(tmp_path, a_walk(), SETTINGS).close()
+    assert not left.exists()
+
+
 def test_what_lies_where_a_frame_would_and_cannot_be_removed_is_named(tmp_path):
     with Run(tmp_path, a_walk(), SETTINGS) as run:
         render_all(run)
@@ -393,6 +402,22 @@ def test_where_frames_belong_is_known_though_all_of_them_were_lost(tmp_path):
         assert decided.walk == moved
 
 
+def test_where_frames_belong_is_taken_from_those_whose_noise_was_asked_for_at_the_same_places():
+    asked = dataclasses.replace(a_walk(), noise=a_walk(ease=True).positions)
+    moved = asked.moved({0: {place: place / 2 for place in asked.positions + asked.noise if 0 < place < 1}})
+    made = Manifest(moved, SETTINGS, asked, (0,) * asked.frames)
+    assert 0 in made.belongs(asked)
+    assert made.belongs(dataclasses.replace(asked, noise=asked.positions)) == {}
+
+
+def test_a_film_whose_noise_goes_its_own_way_tells_nothing_of_where_others_belong():
+    plain = a_walk()
+    asked = dataclasses.replace(plain, noise=a_walk(ease=True).positions)
+    apart, together = (Manifest(elsewhere(walk), SETTINGS, walk, (0,) * 12) for walk in (asked, plain))
+    assert together.near(plain)
+    assert apart.near(plain) == apart.near(asked) == together.near(asked) == {}
+
+
 def test_a_films_name_may_hold_what_looks_like_the_end_of_a_line(tmp_path):
     with Run(tmp_path / "film.walk", a_walk(), SETTINGS) as run:
         for name in ("a\u2028b\n\x0cc.mp4", "d.mp4", "\udcff.mp4"):
@@ -489,6 +514,19 @@ def test_a_film_that_was_made_again_is_the_only_one_that_may_be_replaced(tmp_pat
         out.write_bytes(first)  # put back by the user, who wants to keep it
         with pytest.raises(Error, match=r"is not as film\.walk made it"):
             film.make(run, out, size=32)
+
+
+def test_a_film_stays_replaceable_though_a_kill_came_before_another_took_its_place(tmp_path, monkeypatch):
+    out = tmp_path / "film.gif"
+    with Run(tmp_path / "film.walk", a_walk(), SETTINGS) as run:
+        render_all(run)
+        film.make(run, out, size=16)
+        with monkeypatch.context() as patch:
+            patch.setattr(video, "replace", mock.Mock(side_effect=KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                film.make(run, out, size=32)
+        film.make(run, out, size=32)
+    assert Image.open(out).size == (32, 32)
 
 
 def test_the_recipe_of_frames_that_flags_put_where_they_are_holds_no_positions(tmp_path):

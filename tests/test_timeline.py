@@ -335,6 +335,17 @@ def test_a_smooth_walk_slows_down_to_its_rest():
     assert steps[120] < 0.1 * steps.max()
 
 
+def test_a_walk_sets_out_slowly_from_a_first_keyframe_that_is_shown_for_a_while():
+    steps = np.diff(Walk.through(keyframes(1, 3, 5)).positions)
+    assert steps[24] < 0.1 * steps.max()
+
+
+def test_a_loop_that_begins_with_a_rest_slows_down_to_it_at_its_end():
+    cast = [Keyframe("a", 0, time=0.0, until=1.0), Keyframe("b", 1), Keyframe("c", 2)]
+    steps = np.diff([*Walk.through(cast, frames=120, closed=True).positions, 3.0])
+    assert steps[-1] < 0.1 * steps.max()
+
+
 def test_beats_and_bars_become_the_seconds_that_were_heard():
     cast = [Keyframe("a", 0, beat=1), Keyframe("b", 1, bar=2), Keyframe("c", 2, beat=4.5), Keyframe("d", 3, time=9.0)]
     times = [k.time for k in timed(cast, [0.1, 0.6, 1.1, 1.5, 2.1], [0.1, 1.1])]
@@ -488,6 +499,7 @@ def test_the_part_of_a_song_begins_with_the_line_that_is_sung_there():
     cast = [Keyframe(str(i), i, time=10.0 * i, until=10.0 * i + 4) for i in range(5)]
     part = [(k.prompt, k.time, k.until) for k in within(cast, 12.0, 20.0)]
     assert part == [("1", 0.0, 2.0), ("2", 8.0, 12.0), ("3", 18.0, 20.0)]
+    assert [(k.prompt, k.time) for k in within(cast, 20.0, 15.0)] == [("2", 0.0), ("3", 10.0)], "it begins with one"
     assert [(k.prompt, k.until) for k in within(cast, 17.0, 5.0)] == [("1", None), ("2", 5.0)]
     assert [k.until for k in within(cast, 12.0, 20.0, pause=1.0)] == [2.0, 12.0, 19.0]
     assert [k.until for k in within(cast, 12.0, 20.0, pause=2.0)] == [2.0, 12.0, None]
@@ -593,6 +605,11 @@ def test_a_walk_tells_where_it_hardly_moves(closed):
     even = [i / len(places) for i in range(len(places))]
     assert Walk(keyframes, places, 24, closed, noise=even).rests() == set()
     assert Walk(keyframes, [0.0, 0.5, 0.5, 1.0], 24).rests() == {2}
+
+
+def test_a_loop_that_begins_between_two_keyframes_rests_nowhere():
+    """Its positions begin again at 0 on the way."""
+    assert Walk.through(keyframes(1, *[None] * 5), frames=144, closed=True, smooth=False).rests() == set()
 
 
 def test_a_long_rest_later_on_slows_no_keyframe_before_it():

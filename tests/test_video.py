@@ -5,6 +5,7 @@ import random
 import re
 import resource
 import subprocess
+import sys
 import threading
 from fractions import Fraction
 
@@ -16,6 +17,7 @@ import soundfile
 from moviepy import VideoFileClip
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from test_files import watched
 from test_sounds import clicks, difference, made_of, music, wav
 
 from walk import Error, excerpts, ffmpeg, films, formats, sounds, video
@@ -647,6 +649,14 @@ def test_a_folder_that_another_was_to_replace_is_there_again(tmp_path, monkeypat
         video.encode(frames, folder, Fraction(25))
     assert len(list(folder.iterdir())) == 2
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="flushes by another call")
+@pytest.mark.parametrize("name", ["film.mp4", "folder"])
+def test_a_film_is_on_the_disk_before_it_takes_its_place(tmp_path, monkeypatch, name):
+    on_disk = watched(monkeypatch)
+    video.encode(frames_of(tmp_path, 2), tmp_path / name, Fraction(25))
+    assert on_disk == {name: True}
 
 
 def test_a_film_below_what_is_no_folder_is_refused(tmp_path):

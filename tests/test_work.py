@@ -167,6 +167,16 @@ def test_prompts_are_read_before_anything_else_has_the_gpu(found, monkeypatch):
     assert order[: len(KEYFRAMES)] == ["encode"] * len(KEYFRAMES)
 
 
+def test_notes_are_told_once():
+    model, said, listener = Mixed(0.5), [], Listener()
+    listener.say = said.append
+    model.notes = lambda keyframe: ["the model knows no foxes"]
+    lazily = LazyModel(model.settings, listener, KEYFRAMES, model=model)
+    lazily.tell_notes()
+    lazily.tell_notes()
+    assert said == ["note: every keyframe: the model knows no foxes"]
+
+
 def test_what_was_asked_for_is_done(found):
     for compile in (True, False):
         model, _, loaded = found(5, 5, compile=compile)
@@ -296,6 +306,26 @@ def test_what_a_preview_leaves_has_the_rows_that_the_film_would_give_it(tmp_path
             return [path.read_bytes() for path in work.finished(work.evenly(run) if even else run)]
 
     assert film("after a preview", True) == film("alone", False)
+
+
+def test_a_drafts_frames_that_are_lost_from_the_film_are_made_again_as_they_were(tmp_path):
+    """Each in the row that it had in the draft, where it shows."""
+    model = Mixed(0.5)
+    model.settings = dataclasses.replace(model.settings, width=64, height=64, batch=4)
+    model.notes = lambda keyframe: []
+    model.denoise = lambda noise, conditioning: Mixed.denoise(model, noise, conditioning) + torch.arange(4) / 16
+
+    def film(frames):
+        walk = Walk.through([*KEYFRAMES, Keyframe("a fox", 3)], frames=frames)
+        with Run(tmp_path, walk, model.settings, decided=False) as run, Work(run, model) as work:
+            return {path: path.read_bytes() for path in work.finished(work.evenly(run))}
+
+    draft, made = film(31), film(61)
+    kept = draft.keys() & made.keys()
+    assert len(kept) > 10
+    for path in kept:
+        path.unlink()
+    assert film(61) == made
 
 
 @pytest.mark.parametrize("how", [{}, {"steps": 8}, {"noise_steps": 8}, {"steps": 2}], ids=str)

@@ -69,7 +69,7 @@ def preview(
 
 
 def _called(command: str, prompts: Any, model: Any, given: dict[str, Any]) -> str:
-    from walk import Error, Settings, cli
+    from walk import Error, Settings, commands
 
     if isinstance(model, (str, os.PathLike)):
         given, model = given | {"model": model}, None
@@ -89,7 +89,7 @@ def _called(command: str, prompts: Any, model: Any, given: dict[str, Any]) -> st
     }
     if isinstance(prompts, Iterable) and not isinstance(prompts, (str, Mapping)):
         prompts = list(prompts)  # which can be read more than once
-    return cli.called(command, prompts, words, model)
+    return commands.called(command, prompts, words, model)
 
 
 def _is_pair(value: Any) -> bool:

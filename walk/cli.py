@@ -1,4 +1,5 @@
-"""The command: parse, join the parts, print results and errors. Nothing else prints, but for `walk.progress.Bars`.
+"""The command line: parse, call a command, print its result or what is wrong. Nothing else prints, but for
+`walk.progress.Bars`.
 
 stdout gets the film's path (or what else was asked for) and nothing else; what is for the eye goes
 to stderr.
@@ -8,61 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import dataclasses
 import errno
-import functools
-import gc
 import io
-import json
-import math
 import os
 import signal
 import sys
 import tempfile
 import threading
-import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from fractions import Fraction
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Sequence
+from typing import NoReturn
 
-from walk import (
-    Error,
-    OutOfMemoryError,
-    Settings,
-    Walk,
-    __version__,
-    ffmpeg,
-    films,
-    flags,
-    formats,
-    order,
-    outlook,
-    read_prompts,
-    recipe,
-    sounds,
-)
-from walk.files import at_home, write_whole
-from walk.flags import given
-from walk.keyframes import Keyframe, prompt_file
-from walk.order import Order
-from walk.progress import Bars, Listener
-from walk.rates import METER
-from walk.settings import BUILT_IN
-from walk.text import clock, format_time, plural, short, together
+from walk import Error, __version__, commands, flags
 
-if TYPE_CHECKING:
-    from walk import sheet
-    from walk.lazy import LazyModel
-    from walk.models import Model
-    from walk.run import Run
-    from walk.speed import Earlier
-    from walk.work import Work
-
-MAX_SEEDS = 256  # on one sheet
-BEGUN = time.monotonic()
-SHOWN = 2 / 3  # of the pictures; less is worth one, too
 M_ARENA_MAX = -8  # as malloc.h of glibc numbers it
 
 
@@ -72,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if arguments[:1] == ["help"]:
         arguments = [*arguments[1:], "--help"]
-    name = arguments[0] if arguments and arguments[0] in COMMANDS else ""
+    name = arguments[0] if arguments and arguments[0] in commands.COMMANDS else ""
     if not arguments or {"-h", "--help"} & set(arguments):
         print(flags.help_text(name))
         return 0
@@ -95,30 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         parse = SetParseFns(**{name: flag.parse for name, flag in flags.COMMANDS[name].flags.items()})
         checked = flags.checked(arguments[1:] if name else arguments, name)
-        result = fire.Fire(parse(COMMANDS[name]), command=checked, name="walk")
+        result = fire.Fire(parse(commands.COMMANDS[name]), command=checked, name="walk")
     except Error as error:
         print(f"walk: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         print(f"\nwalk: stopped; {str(stop) or 'nothing was begun, and nothing is lost'}", file=sys.stderr)
         return 130
-    return int(isinstance(result, _Wrong))
-
-
-def called(
-    command: str, prompts: str | Sequence[str | Keyframe], words: Mapping[str, str], model: Model | None = None
-) -> str:
-    """A command in a program, with flags as they would be typed, and a model that is loaded already. Returns what it would
-    print; raises Error."""
-    global BEGUN
-    BEGUN = time.monotonic()
-    if "torch" not in sys.modules:  # else it is too late
-        _share_processors()
-    known = flags.COMMANDS[command].flags
-    checked = flags.checked([f"--{name}={word}" for name, word in words.items()], command)
-    pairs = (argument.removeprefix("--").split("=", 1) for argument in checked)
-    chosen = {"prompts": prompts} | {name: known[name].parse(word) for name, word in pairs}
-    return str(COMMANDS[command](**chosen, **({} if model is None else {"loaded": model})))
+    return int(isinstance(result, commands.Wrong))
 
 
 def process() -> NoReturn:
@@ -138,499 +81,6 @@ def process() -> NoReturn:
     os._exit(status)
 
 
-# Commands. Each returns what belongs on stdout, and Fire prints it.
-
-
-def _halving(command: Callable[..., str]) -> Callable[..., str]:
-    """Where so many frames at a time find no room, the command once more with half of them: frames are then those of
-    the smaller batch, as if it had been so from the start. Where not even one does, once more with less of the model on
-    the GPU at a time."""
-
-    @functools.wraps(command)
-    def tried(**chosen: Any) -> str:
-        global BEGUN
-        while True:
-            try:
-                return command(**chosen)
-            except Error as error:
-                full = error if isinstance(error, OutOfMemoryError) else error.__cause__
-                if not isinstance(full, OutOfMemoryError) or not full.instead:
-                    raise
-                if "loaded" in chosen and "low_memory" in full.instead:  # whoever has loaded it, decides where it is
-                    raise
-                many = f"{full.batch} frames at a time do not fit in memory; going on with {full.batch // 2}"
-                whole = "the whole model does not fit on the GPU; going on with --low-memory"
-                said = whole if "low_memory" in full.instead else many
-                chosen |= full.instead
-                del full
-            BEGUN = time.monotonic()
-            gc.collect()  # else what is left of the model fills the memory that it is to be loaded into
-            _listener(chosen).say(said)
-
-    return tried
-
-
-@_halving
-def film(**chosen: Any) -> str:
-    """Make the film that the flags describe; returns its path."""
-    listener = _listener(chosen)
-    asked = order.read_order(chosen, listener)
-    for note in outlook.surprises(asked.walk, asked.rests) if "places" not in asked.flags else ():
-        listener.say(f"note: {note}")
-    from walk.film import make
-    from walk.run import Run, alike
-    from walk.work import Work  # and with it torch, after what can be refused without
-
-    frames, loaded = len(set(asked.walk.positions)), chosen.get("loaded")
-    model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, frames, loaded)
-    if chosen.get("weights", model.settings.weights) != model.settings.weights:
-        listener.say("note: the model is not the one that made that film, so its pictures will differ")
-    _film_size(asked, model.settings, listener)
-    if other := alike(asked.folder, asked.walk, model.settings):
-        listener.say(f"note: {other} has these frames; --run {other} uses them")
-    opened = Run(asked.folder, asked.walk, model.settings, asked.describe, decided=not asked.even)
-    with opened as run, Work(run, model, listener) as work:
-        asked, run, looked = _at_one_speed(asked, run, work, listener)
-        run = work.evenly(run, looked) if asked.even else run
-        work.finished(run)
-        metadata = order.metadata(asked, run.walk, run.settings, run.manifest.refined) if asked.describe else None
-        sound = asked.music.sound if asked.music and formats.holds_sound(asked.out) else None
-        with listener.progress(f"making {asked.out.name}", run.walk.frames, after=2) as progress:
-            make(run, asked.out, metadata, sound, progress.reached, **asked.look)
-    if asked.out.suffix:
-        try:
-            _watch(asked, run.walk, listener)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"{asked.out} is made, but was not checked") from None
-    return str(asked.out)
-
-
-@_halving
-def preview(**chosen: Any) -> str:
-    """Render the keyframes and what lies half-way, as the film will; returns the path of a picture of them."""
-    # 1. The pictures: nearly all of them are frames of the film, too.
-    listener = _listener(chosen)
-    picture = None
-    if chosen.get("out", "").lower().endswith(".png"):
-        picture = order.expanded(chosen.pop("out"))
-    asked = order.read_order(chosen, listener)
-    from walk import sheet, speed
-    from walk.run import Run
-    from walk.work import Work
-
-    if picture:
-        listener.say(
-            f"its frames are kept in {asked.folder}, for {asked.out}; to name another film give --out FILE.mp4"
-        )
-    picture = picture or asked.out.with_name(asked.out.stem + ".preview.png")
-    order.check_sheet(picture)
-    model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, loaded=chosen.get("loaded"))
-    size = _film_size(asked, model.settings, listener)
-    fewer = outlook.quick(model.settings)
-    quick = chosen.get("quick", False) and fewer != model.settings
-    settings, folder = (fewer, asked.folder / "quick") if quick else (model.settings, asked.folder)
-    with (
-        Run(folder, asked.walk, settings, asked.describe, decided=False) as run,
-        Work(run, model, listener, "rendering the preview") as work,
-    ):
-        asked, run, looked = _at_one_speed(asked, run, work, listener)
-        decided = run.decided() if asked.even else None
-        pacer = work.spread(run, asked.even, further=False, looked=looked)
-        known = run.before.belongs(run.walk) if asked.even else {}
-        run = run.of(decided) if decided else run.at(run.walk.moved(known, pacer.walk))
-        walk = run.walk
-        seen = {position for position, _ in pacer.distances}
-        indices = [*walk.landmarks()[0], *outlook.half_ways(walk, seen)]
-        work.make(run, indices)
-        shares = work.noise_shares(run, seen) if walk.noise else {}
-        work.settle()
-        shown = [run.picture(index) for index in indices]
-        missing, frame_bytes = len(run.missing()), run.size()
-
-    # 2. What they tell.
-    model.tell_notes()
-    count = len(walk.keyframes)
-    distances = [*pacer.distances, *speed.cuts(walk, shown[:count])]
-    steps, along = (speed.predicted(some, distances, shares) for some in (walk, pacer.asked))
-    hurries, turns = outlook.hurries(walk, steps, asked.music is not None), outlook.turns(pacer.asked, pacer.distances)
-    surprises = [*outlook.surprises(asked.walk, asked.rests), *hurries, *turns]
-    for note in surprises:
-        listener.say(f"note: {note}")
-    notes = [*model.notes(), *surprises]
-    shown = [sheet.middle(picture, size) for picture in shown]
-    drawn = sheet.preview(walk, shown[:count], shown[count:], steps, notes, _drawn(asked), along)
-    _save_sheet(drawn, picture)
-    if not missing:
-        listener.say("all frames are there already")
-    elif not quick:
-        left = f"{plural(missing, 'frame')} more"
-        if work.seconds:  # else nothing had to be rendered, and nobody knows how long that takes
-            again = outlook.seconds_left(walk, model.settings, asked.even, missing, work.seconds, size)
-            seconds = model.seconds + again
-            left = f"about {format_time(round(seconds))} more"
-        listener.say(f"the film: {left}, {_bytes(frame_bytes * walk.frames)} of frames")
-    return str(picture)
-
-
-@_halving
-def seeds(**chosen: Any) -> str:
-    """Render one prompt from several seeds; returns the path of a sheet of them."""
-    from walk import sheet
-    from walk.render import render
-
-    count, first = chosen.get("count", flags.SEEDS), chosen.get("from", 0)
-    if count > MAX_SEEDS:
-        raise Error(f"--count {count} is too many for one sheet; the limit is {MAX_SEEDS}")
-    prompt = chosen["prompt"]
-    if prompt == "-" or prompt_file(prompt):
-        what = "standard input" if prompt == "-" else "a file"
-        raise Error(f"walk seeds draws one prompt, and {prompt} is {what}; give one of the prompts in it")
-    keyframes = read_prompts([prompt], seeds=range(first, first + count), **given(chosen, "negative", "style"))
-    prompt = keyframes[0].prompt  # in its style
-    out = order.expanded(chosen.get("out", f"{order.slug([prompt])}.seeds{f'-from-{first}' if first else ''}.png"))
-    order.check_sheet(out)
-    listener = _listener(chosen)
-    found = _found(flags.settings(chosen), listener, keyframes[:1])
-    walk = Walk(keyframes, tuple(map(float, range(count))), Fraction(1))
-    shown = {}
-    model = found.loaded()
-    found.tell_notes()
-    with listener.progress("rendering", count) as progress:
-        try:
-            for index, picture in render(model, walk, range(count)):
-                shown[index] = picture
-                progress.reached(len(shown))
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt("no sheet is made") from None
-    _save_sheet(sheet.seeds([shown[i] for i in range(count)], [k.seed for k in keyframes], prompt), out)
-    return str(out)
-
-
-def info(film: str, **chosen: Any) -> str:
-    """What made a film, as a prompt file, or as JSON."""
-    made = order.read_recipe(film)
-    if chosen.get("json"):
-        return recipe.to_text(made)
-    return recipe.as_prompt_file(made, f"{Path(film).stem}.txt", order.without_folders(made))
-
-
-def replay(**chosen: Any) -> str:
-    """Make a film again from its recipe, with whatever flags change of it; returns the new film's path."""
-    path = chosen.pop("film")
-    flags_ = order.replayed(path, order.read_recipe(path), chosen)
-    return film(**flags_)
-
-
-def diff(film: str, other: str) -> str | None:
-    """What differs in the recipes of two films."""
-    lines = recipe.differences(order.read_recipe(film), order.read_recipe(other))
-    if not lines:
-        Bars().say("nothing differs")  # stdout stays empty, as diff's does
-    return "\n".join(lines) or None
-
-
-def prune(folder: str, yes: bool = False) -> str | None:
-    """Frames that a run folder's newest film does not use: listed, or removed."""
-    from walk.run import ages, unused
-
-    with unused(Path(folder)) as paths:
-        total = sum(path.stat().st_size for path in paths)
-        for path in paths if yes else ():
-            try:
-                path.unlink()
-            except OSError as error:
-                raise Error(f"{path} cannot be removed ({error.strerror})") from None
-    done = "removed" if yes else f"not used{_by(*ages(Path(folder)))}; add --yes to remove them"
-    Bars().say(f"{plural(len(paths), 'frame')}, {_bytes(total)}: {done}")
-    return None if yes else "\n".join(map(str, paths)) or None
-
-
-def _by(newest: str, older: Sequence[str]) -> str:
-    """Which film of a folder counts for `prune`, and which do not."""
-    by = f" by {newest}, the newest film of this folder" if newest else " by the walk begun last" if older else ""
-    return by + (f"; {together(older)} {'is' if len(older) == 1 else 'are'} older" if older else "")
-
-
-class _Wrong(str):
-    """What a command found that is not as it should be."""
-
-
-def check(film: str, **chosen: Any) -> str:
-    """What a film is, and what is wrong with it; in a picture, too."""
-    from walk import sheet
-    from walk.check import check
-
-    order.check_is_film(film)
-    if out := order.expanded(chosen["out"]) if "out" in chosen else None:
-        order.check_sheet(out)
-    count = len(films.timestamps(Path(film))[0])
-    drawn: dict[int, Any] = dict.fromkeys(sheet.some(count) if out else ())
-
-    def see(index: int, picture: Any) -> None:
-        if index in drawn:
-            drawn[index] = sheet.reduced(picture)
-
-    made = None
-    with contextlib.suppress(Error):
-        made = order.read_recipe(film)
-    with Bars().progress(f"reading {film}", count, after=2) as progress:
-        told = dict(made.flags) if made else {}
-        report = check(Path(film), progress.reached, _rests(made, count), see, "loop" in told)
-        damage = ffmpeg.complaint(Path(film))
-    uneven = bool({"audio", "bpm", "beats"} & told.keys())  # it moves to them
-    facts = [*report.facts, *([report.movement(uneven)] if report.largest else []), *_cut(made, count)]
-    wrong = [
-        *([f"it is damaged: {damage}"] if damage else []),
-        *(f"{clock(seconds)}  {fault}" for seconds, fault in report.faults),
-    ]
-    if out:
-        chapters = films.read_metadata(Path(film)).chapters if made else ()  # others' are no keyframes
-        marks = [(float(start), title) for start, title in chapters]
-        pictures = [(report.times[index], picture) for index, picture in drawn.items()]
-        _save_sheet(sheet.film(Path(film).name, facts, pictures, report.times, report.steps, marks, wrong), out)
-        Bars().say(f"drawn in {out}")
-    if chosen.get("json"):
-        movement = {"largest": report.largest, "ppl": report.ppl, "pdv": report.pdv}
-        text = json.dumps({"film": film} | dataclasses.asdict(report) | movement | {"facts": facts, "damage": damage})
-    else:
-        text = "\n".join([*facts, *(wrong or ["nothing is wrong"])])
-    return _Wrong(text) if wrong else text
-
-
-def _rests(made: recipe.Recipe | None, count: int) -> set[int]:
-    """Frames of a film that are meant to look like the one before, if its recipe tells of so many where they are."""
-    if made and made.positions and len(made.positions[0]) == count:
-        with contextlib.suppress(Error):
-            places, closed = made.positions, "loop" in dict(made.flags)
-            return Walk(read_prompts(made.prompts), places[0], Fraction(1), closed, noise=places[1]).rests()
-    return set()
-
-
-def _cut(made: recipe.Recipe | None, count: int) -> Iterator[str]:
-    """A fact more, if the film has not as many frames as its recipe makes."""
-    frames = dict(made.flags).get("frames") if made else None
-    if frames is not None and frames != str(count):
-        yield f"its recipe is that of a film of {plural(int(frames), 'frame')}"
-
-
-def beats(audio: str, **chosen: Any) -> str:
-    """The beats of a sound, as a file of beats."""
-    from walk.audio import FASTEST, SLOWEST, in_three, listen, tempi, tempo
-    from walk.beatfile import as_file
-    from walk.music import THREE
-
-    path, start = at_home(audio), chosen.get("start", Fraction(0))
-    sound = sounds.read_sound(path, start, chosen.get("seconds"))
-    shown = Bars()
-    if sound.damage:
-        shown.say(f"note: {sound.damage}")
-    shown.say(f"listening to {path.name}")
-    bpm = float(chosen["bpm"]) if "bpm" in chosen else None
-    offset = float(chosen["offset"] - start) if "offset" in chosen else None
-    meter = chosen.get("meter", METER)
-    with shown.progress("listening", 100, after=2, unit="%") as progress:
-        rhythm = listen(sound, meter, bpm, offset, report=progress.reached)
-    if not rhythm.beats:
-        there = " there" if {"start", "seconds"} & set(chosen) else ""
-        raise Error(f"no beats are heard in {audio}{there}; give --bpm, if you know its tempo")
-    if bpm is None and (heard := tempi(rhythm.beats)):
-        others = [f" (or {x:.4g}: --bpm {x:.4g})" for x in (2 * heard[0], heard[0] / 2) if SLOWEST <= x <= FASTEST]
-        shown.say(f"{path.name}: {tempo(rhythm.beats)}{''.join(others) if len(heard) == 1 else ''}")
-    if "meter" not in chosen and offset is None and in_three(sound, rhythm.beats):
-        shown.say(f"note: {THREE}")
-    return as_file(rhythm, meter, path.name, float(start))
-
-
-def doctor() -> str:
-    """What this machine can do, and what to do where it cannot."""
-    from walk.doctor import examine
-
-    findings = examine(Path())
-    lines = [
-        f"{'-' if it.remedy else 'ok':<4}{it.text}" + (f"\n    {it.remedy}" if it.remedy else "") for it in findings
-    ]
-    text = "\n".join(lines)
-    return _Wrong(text) if any(finding.fatal for finding in findings) else text
-
-
-@_halving
-def bench(**chosen: Any) -> str:
-    """How fast a model's frames are made on this machine, and where the time goes."""
-    from walk.bench import LEAST, SECONDS, measure
-
-    listener, frames = _listener(chosen), chosen.get("frames", flags.BENCH_FRAMES)
-    found = _found(flags.settings(chosen), listener, frames=frames)
-    model = found.loaded()
-    with tempfile.TemporaryDirectory() as folder, listener.progress("timing", LEAST + 1, unit="batches") as progress:
-        it = measure(model, Path(folder), SECONDS, lambda: progress.more(1))
-    settings, startup = model.settings, found.seconds
-    told = {
-        "model": settings.model, "device": settings.device, "dtype": settings.dtype, "batch": settings.batch,
-        "width": settings.width, "height": settings.height, "steps": settings.steps,
-        "frames_a_second": round(it.rate, 4), "load": round(startup, 2), "first_batch": round(it.first, 3),
-        "encode_a_prompt": round(it.encode, 4), "denoise": round(it.denoise / it.total, 4),
-        "decode": round(it.decode / it.total, 4), "idle": round(it.idle / it.total, 4),
-        "write_beside": round(it.write / it.total, 4), "frames": frames,
-        "film": round(startup + it.film(frames), 1),
-    }  # fmt: skip
-    if chosen.get("json"):
-        return json.dumps(told)
-    shares = ", ".join(f"{name} {told[name]:.0%}" for name in ("denoise", "decode", "idle"))
-    return "\n".join(
-        [
-            f"{settings.model}, {settings.width}x{settings.height}, {settings.steps} steps, {settings.batch} at a time, "
-            f"{settings.dtype} on {settings.device}",
-            f"{it.rate:.3g} frames a second: {shares}; writing, beside that, {it.write / it.total:.0%}",
-            f"once: {startup:.1f} s to load, {it.first:.1f} s for the first batch, {it.encode:.2g} s a prompt",
-            f"a film of {frames} frames: about {format_time(round(told['film']))}",
-        ]
-    )
-
-
-def list_models() -> str:
-    """Models with a short name, and whether they are on this machine."""
-    from walk import hub
-    from walk.catalogue import CATALOGUE
-
-    rows = [("name", "pixels", "steps", "guidance", "here", "licence", "hub id")]
-    for it in CATALOGUE:
-        here = "yes" if it.name == BUILT_IN or hub.is_here(it.repo) else "no"
-        rows.append((it.name, str(it.side), str(it.steps), f"{it.guidance:g}", here, it.licence, it.repo))
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
-
-
-COMMANDS: dict[str, Callable[..., str | None]] = {
-    "": film,
-    "preview": preview,
-    "seeds": seeds,
-    "info": info,
-    "replay": replay,
-    "diff": diff,
-    "check": check,
-    "beats": beats,
-    "bench": bench,
-    "models": list_models,
-    "doctor": doctor,
-    "prune": prune,
-}
-
-
-# What commands share
-
-
-def _found(
-    settings: Settings,
-    listener: Listener,
-    keyframes: Sequence[Keyframe] = (),
-    folder: Path | None = None,
-    frames: int = 0,
-    loaded: Model | None = None,
-) -> LazyModel:
-    from walk.lazy import LazyModel
-
-    if loaded is not None:
-        return LazyModel(settings, listener, keyframes, model=loaded.at(settings))
-    if settings.model == BUILT_IN:
-        listener.say("using toybox, the built-in model, which draws toys; walk models lists others for --model")
-    found = LazyModel(settings, listener, keyframes, folder, frames)
-    found.seconds = time.monotonic() - BEGUN
-    return found
-
-
-def _at_one_speed(asked: Order, run: Run, work: Work, listener: Listener) -> tuple[Order, Run, dict[int, Earlier]]:
-    """With keyframes where the speed stays the same, if that is asked for; and what was looked at to find out."""
-    if not asked.constant:
-        return asked, run, {}
-    lengths, looked = work.survey(run)
-    asked = asked.timed(lengths)
-    run = run.at(asked.walk)
-    work.turn_to(run)
-    apart = [float(frames / asked.walk.fps) for frames in asked.walk.landmarks()[1]]
-    listener.say(f"at one speed, keyframes come {short(min(apart))} to {short(max(apart))} s after one another")
-    return asked, run, looked
-
-
-def _drawn(asked: Order) -> sheet.Music | None:
-    import numpy as np
-
-    from walk import audio, sheet
-
-    music = asked.music
-    if music is None:
-        return None
-    samples, rate = (music.sound.samples, music.sound.rate) if music.sound else (np.zeros((0, 1)), 0)
-    drawn = sheet.Music(samples, rate, music.rhythm.beats, music.rhythm.bars)
-    if "listen" in asked.flags:
-        followed = np.array(music.rhythm.envelope)[:, None]
-        drawn = drawn._replace(followed=followed, followed_rate=audio.ENVELOPE_RATE)
-    return drawn
-
-
-def _film_size(asked: Order, settings: Settings, listener: Listener) -> tuple[int, int]:
-    """Raises Error for a film that would be too wide. A note where much of its pictures is cut off."""
-    frame, size = (settings.width or 0, settings.height or 0), asked.look.get("size")
-    film = formats.film_size(frame, size, asked.out, asked.look.get("codec"))
-    shown = math.prod(film) / math.prod(formats.covering(frame, size, film))
-    if shown < SHOWN:
-        more = "; give --width and --height of nearly its proportions for more"
-        listener.say(
-            f"note: --size {size} shows {shown:.0%} of the pictures, which are {frame[0]}x{frame[1]}"
-            + more * (settings.model != BUILT_IN)  # which knows one size
-        )
-    return film
-
-
-def _watch(asked: Order, walk: Walk, listener: Listener) -> None:
-    """Read the film as a player would, and say how even it is, and what is wrong with it."""
-    from walk import speed
-    from walk.check import check
-
-    try:
-        with listener.progress(f"watching {asked.out.name}", walk.frames, after=2) as progress:
-            report = check(asked.out, progress.reached, asked.walk.rests(), closed=walk.closed)
-    except Error as error:  # the film is there all the same
-        listener.say(f"note: {error}")
-        return
-    if report.largest:
-        along, uneven = "", bool(asked.music or "places" in asked.flags)
-        if walk != asked.walk and not uneven:
-            before = speed.unevenness(speed.predicted(asked.walk, list(zip(walk.positions, report.steps))))
-            along = f" (equal steps along the path: {before:.1f} times)"
-        listener.say(report.movement(uneven, along))
-    if report.still - len(asked.walk.rests()) / walk.frames >= outlook.STILL:  # more than it was meant to
-        listener.say(f"note: the film stands still for {report.still:.0%} of its length")
-    for seconds, fault in report.faults:
-        listener.say(f"note: {clock(seconds)}  {fault}")
-    if any("picture jumps:" in fault for _, fault in report.faults):
-        listener.say("note: where it jumps, another seed for the next keyframe, or one more between, may help")
-
-
-def _save_sheet(sheet: Any, path: Path) -> None:
-    from PIL import PngImagePlugin
-
-    info = PngImagePlugin.PngInfo()
-    info.add_text("Software", "walk")
-    data = io.BytesIO()
-    sheet.save(data, "png", pnginfo=info)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, data.getvalue())
-    except OSError as error:
-        raise Error(f"{path} cannot be written ({error.strerror})") from None
-
-
-# What is shown
-
-
-def _listener(chosen: dict[str, Any]) -> Listener:
-    return Listener() if chosen.get("quiet") else Bars()
-
-
-def _bytes(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
-
-
 def _check_temporary() -> None:
     """Raise Error where there is no room for temporary files. torch would need one when it is imported."""
     try:
@@ -642,19 +92,11 @@ def _check_temporary() -> None:
         ) from None
 
 
-def _share_processors() -> None:
-    """torch's threads wait for each other by spinning, in GNU's OpenMP for 300,000 rounds. Where others wanted a core, a
-    render then took up to twelve times as long as on an idle machine; if they sleep after a thousand, twice. On an idle
-    machine that costs a thirtieth."""
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-
-
 def _prepare_libraries() -> None:
     """What heavy libraries are to know before they are imported, in the environment as they read it."""
     for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
         os.environ.setdefault(name, "error")  # their warnings are for developers
-    _share_processors()
+    commands.share_processors()
     # Each thread would keep memory of its own, and a long film's would grow by a fifteenth. (Only glibc knows this.)
     with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)

@@ -14,10 +14,10 @@ from pathlib import Path
 LARGE = 2**27  # bytes; less is read in no time
 BLOCK = 2**20
 
-Report = Callable[[Path, int, int], object]  # the file, bytes that were read, bytes in all
+Report = Callable[[str, int, int], object]  # what is done, of how many bytes, and of how many in all
 
 
-def of_file(path: Path, report: Report = lambda path, done, size: None) -> str:
+def of_file(path: Path, report: Report = lambda what, done, size: None) -> str:
     """64 hexadecimal digits. report: called now and then while a large file is read."""
     status = path.stat()
     if status.st_size < LARGE:
@@ -34,7 +34,7 @@ def of_file(path: Path, report: Report = lambda path, done, size: None) -> str:
         while block := file.read(BLOCK):
             digest.update(block)
             done += len(block)
-            report(path, done, status.st_size)
+            report(f"reading {path.name}", done, status.st_size)
     with contextlib.suppress(OSError):  # where there is no room for it, it is read again next time
         kept.parent.mkdir(parents=True, exist_ok=True)
         part = kept.with_suffix(f".{os.getpid()}")

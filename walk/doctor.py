@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from walk import Error, ffmpeg, hub, machine, models
+from walk import Error, downloads, ffmpeg, machine, models
 
 MINUTE = 60 * 24 * 0.5e6  # bytes of frames of 512x512 in a minute
 LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "imageio-ffmpeg", "moviepy", "pillow")
@@ -60,7 +60,7 @@ def _disk(folder: Path) -> list[Finding]:
 
 
 def _hub() -> list[Finding]:
-    if hub.answers():
+    if downloads.answers():
         return [Finding("the Hugging Face hub answers")]
     remedy = "only models on this machine can be used: go online, unset HF_HUB_OFFLINE, or give --model a folder"
     return [Finding("the Hugging Face hub does not answer", remedy)]

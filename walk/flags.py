@@ -122,6 +122,18 @@ def _one_of(*words: str) -> Callable[[str], str]:
     return parse
 
 
+def _dtype(text: str) -> str:
+    return {"fp16": "float16", "half": "float16", "bf16": "bfloat16", "fp32": "float32"}.get(text.lower(), text)
+
+
+def _loras(text: str) -> str:
+    return "" if text.lower() == "none" else text
+
+
+def _scheduler(text: str) -> str | None:
+    return None if text.lower() == "own" else text
+
+
 def _prompts(text: str) -> str | list[str]:
     """A file or a prompt, or a list of prompts as `checked` joins them or as Python writes it."""
     if text.startswith("["):
@@ -138,6 +150,7 @@ def _compiling(text: str) -> bool | None:
 
 
 MANY = 10_000  # seeds in a range
+_LISTS = ("seeds", "lora")  # with commas or blanks between
 PATHS = ("smooth", "slerp")
 SPEEDS = ("even", "constant", "path")
 ALIGN = ("bar", "beat", "off")
@@ -182,14 +195,14 @@ FLAGS: dict[str, dict[str, Flag]] = {
     },
     "How": {
         "model": Flag("NAME", str, "a model", f"a short name (walk models), folder, file, or hub id ({BUILT_IN}, built in)"),
-        "lora": Flag("NAME:WEIGHT,...", str, "a .safetensors file or a hub id, and its weight if not 1", "LoRAs: files or hub ids, each with its weight if not 1 (none)"),
+        "lora": Flag("NAME:WEIGHT,...", _loras, "a .safetensors file or a hub id, and its weight if not 1", "LoRAs: files or hub ids, each with its weight if not 1 (none)"),
         "steps": Flag("N", _count, _WHOLE, "denoising steps (the model's)"),
         "guidance": Flag("X", _decimal, "a number, 0 or more", "how closely to follow the prompt; 0: off (the model's)"),
-        "scheduler": Flag("NAME", str, "a name", "such as 'Euler a' or 'DPM++ 2M Karras' (the model's)"),
+        "scheduler": Flag("NAME", _scheduler, "a name", "such as 'Euler a' or 'DPM++ 2M Karras' (own)"),
         "width": Flag("PIXELS", _count, _WHOLE, "width of the pictures (the model's)"),
         "height": Flag("PIXELS", _count, _WHOLE, "height of the pictures (the model's); for a larger film --size"),
         "device": Flag("NAME", str, "a name", "cpu, cuda, cuda:1, mps (the fastest available)"),
-        "dtype": Flag("NAME", str, "a name", "float32, float16, bfloat16 (the model's on cuda, else float32)"),
+        "dtype": Flag("NAME", _dtype, "a name", "float32, float16, bfloat16 (the model's on cuda, else float32)"),
         "decoder": Flag("own | tiny", str, "own, tiny, or a folder with a tiny decoder", "tiny: faster and a little softer, if the family has one (own)"),
         "denoiser": Flag("FILE", str, "own, or a .safetensors or .gguf file", "other denoiser weights: fine-tuned, or a .gguf for a small GPU (own)"),
         "compile": Flag("on | off | auto", _compiling, "on, off or auto", "torch.compile: starts slowly, runs faster; auto: where that pays (auto)", "on"),
@@ -339,8 +352,8 @@ def checked(arguments: Sequence[str], command: str = "") -> list[str]:
             raise Error(f"{as_flag(name)} has a NUL in it; give {flag.expects}")
         if not given or (given == [""] and name != "negative"):
             raise Error(f"{as_flag(name)} needs a value; give {flag.expects}")
-        if name == "seeds":
-            given = [",".join(text.strip(",") for text in given)] if len(given) > 1 else given
+        if name in _LISTS and len(given) > 1:
+            given = [",".join(text.strip(",") for text in given)]
         if len(given) > 1 and name != "prompts":
             raise Error(
                 f"{as_flag(name)} takes one value, but '{given[1]}' follows '{given[0]}'; quote a value with spaces"
@@ -389,9 +402,9 @@ def _split(arguments: Sequence[str], command: str) -> dict[str, list[str]]:
                 if os.path.lexists(argument):
                     raise Error(f"{argument} begins like a flag; a file of that name is written ./{argument}")
                 raise Error(f"there is no flag {textwrap.shorten(head, 60)}; {_hint(name, command, help_line)}")
-            if name in values:
+            if name in values and name != "lora":
                 raise Error(f"{as_flag(name)} was given twice")
-            values[name] = [value] if equals else []
+            values.setdefault(name, []).extend([value] if equals else [])
         elif name is not None:
             values[name].append(argument)
         elif words:
@@ -426,7 +439,6 @@ _ELSEWHERE = {  # what other tools call it; of several flags the first that a co
     "start": "audio_start_sec audio_start audio_offset",
     "bpm": "tempo",
     "model": "checkpoint ckpt ckpt_path pretrained_model_name_or_path",
-    "decoder": "vae",
     "denoiser": "unet transformer",
     "ease": "easing",
     "scheduler": "sampler sampler_name",
@@ -443,6 +455,9 @@ _WAYS = {  # what no flag is for
     "continue": "run the same command again to go on after a stop",
     "preview": "walk preview --prompts FILE ... looks before the long render",
     "quick": "walk preview --quick is a first look",
+    "vae": "walk takes the model's own VAE; --decoder tiny is a small one",
+    "clip_skip": "walk reads prompts as the model was trained to",
+    **dict.fromkeys(("embedding", "embeddings", "textual_inversion"), "walk knows no embeddings; a LoRA is --lora"),
     **dict.fromkeys(
         (
             *("zoom", "angle", "rotate", "translate", "pan", "animation_mode"),

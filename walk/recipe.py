@@ -59,6 +59,12 @@ def compose(
     return Recipe(tuple(map(_line, keyframes)), texts, made_with, positions)
 
 
+def weights(made: Recipe) -> str:
+    """The identity of the model that made it, as `walk.hub.identity` has it, or what a program says of its own; '' if
+    it is not told."""
+    return made.made_with[1] if made.made_with[1:] else ""
+
+
 def to_text(recipe: Recipe) -> str:
     data: dict[str, Any] = {
         "format": FORMAT,

@@ -1,0 +1,240 @@
+"""Files of the hub, brought from one on this machine: whole, with progress, stopped at once."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from types import SimpleNamespace
+
+import fakehub
+import pytest
+from huggingface_hub import constants
+
+from walk import Error, downloads, hub, models
+from walk.settings import Settings
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    for found in (hub.find, hub.checkpoint, hub.lora, hub.decoder, hub.denoiser):
+        found.cache_clear()
+    return tmp_path / "hub"
+
+
+@pytest.fixture
+def server(cache, tmp_path, monkeypatch):
+    with fakehub.running(monkeypatch) as it:
+        yield it
+
+
+def files(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_pipeline_is_brought_whole_and_nothing_else(server, tiny_folder, tmp_path, capfd):
+    home = shutil.copytree(tiny_folder, tmp_path / "home")
+    for name in ("own.safetensors", "unet/old.bin", "unet/a.fp16.safetensors", "safety_checker/config.json", "a.png"):
+        (home / name).parent.mkdir(exist_ok=True)
+        (home / name).write_bytes(b"not wanted")
+    server.repositories["org/tiny"] = home
+    told = []
+    with downloads.telling(lambda *how: told.append(how)):
+        folder = hub.find("org/tiny")
+    assert files(folder) == files(tiny_folder)
+    assert all((folder / name).read_bytes() == (tiny_folder / name).read_bytes() for name in files(tiny_folder))
+    assert {what for what, _, _ in told} == {"downloading org/tiny"}
+    assert told[-1][2] >= (folder / "unet" / "diffusion_pytorch_model.safetensors").stat().st_size
+    assert all(0 <= done <= size for _, done, size in told)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_half_precision_is_taken_where_there_is_no_other(server, tiny_folder, tmp_path):
+    home = shutil.copytree(tiny_folder, tmp_path / "home")
+    for part in ("unet", "vae"):
+        (weights,) = (home / part).glob("*.safetensors")
+        weights.rename(weights.with_suffix(".fp16.safetensors"))
+    shutil.copy(home / "text_encoder/model.safetensors", home / "text_encoder/model.fp16.safetensors")
+    server.repositories["org/half"] = home
+    folder = hub.find("org/half")
+    assert files(folder) == [name for name in files(home) if name != "text_encoder/model.safetensors"]
+
+
+def test_of_a_model_with_another_denoiser_its_own_is_not_brought(server, tiny_folder):
+    server.repositories["org/tiny"] = tiny_folder
+    folder = hub.find("org/tiny", denoiser=False)
+    assert files(folder) == [name for name in files(tiny_folder) if name != "unet/diffusion_pytorch_model.safetensors"]
+
+
+def test_a_model_without_safetensors_is_refused(server, tiny_folder, tmp_path):
+    home = shutil.copytree(tiny_folder, tmp_path / "home")
+    (weights,) = (home / "vae").glob("*.safetensors")
+    weights.rename(weights.with_suffix(".bin"))
+    server.repositories["org/tiny"] = home
+    with pytest.raises(Error, match="org/tiny has no weights as safetensors for its vae, and others may hold programs"):
+        hub.find("org/tiny")
+
+
+@pytest.mark.parametrize(
+    ("names", "instead"),
+    [
+        (["q4.gguf", "q8.gguf"], "it holds denoisers, such as q4.gguf, of which one can be given as --denoiser"),
+        (["pytorch_lora_weights.safetensors"], "it holds a LoRA, which can be given as --lora"),
+    ],
+)
+def test_a_repository_that_holds_something_else_says_what(server, tmp_path, names, instead):
+    for name in names:
+        (tmp_path / "home" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "home" / name).touch()
+    server.repositories["org/other"] = tmp_path / "home"
+    with pytest.raises(Error, match=f"^org/other is not a pipeline in .* no model_index.json; {instead}$"):
+        hub.find("org/other")
+
+
+def test_a_pipeline_that_is_not_supported_is_refused_before_it_is_brought(server, tmp_path, monkeypatch):
+    (tmp_path / "home").mkdir()
+    server.repositories["org/other"] = tmp_path / "home"
+    for name, why in (
+        ("KandinskyPipeline", "org/other holds KandinskyPipeline; supported are StableDiffusionPipeline, "),
+        ("Flux2Pipeline", "org/other needs a library that is not here; pip install torchvision, from"),
+    ):
+        (tmp_path / "home" / "model_index.json").write_text(json.dumps({"_class_name": name}))
+        monkeypatch.setattr(hub.importlib.util, "find_spec", lambda name: None)
+        with pytest.raises(Error, match=f"^{why}"):
+            hub.find("org/other")
+    assert server.brought() == []
+
+
+def test_what_was_brought_is_found_again_with_the_hub_off(server, tiny_folder, monkeypatch):
+    server.repositories["org/tiny"] = tiny_folder
+    folder = hub.find("org/tiny")
+    hub.find.cache_clear()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert hub.find("org/tiny") == folder
+
+
+def test_a_gated_models_files_say_where_to_accept_the_licence(server, tiny_folder):
+    server.repositories["org/tiny"], server.gated = tiny_folder, True
+    with pytest.raises(Error, match=r"^org/tiny is gated; accept its licence at https://huggingface.co/org/tiny, then"):
+        hub.find("org/tiny")
+
+
+def test_a_download_that_breaks_is_said_and_how_to_go_on(server, tiny_folder, monkeypatch):
+    def broken(*_, **__):
+        raise TimeoutError("The read operation timed out")
+
+    server.repositories["org/tiny"] = tiny_folder
+    monkeypatch.setattr("huggingface_hub.snapshot_download", broken)
+    with pytest.raises(Error) as caught:
+        hub.find("org/tiny")
+    assert str(caught.value) == (
+        "org/tiny could not be downloaded: The read operation timed out; what is whole is kept: run the same command to "
+        "go on"
+    )
+
+
+def test_of_many_files_of_weights_none_is_brought_until_one_is_named(server, tmp_path):
+    (tmp_path / "home").mkdir()
+    for bits in range(2, 9):
+        (tmp_path / "home" / f"flux-Q{bits}.gguf").touch()
+    server.repositories["org/packed"] = tmp_path / "home"
+    with pytest.raises(Error, match=r"^org/packed has 7 files of weights \(flux-Q2.gguf, .*, \.\.\.\); give one, as "):
+        hub.denoiser("org/packed")
+    assert server.brought() == []
+
+
+def test_one_file_of_a_repository_is_brought_and_a_wrong_name_is_told_of(server, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in ("a.safetensors", "b.safetensors", "b.txt"):
+        (home / name).write_text(name)
+    server.repositories["org/loras"] = home
+    with pytest.raises(Error, match=r"^org/loras has no c\.safetensors; it has a\.safetensors, b\.safetensors$"):
+        hub.lora("org/loras/c.safetensors")
+    assert hub.lora("org/loras/b.safetensors").read_text() == "b.safetensors"
+    assert server.brought() == ["org/loras/b.safetensors"]
+    hub.lora.cache_clear()
+    server.status = 500
+    assert hub.lora("org/loras/b.safetensors").read_text() == "b.safetensors", "it is here"
+
+
+def test_a_checkpoint_of_the_hubs_is_a_model(server, tiny_folder, tmp_path):
+    import tiny
+
+    (tmp_path / "home").mkdir()
+    tiny.as_checkpoint(tiny_folder, tmp_path / "home" / "own.safetensors")
+    server.repositories["org/one"] = tmp_path / "home"
+    server.repositories["stable-diffusion-v1-5/stable-diffusion-v1-5"] = tiny_folder
+    made = models.complete(Settings("org/one/own.safetensors"))
+    assert "checkpoint sha256 " in made.weights
+    assert [name for name in server.brought() if name.endswith(".safetensors")] == ["org/one/own.safetensors"]
+
+
+def test_a_name_that_is_a_files_is_not_looked_for_on_the_hub(server):
+    for find in (hub.find, hub.lora, hub.decoder, hub.denoiser):
+        with pytest.raises(Error, match=r"there is no .*loras/nosuch\.safetensors"):
+            find("loras/nosuch.safetensors")
+    assert server.asked == []
+
+
+def test_an_address_of_the_hubs_is_a_model_too(server, tiny_folder):
+    server.repositories["org/tiny"] = tiny_folder
+    folder = hub.find("org/tiny")
+    assert hub.find("https://huggingface.co/org/tiny") == hub.find("https://hf.co/org/tiny/") == folder
+    with pytest.raises(Error, match="is an address; download its file, and give that as --model"):
+        hub.find("https://civitai.com/models/4384")
+
+
+@pytest.mark.parametrize(("status", "remedy"), [(401, "run hf auth login"), (429, "try again later"), (502, "try")])
+def test_a_hub_that_refuses_says_so(server, status, remedy):
+    server.status = status
+    with pytest.raises(Error, match=rf"refuses to tell of it \(HTTP {status}\); {remedy}"):
+        hub.find("org/tiny")
+
+
+def test_what_has_no_room_is_not_begun(server, tiny_folder, monkeypatch, cache):
+    server.repositories["org/tiny"] = tiny_folder
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=100))
+    with pytest.raises(
+        Error, match=r"^org/tiny needs 0\.0 GB, and .* has room for 0\.0; make room, or let HF_HOME name"
+    ):
+        hub.find("org/tiny")
+    assert server.brought() == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_a_stop_ends_a_download_at_once_and_keeps_what_is_whole(server, tiny_folder, cache, tmp_path):
+    home = shutil.copytree(tiny_folder, tmp_path / "home")
+    (home / "vae" / "more.safetensors").write_bytes(b"\0" * 2_000_000)
+    server.repositories["org/slow"] = home
+    server.pace = 50_000  # bytes a second: this would take 40 s
+    stop = """
+        import sys
+        from huggingface_hub import constants
+        constants.HUGGINGFACE_CO_URL_TEMPLATE = sys.argv[1] + "/{repo_id}/resolve/{revision}/{filename}"
+        from walk import cli
+        sys.argv[1:] = ["--prompts", "a", "b", "--frames", "3", "--model", "org/slow", "--out", "film.mp4"]
+        cli.process()
+    """
+    told = {"HF_ENDPOINT": server.url, "HF_HUB_CACHE": str(cache), "HF_HUB_DISABLE_XET": "1"}
+    where = {"env": {**os.environ, **told, "HF_HUB_OFFLINE": "0"}, "cwd": tmp_path, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(stop), server.url], text=True, **where) as process:
+        begun = time.monotonic()
+        while not list(cache.rglob("vae/config.json")) or not list(cache.rglob("*.incomplete")):
+            assert time.monotonic() - begun < 60
+            time.sleep(0.05)
+        time.sleep(0.5)
+        begun = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+        assert time.monotonic() - begun < 3
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == (
+        "walk: stopped; what has arrived of org/slow whole is kept; run the same command to go on"
+    )
+    assert list(cache.rglob("vae/config.json"))
+    assert not list(cache.rglob("*.incomplete"))
