@@ -302,7 +302,7 @@ def test_work_grows_as_a_film_does(monkeypatch):
         work = 0
         steps = np.random.default_rng(0).lognormal(0, 0.8, count).tolist()
         times = Counted(Fraction(i, 25) for i in range(count + 2))
-        list(checking._jumps(steps, times))
+        list(checking._jumps(steps, times, [False] * len(steps)))
         list(checking._rests(steps, times))
         amounts.append(work)
     assert amounts[1] < 5 * amounts[0], "four times the frames; for each of them all others are gone over"
@@ -312,10 +312,10 @@ def test_a_step_like_two_others_near_it_is_no_jump():
     """As near as 2.5 seconds, at 10 frames a second; a twin of one alone, and what is further, say nothing."""
 
     def found(*places):
-        steps = [1.0] * 200
+        steps, times = [1.0] * 200, [Fraction(i, 10) for i in range(202)]
         for place in places:
             steps[place] = 9.0
-        return [round(time * 10) - 1 for time, _ in checking._jumps(steps, [Fraction(i, 10) for i in range(202)])]
+        return [round(time * 10) - 1 for time, _ in checking._jumps(steps, times, [False] * 200)]
 
     assert found(50) == [50]
     assert found(50, 60) == [50, 60]
@@ -636,5 +636,5 @@ def test_the_doctor_finds_this_machine_able(capsys):
 
 def test_a_step_that_is_about_the_usual_one_is_no_jump_however_little_is_around_it():
     times = [Fraction(i, 24) for i in range(4)]
-    assert not list(checking._jumps([0.387, 0.122, 0.304], times))
-    assert list(checking._jumps([0.387, 0.122, 0.104], times))
+    assert not list(checking._jumps([0.387, 0.122, 0.304], times, [False] * 3))
+    assert list(checking._jumps([0.387, 0.122, 0.104], times, [False] * 3))

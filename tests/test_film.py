@@ -204,7 +204,7 @@ def test_a_film_with_sound_is_made_again_with_it(model):
         film.make(run, "film.mp4", sound=sound, codec="h265", quality=0, size=64)
     assert dict(order.read_recipe("film.mp4").flags)["quality"] == "0"
     assert cli.main(["replay", "film.mp4", "--out", "again.mp4"]) == 0
-    assert films.sound_track(Path("again.mp4")).channels == 2
+    assert films.tracks(Path("again.mp4"))[1].channels == 2
 
 
 def test_a_run_that_is_open_here_says_so_until_it_is_closed(model, tmp_path):

@@ -13,7 +13,8 @@ import pytest
 import scipy.interpolate
 
 from walk import Error, Keyframe, Walk, read_prompts
-from walk.timeline import check_length, framed, parse_fps, rate, spaced, timed, within
+from walk.rates import check_length, parse_fps, rate
+from walk.timeline import framed, spaced, timed, within
 
 NAN = float("nan")
 

@@ -22,6 +22,7 @@ from test_sounds import clicks, difference, made_of, music, wav
 
 from walk import Error, excerpts, ffmpeg, films, formats, sounds, video
 from walk.films import Metadata
+from walk.rates import nearest
 from walk.sounds import Sound
 
 # Saturated colours are where a wrong matrix or range shows most.
@@ -542,6 +543,16 @@ def test_an_export_is_resized_when_a_size_is_asked(tmp_path):
             assert (picture.size, picture.getpixel((49, 32))) == ((98, 65), COLOURS[index])
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
+def test_an_export_of_another_size_keeps_the_kind_of_its_pictures(tmp_path, mode):
+    frame = tmp_path / "frame.png"
+    Image.linear_gradient("L").convert(mode).save(frame)
+    video.encode([frame], tmp_path / "folder", Fraction(25), size=128)
+    with Image.open(tmp_path / "folder" / "000000.png") as picture, Image.open(frame) as whole:
+        assert picture.mode == mode
+        assert (np.asarray(picture) == np.asarray(whole.resize((128, 128), Image.Resampling.LANCZOS))).all()
+
+
 def test_an_older_export_is_replaced_to_its_last_frame(tmp_path):
     frames = frames_of(tmp_path)
     video.encode(frames, tmp_path / "folder", Fraction(25))
@@ -1000,7 +1011,7 @@ def test_the_same_frames_and_sound_are_the_same_bytes(tmp_path, name, codec):
 @pytest.mark.parametrize("fps", [Fraction(25), Fraction(24000, 1001)], ids=str)
 def test_sound_moves_neither_frames_nor_chapters(tmp_path, name, fps):
     said = Metadata(HOSTILE, HOSTILE, ((Fraction(0), HOSTILE), (3 / fps, "later")))
-    sound = music(video.nearest(12 / fps * 44100), 44100)
+    sound = music(nearest(12 / fps * 44100), 44100)
     for film, heard in ((tmp_path / name, sound), (tmp_path / f"mute-{name}", None)):
         video.encode(frames_of(tmp_path), film, fps, size=64, metadata=said, sound=heard)
     assert times_in(tmp_path / name) == times_in(tmp_path / f"mute-{name}")

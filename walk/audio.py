@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from walk import Error
+from walk.rates import METER
 from walk.sounds import Sound
 
 ENVELOPE_RATE = 100  # values a second
@@ -86,7 +87,7 @@ class Rhythm:
 
 def listen(
     sound: Sound,
-    meter: int = 4,
+    meter: int = METER,
     bpm: float | None = None,
     offset: float | None = None,
     beats: Sequence[float] | None = None,

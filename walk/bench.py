@@ -17,9 +17,10 @@ import numpy as np
 
 from walk import machine, models
 from walk.keyframes import Keyframe
+from walk.rates import FPS, MAX_FRAMES
 from walk.render import render
 from walk.run import Run
-from walk.timeline import FPS, MAX_FRAMES, SECONDS_A_SEGMENT, Walk
+from walk.timeline import SECONDS_A_SEGMENT, Walk
 
 KEYFRAMES = (Keyframe("a red apple on a table", 1), Keyframe("a green frog in the rain", 2))
 SECONDS = 5.0  # to be timed at the least, after the first batch

@@ -105,10 +105,9 @@ def check(
     closed: the first frame follows the last.
     """
     film = Path(film)
-    times, (width, height), _ = films.timestamps(film)
+    (times, (width, height), _), track = films.tracks(film)
     if not times:
         raise Error(f"{film} has no whole frame")
-    track = films.sound_track(film)
     gaps = [b - a for a, b in pairwise(times)]
     odd = bool(gaps) and (max(gaps) > 1.5 * min(gaps) or not QUICK <= median(gaps) <= SLOW)
     frames, seam = _seen(film, len(times), odd, report, see)
@@ -312,9 +311,7 @@ def _foreign(frames: Sequence[_Frame], steps: Sequence[float]) -> Iterator[int]:
             yield index
 
 
-def _jumps(
-    steps: Sequence[float], times: Sequence[Fraction], unseen: Sequence[bool] = ()
-) -> Iterator[tuple[float, str]]:
+def _jumps(steps: Sequence[float], times: Sequence[Fraction], unseen: Sequence[bool]) -> Iterator[tuple[float, str]]:
     """Steps that stand alone, but for those that nobody sees.
 
     In a film that moves with music some steps are large, too, but they fade over a few frames, or there
@@ -325,11 +322,7 @@ def _jumps(
     kicks = [i for i in kicks if steps[i] >= max(_beside(steps, i))]
     moments, sizes = [times[kick] for kick in kicks], [steps[kick] for kick in kicks]
     for index, step in enumerate(steps):
-        if (
-            (unseen and unseen[index])
-            or step <= LEAST * usual
-            or step <= JUMP * max(_beside(steps, index), default=step)
-        ):
+        if unseen[index] or step <= LEAST * usual or step <= JUMP * max(_beside(steps, index), default=step):
             continue
         time = times[index]
         before = slice(bisect_left(moments, time - NEAR), bisect_left(moments, time))

@@ -40,8 +40,8 @@ from walk.files import at_home, write_whole
 from walk.flags import given
 from walk.keyframes import Keyframe, prompt_file
 from walk.order import Order
-from walk.pace import METER
 from walk.progress import Bars, Listener
+from walk.rates import METER
 from walk.settings import BUILT_IN
 from walk.text import clock, format_time, plural, short, together
 

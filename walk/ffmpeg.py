@@ -22,7 +22,8 @@ import imageio_ffmpeg
 import numpy as np
 
 from walk import Error
-from walk.timeline import nearest
+from walk.files import reading
+from walk.rates import nearest
 
 # It may be anybody's film: one that is a playlist would make ffmpeg open what it names.
 _FILMS = "mov,matroska,webm,gif,avi,mpegts,flv,ogg"
@@ -64,7 +65,8 @@ def feed(command: list[str], frames: Sequence[Path], report: Callable[[int], obj
         assert process.stdin is not None
         try:
             for count, frame in enumerate(frames, 1):
-                data = _bytes_of(frame)
+                with reading(frame):
+                    data = frame.read_bytes()
                 head = head or data[:_HEAD]
                 if data[:_HEAD] != head:  # ffmpeg would scale it
                     raise Error(f"{frame} is not a picture of the same size and kind as {frames[0]}")
@@ -89,13 +91,6 @@ def feed(command: list[str], frames: Sequence[Path], report: Callable[[int], obj
             # The first says why, as in "[h264_nvenc @ 0x1] Cannot load libcuda.so.1"; the others, that it was in vain.
             why = (complaints.strip() or f"exit status {status}").splitlines()[0].rpartition("] ")[2]
             raise Error(f"ffmpeg could not make the film: {why}")
-
-
-def _bytes_of(frame: Path) -> bytes:
-    try:
-        return frame.read_bytes()
-    except OSError as error:
-        raise Error(f"{frame} cannot be read ({error.strerror})") from None
 
 
 def copied(film: Path, copy: Path, odd: bool) -> bool:
@@ -150,12 +145,10 @@ def complaint(film: Path) -> str:
 def check_readable(path: Path) -> None:
     """Raise Error for what ffmpeg would complain of in its own way, and for what cannot be read twice, as sounds and
     films are."""
-    try:
+    with reading(path):
         if path.is_fifo():
             raise Error(f"{path} is a pipe, and would be read more than once; give a file")
         path.open("rb").close()
-    except OSError as error:
-        raise Error(f"{path} cannot be read ({error.strerror})") from None
 
 
 # How a sound is read

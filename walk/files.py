@@ -13,6 +13,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from walk import Error
@@ -29,18 +30,35 @@ def at_home(path: str | Path) -> Path:
     return Path(os.path.expanduser(path))
 
 
+@contextlib.contextmanager
+def reading(path: Path, more: str = "") -> Iterator[None]:
+    """Whatever the system says against it is raised as an Error. more: what that says besides."""
+    try:
+        yield
+    except OSError as error:
+        raise Error(f"{path} cannot be read ({error.strerror or error}){more}") from None
+
+
+@contextlib.contextmanager
+def writing(path: Path, more: str = "") -> Iterator[None]:
+    """As `reading`."""
+    try:
+        yield
+    except OSError as error:
+        raise Error(f"{path} cannot be written ({error.strerror or error}){more}") from None
+
+
 def read_text(path: Path, expected: str, hint: str = "") -> str:
     """A small text file that somebody wrote. Raises Error, which says what was expected, and for a file that
     does not exist also the hint."""
     if os.path.isdir(path):
         raise Error(f"{path} is a folder; {expected}")
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except FileNotFoundError:
-        raise Error(f"{path} does not exist; {expected}{hint}") from None
-    except OSError as error:
-        raise Error(f"{path} cannot be read ({error.strerror}); {expected}") from None
+    with reading(path, f"; {expected}"):
+        try:
+            with path.open("rb") as file:
+                data = file.read(MAX_FILE_BYTES + 1)
+        except FileNotFoundError:
+            raise Error(f"{path} does not exist; {expected}{hint}") from None
     return _text(str(path), data, expected)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from walk import Error, Settings, Walk, digests, recipe, video
+from walk.files import reading
 from walk.films import Metadata
 from walk.run import Run, films
 from walk.sounds import Sound
@@ -76,7 +77,7 @@ def _spread(run: Run) -> dict[str, object]:
 def check_free(out: Path, folder: Path) -> None:
     """Raise Error if a film would replace what was not made from this run folder, or was changed since. That notes names
     and digests: of films beside it, so one that lies elsewhere is never replaced."""
-    try:
+    with reading(out, ", so it is not overwritten; give another --out"):
         taken = out.exists() and not (out.is_dir() and not video.pictures_of(out))  # by more than an empty folder
         if taken and not folder.is_dir():
             raise Error(
@@ -92,8 +93,6 @@ def check_free(out: Path, folder: Path) -> None:
             raise Error(
                 f"{out} is not as {folder.name} made it, so it is not overwritten; move it, or give another --out"
             )
-    except OSError as error:
-        raise Error(f"{out} cannot be read ({error.strerror}), so it is not overwritten; give another --out") from None
     if os.path.exists(folder) and not folder.is_dir():
         raise Error(f"{folder} cannot be written ({os.strerror(errno.ENOTDIR)}); give another --out")
     if os.path.exists(folder) and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):  # as somebody else's

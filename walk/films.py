@@ -20,6 +20,15 @@ from typing import NamedTuple
 from walk import Error, ffmpeg, gif
 
 
+class Pictures(NamedTuple):
+    """When each of a film's frames is shown, in seconds and in order; (width, height); and the unit in which time is
+    counted."""
+
+    times: list[Fraction]
+    size: tuple[int, int]
+    tick: Fraction
+
+
 class Track(NamedTuple):
     """A film's sound as its packets tell: from start to end, in seconds of the film, in packets of this length."""
 
@@ -61,24 +70,34 @@ def read_metadata(film: Path) -> Metadata:
     )
 
 
-def timestamps(film: Path) -> tuple[list[Fraction], tuple[int, int], Fraction]:
-    """When each frame of any film is shown, in seconds and in order; (width, height); and the unit in which it counts time.
-    Decodes nothing."""
-    lines = ffmpeg.read(film, "-c", "copy", "-f", "framecrc").splitlines()
+def timestamps(film: Path) -> Pictures:
+    """The pictures of any film alone. Decodes nothing."""
+    return _pictures(_packets(film))
+
+
+def tracks(film: Path) -> tuple[Pictures, Track | None]:
+    """The pictures of any film, and the first sound. Decodes no more than that one's first packet."""
+    lines = _packets(film, "-map", "0:a:0?")
+    return _pictures(lines), _sound(film, lines)
+
+
+def _packets(film: Path, *also: str) -> list[str]:
+    return ffmpeg.read(film, *also, "-c", "copy", "-f", "framecrc").splitlines()
+
+
+def _pictures(lines: list[str]) -> Pictures:
     head = dict(line[1:].split(" 0: ") for line in lines if " 0: " in line)
     tick = Fraction(head["tb"])
     width, height = map(int, head["dimensions"].split("x"))
-    times = [int(line.split(",")[2]) * tick for line in lines if not line.startswith("#")]
-    return sorted(times), (width, height), tick
+    times = [int(line.split(",")[2]) * tick for line in lines if line.startswith("0,")]
+    return Pictures(sorted(times), (width, height), tick)
 
 
-def sound_track(film: Path) -> Track | None:
-    """The first sound of any film. Decodes its first packet only."""
-    lines = ffmpeg.read(film, "-map", "0:a:0?", "-c", "copy", "-f", "framecrc").splitlines()
-    head = dict(line[1:].split(" 1: ") for line in lines if " 1: " in line)
+def _sound(film: Path, lines: list[str]) -> Track | None:
     packets = [[int(number) for number in line.split(",")[2:4]] for line in lines if line.startswith("1,")]
     if not packets:
         return None
+    head = dict(line[1:].split(" 1: ") for line in lines if " 1: " in line)
     tick = Fraction(head["tb"])
     said = ffmpeg.read(film, "-frames:a", "1", "-af", "ashowinfo", "-f", "null", "-loglevel", "info", track="a:0")
     channels, rate = re.findall(r" channels:(\d+) chlayout:.* rate:(\d+) ", said)[-1]

@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 
 from walk import Error, formats
 from walk.keyframes import WORDS, looks_like_a_file
-from walk.pace import METER, PACES, REACT
+from walk.pace import PACES, REACT
+from walk.rates import FPS, METER, parse_fps, rate
 from walk.settings import BUILT_IN, Settings
 from walk.text import as_flag, parse_time
-from walk.timeline import FPS, SECONDS_A_SEGMENT, parse_fps, rate
+from walk.timeline import SECONDS_A_SEGMENT
 
 
 class Flag(NamedTuple):

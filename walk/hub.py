@@ -22,6 +22,7 @@ from typing import Any
 from walk import Error, digests, downloads
 from walk.catalogue import CATALOGUE, known
 from walk.families import FAMILIES, WITHOUT
+from walk.files import reading
 from walk.settings import BUILT_IN
 from walk.text import either
 
@@ -451,12 +452,11 @@ def _identity(folder: Path, report: digests.Report) -> str:
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[None]:
     """As by somebody who may not read it: models are shared."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise Error(f"{path} is missing") from None
-    except OSError as error:
-        raise Error(f"{path} cannot be read ({error.strerror})") from None
+    with reading(path):
+        try:
+            yield
+        except FileNotFoundError:
+            raise Error(f"{path} is missing") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Knows the text format and nothing else: no frames, no frame rates, no sound, no 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import difflib
 import hashlib
 import json
@@ -17,7 +18,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from walk import Error, emphasis, lyrics
 from walk.files import at_home, lines_of, read_text
@@ -66,7 +67,8 @@ class Keyframe:
         object.__setattr__(self, "prompt", _checked_prompt(self.prompt))
         object.__setattr__(self, "negative_prompt", _plain("negative prompt", self.negative_prompt))
         object.__setattr__(self, "seed", _checked_seed(self.seed))
-        _check_weights([_Line("prompt", self.prompt), _Line("negative prompt", self.negative_prompt)])
+        _check_weights("prompt", self.prompt)
+        _check_weights("negative prompt", self.negative_prompt)
         if self.until_in not in WHEN:
             raise Error(f"until_in {self.until_in!r} is unknown; it is {either(WHEN)}")
         for name, low in (("time", 0), ("until", self.until_in in ("beat", "bar")), ("beat", 1), ("bar", 1)):
@@ -90,18 +92,11 @@ class Keyframe:
         return self.prompt, self.negative_prompt, self.seed
 
 
-@dataclass(frozen=True)
-class _Line:
+class _Line(NamedTuple):
     where: str  # for errors: 'a.txt:3'
-    prompt: str
-    seed: int | None = None
-    time: float | None = None
-    until: float | None = None
-    beat: float | None = None
-    bar: float | None = None
-    frame: int | None = None
-    until_in: str = "time"
-    negative: str | None = None
+    keyframe: Keyframe
+    seed: int | None  # None: it says none, and so of the negative prompt
+    negative: str | None
 
 
 def read_prompts(
@@ -145,8 +140,9 @@ def read_prompts(
     for where, text in texts:
         _check_text(where, text)
     _check_no_data(texts)
-    lines = [_parse(where, each) if isinstance(each, str) else _line(where, each) for where, each in given]
-    _check_weights([*lines, _Line("negative prompt", negative), _Line("style", style)])
+    lines = [_line(where, each) for where, each in given]
+    _check_weights("negative prompt", negative)
+    _check_weights("style", style)
     negative, style = (_plain(name, text) for name, text in (("negative prompt", negative), ("style", style)))
     if style.startswith("#"):
         raise Error(f"style '{style[:60]}' begins with #, which makes a prompt a comment")
@@ -162,11 +158,11 @@ def read_prompts(
         counted = _by_words(lines, seed, negative) if seeds == WORDS else range(seed, seed + len(lines))
         chosen = [own if line.seed is None else line.seed for own, line in zip(counted, lines)]
     return tuple(
-        Keyframe(
-            style.replace("{}", line.prompt),
-            value,
-            negative if line.negative is None else line.negative,
-            **_timing(line),
+        dataclasses.replace(
+            line.keyframe,
+            prompt=style.replace("{}", line.keyframe.prompt),
+            seed=value,
+            negative_prompt=negative if line.negative is None else line.negative,
         )
         for line, value in zip(lines, chosen)
     )
@@ -175,12 +171,12 @@ def read_prompts(
 def _checked_prompt(text: str) -> str:
     """As a film's recipe says it in a line, and reads it again."""
     _check_text("prompt", text)
-    line = _parse("prompt", text)
-    if line != _Line("prompt", line.prompt):
+    prompt, settings = _parse("prompt", text)
+    if settings:
         raise Error(
             f"prompt {text[:60]!r} has settings in it; give them as the keyframe's own, or the line to read_prompts"
         )
-    return line.prompt
+    return prompt
 
 
 def _checked_seed(seed: int) -> int:
@@ -371,7 +367,21 @@ def _json(text: str) -> Any:
 # What a line says
 
 
-def _parse(where: str, text: str) -> _Line:
+def _line(where: str, given: str | Keyframe) -> _Line:
+    if isinstance(given, Keyframe):  # whoever made it may have left its negative prompt out
+        return _Line(where, given, given.seed, given.negative_prompt or None)
+    prompt, settings = _parse(where, given)
+    seed, negative = settings.pop("seed", None), settings.pop("negative", None)
+    for text in (prompt, negative or ""):
+        _check_weights(where, text)
+    unit, until = settings.get("until_in", "time"), settings.get("until")
+    arrives, show = settings.get(unit), _shown(unit)
+    if arrives is not None and until is not None and until <= arrives:
+        raise Error(f"{where}: until {show(until)} is not after its {unit} {show(arrives)}")
+    return _Line(where, Keyframe(prompt, seed or 0, negative or "", **settings), seed, negative)
+
+
+def _parse(where: str, text: str) -> tuple[str, dict[str, Any]]:
     """A prompt and the settings at its end. A bar that no `name=` follows belongs to the prompt."""
     text = " ".join(text.split())  # tabs and line breaks, too, are but spaces
     if has_control_characters(text):
@@ -412,20 +422,11 @@ def _parse(where: str, text: str) -> _Line:
         raise Error(f"{where}: {places[0]}= and {places[1]}= are both given; keep one")
     if "until" in settings and not places:
         raise Error(f"{where}: until= says how long to rest, but not from when; add time=, beat=, bar= or frame=")
+    rest: dict[str, Any] = {}
     if counted := re.fullmatch(r"(beat|bar|frame)\s*=\s*(.*)", settings.get("until", "")):
-        settings["until"] = counted[2]
-    unit = counted[1] if counted else "time"
-    parsers = _PARSERS | ({"until": _PARSERS[unit]} if counted else {})
-    return _Line(where, prompt, until_in=unit, **{name: parsers[name](where, text) for name, text in settings.items()})
-
-
-def _line(where: str, keyframe: Keyframe) -> _Line:
-    """What a Keyframe says. Whoever made it may have left its negative prompt out."""
-    return _Line(where, keyframe.prompt, keyframe.seed, negative=keyframe.negative_prompt or None, **_timing(keyframe))
-
-
-def _timing(one: Keyframe | _Line) -> dict[str, Any]:
-    return {name: getattr(one, name) for name in (*WHEN, "until", "until_in")}
+        rest = {"until_in": counted[1], "until": _PARSERS[counted[1]](where, counted[2])}
+        del settings["until"]
+    return prompt, {name: _PARSERS[name](where, text) for name, text in settings.items()} | rest
 
 
 def _parse_seed(where: str, text: str) -> int:
@@ -472,20 +473,17 @@ _PARSERS: dict[str, Callable[[str, str], Any]] = {
 _SETTINGS = "seed=, time=, beat=, bar=, frame=, until= and negative="
 
 
-def _check_times(lines: list[_Line]) -> None:
+def _check_times(lines: Sequence[_Line]) -> None:
     """Of what can be compared without hearing a sound."""
-    for line in lines:
-        arrives, show = getattr(line, line.until_in), _shown(line.until_in)
-        if arrives is not None and line.until is not None and line.until <= arrives:
-            raise Error(f"{line.where}: until {show(line.until)} is not after its {line.until_in} {show(arrives)}")
     for name in WHEN:
         show = _shown(name)
-        timed = [line for line in lines if getattr(line, name) is not None]
-        for earlier, line in pairwise(timed):
-            end = (earlier.until_in == name and earlier.until) or getattr(earlier, name)
-            if getattr(line, name) <= end:
+        timed = [(line, at) for line in lines if (at := getattr(line.keyframe, name)) is not None]
+        for (earlier, end), (line, at) in pairwise(timed):
+            if earlier.keyframe.until_in == name:
+                end = earlier.keyframe.until or end
+            if at <= end:
                 raise Error(
-                    f"{line.where}: {name} {show(getattr(line, name))} is not after {show(end)} ({earlier.where}); "
+                    f"{line.where}: {name} {show(at)} is not after {show(end)} ({earlier.where}); "
                     f"{name}s must increase from keyframe to keyframe"
                 )
 
@@ -494,22 +492,20 @@ def _shown(unit: str) -> Callable[[float], str]:
     return format_time if unit == "time" else "{:g}".format
 
 
-def _check_weights(lines: list[_Line]) -> None:
-    for line in lines:
-        for text in filter(None, (line.prompt, line.negative)):
-            try:
-                emphasis.weights(text)
-            except ValueError as error:
-                raise Error(
-                    f"{line.where}: a weight of {error} is too much; (words:1.3) is possible up to {emphasis.MOST:g}, "
-                    "and \\( is a parenthesis"
-                ) from None
+def _check_weights(where: str, text: str) -> None:
+    try:
+        emphasis.weights(text)
+    except ValueError as error:
+        raise Error(
+            f"{where}: a weight of {error} is too much; (words:1.3) is possible up to {emphasis.MOST:g}, and \\( is a "
+            "parenthesis"
+        ) from None
 
 
 def _by_words(lines: list[_Line], seed: int, negative: str) -> list[int]:
     """Numbers that their words alone decide, in few digits, since people copy seeds; or a seed that one with the same words
     has."""
-    words = [f"{line.prompt}\n{negative if line.negative is None else line.negative}" for line in lines]
+    words = [f"{line.keyframe.prompt}\n{negative if line.negative is None else line.negative}" for line in lines]
     known = {said: line.seed for said, line in reversed([*zip(words, lines)]) if line.seed is not None}
     counted = [int(hashlib.sha256(said.encode()).hexdigest(), 16) % 1_000_000 for said in words]
     return [known.get(said, seed + number) for said, number in zip(words, counted)]
@@ -526,6 +522,6 @@ def _pair(lines: list[_Line], seeds: Sequence[int]) -> tuple[list[_Line], list[i
             f"{plural(len(lines), 'prompt')} and {plural(len(seeds), 'seed')}; give one seed for each prompt, "
             "one seed for all, or several seeds for one prompt"
         )
-    if len(lines) == 1 and count > 1 and any(getattr(lines[0], name) is not None for name in WHEN):
+    if len(lines) == 1 and count > 1 and any(getattr(lines[0].keyframe, name) is not None for name in WHEN):
         raise Error(f"{lines[0].where} has a time, but becomes {count} keyframes, one for each seed; drop the time")
     return lines * (count // len(lines)), list(seeds) * (count // len(seeds))

@@ -28,13 +28,12 @@ def devices() -> list[tuple[str, str, str]]:
     """(name, what it is, the dtype that it would use) of every device here, the preferred one first."""
     found = []
     for name in _devices():
-        settings = Settings(device=name)
         if name.startswith("cuda"):
             properties = torch.cuda.get_device_properties(name)
             about = f"{properties.name}, {properties.total_memory / 1e9:.0f} GB"
         else:
             about = f"{torch.get_num_threads()} threads" if name == "cpu" else "Apple GPU"
-        found.append((name, about, dtype(settings)))
+        found.append((name, about, dtype(Settings(device=name))))
     return found
 
 

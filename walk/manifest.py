@@ -110,8 +110,14 @@ def read(path: Path) -> Manifest:
         keyframes = tuple(Keyframe(**keyframe) for keyframe in data["keyframes"])
         if not re.fullmatch(r"\d{1,20}(/\d{1,20})?", data["fps"]):  # 1e99999999 would be worked out
             raise ValueError(data["fps"])
-        places = tuple(data["positions"]), Fraction(data["fps"]), data["closed"], data["smooth"], tuple(data["noise"])
-        walk = Walk(keyframes, *places)
+        walk = Walk(
+            keyframes,
+            positions=tuple(data["positions"]),
+            fps=Fraction(data["fps"]),
+            closed=data["closed"],
+            smooth=data["smooth"],
+            noise=tuple(data["noise"]),
+        )
         settings = Settings(**data["settings"] | {"software": tuple(data["settings"]["software"])})
         _check_plain(settings)
     except (Error, ValueError, ArithmeticError, TypeError, KeyError, AttributeError, RecursionError) as error:

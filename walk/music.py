@@ -17,12 +17,11 @@ from pathlib import Path
 
 from walk import Error, audio, beatfile, digests, excerpts, sounds
 from walk.audio import EARLY, ENVELOPE_RATE, Rhythm
-from walk.files import at_home, write_whole
-from walk.pace import METER
+from walk.files import at_home, reading, write_whole, writing
 from walk.progress import Listener
+from walk.rates import METER, check_length, nearest
 from walk.sounds import Sound
 from walk.text import format_time, plural
-from walk.timeline import check_length, nearest
 
 CONTEXT = 15  # seconds around a part that are heard, too: beats are known by what comes before and after
 THREE = "it sounds like three beats in a bar; if it has, give --meter 3"
@@ -222,10 +221,8 @@ def _check_offset(path: Path, offset: Fraction | None, end: Fraction) -> None:
 
 
 def _digest(path: Path) -> str:
-    try:
+    with reading(path, "; give a sound file, or low, mid or high"):
         return digests.of_file(path)
-    except OSError as error:
-        raise Error(f"{path} cannot be read ({error.strerror}); give a sound file, or low, mid or high") from None
 
 
 def _as_much(path: Path, begin: Fraction, seconds: Fraction) -> Sound:
@@ -335,11 +332,9 @@ def _bar_lines(rhythm: Rhythm, seconds: float) -> list[float]:
 
 def _keep(path: Path, part: _Part) -> None:
     data = dataclasses.asdict(part) | {"seconds": str(part.seconds)}
-    try:
+    with writing(path.parent, "; give another --out"):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, json.dumps(data).encode())
-    except OSError as error:
-        raise Error(f"{path.parent} cannot be written ({error.strerror}); give another --out") from None
 
 
 def _kept(path: Path) -> _Part | None:

@@ -30,6 +30,7 @@ from walk import (
     lyrics,
     pace,
     png,
+    rates,
     read_prompts,
     recipe,
     sounds,
@@ -39,8 +40,8 @@ from walk import (
 from walk.files import lines_of, read_input, read_text
 from walk.flags import given
 from walk.keyframes import WORDS, Keyframe, check_words, prompt_file
-from walk.pace import METER
 from walk.progress import Listener
+from walk.rates import METER
 from walk.recipe import Recipe
 from walk.text import as_flag, either, format_time, plural, short, together
 
@@ -156,7 +157,7 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     out, folder = _paths(chosen)
     folder = _run_folder(chosen["run"], out) if "run" in chosen else folder
     look = given(chosen, "size", "quality", "codec")
-    asked = chosen.get("fps", timeline.FPS)
+    asked = chosen.get("fps", rates.FPS)
     shown = formats.shown_fps(out, asked)
     video.validate(out, **look, sound="audio" in chosen and formats.holds_sound(out), fps=shown)
     _check_paths(out, folder)
@@ -305,7 +306,7 @@ def _music(
         return None
     from walk import audio, music
 
-    fps = chosen.get("fps", timeline.FPS)
+    fps = chosen.get("fps", rates.FPS)
     seconds, frames = chosen.get("seconds"), None if {"seconds", "bars"} & set(chosen) else chosen.get("frames")
     how = {"closed": chosen.get("loop", False), **given(chosen, "bars", "meter", "bpm", "offset")}
     if "beats" in chosen:
@@ -403,9 +404,9 @@ def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music 
     smooth = chosen.get("path", flags.PATHS[0]) == "smooth"
     if music is None:
         return Walk.through(keyframes, smooth=smooth, **timing)
-    fps, rhythm = chosen.get("fps", timeline.FPS), music.rhythm
-    frames = timeline.nearest(music.seconds * fps)
-    timeline.check_length(frames)
+    fps, rhythm = chosen.get("fps", rates.FPS), music.rhythm
+    frames = rates.nearest(music.seconds * fps)
+    rates.check_length(frames)
     if chosen.get("frames", frames) != frames:
         length = next(
             (f"--{name} {float(chosen[name]):g}" for name in ("seconds", "bars") if name in chosen), music.name
@@ -444,7 +445,7 @@ def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music 
 
 def _off(walk: Walk, keyframes: Sequence[Keyframe], moments: Sequence[float]) -> int:
     """How many keyframes without a time arrive on none of the moments, but for an open walk's ends."""
-    there = {timeline.nearest(Fraction(repr(moment)) * walk.fps) for moment in moments}
+    there = {rates.nearest(Fraction(repr(moment)) * walk.fps) for moment in moments}
     inner, (keys, _) = range(1, len(keyframes) - (not walk.closed)), walk.landmarks()
     return sum(keyframes[k].time is None and keys[k] not in there for k in inner)
 

@@ -12,7 +12,6 @@ from fractions import Fraction
 from itertools import pairwise
 from statistics import median
 
-METER = 4  # beats in a bar
 PACES = ("even", "energy", "beat", "bar")
 REACT = {"energy": 0.8, "beat": 1.0, "bar": 1.0}  # how far from even speed
 LEAST = 0.03  # of even speed: never quite still

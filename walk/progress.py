@@ -33,10 +33,6 @@ class Progress:
     def more(self, count: int) -> None:
         self.reached(self.count + count)
 
-    def skip(self, count: int) -> None:
-        """So many need not be done after all."""
-        self.expect(self.total - count)
-
     def expect(self, total: int) -> None:
         self.total = total
 

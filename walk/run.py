@@ -31,7 +31,7 @@ import numpy as np
 from PIL import Image
 
 from walk import Error, manifest, png
-from walk.files import write_whole
+from walk.files import reading, write_whole, writing
 from walk.manifest import Manifest, fingerprints, read_manifest
 from walk.settings import Settings
 from walk.timeline import Walk
@@ -69,17 +69,16 @@ class Run:
         self._hold(Manifest(walk, settings), decided)
         self._frames = self.folder / "frames"
         self._new = not (self.folder / "lock").exists()
-        try:
+        with writing(self.folder, "; give another --out"):
             self._frames.mkdir(parents=True, exist_ok=True)
             self._lock = filelock.FileLock(self.folder / "lock", thread_local=False)  # any may close it
-            self._lock.acquire(timeout=0)
-        except filelock.Timeout:
-            lock = _OPEN.get(self.folder.resolve())
-            if lock is not None and lock.is_locked:
-                raise Error(f"{self.folder} is open in this program already; close that Run first") from None
-            raise busy(self.folder) from None
-        except OSError as error:
-            raise Error(f"{self.folder} cannot be written ({error.strerror}); give another --out") from None
+            try:
+                self._lock.acquire(timeout=0)
+            except filelock.Timeout:
+                lock = _OPEN.get(self.folder.resolve())
+                if lock is not None and lock.is_locked:
+                    raise Error(f"{self.folder} is open in this program already; close that Run first") from None
+                raise busy(self.folder) from None
         try:
             self._sweep()
             self.before = _before(self.folder, walk, settings)
@@ -185,10 +184,8 @@ class Run:
         for name in self.unread(names):
             self._checked.add(name)
             path = self._finished[name]
-            try:
+            with reading(path):
                 whole = png.is_whole(path, _KEY, name)
-            except PermissionError as error:
-                raise Error(f"{path} cannot be read ({error.strerror})") from None
             if not whole:
                 self.damaged.append(path.name)
                 del self._finished[name]
@@ -274,10 +271,6 @@ class Run:
         sizes = [path.stat().st_size for path in self._finished.values()]
         return sum(sizes) / max(len(sizes), 1)
 
-    def has(self, index: int) -> bool:
-        """Whether this frame is finished."""
-        return self.fingerprints[index] in self._finished
-
     def count(self) -> int:
         """How many frames of this walk are finished."""
         return sum(fingerprint in self._finished for fingerprint in self.fingerprints)
@@ -311,8 +304,7 @@ class SaveFrame:
     """Call it with (index, picture). pool: of threads, to write in."""
 
     def __init__(self, run: Run, pool: ThreadPoolExecutor) -> None:
-        self.pool = pool
-        self._run = run
+        self._run, self._pool = run, pool
         self._waiting: list[Future[None]] = []
 
     def at(self, run: Run) -> SaveFrame:
@@ -323,7 +315,7 @@ class SaveFrame:
 
     def __call__(self, index: int, picture: np.ndarray) -> Future[None]:
         """When it is done, the frame is safe."""
-        saved = self.pool.submit(self._run.save, index, picture)
+        saved = self._pool.submit(self._run.save, index, picture)
         self._waiting.append(saved)
         self.wait(WAITING)
         return saved

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from walk import Error, ffmpeg
+from walk.rates import nearest
 from walk.text import short
-from walk.timeline import nearest
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +102,10 @@ def read_sound(path: Path | str, start: Fraction = Fraction(0), seconds: Fractio
     whole = seconds is None or len(samples) < max(1, nearest(seconds * rate))
     damage = _damage(path, report, Fraction(heard, rate) if whole else None)
     if whole and (seconds is not None or not len(samples)):
-        part = "start {} s is" if start >= Fraction(heard, rate) else "{} s and {} s more are"
-        past = part.format(short(start), short(seconds)) + " past the end"
-        raise Error(f"{past}; {damage or f'{path} lasts {short(Fraction(heard, rate))} s'}")
+        past = f"start {short(start)} s is"
+        if seconds is not None and start < Fraction(heard, rate):
+            past = f"{short(start)} s and {short(seconds)} s more are"
+        raise Error(f"{past} past the end; {damage or f'{path} lasts {short(Fraction(heard, rate))} s'}")
     _check_numbers(path, samples)
     exact = re.search(r"^  Stream #0:\d.*: Audio: (\w+)", report, re.MULTILINE)
     return Sound(samples, rate, damage, _said_layout(report), bool(exact and exact[1].startswith("pcm_f")))

@@ -124,8 +124,14 @@ class Pacer:
         self._turns = {start: count * turns // before[-1] for start, count in zip(paths, before)}
         self._segments = [
             _Segment(
-                *(start, turn, places, noises.get(start, []) if walk.noise else None, apart, even, further),
-                (earlier or {}).get(start),
+                start,
+                turn,
+                places,
+                noise=noises.get(start, []) if walk.noise else None,
+                apart=apart,
+                even=even,
+                further=further,
+                earlier=(earlier or {}).get(start),
             )
             for start, places in paths.items()
         ]

@@ -39,9 +39,9 @@ def short_clock(seconds: float) -> str:
     return clock(seconds, 2).rstrip("0").removesuffix(".")
 
 
-def short(seconds: float | Fraction | None) -> str:
+def short(seconds: float | Fraction) -> str:
     """Seconds to the millisecond, without noughts at the end."""
-    return f"{float(seconds or 0):.3f}".rstrip("0").rstrip(".")
+    return f"{float(seconds):.3f}".rstrip("0").rstrip(".")
 
 
 def has_control_characters(text: str) -> bool:

@@ -11,7 +11,6 @@ import bisect
 import dataclasses
 import math
 import numbers
-import re
 import reprlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,21 +24,15 @@ from typing import Any
 
 from walk import Error
 from walk.keyframes import WHEN, Keyframe
+from walk.rates import FPS, check_length, nearest, rate
 from walk.text import format_time, plural
 
-FPS = Fraction(24)
 SECONDS_A_SEGMENT = 2  # when neither a length nor times are given
-FINEST = 1_001_000  # numbers in a fraction of frames a second that ffmpeg keeps as they are
-MAX_FRAMES = 1_000_000  # eleven hours
 RESTING = 1 / 4  # of the mean step between two keyframes; after a beat it is a twelfth
 STEEPEST = 8, 1 / 3  # times the mean step; or of the way, of few frames: one onset in a silence would be a jump
 GRAIN = 2**32  # parts of a segment that places are rounded to: a segment's are the same wherever it stands
 _LEAST = 1e-9  # of the largest step: sums of less would be lost beside it
 _HEARD = 2**20  # the same of places that were heard, so that no library's last bit matters
-
-# How people write the rates of NTSC video, whose true values are multiples of 1000/1001, or else as near to them.
-_NTSC = {"23.98": 24, "47.95": 48, "119.88": 120}
-_NTSC_SLACK = Fraction(1, 10_000)
 
 
 @dataclass(frozen=True)
@@ -342,35 +335,6 @@ def inside(positions: Iterable[float]) -> dict[int, list[float]]:
     return found
 
 
-def rate(fps: Fraction | float | str) -> Fraction:
-    """Exactly: 23.976 and 24000 / 1001 are 24000/1001; 33.333333 is 100/3. Raises Error if it is not from 1/100 to 1000."""
-    try:
-        exact = Fraction(fps) if isinstance(fps, numbers.Rational) else _meant(fps)
-    except (TypeError, ValueError, OverflowError, ZeroDivisionError):  # no number, nan or infinite
-        exact = Fraction(0)
-    if not Fraction(1, 100) <= exact <= 1000:
-        raise Error(f"fps {fps} is out of range; it is a number from 0.01 to 1000")
-    return exact if max(exact.as_integer_ratio()) <= FINEST else exact.limit_denominator(FINEST // math.ceil(exact))
-
-
-def _meant(fps: float | str) -> Fraction:
-    """As it is written, or where it has been calculated the nearest simple fraction."""
-    try:
-        return parse_fps(str(fps))
-    except ValueError:
-        return Fraction(float(fps)).limit_denominator(1001)
-
-
-def parse_fps(text: str) -> Fraction:
-    """A rate from '25', '23.976' (meaning 24000/1001) or '24000/1001'. Raises ValueError."""
-    if not re.fullmatch(r"\d{1,7}(\.\d{1,20})?|\d{1,7}/0*[1-9]\d{0,6}", text):
-        raise ValueError(text)
-    exact = Fraction(text)
-    whole = _NTSC.get(text) or round(exact * 1001 / 1000)
-    near = Fraction(whole * 1000, 1001)
-    return near if text in _NTSC or (whole and "." in text and abs(exact - near) < _NTSC_SLACK) else exact
-
-
 def _keyframes(given: Any) -> tuple[Keyframe, ...]:
     some: tuple[Any, ...] = (given,) if isinstance(given, (str, Path)) else tuple(given)
     for each in some:
@@ -398,11 +362,6 @@ def _places(name: str, given: Sequence[float], end: int, closed: bool) -> tuple[
     raise Error(
         f"{name}: {wrong:g} is out of range; with {plural(end + (not closed), 'keyframe')} they are from 0, {to} {end}"
     )
-
-
-def nearest(x: Fraction) -> int:
-    """The nearest whole number; of two, the larger."""
-    return math.floor(x + Fraction(1, 2))  # round() takes halves to the even side
 
 
 def _check_order(keyframes: Sequence[Keyframe]) -> None:
@@ -467,12 +426,6 @@ def _steps(name: str, given: Sequence[float], count: int) -> list[float]:
         raise Error(f"{name} are numbers over 0, one for each of {count} frames; not {reprlib.repr(given)}")
     scale = math.frexp(max(steps))[1]  # by a power of two, which changes no digit
     return [max(math.ldexp(step, -scale), _LEAST) for step in steps]
-
-
-def check_length(frames: int) -> None:
-    """Raises Error for more frames than a film may have."""
-    if frames > MAX_FRAMES:
-        raise Error(f"{frames if frames < 10**30 else 'so many'} frames are too many; the limit is {MAX_FRAMES}")
 
 
 def _exact(time: float) -> Fraction:

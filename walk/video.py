@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from walk import Error, ffmpeg, films, formats, gif
-from walk.files import flush, replace
-from walk.films import Metadata, Track
+from walk import Error, ffmpeg, films, formats, gif, png
+from walk.files import flush, replace, writing
+from walk.films import Metadata, Pictures, Track
+from walk.rates import nearest, rate
 from walk.sounds import Sound, fits, layout_of
 from walk.text import short
-from walk.timeline import nearest, rate
 
 TITLE = 255  # bytes of a chapter's title; the list that many players read would be cut there
 _LEFT = re.compile(r"\.DS_Store|Thumbs\.db|desktop\.ini|\._.*")  # by systems, in a folder that they have shown
@@ -45,7 +45,7 @@ def encode(
     """Make a film of PNG files of one size, at a constant rate, in BT.709 (or in RGB, as GIF, PNG, HAP or DXV).
 
     out: its suffix is one of formats.FORMATS; without one it is a folder, for the frames as they are.
-    fps: as `walk.timeline.rate` reads it; a GIF takes the nearest that it can show (`formats.shown_fps`), a folder none.
+    fps: as `walk.rates.rate` reads it; a GIF takes the nearest that it can show (`formats.shown_fps`), a folder none.
     size: pixels on the film's short side, or both sides, '1080x1920', which frames are scaled to cover, and cut evenly
         where they overhang; None: the frames' own, but 512 at least (in a folder: theirs).
     quality: on the encoder's own scale (formats.ENCODERS); None: its default.
@@ -135,8 +135,7 @@ def check(
     a frame and a packet more or less); None: it does not matter.
     """
     try:
-        times, shown, tick = _pictures_in(film, fps) if film.is_dir() else films.timestamps(film)
-        track = films.sound_track(film) if sound and not film.is_dir() else None
+        (times, shown, tick), track = (_pictures_in(film, fps), None) if film.is_dir() else films.tracks(film)
     except Error:
         raise Error("the film that ffmpeg made cannot be read") from None
     # WebM counts thousandths of a second; everywhere else time is exact.
@@ -166,10 +165,8 @@ def _size_of(picture: Path) -> tuple[int, int]:
 
 def _check_replaceable(out: Path) -> None:
     """Raise Error if a folder cannot be put here: something else is than an earlier export."""
-    try:
+    with writing(out):
         names = pictures_of(out) if os.path.lexists(out) else []
-    except OSError as error:
-        raise Error(f"{out} cannot be written ({error.strerror})") from None
     for index, name in enumerate(names):
         if name != f"{index:06d}.png":
             raise Error(
@@ -386,7 +383,9 @@ def _export(
                     image.verify()
         except (OSError, SyntaxError):
             raise Error(f"{frame} is not a whole picture") from None
-        if changed:
+        if changed and changed.mode == "RGB":
+            target.write_bytes(png.encoded(np.asarray(changed), {}))
+        elif changed:
             changed.info.clear()
             changed.save(target, compress_level=1)
         else:
@@ -394,7 +393,7 @@ def _export(
         report(index + 1)
 
 
-def _pictures_in(folder: Path, fps: Fraction) -> tuple[list[Fraction], tuple[int, int], Fraction]:
+def _pictures_in(folder: Path, fps: Fraction) -> Pictures:
     """Of an export what `films.timestamps` tells of a film."""
     pictures = [folder / name for name in pictures_of(folder)]
-    return [index / fps for index in range(len(pictures))], _size_of(pictures[0]), Fraction(0)
+    return Pictures([index / fps for index in range(len(pictures))], _size_of(pictures[0]), Fraction(0))

@@ -217,7 +217,7 @@ class Work:
         if self.looking:
             self._note_rows(run)
         if self.rendered:
-            self.progress.skip(found)
+            self.progress.expect(self.progress.total - found)
         elif missing:
             self._begin(len(missing))
         if missing:
@@ -267,7 +267,8 @@ class Work:
     def _prepare(self, run: Run) -> None:
         """In another thread: frames that will be made next."""
         if self.renderer is not None:
-            self.renderer.prepare(run.walk, [i for i in range(run.walk.frames) if not run.has(i)])
+            here = run.here(run.fingerprints)
+            self.renderer.prepare(run.walk, [i for i, name in enumerate(run.fingerprints) if name not in here])
 
     def _render(self, indices: Sequence[int]) -> None:
         run = self.run

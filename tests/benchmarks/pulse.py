@@ -23,7 +23,7 @@ import scipy.stats
 import soundfile
 
 from walk import audio, cli, sounds, speed
-from walk.timeline import parse_fps
+from walk.rates import parse_fps
 
 RATE = 44100
 PROMPTS = ["a red apple on a blue background", "a green frog on a yellow background", "a fox in a forest"]

@@ -1,0 +1,62 @@
+"""Frames a second, as they are written and as they are meant, exactly; how many a film may have; and beats in a bar.
+
+Knows neither what frames show nor what is heard.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import re
+from fractions import Fraction
+
+from walk import Error
+
+FPS: Fraction = Fraction(24)  # annotated, since mypy reads it in a circle with walk itself
+METER = 4  # beats in a bar
+FINEST = 1_001_000  # numbers in a fraction of frames a second that ffmpeg keeps as they are
+MAX_FRAMES = 1_000_000  # eleven hours
+
+# How people write the rates of NTSC video, whose true values are multiples of 1000/1001, or else as near to them.
+_NTSC = {"23.98": 24, "47.95": 48, "119.88": 120}
+_NTSC_SLACK = Fraction(1, 10_000)
+
+
+def rate(fps: Fraction | float | str) -> Fraction:
+    """Exactly: 23.976 and 24000 / 1001 are 24000/1001; 33.333333 is 100/3. Raises Error if it is not from 1/100 to 1000."""
+    try:
+        exact = Fraction(fps) if isinstance(fps, numbers.Rational) else _meant(fps)
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError):  # no number, nan or infinite
+        exact = Fraction(0)
+    if not Fraction(1, 100) <= exact <= 1000:
+        raise Error(f"fps {fps} is out of range; it is a number from 0.01 to 1000")
+    return exact if max(exact.as_integer_ratio()) <= FINEST else exact.limit_denominator(FINEST // math.ceil(exact))
+
+
+def _meant(fps: float | str) -> Fraction:
+    """As it is written, or where it has been calculated the nearest simple fraction."""
+    try:
+        return parse_fps(str(fps))
+    except ValueError:
+        return Fraction(float(fps)).limit_denominator(1001)
+
+
+def parse_fps(text: str) -> Fraction:
+    """A rate from '25', '23.976' (meaning 24000/1001) or '24000/1001'. Raises ValueError."""
+    if not re.fullmatch(r"\d{1,7}(\.\d{1,20})?|\d{1,7}/0*[1-9]\d{0,6}", text):
+        raise ValueError(text)
+    exact = Fraction(text)
+    whole = _NTSC.get(text) or round(exact * 1001 / 1000)
+    near = Fraction(whole * 1000, 1001)
+    return near if text in _NTSC or (whole and "." in text and abs(exact - near) < _NTSC_SLACK) else exact
+
+
+def check_length(frames: int) -> None:
+    """Raises Error for more frames than a film may have."""
+    if frames > MAX_FRAMES:
+        raise Error(f"{frames if frames < 10**30 else 'so many'} frames are too many; the limit is {MAX_FRAMES}")
+
+
+def nearest(x: Fraction) -> int:
+    """The nearest whole number; of two, the larger."""
+    return math.floor(x + Fraction(1, 2))  # round() takes halves to the even side
