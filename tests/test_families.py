@@ -364,7 +364,7 @@ def test_a_decoder_that_is_not_there_or_is_none_is_refused(home):
         "there is no tiny decoder for this model; there is one for Stable"
     )
     assert refused("StableDiffusionPipeline", "nosuch").startswith(
-        "there is no decoder 'nosuch' here; it is own, tiny,"
+        "there is no decoder 'nosuch' here; a decoder is own, tiny,"
     )
     assert refused("StableDiffusionPipeline", "no such " * 40).startswith("there is no decoder 'no such ")
     vae = home("StableDiffusionPipeline") / "vae"

@@ -43,7 +43,7 @@ def _loading(folder: Path, name: str) -> Iterator[None]:
     except Exception as error:
         if name in FAMILIES and (lack := lacking(str(folder), name)):
             raise lack from error
-        again = f"; remove {folder.parents[1]}, and it is downloaded again" * (folder.parent.name == "snapshots")
+        again = f"; remove {folder.parent.parent}, and it is downloaded again" * (folder.parent.name == "snapshots")
         raise Error(f"{folder} does not load as a {name}: {reason(error)}{again}") from error
 
 
