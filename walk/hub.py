@@ -330,7 +330,7 @@ def decoder(name: str) -> Path:
     if not os.path.isfile(folder / "config.json"):
         raise Error(f"{name} holds no AutoencoderTiny; {accepted}")
     if (kind := read_json(folder / "config.json").get("_class_name")) != "AutoencoderTiny":
-        raise Error(f"{name} holds {kind or 'something else'} and no AutoencoderTiny; {accepted}")
+        raise Error(f"{name} holds no AutoencoderTiny" + f", but {kind}" * bool(kind) + f"; {accepted}")
     return folder
 
 
