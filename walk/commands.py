@@ -15,6 +15,7 @@ import math
 import os
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 
 MAX_SEEDS = 256  # on one sheet
 SHOWN = 2 / 3  # of the pictures; less is worth one, too
+PATIENCE = 2.0  # seconds
 BEGUN = time.monotonic()
 
 
@@ -97,9 +99,10 @@ def film(**chosen: Any) -> str:
     asked = order.read_order(chosen, listener)
     for note in outlook.surprises(asked.walk, asked.rests) if "places" not in asked.flags else ():
         listener.say(f"note: {note}")
-    from walk.film import make
-    from walk.run import Run, alike
-    from walk.work import Work  # and with it torch, after what can be refused without
+    with _importing(listener):
+        from walk.film import make
+        from walk.run import Run, alike
+        from walk.work import Work  # and with it torch, after what can be refused without
 
     frames, loaded = len(set(asked.walk.positions)), chosen.get("loaded")
     model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, frames, loaded)
@@ -134,9 +137,10 @@ def preview(**chosen: Any) -> str:
     if chosen.get("out", "").lower().endswith(".png"):
         picture = order.expanded(chosen.pop("out"))
     asked = order.read_order(chosen, listener)
-    from walk import sheet, speed
-    from walk.run import Run
-    from walk.work import Work
+    with _importing(listener):
+        from walk import sheet, speed
+        from walk.run import Run
+        from walk.work import Work
 
     if picture:
         listener.say(
@@ -453,8 +457,12 @@ def _found(
     frames: int = 0,
     loaded: Model | None = None,
 ) -> LazyModel:
-    from walk.lazy import LazyModel
+    with _importing(listener):
+        from walk.lazy import LazyModel
+        from walk.loading import import_diffusers
 
+        if loaded is None:
+            import_diffusers()
     if loaded is not None:
         return LazyModel(settings, listener, keyframes, model=loaded.at(settings))
     if settings.model == BUILT_IN:
@@ -462,6 +470,18 @@ def _found(
     found = LazyModel(settings, listener, keyframes, folder, frames)
     found.seconds = time.monotonic() - BEGUN
     return found
+
+
+@contextlib.contextmanager
+def _importing(listener: Listener) -> Iterator[None]:
+    """Say what takes so long, if it does: mostly one or two seconds, on a busy machine ten."""
+    timer = threading.Timer(PATIENCE, listener.say, ["importing torch and diffusers"])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _at_one_speed(asked: Order, run: Run, work: Work, listener: Listener) -> tuple[Order, Run, dict[int, Earlier]]:

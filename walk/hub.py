@@ -303,8 +303,8 @@ def _may_be_there(name: str) -> bool:
     return downloads.is_id(name) and not name.endswith(_FILES)
 
 
-def _some(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names)[:5]) + ", ..." * (len([*names]) > 5) or "none"
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(sorted(names)[:5]) + ", ..." * (len(names) > 5) or "none"
 
 
 def _only(found: list[str], where: str, kinds: tuple[str, ...]) -> str:

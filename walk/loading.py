@@ -6,6 +6,7 @@ Knows no keyframes and no pictures.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import inspect
 import itertools
@@ -24,6 +25,11 @@ from walk.hub import checkpoint, decoder, denoiser, field, lacking, lora, predic
 from walk.samplers import Sampler, chosen
 from walk.schedule import REFUSALS
 from walk.settings import Settings
+
+
+def import_diffusers() -> None:
+    """Ahead of its use, since that takes a second or two."""
+    importlib.import_module("diffusers")
 
 
 def family_of(folder: Path) -> tuple[str, Family]:
@@ -135,10 +141,10 @@ def _loaded(folder: Path, name: str, dtype: torch.dtype, file: Path | None, give
 
 def check_denoiser(folder: Path, settings: Settings, family: Family) -> None:
     """Raise Error if another one than the model's own is wanted, and cannot be read, or is of another model."""
-    from diffusers.loaders.single_file_model import SINGLE_FILE_LOADABLE_CLASSES
-
     if settings.denoiser == "own":
         return
+    from diffusers.loaders.single_file_model import SINGLE_FILE_LOADABLE_CLASSES
+
     file, config = denoiser(settings.denoiser), read_json(folder / family.denoiser / "config.json")
     if (kind := config.get("_class_name")) not in SINGLE_FILE_LOADABLE_CLASSES:
         raise Error(f"diffusers reads no {kind} from a file of its own; leave out --denoiser")
@@ -422,7 +428,7 @@ def sampler(folder: Path, name: str | None) -> Sampler:
     own = getattr(diffusers, str(field(file, "_class_name")), None)
     if own is None:
         raise Error(f"{file} names a scheduler that diffusers {diffusers.__version__} does not have")
-    return chosen(own, _stand_ins(own), name)
+    return chosen(own, [] if name is None else _stand_ins(own), name)  # whose modules take half a second to import
 
 
 def scheduler(folder: Path, settings: Settings) -> Any:

@@ -147,7 +147,8 @@ def _completed(settings: Settings, report: Report) -> Settings:
         ),
         software=tuple(f"{name} {importlib.metadata.version(name)}" for name in libraries),
     )
-    loading.scheduler(folder, filled)  # which raises Error if it cannot be made
+    if filled.scheduler is not None:
+        loading.scheduler(folder, filled)  # which raises Error if it cannot be made
     steps, own = _recommended(settings.model, folder, family)
     guidance = own if filled.guidance is None else filled.guidance
     dtype = machine.dtype(filled, family.dtype)
