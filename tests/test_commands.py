@@ -802,8 +802,8 @@ def test_what_replay_is_told_takes_the_place_of_what_says_otherwise(walk, monkey
     walk(*ABC, *film)
     asked = []
 
-    def read(chosen, listener):
-        read_order(chosen, listener)  # which refuses what contradicts itself
+    def read(chosen, listener, *more):
+        read_order(chosen, listener, *more)  # which refuses what contradicts itself
         asked.append(set(chosen))
         raise Error("that was it")
 

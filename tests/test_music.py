@@ -82,8 +82,8 @@ def asked(walk, monkeypatch):
     def of(*arguments, prompts=ABC):
         orders = []
 
-        def read(chosen, listener):
-            orders.append(read_order(chosen, listener))
+        def read(chosen, listener, *more):
+            orders.append(read_order(chosen, listener, *more))
             raise Error("that was it")
 
         read_order = order.read_order

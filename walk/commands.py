@@ -40,7 +40,7 @@ from walk import (
 from walk.files import at_home, write_whole
 from walk.flags import given
 from walk.keyframes import Keyframe, prompt_file
-from walk.order import Order
+from walk.order import Again, Order
 from walk.progress import Bars, Listener
 from walk.rates import METER
 from walk.settings import BUILT_IN
@@ -78,7 +78,7 @@ def _halving(command: Callable[..., str]) -> Callable[..., str]:
                 full = error if isinstance(error, OutOfMemoryError) else error.__cause__
                 if not isinstance(full, OutOfMemoryError) or not full.instead:
                     raise
-                if "loaded" in chosen and "low_memory" in full.instead:  # whoever has loaded it, decides where it is
+                if chosen.get("loaded") and "low_memory" in full.instead:  # whoever has loaded it, decides where it is
                     raise
                 many = f"{full.batch} frames at a time do not fit in memory; going on with {full.batch // 2}"
                 whole = "the whole model does not fit on the GPU; going on with --low-memory"
@@ -93,20 +93,21 @@ def _halving(command: Callable[..., str]) -> Callable[..., str]:
 
 
 @_halving
-def film(**chosen: Any) -> str:
-    """Make the film that the flags describe; returns its path."""
+def film(*, loaded: Model | None = None, again: Again | None = None, **chosen: Any) -> str:
+    """Make the film that the flags describe; returns its path. loaded: the model, in a program. again: another film that
+    they are of."""
     listener = _listener(chosen)
-    asked = order.read_order(chosen, listener)
-    for note in outlook.surprises(asked.walk, asked.rests) if "places" not in asked.flags else ():
+    asked = order.read_order(chosen, listener, loaded.settings if loaded else None, again)
+    for note in outlook.surprises(asked.walk, asked.rests) if not asked.placed else ():
         listener.say(f"note: {note}")
     with _importing(listener):
         from walk.film import make
         from walk.run import Run, alike
         from walk.work import Work  # and with it torch, after what can be refused without
 
-    frames, loaded = len(set(asked.walk.positions)), chosen.get("loaded")
+    frames = len(set(asked.walk.positions))
     model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, frames, loaded)
-    if chosen.get("weights", model.settings.weights) != model.settings.weights:
+    if again and again.weights != model.settings.weights:
         listener.say("note: the model is not the one that made that film, so its pictures will differ")
     _film_size(asked, model.settings, listener)
     if other := alike(asked.folder, asked.walk, model.settings):
@@ -129,14 +130,14 @@ def film(**chosen: Any) -> str:
 
 
 @_halving
-def preview(**chosen: Any) -> str:
+def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
     """Render the keyframes and what lies half-way, as the film will; returns the path of a picture of them."""
     # 1. The pictures: nearly all of them are frames of the film, too.
     listener = _listener(chosen)
     picture = None
     if chosen.get("out", "").lower().endswith(".png"):
         picture = order.expanded(chosen.pop("out"))
-    asked = order.read_order(chosen, listener)
+    asked = order.read_order(chosen, listener, loaded.settings if loaded else None)
     with _importing(listener):
         from walk import sheet, speed
         from walk.run import Run
@@ -148,7 +149,7 @@ def preview(**chosen: Any) -> str:
         )
     picture = picture or asked.out.with_name(asked.out.stem + ".preview.png")
     order.check_sheet(picture)
-    model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, loaded=chosen.get("loaded"))
+    model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, loaded=loaded)
     size = _film_size(asked, model.settings, listener)
     fewer = outlook.quick(model.settings)
     quick = chosen.get("quick", False) and fewer != model.settings
@@ -248,7 +249,8 @@ def replay(**chosen: Any) -> str:
         other = not recipe.weights(made).startswith(identity(chosen["model"]))
     if other and set(order.OF_MODEL) - set(chosen):
         _listener(chosen).say("another model: of the film's settings, those that were meant for its own are left out")
-    return film(**order.replayed(path, made, chosen, other))
+    asked, again = order.replayed(path, made, chosen, other)
+    return film(again=again, **asked)
 
 
 def diff(film: str, other: str) -> str | None:
@@ -539,7 +541,7 @@ def _watch(asked: Order, walk: Walk, listener: Listener) -> None:
         listener.say(f"note: {error}")
         return
     if report.largest:
-        along, uneven = "", bool(asked.music or "places" in asked.flags)
+        along, uneven = "", bool(asked.music or asked.placed)
         if walk != asked.walk and not uneven:
             before = speed.unevenness(speed.predicted(asked.walk, list(zip(walk.positions, report.steps))))
             along = f" (equal steps along the path: {before:.1f} times)"
@@ -593,7 +595,7 @@ def called(
     checked = flags.checked([f"--{name}={word}" for name, word in words.items()], command)
     pairs = (argument.removeprefix("--").split("=", 1) for argument in checked)
     chosen = {"prompts": prompts} | {name: known[name].parse(word) for name, word in pairs}
-    return str(COMMANDS[command](**chosen, **({} if model is None else {"loaded": model})))
+    return str(COMMANDS[command](**({} if model is None else {"loaded": model}), **chosen))
 
 
 def share_processors() -> None:

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from walk import (
     Error,
@@ -57,11 +57,19 @@ _PULSES = ("beat", "bar")  # paces that land on something
 _TO_SOUND = ("bars", "meter", "align", "pace", "pace_noise", "react")  # flags that say how it moves to them
 
 
+class Again(NamedTuple):
+    """Of a film that is made again. weights: of the model that made it. positions: where its frames stay; None: they are
+    laid out anew."""
+
+    weights: str
+    positions: recipe.Positions | None
+
+
 @dataclass(frozen=True)
 class Order:
     """walk: as it was asked for; frames may move to be even. out: the film. folder: its run. look: what the film's
-    encoder is told. flags: that were given. music: what the film moves to. written: the keyframes without the times that
-    were found for them, if they were."""
+    encoder is told. flags: that were given. music: what the film moves to. again: if it is another one made again.
+    written: the keyframes without the times that were found for them, if they were."""
 
     walk: Walk
     settings: Settings
@@ -70,7 +78,13 @@ class Order:
     look: dict[str, Any]
     flags: dict[str, Any] = field(default_factory=dict)
     music: Music | None = None
+    again: Again | None = None
     written: tuple[Keyframe, ...] = ()
+
+    @property
+    def placed(self) -> bool:
+        """Whether frames are where those of another film are."""
+        return self.again is not None and self.again.positions is not None
 
     @property
     def describe(self) -> bool:
@@ -80,7 +94,7 @@ class Order:
     @property
     def even(self) -> bool:
         """Whether frames are to be moved so that they look evenly far apart."""
-        return self.flags.get("speed") != "path" and "places" not in self.flags  # which are even already
+        return self.flags.get("speed") != "path" and not self.placed  # which are even already
 
     @property
     def constant(self) -> bool:
@@ -106,7 +120,7 @@ class Order:
     @property
     def rests(self) -> tuple[float, ...]:
         """Beats or bars that the film rests on, in seconds."""
-        if self.music is None or "places" in self.flags or self.flags.get("react", 1) < RESTS:
+        if self.music is None or self.placed or self.flags.get("react", 1) < RESTS:
             return ()
         return {"beat": self.music.rhythm.beats, "bar": self.music.rhythm.bars}.get(paces(self.flags)[0], ())
 
@@ -117,8 +131,14 @@ OF_MODEL = ("width", "height", "steps", "guidance", "scheduler", "dtype", "batch
 EXCLUSIVE = (("seconds", "bars"), ("bpm", "beats"), ("offset", "beats"), ("ease", "pace"), ("ease", "react"))
 
 
-def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
-    """Of checked flags (`walk.flags.checked`). Raises Error for whatever can be refused without a model."""
+def read_order(
+    chosen: dict[str, Any], listener: Listener, loaded: Settings | None = None, again: Again | None = None
+) -> Order:
+    """Of checked flags (`walk.flags.checked`). Raises Error for whatever can be refused without a model.
+
+    loaded: the settings of a model that a program has loaded. again: of what `replayed` tells the flags.
+    """
+    places = again.positions if again else None
     if "prompts" not in chosen:
         raise Error("--prompts is missing; give a prompt file, or the prompts themselves")
     if isinstance(chosen["prompts"], list) and "-" in chosen["prompts"]:
@@ -129,7 +149,7 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
         raise Error(
             "--seed and --seeds were both given; --seed counts up from keyframe to keyframe, --seeds lists them"
         )
-    if "places" not in chosen:
+    if places is None:
         _check_together(chosen)
     file = prompt_file(chosen["prompts"])
     if file is not None and file.suffix.lower() in formats.SUFFIXES and os.path.isfile(file):
@@ -139,7 +159,6 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     keyframes = read_prompts(chosen["prompts"], **asked_of, tell=notes.append)
     if chosen.get("speed") == "constant":
         timeline.check_rests(keyframes)
-    loaded = chosen.get("loaded")  # a model, in a program
     if loaded is None:
         check_words(keyframes)
     if len(keyframes) == 1 and os.path.isdir(keyframes[0].prompt):
@@ -153,7 +172,7 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     if loaded is None:
         settings = flags.settings(chosen)
     else:
-        settings = dataclasses.replace(loaded.settings, **given(chosen, *flags.SETTINGS))
+        settings = dataclasses.replace(loaded, **given(chosen, *flags.SETTINGS))
     out, folder = _paths(chosen)
     folder = _run_folder(chosen["run"], out) if "run" in chosen else folder
     look = given(chosen, "size", "quality", "codec")
@@ -161,8 +180,8 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     shown = formats.shown_fps(out, asked)
     video.validate(out, **look, sound="audio" in chosen and formats.holds_sound(out), fps=shown)
     _check_paths(out, folder)
-    if "places" in chosen:
-        music, walk = _again(chosen | {"fps": shown}, keyframes)
+    if places is not None:
+        music, walk = _again(chosen | {"fps": shown}, keyframes, places)
     else:
         chosen = chosen | {"fps": shown}  # lest keyframes come at other times than they were given
         keyframes = timeline.framed(keyframes, shown)
@@ -175,8 +194,8 @@ def read_order(chosen: dict[str, Any], listener: Listener) -> Order:
     )
     if shown != asked:
         listener.say(f"{out.suffix} cannot show {_rate(asked)} frames a second: the film will have {_rate(shown)}")
-    _tell_before(chosen, walk.keyframes, out, folder, listener)
-    return Order(walk, settings, out, folder, look, chosen, music)
+    _tell_before(chosen, walk.keyframes, out, folder, listener, counted=not again)
+    return Order(walk, settings, out, folder, look, chosen, music, again)
 
 
 def _typed() -> list[str]:
@@ -230,10 +249,15 @@ def _untouched(folder: Path) -> Iterator[None]:
 
 
 def _tell_before(
-    chosen: dict[str, Any], keyframes: Sequence[Keyframe], out: Path, folder: Path, listener: Listener
+    chosen: dict[str, Any],
+    keyframes: Sequence[Keyframe],
+    out: Path,
+    folder: Path,
+    listener: Listener,
+    counted: bool,
 ) -> None:
-    """A note if the film that is here is of other prompts, and will be replaced; and of prompts that have other seeds than
-    in it, for no reason but their place in the list."""
+    """A note if the film that is here is of other prompts, and will be replaced; and, where seeds are `counted`, of prompts
+    that have other ones than in it, for no reason but their place in the list."""
     from walk.manifest import read_manifest
 
     try:
@@ -242,7 +266,7 @@ def _tell_before(
         return
     if out.exists() and not {keyframe.prompt for keyframe in before} & {keyframe.prompt for keyframe in keyframes}:
         listener.say(f"note: {out} is of other prompts, and will be replaced; to keep it, stop, and give another --out")
-    if chosen.get("seeds", WORDS) != WORDS or "weights" in chosen:  # a film that is made again has its own
+    if chosen.get("seeds", WORDS) != WORDS or not counted:
         return
     was: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
     for a, keyframe in enumerate(before):
@@ -465,9 +489,11 @@ def _sung(keyframes: tuple[Keyframe, ...], music: Music, pause: float, listener:
     return part
 
 
-def _again(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...]) -> tuple[Music | None, Walk]:
+def _again(
+    chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], places: recipe.Positions
+) -> tuple[Music | None, Walk]:
     """A film's own sound, and its frames where they were."""
-    positions, noise = chosen["places"]
+    positions, noise = places
     fps, closed, smooth = chosen["fps"], chosen.get("loop", False), chosen.get("path", flags.PATHS[0]) == "smooth"
     walk = Walk(keyframes, positions, fps, closed, smooth, noise)
     if "audio" not in chosen:
@@ -600,9 +626,10 @@ def read_recipe(film: str) -> Recipe:
     return made
 
 
-def replayed(film: str, made: Recipe, chosen: dict[str, Any], another: bool = False) -> dict[str, Any]:
-    """The flags that make a film again, with those that were chosen in place of its recipe's. Raises Error for what
-    would have to be moved, and cannot be. another: by another model, for which some of them were not meant."""
+def replayed(film: str, made: Recipe, chosen: dict[str, Any], another: bool = False) -> tuple[dict[str, Any], Again]:
+    """The flags that make a film again, with those that were chosen in place of its recipe's; and what else is known of
+    it. Raises Error for what would have to be moved, and cannot be. another: by another model, for which some of them
+    were not meant."""
     path, out = Path(film), Path(chosen.get("out", Path(film).with_name(f"{Path(film).stem}-again{Path(film).suffix}")))
     carried = {name: flags.ALL[name].parse(text) for name, text in made.flags}
     weights = recipe.weights(made)
@@ -643,12 +670,8 @@ def replayed(film: str, made: Recipe, chosen: dict[str, Any], another: bool = Fa
         _check_followed(film, carried, chosen)
     if made.positions and moved and _RHYTHM & set(carried):  # as long as the music is
         carried.pop("frames", None)
-    told = {
-        "prompts": list(made.prompts),
-        "weights": weights,
-        "out": chosen.get("out", str(out)),
-    }
-    return carried | chosen | told | ({"places": made.positions} if made.positions and not moved else {})
+    told = {"prompts": list(made.prompts), "out": chosen.get("out", str(out))}
+    return carried | chosen | told, Again(weights, None if moved else made.positions or None)
 
 
 def _own_bar(film: str, carried: dict[str, Any]) -> Fraction | None:
@@ -702,9 +725,11 @@ def metadata(order: Order, walk: Walk, settings: Settings, refined: bool = False
     chosen = order.flags
     walk = dataclasses.replace(walk, keyframes=order.written) if order.written else walk
     timed = bool(_RHYTHM & set(chosen))
-    if timed and "frames" in chosen and not {"audio", "bars", "places"} & set(chosen):  # that it is to stay so long
+    if (
+        timed and "frames" in chosen and not ({"audio", "bars"} & set(chosen) or order.placed)
+    ):  # that it is to stay so long
         chosen = {"seconds": walk.seconds} | chosen
-    by_program = "places" in chosen and "speed" not in chosen
+    by_program = order.placed and "speed" not in chosen
     deciding: dict[str, object] = {
         **({} if by_program else {"speed": chosen.get("speed", flags.SPEEDS[0])}),
         **{name: True for name in ("loop", "ease") if chosen.get(name)},
@@ -714,7 +739,7 @@ def metadata(order: Order, walk: Walk, settings: Settings, refined: bool = False
         **({"listen": _without_folder(chosen["listen"])} if "listen" in chosen else {}),
         **order.look,
     }
-    return film.described(walk, settings, deciding, refined or order.music is not None or "places" in chosen)
+    return film.described(walk, settings, deciding, refined or order.music is not None or order.placed)
 
 
 def without_folders(made: Recipe) -> list[str]:
