@@ -278,6 +278,17 @@ def test_whether_a_model_is_on_this_machine_is_known_without_the_hub(cache, tiny
     assert not hub.is_here("stabilityai/sd-turbo")
 
 
+def test_what_else_is_on_this_machine_is_known_by_its_hub_id(cache, tiny_folder, tmp_path):
+    assert hub.also_here() == []
+    fetch(cache, tiny_folder, repo="org/mine")
+    fetch(cache, tiny_folder, repo="stabilityai/sd-turbo")  # which has a short name
+    (fetch(cache, tiny_folder, repo="org/half") / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "model_index.json").write_text('{"_class_name": "KandinskyPipeline"}')
+    fetch(cache, tmp_path / "home", repo="org/other")
+    assert hub.also_here() == ["org/mine"]
+
+
 @pytest.mark.parametrize(
     ("damaged", "text"), [("model_index.json", '{"_class_na'), ("unet/x.safetensors.index.json", "{}")]
 )

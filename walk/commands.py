@@ -428,6 +428,7 @@ def list_models() -> str:
     for it in CATALOGUE:
         here = "yes" if it.name == BUILT_IN or hub.is_here(it.repo) else "no"
         rows.append((it.name, str(it.side), str(it.steps), f"{it.guidance:g}", here, it.licence, it.repo))
+    rows += [("", "", "", "", "yes", "", repo) for repo in hub.also_here()]
     widths = [max(map(len, column)) for column in zip(*rows)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 

@@ -27,8 +27,9 @@ def make(
     sound: Sound | None = None,
     report: Callable[[int], object] = lambda count: None,
     **look: Any,
-) -> None:
-    """Make the film of a run, of which no frame is missing, and note in its folder that it is made from there.
+) -> Path:
+    """Make the film of a run, of which no frame is missing, and note in its folder that it is made from there. Returns its
+    path.
 
     metadata: what it says of itself; None: its recipe and its chapters (`described`), unless the run is to describe
         nothing (`Run(describe=False)`).
@@ -60,6 +61,7 @@ def make(
     video.encode(frames, out, run.walk.fps, metadata=metadata, sound=sound, report=report, placing=placing, **look)
     if _beside(out, run.folder):
         run.made(out.name, made)
+    return out
 
 
 def _spread(run: Run) -> dict[str, object]:

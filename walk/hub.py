@@ -90,6 +90,20 @@ def is_here(repo: str) -> bool:
     return False
 
 
+def also_here() -> list[str]:
+    """Hub ids of further models on this machine, of families that are known and with all of their parts."""
+    from huggingface_hub import constants
+
+    found = []
+    for home in sorted(Path(constants.HF_HUB_CACHE).glob("models--*--*")):
+        repo = home.name.removeprefix("models--").replace("--", "/")
+        with contextlib.suppress(Error):
+            folder = _cached(repo, None) if not known(repo) else None
+            if folder and read_json(folder / "model_index.json").get("_class_name") in FAMILIES:
+                found.append(repo)
+    return found
+
+
 def _hub_id(name: str) -> tuple[str, str | None]:
     """(repository, revision) of a model that is no file and no folder."""
     repo, at, revision = re.sub(r"^https?://(huggingface\.co|hf\.co)/|/$", "", name).partition("@")
