@@ -28,6 +28,10 @@ class FakeHub:
         return [path.replace(f"resolve/{COMMIT}/", "").strip("/") for path in self.asked if "/resolve/" in path]
 
 
+def etag(file):
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
 @contextlib.contextmanager
 def running(monkeypatch):
     class Handler(BaseHTTPRequestHandler):
@@ -64,7 +68,11 @@ def running(monkeypatch):
                 self.answer(hub.status or 404, b"{}", **missing)
             elif api:
                 files = [
-                    {"rfilename": file.relative_to(folder).as_posix(), "size": file.stat().st_size}
+                    {
+                        "rfilename": file.relative_to(folder).as_posix(),
+                        "size": file.stat().st_size,
+                        "blobId": etag(file),
+                    }
                     for file in sorted(folder.rglob("*"))
                     if file.is_file()
                 ]
@@ -82,9 +90,8 @@ def running(monkeypatch):
                 if not file.is_file():
                     self.answer(404, b"", X_Error_Code="EntryNotFound", X_Repo_Commit=COMMIT)
                     return
-                data = file.read_bytes()
-                etag = f'"{hashlib.sha256(data).hexdigest()}"'
-                self.answer(200, data, ETag=etag, X_Repo_Commit=COMMIT, Accept_Ranges="bytes")
+                more = {"ETag": f'"{etag(file)}"', "X_Repo_Commit": COMMIT, "Accept_Ranges": "bytes"}
+                self.answer(200, file.read_bytes(), **more)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

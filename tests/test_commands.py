@@ -853,7 +853,7 @@ def test_a_replay_by_another_model_leaves_out_what_was_meant_for_the_films_own(w
 
     other = tiny.flux(tmp_path_factory.mktemp("models") / "other")
     _, err = walk("replay", "film.mp4", "--model", other, "--size", "64", "--guidance", "2", model=False)
-    assert "another model: of the film's settings, those that were meant for its own are left out" in err
+    assert "another model: its own size, steps, guidance and scheduler are taken, unless given" in err
     said = json.loads(walk("info", "film-again.mp4", "--json", model=False)[0])["flags"]
     usual = models.complete(Settings(str(other)))
     assert (said["steps"], said["scheduler"], said["width"]) == (str(usual.steps), usual.scheduler, str(usual.width))

@@ -286,6 +286,7 @@ def test_what_else_is_on_this_machine_is_known_by_its_hub_id(cache, tiny_folder,
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "model_index.json").write_text('{"_class_name": "KandinskyPipeline"}')
     fetch(cache, tmp_path / "home", repo="org/other")
+    (cache / "models--org--name (copy)").mkdir()
     assert hub.also_here() == ["org/mine"]
 
 

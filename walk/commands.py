@@ -41,7 +41,7 @@ from walk.files import at_home, write_whole
 from walk.flags import given
 from walk.keyframes import Keyframe, prompt_file
 from walk.order import Again, Order
-from walk.progress import Bars, Listener
+from walk.progress import Bars, Listener, in_bytes
 from walk.rates import METER
 from walk.settings import BUILT_IN
 from walk.text import clock, format_time, plural, short, together
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 MAX_SEEDS = 256  # on one sheet
 SHOWN = 2 / 3  # of the pictures; less is worth one, too
 PATIENCE = 2.0  # seconds
+TOLD = False  # that libraries take long to import
 BEGUN = time.monotonic()
 
 
@@ -200,9 +201,6 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
 @_halving
 def seeds(**chosen: Any) -> str:
     """Render one prompt from several seeds; returns the path of a sheet of them."""
-    from walk import sheet
-    from walk.render import render
-
     count, first = chosen.get("count", flags.SEEDS), chosen.get("from", 0)
     if count > MAX_SEEDS:
         raise Error(f"--count {count} is too many for one sheet; the limit is {MAX_SEEDS}")
@@ -215,6 +213,9 @@ def seeds(**chosen: Any) -> str:
     out = order.expanded(chosen.get("out", f"{order.slug([prompt])}.seeds{f'-from-{first}' if first else ''}.png"))
     order.check_sheet(out)
     listener = _listener(chosen)
+    with _importing(listener):
+        from walk import sheet
+        from walk.render import render
     found = _found(flags.settings(chosen), listener, keyframes[:1])
     walk = Walk(keyframes, tuple(map(float, range(count))), Fraction(1))
     shown = {}
@@ -244,11 +245,13 @@ def replay(**chosen: Any) -> str:
     path = chosen.pop("film")
     made, other = order.read_recipe(path), False
     if "model" in chosen:
-        from walk.hub import identity
+        from walk import downloads, hub
 
-        other = not recipe.weights(made).startswith(identity(chosen["model"]))
+        own = chosen.get("denoiser", dict(made.flags).get("denoiser", "own")) == "own"
+        with in_bytes(_listener(chosen)) as report, downloads.telling(report):
+            other = not recipe.weights(made).startswith(hub.model_identity(chosen["model"], own, report))
     if other and set(order.OF_MODEL) - set(chosen):
-        _listener(chosen).say("another model: of the film's settings, those that were meant for its own are left out")
+        _listener(chosen).say("another model: its own size, steps, guidance and scheduler are taken, unless given")
     asked, again = order.replayed(path, made, chosen, other)
     return film(again=again, **asked)
 
@@ -388,9 +391,9 @@ def doctor() -> str:
 @_halving
 def bench(**chosen: Any) -> str:
     """How fast a model's frames are made on this machine, and where the time goes."""
-    from walk.bench import LEAST, SECONDS, measure
-
     listener, frames = _listener(chosen), chosen.get("frames", flags.BENCH_FRAMES)
+    with _importing(listener):
+        from walk.bench import LEAST, SECONDS, measure
     found = _found(flags.settings(chosen), listener, frames=frames)
     model = found.loaded()
     with tempfile.TemporaryDirectory() as folder, listener.progress("timing", LEAST + 1, unit="batches") as progress:
@@ -477,8 +480,15 @@ def _found(
 
 @contextlib.contextmanager
 def _importing(listener: Listener) -> Iterator[None]:
-    """Say what takes so long, if it does: mostly one or two seconds, on a busy machine ten."""
-    timer = threading.Timer(PATIENCE, listener.say, ["importing torch and diffusers"])
+    """Say what takes so long, if it does: mostly one or two seconds, on a busy machine ten. Once."""
+
+    def say() -> None:
+        global TOLD
+        if not TOLD:
+            TOLD = True
+            listener.say("importing torch and diffusers")
+
+    timer = threading.Timer(PATIENCE, say)
     timer.daemon = True
     timer.start()
     try:

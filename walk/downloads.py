@@ -19,14 +19,16 @@ from walk.digests import Report
 
 TIMEOUT = 5  # seconds that the hub has to answer
 PAUSE = 0.25  # seconds from one look at how much has arrived to the next
+PATIENCE = 2  # seconds for a download to end that is stopped
 ELSEWHERE = "go online, or choose a model that is here (toybox is built in)"
 
-_report: ContextVar[Report] = ContextVar("report", default=lambda what, done, size: None)
+_report: ContextVar[Report | None] = ContextVar("report", default=None)
 
 
 @contextlib.contextmanager
 def telling(report: Report) -> Iterator[None]:
-    """What is downloaded within is reported: called with what is done, the bytes that have arrived, and all of them."""
+    """What is downloaded within is reported: called with what is done, the bytes that have arrived, and all of them.
+    Elsewhere the hub's own client shows it."""
     token = _report.set(report)
     try:
         yield
@@ -46,14 +48,21 @@ def is_id(name: str) -> bool:
     return True
 
 
+class File(NamedTuple):
+    """size: in bytes, 0 where nobody says. blob: what the hub's cache calls it, whatever names it has."""
+
+    size: int
+    blob: str
+
+
 class Repository(NamedTuple):
-    """What the hub has under a name. revision: None: the newest. files: each with its size in bytes, 0 where nobody says.
-    pipeline: the class that it says it holds, '' if it does not say."""
+    """What the hub has under a name. revision: None: the newest. pipeline: the class that it says it holds, '' if it does
+    not say."""
 
     name: str
     revision: str | None
     commit: str
-    files: dict[str, int]
+    files: dict[str, File]
     pipeline: str
 
 
@@ -83,7 +92,10 @@ def ask(repo: str, revision: str | None, accepted: str, elsewhere: str = ELSEWHE
             remedy = "run hf auth login again, since it knows no such token" if status == 401 else "try again later"
             raise Error(f"{_absent(repo)} and the hub refuses to tell of it (HTTP {status}); {remedy}") from None
         raise Error(f"{_absent(repo)} and the hub does not answer; {elsewhere}") from None
-    files = {str(file.rfilename): file.size or 0 for file in about.siblings or ()}
+    files = {
+        str(file.rfilename): File(file.size or 0, str(file.lfs.sha256 if file.lfs else file.blob_id))
+        for file in about.siblings or ()
+    }
     holds = ((about.config or {}).get("diffusers") or {}).get("_class_name") or ""
     return Repository(repo, revision, str(about.sha), files, str(holds))
 
@@ -115,24 +127,49 @@ def bring(it: Repository, names: Collection[str]) -> Path:
 
     home = Path(constants.HF_HUB_CACHE) / f"models--{it.name.replace('/', '--')}"
     patterns = [glob.escape(name) for name in names]
-    there = home / "snapshots" / it.commit
-    size = sum(it.files.get(name, 0) for name in names if not (there / name).exists())
+    missing = {file.blob: file.size for file in map(it.files.__getitem__, names) if not _is_held(home, file)}
+    size = sum(missing.values())
     _check_room(it.name, home, size)
-    before, report = _held(home), _report.get()
-    with _quietly():
-        done = _beside(lambda: Path(snapshot_download(it.name, revision=it.revision, allow_patterns=patterns)))
+    before, others, stop = _held(home), _begun(home), threading.Event()
+    bars: Any = _stoppable(stop)
+    how = {"revision": it.revision, "allow_patterns": patterns, "tqdm_class": bars}
+    with _quietly() if (report := _report.get()) else contextlib.nullcontext():
+        done = _beside(lambda: Path(snapshot_download(it.name, **how)))
         try:
             while not done.done():
                 concurrent.futures.wait([done], PAUSE)
-                report(f"downloading {it.name}", min(max(_held(home) - before, 0), size), size)
-            return done.result()
-        except KeyboardInterrupt:
-            _remove_begun(home)
-            raise KeyboardInterrupt(
-                f"what has arrived of {it.name} whole is kept; run the same command to go on"
-            ) from None
-        except Exception as error:  # of whichever HTTP library the hub's client uses
-            raise _failed(it.name, error) from error
+                if report:
+                    report(f"downloading {it.name}", min(max(_held(home) - before, 0), size), size)
+        except BaseException as error:
+            stop.set()
+            concurrent.futures.wait([done], PATIENCE)
+            for path in _begun(home) - others:  # newer clients give them random names, and never go on with them
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            if not isinstance(error, KeyboardInterrupt):
+                raise
+            kept = f"what has arrived of {it.name} whole is kept; run the same command to go on"
+            raise KeyboardInterrupt(kept) from None
+    try:
+        folder: Path = done.result()
+    except Exception as error:  # of whichever HTTP library the hub's client uses
+        raise _failed(it.name, error) from error
+    if not all(os.path.exists(folder / name) for name in names):  # some clients then give what is there
+        raise _failed(it.name, ConnectionError("the hub stopped answering"))
+    return folder
+
+
+def _stoppable(stop: threading.Event) -> type:
+    """Bars for the hub's client that end what they show, where they are told how far it is."""
+    from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
+
+    class Bar(tqdm):
+        def update(self, *arguments: Any) -> Any:
+            if stop.is_set():
+                raise InterruptedError("stopped")
+            return super().update(*arguments)
+
+    return Bar
 
 
 def _failed(repo: str, error: BaseException | None) -> Error:
@@ -154,21 +191,26 @@ def _held(home: Path) -> int:
     return size
 
 
+def _is_held(home: Path, file: File) -> bool:
+    return os.path.exists(home / "blobs" / file.blob)
+
+
+def _begun(home: Path) -> set[Path]:
+    """Files of which a part has arrived."""
+    with contextlib.suppress(OSError):
+        return {*home.glob("blobs/*.????????.incomplete")}
+    return set()
+
+
 def _check_room(repo: str, home: Path, size: int) -> None:
     """Raise Error where there is less room than that."""
-    above = next(folder for folder in (home, *home.parents) if folder.exists())
-    if (free := shutil.disk_usage(above).free) < size:
-        raise Error(
-            f"{repo} needs {size / 1e9:.1f} GB, and {home.parent} has room for {free / 1e9:.1f}; make room, or let "
-            "HF_HOME name a folder on another disk"
-        )
-
-
-def _remove_begun(home: Path) -> None:
-    """Files of which a part has arrived. Newer clients give them random names, and never go on with them."""
-    for path in home.glob("blobs/*.????????.incomplete"):
-        with contextlib.suppress(OSError):
-            path.unlink()
+    above = next(folder for folder in (home, *home.parents) if os.path.exists(folder))
+    with contextlib.suppress(OSError):
+        if (free := shutil.disk_usage(above).free) < size:
+            raise Error(
+                f"{repo} needs {size / 1e9:.1f} GB, and {home.parent} has room for {free / 1e9:.1f}; make room, or let "
+                "HF_HOME name a folder on another disk"
+            )
 
 
 @contextlib.contextmanager

@@ -37,6 +37,7 @@ class Given(Model):
 
     def __init__(self, model: Model) -> None:
         self.model, self.settings = model, model.settings
+        self.remarks = getattr(model, "remarks", ())
         self.conditionings: dict[str, Conditioning] = {}  # by prompt
         self.noises: dict[int, Tensor] = {}  # by seed
         self._tensors: dict[str, Tensor] = {}  # by digest: of many keyframes, the negative ones are mostly the same

@@ -78,7 +78,13 @@ def checkpoint(name: str) -> Path | None:
     path = Path(os.path.expanduser(name))
     if name == BUILT_IN or os.path.isfile(path):
         return None if name == BUILT_IN else path
-    if name.endswith(".safetensors") and name.count("/") > 1 and not os.path.isabs(path) and not name.startswith("."):
+    if (
+        name.endswith(".safetensors")
+        and name.count("/") > 1
+        and not os.path.isabs(path)
+        and name[0] not in "."
+        and "://" not in name
+    ):
         return _file(name, (".safetensors",), f"there is no file {name}; {ACCEPTED}")
     return None
 
@@ -98,7 +104,7 @@ def also_here() -> list[str]:
     for home in sorted(Path(constants.HF_HUB_CACHE).glob("models--*--*")):
         repo = home.name.removeprefix("models--").replace("--", "/")
         with contextlib.suppress(Error):
-            folder = _cached(repo, None) if not known(repo) else None
+            folder = _cached(repo, None) if downloads.is_id(repo) and not known(repo) else None
             if folder and read_json(folder / "model_index.json").get("_class_name") in FAMILIES:
                 found.append(repo)
     return found
@@ -106,6 +112,8 @@ def also_here() -> list[str]:
 
 def _hub_id(name: str) -> tuple[str, str | None]:
     """(repository, revision) of a model that is no file and no folder."""
+    if "://" in name and name.endswith(_FILES):
+        raise Error(f"{name} is an address; download its file, and give that as --model")
     repo, at, revision = re.sub(r"^https?://(huggingface\.co|hf\.co)/|/$", "", name).partition("@")
     entry = known(repo)
     repo = entry.repo if entry else repo
@@ -158,10 +166,12 @@ def _is_complete(part: Path, weights: bool = True) -> bool:
         return any(
             (part / name).exists() for name in ("tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model")
         )
-    if (part / "config.json").exists() and not any(part.glob("*.safetensors")):
-        return False
-    shards = {name for index in part.glob("*.safetensors.index*.json") for name in field(index, "weight_map").values()}
-    return all((part / shard).exists() for shard in shards)
+    if not (part / "config.json").exists():
+        return True
+    # Of one form; of another there may be the index alone.
+    forms = [{*field(index, "weight_map").values()} for index in part.glob("*.safetensors.index*.json")]
+    single = any(not re.search(r"-\d+-of-\d+\.", path.name) for path in part.glob("*.safetensors"))
+    return single or any(all((part / shard).exists() for shard in shards) for shards in forms)
 
 
 def variant(folder: Path) -> str | None:
@@ -180,9 +190,10 @@ def _variant(files: Iterable[str]) -> str | None:
 
 
 def _form(file: str) -> str:
-    """'fp16' of model.fp16.safetensors and of model.fp16-00001-of-00002.safetensors; '' of the usual one."""
-    form = re.search(r"\.([a-z]\w*)(-\d+-of-\d+)?\.safetensors$", file)
-    return form[1] if form else ""
+    """'fp16' of model.fp16.safetensors, model.fp16-00001-of-00002.safetensors and model.safetensors.index.fp16.json; '' of
+    the usual one."""
+    form = re.search(r"\.([a-z]\w*)(-\d+-of-\d+)?\.safetensors(\.index\.json)?$|\.index\.(\w+)\.json$", file)
+    return (form[1] or form[4]) if form else ""
 
 
 # Single files
@@ -201,7 +212,7 @@ def _description(path: Path) -> Path:
         return beside
     if any("lora" in name for name in shapes):
         raise Error(f"{path} is a LoRA; give it as --lora {path}, and the model that it belongs to as --model")
-    if all(name.startswith(_VAE) for name in shapes):
+    if shapes and all(name.startswith(_VAE) for name in shapes):
         raise Error(f"{path} is a VAE alone, which walk takes from the model; give a whole checkpoint")
     if len(shapes) < EMBEDDED:
         raise Error(f"{path} is an embedding (textual inversion), which walk does not know; give a whole checkpoint")
@@ -229,7 +240,7 @@ def tensors(path: Path) -> dict[str, Any]:
         header.pop("__metadata__", None)
         found = {name: SimpleNamespace(shape=it["shape"]) for name, it in header.items()}
         whole = 8 + length + max((it["data_offsets"][1] for it in header.values()), default=0)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         raise Error(f"{path} is damaged (it does not begin as safetensors files do)") from error
     if size < whole:
         raise Error(f"{path} is cut off, after {size / 1e6:.4g} of {whole / 1e6:.4g} MB; download it again")
@@ -262,9 +273,11 @@ def _download_description(repo: str, path: Path) -> Path:
     try:
         it = downloads.ask(repo, None, ACCEPTED)
     except Error as error:
+        why, _, remedy = str(error).partition("; ")
+        remedy = "go online once" if remedy == downloads.ELSEWHERE else remedy.partition("; ")[0]
         raise Error(
-            f"{path} needs the configuration of a model: {str(error).partition(';')[0]}; go online once, or lay a "
-            f"folder {path.stem} with a diffusers configuration beside it"
+            f"{path} needs the configuration of a model: {why}; {remedy}, or lay a folder {path.stem} with a diffusers "
+            "configuration beside it"
         ) from None
     return downloads.bring(it, [name for name in it.files if name.count("/") < 2 and name.endswith(_TEXTS)])
 
@@ -331,14 +344,16 @@ def _only(found: list[str], where: str, kinds: tuple[str, ...]) -> str:
 def decoder(name: str) -> Path:
     """The folder of a small decoder, on this machine or from the hub."""
     accepted = "a decoder is own, tiny, or a folder with an AutoencoderTiny, in diffusers' format"
-    folder: Path | None = Path(os.path.expanduser(name))
-    if os.path.isfile(name):
+    folder = Path(os.path.expanduser(name))
+    if os.path.isfile(folder):
         raise Error(f"{name} is a file; {accepted}")
-    if folder is None or not os.path.isdir(folder):
+    if not os.path.isdir(folder):
         if not _may_be_there(name) or "/" not in name:
             raise Error(f"there is no decoder '{name}' here; {accepted}")
-        folder = downloads.here(name, ["config.json", "*.safetensors"])
-        if not folder or not (folder / "config.json").is_file():
+        found = downloads.here(name, ["config.json", "*.safetensors"])
+        if found and (found / "config.json").is_file() and any(found.glob("*.safetensors")):
+            folder = found
+        else:
             it = downloads.ask(name, None, accepted, "go online, or leave out --decoder")
             folder = downloads.bring(it, [file for file in it.files if "/" not in file and file.endswith(_DECIDING)])
     if not os.path.isfile(folder / "config.json"):
@@ -375,10 +390,10 @@ def _wanted(files: Iterable[str], parts: Sequence[str], form: str | None, light:
     weights: dict[str, list[str]] = {}
     for file in files:
         part = file.partition("/")[0]
-        if part in parts and file.endswith(_TEXTS):
+        if part in parts and ".safetensors" in file:  # or the index of some
+            weights.setdefault(part, []).extend([file] * (part not in light))
+        elif part in parts and file.endswith(_TEXTS):
             yield file
-        elif part in parts and part not in light and file.endswith(".safetensors"):
-            weights.setdefault(part, []).append(file)
     for some in weights.values():
         yield from [file for file in some if _form(file) == form] or [file for file in some if not _form(file)]
 
@@ -433,13 +448,10 @@ def identity(
     """
 
     def digest(path: Path) -> str:
-        with _reading(path):
-            return f"sha256 {digests.of_file(path, report)}"
+        return _digest(path, report)
 
     own = denoiser_name == "own"
-    parts = [_identity(find(model, own), report)]
-    if file := checkpoint(model):
-        parts.append(f"checkpoint {digest(file)}")
+    parts = [model_identity(model, own, report)]
     if not own:
         parts.append(f"denoiser {digest(denoiser(denoiser_name))}")
     parts += [f"lora {digest(lora(name))}:{repr(weight).removesuffix('.0')}" for name, weight in loras]
@@ -447,6 +459,19 @@ def identity(
         files = sorted(path for path in decoder(decoder_name).iterdir() if path.suffix in (".json", ".safetensors"))
         parts += [f"decoder {digest(path)}" for path in files]
     return ", ".join(parts)
+
+
+def model_identity(model: str, own: bool = True, report: digests.Report = lambda what, done, size: None) -> str:
+    """The part of an `identity` with which it begins. own: whether its own denoiser is wanted, too."""
+    parts = [_identity(find(model, own), report)]
+    if file := checkpoint(model):
+        parts.append(f"checkpoint {_digest(file, report)}")
+    return ", ".join(parts)
+
+
+def _digest(path: Path, report: digests.Report) -> str:
+    with reading(path):
+        return f"sha256 {digests.of_file(path, report)}"
 
 
 def _identity(folder: Path, report: digests.Report) -> str:

@@ -6,7 +6,6 @@ Knows no flags and no films, and prints nothing: a `walk.progress.Listener` is t
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import gc
 import math
@@ -21,7 +20,7 @@ from walk.bench import KEYFRAMES
 from walk.keyframes import Keyframe
 from walk.manifest import fingerprints
 from walk.models import Model
-from walk.progress import Listener, Progress
+from walk.progress import Listener, in_bytes
 from walk.render import render
 from walk.run import finished
 from walk.text import format_time, plural
@@ -62,16 +61,7 @@ class LazyModel:
         if model is not None:
             self.settings = model.settings
             return
-        with contextlib.ExitStack() as shown:
-            bars: dict[str, Progress] = {}
-
-            def report(what: str, done: int, size: int) -> None:
-                if what not in bars:
-                    bars[what] = shown.enter_context(self.listener.progress(what, size >> 20, after=2, unit="MiB"))
-                if size >> 20 != bars[what].total:
-                    bars[what].expect(size >> 20)
-                bars[what].reached(done >> 20)
-
+        with in_bytes(self.listener) as report:
             self.settings = models.complete(settings, report)
         if folder is not None and keyframes:
             self.settings = _as_before(self.settings, settings.batch is None, keyframes, folder)

@@ -253,7 +253,9 @@ def _add_loras(pipe: Any, settings: Settings, denoiser: Any) -> list[str]:
                 raise ValueError("it paints after another picture, and there is none")
         except Exception as error:
             why = "it was made for another one" if "size mismatch" in str(error) else reason(error)
-            raise Error(f"the LoRA {path} does not fit the model: {why}") from error
+            raise Error(
+                f"the LoRA {path} does not fit the model: {why}; give another --lora, or --lora none"
+            ) from error
         layers, placed = sum(map(_is_layer, names)), _placed(pipe, f"lora{number}")
         if placed < layers:
             notes.append(f"of the LoRA {path.name}, {layers - placed} of {layers} layers have no place in the model")

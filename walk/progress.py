@@ -9,6 +9,7 @@ import contextlib
 import os
 import sys
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 PLAIN_SECONDS = 10  # between lines of progress where nothing can be drawn
@@ -52,6 +53,22 @@ class Listener:
         return Progress(what, total, after, unit)
 
 
+@contextlib.contextmanager
+def in_bytes(listener: Listener) -> Iterator[Callable[[str, int, int], None]]:
+    """What reports bytes can be told: what is done, such as 'reading x.safetensors', of how many and of how many in all."""
+    with contextlib.ExitStack() as shown:
+        bars: dict[str, Progress] = {}
+
+        def report(what: str, done: int, size: int) -> None:
+            if what not in bars:
+                bars[what] = shown.enter_context(listener.progress(what, size >> 20, after=2, unit="MiB"))
+            if size >> 20 != bars[what].total:
+                bars[what].expect(size >> 20)
+            bars[what].reached(done >> 20)
+
+        yield report
+
+
 class Bars(Listener):
     """Shows it on stderr: bars on a terminal and in a notebook, elsewhere a line now and then.
 
@@ -60,8 +77,9 @@ class Bars(Listener):
     """
 
     def say(self, text: str) -> None:
-        tqdm = sys.modules.get("tqdm")  # unless somebody has imported it, there is no bar, whose line this would go on
-        with tqdm.tqdm.external_write_mode(sys.stderr) if tqdm else contextlib.nullcontext():
+        # Unless somebody has imported it, there is no bar, whose line this would go on.
+        tqdm = getattr(sys.modules.get("tqdm"), "tqdm", None)
+        with tqdm.external_write_mode(sys.stderr) if tqdm else contextlib.nullcontext():
             print(text, file=sys.stderr, flush=True)
 
     def progress(self, what: str, total: int, after: float = 0, unit: str = "frames") -> Progress:

@@ -334,7 +334,7 @@ def _whole(out: Path) -> Iterator[Path]:
             replace(out, old)  # one folder cannot replace another at one stroke
         try:
             replace(part, out)
-        except OSError:
+        except BaseException:
             if os.path.lexists(old):
                 replace(old, out)
             raise
