@@ -220,6 +220,15 @@ def test_a_notebook_shows_the_film(cheap, monkeypatch):
     assert walk.Film(Path("frames"))._repr_html_() == "<code>frames</code>"
 
 
+def test_seeds_are_a_picture(cheap):
+    model = models.load(Settings(cheap["model"], steps=1))
+    drawn = walk.seeds("a red apple", model, count=2, out="sheet.png", quiet=True)
+    assert isinstance(drawn, Image.Image)
+    assert drawn.size == Image.open("sheet.png").size
+    named = walk.seeds("a red apple", cheap["model"], steps=1, count=2, out="named.png", quiet=True)
+    assert list(named.getdata()) == list(drawn.getdata())
+
+
 def test_a_preview_is_a_picture(cheap):
     shown = walk.preview(ABC, frames=9, out="film.mp4", **cheap)
     assert isinstance(shown, Image.Image)

@@ -216,6 +216,7 @@ def test_a_film_is_made_and_the_same_command_again_finds_it_whole(tiny_folder, c
     assert said == [
         "2 keyframes, 3 frames, 0.125 s at 24 frames a second",
         "3 of 3 frames are in new/film.walk already",
+        "new/film.mp4 is finished already",
     ]
     assert re.fullmatch(
         r"movement, to the eye: the largest step from frame to frame is 1\.\d times the usual; PPL \d+, PDV [\d.]+",

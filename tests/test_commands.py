@@ -868,6 +868,17 @@ def test_a_replay_by_the_films_model_in_another_place_keeps_its_settings(walk, t
     assert json.loads(walk("info", "film-again.mp4", "--json", model=False)[0])["flags"]["steps"] == "1"
 
 
+@pytest.mark.parametrize("more", [["--fps", "12"], ["--out", "again.gif"]], ids=" ".join)
+def test_a_replay_at_another_rate_keeps_times_where_they_are(walk, more):
+    prompts = ["a red apple", "a green frog | time=0.5", "a blue whale | time=0.75"]
+    walk(*prompts, "--seconds", "1", "--out", "film.mp4")
+    walk("replay", "film.mp4", *more, *([] if "--out" in more else ["--out", "again.mp4"]), model=False)
+    made = manifest.read_manifest(Path("again.walk")).walk
+    assert made.frames == made.fps
+    half_a_frame = 0.51 / float(made.fps)
+    assert [float(key / made.fps) for key in made.landmarks()[0]] == pytest.approx([0, 0.5, 0.75], abs=half_a_frame)
+
+
 @pytest.mark.usefixtures("a_film")
 def test_replay_overwrites_nothing(refusal):
     Path("film-again.mp4").write_bytes(b"holidays")
@@ -1147,6 +1158,35 @@ def test_a_round_that_begins_between_keyframes_has_its_landmarks_in_place():
     keys, lengths = walk.landmarks()
     assert keys == [20, 40, 0]
     assert lengths == [20, 20, 20]
+
+
+def test_a_finished_film_is_left_as_it_is_until_it_would_be_another(walk):
+    flags = [*ABC, "--frames", "6", "--out", "film.mp4"]
+    walk(*flags)
+    before = Path("film.mp4").stat().st_mtime_ns, Path("film.mp4").read_bytes()
+    _, err = walk(*flags)
+    assert "film.mp4 is finished already" in err
+    assert (Path("film.mp4").stat().st_mtime_ns, Path("film.mp4").read_bytes()) == before
+    for other in (["--quality", "30"], ["--no-metadata"], ["--fps", "12"], ["--size", "64"]):
+        _, err = walk(*flags, *other)
+        assert not [line for line in err if "finished" in line], other
+        assert Path("film.mp4").read_bytes() != before[1]
+    walk(*flags)
+    assert Path("film.mp4").read_bytes() == before[1]
+    Path("film.mp4").unlink()
+    walk(*flags)
+    assert Path("film.mp4").read_bytes() == before[1]
+
+
+def test_a_quick_preview_that_is_no_quicker_says_so(walk):
+    _, err = walk("preview", *ABC, "--quick", "--out", "film.mp4")
+    assert "note: --quick changes nothing, since the model takes 1 denoising step anyway" in err
+
+
+def test_chapters_of_one_prompt_tell_its_seeds(walk):
+    walk("a red apple", "--seeds", "3,8", "--frames", "4", "--out", "film.mp4")
+    titles = [title for _, title in films.read_metadata(Path("film.mp4")).chapters]
+    assert titles == ["a red apple (seed 3)", "a red apple (seed 8)"]
 
 
 # models

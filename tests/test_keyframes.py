@@ -565,6 +565,20 @@ def test_times_before_all_prompts_are_when_keyframes_come(lines, seconds):
     assert told == ["the times before the prompts are read as time="]
 
 
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (["00:00:00:00 a fox", "00:00:02:13 a frog"], "1: 00:00:00:00 is a timecode, whose last number counts frames; write "),
+        (["a fox", "01:00:02;13 a frog"], "2: 01:00:02;13 is a timecode, whose last number counts frames; write the frame at "
+         "the end of the line, at 25 a second | frame=90063"),
+        (["a fox", "a frog | time=00:00:02:13"], "2: time '00:00:02:13' is a timecode, whose last number counts frames; "
+         "write the frame at the end of the line, at 25 a second | frame=63"),
+    ],
+)  # fmt: skip
+def test_a_timecode_is_told_to_be_frames(lines, told):
+    assert refusal(read, "\n".join(lines)).startswith(f"a.txt:{told}")
+
+
 def test_a_schedule_that_does_not_begin_at_0_is_words_and_said_to_be(tmp_path):
     for lines, before in (
         (["0:05 a fox", "0:09 a frog"], "times"),

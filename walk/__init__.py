@@ -34,7 +34,7 @@ class OutOfMemoryError(Error):
         super().__init__(what)
 
 
-from walk.api import Film, make, preview  # noqa: E402
+from walk.api import Film, make, preview, seeds  # noqa: E402
 from walk.keyframes import Keyframe, read_prompts  # noqa: E402  (they raise Error)
 from walk.settings import Settings  # noqa: E402
 from walk.timeline import Walk  # noqa: E402
@@ -51,4 +51,5 @@ __all__ = [
     "make",
     "preview",
     "read_prompts",
+    "seeds",
 ]

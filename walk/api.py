@@ -68,6 +68,15 @@ def preview(
         return picture
 
 
+def seeds(prompt: str, model: str | Path | Model | None = None, **flags: Any) -> Image.Image:
+    """One prompt from several seeds, on a numbered sheet, as `walk seeds` draws it."""
+    from PIL import Image
+
+    with Image.open(_called("seeds", prompt, model, flags)) as picture:
+        picture.load()
+        return picture
+
+
 def _called(command: str, prompts: Any, model: Any, given: dict[str, Any]) -> str:
     from walk import Error, Settings, commands
 

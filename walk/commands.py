@@ -102,7 +102,7 @@ def film(*, loaded: Model | None = None, again: Again | None = None, **chosen: A
     for note in outlook.surprises(asked.walk, asked.rests) if not asked.placed else ():
         listener.say(f"note: {note}")
     with _importing(listener):
-        from walk.film import make
+        from walk.film import is_finished, make
         from walk.run import Run, alike
         from walk.work import Work  # and with it torch, after what can be refused without
 
@@ -120,8 +120,11 @@ def film(*, loaded: Model | None = None, again: Again | None = None, **chosen: A
         work.finished(run)
         metadata = order.metadata(asked, run.walk, run.settings, run.manifest.refined) if asked.describe else None
         sound = asked.music.sound if asked.music and formats.holds_sound(asked.out) else None
-        with listener.progress(f"making {asked.out.name}", run.walk.frames, after=2) as progress:
-            make(run, asked.out, metadata, sound, progress.reached, **asked.look)
+        if is_finished(run, asked.out, metadata, sound, **asked.look):
+            listener.say(f"{asked.out} is finished already")
+        else:
+            with listener.progress(f"making {asked.out.name}", run.walk.frames, after=2) as progress:
+                make(run, asked.out, metadata, sound, progress.reached, **asked.look)
     if asked.out.suffix:
         try:
             _watch(asked, run.walk, listener)
@@ -154,6 +157,9 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
     size = _film_size(asked, model.settings, listener)
     fewer = outlook.quick(model.settings)
     quick = chosen.get("quick", False) and fewer != model.settings
+    if chosen.get("quick") and not quick:
+        many = plural(fewer.steps or 1, "denoising step")
+        listener.say(f"note: --quick changes nothing, since the model takes {many} anyway")
     settings, folder = (fewer, asked.folder / "quick") if quick else (model.settings, asked.folder)
     with (
         Run(folder, asked.walk, settings, asked.describe, decided=False) as run,
@@ -199,7 +205,7 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
 
 
 @_halving
-def seeds(**chosen: Any) -> str:
+def seeds(*, loaded: Model | None = None, **chosen: Any) -> str:
     """Render one prompt from several seeds; returns the path of a sheet of them."""
     count, first = chosen.get("count", flags.SEEDS), chosen.get("from", 0)
     if count > MAX_SEEDS:
@@ -216,12 +222,12 @@ def seeds(**chosen: Any) -> str:
     with _importing(listener):
         from walk import sheet
         from walk.render import render
-    found = _found(flags.settings(chosen), listener, keyframes[:1])
+    found = _found(order.settings(chosen, loaded.settings if loaded else None), listener, keyframes[:1], loaded=loaded)
     walk = Walk(keyframes, tuple(map(float, range(count))), Fraction(1))
     shown = {}
     model = found.loaded()
     found.tell_notes()
-    with listener.progress("rendering", count) as progress:
+    with listener.progress("rendering", count, unit="pictures") as progress:
         try:
             for index, picture in render(model, walk, range(count)):
                 shown[index] = picture
@@ -594,7 +600,7 @@ def _bytes(count: float) -> str:
 
 
 def called(
-    command: str, prompts: str | Sequence[str | Keyframe], words: Mapping[str, str], model: Model | None = None
+    command: str, prompts: str | Path | Sequence[str | Keyframe], words: Mapping[str, str], model: Model | None = None
 ) -> str:
     """A command in a program, with flags as they would be typed, and a model that is loaded already. Returns what it would
     print; raises Error."""
@@ -603,9 +609,13 @@ def called(
     if "torch" not in sys.modules:  # else it is too late
         share_processors()
     known = flags.COMMANDS[command].flags
+    if "prompt" in known:  # of which there is one
+        words = {"prompt": str(prompts), **words}
     checked = flags.checked([f"--{name}={word}" for name, word in words.items()], command)
     pairs = (argument.removeprefix("--").split("=", 1) for argument in checked)
-    chosen = {"prompts": prompts} | {name: known[name].parse(word) for name, word in pairs}
+    chosen = {name: known[name].parse(word) for name, word in pairs}
+    if "prompt" not in known:
+        chosen["prompts"] = prompts
     return str(COMMANDS[command](**({} if model is None else {"loaded": model}), **chosen))
 
 

@@ -9,14 +9,17 @@ import contextlib
 import errno
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from walk import Error, Settings, Walk, digests, recipe, video
+import numpy as np
+
+from walk import Error, Settings, Walk, __version__, digests, ffmpeg, recipe, video
 from walk.files import reading
 from walk.films import Metadata
-from walk.run import Run, films
+from walk.run import Run, films, made_of_films
 from walk.sounds import Sound
 
 
@@ -43,12 +46,7 @@ def make(
     video.validate(out, **look, sound=sound is not None, fps=run.walk.fps)
     frames = run.frames()
     run.claim(out.name)
-    if metadata is None and run.describe:
-        # Of a sound that came from nowhere, the film itself is the file from then on.
-        spread = {} if sound else _spread(run)
-        chosen = spread | {"loop": run.walk.closed, "audio": out.name if sound else None} | look
-        flags = {name: value for name, value in chosen.items() if value is not None and value is not False}
-        metadata = described(run.walk, run.settings, flags, positions=not spread)
+    metadata = metadata or _described(run, out, sound, look)
     made = ""
 
     def placing(part: Path) -> None:
@@ -60,8 +58,40 @@ def make(
 
     video.encode(frames, out, run.walk.fps, metadata=metadata, sound=sound, report=report, placing=placing, **look)
     if _beside(out, run.folder):
-        run.made(out.name, made)
+        run.made(out.name, made, _made_of(run, metadata, sound, look))
     return out
+
+
+def is_finished(
+    run: Run, out: Path | str, metadata: Metadata | None = None, sound: Sound | None = None, **look: Any
+) -> bool:
+    """Whether `make` would make the film once more that is there."""
+    out = Path(out)
+    if not _beside(out, run.folder) or not out.exists():
+        return False
+    made_of = _made_of(run, metadata or _described(run, out, sound, look), sound, look)
+    return made_of_films(run.folder).get(out.name) == made_of and films(run.folder).get(out.name) == _digest(out)
+
+
+def _made_of(run: Run, metadata: Metadata | None, sound: Sound | None, look: Mapping[str, Any]) -> str:
+    """What decides a film's bytes, in short."""
+    heard = sound and (sound.rate, sound.layout, hashlib.sha256(np.ascontiguousarray(sound.samples)).hexdigest())
+    program = ffmpeg.program()[0]
+    encoded_by = __version__, program, os.stat(program).st_mtime_ns
+    said = metadata and (metadata.title, metadata.comment, metadata.chapters)
+    what = [run.fingerprints, run.walk.fps, said, heard, sorted(look.items()), encoded_by]
+    return hashlib.sha256(repr(what).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _described(run: Run, out: Path, sound: Sound | None, look: Mapping[str, Any]) -> Metadata | None:
+    """What the film says of itself, unless it is to say nothing."""
+    if not run.describe:
+        return None
+    # Of a sound that came from nowhere, the film itself is the file from then on.
+    spread = {} if sound else _spread(run)
+    chosen = {**spread, "loop": run.walk.closed, "audio": out.name if sound else None, **look}
+    flags = {name: value for name, value in chosen.items() if value is not None and value is not False}
+    return described(run.walk, run.settings, flags, positions=not spread)
 
 
 def _spread(run: Run) -> dict[str, object]:
@@ -125,7 +155,9 @@ def described(walk: Walk, settings: Settings, flags: Mapping[str, object], posit
     places = (walk.positions, walk.noise) if positions else None
     made = recipe.compose(walk.keyframes, deciding, settings, places)
     first = walk.firsts()
-    shown = [(first.get(float(k)), keyframe.prompt) for k, keyframe in enumerate(walk.keyframes)]
+    often = Counter(keyframe.prompt for keyframe in walk.keyframes)
+    titles = [it.prompt + f" (seed {it.seed})" * (often[it.prompt] > 1) for it in walk.keyframes]
+    shown = [(first.get(float(k)), title) for k, title in enumerate(titles)]
     starts = sorted((index / walk.fps, prompt) for index, prompt in shown if index is not None)
     title = f"{walk.keyframes[0].prompt} – {walk.keyframes[-1].prompt}"
     return Metadata(title, recipe.to_text(made), tuple(starts))

@@ -89,7 +89,7 @@ def _moment(text: str) -> Fraction:
 
 def _size(text: str) -> int | str:
     both = formats.sides(text.lower().replace("×", "x"))
-    return "{}x{}".format(*both) if both else _count(text)
+    return "{}x{}".format(*both) if both else _count(text.removesuffix("p"))  # 1080p
 
 
 def _share(text: str) -> float:
@@ -393,6 +393,8 @@ def _split(arguments: Sequence[str], command: str) -> dict[str, list[str]]:
         if re.match(r"[-–—]+[A-Za-z]|--$", argument):
             head, equals, value = argument.partition("=")
             name = head.lstrip("-–—").replace("-", "_")
+            if name == "prompts" and "prompt" in flags:  # what all other commands call it
+                name = "prompt"
             if name not in flags or not re.match(r"--[A-Za-z]", head):
                 if command == "replay" and name in WHAT:
                     way = "walk info FILM > FILM.txt, and walk --prompts FILM.txt"
@@ -442,11 +444,10 @@ _ELSEWHERE = {  # what other tools call it; of several flags the first that a co
     "denoiser": "unet transformer",
     "ease": "easing",
     "scheduler": "sampler sampler_name",
-    "width": "resolution",
     "device": "gpu cpu cuda",
     "dtype": "fp16 half precision",
     "low_memory": "lowvram medvram offload cpu_offload",
-    "size": "upsample upscale crop aspect aspect_ratio landscape portrait",
+    "size": "resolution upsample upscale crop aspect aspect_ratio landscape portrait",
     "quality": "crf",
     "run": "frames_in frames_dir run_folder",
 }

@@ -291,6 +291,7 @@ _TIMED = re.compile(
     )[\s:,–-]*(?P<prompt>.*)""",
     re.VERBOSE | re.DOTALL,
 )
+_TIMECODE = re.compile(r"""\s*["'[]?(\d\d?):([0-5]\d):([0-5]\d)[:;](\d\d)\b""")  # as editing programs write it
 _DATA = re.compile(  # what is not quite JSON: a line of brackets, a list on one line, Deforum's notebook on one line
     r"""\s*(?:[][{}(),]+|\[\s*["'].*["']\s*(?:,\s*)?\]|\{\s*\d+\s*:\s*["'].*)\s*""", re.DOTALL
 )
@@ -303,6 +304,9 @@ def _scheduled(given: list[tuple[str, str | Keyframe]]) -> tuple[list[tuple[str,
     1984: a book, 6:00 at dawn, 80s neon are words. Raises Error for a song's [0:02] before some, and for a list's numbers.
     """
     texts = [(where, text) for where, text in given if isinstance(text, str)]
+    for where, text in texts:
+        if code := _TIMECODE.match(text):
+            raise Error(f"{where}: {code[0].strip()} {_of_timecode(code)}")
     whole = _json("\n".join(text for _, text in texts))
     if isinstance(whole, tuple):
         texts = [(texts[0][0], f"{key}: {value}") for key, value in whole if isinstance(value, str)]
@@ -335,6 +339,13 @@ def _scheduled(given: list[tuple[str, str | Keyframe]]) -> tuple[list[tuple[str,
                 f"'{match.string.strip()[:60]}', or leave times out"
             )
     return given, ""
+
+
+def _of_timecode(code: re.Match[str]) -> str:
+    """What it is, and what to write in its place."""
+    hours, minutes, seconds, frames = map(int, code.groups())
+    frame = ((hours * 60 + minutes) * 60 + seconds) * 25 + frames
+    return f"is a timecode, whose last number counts frames; write the frame at the end of the line, at 25 a second | frame={frame}"
 
 
 def _line_of(scheduled: re.Match[str]) -> str:
@@ -440,6 +451,8 @@ def _parse_moment(name: str) -> Callable[[str, str], float]:
         try:
             return parse_time(text)
         except ValueError:
+            if code := _TIMECODE.fullmatch(text):
+                raise Error(f"{where}: {name} '{text}' {_of_timecode(code)}") from None
             wanted = "write seconds (12.5) or minutes:seconds (1:02.5)"
             raise Error(f"{where}: {name} '{text}' is not a time; {wanted}") from None
 

@@ -169,10 +169,6 @@ def read_order(
     for note in notes:
         listener.say(f"note: {note}")
     _tell_asides(file, listener)
-    if loaded is None:
-        settings = flags.settings(chosen)
-    else:
-        settings = dataclasses.replace(loaded, **given(chosen, *flags.SETTINGS))
     out, folder = _paths(chosen)
     folder = _run_folder(chosen["run"], out) if "run" in chosen else folder
     look = given(chosen, "size", "quality", "codec")
@@ -195,7 +191,12 @@ def read_order(
     if shown != asked:
         listener.say(f"{out.suffix} cannot show {_rate(asked)} frames a second: the film will have {_rate(shown)}")
     _tell_before(chosen, walk.keyframes, out, folder, listener, counted=not again)
-    return Order(walk, settings, out, folder, look, chosen, music, again)
+    return Order(walk, settings(chosen, loaded), out, folder, look, chosen, music, again)
+
+
+def settings(chosen: dict[str, Any], loaded: Settings | None = None) -> Settings:
+    """That the flags choose; of a model that is loaded, its own where they say nothing."""
+    return flags.settings(chosen) if loaded is None else dataclasses.replace(loaded, **given(chosen, *flags.SETTINGS))
 
 
 def _typed() -> list[str]:
@@ -651,6 +652,10 @@ def replayed(film: str, made: Recipe, chosen: dict[str, Any], another: bool = Fa
         carried = {name: value for name, value in carried.items() if name not in ("codec", "quality")}
     # 2. Its frames stay where they are, or are laid out anew.
     moved = bool(set(chosen) & set(flags.TIMING))
+    fps = formats.shown_fps(out, chosen.get("fps", carried["fps"]))
+    timed = any(keyframe.time is not None for keyframe in read_prompts(made.prompts))
+    if timed and fps != carried["fps"] and not {"frames", "seconds", *_RHYTHM} & {*chosen, *(_RHYTHM & set(carried))}:
+        carried["seconds"], moved = carried.pop("frames") / carried["fps"], True  # lest they come elsewhere in it
     if made.positions and _RHYTHM & set(carried):
         moved |= formats.shown_fps(out, carried["fps"]) != carried["fps"]  # lest it leaves its tempo
     if made.positions == recipe.UNTOLD and not moved:

@@ -73,8 +73,8 @@ def turns(walk: Walk, distances: Sequence[tuple[float, float]]) -> list[str]:
         later = [index for index in inside[start] if walk.positions[index] > at]
         if len(gaps) > 3 and share > TURN and later:
             notes.append(
-                f"{clock(min(later) / walk.fps)}: {share:.0%} of the way from {walk.leg(start)} is one turn, which the film "
-                "follows as finely as it can; a prompt in between would soften it"
+                f"{clock(min(later) / walk.fps)}: {share:.0%} of the change from {walk.leg(start)} comes at once; a prompt in "
+                "between would soften it"
             )
     return notes
 

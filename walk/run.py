@@ -252,10 +252,12 @@ class Run:
             self._write(self.folder / manifest.FILE, self.manifest.text())
         self.made(name, films(self.folder).get(name, ""))
 
-    def made(self, name: str, digest: str) -> None:
+    def made(self, name: str, digest: str, made_of: str = "") -> None:
         """Say what tells a film that was made from here from any other file of its name; of two, with a space between,
-        where one is about to take the other's place."""
+        where one is about to take the other's place. made_of: what tells it from what else can be made from here."""
         self._write(self.folder / "films", json.dumps(films(self.folder) | {name: digest}).encode())
+        if made_of:
+            self._write(self.folder / "made", json.dumps(made_of_films(self.folder) | {name: made_of}).encode())
 
     def picture(self, index: int) -> np.ndarray:
         """A finished frame, (height, width, 3) uint8. Raises Error if somebody has taken it away."""
@@ -365,8 +367,17 @@ def alone(folder: Path) -> Iterator[None]:
 def films(folder: Path) -> dict[str, str]:
     """By name, the digests of the films that were made from a run folder; '' where one was begun and none was put there;
     two, where one may have taken the other's place."""
+    return _texts(folder / "films")
+
+
+def made_of_films(folder: Path) -> dict[str, str]:
+    """By name, what those films were made of."""
+    return _texts(folder / "made")
+
+
+def _texts(path: Path) -> dict[str, str]:
     try:
-        return {str(name): str(digest) for name, digest in json.loads((folder / "films").read_bytes()).items()}
+        return {str(name): str(text) for name, text in json.loads(path.read_bytes()).items()}
     except (OSError, ValueError, AttributeError, RecursionError):
         return {}
 
