@@ -851,7 +851,7 @@ def test_replay_says_when_the_model_is_another(walk, tmp_path_factory):
 def test_a_replay_by_another_model_leaves_out_what_was_meant_for_the_films_own(walk, tmp_path_factory):
     import tiny
 
-    other = tiny.flux(tmp_path_factory.mktemp("models") / "other")
+    other = tiny.latent_consistency(tmp_path_factory.mktemp("models") / "other")
     _, err = walk("replay", "film.mp4", "--model", other, "--size", "64", "--guidance", "2", model=False)
     assert "another model: its own size, steps, guidance and scheduler are taken, unless given" in err
     said = json.loads(walk("info", "film-again.mp4", "--json", model=False)[0])["flags"]

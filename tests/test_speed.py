@@ -279,7 +279,7 @@ def test_a_preview_names_the_time_of_what_may_be_a_jump():
     (note,) = outlook.turns(first.asked, first.distances)
     at, what = note.split(": ", 1)
     assert re.fullmatch(
-        r"9\d% of the way from keyframe 2 to 3 is one turn, which the film follows .*; a prompt in between .*", what
+        r"9\d% of the change from keyframe 2 to 3 comes at once; a prompt in between would soften it", what
     )
     after = paced(walk, picture)[0].walk  # where the film itself will show it
     assert float(at.split(":")[1]) == pytest.approx(sum(p <= 1.52 for p in after.positions) / 24, abs=0.5)

@@ -184,7 +184,8 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
     count = len(walk.keyframes)
     distances = [*pacer.distances, *speed.cuts(walk, shown[:count])]
     steps, along = (speed.predicted(some, distances, shares) for some in (walk, pacer.asked))
-    hurries, turns = outlook.hurries(walk, steps, asked.music is not None), outlook.turns(pacer.asked, pacer.distances)
+    hurries = outlook.hurries(walk, steps, asked.music is not None)
+    turns = [] if asked.rests else outlook.turns(pacer.asked, pacer.distances)  # else it is meant to come at once
     surprises = [*outlook.surprises(asked.walk, asked.rests), *hurries, *turns]
     for note in surprises:
         listener.say(f"note: {note}")
