@@ -58,6 +58,8 @@ def test_nothing_is_wrong_with_a_good_film(tmp_path, name, codec, size):
     report = check(a_film(tmp_path, name=name, codec=codec, size=size))
     assert report.faults == ()
     assert report.facts[0] == f"40 frames of {size or 512}x{size or 512}, 1.60 s, 25 a second"
+    usual = {".mp4": "h264", ".webm": "vp9", ".mov": "prores", ".gif": "gif"}[Path(name).suffix]
+    assert re.fullmatch(rf"{codec or usual}, \d+\.\d MB \(\d+\.\d Mbit/s\), colours: .+", report.facts[1])
 
 
 RATES = ["24000/1001", "30", "120", "7/3"]  # between two thousandths; nearly every tick; and slower than all

@@ -500,7 +500,7 @@ def test_what_players_are_told_of_the_colours_can_be_read_back(tmp_path, name, c
     video.encode(frames_of(tmp_path, 2), tmp_path / name, Fraction(25), size=64, codec=codec, metadata=said)
     rgb = {"hap": "rgb0, pc, gbr", "hapq": "rgb0, pc, gbr", "dxv": "rgba, pc, gbr"}
     pixels = "yuv422p10le" if codec == "prores" else "yuv420p"
-    assert films.told(tmp_path / name)[2] == rgb.get(codec, f"{pixels}, tv, bt709")
+    assert films.told(tmp_path / name)[3] == rgb.get(codec, f"{pixels}, tv, bt709")
 
 
 @every_format

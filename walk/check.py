@@ -112,7 +112,7 @@ def check(
     odd = bool(gaps) and (max(gaps) > 1.5 * min(gaps) or not QUICK <= median(gaps) <= SLOW)
     frames, seam = _seen(film, len(times), odd, report, see)
     silent = track is not None and ffmpeg.silent(film)
-    tick, rate, colours = films.told(film)
+    tick, rate, codec, colours = films.told(film)
     usual = _every(gaps, tick, rate)
     end = times[-1] + usual
     resting = list(_resting(frames[1:]))
@@ -125,7 +125,7 @@ def check(
     fps = float(1 / usual) if usual else 0.0
     facts = (
         f"{len(times)} frames of {width}x{height}, {float(end):.2f} s, {f'{fps:.6g}' if usual else '?'} a second",
-        f"colours: {colours}",
+        f"{codec}, {_size(film.stat().st_size, end)}, colours: {colours}",
         _sound(track, silent),
         *_listed(still_for),
     )
@@ -193,6 +193,10 @@ def _frames(pictures: Iterator[np.ndarray], report: Callable[[int], object]) -> 
 
 def _is_unseen(change: np.ndarray) -> bool:
     return bool(change.mean() <= UNSEEN and change.max() <= FAINT)
+
+
+def _size(size: int, seconds: Fraction) -> str:
+    return f"{size / 1e6:.1f} MB" + (f" ({8 * size / 1e6 / float(seconds):.1f} Mbit/s)" if seconds else "")
 
 
 def _sound(track: films.Track | None, silent: bool) -> str:

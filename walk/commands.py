@@ -44,7 +44,7 @@ from walk.order import Again, Order
 from walk.progress import Bars, Listener, in_bytes
 from walk.rates import METER
 from walk.settings import BUILT_IN
-from walk.text import clock, format_time, plural, short, together
+from walk.text import clock, format_time, plural, together
 
 if TYPE_CHECKING:
     from walk import sheet
@@ -513,7 +513,7 @@ def _at_one_speed(asked: Order, run: Run, work: Work, listener: Listener) -> tup
     run = run.at(asked.walk)
     work.turn_to(run)
     apart = [float(frames / asked.walk.fps) for frames in asked.walk.landmarks()[1]]
-    listener.say(f"at one speed, keyframes come {short(min(apart))} to {short(max(apart))} s after one another")
+    listener.say(f"at one speed, keyframes come {min(apart):.1f} to {max(apart):.1f} s after one another")
     return asked, run, looked
 
 

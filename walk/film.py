@@ -9,6 +9,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -76,7 +77,7 @@ def is_finished(
 def _made_of(run: Run, metadata: Metadata | None, sound: Sound | None, look: Mapping[str, Any]) -> str:
     """What decides a film's bytes, in short."""
     heard = sound and (sound.rate, sound.layout, hashlib.sha256(np.ascontiguousarray(sound.samples)).hexdigest())
-    program = ffmpeg.program()[0]
+    program = shutil.which(ffmpeg.program()[0]) or ""
     encoded_by = __version__, program, os.stat(program).st_mtime_ns
     said = metadata and (metadata.title, metadata.comment, metadata.chapters)
     what = [run.fingerprints, run.walk.fps, said, heard, sorted(look.items()), encoded_by]

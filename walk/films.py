@@ -107,13 +107,14 @@ def _sound(film: Path, lines: list[str]) -> Track | None:
     return Track(int(channels), int(rate), start, end, max(duration for _, duration in packets) * tick)
 
 
-def told(film: Path) -> tuple[Fraction, Fraction | None, str]:
+def told(film: Path) -> tuple[Fraction, Fraction | None, str, str]:
     """What any film tells players: (the unit in which it counts time, the frames a second that it says it has, how to read
-    its colours, in ffmpeg's words, as in 'yuv420p, tv, bt709'). None: it does not say."""
+    its pictures, as in 'h264', and their colours, in ffmpeg's words, as in 'yuv420p, tv, bt709'). None: it does not say."""
     text = ffmpeg.shown(film)
     tick, rate, by = re.findall(r"config in time_base: (\d+/\d+), frame_rate: (\d+)/(\d+)", text)[-1]
     colours = [re.findall(rf" {key}:(\w+)", text)[-1] for key in ("fmt", "color_range", "color_space")]
-    return Fraction(tick), Fraction(int(rate), int(by)) if int(rate) and int(by) else None, ", ".join(colours)
+    codec = re.findall(r"^  Stream #0:\d+ -> #0:0 \((\w+) ", text, re.MULTILINE)[-1]
+    return Fraction(tick), Fraction(int(rate), int(by)) if int(rate) and int(by) else None, codec, ", ".join(colours)
 
 
 @contextlib.contextmanager

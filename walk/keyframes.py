@@ -425,7 +425,7 @@ def _parse(where: str, text: str) -> tuple[str, dict[str, Any]]:
         raise Error(f"{where}: there is no prompt before the settings")
     unknown = [name for name in settings if name not in _PARSERS]
     if unknown:
-        near = difflib.get_close_matches(unknown[0], _PARSERS, n=1)
+        near = ["time"] if unknown[0] in ("at", "t") else difflib.get_close_matches(unknown[0], _PARSERS, n=1)
         hint = f"; did you mean {near[0]}=?" if near else ""
         raise Error(f"{where}: unknown setting {unknown[0]}={hint} (settings are {_SETTINGS})")
     places = [name for name in WHEN if name in settings]

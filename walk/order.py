@@ -653,9 +653,10 @@ def replayed(film: str, made: Recipe, chosen: dict[str, Any], another: bool = Fa
     # 2. Its frames stay where they are, or are laid out anew.
     moved = bool(set(chosen) & set(flags.TIMING))
     fps = formats.shown_fps(out, chosen.get("fps", carried["fps"]))
-    timed = any(keyframe.time is not None for keyframe in read_prompts(made.prompts))
-    if timed and fps != carried["fps"] and not {"frames", "seconds", *_RHYTHM} & {*chosen, *(_RHYTHM & set(carried))}:
-        carried["seconds"], moved = carried.pop("frames") / carried["fps"], True  # lest they come elsewhere in it
+    long = {"frames", "seconds"} & set(chosen) or _RHYTHM & {*carried, *chosen}  # what says how long it is to be
+    timed = "frames" in carried and any(keyframe.time is not None for keyframe in read_prompts(made.prompts))
+    if timed and fps != carried["fps"] and not long:  # lest they come elsewhere in it
+        carried["seconds"], moved = carried.pop("frames") / carried["fps"], True
     if made.positions and _RHYTHM & set(carried):
         moved |= formats.shown_fps(out, carried["fps"]) != carried["fps"]  # lest it leaves its tempo
     if made.positions == recipe.UNTOLD and not moved:
@@ -730,9 +731,8 @@ def metadata(order: Order, walk: Walk, settings: Settings, refined: bool = False
     chosen = order.flags
     walk = dataclasses.replace(walk, keyframes=order.written) if order.written else walk
     timed = bool(_RHYTHM & set(chosen))
-    if (
-        timed and "frames" in chosen and not ({"audio", "bars"} & set(chosen) or order.placed)
-    ):  # that it is to stay so long
+    asked = timed and "frames" in chosen and not {"audio", "bars"} & set(chosen)
+    if asked and not order.placed:  # that it is to stay so long
         chosen = {"seconds": walk.seconds} | chosen
     by_program = order.placed and "speed" not in chosen
     deciding: dict[str, object] = {
