@@ -21,7 +21,7 @@ from walk.settings import Settings
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    for found in (hub.find, hub.checkpoint, hub.lora, hub.decoder, hub.denoiser):
+    for found in (hub.find, hub.lora, hub.decoder, hub.denoiser):
         found.cache_clear()
     return tmp_path / "hub"
 

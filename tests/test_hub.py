@@ -26,7 +26,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @pytest.fixture(autouse=True)
 def _forget_what_was_found():
-    for found in (hub.find, hub.checkpoint, hub.lora, hub.decoder, hub.denoiser):
+    for found in (hub.find, hub.lora, hub.decoder, hub.denoiser):
         found.cache_clear()
 
 
@@ -314,6 +314,14 @@ def checkpoint(tiny_folder, tmp_path):
 def describe(tiny_folder, folder):
     """A copy without weights."""
     return shutil.copytree(tiny_folder, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+
+
+def test_a_checkpoint_that_comes_after_it_was_asked_for_is_found(checkpoint, tiny_folder, tmp_path):
+    describe(tiny_folder, tmp_path / "new")
+    with pytest.raises(Error, match=r"there is no file .*new\.safetensors"):
+        hub.find(str(tmp_path / "new.safetensors"))
+    shutil.copy(checkpoint, tmp_path / "new.safetensors")
+    assert hub.find(str(tmp_path / "new.safetensors")) == tmp_path / "new"
 
 
 def test_a_single_checkpoint_is_the_same_model_as_its_parts(checkpoint, tiny_folder):

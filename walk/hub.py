@@ -71,22 +71,16 @@ def find(name: str, denoiser: bool = True) -> Path:
     return _cached(repo, revision, denoiser) or _download(repo, revision, denoiser)
 
 
-@functools.lru_cache
 def checkpoint(name: str) -> Path | None:
     """The file, if the model is a single one; from the hub, 'org/name/file.safetensors', it is downloaded unless it is
     here."""
     path = Path(os.path.expanduser(name))
-    if name == BUILT_IN or os.path.isfile(path):
-        return None if name == BUILT_IN else path
-    if (
-        name.endswith(".safetensors")
-        and name.count("/") > 1
-        and not os.path.isabs(path)
-        and name[0] not in "."
-        and "://" not in name
-    ):
-        return _file(name, (".safetensors",), f"there is no file {name}; {ACCEPTED}")
-    return None
+    if name == BUILT_IN:
+        return None
+    if os.path.isfile(path):
+        return path
+    of_hub = re.fullmatch(r"[^/.~][^/:]*/[^/]+/.+\.safetensors", name)
+    return _file(name, (".safetensors",), f"there is no file {name}; {ACCEPTED}") if of_hub else None
 
 
 def is_here(repo: str) -> bool:
