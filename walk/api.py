@@ -61,18 +61,18 @@ def preview(
     prompts: str | Path | Sequence[str | Keyframe], model: str | Path | Model | None = None, **flags: Any
 ) -> Image.Image:
     """Look before the long render, as `walk preview` does: all as for `make`, whose film uses what this renders."""
-    from PIL import Image
-
-    with Image.open(_called("preview", prompts, model, flags)) as picture:
-        picture.load()
-        return picture
+    return _picture(_called("preview", prompts, model, flags))
 
 
 def seeds(prompt: str, model: str | Path | Model | None = None, **flags: Any) -> Image.Image:
     """One prompt from several seeds, on a numbered sheet, as `walk seeds` draws it."""
+    return _picture(_called("seeds", prompt, model, flags))
+
+
+def _picture(path: str) -> Image.Image:
     from PIL import Image
 
-    with Image.open(_called("seeds", prompt, model, flags)) as picture:
+    with Image.open(path) as picture:
         picture.load()
         return picture
 

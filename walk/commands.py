@@ -37,7 +37,7 @@ from walk import (
     recipe,
     sounds,
 )
-from walk.files import at_home, write_whole
+from walk.files import at_home, write_whole, writing
 from walk.flags import given
 from walk.keyframes import Keyframe, prompt_file
 from walk.order import Again, Order
@@ -319,7 +319,7 @@ def check(film: str, **chosen: Any) -> str:
         told = dict(made.flags) if made else {}
         report = check(Path(film), progress.reached, _rests(made, count), see, "loop" in told)
         damage = ffmpeg.complaint(Path(film))
-    uneven = bool({"audio", "bpm", "beats"} & told.keys())  # it moves to them
+    uneven = bool(order.RHYTHM & told.keys())  # it moves to them
     facts = [*report.facts, *([report.movement(uneven)] if report.largest else []), *_cut(made, count)]
     wrong = [
         *([f"it is damaged: {damage}"] if damage else []),
@@ -579,11 +579,9 @@ def _save_sheet(sheet: Any, path: Path) -> None:
     info.add_text("Software", "walk")
     data = io.BytesIO()
     sheet.save(data, "png", pnginfo=info)
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, data.getvalue())
-    except OSError as error:
-        raise Error(f"{path} cannot be written ({error.strerror})") from None
 
 
 # What is shown

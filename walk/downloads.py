@@ -172,7 +172,7 @@ def _stoppable(stop: threading.Event) -> type:
     return Bar
 
 
-def _failed(repo: str, error: BaseException | None) -> Error:
+def _failed(repo: str, error: Exception) -> Error:
     from huggingface_hub.errors import GatedRepoError
 
     if isinstance(error, GatedRepoError):

@@ -31,21 +31,21 @@ def at_home(path: str | Path) -> Path:
 
 
 @contextlib.contextmanager
-def reading(path: Path, more: str = "") -> Iterator[None]:
+def _done(what: str, more: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Error(f"{what} ({error.strerror or error}){more}") from None
+
+
+def reading(path: Path, more: str = "") -> contextlib.AbstractContextManager[None]:
     """Whatever the system says against it is raised as an Error. more: what that says besides."""
-    try:
-        yield
-    except OSError as error:
-        raise Error(f"{path} cannot be read ({error.strerror or error}){more}") from None
+    return _done(f"{path} cannot be read", more)
 
 
-@contextlib.contextmanager
-def writing(path: Path, more: str = "") -> Iterator[None]:
+def writing(path: Path, more: str = "") -> contextlib.AbstractContextManager[None]:
     """As `reading`."""
-    try:
-        yield
-    except OSError as error:
-        raise Error(f"{path} cannot be written ({error.strerror or error}){more}") from None
+    return _done(f"{path} cannot be written", more)
 
 
 def read_text(path: Path, expected: str, hint: str = "") -> str:

@@ -54,11 +54,11 @@ def make(
         """A kill may come before or after the film has taken the place of the one before."""
         nonlocal made
         made = _digest(part)
-        if _beside(out, run.folder):
+        if is_beside(out, run.folder):
             run.made(out.name, f"{films(run.folder).get(out.name, '')} {made}".strip())
 
     video.encode(frames, out, run.walk.fps, metadata=metadata, sound=sound, report=report, placing=placing, **look)
-    if _beside(out, run.folder):
+    if is_beside(out, run.folder):
         run.made(out.name, made, _made_of(run, metadata, sound, look))
     return out
 
@@ -68,7 +68,7 @@ def is_finished(
 ) -> bool:
     """Whether `make` would make the film once more that is there."""
     out = Path(out)
-    if not _beside(out, run.folder) or not out.exists():
+    if not is_beside(out, run.folder) or not out.exists():
         return False
     made_of = _made_of(run, metadata or _described(run, out, sound, look), sound, look)
     return made_of_films(run.folder).get(out.name) == made_of and films(run.folder).get(out.name) == _digest(out)
@@ -116,7 +116,7 @@ def check_free(out: Path, folder: Path) -> None:
             raise Error(
                 f"{out} exists and has no {folder.name} beside it, so it is not overwritten; move it, or give another --out"
             )
-        made = films(folder) if _beside(out, folder) else {}
+        made = films(folder) if is_beside(out, folder) else {}
         if taken and out.name not in made:
             raise Error(
                 f"{out} exists, and {folder.name} has made no film of that name, so it is not overwritten; move it, or "
@@ -132,7 +132,8 @@ def check_free(out: Path, folder: Path) -> None:
         raise Error(f"{folder} cannot be written ({os.strerror(errno.EACCES)}); give another --out")
 
 
-def _beside(out: Path, folder: Path) -> bool:
+def is_beside(out: Path, folder: Path) -> bool:
+    """Whether a film lies beside a run folder, which knows those that do by their names."""
     return out.absolute().parent.resolve() == folder.absolute().parent.resolve()
 
 

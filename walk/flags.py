@@ -146,7 +146,7 @@ def _prompts(text: str) -> str | list[str]:
 
 def _compiling(text: str) -> bool | None:
     known = {"on": True, "off": False, "auto": None, "true": True, "false": False}  # Python's own, of a program
-    return known[text.lower()] if text.lower() in known else known[_one_of("on", "off", "auto")(text)]
+    return known[_one_of(*known)(text)]
 
 
 MANY = 10_000  # seeds in a range

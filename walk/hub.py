@@ -80,7 +80,7 @@ def checkpoint(name: str) -> Path | None:
     if os.path.isfile(path):
         return path
     of_hub = re.fullmatch(r"[^/.~][^/:]*/[^/]+/.+\.safetensors", name)
-    return _file(name, (".safetensors",), f"there is no file {name}; {ACCEPTED}") if of_hub else None
+    return _file(name, (".safetensors",), f"there is no file {name}", ACCEPTED) if of_hub else None
 
 
 def is_here(repo: str) -> bool:
@@ -106,13 +106,11 @@ def also_here() -> list[str]:
 
 def _hub_id(name: str) -> tuple[str, str | None]:
     """(repository, revision) of a model that is no file and no folder."""
-    if "://" in name and name.endswith(_FILES):
-        raise Error(f"{name} is an address; download its file, and give that as --model")
     repo, at, revision = re.sub(r"^https?://(huggingface\.co|hf\.co)/|/$", "", name).partition("@")
     entry = known(repo)
     repo = entry.repo if entry else repo
     named = not at or (re.fullmatch(r"[\w./-]+", revision) and ".." not in revision)
-    if "://" in repo:
+    if "://" in repo or ("://" in name and name.endswith(_FILES)):
         raise Error(f"{name} is an address; download its file, and give that as --model")
     if name.endswith(_FILES):
         raise Error(f"there is no file {name}; {ACCEPTED}")
@@ -286,18 +284,18 @@ def lora(name: str) -> Path:
         accepted = f"its weight '{weighted[2]}' is no number; write {weighted[1]}:0.8, say"
     elif os.path.isfile(f"{name}.safetensors"):
         accepted = f"did you mean {name}.safetensors?"
-    return _file(name, (".safetensors",), f"there is no LoRA '{name}' here; {accepted}")
+    return _file(name, (".safetensors",), f"there is no LoRA '{name}' here", accepted)
 
 
 @functools.lru_cache
 def denoiser(name: str) -> Path:
     """A denoiser's file, in one piece; from the hub, 'org/name/file.gguf', it is downloaded unless it is here."""
     kinds = "a .safetensors or .gguf file, or one on the hub, as org/name/file.gguf"
-    return _file(name, (".safetensors", ".gguf"), f"there is no denoiser '{name}' here; it is own, or {kinds}")
+    return _file(name, (".safetensors", ".gguf"), f"there is no denoiser '{name}' here", f"it is own, or {kinds}")
 
 
-def _file(name: str, kinds: tuple[str, ...], otherwise: str) -> Path:
-    """The file of weights that is meant, of one of these suffixes; or an Error that says `otherwise`."""
+def _file(name: str, kinds: tuple[str, ...], absent: str, accepted: str) -> Path:
+    """The file of weights that is meant, of one of these suffixes; or an Error that says `absent`, and what is accepted."""
     with contextlib.suppress(OSError):
         path = Path(os.path.expanduser(name))
         if path.is_file() and path.suffix in kinds:
@@ -306,12 +304,12 @@ def _file(name: str, kinds: tuple[str, ...], otherwise: str) -> Path:
             return path / _only([file.name for file in inside], str(path), kinds)  # as diffusers saves one
     repo, file = "/".join(name.split("/")[:2]), "/".join(name.split("/")[2:])
     if "/" not in name or not _may_be_there(repo) or os.path.exists(name) or (file and not file.endswith(kinds)):
-        raise Error(otherwise)
+        raise Error(f"{absent}; {accepted}")
     folder = downloads.here(repo, [file or f"*{kind}" for kind in kinds])
     found = [path.relative_to(folder).as_posix() for path in folder.rglob("*")] if folder else []
     if folder and (there := [it for it in found if it.endswith(kinds) and it == (file or it)]):
         return folder / _only(there, repo, kinds)
-    it = downloads.ask(repo, None, otherwise.partition("; ")[2], f"go online, or give {kinds[0]} files that are here")
+    it = downloads.ask(repo, None, accepted, f"go online, or give {kinds[0]} files that are here")
     wanted = [name for name in it.files if name.endswith(kinds)]
     if file and file not in wanted:
         raise Error(f"{repo} has no {file}; it has {_some(wanted)}")
@@ -441,9 +439,7 @@ def identity(
     report: as for `walk.digests.of_file`.
     """
 
-    def digest(path: Path) -> str:
-        return _digest(path, report)
-
+    digest = functools.partial(_digest, report=report)
     own = denoiser_name == "own"
     parts = [model_identity(model, own, report)]
     if not own:

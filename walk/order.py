@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 WHOLE = 0.02  # of a bar: nobody hears that so much is missing
 NAME = 60  # letters of a film's name, at most
 RESTS = 0.5  # of --react, from which on a film is said to rest on its beats
-_RHYTHM = {"audio", "bpm", "beats"}  # flags with which a film has beats
+RHYTHM = {"audio", "bpm", "beats"}  # flags with which a film has beats
 _PULSES = ("beat", "bar")  # paces that land on something
 _TO_SOUND = ("bars", "meter", "align", "pace", "pace_noise", "react")  # flags that say how it moves to them
 
@@ -296,7 +296,7 @@ def _check_together(chosen: dict[str, Any]) -> None:
     for one, other in EXCLUSIVE:
         if one in chosen and other in chosen:
             raise Error(f"--{one} and --{other} were both given; give one of them")
-    known = _RHYTHM & set(chosen)
+    known = RHYTHM & set(chosen)
     if "start" in chosen and "audio" not in chosen:
         raise Error("--start says where in a sound to begin; give --audio, too")
     if known and chosen.get("speed") == "constant":
@@ -327,7 +327,7 @@ def _music(
     chosen: dict[str, Any], keyframes: Sequence[Keyframe], out: Path, folder: Path, listener: Listener
 ) -> Music | None:
     """What the film moves to, if anything."""
-    if not _RHYTHM & set(chosen):
+    if not RHYTHM & set(chosen):
         return None
     from walk import audio, music
 
@@ -553,11 +553,13 @@ def _paths(chosen: dict[str, Any]) -> tuple[Path, Path]:
 
 def _run_folder(name: str, out: Path) -> Path:
     """One that was named. It lies beside the films that are made from it, of which it notes the names."""
+    from walk.film import is_beside
+
     folder = expanded(name)
     if folder.suffix != ".walk":
         raise Error(f"--run {folder}: a run folder's name ends in .walk, as in {folder.name or 'film'}.walk")
     _check_writable(folder, "--run")
-    if folder.absolute().parent.resolve() != out.absolute().parent.resolve():
+    if not is_beside(out, folder):
         raise Error(
             f"--run {folder} is not beside {out}, and knows the films that are made from it by their names; give --out "
             f"{folder.with_name(out.name)}"
@@ -646,22 +648,22 @@ def replayed(film: str, made: Recipe, chosen: dict[str, Any], another: bool = Fa
                 carried.pop(instead, None)
     if "react" not in chosen and set(paces(carried | chosen)) == {"even"}:
         carried.pop("react", None)
-    if _RHYTHM & set(chosen) and carried.get("speed") == "constant":
+    if RHYTHM & set(chosen) and carried.get("speed") == "constant":
         carried.pop("speed")
     if out.suffix.lower() != path.suffix.lower():  # which another format may not have
         carried = {name: value for name, value in carried.items() if name not in ("codec", "quality")}
     # 2. Its frames stay where they are, or are laid out anew.
     moved = bool(set(chosen) & set(flags.TIMING))
     fps = formats.shown_fps(out, chosen.get("fps", carried["fps"]))
-    long = {"frames", "seconds"} & set(chosen) or _RHYTHM & {*carried, *chosen}  # what says how long it is to be
-    timed = "frames" in carried and any(keyframe.time is not None for keyframe in read_prompts(made.prompts))
-    if timed and fps != carried["fps"] and not long:  # lest they come elsewhere in it
+    long = {"frames", "seconds"} & set(chosen) or RHYTHM & {*carried, *chosen}  # what says how long it is to be
+    stretched = "frames" in carried and fps != carried["fps"] and not long
+    if stretched and any(keyframe.time is not None for keyframe in read_prompts(made.prompts)):  # lest they move
         carried["seconds"], moved = carried.pop("frames") / carried["fps"], True
-    if made.positions and _RHYTHM & set(carried):
+    if made.positions and RHYTHM & set(carried):
         moved |= formats.shown_fps(out, carried["fps"]) != carried["fps"]  # lest it leaves its tempo
     if made.positions == recipe.UNTOLD and not moved:
         raise Error(f"{film} is too long to carry where its frames are; make it again by its own command or program")
-    if moved and beats and not _RHYTHM & set(chosen):
+    if moved and beats and not RHYTHM & set(chosen):
         raise Error(f"{film} moves to the beats in {beats}, which it does not carry; give that file as --beats")
     # 3. It moves to its own sound, which is that part already.
     if "audio" in carried and "audio" not in chosen and path.suffix.lower() == ".gif":
@@ -674,7 +676,7 @@ def replayed(film: str, made: Recipe, chosen: dict[str, Any], another: bool = Fa
         carried |= {"audio": film} | ({} if bar is None else {"offset": bar})
     if moved or not made.positions:
         _check_followed(film, carried, chosen)
-    if made.positions and moved and _RHYTHM & set(carried):  # as long as the music is
+    if made.positions and moved and RHYTHM & set(carried):  # as long as the music is
         carried.pop("frames", None)
     told = {"prompts": list(made.prompts), "out": chosen.get("out", str(out))}
     return carried | chosen | told, Again(weights, None if moved else made.positions or None)
@@ -730,7 +732,7 @@ def metadata(order: Order, walk: Walk, settings: Settings, refined: bool = False
 
     chosen = order.flags
     walk = dataclasses.replace(walk, keyframes=order.written) if order.written else walk
-    timed = bool(_RHYTHM & set(chosen))
+    timed = bool(RHYTHM & set(chosen))
     asked = timed and "frames" in chosen and not {"audio", "bars"} & set(chosen)
     if asked and not order.placed:  # that it is to stay so long
         chosen = {"seconds": walk.seconds} | chosen
