@@ -13,13 +13,14 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("[!_]*.py"))
 FENCES = {
     "torch": {
         *("geometry", "given", "graphs", "layout", "loading", "machine", "models", "offload", "reading", "render"),
-        "schedule",
+        *("schedule", "upscale"),
     },
     "diffusers": {"hub", "loading"},
     "transformers": {"loading"},
     "huggingface_hub": {"downloads", "hub", "loading"},
     "subprocess": {"ffmpeg"},
     "gguf": {"loading"},
+    "spandrel": {"upscale"},
     "moviepy": {"check"},
     "scipy": {"audio"},
     "soxr": {"excerpts"},
@@ -104,6 +105,8 @@ BELOW = {
     "api": {"commands", "keyframes", "models"},
     "cli": {"commands", "flags"},
     "lazy": {"bench", "keyframes", "machine", "manifest", "models", "progress", "render", "run", "text"},
+    "upscale": {"digests", "hub", "loading", "machine", "settings"},
+    "larger": {"manifest", "png", "progress", "run", "upscale"},
     "work": {"lazy", "models", "progress", "render", "run", "speed", "timeline"},
 }
 

@@ -580,8 +580,10 @@ def test_on_windows_a_gpus_memory_is_not_made_up_for_with_the_computers(monkeypa
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 8e9))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 1e9)
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *share: kept.append(share))
-    machine.keep_to_memory("cuda:1")
-    machine.keep_to_memory("cpu")
+    for name in ("benchmark", "deterministic"):  # as it was, afterwards
+        monkeypatch.setattr(torch.backends.cudnn, name, getattr(torch.backends.cudnn, name))
+    machine.steady("cuda:1")
+    machine.steady("cpu")
     assert kept == share
 
 

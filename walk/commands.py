@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from walk.models import Model
     from walk.run import Run
     from walk.speed import Earlier
+    from walk.upscale import Upscaler
     from walk.work import Work
 
 MAX_SEEDS = 256  # on one sheet
@@ -102,15 +103,18 @@ def film(*, loaded: Model | None = None, again: Again | None = None, **chosen: A
     for note in outlook.surprises(asked.walk, asked.rests) if not asked.placed else ():
         listener.say(f"note: {note}")
     with _importing(listener):
+        from walk import larger
         from walk.film import is_finished, make
         from walk.run import Run, alike
         from walk.work import Work  # and with it torch, after what can be refused without
 
+    upscaler_at = _upscaler(asked, listener)
     frames = len(set(asked.walk.positions))
     model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, frames, loaded)
     if again and again.weights != model.settings.weights:
         listener.say("note: the model is not the one that made that film, so its pictures will differ")
-    _film_size(asked, model.settings, listener)
+    upscaler = upscaler_at(model.settings)
+    _, size = _film_size(asked, model.settings, listener, upscaler.scale if upscaler else 1)
     if other := alike(asked.folder, asked.walk, model.settings):
         listener.say(f"note: {other} has these frames; --run {other} uses them")
     opened = Run(asked.folder, asked.walk, model.settings, asked.describe, decided=not asked.even)
@@ -118,13 +122,20 @@ def film(*, loaded: Model | None = None, again: Again | None = None, **chosen: A
         asked, run, looked = _at_one_speed(asked, run, work, listener)
         run = work.evenly(run, looked) if asked.even else run
         work.finished(run)
-        metadata = order.metadata(asked, run.walk, run.settings, run.manifest.refined) if asked.describe else None
+        made_with = upscaler.made_with if upscaler else ()
+        metadata = None
+        if asked.describe:
+            metadata = order.metadata(asked, run.walk, run.settings, run.manifest.refined, made_with)
         sound = asked.music.sound if asked.music and formats.holds_sound(asked.out) else None
-        if is_finished(run, asked.out, metadata, sound, **asked.look):
-            listener.say(f"{asked.out} is finished already")
-        else:
-            with listener.progress(f"making {asked.out.name}", run.walk.frames, after=2) as progress:
-                make(run, asked.out, metadata, sound, progress.reached, **asked.look)
+        with larger.opened(run, upscaler, size) if upscaler else contextlib.nullcontext(run) as shown:
+            if is_finished(run, asked.out, metadata, sound, shown, **asked.look):
+                listener.say(f"{asked.out} is finished already")
+            else:
+                if upscaler:
+                    work.release()
+                    shown = larger.enlarge(run, shown, upscaler, listener)
+                with listener.progress(f"making {asked.out.name}", run.walk.frames, after=2) as progress:
+                    make(run, asked.out, metadata, sound, progress.reached, shown, **asked.look)
     if asked.out.suffix:
         try:
             _watch(asked, run.walk, listener)
@@ -143,7 +154,7 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
         picture = order.expanded(chosen.pop("out"))
     asked = order.read_order(chosen, listener, loaded.settings if loaded else None)
     with _importing(listener):
-        from walk import sheet, speed
+        from walk import larger, sheet, speed
         from walk.run import Run
         from walk.work import Work
 
@@ -153,8 +164,10 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
         )
     picture = picture or asked.out.with_name(asked.out.stem + ".preview.png")
     order.check_sheet(picture)
+    upscaler_at = _upscaler(asked, listener)
     model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, loaded=loaded)
-    size = _film_size(asked, model.settings, listener)
+    upscaler = upscaler_at(model.settings)
+    size, large = _film_size(asked, model.settings, listener, upscaler.scale if upscaler else 1)
     fewer = outlook.quick(model.settings)
     quick = chosen.get("quick", False) and fewer != model.settings
     if chosen.get("quick") and not quick:
@@ -190,8 +203,8 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
     for note in surprises:
         listener.say(f"note: {note}")
     notes = [*model.notes(), *surprises]
-    shown = [sheet.middle(picture, size) for picture in shown]
-    drawn = sheet.preview(walk, shown[:count], shown[count:], steps, notes, _drawn(asked), along)
+    middles = [sheet.middle(picture, size) for picture in shown]
+    drawn = sheet.preview(walk, middles[:count], middles[count:], steps, notes, _drawn(asked), along)
     _save_sheet(drawn, picture)
     if not missing:
         listener.say("all frames are there already")
@@ -202,6 +215,11 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
             seconds = model.seconds + again
             left = f"about {format_time(round(seconds))} more"
         listener.say(f"the film: {left}, {_bytes(frame_bytes * walk.frames)} of frames")
+    if upscaler and not quick:
+        model.release()
+        each, large_bytes = larger.trial(upscaler, shown[0], large)
+        enlarging = format_time(round(each * walk.frames))
+        listener.say(f"to enlarge its frames: about {enlarging}, {_bytes(large_bytes * walk.frames)} of them")
     return str(picture)
 
 
@@ -533,18 +551,42 @@ def _drawn(asked: Order) -> sheet.Music | None:
     return drawn
 
 
-def _film_size(asked: Order, settings: Settings, listener: Listener) -> tuple[int, int]:
-    """Raises Error for a film that would be too wide. A note where much of its pictures is cut off."""
+def _upscaler(asked: Order, listener: Listener) -> Callable[[Settings], Upscaler | None]:
+    """What enlarges the pictures of some settings, if anything is to. Its file is here from now on."""
+    name = asked.flags.get("upscale")
+    if name is None:
+        return lambda settings: None
+    from walk import downloads, hub, upscale
+
+    with in_bytes(listener) as report, downloads.telling(report):
+        hub.upscaler(name)
+    return functools.partial(upscale.load, name)
+
+
+def _film_size(
+    asked: Order, settings: Settings, listener: Listener, scale: int = 1
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(width, height) of the film, and of the pictures that it is made of, if they are enlarged by so much before.
+
+    Raises Error for a film that would be too wide, or that would be enlarged for nothing. A note where much of its
+    pictures is cut off."""
     frame, size = (settings.width or 0, settings.height or 0), asked.look.get("size")
-    film = formats.film_size(frame, size, asked.out, asked.look.get("codec"))
-    shown = math.prod(film) / math.prod(formats.covering(frame, size, film))
+    large = scale * frame[0], scale * frame[1]
+    film = formats.film_size(large, size, asked.out, asked.look.get("codec"))
+    covering = formats.covering(large, size, film)
+    if scale > 1 and covering[0] <= frame[0]:
+        raise Error(
+            "--upscale enlarges for nothing, since the film is no larger than its pictures, {}x{}; give a larger --size, "
+            "or leave out one of the two".format(*frame)
+        )
+    shown = math.prod(film) / math.prod(covering)
     if shown < SHOWN:
         more = "; give --width and --height of nearly its proportions for more"
         listener.say(
             f"note: --size {size} shows {shown:.0%} of the pictures, which are {frame[0]}x{frame[1]}"
             + more * (settings.model != BUILT_IN)  # which knows one size
         )
-    return film
+    return film, min(large, covering)
 
 
 def _watch(asked: Order, walk: Walk, listener: Listener) -> None:

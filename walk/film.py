@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ def make(
     metadata: Metadata | None = None,
     sound: Sound | None = None,
     report: Callable[[int], object] = lambda count: None,
+    shown: Run | None = None,
     **look: Any,
 ) -> Path:
     """Make the film of a run, of which no frame is missing, and note in its folder that it is made from there. Returns its
@@ -38,6 +39,7 @@ def make(
     metadata: what it says of itself; None: its recipe and its chapters (`described`), unless the run is to describe
         nothing (`Run(describe=False)`).
     sound, report, look: as `walk.video.encode` takes them: size, quality, codec.
+    shown: the run of other pictures of these frames, which are shown in their place.
 
     Raises Error if frames are missing, if something else lies where the film would (`check_free`), or if it cannot be
     made.
@@ -45,7 +47,7 @@ def make(
     out = Path(out)
     check_free(out, run.folder)
     video.validate(out, **look, sound=sound is not None, fps=run.walk.fps)
-    frames = run.frames()
+    frames = (shown or run).frames()
     run.claim(out.name)
     metadata = metadata or _described(run, out, sound, look)
     made = ""
@@ -59,18 +61,23 @@ def make(
 
     video.encode(frames, out, run.walk.fps, metadata=metadata, sound=sound, report=report, placing=placing, **look)
     if is_beside(out, run.folder):
-        run.made(out.name, made, _made_of(run, metadata, sound, look))
+        run.made(out.name, made, _made_of(shown or run, metadata, sound, look))
     return out
 
 
 def is_finished(
-    run: Run, out: Path | str, metadata: Metadata | None = None, sound: Sound | None = None, **look: Any
+    run: Run,
+    out: Path | str,
+    metadata: Metadata | None = None,
+    sound: Sound | None = None,
+    shown: Run | None = None,
+    **look: Any,
 ) -> bool:
     """Whether `make` would make the film once more that is there."""
     out = Path(out)
     if not is_beside(out, run.folder) or not out.exists():
         return False
-    made_of = _made_of(run, metadata or _described(run, out, sound, look), sound, look)
+    made_of = _made_of(shown or run, metadata or _described(run, out, sound, look), sound, look)
     return made_of_films(run.folder).get(out.name) == made_of and films(run.folder).get(out.name) == _digest(out)
 
 
@@ -146,16 +153,23 @@ def _digest(out: Path) -> str:
     return hashlib.sha256(repr([(name, it.st_size, it.st_mtime_ns) for name, it in pictures]).encode()).hexdigest()
 
 
-def described(walk: Walk, settings: Settings, flags: Mapping[str, object], positions: bool = True) -> Metadata:
+def described(
+    walk: Walk,
+    settings: Settings,
+    flags: Mapping[str, object],
+    positions: bool = True,
+    besides: Sequence[str] = (),
+) -> Metadata:
     """What the film of a walk says of itself: a title, its recipe, and a chapter for each keyframe that a frame shows.
 
     walk, settings: complete ones, as they were rendered. flags: of the command, which decide the film beside these.
-    positions: the recipe holds where each frame is, as it must where keyframes and flags do not tell.
+    positions: the recipe holds where each frame is, as it must where keyframes and flags do not tell. besides: what it
+    was made with, beside what the settings name.
     """
     path = "smooth" if walk.smooth else "slerp"
     deciding = {"frames": walk.frames, "fps": walk.fps, "path": path, **flags}
     places = (walk.positions, walk.noise) if positions else None
-    made = recipe.compose(walk.keyframes, deciding, settings, places)
+    made = recipe.compose(walk.keyframes, deciding, settings, places, besides)
     first = walk.firsts()
     often = Counter(keyframe.prompt for keyframe in walk.keyframes)
     titles = [it.prompt + f" (seed {it.seed})" * (often[it.prompt] > 1) for it in walk.keyframes]

@@ -215,6 +215,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "codec": Flag("NAME", str.lower, "a codec", "h264, h265, av1, vp9, prores, hap, hapq, dxv, or ffmpeg's name (by suffix)"),
         "no_metadata": Flag("", _switch, "", "leave prompts, settings and chapters out of the film and new frames"),
         "size": Flag("PIXELS | WxH", _size, "its short side's pixels, such as 1080, or both sides, such as 1080x1920", f"short side, or both, cropped to fit (the pictures'; films {formats.SHORT_SIDE} or more)"),
+        "upscale": Flag("FILE", str, "an upscaler's file, .safetensors or .pth", "a network that enlarges frames: ESRGAN and its kin, .safetensors or .pth"),
         "quality": Flag("CRF", _integer, "a whole number", f"1 is the best, 51 the worst ({formats.QUALITY})"),
         "quiet": Flag("", _switch, "", "print nothing but the result"),
     },
@@ -447,7 +448,8 @@ _ELSEWHERE = {  # what other tools call it; of several flags the first that a co
     "device": "gpu cpu cuda",
     "dtype": "fp16 half precision",
     "low_memory": "lowvram medvram offload cpu_offload",
-    "size": "resolution upsample upscale crop aspect aspect_ratio landscape portrait",
+    "upscale": "upsample upscaler upscale_model esrgan realesrgan",
+    "size": "resolution crop aspect aspect_ratio landscape portrait",
     "quality": "crf",
     "run": "frames_in frames_dir run_folder",
 }

@@ -294,6 +294,13 @@ def denoiser(name: str) -> Path:
     return _file(name, (".safetensors", ".gguf"), f"there is no denoiser '{name}' here", f"it is own, or {kinds}")
 
 
+@functools.lru_cache
+def upscaler(name: str) -> Path:
+    """An upscaler's file; from the hub, 'org/name/file.safetensors', it is downloaded unless it is here."""
+    kinds = "a .safetensors or .pth file, or one on the hub, as org/name/file.safetensors"
+    return _file(name, (".safetensors", ".pth"), f"there is no upscaler '{name}' here", f"it is {kinds}")
+
+
 def _file(name: str, kinds: tuple[str, ...], absent: str, accepted: str) -> Path:
     """The file of weights that is meant, of one of these suffixes; or an Error that says `absent`, and what is accepted."""
     with contextlib.suppress(OSError):

@@ -77,6 +77,13 @@ class LazyModel:
             self.seconds += time.monotonic() - begun
         return self._model
 
+    def release(self) -> None:
+        """Give back the memory that it fills, unless somebody else has loaded it."""
+        if not self._given:
+            self._model = None
+            gc.collect()
+            machine.release(self.settings.device)
+
     def _choose(self, frames: int) -> None:
         """Whether to compile the model for so many frames: by trying, since neither how long that takes nor what it gains
         can be told from the model and the machine."""

@@ -37,6 +37,14 @@ def devices() -> list[tuple[str, str, str]]:
     return found
 
 
+def release(device: str) -> None:
+    """Let others have what torch keeps of a GPU's memory, and nobody uses."""
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+    elif device == "mps":
+        torch.mps.empty_cache()
+
+
 def wait(device: str) -> None:
     """Until everything that was begun there is done."""
     if device.startswith("cuda"):
@@ -175,11 +183,21 @@ def room(otherwise: Error) -> Iterator[None]:
     raise otherwise  # here, where the other error no longer holds what fills the memory
 
 
-def keep_to_memory(device: str) -> None:
+def steady(device: str) -> None:
+    """What an NVIDIA GPU computes is the same in every run, and out of memory where it is full."""
+    if not device.startswith("cuda"):
+        return
+    # The fastest algorithm may differ from run to run, and with it the last bit.
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    _keep_to_memory(device)
+
+
+def _keep_to_memory(device: str) -> None:
     """On Windows, NVIDIA's driver makes up for a GPU's memory with the computer's, ten times slower, before anybody
     hears that it is full (its 'CUDA - Sysmem Fallback Policy'). torch is to find that out itself: it says so for more
     than is free now."""
-    if sys.platform == "win32" and device.startswith("cuda"):
+    if sys.platform == "win32":
         free, total = torch.cuda.mem_get_info(device)
         ours = torch.cuda.memory_reserved(device)
         torch.cuda.set_per_process_memory_fraction(

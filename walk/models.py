@@ -190,11 +190,7 @@ def load(settings: Settings | str = BUILT_IN) -> Model:
     if settings.left_open():
         settings = dataclasses.replace(complete(settings), compile=bool(settings.compile))
     folder = _folder(settings)
-    if settings.device.startswith("cuda"):
-        # The fastest algorithm may differ from run to run, and with it the last bit.
-        torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.deterministic = True
-        machine.keep_to_memory(settings.device)
+    machine.steady(settings.device)
     return Pipeline(folder, settings)
 
 

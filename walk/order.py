@@ -725,9 +725,11 @@ def check_is_film(path: str) -> None:
         raise Error(f"{path} is a folder; give a film, {either(formats.SUFFIXES)}")
 
 
-def metadata(order: Order, walk: Walk, settings: Settings, refined: bool = False) -> films.Metadata:
+def metadata(
+    order: Order, walk: Walk, settings: Settings, refined: bool = False, besides: Sequence[str] = ()
+) -> films.Metadata:
     """What the film says of itself. walk, settings: complete ones, as they were rendered. refined: frames are also where
-    those of an earlier film were, which its recipe must tell."""
+    those of an earlier film were, which its recipe must tell. besides: what else it was made with."""
     from walk import film
 
     chosen = order.flags
@@ -743,10 +745,11 @@ def metadata(order: Order, walk: Walk, settings: Settings, refined: bool = False
         **(given(chosen, *_TO_SOUND) if timed else {}),
         **{name: float(chosen[name]) for name in ("start", "seconds", "offset", "bpm") if timed and name in chosen},
         **{name: Path(chosen[name]).name for name in ("audio", "beats") if name in chosen},
-        **({"listen": _without_folder(chosen["listen"])} if "listen" in chosen else {}),
+        **({"listen": _stem_without_folder(chosen["listen"])} if "listen" in chosen else {}),
+        **({"upscale": _without_folder(chosen["upscale"])} if "upscale" in chosen else {}),
         **order.look,
     }
-    return film.described(walk, settings, deciding, refined or order.music is not None or order.placed)
+    return film.described(walk, settings, deciding, refined or order.music is not None or order.placed, besides)
 
 
 def without_folders(made: Recipe) -> list[str]:
@@ -756,12 +759,18 @@ def without_folders(made: Recipe) -> list[str]:
     told = dict(made.flags)
     return [
         told[name]
-        for name in ("audio", "beats", "listen")
-        if name in told and (name != "listen" or stem_of(told[name]))
+        for name in ("audio", "beats", "listen", "upscale")
+        if name in told and (name != "listen" or stem_of(told[name])) and (name != "upscale" or "/" not in told[name])
     ]
 
 
-def _without_folder(listen: str) -> str:
+def _without_folder(name: str) -> str:
+    """Of a file that is here; the hub's names stay as they are."""
+    path = expanded(name)
+    return path.name if path.is_file() else name
+
+
+def _stem_without_folder(listen: str) -> str:
     """As --listen understands it: a file named low stays one."""
     from walk.music import stem_of
 

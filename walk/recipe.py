@@ -45,8 +45,9 @@ def compose(
     flags: Mapping[str, object],
     settings: Settings,
     positions: Positions | None = None,
+    besides: Sequence[str] = (),
 ) -> Recipe:
-    """The recipe of a film. flags: those that decide the film, beside the settings'."""
+    """The recipe of a film. flags: those that decide the film, beside the settings'. besides: what else it was made with."""
     chosen = dict(flags)
     for name in ("model", "width", "height", "steps", "guidance", "scheduler", "dtype", "batch"):
         chosen[name] = getattr(settings, name)
@@ -55,7 +56,7 @@ def compose(
             chosen[name] = getattr(settings, name)
     chosen["compile"] = "on" if settings.compile else "off"
     texts = tuple((name, _plain(value) if isinstance(value, float) else str(value)) for name, value in chosen.items())
-    made_with = (f"walk {__version__}", settings.weights, *settings.software)
+    made_with = (f"walk {__version__}", settings.weights, *settings.software, *besides)
     return Recipe(tuple(map(_line, keyframes)), texts, made_with, positions)
 
 

@@ -6,6 +6,7 @@ film.walk/
   films        names and digests of the films that were made from here
   walks/       the same as walk.json of earlier films, too, so that going back moves no frame
   quick/       such a folder for the pictures of a quick preview
+  upscaled/    such a folder for the frames, enlarged by --upscale
   sound-*.json what walk.music heard
   lock         held by the process that works here
 """
@@ -36,6 +37,7 @@ from walk.manifest import Manifest, fingerprints, read_manifest
 from walk.settings import Settings
 from walk.timeline import Walk
 
+UPSCALED = "upscaled"  # a folder within
 WRITERS = max(2, min(16, os.cpu_count() or 1))  # threads, which mostly wait for the disk
 WAITING = 32  # frames on their way to the disk, at most
 _NAME = re.compile(r"[\d.]+-([0-9a-f]{16})\.png")
@@ -418,13 +420,17 @@ def unused(folder: Path) -> Iterator[list[Path]]:
     Not those that were made since: a walk that is begun writes its manifest when it is known where its frames belong, so
     that a folder may have none yet. Raises Error if the folder is not a run folder, or a process is at work in it.
     """
-    quick = folder / "quick"
-    with alone(folder), alone(quick):
+    quick, upscaled = folder / "quick", folder / UPSCALED
+    with alone(folder), alone(quick), alone(upscaled):
+        left = [*finished(quick).values()]
         if (os.path.isdir(quick) or os.path.isfile(folder / "lock")) and not os.path.isfile(folder / manifest.FILE):
-            yield [*finished(quick).values()]
+            yield left
             return
-        made = read_manifest(folder)
-        used, noted = set(fingerprints(made.walk, made.settings)), (folder / manifest.FILE).stat().st_mtime_ns
-        there = finished(folder).items()
-        left = [path for name, path in there if name not in used and path.stat().st_mtime_ns < noted]
-        yield [*left, *finished(quick).values()]
+        yield [*_left(folder), *(_left(upscaled) if os.path.isdir(upscaled) else []), *left]
+
+
+def _left(folder: Path) -> list[Path]:
+    made = read_manifest(folder)
+    used, noted = set(fingerprints(made.walk, made.settings)), (folder / manifest.FILE).stat().st_mtime_ns
+    there = finished(folder).items()
+    return [path for name, path in there if name not in used and path.stat().st_mtime_ns < noted]

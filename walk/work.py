@@ -204,6 +204,11 @@ class Work:
             self._say_found()
         return run.frames()
 
+    def release(self) -> None:
+        """Nothing more is to be rendered."""
+        self.renderer = None
+        self.model.release()
+
     def make(self, run: Run, indices: Sequence[int] | None = None) -> None:
         """All frames of the run's walk, or these. They may still be on their way, at most until nothing is missing in
         a call to come."""

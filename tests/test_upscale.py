@@ -1,0 +1,362 @@
+"""Frames that a network enlarges: what it makes of a picture, and what a user sees of it."""
+
+import itertools
+import pickle
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from scipy.signal import correlate2d
+
+from walk import Error, Settings, cli, films, hub, models, order, upscale
+from walk.run import Run, unused
+
+pytestmark = pytest.mark.usefixtures("shared_weights", "empty_folder")
+
+ABC = ["a red apple", "a green frog", "a blue whale"]
+
+
+def compact(features=4, layers=1, scale=2, seed=0):
+    """Weights of Real-ESRGAN's plain kind, as its files have them."""
+    generator, weights = torch.Generator().manual_seed(seed), {}
+    channels = [3, *[features] * (layers + 1), 3 * scale**2]
+    for number, (a, b) in enumerate(itertools.pairwise(channels)):
+        if number:
+            weights[f"body.{2 * number - 1}.weight"] = torch.rand(a, generator=generator)
+        weights[f"body.{2 * number}.weight"] = torch.randn(b, a, 3, 3, generator=generator) / 20
+        weights[f"body.{2 * number}.bias"] = torch.randn(b, generator=generator) / 20
+    return weights
+
+
+@pytest.fixture
+def settings(tiny_folder):
+    return models.complete(Settings(str(tiny_folder), width=32, height=32, steps=1))
+
+
+@pytest.fixture
+def walk(tiny_folder, capsys):
+    def of(*arguments, status=0, film=True):
+        cheap = ["--model", tiny_folder, "--steps", 1, "--frames", 9] if film else []
+        done = cli.main([*map(str, arguments), *map(str, cheap)])
+        out, err = capsys.readouterr()
+        assert done == status, err
+        return out.removesuffix("\n"), err
+
+    return of
+
+
+@pytest.fixture
+def upscaler():
+    save_file(compact(), "twice.safetensors")
+    return "twice.safetensors"
+
+
+def picture(width=32, height=32, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def written(folder):
+    return {path.name: path.stat().st_mtime_ns for path in Path(folder, "frames").glob("*.png")}
+
+
+# The network
+
+
+def test_a_compact_network_is_its_formula(settings, upscaler):
+    """Against SciPy: convolution, PReLU, convolution; pixels are shuffled into squares, and the picture added."""
+    weights = {name: tensor.numpy().astype(float) for name, tensor in compact().items()}
+    x = picture(12, 8).astype(float).transpose(2, 0, 1) / 255
+    y = x
+    for number in range(0, 5, 2):
+        kernels, bias = weights[f"body.{number}.weight"], weights[f"body.{number}.bias"]
+        y = np.array([sum(correlate2d(a, k, "same") for a, k in zip(y, each)) + b for each, b in zip(kernels, bias)])
+        if number < 4:
+            slope = weights[f"body.{number + 1}.weight"][:, None, None]
+            y = np.where(y > 0, y, slope * y)
+    squares = y.reshape(3, 2, 2, 8, 12).transpose(0, 3, 1, 4, 2).reshape(3, 16, 24)
+    expected = np.clip(squares + x.repeat(2, 1).repeat(2, 2), 0, 1).transpose(1, 2, 0) * 255
+    made = upscale.load(upscaler, settings)(picture(12, 8), (24, 16))
+    assert np.abs(made - expected).max() <= 0.5001
+
+
+def test_tiles_leave_no_seam(settings):
+    save_file(compact(layers=3), "x.safetensors")
+    whole = upscale.load("x.safetensors", settings)
+    tiled = upscale.Upscaler(whole.network, whole.digest, settings, tile=64)
+    large = picture(200, 130)
+    a, b = (it(large, (400, 260)).astype(int) for it in (whole, tiled))
+    assert a.shape == (260, 400, 3)
+    assert np.abs(a - b).max() <= 1  # where other shapes round otherwise
+    assert whole.at((400, 260)) != tiled.at((400, 260))  # so they are other pictures
+
+
+def test_what_is_reduced_is_reduced_as_pillow_does(settings):
+    flat = {name: torch.zeros_like(tensor) for name, tensor in compact(scale=4).items()}  # each pixel is repeated
+    save_file(flat, "x.safetensors")
+    mild = 64 + picture() // 2  # Pillow cuts off what overshoots half-way
+    made = upscale.load("x.safetensors", settings)(mild, (80, 80))
+    expected = Image.fromarray(mild.repeat(4, 0).repeat(4, 1)).resize((80, 80), Image.Resampling.BICUBIC)
+    assert np.abs(made.astype(int) - np.asarray(expected)).max() <= 1
+
+
+@pytest.mark.parametrize("wrapped", ["params", "params_ema", "state_dict", None])
+def test_weights_are_found_in_what_trainers_wrap_them_in(settings, wrapped):
+    weights = {f"module.{name}": tensor for name, tensor in compact().items()}
+    torch.save({wrapped: weights, "step": 3} if wrapped else weights, "x.pth")
+    save_file(compact(), "y.safetensors")
+    a, b = (upscale.load(name, settings)(picture(), (64, 64)) for name in ("x.pth", "y.safetensors"))
+    assert (a == b).all()
+
+
+class Evil:
+    def __reduce__(self):
+        return exec, ("import pathlib; pathlib.Path('ran').touch()",)
+
+
+def test_a_file_that_holds_a_program_is_refused_and_not_run(settings):
+    Path("x.pth").write_bytes(pickle.dumps(Evil()))
+    torch.save({"params": Evil()}, "y.pth")
+    for name in ("x.pth", "y.pth"):
+        with pytest.raises(Error, match=rf"^{name} holds no upscaler that is known: .*; give another --upscale$"):
+            upscale.load(name, settings)
+    assert not Path("ran").exists()
+
+
+def test_what_is_not_finite_is_not_shipped(settings):
+    weights = compact()
+    weights["body.4.bias"] += float("nan")
+    save_file(weights, "x.safetensors")
+    with pytest.raises(Error, match="what the upscaler makes is not finite; give another --upscale"):
+        upscale.load("x.safetensors", settings)(picture(), (64, 64))
+
+
+@pytest.fixture
+def spandrel(monkeypatch):
+    """It comes with torchvision, of which it uses, but for two kinds of networks, nothing."""
+    if "torchvision" not in sys.modules:
+        stub = types.ModuleType("torchvision.transforms.functional")
+        stub.InterpolationMode = stub.rotate = stub.normalize = None
+        for name in ("torchvision", "torchvision.transforms", stub.__name__):
+            module = stub if name == stub.__name__ else types.ModuleType(name)
+            module.__spec__ = types.SimpleNamespace()  # what says that it is there
+            monkeypatch.setitem(sys.modules, name, module)
+    return pytest.importorskip("spandrel")
+
+
+def esrgan(features=4, grown=32):
+    """Weights of an ESRGAN of one block, four times as large, as Real-ESRGAN's files have them."""
+    generator, weights = torch.Generator().manual_seed(0), {}
+    sizes = {"conv_first": (3, features), "conv_body": (features, features)}
+    for part in (1, 2, 3):
+        for k in range(1, 6):
+            out = grown if k < 5 else features
+            sizes[f"body.0.rdb{part}.conv{k}"] = features + (k - 1) * grown, out
+    sizes |= {name: (features, features) for name in ("conv_up1", "conv_up2", "conv_hr")}
+    sizes["conv_last"] = features, 3
+    for name, (a, b) in sizes.items():
+        weights[f"{name}.weight"] = torch.randn(b, a, 3, 3, generator=generator) / 5
+        weights[f"{name}.bias"] = torch.rand(b, generator=generator) / 5
+    return weights
+
+
+def test_spandrel_reads_all_others(settings, spandrel):
+    torch.save({"params_ema": esrgan()}, "x.pth")
+    it = upscale.load("x.pth", settings)
+    assert it.scale == 4
+    assert it.made_with[1].startswith("spandrel ")
+    known = spandrel.ModelLoader().load_from_file("x.pth")
+    pixels = torch.from_numpy(picture()).permute(2, 0, 1)[None] / 255
+    expected = (known(pixels)[0].permute(1, 2, 0) * 255).round().numpy()
+    assert (it(picture(), (128, 128)) == expected).all()
+
+
+def test_the_plain_kind_is_as_spandrel_has_it(settings, spandrel, upscaler):
+    known = spandrel.ModelLoader().load_from_file(upscaler)
+    pixels = torch.from_numpy(picture()).permute(2, 0, 1)[None] / 255
+    expected = (known(pixels)[0].permute(1, 2, 0) * 255).round().numpy()
+    assert (upscale.load(upscaler, settings)(picture(), (64, 64)) == expected).all()
+
+
+def test_what_is_no_upscaler_is_refused(settings, spandrel):
+    save_file({"some.weight": torch.zeros(3)}, "x.safetensors")
+    with pytest.raises(Error, match=r"^x\.safetensors holds no upscaler that is known"):
+        upscale.load("x.safetensors", settings)
+
+
+# The film
+
+
+def test_frames_are_enlarged_and_those_that_the_model_made_are_kept(walk, upscaler):
+    walk("--prompts", *ABC, "--out", "film.mp4", "--size", 32)
+    before = written("film.walk")
+    _, err = walk("--prompts", *ABC, "--out", "film.mp4", "--upscale", upscaler, "--size", 64)
+    assert "9 of 9 frames are in film.walk already" in err
+    assert written("film.walk") == before
+    assert films.timestamps(Path("film.mp4")).size == (64, 64)
+    small, large = (sorted(Path(folder, "frames").glob("*.png")) for folder in ("film.walk", "film.walk/upscaled"))
+    assert len(small) == len(large) == 9
+    sizes = {Image.open(path).size for path in large}
+    assert sizes == {(64, 64)}
+
+
+def test_what_is_enlarged_is_what_the_network_makes_of_each_frame(walk, upscaler, tiny_folder):
+    walk("--prompts", *ABC, "--out", "frames/", "--upscale", upscaler)
+    it = upscale.load(upscaler, models.complete(Settings(str(tiny_folder), steps=1)))
+    small = sorted(Path("frames.walk/frames").glob("*.png"))
+    shown = sorted(Path("frames").glob("*.png"))
+    for a, b in zip(small, shown, strict=True):
+        assert (it(np.asarray(Image.open(a)), (64, 64)) == np.asarray(Image.open(b))).all()
+
+
+def test_a_stop_while_frames_are_enlarged_loses_none(walk, upscaler, monkeypatch):
+    ask = "--prompts", *ABC, "--upscale", upscaler, "--out"
+    walk(*ask, "whole.mp4")
+    save, count = Run.save, 0
+
+    def stopping(run, index, picture):
+        nonlocal count
+        count += run.folder.name == "upscaled"
+        if count == 4:
+            raise KeyboardInterrupt
+        save(run, index, picture)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "save", stopping)
+        _, err = walk(*ask, "film.mp4", status=130)
+    assert "9 of 9 frames are safe in film.walk; run the same command to go on" in err
+    there = written("film.walk/upscaled")
+    assert 3 <= len(there) < 9
+    walk(*ask, "film.mp4")
+    assert written("film.walk/upscaled").items() > there.items()
+    assert Path("film.mp4").read_bytes() == Path("whole.mp4").read_bytes()
+    _, err = walk(*ask, "film.mp4")
+    assert "film.mp4 is finished already" in err
+
+
+def test_a_damaged_enlarged_frame_is_made_again(walk, upscaler):
+    ask = "--prompts", *ABC, "--out", "film.mp4", "--upscale", upscaler
+    walk(*ask)
+    film = Path("film.mp4").read_bytes()
+    path = sorted(Path("film.walk/upscaled/frames").glob("*.png"))[3]
+    data = path.read_bytes()
+    path.write_bytes(data[:-40])
+    Path("film.mp4").unlink()
+    walk(*ask)
+    assert path.read_bytes() == data
+    assert Path("film.mp4").read_bytes() == film
+
+
+def test_an_edit_enlarges_only_what_it_changes(walk, upscaler):
+    ask = "--upscale", upscaler, "--speed", "path", "--path", "slerp", "--out", "film.mp4"
+    walk("--prompts", *ABC, *ask)
+    before = written("film.walk/upscaled")
+    walk("--prompts", *ABC[:2], "an owl", *ask)
+    after = written("film.walk/upscaled")
+    assert after.items() > before.items()
+    assert len(after) == 9 + 4
+    with unused(Path("film.walk")) as paths:
+        assert {path.parts[:2] for path in paths} == {("film.walk", "frames"), ("film.walk", "upscaled")}
+        assert len(paths) == 2 * 4
+
+
+def test_the_film_is_reduced_to_its_size_before_frames_are_kept(walk, upscaler):
+    walk("--prompts", *ABC, "--out", "film.mp4", "--upscale", upscaler, "--size", "48x32")
+    assert films.timestamps(Path("film.mp4")).size == (48, 32)
+    assert {Image.open(path).size for path in Path("film.walk/upscaled/frames").glob("*.png")} == {(48, 48)}
+
+
+def test_a_film_that_is_no_larger_than_its_pictures_is_not_enlarged_for_nothing(walk, upscaler):
+    _, err = walk("--prompts", *ABC, "--upscale", upscaler, "--size", 32, status=2)
+    assert "--upscale enlarges for nothing, since the film is no larger than its pictures, 32x32" in err
+    assert not list(Path().glob("*.walk"))
+
+
+def test_a_film_says_what_enlarged_it_and_is_made_again(walk, upscaler):
+    walk("--prompts", *ABC, "--out", "film.mp4", "--upscale", upscaler)
+    made = order.read_recipe("film.mp4")
+    assert dict(made.flags)["upscale"] == upscaler
+    assert any(text.startswith("upscaler ") for text in made.made_with)
+    told, _ = walk("info", "film.mp4", film=False)
+    assert f"--upscale {upscaler}" in told
+    assert f"run this beside {upscaler}" in told
+    walk("replay", "film.mp4", film=False)
+    assert walk("diff", "film.mp4", "film-again.mp4", film=False)[0] == ""
+    a, b = (
+        sorted(Path(folder).glob("*.png"))
+        for folder in ("film.walk/upscaled/frames", "film-again.walk/upscaled/frames")
+    )
+    assert [path.read_bytes() for path in a] == [path.read_bytes() for path in b]
+    Path(upscaler).unlink()
+    hub.upscaler.cache_clear()
+    _, err = walk("replay", "film.mp4", "--out", "third.mp4", film=False, status=2)
+    assert f"there is no upscaler '{upscaler}' here" in err
+
+
+def test_another_network_or_none_is_another_film_of_the_same_frames(walk, upscaler):
+    save_file(compact(seed=1), "other.safetensors")
+    films_made = []
+    for how in ([], ["--upscale", upscaler], ["--upscale", "other.safetensors"], ["--upscale", upscaler]):
+        walk("--prompts", *ABC, "--out", "film.mp4", *how, *(["--size", 64] if not how else []))
+        films_made.append(Path("film.mp4").read_bytes())
+    assert len(set(films_made)) == 3
+    assert films_made[3] == films_made[1]
+    assert len(written("film.walk")) == 9
+
+
+def test_tiles_that_find_no_room_are_halved_and_that_is_said_once(walk, upscaler, monkeypatch):
+    ask = "--prompts", *ABC, "--upscale", upscaler
+    monkeypatch.setitem(upscale.TILE, "cpu", 128)
+    walk(*ask, "--out", "whole.mp4")
+    tiled = upscale.Upscaler._tiled
+
+    def full(it, pixels, dtype):
+        if it.tile > 64:
+            raise torch.OutOfMemoryError("out of memory")
+        return tiled(it, pixels, dtype)
+
+    monkeypatch.setattr(upscale.Upscaler, "_tiled", full)
+    _, err = walk(*ask, "--out", "film.mp4")
+    assert err.count("tiles of 128 pixels do not fit in memory; going on with 64") == 1
+    assert len(written("film.walk/upscaled")) == 9
+    monkeypatch.setattr(upscale.Upscaler, "_tiled", lambda *_: full(types.SimpleNamespace(tile=128), *_[1:]))
+    _, err = walk(*ask, "--out", "none.mp4", status=2)
+    assert "the upscaler finds no room in memory; give another --upscale, or --device cpu" in err
+    assert "9 of 9 frames are safe in none.walk" in err
+
+
+def test_a_preview_says_how_long_it_takes_to_enlarge(walk, upscaler):
+    _, err = walk("preview", "--prompts", *ABC, "--out", "film.mp4", "--upscale", upscaler)
+    assert "to enlarge its frames: about 0 s" in err or "to enlarge its frames: about 0:00" in err
+    assert not Path("film.walk/upscaled").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (
+            "4x-none.pth",
+            "there is no upscaler '4x-none.pth' here; it is a .safetensors or .pth file, or one on the hub",
+        ),
+        ("x.onnx", "there is no upscaler 'x.onnx' here"),
+        ("bad.pth", "bad.pth holds no upscaler that is known"),
+        ("bad.safetensors", "bad.safetensors holds no upscaler that is known"),
+    ],
+)
+def test_what_cannot_enlarge_is_refused_before_anything_is_rendered(walk, name, told):
+    for bad in ("x.onnx", "bad.pth", "bad.safetensors"):
+        Path(bad).write_bytes(b"no network")
+    _, err = walk("--prompts", *ABC, "--upscale", name, status=2)
+    assert told in err
+    assert not list(Path().glob("*.walk"))
+
+
+def test_a_library_that_is_not_here_is_named(walk, monkeypatch):
+    torch.save(esrgan(), "x.pth")
+    monkeypatch.setattr(upscale.importlib.util, "find_spec", lambda name: None)
+    _, err = walk("--prompts", *ABC, "--upscale", "x.pth", status=2)
+    assert "x.pth needs a library that is not here; pip install spandrel torchvision, from where torch is from" in err
