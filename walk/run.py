@@ -422,11 +422,11 @@ def unused(folder: Path) -> Iterator[list[Path]]:
     """
     quick, upscaled = folder / "quick", folder / UPSCALED
     with alone(folder), alone(quick), alone(upscaled):
-        left = [*finished(quick).values()]
         if (os.path.isdir(quick) or os.path.isfile(folder / "lock")) and not os.path.isfile(folder / manifest.FILE):
-            yield left
+            yield [*finished(quick).values()]
             return
-        yield [*_left(folder), *(_left(upscaled) if os.path.isdir(upscaled) else []), *left]
+        left = [*_left(folder), *(_left(upscaled) if os.path.isdir(upscaled) else [])]
+        yield [*left, *finished(quick).values()]
 
 
 def _left(folder: Path) -> list[Path]:
