@@ -18,9 +18,10 @@ import tiny
 import torch
 from oracle import levels, load, mean, pictures
 from PIL import Image
+from safetensors.torch import save_file
 from torch.utils._pytree import tree_leaves
 
-from walk import Error, Keyframe, Settings, Walk, families, loading, models
+from walk import Error, Keyframe, Settings, Walk, families, hub, loading, models
 from walk.given import Given
 from walk.render import inputs, render
 
@@ -354,7 +355,46 @@ def test_another_decoder_is_another_model(home, tmp_path):
     assert models.complete(chosen[1]).weights != before
 
 
-def test_a_decoder_that_is_not_there_or_is_none_is_refused(home):
+@pytest.mark.parametrize("form", ["folder", "file", "original file"])
+@pytest.mark.parametrize("name", ["StableDiffusionPipeline", "StableDiffusionXLPipeline"])
+def test_another_vae_decodes_what_the_plain_pipeline_would_with_it(home, tmp_path, name, form):
+    folder = tiny.vae(tmp_path / "vae", 5, tmp_path / "original.safetensors")
+    pipe = diffusers.DiffusionPipeline.from_pretrained(home(name))
+    pipe.vae = diffusers.AutoencoderKL.from_pretrained(folder, scaling_factor=pipe.vae.config.scaling_factor)
+    config = json.loads((folder / "config.json").read_text()) | {"scaling_factor": pipe.vae.config.scaling_factor}
+    (folder / "config.json").write_text(json.dumps(config))
+    generator = torch.Generator().manual_seed(FOX.seed)
+    guidance = families.FAMILIES[name].guidance
+    image = pipe(FOX.prompt, generator=generator, num_inference_steps=2, guidance_scale=guidance, **SIZE).images[0]
+    given = {
+        "folder": folder,
+        "file": folder / "diffusion_pytorch_model.safetensors",
+        "original file": tmp_path / "original.safetensors",
+    }[form]
+    model = load(home(name), **SIZE, steps=2, decoder=str(given))
+    assert levels(pictures(model, FOX)[0], np.asarray(image)) <= 1
+    own = load(home(name), **SIZE, steps=2)
+    assert levels(pictures(own, FOX)[0], np.asarray(image)) > 10
+    assert model.settings.deciding() != own.settings.deciding()
+
+
+def test_only_a_vae_that_overflows_in_half_precision_decodes_in_float32(home, tmp_path):
+    name, folder = "StableDiffusionXLPipeline", tiny.vae(tmp_path / "vae", 0)
+    family, config = families.FAMILIES[name], json.loads((folder / "config.json").read_text())
+
+    def widens(decoder, name=name):
+        return loading.widens(Settings(str(home(name)), decoder=str(decoder)), families.FAMILIES[name])
+
+    assert family.upcast
+    assert widens("own")
+    assert widens(folder)
+    assert not widens(tiny.decoder(tmp_path / "tiny"))
+    (folder / "config.json").write_text(json.dumps(config | {"force_upcast": False}))
+    assert not widens(folder)
+    assert not widens("own", "StableDiffusionPipeline")
+
+
+def test_a_decoder_that_is_not_there_or_is_none_is_refused(home, tmp_path):
     def refused(name, decoder):
         with pytest.raises(Error) as caught:
             models.complete(Settings(model=str(home(name)), decoder=decoder))
@@ -367,8 +407,23 @@ def test_a_decoder_that_is_not_there_or_is_none_is_refused(home):
         "there is no decoder 'nosuch' here; a decoder is own, tiny,"
     )
     assert refused("StableDiffusionPipeline", "no such " * 40).startswith("there is no decoder 'no such ")
-    vae = home("StableDiffusionPipeline") / "vae"
-    assert refused("StableDiffusionPipeline", str(vae)).startswith(f"{vae} holds no AutoencoderTiny")
+    text = home("StableDiffusionPipeline") / "text_encoder"
+    assert refused("StableDiffusionPipeline", str(text)).startswith(f"{text} holds no VAE; a decoder is own, tiny")
+    assert refused("StableDiffusionPipeline", str(vae := home("SanaPipeline") / "vae")).startswith(
+        f"{vae} is of AutoencoderDC, which is not for this model; it takes AutoencoderKL or AutoencoderTiny"
+    )
+    vae = home("StableDiffusion3Pipeline") / "vae"
+    wide = json.loads((vae / "config.json").read_text())["latent_channels"]
+    whole = tmp_path / "whole.safetensors"
+    save_file({"first_stage_model.decoder.conv_in.weight": torch.zeros(8, wide, 3, 3)}, whole)
+    for name in (vae, whole):
+        assert refused("StableDiffusionPipeline", str(name)) == (
+            f"{name} is of another model: it decodes latents of {wide} channels, and this model's have 4; give another "
+            "--decoder"
+        )
+    save_file({"model.diffusion_model.x": torch.zeros(1)}, whole)
+    hub.decoder.cache_clear()
+    assert refused("StableDiffusionPipeline", str(whole)).startswith(f"{whole} holds no VAE alone; a decoder is own")
 
 
 # Other denoisers

@@ -364,16 +364,20 @@ def test_a_checkpoint_is_described_by_the_model_that_it_resembles(checkpoint, ca
 def test_a_file_that_is_no_checkpoint_says_what_it_is(checkpoint, cache, tmp_path):
     whole = load_file(checkpoint)
     vae = {name.removeprefix("first_stage_model."): it for name, it in whole.items() if name.startswith("first_")}
+    word, told_of_word = (
+        {"emb_params": torch.zeros(2, 768)},
+        r"is an embedding \(textual inversion\), which walk does not know",
+    )
     for name, tensors, told in (
-        ("vae", vae, "is a VAE alone, which walk takes from the model"),
         (
-            "word",
-            {"emb_params": torch.zeros(2, 768)},
-            r"is an embedding \(textual inversion\), which walk does not know",
+            "vae",
+            vae,
+            "is a VAE alone; give it as --decoder .*vae.safetensors, and the model that it belongs to as --model",
         ),
+        ("word", word, f"{told_of_word}; give a whole checkpoint"),
     ):
         save_file(tensors, tmp_path / f"{name}.safetensors")
-        with pytest.raises(Error, match=rf"{name}\.safetensors {told}; give a whole checkpoint"):
+        with pytest.raises(Error, match=rf"{name}\.safetensors {told}"):
             hub.find(str(tmp_path / f"{name}.safetensors"))
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1000])
     with pytest.raises(Error, match=r"own\.safetensors is cut off, after .* of .* MB; download it again"):
@@ -592,7 +596,9 @@ def test_a_model_that_may_not_be_read_is_refused(tiny_folder, tmp_path, file):
 def test_a_folder_without_a_decoder_is_refused(tmp_path):
     with pytest.raises(Error) as caught:
         hub.decoder(str(tmp_path))
-    assert str(caught.value).startswith(f"{tmp_path} holds no AutoencoderTiny; a decoder is own, tiny, or a folder")
+    assert str(caught.value).startswith(
+        f"{tmp_path} holds no VAE; a decoder is own, tiny, a VAE's .safetensors file, or"
+    )
 
 
 def test_a_model_whose_chats_are_put_otherwise_is_another(tiny_folder, tmp_path):

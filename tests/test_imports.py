@@ -52,7 +52,7 @@ BELOW = {
     "hub": {"catalogue", "digests", "downloads", "families", "files", "settings", "text"},
     "families": set(),
     "samplers": set(),
-    "loading": {"digests", "families", "hub", "machine", "samplers", "schedule", "settings"},
+    "loading": {"digests", "families", "hub", "machine", "samplers", "schedule", "settings", "text"},
     "offload": set(),
     "schedule": set(),
     "reading": {"emphasis", "families", "hub", "keyframes", "loading", "machine"},

@@ -647,21 +647,34 @@ def quantised(folder: Path, part: str, path: Path) -> Path:
 
 def as_checkpoint(folder: Path, path: Path) -> Path:
     """The parts of a `stable_diffusion` in one file, under the names that Stable Diffusion's own code gave them."""
-    tensors = {}
-    for part, prefix in (
-        ("unet", "model.diffusion_model."),
-        ("vae", "first_stage_model."),
-        ("text_encoder", "cond_stage_model.transformer.text_model."),
-    ):
-        (file,) = (folder / part).glob("*.safetensors")
-        for name, tensor in load_file(file).items():
-            for pattern, original in _ORIGINAL.get(part, ()):
-                name = re.sub(pattern, original, name)
-            if part == "vae" and "attn_1" in name and name.endswith("weight") and tensor.ndim == 2:
-                tensor = tensor[:, :, None, None]  # a convolution there
-            tensors[prefix + name] = tensor.contiguous()
-    save_file(tensors, path)
+    parts = {
+        "unet": "model.diffusion_model.",
+        "vae": "first_stage_model.",
+        "text_encoder": "cond_stage_model.transformer.text_model.",
+    }
+    tensors = [_original(part, folder / part, prefix) for part, prefix in parts.items()]
+    save_file({name: tensor for some in tensors for name, tensor in some.items()}, path)
     return path
+
+
+def vae(folder: Path, seed: int, original: Path | None = None) -> Path:
+    """One for a `stable_diffusion`. original: a file of it, too, as its own code would name what is in it."""
+    with _seeded(seed):
+        _vae().save_pretrained(folder)
+    if original:
+        save_file(_original("vae", folder), original)
+    return folder
+
+
+def _original(part: str, folder: Path, prefix: str = "") -> dict[str, torch.Tensor]:
+    (file,), tensors = folder.glob("*.safetensors"), {}
+    for name, tensor in load_file(file).items():
+        for pattern, original in _ORIGINAL.get(part, ()):
+            name = re.sub(pattern, original, name)
+        if part == "vae" and "attn_1" in name and name.endswith("weight") and tensor.ndim == 2:
+            tensor = tensor[:, :, None, None]  # a convolution there
+        tensors[prefix + name] = tensor.contiguous()
+    return tensors
 
 
 # For two levels with one layer each, of which the second has attention.

@@ -38,6 +38,7 @@ _LAST = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bia
 _FILES = (".safetensors", ".gguf", ".ckpt", ".pt", ".pth", ".bin")
 _UNUSED = (*WITHOUT, "feature_extractor", "image_encoder")
 _DENOISERS = ("transformer", "unet")  # the names that pipelines have for it
+_DECODER = "diffusion_pytorch_model.safetensors"  # beside others, in other forms or for other tools
 _VAE = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.", "first_stage_model.", "vae.")
 EMBEDDED = 4  # tensors, which no model is made of
 _ENCODERS = ("cond_stage_model.", "conditioner.", "text_encoders.")  # of text, in a checkpoint
@@ -205,7 +206,7 @@ def _description(path: Path) -> Path:
     if any("lora" in name for name in shapes):
         raise Error(f"{path} is a LoRA; give it as --lora {path}, and the model that it belongs to as --model")
     if shapes and all(name.startswith(_VAE) for name in shapes):
-        raise Error(f"{path} is a VAE alone, which walk takes from the model; give a whole checkpoint")
+        raise Error(f"{path} is a VAE alone; give it as --decoder {path}, and the model that it belongs to as --model")
     if len(shapes) < EMBEDDED:
         raise Error(f"{path} is an embedding (textual inversion), which walk does not know; give a whole checkpoint")
     from diffusers.loaders import single_file_utils
@@ -341,24 +342,28 @@ def _only(found: list[str], where: str, kinds: tuple[str, ...]) -> str:
 
 @functools.lru_cache
 def decoder(name: str) -> Path:
-    """The folder of a small decoder, on this machine or from the hub."""
-    accepted = "a decoder is own, tiny, or a folder with an AutoencoderTiny, in diffusers' format"
+    """A decoder's folder, in diffusers' format, or its file; on this machine or from the hub."""
+    accepted = "a decoder is own, tiny, a VAE's .safetensors file, or a folder or hub id of a VAE in diffusers' format"
     folder = Path(os.path.expanduser(name))
-    if os.path.isfile(folder):
-        raise Error(f"{name} is a file; {accepted}")
+    if name.endswith(".safetensors") or os.path.isfile(folder):
+        path = _file(name, (".safetensors",), f"there is no decoder '{name}' here", accepted)
+        if not all(it.startswith(_VAE) for it in tensors(path)):
+            raise Error(f"{path} holds no VAE alone; {accepted}")
+        return path
     if not os.path.isdir(folder):
         if not _may_be_there(name) or "/" not in name:
             raise Error(f"there is no decoder '{name}' here; {accepted}")
-        found = downloads.here(name, ["config.json", "*.safetensors"])
-        if found and (found / "config.json").is_file() and any(found.glob("*.safetensors")):
+        found = downloads.here(name, ["config.json", _DECODER])
+        if found and all((found / file).is_file() for file in ("config.json", _DECODER)):
             folder = found
         else:
             it = downloads.ask(name, None, accepted, "go online, or leave out --decoder")
-            folder = downloads.bring(it, [file for file in it.files if "/" not in file and file.endswith(_DECIDING)])
-    if not os.path.isfile(folder / "config.json"):
-        raise Error(f"{name} holds no AutoencoderTiny; {accepted}")
-    if (kind := read_json(folder / "config.json").get("_class_name")) != "AutoencoderTiny":
-        raise Error(f"{name} holds no AutoencoderTiny" + f", but {kind}" * bool(kind) + f"; {accepted}")
+            folder = downloads.bring(it, [file for file in it.files if file in ("config.json", _DECODER)])
+    kind = (
+        str(read_json(folder / "config.json").get("_class_name", "")) if os.path.isfile(folder / "config.json") else ""
+    )
+    if not kind.startswith("Autoencoder"):
+        raise Error(f"{name} holds no VAE" + f", but {kind}" * bool(kind) + f"; {accepted}")
     return folder
 
 
@@ -453,7 +458,10 @@ def identity(
         parts.append(f"denoiser {digest(denoiser(denoiser_name))}")
     parts += [f"lora {digest(lora(name))}:{repr(weight).removesuffix('.0')}" for name, weight in loras]
     if decoder_name:
-        files = sorted(path for path in decoder(decoder_name).iterdir() if path.suffix in (".json", ".safetensors"))
+        it = decoder(decoder_name)
+        files = (
+            sorted(path for path in it.iterdir() if path.suffix in (".json", ".safetensors")) if it.is_dir() else [it]
+        )
         parts += [f"decoder {digest(path)}" for path in files]
     return ", ".join(parts)
 

@@ -25,6 +25,7 @@ from walk.hub import checkpoint, decoder, denoiser, field, lacking, lora, predic
 from walk.samplers import Sampler, chosen
 from walk.schedule import REFUSALS
 from walk.settings import Settings
+from walk.text import either
 
 
 def import_diffusers() -> None:
@@ -105,8 +106,8 @@ def _load(folder: Path, settings: Settings) -> tuple[Any, list[str]]:
         _check_tokenizers(pipe)
         _check_whole(pipe.components)
     notes = _add_loras(pipe, settings, getattr(pipe, family.denoiser))
-    if small := small_decoder(settings, family):
-        pipe.register_modules(vae=_tiny(decoder(small), dtype))
+    if other := other_decoder(settings, family):
+        pipe.register_modules(vae=_decoder(folder / "vae", decoder(other), dtype))
     if family.upcast and dtype == torch.float16 and pipe.vae.config.get("force_upcast"):
         pipe.vae.to(torch.float32)
     pipe.scheduler = _scheduled(sampler(folder, settings.scheduler), pipe.scheduler.config)
@@ -202,20 +203,62 @@ def _unpack(part: torch.nn.Module, dtype: torch.dtype) -> None:
                     held[name] = torch.nn.Parameter(unpacked(packed).to(dtype), requires_grad=False)
 
 
-def small_decoder(settings: Settings, family: Family) -> str:
-    """A folder or hub id, if not the model's own decoder is wanted."""
+def other_decoder(settings: Settings, family: Family) -> str:
+    """A file, folder or hub id, if not the model's own decoder is wanted."""
     if settings.decoder == "tiny" and not family.tiny:
         able = ", ".join(name for name, family in FAMILIES.items() if family.tiny)
         raise Error(f"there is no tiny decoder for this model; there is one for {able}")
     return {"own": "", "tiny": family.tiny}.get(settings.decoder, settings.decoder)
 
 
-def _tiny(folder: Path, dtype: torch.dtype) -> Any:
-    from diffusers import AutoencoderTiny
+def check_decoder(folder: Path, settings: Settings, family: Family) -> None:
+    """Raise Error if another decoder is wanted that is not for this model's latents."""
+    if not (name := other_decoder(settings, family)):
+        return
+    path, own = decoder(name), read_json(folder / "vae" / "config.json")
+    kind, channels = str(own.get("_class_name")), own.get("latent_channels")
+    if path.is_dir():
+        config = read_json(path / "config.json")
+        its, known = config["_class_name"], [kind, "AutoencoderTiny"]
+        of = config.get("latent_channels", channels if its == kind else 4)
+    else:
+        from diffusers.loaders.single_file_model import SINGLE_FILE_LOADABLE_CLASSES
 
-    loader: Any = AutoencoderTiny
-    with _loading(folder, "AutoencoderTiny"):
-        return loader.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
+        its, known = kind, list(SINGLE_FILE_LOADABLE_CLASSES)
+        of = next((it.shape[1] for name, it in tensors(path).items() if name.endswith("decoder.conv_in.weight")), 0)
+    if its not in known:
+        takes = (
+            f"which is not for this model; it takes {either(known)}" if path.is_dir() else "which has no files alone"
+        )
+        raise Error(f"{name} is of {its}, {takes}")
+    if channels and of != channels:
+        raise Error(
+            f"{name} is of another model: it decodes latents of {of} channels, and this model's have {channels}; give "
+            "another --decoder"
+        )
+
+
+def widens(settings: Settings, family: Family) -> bool:
+    """Whether what decodes does so in float32, and the rest in float16, in which some overflow."""
+    path = decoder(name) if (name := other_decoder(settings, family)) else None
+    config = read_json(path / "config.json") if path and path.is_dir() else {"force_upcast": True}
+    return family.upcast and bool(config.get("force_upcast"))
+
+
+def _decoder(own: Path, path: Path, dtype: torch.dtype) -> Any:
+    """Out of a folder, or out of a file as the folder of the model's own describes it."""
+    import diffusers
+
+    name = read_json((path if path.is_dir() else own) / "config.json")["_class_name"]
+    loader: Any = getattr(diffusers, name)
+    with _loading(path, name):
+        if path.is_dir():
+            return loader.from_pretrained(path, dtype=dtype, use_safetensors=True, local_files_only=True)
+        made = loader.from_single_file(
+            str(path), config=str(own.parent), subfolder=own.name, dtype=dtype, local_files_only=True
+        )
+        _check_whole({"it": made})
+        return made
 
 
 def libraries(settings: Settings) -> list[str]:

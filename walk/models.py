@@ -130,6 +130,7 @@ def _completed(settings: Settings, report: Report) -> Settings:
         raise Error(f"--low-memory spares a GPU's memory, and {device} has none of its own; leave it out")
     libraries = loading.libraries(settings)
     loading.check_denoiser(folder, settings, family)
+    loading.check_decoder(folder, settings, family)
     if settings.compile:
         loading.check_compiles(family, device)
     multiple, width, height = _sizes(folder)
@@ -141,7 +142,7 @@ def _completed(settings: Settings, report: Report) -> Settings:
         weights=identity(
             settings.model,
             settings.loras(),
-            loading.small_decoder(settings, family),
+            loading.other_decoder(settings, family),
             settings.denoiser,
             report,
         ),
@@ -152,7 +153,7 @@ def _completed(settings: Settings, report: Report) -> Settings:
     steps, own = _recommended(settings.model, folder, family)
     guidance = own if filled.guidance is None else filled.guidance
     dtype = machine.dtype(filled, family.dtype)
-    wide = family.upcast and dtype == "float16" and filled.decoder == "own"
+    wide = dtype == "float16" and loading.widens(settings, family)
     return dataclasses.replace(
         filled,
         steps=filled.steps or steps,

@@ -47,7 +47,8 @@ class Settings:
     low_memory: parts of the model are on the GPU only while they work. Decides no pixel.
     compile: what denoises and decodes is compiled (torch.compile), which rounds otherwise: about as another batch does.
         None: if the frames to render repay it, which `walk.lazy.LazyModel` finds out.
-    decoder: 'own', 'tiny' (the family's TAESD: faster, a little softer), or a folder with such a decoder.
+    decoder: 'own', 'tiny' (the family's TAESD: faster, a little softer), or another VAE: a .safetensors file, or a folder
+        or hub id in diffusers' format.
     denoiser: 'own', or a .safetensors or .gguf file with another one (of the hub's, 'org/name/file.gguf').
 
     Raises Error for values outside these.
