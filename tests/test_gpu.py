@@ -7,9 +7,11 @@ import pytest
 import tiny
 import torch
 from oracle import levels
+from safetensors.torch import save_file
 from test_families import BUILDERS, FOX, KEYFRAMES, SIZE, STOCHASTIC, film, plain
+from test_upscale import compact, noisy
 
-from walk import Settings, Walk, cli, families, graphs, machine, models
+from walk import Settings, Walk, cli, families, graphs, machine, models, upscale
 
 pytestmark = pytest.mark.gpu
 SD = "StableDiffusionPipeline"
@@ -110,3 +112,21 @@ def test_a_film_that_lost_frames_becomes_the_same_film(empty_folder, name, more)
         path.unlink()
     assert cli.main(flags) == 0
     assert Path("film.mp4").read_bytes() == film
+
+
+@pytest.mark.parametrize("large", [1, 1e5])  # numbers that float16 does not hold
+def test_pictures_enlarged_there_are_those_of_a_cpu(empty_folder, tmp_path, large):
+    weights = compact(features=16, layers=4)
+    weights["body.0.weight"], weights["body.2.weight"] = (
+        weights["body.0.weight"] * large,
+        weights["body.2.weight"] / large,
+    )
+    save_file(weights, "x.safetensors")
+    folder, it = BUILDERS[SD](tmp_path), noisy(700, 200)
+    made = {}
+    for device in ("cpu", "cuda"):
+        upscaler = upscale.load("x.safetensors", models.complete(Settings(str(folder), device=device)))
+        made[device] = upscaler(it, (1400, 400))
+        np.testing.assert_array_equal(upscaler(it, (1400, 400)), made[device])
+    assert upscaler.dtype == torch.float16
+    assert levels(made["cpu"], made["cuda"]) <= 2

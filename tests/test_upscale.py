@@ -56,7 +56,7 @@ def upscaler():
     return "twice.safetensors"
 
 
-def picture(width=32, height=32, seed=0):
+def noisy(width=32, height=32, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
@@ -70,7 +70,7 @@ def written(folder):
 def test_a_compact_network_is_its_formula(settings, upscaler):
     """Against SciPy: convolution, PReLU, convolution; pixels are shuffled into squares, and the picture added."""
     weights = {name: tensor.numpy().astype(float) for name, tensor in compact().items()}
-    x = picture(12, 8).astype(float).transpose(2, 0, 1) / 255
+    x = noisy(12, 8).astype(float).transpose(2, 0, 1) / 255
     y = x
     for number in range(0, 5, 2):
         kernels, bias = weights[f"body.{number}.weight"], weights[f"body.{number}.bias"]
@@ -80,7 +80,7 @@ def test_a_compact_network_is_its_formula(settings, upscaler):
             y = np.where(y > 0, y, slope * y)
     squares = y.reshape(3, 2, 2, 8, 12).transpose(0, 3, 1, 4, 2).reshape(3, 16, 24)
     expected = np.clip(squares + x.repeat(2, 1).repeat(2, 2), 0, 1).transpose(1, 2, 0) * 255
-    made = upscale.load(upscaler, settings)(picture(12, 8), (24, 16))
+    made = upscale.load(upscaler, settings)(noisy(12, 8), (24, 16))
     assert np.abs(made - expected).max() <= 0.5001
 
 
@@ -88,7 +88,7 @@ def test_tiles_leave_no_seam(settings):
     save_file(compact(layers=3), "x.safetensors")
     whole = upscale.load("x.safetensors", settings)
     tiled = upscale.Upscaler(whole.network, whole.digest, settings, tile=64)
-    large = picture(200, 130)
+    large = noisy(200, 130)
     a, b = (it(large, (400, 260)).astype(int) for it in (whole, tiled))
     assert a.shape == (260, 400, 3)
     assert np.abs(a - b).max() <= 1  # where other shapes round otherwise
@@ -98,7 +98,7 @@ def test_tiles_leave_no_seam(settings):
 def test_what_is_reduced_is_reduced_as_pillow_does(settings):
     flat = {name: torch.zeros_like(tensor) for name, tensor in compact(scale=4).items()}  # each pixel is repeated
     save_file(flat, "x.safetensors")
-    mild = 64 + picture() // 2  # Pillow cuts off what overshoots half-way
+    mild = 64 + noisy() // 2  # Pillow cuts off what overshoots half-way
     made = upscale.load("x.safetensors", settings)(mild, (80, 80))
     expected = Image.fromarray(mild.repeat(4, 0).repeat(4, 1)).resize((80, 80), Image.Resampling.BICUBIC)
     assert np.abs(made.astype(int) - np.asarray(expected)).max() <= 1
@@ -109,7 +109,7 @@ def test_weights_are_found_in_what_trainers_wrap_them_in(settings, wrapped):
     weights = {f"module.{name}": tensor for name, tensor in compact().items()}
     torch.save({wrapped: weights, "step": 3} if wrapped else weights, "x.pth")
     save_file(compact(), "y.safetensors")
-    a, b = (upscale.load(name, settings)(picture(), (64, 64)) for name in ("x.pth", "y.safetensors"))
+    a, b = (upscale.load(name, settings)(noisy(), (64, 64)) for name in ("x.pth", "y.safetensors"))
     assert (a == b).all()
 
 
@@ -132,7 +132,7 @@ def test_what_is_not_finite_is_not_shipped(settings):
     weights["body.4.bias"] += float("nan")
     save_file(weights, "x.safetensors")
     with pytest.raises(Error, match="what the upscaler makes is not finite; give another --upscale"):
-        upscale.load("x.safetensors", settings)(picture(), (64, 64))
+        upscale.load("x.safetensors", settings)(noisy(), (64, 64))
 
 
 @pytest.fixture
@@ -170,16 +170,16 @@ def test_spandrel_reads_all_others(settings, spandrel):
     assert it.scale == 4
     assert it.made_with[1].startswith("spandrel ")
     known = spandrel.ModelLoader().load_from_file("x.pth")
-    pixels = torch.from_numpy(picture()).permute(2, 0, 1)[None] / 255
+    pixels = torch.from_numpy(noisy()).permute(2, 0, 1)[None] / 255
     expected = (known(pixels)[0].permute(1, 2, 0) * 255).round().numpy()
-    assert (it(picture(), (128, 128)) == expected).all()
+    assert (it(noisy(), (128, 128)) == expected).all()
 
 
 def test_the_plain_kind_is_as_spandrel_has_it(settings, spandrel, upscaler):
     known = spandrel.ModelLoader().load_from_file(upscaler)
-    pixels = torch.from_numpy(picture()).permute(2, 0, 1)[None] / 255
+    pixels = torch.from_numpy(noisy()).permute(2, 0, 1)[None] / 255
     expected = (known(pixels)[0].permute(1, 2, 0) * 255).round().numpy()
-    assert (upscale.load(upscaler, settings)(picture(), (64, 64)) == expected).all()
+    assert (upscale.load(upscaler, settings)(noisy(), (64, 64)) == expected).all()
 
 
 def test_what_is_no_upscaler_is_refused(settings, spandrel):
