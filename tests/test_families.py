@@ -389,6 +389,8 @@ def test_only_a_vae_that_overflows_in_half_precision_decodes_in_float32(home, tm
     assert widens("own")
     assert widens(folder)
     assert not widens(tiny.decoder(tmp_path / "tiny"))
+    (folder / "config.json").write_text(json.dumps({"_class_name": config["_class_name"]}))
+    assert widens(folder)  # which is usual
     (folder / "config.json").write_text(json.dumps(config | {"force_upcast": False}))
     assert not widens(folder)
     assert not widens("own", "StableDiffusionPipeline")
@@ -410,17 +412,29 @@ def test_a_decoder_that_is_not_there_or_is_none_is_refused(home, tmp_path):
     text = home("StableDiffusionPipeline") / "text_encoder"
     assert refused("StableDiffusionPipeline", str(text)).startswith(f"{text} holds no VAE; a decoder is own, tiny")
     assert refused("StableDiffusionPipeline", str(vae := home("SanaPipeline") / "vae")).startswith(
-        f"{vae} is of AutoencoderDC, which is not for this model; it takes AutoencoderKL or AutoencoderTiny"
+        f"{vae} is not for this model: it is of AutoencoderDC, and the model takes AutoencoderKL or AutoencoderTiny"
     )
     vae = home("StableDiffusion3Pipeline") / "vae"
     wide = json.loads((vae / "config.json").read_text())["latent_channels"]
     whole = tmp_path / "whole.safetensors"
-    save_file({"first_stage_model.decoder.conv_in.weight": torch.zeros(8, wide, 3, 3)}, whole)
+    decodes = {"first_stage_model.decoder.conv_in.weight": torch.zeros(8, wide, 3, 3)}
+    save_file(decodes | {"first_stage_model.encoder.conv_in.weight": torch.zeros(1)}, whole)
     for name in (vae, whole):
         assert refused("StableDiffusionPipeline", str(name)) == (
-            f"{name} is of another model: it decodes latents of {wide} channels, and this model's have 4; give another "
+            f"{name} is not for this model: it decodes latents of {wide} channels, and this model's have 4; give another "
             "--decoder"
         )
+    save_file(decodes, half := tmp_path / "half.safetensors")
+    assert "it is not a whole VAE" in refused("StableDiffusionPipeline", str(half))
+    assert "diffusers reads no AutoencoderKLFlux2 from" in refused("Flux2Pipeline", str(half))
+    for name, other, told in (
+        ("x", {"scaling_factor": 0.13025}, "its scaling_factor is 0.13025, and this model's is 0.18215"),
+        ("y", {"shift_factor": 0.1}, "its shift_factor is 0.1, and this model's is None"),
+        ("z", {"block_out_channels": [4, 4, 8]}, "it makes 4x4 pixels of a latent, and this model's are 2x2"),
+    ):
+        config = tiny.vae(tmp_path / name, 0) / "config.json"
+        config.write_text(json.dumps(json.loads(config.read_text()) | other))
+        assert told in refused("StableDiffusionPipeline", str(config.parent))
     save_file({"model.diffusion_model.x": torch.zeros(1)}, whole)
     hub.decoder.cache_clear()
     assert refused("StableDiffusionPipeline", str(whole)).startswith(f"{whole} holds no VAE alone; a decoder is own")

@@ -9,9 +9,9 @@ import torch
 from oracle import levels
 from safetensors.torch import save_file
 from test_families import BUILDERS, FOX, KEYFRAMES, SIZE, STOCHASTIC, film, plain
-from test_upscale import compact, noisy
+from test_upscale import compact, enlarger, noisy
 
-from walk import Settings, Walk, cli, families, graphs, machine, models, upscale
+from walk import Settings, Walk, cli, families, graphs, machine, models
 
 pytestmark = pytest.mark.gpu
 SD = "StableDiffusionPipeline"
@@ -125,7 +125,7 @@ def test_pictures_enlarged_there_are_those_of_a_cpu(empty_folder, tmp_path, larg
     folder, it = BUILDERS[SD](tmp_path), noisy(700, 200)
     made = {}
     for device in ("cpu", "cuda"):
-        upscaler = upscale.load("x.safetensors", models.complete(Settings(str(folder), device=device)))
+        upscaler = enlarger("x.safetensors", models.complete(Settings(str(folder), device=device)))
         made[device] = upscaler(it, (1400, 400))
         np.testing.assert_array_equal(upscaler(it, (1400, 400)), made[device])
     assert upscaler.dtype == torch.float16

@@ -52,7 +52,7 @@ BELOW = {
     "hub": {"catalogue", "digests", "downloads", "families", "files", "settings", "text"},
     "families": set(),
     "samplers": set(),
-    "loading": {"digests", "families", "hub", "machine", "samplers", "schedule", "settings", "text"},
+    "loading": {"digests", "families", "hub", "machine", "samplers", "schedule", "settings"},
     "offload": set(),
     "schedule": set(),
     "reading": {"emphasis", "families", "hub", "keyframes", "loading", "machine"},
@@ -106,7 +106,7 @@ BELOW = {
     "cli": {"commands", "flags"},
     "lazy": {"bench", "keyframes", "machine", "manifest", "models", "progress", "render", "run", "text"},
     "upscale": {"digests", "hub", "loading", "machine", "settings"},
-    "larger": {"manifest", "png", "progress", "run", "upscale"},
+    "larger": {"manifest", "png", "progress", "run", "text", "upscale"},
     "work": {"lazy", "models", "progress", "render", "run", "speed", "timeline"},
 }
 

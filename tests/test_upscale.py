@@ -2,8 +2,10 @@
 
 import itertools
 import pickle
+import re
 import sys
 import types
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,11 @@ from PIL import Image
 from safetensors.torch import save_file
 from scipy.signal import correlate2d
 
-from walk import Error, Settings, cli, films, hub, models, order, upscale
+from walk import Error, Settings, Walk, cli, film, films, models, order, read_prompts, upscale
+from walk.larger import Larger
 from walk.run import Run, unused
+from walk.upscale import Upscaler
+from walk.work import Work
 
 pytestmark = pytest.mark.usefixtures("shared_weights", "empty_folder")
 
@@ -56,6 +61,10 @@ def upscaler():
     return "twice.safetensors"
 
 
+def enlarger(name, settings):
+    return Upscaler(upscale.read(name), settings)
+
+
 def noisy(width=32, height=32, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
@@ -80,14 +89,14 @@ def test_a_compact_network_is_its_formula(settings, upscaler):
             y = np.where(y > 0, y, slope * y)
     squares = y.reshape(3, 2, 2, 8, 12).transpose(0, 3, 1, 4, 2).reshape(3, 16, 24)
     expected = np.clip(squares + x.repeat(2, 1).repeat(2, 2), 0, 1).transpose(1, 2, 0) * 255
-    made = upscale.load(upscaler, settings)(noisy(12, 8), (24, 16))
+    made = enlarger(upscaler, settings)(noisy(12, 8), (24, 16))
     assert np.abs(made - expected).max() <= 0.5001
 
 
 def test_tiles_leave_no_seam(settings):
     save_file(compact(layers=3), "x.safetensors")
-    whole = upscale.load("x.safetensors", settings)
-    tiled = upscale.Upscaler(whole.network, whole.digest, settings, tile=64)
+    whole = enlarger("x.safetensors", settings)
+    tiled = Upscaler(whole.network, settings, tile=64)
     large = noisy(200, 130)
     a, b = (it(large, (400, 260)).astype(int) for it in (whole, tiled))
     assert a.shape == (260, 400, 3)
@@ -99,7 +108,7 @@ def test_what_is_reduced_is_reduced_as_pillow_does(settings):
     flat = {name: torch.zeros_like(tensor) for name, tensor in compact(scale=4).items()}  # each pixel is repeated
     save_file(flat, "x.safetensors")
     mild = 64 + noisy() // 2  # Pillow cuts off what overshoots half-way
-    made = upscale.load("x.safetensors", settings)(mild, (80, 80))
+    made = enlarger("x.safetensors", settings)(mild, (80, 80))
     expected = Image.fromarray(mild.repeat(4, 0).repeat(4, 1)).resize((80, 80), Image.Resampling.BICUBIC)
     assert np.abs(made.astype(int) - np.asarray(expected)).max() <= 1
 
@@ -109,7 +118,7 @@ def test_weights_are_found_in_what_trainers_wrap_them_in(settings, wrapped):
     weights = {f"module.{name}": tensor for name, tensor in compact().items()}
     torch.save({wrapped: weights, "step": 3} if wrapped else weights, "x.pth")
     save_file(compact(), "y.safetensors")
-    a, b = (upscale.load(name, settings)(noisy(), (64, 64)) for name in ("x.pth", "y.safetensors"))
+    a, b = (enlarger(name, settings)(noisy(), (64, 64)) for name in ("x.pth", "y.safetensors"))
     assert (a == b).all()
 
 
@@ -122,8 +131,8 @@ def test_a_file_that_holds_a_program_is_refused_and_not_run(settings):
     Path("x.pth").write_bytes(pickle.dumps(Evil()))
     torch.save({"params": Evil()}, "y.pth")
     for name in ("x.pth", "y.pth"):
-        with pytest.raises(Error, match=rf"^{name} holds no upscaler that is known: .*; give another --upscale$"):
-            upscale.load(name, settings)
+        with pytest.raises(Error, match=rf"^{name} is no upscaler that is known: it is damaged, or holds a program"):
+            enlarger(name, settings)
     assert not Path("ran").exists()
 
 
@@ -132,7 +141,7 @@ def test_what_is_not_finite_is_not_shipped(settings):
     weights["body.4.bias"] += float("nan")
     save_file(weights, "x.safetensors")
     with pytest.raises(Error, match="what the upscaler makes is not finite; give another --upscale"):
-        upscale.load("x.safetensors", settings)(noisy(), (64, 64))
+        enlarger("x.safetensors", settings)(noisy(), (64, 64))
 
 
 @pytest.fixture
@@ -166,26 +175,34 @@ def esrgan(features=4, grown=32):
 
 def test_spandrel_reads_all_others(settings, spandrel):
     torch.save({"params_ema": esrgan()}, "x.pth")
-    it = upscale.load("x.pth", settings)
+    it = enlarger("x.pth", settings)
     assert it.scale == 4
-    assert it.made_with[1].startswith("spandrel ")
+    assert it.at((128, 128)).software[-1].startswith("spandrel ")
     known = spandrel.ModelLoader().load_from_file("x.pth")
     pixels = torch.from_numpy(noisy()).permute(2, 0, 1)[None] / 255
     expected = (known(pixels)[0].permute(1, 2, 0) * 255).round().numpy()
     assert (it(noisy(), (128, 128)) == expected).all()
 
 
+def test_what_is_infinite_is_not_taken_for_white(settings, spandrel):
+    weights = esrgan()
+    weights["conv_last.bias"] += float("inf")
+    torch.save(weights, "x.pth")
+    with pytest.raises(Error, match="what the upscaler makes is not finite"):
+        enlarger("x.pth", settings)(noisy(), (128, 128))
+
+
 def test_the_plain_kind_is_as_spandrel_has_it(settings, spandrel, upscaler):
     known = spandrel.ModelLoader().load_from_file(upscaler)
     pixels = torch.from_numpy(noisy()).permute(2, 0, 1)[None] / 255
     expected = (known(pixels)[0].permute(1, 2, 0) * 255).round().numpy()
-    assert (upscale.load(upscaler, settings)(noisy(), (64, 64)) == expected).all()
+    assert (enlarger(upscaler, settings)(noisy(), (64, 64)) == expected).all()
 
 
 def test_what_is_no_upscaler_is_refused(settings, spandrel):
     save_file({"some.weight": torch.zeros(3)}, "x.safetensors")
-    with pytest.raises(Error, match=r"^x\.safetensors holds no upscaler that is known"):
-        upscale.load("x.safetensors", settings)
+    with pytest.raises(Error, match=r"^x\.safetensors is no upscaler that is known"):
+        enlarger("x.safetensors", settings)
 
 
 # The film
@@ -206,7 +223,7 @@ def test_frames_are_enlarged_and_those_that_the_model_made_are_kept(walk, upscal
 
 def test_what_is_enlarged_is_what_the_network_makes_of_each_frame(walk, upscaler, tiny_folder):
     walk("--prompts", *ABC, "--out", "frames/", "--upscale", upscaler)
-    it = upscale.load(upscaler, models.complete(Settings(str(tiny_folder), steps=1)))
+    it = enlarger(upscaler, models.complete(Settings(str(tiny_folder), steps=1)))
     small = sorted(Path("frames.walk/frames").glob("*.png"))
     shown = sorted(Path("frames").glob("*.png"))
     for a, b in zip(small, shown, strict=True):
@@ -292,7 +309,6 @@ def test_a_film_says_what_enlarged_it_and_is_made_again(walk, upscaler):
     )
     assert [path.read_bytes() for path in a] == [path.read_bytes() for path in b]
     Path(upscaler).unlink()
-    hub.upscaler.cache_clear()
     _, err = walk("replay", "film.mp4", "--out", "third.mp4", film=False, status=2)
     assert f"there is no upscaler '{upscaler}' here" in err
 
@@ -312,27 +328,106 @@ def test_tiles_that_find_no_room_are_halved_and_that_is_said_once(walk, upscaler
     ask = "--prompts", *ABC, "--upscale", upscaler
     monkeypatch.setitem(upscale.TILE, "cpu", 128)
     walk(*ask, "--out", "whole.mp4")
-    tiled = upscale.Upscaler._tiled
+    tiled = Upscaler._tiled
 
     def full(it, pixels, dtype):
         if it.tile > 64:
             raise torch.OutOfMemoryError("out of memory")
         return tiled(it, pixels, dtype)
 
-    monkeypatch.setattr(upscale.Upscaler, "_tiled", full)
+    monkeypatch.setattr(Upscaler, "_tiled", full)
+    _, err = walk("preview", *ask, "--out", "film.mp4")
+    assert err.count("tiles of 128 pixels do not fit in memory; going on with 64") == 1
+    assert "frames at a time" not in err
     _, err = walk(*ask, "--out", "film.mp4")
     assert err.count("tiles of 128 pixels do not fit in memory; going on with 64") == 1
-    assert len(written("film.walk/upscaled")) == 9
-    monkeypatch.setattr(upscale.Upscaler, "_tiled", lambda *_: full(types.SimpleNamespace(tile=128), *_[1:]))
+    assert "tiles of 64" in walk("info", "film.mp4", film=False)[0]
+    there = written("film.walk/upscaled")
+    assert len(there) == 9
+    monkeypatch.setattr(Upscaler, "_tiled", tiled)  # there is room again
+    _, err = walk(*ask, "--out", "film.mp4")
+    assert "film.mp4 is finished already" in err
+    assert written("film.walk/upscaled") == there
+    monkeypatch.setattr(Upscaler, "_tiled", lambda *_: full(types.SimpleNamespace(tile=128), *_[1:]))
     _, err = walk(*ask, "--out", "none.mp4", status=2)
-    assert "the upscaler finds no room in memory; give another --upscale, or --device cpu" in err
+    assert "the upscaler finds no room; give another --upscale" in err
     assert "9 of 9 frames are safe in none.walk" in err
 
 
 def test_a_preview_says_how_long_it_takes_to_enlarge(walk, upscaler):
-    _, err = walk("preview", "--prompts", *ABC, "--out", "film.mp4", "--upscale", upscaler)
-    assert "to enlarge its frames: about 0 s" in err or "to enlarge its frames: about 0:00" in err
+    ask = "--prompts", *ABC, "--out", "film.mp4", "--upscale", upscaler
+    _, err = walk("preview", *ask)
+    assert re.search(r"\nto enlarge its frames: about \d.* more, 0\.\d MB of them\n", err)
     assert not Path("film.walk/upscaled").exists()
+    walk(*ask)
+    _, err = walk("preview", *ask)
+    assert "to enlarge" not in err
+
+
+@pytest.mark.fresh
+@pytest.mark.parametrize("command", [[], ["preview"]])
+def test_the_model_gives_its_memory_back_before_frames_are_enlarged(walk, upscaler, monkeypatch, command):
+    seen, load = [], models.load
+
+    def loading(settings):
+        seen.append(weakref.ref((model := load(settings)).pipe.unet))
+        return model
+
+    def enlarging(*_):
+        assert seen.pop()() is None
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(models, "load", loading)
+    monkeypatch.setattr(Upscaler, "__call__", enlarging)
+    walk(*command, "--prompts", *ABC, "--out", "film.mp4", "--upscale", upscaler, status=130)
+    assert seen == []
+
+
+def test_an_upscaler_can_be_left_out_of_a_film_that_is_made_again(walk, upscaler):
+    walk("--prompts", *ABC, "--out", "film.mp4", "--upscale", upscaler)
+    _, err = walk("replay", "film.mp4", "--size", 32, film=False, status=2)
+    assert "give a larger --size, or --upscale none" in err
+    walk("replay", "film.mp4", "--size", 32, "--upscale", "none", "--run", "film.walk", film=False)
+    assert films.timestamps(Path("film-again.mp4")).size == (32, 32)
+    assert "upscale" not in dict(order.read_recipe("film-again.mp4").flags)
+
+
+def test_another_network_of_the_same_name_is_told(walk, upscaler):
+    walk("--prompts", *ABC, "--out", "film.mp4", "--upscale", upscaler)
+    save_file(compact(seed=1), upscaler)
+    _, err = walk("replay", "film.mp4", film=False)
+    assert f"note: {upscaler} is not the upscaler that enlarged that film's frames, so they will differ" in err
+
+
+def test_a_film_does_not_tell_where_its_upscaler_lies(walk, upscaler):
+    Path("folder").mkdir()
+    Path(upscaler).rename(Path("folder", upscaler))
+    for number, name in enumerate(("folder", f"folder/{upscaler}")):
+        walk("--prompts", *ABC, "--out", f"{number}.mp4", "--upscale", name)
+        assert dict(order.read_recipe(f"{number}.mp4").flags)["upscale"] == upscaler
+    assert Path("0.mp4").read_bytes() == Path("1.mp4").read_bytes()
+
+
+def test_what_is_not_enlarged_any_more_is_pruned_and_an_unfinished_folder_does_no_harm(walk, upscaler):
+    walk("--prompts", *ABC, "--out", "film.mp4", "--upscale", upscaler)
+    walk("--prompts", "an owl", "a fox", "--out", "film.mp4")
+    with unused(Path("film.walk")) as paths:
+        assert {path.parts[1] for path in paths} == {"frames", "upscaled"}
+        assert len(paths) == 18
+    Path("film.walk/upscaled/walk.json").unlink()  # as where it was begun, and killed
+    with unused(Path("film.walk")) as paths:
+        assert {path.parts[1] for path in paths} == {"frames"}
+
+
+def test_a_film_of_enlarged_frames_in_python_says_so(upscaler, tiny_folder):
+    model = models.load(Settings(str(tiny_folder), steps=1, width=32, height=32))
+    with Run("film.walk", Walk.through(read_prompts(ABC), frames=3), model.settings) as run, Work(run, model) as work:
+        work.finished(run)
+        with Larger(run, Upscaler(upscale.read(upscaler), run.settings), (64, 64)) as larger:
+            larger.enlarge(work.listener)
+            film.make(run, "film.mp4", shown=larger.run, size=64)
+    assert films.timestamps(Path("film.mp4")).size == (64, 64)
+    assert any(text.startswith("upscaler ") for text in order.read_recipe("film.mp4").made_with)
 
 
 @pytest.mark.parametrize(
@@ -343,20 +438,53 @@ def test_a_preview_says_how_long_it_takes_to_enlarge(walk, upscaler):
             "there is no upscaler '4x-none.pth' here; it is a .safetensors or .pth file, or one on the hub",
         ),
         ("x.onnx", "there is no upscaler 'x.onnx' here"),
-        ("bad.pth", "bad.pth holds no upscaler that is known"),
-        ("bad.safetensors", "bad.safetensors holds no upscaler that is known"),
+        ("gray.safetensors", "gray.safetensors is no upscaler that is known"),
+        ("rgba.safetensors", "rgba.safetensors is no upscaler that is known"),
+        ("odd.safetensors", "odd.safetensors is no upscaler that is known"),
+        ("list.pth", "list.pth is no upscaler that is known: it has no weights"),
+        ("bad.pth", "bad.pth is no upscaler that is known"),
+        ("bad.safetensors", "bad.safetensors is no upscaler that is known"),
     ],
 )
 def test_what_cannot_enlarge_is_refused_before_anything_is_rendered(walk, name, told):
     for bad in ("x.onnx", "bad.pth", "bad.safetensors"):
         Path(bad).write_bytes(b"no network")
+    torch.save([1, 2], "list.pth")
+    for other, channels, made in (("gray", 1, 4), ("rgba", 4, 16), ("odd", 3, 18)):
+        weights = compact() | {"body.4.weight": torch.zeros(made, 4, 3, 3), "body.4.bias": torch.zeros(made)}
+        save_file(weights | {"body.0.weight": torch.zeros(4, channels, 3, 3)}, f"{other}.safetensors")
     _, err = walk("--prompts", *ABC, "--upscale", name, status=2)
     assert told in err
     assert not list(Path().glob("*.walk"))
 
 
-def test_a_library_that_is_not_here_is_named(walk, monkeypatch):
+@pytest.mark.parametrize(
+    "error", [ModuleNotFoundError("No module named 'torchvision'"), RuntimeError("nms is not there")]
+)
+def test_a_library_that_is_not_here_or_does_not_fit_is_named(walk, monkeypatch, error):
+    class Broken:
+        def find_spec(self, name, *_):
+            if name == "spandrel":
+                raise error
+
     torch.save(esrgan(), "x.pth")
-    monkeypatch.setattr(upscale.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.delitem(sys.modules, "spandrel", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
     _, err = walk("--prompts", *ABC, "--upscale", "x.pth", status=2)
-    assert "x.pth needs a library that is not here; pip install spandrel torchvision, from where torch is from" in err
+    assert (
+        f"x.pth needs a library that is not here, or does not fit ({error}); pip install spandrel, and torchvision"
+        in err
+    )
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(upscaler, monkeypatch):
+    weights = upscale._weights
+
+    def changing(path):
+        found = weights(path)
+        save_file(compact(seed=1), path)
+        return found
+
+    monkeypatch.setattr(upscale, "_weights", changing)
+    with pytest.raises(Error, match=r"^twice\.safetensors was changed while it was read; run the same command again$"):
+        upscale.read(upscaler)

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from walk.models import Model
     from walk.run import Run
     from walk.speed import Earlier
-    from walk.upscale import Upscaler
+    from walk.upscale import Network
     from walk.work import Work
 
 MAX_SEEDS = 256  # on one sheet
@@ -103,18 +103,20 @@ def film(*, loaded: Model | None = None, again: Again | None = None, **chosen: A
     for note in outlook.surprises(asked.walk, asked.rests) if not asked.placed else ():
         listener.say(f"note: {note}")
     with _importing(listener):
-        from walk import larger
-        from walk.film import is_finished, make
+        from walk.film import as_shown, is_finished, make
+        from walk.larger import Larger
         from walk.run import Run, alike
+        from walk.upscale import Upscaler
         from walk.work import Work  # and with it torch, after what can be refused without
 
-    upscaler_at = _upscaler(asked, listener)
+    asked, network = _network(asked, listener)
     frames = len(set(asked.walk.positions))
     model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, frames, loaded)
     if again and again.weights != model.settings.weights:
         listener.say("note: the model is not the one that made that film, so its pictures will differ")
-    upscaler = upscaler_at(model.settings)
-    _, size = _film_size(asked, model.settings, listener, upscaler.scale if upscaler else 1)
+    if again and network and again.upscaler not in ("", network.digest):
+        listener.say(f"note: {network.name} is not the upscaler that enlarged that film's frames, so they will differ")
+    _, large = _film_size(asked, model.settings, listener, network)
     if other := alike(asked.folder, asked.walk, model.settings):
         listener.say(f"note: {other} has these frames; --run {other} uses them")
     opened = Run(asked.folder, asked.walk, model.settings, asked.describe, decided=not asked.even)
@@ -122,20 +124,23 @@ def film(*, loaded: Model | None = None, again: Again | None = None, **chosen: A
         asked, run, looked = _at_one_speed(asked, run, work, listener)
         run = work.evenly(run, looked) if asked.even else run
         work.finished(run)
-        made_with = upscaler.made_with if upscaler else ()
-        metadata = None
-        if asked.describe:
-            metadata = order.metadata(asked, run.walk, run.settings, run.manifest.refined, made_with)
         sound = asked.music.sound if asked.music and formats.holds_sound(asked.out) else None
-        with larger.opened(run, upscaler, size) if upscaler else contextlib.nullcontext(run) as shown:
-            if is_finished(run, asked.out, metadata, sound, shown, **asked.look):
+
+        def said(shown: Run | None) -> films.Metadata | None:
+            how = as_shown(run, shown)
+            return order.metadata(asked, run.walk, how, run.manifest.refined) if asked.describe else None
+
+        with Larger(run, Upscaler(network, run.settings), large) if network else contextlib.nullcontext() as enlarged:
+            shown = enlarged.run if enlarged else None
+            if is_finished(run, asked.out, said(shown), sound, shown, **asked.look):
                 listener.say(f"{asked.out} is finished already")
             else:
-                if upscaler:
+                if enlarged:
                     work.release()
-                    shown = larger.enlarge(run, shown, upscaler, listener)
+                    enlarged.enlarge(listener)
+                    shown = enlarged.run  # in other tiles, perhaps
                 with listener.progress(f"making {asked.out.name}", run.walk.frames, after=2) as progress:
-                    make(run, asked.out, metadata, sound, progress.reached, shown, **asked.look)
+                    make(run, asked.out, said(shown), sound, progress.reached, shown, **asked.look)
     if asked.out.suffix:
         try:
             _watch(asked, run.walk, listener)
@@ -156,6 +161,7 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
     with _importing(listener):
         from walk import larger, sheet, speed
         from walk.run import Run
+        from walk.upscale import Upscaler
         from walk.work import Work
 
     if picture:
@@ -164,10 +170,9 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
         )
     picture = picture or asked.out.with_name(asked.out.stem + ".preview.png")
     order.check_sheet(picture)
-    upscaler_at = _upscaler(asked, listener)
+    asked, network = _network(asked, listener)
     model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, loaded=loaded)
-    upscaler = upscaler_at(model.settings)
-    size, large = _film_size(asked, model.settings, listener, upscaler.scale if upscaler else 1)
+    size, large = _film_size(asked, model.settings, listener, network)
     fewer = outlook.quick(model.settings)
     quick = chosen.get("quick", False) and fewer != model.settings
     if chosen.get("quick") and not quick:
@@ -215,11 +220,11 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
             seconds = model.seconds + again
             left = f"about {format_time(round(seconds))} more"
         listener.say(f"the film: {left}, {_bytes(frame_bytes * walk.frames)} of frames")
-    if upscaler and not quick:
-        model.release()
-        each, large_bytes = larger.trial(upscaler, shown[0], large)
-        enlarging = format_time(round(each * walk.frames))
-        listener.say(f"to enlarge its frames: about {enlarging}, {_bytes(large_bytes * walk.frames)} of them")
+    if network and not quick:
+        work.release()
+        took, filled = larger.trial(run, Upscaler(network, run.settings), large, shown[0], listener)
+        if filled:
+            listener.say(f"to enlarge its frames: about {format_time(round(took))} more, {_bytes(filled)} of them")
     return str(picture)
 
 
@@ -551,33 +556,33 @@ def _drawn(asked: Order) -> sheet.Music | None:
     return drawn
 
 
-def _upscaler(asked: Order, listener: Listener) -> Callable[[Settings], Upscaler | None]:
-    """What enlarges the pictures of some settings, if anything is to. Its file is here from now on."""
-    name = asked.flags.get("upscale")
-    if name is None:
-        return lambda settings: None
-    from walk import downloads, hub, upscale
+def _network(asked: Order, listener: Listener) -> tuple[Order, Network | None]:
+    """What is to enlarge the pictures, if anything; and the order, with the name by which the film will tell of it."""
+    if not (name := asked.flags.get("upscale")):
+        return asked, None
+    from walk import downloads, upscale
 
     with in_bytes(listener) as report, downloads.telling(report):
-        hub.upscaler(name)
-    return functools.partial(upscale.load, name)
+        network = upscale.read(name)
+    return dataclasses.replace(asked, flags=asked.flags | {"upscale": network.name}), network
 
 
 def _film_size(
-    asked: Order, settings: Settings, listener: Listener, scale: int = 1
+    asked: Order, settings: Settings, listener: Listener, network: Network | None = None
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    """(width, height) of the film, and of the pictures that it is made of, if they are enlarged by so much before.
+    """(width, height) of the film, and of the pictures that it is made of, which a network may have enlarged.
 
     Raises Error for a film that would be too wide, or that would be enlarged for nothing. A note where much of its
     pictures is cut off."""
     frame, size = (settings.width or 0, settings.height or 0), asked.look.get("size")
+    scale = network.scale if network else 1
     large = scale * frame[0], scale * frame[1]
     film = formats.film_size(large, size, asked.out, asked.look.get("codec"))
     covering = formats.covering(large, size, film)
     if scale > 1 and covering[0] <= frame[0]:
         raise Error(
             "--upscale enlarges for nothing, since the film is no larger than its pictures, {}x{}; give a larger --size, "
-            "or leave out one of the two".format(*frame)
+            "or --upscale none".format(*frame)
         )
     shown = math.prod(film) / math.prod(covering)
     if shown < SHOWN:

@@ -6,12 +6,13 @@ Joins walk.run, walk.recipe and walk.video; renders nothing.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import hashlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def make(
     video.validate(out, **look, sound=sound is not None, fps=run.walk.fps)
     frames = (shown or run).frames()
     run.claim(out.name)
-    metadata = metadata or _described(run, out, sound, look)
+    metadata = metadata or _described(run, out, sound, shown, look)
     made = ""
 
     def placing(part: Path) -> None:
@@ -77,7 +78,7 @@ def is_finished(
     out = Path(out)
     if not is_beside(out, run.folder) or not out.exists():
         return False
-    made_of = _made_of(shown or run, metadata or _described(run, out, sound, look), sound, look)
+    made_of = _made_of(shown or run, metadata or _described(run, out, sound, shown, look), sound, look)
     return made_of_films(run.folder).get(out.name) == made_of and films(run.folder).get(out.name) == _digest(out)
 
 
@@ -91,7 +92,7 @@ def _made_of(run: Run, metadata: Metadata | None, sound: Sound | None, look: Map
     return hashlib.sha256(repr(what).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _described(run: Run, out: Path, sound: Sound | None, look: Mapping[str, Any]) -> Metadata | None:
+def _described(run: Run, out: Path, sound: Sound | None, shown: Run | None, look: Mapping[str, Any]) -> Metadata | None:
     """What the film says of itself, unless it is to say nothing."""
     if not run.describe:
         return None
@@ -99,7 +100,7 @@ def _described(run: Run, out: Path, sound: Sound | None, look: Mapping[str, Any]
     spread = {} if sound else _spread(run)
     chosen = {**spread, "loop": run.walk.closed, "audio": out.name if sound else None, **look}
     flags = {name: value for name, value in chosen.items() if value is not None and value is not False}
-    return described(run.walk, run.settings, flags, positions=not spread)
+    return described(run.walk, as_shown(run, shown), flags, positions=not spread)
 
 
 def _spread(run: Run) -> dict[str, object]:
@@ -112,6 +113,11 @@ def _spread(run: Run) -> dict[str, object]:
             if walk == asked:
                 return {"speed": "path" if run.walk == asked else "even", "ease": ease}
     return {}
+
+
+def as_shown(run: Run, shown: Run | None) -> Settings:
+    """A run's settings, with the software that made what is shown in its frames' place."""
+    return dataclasses.replace(run.settings, software=(shown or run).settings.software)
 
 
 def check_free(out: Path, folder: Path) -> None:
@@ -158,18 +164,16 @@ def described(
     settings: Settings,
     flags: Mapping[str, object],
     positions: bool = True,
-    besides: Sequence[str] = (),
 ) -> Metadata:
     """What the film of a walk says of itself: a title, its recipe, and a chapter for each keyframe that a frame shows.
 
     walk, settings: complete ones, as they were rendered. flags: of the command, which decide the film beside these.
-    positions: the recipe holds where each frame is, as it must where keyframes and flags do not tell. besides: what it
-    was made with, beside what the settings name.
+    positions: the recipe holds where each frame is, as it must where keyframes and flags do not tell.
     """
     path = "smooth" if walk.smooth else "slerp"
     deciding = {"frames": walk.frames, "fps": walk.fps, "path": path, **flags}
     places = (walk.positions, walk.noise) if positions else None
-    made = recipe.compose(walk.keyframes, deciding, settings, places, besides)
+    made = recipe.compose(walk.keyframes, deciding, settings, places)
     first = walk.firsts()
     often = Counter(keyframe.prompt for keyframe in walk.keyframes)
     titles = [it.prompt + f" (seed {it.seed})" * (often[it.prompt] > 1) for it in walk.keyframes]

@@ -295,7 +295,6 @@ def denoiser(name: str) -> Path:
     return _file(name, (".safetensors", ".gguf"), f"there is no denoiser '{name}' here", f"it is own, or {kinds}")
 
 
-@functools.lru_cache
 def upscaler(name: str) -> Path:
     """An upscaler's file; from the hub, 'org/name/file.safetensors', it is downloaded unless it is here."""
     kinds = "a .safetensors or .pth file, or one on the hub, as org/name/file.safetensors"
@@ -347,7 +346,7 @@ def decoder(name: str) -> Path:
     folder = Path(os.path.expanduser(name))
     if name.endswith(".safetensors") or os.path.isfile(folder):
         path = _file(name, (".safetensors",), f"there is no decoder '{name}' here", accepted)
-        if not all(it.startswith(_VAE) for it in tensors(path)):
+        if not (names := tensors(path)) or not all(it.startswith(_VAE) for it in names):
             raise Error(f"{path} holds no VAE alone; {accepted}")
         return path
     if not os.path.isdir(folder):

@@ -1,4 +1,4 @@
-"""A film's frames, enlarged: they are kept in a run folder within the film's, so that none of them is lost either.
+"""A film's frames, enlarged: kept in a run folder within the film's, so that none of them is lost either.
 
 Joins walk.run and walk.upscale; renders nothing.
 """
@@ -6,50 +6,98 @@ Joins walk.run and walk.upscale; renders nothing.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import numpy as np
 
-from walk import Error, OutOfMemoryError, png
-from walk.manifest import Manifest
+from walk import png
+from walk.manifest import Manifest, fingerprints
 from walk.progress import Listener
-from walk.run import UPSCALED, Run
-from walk.upscale import Upscaler
+from walk.run import UPSCALED, Run, finished
+from walk.text import plural
+from walk.upscale import NoRoomError, Upscaler
 
 
-def opened(run: Run, upscaler: Upscaler, size: tuple[int, int]) -> Run:
-    """The run of the same frames, enlarged to this (width, height)."""
-    return Run(run.folder / UPSCALED, run.walk, upscaler.at(size), run.describe)
+class Larger:
+    """The frames of a run, enlarged; a context manager. `run` is theirs, of which some may be missing."""
+
+    def __init__(self, run: Run, upscaler: Upscaler, size: tuple[int, int]) -> None:
+        """size: (width, height) of what is kept."""
+        self.small, self.size = run, size
+        self.upscaler, _ = _as_before(run, upscaler, size)
+        self.run = Run(run.folder / UPSCALED, run.walk, self.upscaler.at(size), run.describe)
+
+    def __enter__(self) -> Larger:
+        self.run.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.run.__exit__(*error)
+
+    def enlarge(self, listener: Listener) -> None:
+        """All that are missing; of the small ones none may be. Where tiles find no room, all of them in smaller ones."""
+        while True:
+            try:
+                self._enlarge(listener)
+                return
+            except NoRoomError:
+                fewer = self.upscaler.smaller()
+                if fewer is None:
+                    raise
+            listener.say(_said(self.upscaler, fewer))
+            self.upscaler = fewer
+            self.run = self.run.keep(Manifest(self.small.walk, fewer.at(self.size)))
+
+    def _enlarge(self, listener: Listener) -> None:
+        unread = len(self.run.unread())
+        with listener.progress("reading enlarged frames", unread, after=2) as progress:
+            missing = self.run.missing(report=lambda: progress.more(1))
+        if self.run.damaged:
+            listener.say(f"{plural(len(self.run.damaged), 'enlarged frame')} damaged and made again")
+        with listener.progress("enlarging", len(missing), after=2) as progress, self.run.saver() as save:
+            for index in missing:
+                save(index, self.upscaler(self.small.picture(index), self.size))
+                progress.more(1)
 
 
-def enlarge(run: Run, larger: Run, upscaler: Upscaler, listener: Listener) -> Run:
-    """Enlarge all frames of a run, of which none is missing, that are missing in the other one, which `opened` has. Where
-    tiles find no room, all of them in smaller ones. Returns the run of these."""
-    size = larger.settings.width or 0, larger.settings.height or 0
-    while True:
-        try:
-            _enlarge(run, larger, upscaler, size, listener)
-            return larger
-        except OutOfMemoryError:
-            fewer = upscaler.smaller()
-        if fewer is None:
-            raise Error("the upscaler finds no room in memory; give another --upscale, or --device cpu")
-        listener.say(f"tiles of {upscaler.tile} pixels do not fit in memory; going on with {fewer.tile}")
-        upscaler = fewer
-        larger = larger.keep(Manifest(run.walk, upscaler.at(size)))
+def trial(
+    run: Run, upscaler: Upscaler, size: tuple[int, int], picture: np.ndarray, listener: Listener
+) -> tuple[float, int]:
+    """What it will take to enlarge the frames of a run that are not enlarged yet, as the second of two pictures tells (the
+    first is slow): seconds, and bytes of their files."""
+    upscaler, missing = _as_before(run, upscaler, size)
+    if not missing:
+        return 0.0, 0
+    with listener.progress("timing the upscaler", 2, after=2, unit="pictures") as progress:
+        while True:
+            try:
+                upscaler(picture, size)
+                progress.more(1)
+                begun = time.monotonic()
+                large = png.encoded(upscaler(picture, size), {})
+                return missing * (time.monotonic() - begun), missing * len(large)
+            except NoRoomError:
+                fewer = upscaler.smaller()
+                if fewer is None:
+                    raise
+            listener.say(_said(upscaler, fewer))
+            upscaler = fewer
 
 
-def trial(upscaler: Upscaler, picture: np.ndarray, size: tuple[int, int]) -> tuple[float, int]:
-    """Seconds that a picture takes, and bytes of its file; of the second, since a network is slow at first."""
-    upscaler(picture, size)
-    begun = time.monotonic()
-    large = png.encoded(upscaler(picture, size), {})
-    return time.monotonic() - begun, len(large)
+def _said(upscaler: Upscaler, fewer: Upscaler) -> str:
+    return f"tiles of {upscaler.tile} pixels do not fit in memory; going on with {fewer.tile}"
 
 
-def _enlarge(run: Run, larger: Run, upscaler: Upscaler, size: tuple[int, int], listener: Listener) -> None:
-    if not (missing := larger.missing()):
-        return
-    with listener.progress("enlarging", len(missing)) as progress, larger.saver() as save:
-        for index in missing:
-            save(index, upscaler(run.picture(index), size))
-            progress.more(1)
+def _as_before(run: Run, upscaler: Upscaler, size: tuple[int, int]) -> tuple[Upscaler, int]:
+    """In the tiles of most frames that are there, which still serve: the larger ones may have found no room after them.
+    And how many pictures are missing."""
+    there = finished(run.folder / UPSCALED).keys()
+    left = [(len(set(fingerprints(run.walk, it.at(size))) - there), it) for it in _tilings(upscaler)]
+    missing, best = min(left, key=lambda each: each[0])
+    return best, missing
+
+
+def _tilings(upscaler: Upscaler | None) -> Iterator[Upscaler]:
+    while upscaler is not None:
+        yield upscaler
+        upscaler = upscaler.smaller()

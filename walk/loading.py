@@ -25,7 +25,8 @@ from walk.hub import checkpoint, decoder, denoiser, field, lacking, lora, predic
 from walk.samplers import Sampler, chosen
 from walk.schedule import REFUSALS
 from walk.settings import Settings
-from walk.text import either
+
+SCALING = 0.18215  # of a VAE that says none
 
 
 def import_diffusers() -> None:
@@ -212,37 +213,58 @@ def other_decoder(settings: Settings, family: Family) -> str:
 
 
 def check_decoder(folder: Path, settings: Settings, family: Family) -> None:
-    """Raise Error if another decoder is wanted that is not for this model's latents."""
+    """Raise Error if another decoder is wanted that is not for this model's latents, as far as its file tells."""
     if not (name := other_decoder(settings, family)):
         return
-    path, own = decoder(name), read_json(folder / "vae" / "config.json")
-    kind, channels = str(own.get("_class_name")), own.get("latent_channels")
-    if path.is_dir():
-        config = read_json(path / "config.json")
-        its, known = config["_class_name"], [kind, "AutoencoderTiny"]
-        of = config.get("latent_channels", channels if its == kind else 4)
-    else:
-        from diffusers.loaders.single_file_model import SINGLE_FILE_LOADABLE_CLASSES
+    path, own = decoder(name), folder / "vae" / "config.json"
+    wrong = _unlike(own, path / "config.json") if path.is_dir() else _unlike_file(own, tensors(path))
+    if wrong:
+        raise Error(f"{name} is not for this model: {wrong}; give another --decoder")
 
-        its, known = kind, list(SINGLE_FILE_LOADABLE_CLASSES)
-        of = next((it.shape[1] for name, it in tensors(path).items() if name.endswith("decoder.conv_in.weight")), 0)
-    if its not in known:
-        takes = (
-            f"which is not for this model; it takes {either(known)}" if path.is_dir() else "which has no files alone"
-        )
-        raise Error(f"{name} is of {its}, {takes}")
-    if channels and of != channels:
-        raise Error(
-            f"{name} is of another model: it decodes latents of {of} channels, and this model's have {channels}; give "
-            "another --decoder"
-        )
+
+def _unlike(own: Path, other: Path) -> str:
+    """What tells a VAE from the model's own, by their configurations, so that it is not for the same latents."""
+    mine, its = read_json(own), read_json(other)
+    kind = its["_class_name"]
+    if kind not in (mine.get("_class_name"), "AutoencoderTiny"):
+        return f"it is of {kind}, and the model takes {mine.get('_class_name')} or AutoencoderTiny"
+    if (a := its.get("latent_channels", 4)) != (b := mine.get("latent_channels", 4)):
+        return f"it decodes latents of {a} channels, and this model's have {b}"
+    if (a := pixels_a_latent(other)) != (b := pixels_a_latent(own)):
+        return f"it makes {a}x{a} pixels of a latent, and this model's are {b}x{b}"
+    for name, usual in (("scaling_factor", SCALING), ("shift_factor", None)):
+        if kind != "AutoencoderTiny" and (a := its.get(name, usual)) != (b := mine.get(name, usual)):
+            return f"its {name} is {a}, and this model's is {b}"
+    return ""
+
+
+def _unlike_file(own: Path, shapes: Mapping[str, Any]) -> str:
+    from diffusers.loaders.single_file_model import SINGLE_FILE_LOADABLE_CLASSES
+
+    config = read_json(own)
+    if (kind := config.get("_class_name")) not in SINGLE_FILE_LOADABLE_CLASSES:
+        return f"diffusers reads no {kind} from a file of its own"
+    if not all(any(f"{part}." in name for name in shapes) for part in ("encoder", "decoder")):
+        return "it is not a whole VAE, with its encoder and its decoder"
+    found = [it.shape[1] for name, it in shapes.items() if name.endswith("decoder.conv_in.weight")]
+    if found and found[0] != config.get("latent_channels", 4):
+        return f"it decodes latents of {found[0]} channels, and this model's have {config.get('latent_channels', 4)}"
+    return ""
+
+
+def pixels_a_latent(config: Path) -> int:
+    """Of a side: each step of the VAE but the first halves it."""
+    names = {"encoder_block_out_channels": -1, "temperal_downsample": 0, "block_out_channels": -1}
+    found = next((name for name in names if name in read_json(config)), "block_out_channels")
+    return 2 ** (len(field(config, found)) + names[found])
 
 
 def widens(settings: Settings, family: Family) -> bool:
     """Whether what decodes does so in float32, and the rest in float16, in which some overflow."""
     path = decoder(name) if (name := other_decoder(settings, family)) else None
-    config = read_json(path / "config.json") if path and path.is_dir() else {"force_upcast": True}
-    return family.upcast and bool(config.get("force_upcast"))
+    config = read_json(path / "config.json") if path and path.is_dir() else {}
+    usual = config.get("_class_name", "AutoencoderKL") == "AutoencoderKL"  # whose files may leave it out
+    return family.upcast and bool(config.get("force_upcast", usual))
 
 
 def _decoder(own: Path, path: Path, dtype: torch.dtype) -> Any:

@@ -244,7 +244,7 @@ class Pipeline(Model):
         _, self.own_guidance = _recommended(settings.model, folder, self.family)
         if self.family.short and _is_distilled(folder, self.family):
             self.defaults["max_sequence_length"] = self.family.short
-        self.scale = _scale(folder / "vae" / "config.json")
+        self.scale = loading.pixels_a_latent(folder / "vae" / "config.json")
         self.denoiser: Any = getattr(self.pipe, self.family.denoiser)
         loading.bring_places(self.denoiser)
         self.reader = reading.Reader(self.pipe, self.family, self.defaults, settings.model, settings.device)
@@ -536,20 +536,13 @@ def _folder(settings: Settings) -> Path:
 def _sizes(folder: Path) -> tuple[int, int, int]:
     """(what sides are multiples of, width, height that the model was trained for), in pixels."""
     _, family = loading.family_of(folder)
-    scale = _scale(folder / "vae" / "config.json")
+    scale = loading.pixels_a_latent(folder / "vae" / "config.json")
     multiple = max(scale * family.patch, family.multiple)
     if pixels := read_json(folder / "model_index.json").get("default_sample_size"):
         return multiple, pixels, pixels
     size = family.sample or field(folder / family.denoiser / "config.json", "sample_size")
     height, width = (size, size) if isinstance(size, int) else size
     return multiple, width * scale, height * scale
-
-
-def _scale(config: Path) -> int:
-    """Pixels a latent: each step of the VAE but the first halves the sides."""
-    names = {"encoder_block_out_channels": -1, "temperal_downsample": 0, "block_out_channels": -1}
-    found = next((name for name in names if name in read_json(config)), "block_out_channels")
-    return 2 ** (len(field(config, found)) + names[found])
 
 
 def _recommended(model: str, folder: Path, family: Family) -> tuple[int, float]:

@@ -58,10 +58,11 @@ _TO_SOUND = ("bars", "meter", "align", "pace", "pace_noise", "react")  # flags t
 
 
 class Again(NamedTuple):
-    """Of a film that is made again. weights: of the model that made it. positions: where its frames stay; None: they are
-    laid out anew."""
+    """Of a film that is made again. weights: of the model that made it. upscaler: the digest of what enlarged its frames.
+    positions: where its frames stay; None: they are laid out anew."""
 
     weights: str
+    upscaler: str
     positions: recipe.Positions | None
 
 
@@ -679,7 +680,7 @@ def replayed(film: str, made: Recipe, chosen: dict[str, Any], another: bool = Fa
     if made.positions and moved and RHYTHM & set(carried):  # as long as the music is
         carried.pop("frames", None)
     told = {"prompts": list(made.prompts), "out": chosen.get("out", str(out))}
-    return carried | chosen | told, Again(weights, None if moved else made.positions or None)
+    return carried | chosen | told, Again(weights, recipe.upscaler(made), None if moved else made.positions or None)
 
 
 def _own_bar(film: str, carried: dict[str, Any]) -> Fraction | None:
@@ -725,11 +726,9 @@ def check_is_film(path: str) -> None:
         raise Error(f"{path} is a folder; give a film, {either(formats.SUFFIXES)}")
 
 
-def metadata(
-    order: Order, walk: Walk, settings: Settings, refined: bool = False, besides: Sequence[str] = ()
-) -> films.Metadata:
+def metadata(order: Order, walk: Walk, settings: Settings, refined: bool = False) -> films.Metadata:
     """What the film says of itself. walk, settings: complete ones, as they were rendered. refined: frames are also where
-    those of an earlier film were, which its recipe must tell. besides: what else it was made with."""
+    those of an earlier film were, which its recipe must tell."""
     from walk import film
 
     chosen = order.flags
@@ -745,11 +744,11 @@ def metadata(
         **(given(chosen, *_TO_SOUND) if timed else {}),
         **{name: float(chosen[name]) for name in ("start", "seconds", "offset", "bpm") if timed and name in chosen},
         **{name: Path(chosen[name]).name for name in ("audio", "beats") if name in chosen},
-        **({"listen": _stem_without_folder(chosen["listen"])} if "listen" in chosen else {}),
-        **({"upscale": _without_folder(chosen["upscale"])} if "upscale" in chosen else {}),
+        **({"listen": _without_folder(chosen["listen"])} if "listen" in chosen else {}),
+        **({"upscale": chosen["upscale"]} if chosen.get("upscale") else {}),
         **order.look,
     }
-    return film.described(walk, settings, deciding, refined or order.music is not None or order.placed, besides)
+    return film.described(walk, settings, deciding, refined or order.music is not None or order.placed)
 
 
 def without_folders(made: Recipe) -> list[str]:
@@ -757,20 +756,12 @@ def without_folders(made: Recipe) -> list[str]:
     from walk.music import stem_of
 
     told = dict(made.flags)
-    return [
-        told[name]
-        for name in ("audio", "beats", "listen", "upscale")
-        if name in told and (name != "listen" or stem_of(told[name])) and (name != "upscale" or "/" not in told[name])
-    ]
+    hears, enlarges = told.get("listen", ""), told.get("upscale", "")
+    named = [told.get("audio"), told.get("beats"), hears and stem_of(hears) and hears, "/" not in enlarges and enlarges]
+    return [name for name in named if name]  # of the hub's names, each has a folder
 
 
-def _without_folder(name: str) -> str:
-    """Of a file that is here; the hub's names stay as they are."""
-    path = expanded(name)
-    return path.name if path.is_file() else name
-
-
-def _stem_without_folder(listen: str) -> str:
+def _without_folder(listen: str) -> str:
     """As --listen understands it: a file named low stays one."""
     from walk.music import stem_of
 

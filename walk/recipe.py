@@ -45,9 +45,8 @@ def compose(
     flags: Mapping[str, object],
     settings: Settings,
     positions: Positions | None = None,
-    besides: Sequence[str] = (),
 ) -> Recipe:
-    """The recipe of a film. flags: those that decide the film, beside the settings'. besides: what else it was made with."""
+    """The recipe of a film. flags: those that decide the film, beside the settings'."""
     chosen = dict(flags)
     for name in ("model", "width", "height", "steps", "guidance", "scheduler", "dtype", "batch"):
         chosen[name] = getattr(settings, name)
@@ -56,7 +55,7 @@ def compose(
             chosen[name] = getattr(settings, name)
     chosen["compile"] = "on" if settings.compile else "off"
     texts = tuple((name, _plain(value) if isinstance(value, float) else str(value)) for name, value in chosen.items())
-    made_with = (f"walk {__version__}", settings.weights, *settings.software, *besides)
+    made_with = (f"walk {__version__}", settings.weights, *settings.software)
     return Recipe(tuple(map(_line, keyframes)), texts, made_with, positions)
 
 
@@ -64,6 +63,11 @@ def weights(made: Recipe) -> str:
     """The identity of the model that made it, as `walk.hub.identity` has it, or what a program says of its own; '' if
     it is not told."""
     return made.made_with[1] if made.made_with[1:] else ""
+
+
+def upscaler(made: Recipe) -> str:
+    """The digest of the network that enlarged its frames, if any did."""
+    return next((text.split()[1] for text in made.made_with if text.startswith("upscaler ")), "")
 
 
 def to_text(recipe: Recipe) -> str:

@@ -39,7 +39,8 @@ from walk.timeline import Walk
 
 UPSCALED = "upscaled"  # a folder within
 WRITERS = max(2, min(16, os.cpu_count() or 1))  # threads, which mostly wait for the disk
-WAITING = 32  # frames on their way to the disk, at most
+WAITING = 32  # frames on their way to the disk, at most,
+HELD = 2**30  # and bytes of their pictures
 _NAME = re.compile(r"[\d.]+-([0-9a-f]{16})\.png")
 _KEY = "walk-fingerprint"  # the PNG's text chunk
 _OPEN: WeakValueDictionary[Path, filelock.FileLock] = WeakValueDictionary()  # by folders that this process opened
@@ -321,7 +322,7 @@ class SaveFrame:
         """When it is done, the frame is safe."""
         saved = self._pool.submit(self._run.save, index, picture)
         self._waiting.append(saved)
-        self.wait(WAITING)
+        self.wait(min(WAITING, HELD // max(picture.nbytes, 1)))
         return saved
 
     def wait(self, allowed: int) -> None:
@@ -425,12 +426,12 @@ def unused(folder: Path) -> Iterator[list[Path]]:
         if (os.path.isdir(quick) or os.path.isfile(folder / "lock")) and not os.path.isfile(folder / manifest.FILE):
             yield [*finished(quick).values()]
             return
-        left = [*_left(folder), *(_left(upscaled) if os.path.isdir(upscaled) else [])]
+        made, noted = read_manifest(folder), (folder / manifest.FILE).stat().st_mtime_ns
+        settings = {folder: made.settings}
+        if os.path.isfile(upscaled / manifest.FILE):
+            settings[upscaled] = read_manifest(upscaled).settings
+        left = []
+        for where, its in settings.items():
+            used, there = set(fingerprints(made.walk, its)), finished(where).items()
+            left += [path for name, path in there if name not in used and path.stat().st_mtime_ns < noted]
         yield [*left, *finished(quick).values()]
-
-
-def _left(folder: Path) -> list[Path]:
-    made = read_manifest(folder)
-    used, noted = set(fingerprints(made.walk, made.settings)), (folder / manifest.FILE).stat().st_mtime_ns
-    there = finished(folder).items()
-    return [path for name, path in there if name not in used and path.stat().st_mtime_ns < noted]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.metadata
-import importlib.util
 import math
+import os
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,13 +22,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from walk import Error, OutOfMemoryError, Settings, digests, machine
+from walk import Error, Settings, digests, machine
 from walk.hub import upscaler
 from walk.loading import reason
 
 TILE = {"cpu": 256, "mps": 256, "cuda": 512}  # pixels of a side that are enlarged at once, by kind of device
 SMALLEST = 64
 MARGIN = 32  # pixels around a tile that the network sees, too: what is further off hardly matters to a pixel
+WRAPPED = ("params_ema", "params", "model_state_dict", "state_dict", "model", "net")  # what trainers put weights into
+
+
+class NoRoomError(Error):
+    """A tile needs more memory than there is."""
 
 
 class Compact(nn.Module):
@@ -54,51 +60,51 @@ class Compact(nn.Module):
 
 
 class Network(NamedTuple):
-    """it: takes and gives (1, 3, height, width), 0 to 1, the latter `scale` times as large. halves: whether it bears
-    float16. tiles: whether it may see parts of a picture alone. software: the libraries that it is from."""
+    """it: takes and gives (1, 3, height, width), 0 to 1, the latter `scale` times as large. name, digest: of its file,
+    the name without its folder. software: the libraries that it is from. halves: whether it bears float16. tiles: whether
+    it may see parts of a picture alone."""
 
     it: Any
     scale: int
+    name: str = ""
+    digest: str = ""
+    software: tuple[str, ...] = ()
     halves: bool = True
     tiles: bool = True
-    software: tuple[str, ...] = ()
 
 
 class Upscaler:
     """A network that enlarges pictures, on a device while it does."""
 
-    def __init__(self, network: Network, digest: str, settings: Settings, tile: int | None = None) -> None:
-        """digest: of its file. settings: complete ones. tile: pixels of a side that it is given at once, beside the
+    def __init__(self, network: Network, settings: Settings, tile: int | None = None) -> None:
+        """settings: complete ones, of the pictures. tile: pixels of a side that the network is given at once, beside the
         margin; 0: whatever there are; None: what is usual on that device."""
-        self.network, self.digest, self.settings = network, digest, settings
-        self.scale, self.kind = network.scale, settings.device.split(":")[0]
-        half = self.kind == "cuda" and network.halves and settings.dtype != "float32"
+        self.network, self.settings, self.scale = network, settings, network.scale
+        kind = settings.device.split(":")[0]
+        half = kind == "cuda" and network.halves and settings.dtype != "float32"
         self.dtype = torch.float16 if half else torch.float32
-        self.tile = (TILE[self.kind] if network.tiles else 0) if tile is None else tile
+        self.tile = (TILE[kind] if network.tiles else 0) if tile is None else tile
+        machine.steady(settings.device)
 
     def smaller(self) -> Upscaler | None:
         """The same in tiles of half the side, which need a quarter of the memory; None if they are as small as can be."""
         if self.tile // 2 < SMALLEST:
             return None
-        return Upscaler(self.network, self.digest, self.settings, self.tile // 2)
-
-    @property
-    def made_with(self) -> tuple[str, ...]:
-        """What decides its pixels, in words, and versions of libraries."""
-        dtype = str(self.dtype).removeprefix("torch.")
-        return f"upscaler {self.digest} in {dtype}, tiles of {self.tile or 'any size'}", *self.network.software
+        return Upscaler(self.network, self.settings, self.tile // 2)
 
     def at(self, size: tuple[int, int]) -> Settings:
         """Of pictures that it has enlarged to this (width, height)."""
-        before = self.settings
-        return dataclasses.replace(before, width=size[0], height=size[1], software=(*before.software, *self.made_with))
+        dtype = str(self.dtype).removeprefix("torch.")
+        how = f"upscaler {self.network.digest} in {dtype}, tiles of {self.tile or 'any size'}"
+        software = *self.settings.software, how, *self.network.software
+        return dataclasses.replace(self.settings, width=size[0], height=size[1], software=software)
 
     def __call__(self, picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """A picture (height, width, 3), uint8, enlarged; and reduced from there to this (width, height), if that is less.
 
-        Raises OutOfMemoryError if a tile finds no room, and Error if what the network makes of it is not finite.
+        Raises NoRoomError for a tile that does not fit in memory, and Error if what the network makes is not finite.
         """
-        with torch.inference_mode(), machine.room(OutOfMemoryError(self.settings)):
+        with torch.inference_mode(), machine.room(NoRoomError("the upscaler finds no room; give another --upscale")):
             pixels = torch.from_numpy(np.array(picture)).to(self.settings.device).permute(2, 0, 1)[None] / 255
             large = self._tiled(pixels, self.dtype)
             if self.dtype != torch.float32 and not large.isfinite().all():
@@ -106,6 +112,7 @@ class Upscaler:
             if not large.isfinite().all():
                 raise Error("what the upscaler makes is not finite; give another --upscale")
             if size != (large.shape[3], large.shape[2]):
+                large = large.cpu() if large.device.type == "mps" else large  # which older versions of torch cannot
                 large = functional.interpolate(large, size[::-1], mode="bicubic", antialias=True)
             return (large.clamp(0, 1) * 255).round().byte()[0].permute(1, 2, 0).cpu().numpy()
 
@@ -120,65 +127,87 @@ class Upscaler:
                 above, before = max(top - MARGIN, 0), max(left - MARGIN, 0)
                 seen = net(pixels[..., above : top + tile + MARGIN, before : left + tile + MARGIN].to(dtype))
                 part = large[..., scale * top : scale * (top + tile), scale * left : scale * (left + tile)]
-                part.copy_(
-                    seen[..., scale * (top - above) :, scale * (left - before) :][..., : part.shape[2], : part.shape[3]]
-                )
+                inner = seen[..., scale * (top - above) :, scale * (left - before) :]
+                part.copy_(inner[..., : part.shape[2], : part.shape[3]])
         return large
 
 
-def load(name: str, settings: Settings) -> Upscaler:
-    """The upscaler in a file, .safetensors or .pth, or in one on the hub, 'org/name/file.safetensors', for the pictures of
-    these complete settings.
+def read(name: str) -> Network:
+    """The network in a file, .safetensors or .pth, or in one on the hub, 'org/name/file.safetensors'; in main memory.
 
-    Raises Error if it is not there, holds no such network, or needs a library that is not here.
+    Raises Error if it is not there, holds no network that enlarges pictures, or needs a library that is not here.
     """
     path = upscaler(name)
-    machine.steady(settings.device)
-    return Upscaler(_read(path), digests.of_file(path), settings)
-
-
-def _read(path: Path) -> Network:
-    plain = _weights(path)
-    if {"body.0.weight", "body.1.weight"} <= plain.keys():
-        with _loading(path):
-            net = Compact(plain).eval()
-        return Network(net, net.scale)
-    if lacking := [name for name in ("spandrel", "torchvision") if importlib.util.find_spec(name) is None]:
-        what = ", from where torch is from" * ("torchvision" in lacking)
-        raise Error(f"{path} needs a library that is not here; pip install {' '.join(lacking)}{what}")
-    import spandrel
-
-    with _loading(path):
-        found: Any = spandrel.ModelLoader().load_from_file(path)
-    if not isinstance(found, spandrel.ImageModelDescriptor) or (found.input_channels, found.output_channels) != (3, 3):
-        raise Error(
-            f"{path} holds a {found.architecture.name} network that enlarges no coloured pictures; give another"
-        )
-    return Network(
-        found.eval(),
-        found.scale,
-        found.supports_half,
-        found.tiling is spandrel.ModelTiling.SUPPORTED,
-        (f"spandrel {importlib.metadata.version('spandrel')}",),
+    digest = digests.of_file(path)
+    weights = _weights(path)
+    plain = {"body.0.weight", "body.1.weight"} <= weights.keys()
+    network = _compact(path, weights) if plain else _from_spandrel(path)
+    if digests.of_file(path) != digest:
+        raise Error(f"{path} was changed while it was read; run the same command again")
+    small = all(
+        float(tensor.abs().max()) < torch.finfo(torch.float16).max for tensor in weights.values() if len(tensor)
     )
+    here = os.path.exists(os.path.expanduser(name))
+    return network._replace(name=path.name if here else name, digest=digest, halves=network.halves and small)
+
+
+def _compact(path: Path, weights: dict[str, Tensor]) -> Network:
+    with _known(path):
+        net = Compact(weights).eval()
+        return _tried(Network(net, net.scale))
+
+
+def _from_spandrel(path: Path) -> Network:
+    try:
+        import spandrel
+    except Exception as error:  # as where torchvision is another torch's
+        raise Error(
+            f"{path} needs a library that is not here, or does not fit ({reason(error)}); pip install spandrel, and "
+            "torchvision from where torch is from"
+        ) from error
+    with _known(path):
+        found: Any = spandrel.ModelLoader().load_from_file(path)
+        if not isinstance(found, spandrel.ImageModelDescriptor):
+            raise ValueError(f"{found.architecture.name} takes more than a picture")
+        # What is infinite it would take for white.
+        found.model.register_forward_hook(lambda module, given, made: torch.where(made.isfinite(), made, torch.nan))
+        tiles = found.tiling is spandrel.ModelTiling.SUPPORTED
+        software = (f"spandrel {importlib.metadata.version('spandrel')}",)
+        return _tried(Network(found.eval(), found.scale, "", "", software, found.supports_half, tiles))
+
+
+def _tried(network: Network) -> Network:
+    side = SMALLEST
+    with torch.inference_mode():
+        made = network.it(torch.zeros(1, 3, side, side)).shape
+    if made != (1, 3, network.scale * side, network.scale * side):
+        raise ValueError(f"of a coloured picture of {side}x{side} it makes {tuple(made)}")
+    return network
 
 
 def _weights(path: Path) -> dict[str, Tensor]:
     """By name, without what trainers wrap them in. Of a .pth nothing but tensors is read."""
-    with _loading(path):
-        if path.suffix == ".safetensors":
-            found: Any = safetensors.torch.load_file(path)
-        else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
-        for name in ("params_ema", "params", "model_state_dict", "state_dict", "model", "net"):
-            found = found[name] if isinstance(found.get(name), dict) else found
-        return {str(name).removeprefix("module."): tensor for name, tensor in found.items()}
+    with _known(path):
+        try:
+            if path.suffix == ".safetensors":
+                found: Any = safetensors.torch.load_file(path)
+            else:
+                found = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError:
+            raise ValueError("it is damaged, or holds a program, which walk does not run") from None
+        for name in WRAPPED:
+            found = found[name] if isinstance(found, dict) and isinstance(found.get(name), dict) else found
+        weights = found if isinstance(found, dict) else {}
+        weights = {str(name): tensor for name, tensor in weights.items() if isinstance(tensor, Tensor) and tensor.ndim}
+        if not weights:
+            raise ValueError("it has no weights")
+        return {name.removeprefix("module."): tensor for name, tensor in weights.items()}
 
 
 @contextlib.contextmanager
-def _loading(path: Path) -> Iterator[None]:
+def _known(path: Path) -> Iterator[None]:
     """What fails within is the file's fault."""
     try:
         yield
     except Exception as error:
-        raise Error(f"{path} holds no upscaler that is known: {reason(error)}; give another --upscale") from error
+        raise Error(f"{path} is no upscaler that is known: {reason(error)}; give another --upscale") from error
