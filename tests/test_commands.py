@@ -106,6 +106,13 @@ def pixels(folder):
     return [np.asarray(Image.open(path)) for path in sorted(Path(folder).glob("*.png"))]
 
 
+def test_timecodes_are_of_the_films_own_rate(walk):
+    _, err = walk("--prompts", "01:00:00:00 a red apple", "01:00:00:08 a green frog", "--fps", 25, "--out", "film.mp4")
+    assert err[0] == "note: timecodes are read at 25 frames a second"
+    assert len(films.timestamps(Path("film.mp4")).times) == 9
+    assert [keyframe.time for keyframe in read_prompts(order.read_recipe("film.mp4").prompts)] == [0, 0.32]
+
+
 @pytest.mark.parametrize("prompt", [r"a \(fox:5\)", r"a (red:5\)) fox"])
 def test_parentheses_after_a_backslash_are_letters_to_the_notes_too(walk, prompt):
     small = ["--width", "64", "--height", "64", "--steps", "1", "--speed", "path"]

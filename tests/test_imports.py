@@ -81,7 +81,7 @@ BELOW = {
     "check": {"ffmpeg", "films", "speed", "text"},
     "bench": {"keyframes", "machine", "models", "rates", "render", "run", "timeline"},
     "doctor": {"downloads", "ffmpeg", "machine", "models"},
-    "film": {"digests", "ffmpeg", "files", "films", "recipe", "run", "sounds", "video"},
+    "film": {"digests", "ffmpeg", "files", "films", "recipe", "run", "settings", "sounds", "video"},
     "flags": {"formats", "keyframes", "pace", "rates", "settings", "text", "timeline"},
     "outlook": {"settings", "text", "timeline"},
     "order": {

@@ -1,6 +1,7 @@
 """The prompt format: all that it accepts, and the whole message of all that it refuses."""
 
 import re
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -577,6 +578,62 @@ def test_times_before_all_prompts_are_when_keyframes_come(lines, seconds):
 )  # fmt: skip
 def test_a_timecode_is_told_to_be_frames(lines, told):
     assert refusal(read, "\n".join(lines)).startswith(f"a.txt:{told}")
+
+
+@pytest.mark.parametrize("start", ["00", "01", "10"])
+@pytest.mark.parametrize("form", ["{} {}", "[{}] {}", "{}, {}", "{}: {}"])
+def test_a_list_of_timecodes_is_when_keyframes_come_from_a_whole_hour_on(start, form):
+    codes = (f"{start}:00:00:00", f"{start}:00:02:13", f"{start}:01:00:24")
+    lines = [form.format(code, prompt) for code, prompt in zip(codes, ("a fox", "a frog | seed=9", "an owl"))]
+    told = []
+    made = read_prompts(lines, fps=Fraction(25), tell=told.append)
+    assert [(it.prompt, it.seed, it.time) for it in made] == [
+        ("a fox", 0, 0),
+        ("a frog", 9, 2.52),
+        ("an owl", 2, 60.96),
+    ]
+    assert told == ["timecodes are read at 25 frames a second"]
+
+
+@pytest.mark.parametrize(
+    "fps", [Fraction(24), Fraction(25), Fraction(24000, 1001), Fraction(30000, 1001), Fraction(60)]
+)
+def test_a_timecode_without_dropped_numbers_counts_every_frame(fps):
+    """So many minutes, seconds and frames of a timecode are as many frames of the film, whatever a clock says."""
+    made = read_prompts(["a fox | time=00:00:00:05 | until=00:00:01:00", "a frog | time=00:10:02:13"], fps=fps)
+    frames = [it * fps for it in (made[0].time, made[0].until, made[1].time)]
+    assert frames == pytest.approx([5, round(fps), 602 * round(fps) + 13], abs=0.001)
+
+
+@pytest.mark.parametrize("rate", [30, 60])
+def test_a_drop_frame_timecode_counts_as_the_standard_does(rate):
+    """Against counting: of each minute but every tenth the first two numbers are left out, or four of 60 a second."""
+    fps, number, frame, codes = Fraction(rate * 1000, 1001), 0, 0, {}
+    while number < 21 * 60 * rate:
+        seconds, part = divmod(number, rate)
+        if not (seconds % 60 == 0 and part < rate // 15 and seconds // 60 % 10):
+            codes[f"00:{seconds // 60:02d}:{seconds % 60:02d};{part:02d}"] = frame
+            frame += 1
+        number += 1
+    for code in [*[*codes][::997], "00:00:59;29", "00:01:00;04", "00:10:00;00", "00:20:00;01"]:
+        (made,) = read_prompts([f"a fox | time={code}"], fps=fps)
+        assert made.time * fps == pytest.approx(codes[code], abs=0.001)
+    dropped = "00:01:00;01"
+    assert dropped not in codes
+    with pytest.raises(Error, match=f"prompt 1: there is no timecode {dropped} at {float(fps):.6g} frames a second"):
+        read_prompts([f"a fox | time={dropped}"], fps=fps)
+
+
+def test_a_timecode_of_another_rate_is_refused():
+    with pytest.raises(
+        Error, match="prompt 2: there is no timecode 00:00:02:24 at 24 frames a second; give another --fps"
+    ):
+        read_prompts(["a fox", "a frog | time=00:00:02:24"], fps=Fraction(24))
+
+
+def test_words_are_not_taken_for_timecodes():
+    lines = ["a fox", "a clock at 10:30:00:12", "a frog | time=3 | until=5"]
+    assert read_prompts(lines, fps=Fraction(24)) == read_prompts(lines)
 
 
 def test_a_schedule_that_does_not_begin_at_0_is_words_and_said_to_be(tmp_path):

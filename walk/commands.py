@@ -109,14 +109,16 @@ def film(*, loaded: Model | None = None, again: Again | None = None, **chosen: A
         from walk.upscale import Upscaler
         from walk.work import Work  # and with it torch, after what can be refused without
 
-    asked, network = _network(asked, listener)
+    network = _network(asked, listener)
     frames = len(set(asked.walk.positions))
     model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, frames, loaded)
     if again and again.weights != model.settings.weights:
         listener.say("note: the model is not the one that made that film, so its pictures will differ")
-    if again and network and again.upscaler not in ("", network.digest):
-        listener.say(f"note: {network.name} is not the upscaler that enlarged that film's frames, so they will differ")
-    _, large = _film_size(asked, model.settings, listener, network)
+    _, large, network = _sizes(asked, model.settings, listener, network)
+    if network:
+        asked = dataclasses.replace(asked, flags=asked.flags | {"upscale": network.name})
+        if again and again.upscaler not in ("", network.digest):
+            listener.say(f"note: the upscaler {network.name} is not the one that enlarged that film's frames")
     if other := alike(asked.folder, asked.walk, model.settings):
         listener.say(f"note: {other} has these frames; --run {other} uses them")
     opened = Run(asked.folder, asked.walk, model.settings, asked.describe, decided=not asked.even)
@@ -170,9 +172,9 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
         )
     picture = picture or asked.out.with_name(asked.out.stem + ".preview.png")
     order.check_sheet(picture)
-    asked, network = _network(asked, listener)
+    network = _network(asked, listener)
     model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, loaded=loaded)
-    size, large = _film_size(asked, model.settings, listener, network)
+    size, large, network = _sizes(asked, model.settings, listener, network)
     fewer = outlook.quick(model.settings)
     quick = chosen.get("quick", False) and fewer != model.settings
     if chosen.get("quick") and not quick:
@@ -211,20 +213,19 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
     middles = [sheet.middle(picture, size) for picture in shown]
     drawn = sheet.preview(walk, middles[:count], middles[count:], steps, notes, _drawn(asked), along)
     _save_sheet(drawn, picture)
-    if not missing:
+    enlarging, filled = 0.0, 0
+    if network and not quick:
+        work.release()
+        enlarging, filled = larger.trial(run, Upscaler(network, run.settings), large, shown[0], listener)
+    enlarged = f", {format_time(round(enlarging))} of it to enlarge its frames" * (round(enlarging) > 0)
+    if not missing and not filled:
         listener.say("all frames are there already")
     elif not quick:
         left = f"{plural(missing, 'frame')} more"
-        if work.seconds:  # else nothing had to be rendered, and nobody knows how long that takes
-            again = outlook.seconds_left(walk, model.settings, asked.even, missing, work.seconds, size)
-            seconds = model.seconds + again
-            left = f"about {format_time(round(seconds))} more"
-        listener.say(f"the film: {left}, {_bytes(frame_bytes * walk.frames)} of frames")
-    if network and not quick:
-        work.release()
-        took, filled = larger.trial(run, Upscaler(network, run.settings), large, shown[0], listener)
-        if filled:
-            listener.say(f"to enlarge its frames: about {format_time(round(took))} more, {_bytes(filled)} of them")
+        if work.seconds or not missing:  # else nothing had to be rendered, and nobody knows how long that takes
+            again = outlook.seconds_left(walk, model.settings, asked.even, missing, work.seconds or [0.0], size)
+            left = f"about {format_time(round(model.seconds + again + enlarging))} more{enlarged}"
+        listener.say(f"the film: {left}, {_bytes(frame_bytes * walk.frames + filled)} of frames")
     return str(picture)
 
 
@@ -556,34 +557,37 @@ def _drawn(asked: Order) -> sheet.Music | None:
     return drawn
 
 
-def _network(asked: Order, listener: Listener) -> tuple[Order, Network | None]:
-    """What is to enlarge the pictures, if anything; and the order, with the name by which the film will tell of it."""
-    if not (name := asked.flags.get("upscale")):
-        return asked, None
+def _network(asked: Order, listener: Listener) -> Network | None:
+    """What is to enlarge the pictures, if anything."""
+    name = asked.flags.get("upscale", "own")
+    if name == "none" or (name == "own" and asked.settings.model != BUILT_IN):
+        return None
     from walk import downloads, upscale
 
     with in_bytes(listener) as report, downloads.telling(report):
-        network = upscale.read(name)
-    return dataclasses.replace(asked, flags=asked.flags | {"upscale": network.name}), network
+        return upscale.read(name)
 
 
-def _film_size(
-    asked: Order, settings: Settings, listener: Listener, network: Network | None = None
-) -> tuple[tuple[int, int], tuple[int, int]]:
-    """(width, height) of the film, and of the pictures that it is made of, which a network may have enlarged.
+def _sizes(
+    asked: Order, settings: Settings, listener: Listener, network: Network | None
+) -> tuple[tuple[int, int], tuple[int, int], Network | None]:
+    """(width, height) of the film, and of the pictures that it is made of; and what enlarges them, if that is needed: the
+    model's own network makes a film clearer, another one makes it larger, too.
 
-    Raises Error for a film that would be too wide, or that would be enlarged for nothing. A note where much of its
-    pictures is cut off."""
-    frame, size = (settings.width or 0, settings.height or 0), asked.look.get("size")
-    scale = network.scale if network else 1
+    Raises Error for a film that would be too wide, or enlarged for nothing. A note where much of its pictures is cut off.
+    """
+    frame, size, codec = (settings.width or 0, settings.height or 0), asked.look.get("size"), asked.look.get("codec")
+    own, scale = network is not None and network.name == "own", network.scale if network else 1
     large = scale * frame[0], scale * frame[1]
-    film = formats.film_size(large, size, asked.out, asked.look.get("codec"))
-    covering = formats.covering(large, size, film)
+    film = formats.film_size(frame if own else large, size, asked.out, codec)
+    covering = formats.covering(frame if own else large, size, film)
     if scale > 1 and covering[0] <= frame[0]:
-        raise Error(
-            "--upscale enlarges for nothing, since the film is no larger than its pictures, {}x{}; give a larger --size, "
-            "or --upscale none".format(*frame)
-        )
+        if not own:
+            raise Error(
+                "--upscale enlarges for nothing, since the film is no larger than its pictures, {}x{}; give a larger "
+                "--size, or --upscale none".format(*frame)
+            )
+        network, large = None, frame
     shown = math.prod(film) / math.prod(covering)
     if shown < SHOWN:
         more = "; give --width and --height of nearly its proportions for more"
@@ -591,7 +595,7 @@ def _film_size(
             f"note: --size {size} shows {shown:.0%} of the pictures, which are {frame[0]}x{frame[1]}"
             + more * (settings.model != BUILT_IN)  # which knows one size
         )
-    return film, min(large, covering)
+    return film, min(large, covering), network
 
 
 def _watch(asked: Order, walk: Walk, listener: Listener) -> None:

@@ -22,6 +22,7 @@ from walk import Error, Settings, Walk, __version__, digests, ffmpeg, recipe, vi
 from walk.files import reading
 from walk.films import Metadata
 from walk.run import Run, films, made_of_films
+from walk.settings import BUILT_IN
 from walk.sounds import Sound
 
 
@@ -98,7 +99,9 @@ def _described(run: Run, out: Path, sound: Sound | None, shown: Run | None, look
         return None
     # Of a sound that came from nowhere, the film itself is the file from then on.
     spread = {} if sound else _spread(run)
-    chosen = {**spread, "loop": run.walk.closed, "audio": out.name if sound else None, **look}
+    # Unless told, the command enlarges the built-in model's.
+    small = "none" if shown is None and run.settings.model == BUILT_IN else None
+    chosen = {**spread, "loop": run.walk.closed, "audio": out.name if sound else None, "upscale": small, **look}
     flags = {name: value for name, value in chosen.items() if value is not None and value is not False}
     return described(run.walk, as_shown(run, shown), flags, positions=not spread)
 

@@ -130,8 +130,8 @@ def _loras(text: str) -> str:
     return "" if text.lower() == "none" else text
 
 
-def _upscaler(text: str) -> str | None:
-    return None if text.lower() == "none" else text
+def _upscaler(text: str) -> str:
+    return text.lower() if text.lower() in ("own", "none") else text
 
 
 def _scheduler(text: str) -> str | None:
@@ -219,7 +219,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "codec": Flag("NAME", str.lower, "a codec", "h264, h265, av1, vp9, prores, hap, hapq, dxv, or ffmpeg's name (by suffix)"),
         "no_metadata": Flag("", _switch, "", "leave prompts, settings and chapters out of the film and new frames"),
         "size": Flag("PIXELS | WxH", _size, "its short side's pixels, such as 1080, or both sides, such as 1080x1920", f"short side, or both, cropped to fit (the pictures'; films {formats.SHORT_SIDE} or more)"),
-        "upscale": Flag("FILE", _upscaler, "an upscaler's file, .safetensors or .pth", "a network that enlarges frames: ESRGAN and its kin, as .pth or .safetensors"),
+        "upscale": Flag("FILE | none", _upscaler, "an upscaler's file, .safetensors or .pth, own or none", "a network that enlarges frames: ESRGAN and its kin (own, of the toybox)"),
         "quality": Flag("CRF", _integer, "a whole number", f"1 is the best, 51 the worst ({formats.QUALITY})"),
         "quiet": Flag("", _switch, "", "print nothing but the result"),
     },

@@ -296,8 +296,11 @@ def denoiser(name: str) -> Path:
 
 
 def upscaler(name: str) -> Path:
-    """An upscaler's file; from the hub, 'org/name/file.safetensors', it is downloaded unless it is here."""
-    kinds = "a .safetensors or .pth file, or one on the hub, as org/name/file.safetensors"
+    """An upscaler's file: 'own', the built-in model's; from the hub, 'org/name/file.safetensors', it is downloaded unless
+    it is here."""
+    if name == "own":
+        return find(BUILT_IN) / "upscaler.safetensors"
+    kinds = "own, none, a .safetensors or .pth file, or one on the hub, as org/name/file.safetensors"
     return _file(name, (".safetensors", ".pth"), f"there is no upscaler '{name}' here", f"it is {kinds}")
 
 

@@ -16,13 +16,14 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from walk import Error, emphasis, lyrics
 from walk.files import at_home, lines_of, read_text
-from walk.text import either, format_time, has_control_characters, parse_time, plural
+from walk.text import clock, either, format_time, has_control_characters, parse_time, plural
 
 MAX_SEED = 2**63 - 1  # torch.Generator.manual_seed takes no more
 WORDS = "words"  # in place of seeds: each prompt's comes from its words
@@ -106,6 +107,7 @@ def read_prompts(
     negative: str = "",
     style: str = "{}",
     tell: Callable[[str], object] = lambda note: None,
+    fps: Fraction | None = None,
 ) -> tuple[Keyframe, ...]:
     """Keyframes from a prompt file, from one prompt, or from a sequence of prompts.
 
@@ -126,6 +128,7 @@ def read_prompts(
     negative: the negative prompt of every keyframe that has none of its own.
     style: what every prompt is put into, at its {}: 'an oil painting of {}'.
     tell: called with what is made of frame numbers or times before all prompts, in a sentence.
+    fps: frames a second of timecodes, 00:00:02:13, which stand for times; None: there are none.
 
     Raises Error, which names file and line and says what was expected.
     """
@@ -133,7 +136,11 @@ def read_prompts(
         if not isinstance(text, str):
             raise Error(f"{name} {text!r} is not text")
     seed = _checked_seed(seed)
-    given, note = _scheduled(list(_given(prompts)))
+    given = list(_given(prompts))
+    if fps and (decoded := _decoded(given, fps)) != given:
+        tell(f"timecodes are read at {float(fps):.6g} frames a second")
+        given = decoded
+    given, note = _scheduled(given)
     if note:
         tell(note)
     texts = [(where, text) for where, text in given if isinstance(text, str)]
@@ -291,7 +298,11 @@ _TIMED = re.compile(
     )[\s:,–-]*(?P<prompt>.*)""",
     re.VERBOSE | re.DOTALL,
 )
-_TIMECODE = re.compile(r"""\s*["'[]?(\d\d?):([0-5]\d):([0-5]\d)[:;](\d\d)\b""")  # as editing programs write it
+# As editing programs write it: the last number counts frames, and after ; some numbers are left out.
+_CODE = r"(\d\d?):([0-5]\d):([0-5]\d)([:;])(\d\d\d?)(?!\d|:\d)"
+_TIMECODE = re.compile(rf"""\s*["'[]?{_CODE}""")
+_LISTED = re.compile(rf"\s*\[?{_CODE}\]?[\s:,–-]*(.*)", re.DOTALL)
+_SET = re.compile(rf"(\|\s*(?:time|until)\s*=\s*){_CODE}")
 _DATA = re.compile(  # what is not quite JSON: a line of brackets, a list on one line, Deforum's notebook on one line
     r"""\s*(?:[][{}(),]+|\[\s*["'].*["']\s*(?:,\s*)?\]|\{\s*\d+\s*:\s*["'].*)\s*""", re.DOTALL
 )
@@ -341,10 +352,43 @@ def _scheduled(given: list[tuple[str, str | Keyframe]]) -> tuple[list[tuple[str,
     return given, ""
 
 
+def _decoded(given: Sequence[tuple[str, str | Keyframe]], fps: Fraction) -> list[tuple[str, str | Keyframe]]:
+    """With times in place of timecodes, where all lines begin with one, or settings have them. Such a list may begin at a
+    whole hour, as an editing program's timeline does."""
+    listed = [_LISTED.fullmatch(text) if isinstance(text, str) else None for _, text in given]
+    begins = int(listed[0][1]) if listed and listed[0] else 0
+    lines: list[tuple[str, str | Keyframe]] = []
+    for (where, text), code in zip(given, listed):
+        if code and all(listed):
+            text = f"{code[6]} | time={_moment(where, code.groups()[:5], fps, begins)}"
+
+        def decoded(code: re.Match[str], where: str = where) -> str:
+            return code[1] + _moment(where, code.groups()[1:], fps)
+
+        lines.append((where, _SET.sub(decoded, text) if isinstance(text, str) else text))
+    return lines
+
+
+def _moment(where: str, code: Sequence[str], fps: Fraction, begins: int = 0) -> str:
+    """The time of a timecode, counted from this hour. Drop-frame ones (SMPTE ST 12-1), at 30000/1001 or twice that, leave
+    out the first two or four numbers of each minute but every tenth, and so keep to the clock."""
+    hours, minutes, seconds, frames = (int(part) for part in (*code[:3], code[4]))
+    rate, minute = round(fps), 60 * hours + minutes
+    dropped = rate // 15 if code[3] == ";" and fps.denominator == 1001 and rate % 30 == 0 else 0
+    if frames >= rate or (not seconds and minute % 10 and frames < dropped):
+        said = f"{code[0]}:{code[1]}:{code[2]}{code[3]}{code[4]}"
+        raise Error(f"{where}: there is no timecode {said} at {float(fps):.6g} frames a second; give another --fps")
+
+    def count(minutes: int) -> int:
+        return 60 * rate * minutes - dropped * (minutes - minutes // 10)
+
+    return clock((count(minute) - count(60 * begins) + rate * seconds + frames) / fps, 6)
+
+
 def _of_timecode(code: re.Match[str]) -> str:
     """What it is, and what to write in its place."""
-    hours, minutes, seconds, frames = map(int, code.groups())
-    frame = ((hours * 60 + minutes) * 60 + seconds) * 25 + frames
+    hours, minutes, seconds, _, frames = code.groups()
+    frame = ((int(hours) * 60 + int(minutes)) * 60 + int(seconds)) * 25 + int(frames)
     return f"is a timecode, whose last number counts frames; write the frame at the end of the line, at 25 a second | frame={frame}"
 
 

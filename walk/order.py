@@ -157,7 +157,7 @@ def read_order(
         raise Error(f"{file} is not a prompt file; if it is a film, walk info {file} tells its prompts")
     notes: list[str] = []
     asked_of = given(chosen, "seed", "seeds", "negative", "style")
-    keyframes = read_prompts(chosen["prompts"], **asked_of, tell=notes.append)
+    keyframes = read_prompts(chosen["prompts"], **asked_of, tell=notes.append, fps=chosen.get("fps", rates.FPS))
     if chosen.get("speed") == "constant":
         timeline.check_rests(keyframes)
     if loaded is None:
@@ -745,7 +745,7 @@ def metadata(order: Order, walk: Walk, settings: Settings, refined: bool = False
         **{name: float(chosen[name]) for name in ("start", "seconds", "offset", "bpm") if timed and name in chosen},
         **{name: Path(chosen[name]).name for name in ("audio", "beats") if name in chosen},
         **({"listen": _without_folder(chosen["listen"])} if "listen" in chosen else {}),
-        **({"upscale": chosen["upscale"]} if chosen.get("upscale") else {}),
+        **given(chosen, "upscale"),
         **order.look,
     }
     return film.described(walk, settings, deciding, refined or order.music is not None or order.placed)
@@ -757,8 +757,11 @@ def without_folders(made: Recipe) -> list[str]:
 
     told = dict(made.flags)
     hears, enlarges = told.get("listen", ""), told.get("upscale", "")
-    named = [told.get("audio"), told.get("beats"), hears and stem_of(hears) and hears, "/" not in enlarges and enlarges]
-    return [name for name in named if name]  # of the hub's names, each has a folder
+    named = [told.get("audio"), told.get("beats"), hears if hears and stem_of(hears) else None]
+    named += [
+        enlarges if enlarges not in ("own", "none") and "/" not in enlarges else None
+    ]  # as the hub's names have it
+    return [name for name in named if name]
 
 
 def _without_folder(listen: str) -> str:

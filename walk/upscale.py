@@ -147,13 +147,14 @@ def read(name: str) -> Network:
     small = all(
         float(tensor.abs().max()) < torch.finfo(torch.float16).max for tensor in weights.values() if len(tensor)
     )
-    here = os.path.exists(os.path.expanduser(name))
+    here = name != "own" and os.path.exists(os.path.expanduser(name))
     return network._replace(name=path.name if here else name, digest=digest, halves=network.halves and small)
 
 
 def _compact(path: Path, weights: dict[str, Tensor]) -> Network:
     with _known(path):
         net = Compact(weights).eval()
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # by which convolutions are faster
         return _tried(Network(net, net.scale))
 
 
@@ -170,7 +171,9 @@ def _from_spandrel(path: Path) -> Network:
         if not isinstance(found, spandrel.ImageModelDescriptor):
             raise ValueError(f"{found.architecture.name} takes more than a picture")
         # What is infinite it would take for white.
-        found.model.register_forward_hook(lambda module, given, made: torch.where(made.isfinite(), made, torch.nan))
+        found.model.to(memory_format=torch.channels_last).register_forward_hook(
+            lambda module, given, made: torch.where(made.isfinite(), made, torch.nan)
+        )
         tiles = found.tiling is spandrel.ModelTiling.SUPPORTED
         software = (f"spandrel {importlib.metadata.version('spandrel')}",)
         return _tried(Network(found.eval(), found.scale, "", "", software, found.supports_half, tiles))

@@ -27,6 +27,10 @@ class Config:
     denoiser_minutes: float = 120
     decoder_minutes: float = 16
     distill_minutes: float = 20
+    upscaler_minutes: float = 45
+    upscaler_pairs: int = 8_000
+    upscaler_channels: int = 32
+    upscaler_layers: int = 8
     denoiser_channels: tuple[int, ...] = (64, 128, 192)
     denoiser_layers: int = 1
     batch: int = 32
@@ -47,6 +51,8 @@ CONFIGS = {
         denoiser_minutes=6,
         decoder_minutes=1,
         distill_minutes=2,
+        upscaler_minutes=4,
+        upscaler_pairs=2_000,
     ),
     "cpu_full": Config(),
     "gpu_large": Config(

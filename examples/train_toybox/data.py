@@ -159,8 +159,10 @@ def lookalikes(sprites: np.ndarray, known: int, count: int) -> list[int]:
     return (near.argsort()[:count] + known).tolist()
 
 
-def prepare(data: Path, work: Path, config: Config) -> None:
-    """The pictures of all things, followed by those that look alike; and the backgrounds."""
+def prepare(data: Path, work: Path, config: Config, size: int = 0) -> None:
+    """The pictures of all things, followed by those that look alike; and the backgrounds. size: pixels of a side, if not
+    the configuration's."""
+    size = size or config.size
     with tarfile.open(fetch(data)) as archive:
         files = {
             name.split("/")[-1][:-5].replace("-fe0f", ""): name for name in archive.getnames() if "assets/" in name
@@ -168,13 +170,13 @@ def prepare(data: Path, work: Path, config: Config) -> None:
         codes = [thing.code for thing in things(config)]
         codes += sorted(code for code in files if re.fullmatch("1f[3-9a].*|2[67].*", code) and "-" not in code)
         images = [Image.open(io.BytesIO(archive.extractfile(files[code]).read())) for code in dict.fromkeys(codes)]
-    sprites = np.stack([sprite(image, config.size) for image in images])
+    sprites = np.stack([sprite(image, size) for image in images])
     chosen = [*range(config.things), *lookalikes(sprites, config.things, config.lookalikes)]
     np.save(work / "sprites.npy", sprites[chosen])
     for name, seed in (("backgrounds", 0), ("fresh_backgrounds", 1)):
         rng = np.random.default_rng(seed)
         drawn = [
-            [np.asarray(scenes.draw(j, config.colours, rng, config.size)).transpose(2, 0, 1) for _ in range(EACH)]
+            [np.asarray(scenes.draw(j, config.colours, rng, size)).transpose(2, 0, 1) for _ in range(EACH)]
             for j in range(config.colours + config.scenes)
         ]
         np.save(work / f"{name}.npy", np.array(drawn))

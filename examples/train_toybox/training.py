@@ -21,12 +21,14 @@ class Training:
     Iterate over it, and call `learn` once in each round. In the end the modules hold the average.
     """
 
-    def __init__(self, path: Path, modules: list[nn.Module], rate: float, minutes: float, decay=0.01) -> None:
+    def __init__(
+        self, path: Path, modules: list[nn.Module], rate: float, minutes: float, decay=0.01, momentum=0.9
+    ) -> None:
         self.path, self.rate, self.minutes = path, rate, minutes
         self.modules = nn.ModuleList(modules)
         self.weights = [weight for weight in self.modules.parameters() if weight.requires_grad]
         self.average = [weight.detach().clone() for weight in self.weights]
-        self.optimizer = torch.optim.AdamW(self.weights, rate, betas=(0.9, 0.99), weight_decay=decay, fused=True)
+        self.optimizer = torch.optim.AdamW(self.weights, rate, betas=(momentum, 0.99), weight_decay=decay, fused=True)
         self.step = self.seen = 0
         self.spent = 0.0  # seconds
         torch.backends.cudnn.benchmark = True  # all batches have one shape
