@@ -18,7 +18,7 @@ import tiny
 import torch
 from oracle import levels, load, mean, pictures
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch.utils._pytree import tree_leaves
 
 from walk import Error, Keyframe, Settings, Walk, families, hub, loading, models
@@ -378,6 +378,18 @@ def test_another_vae_decodes_what_the_plain_pipeline_would_with_it(home, tmp_pat
     assert model.settings.deciding() != own.settings.deciding()
 
 
+@pytest.mark.parametrize("form", ["folder", "file"])
+def test_a_vae_that_lacks_weights_is_refused(home, tmp_path, form):
+    """diffusers would leave what is missing without a value, or at random."""
+    folder = tiny.vae(tmp_path / "vae", 0)
+    file = folder / "diffusion_pytorch_model.safetensors"
+    save_file({name: it for name, it in load_file(file).items() if "mid_block" not in name}, file)
+    with pytest.raises(
+        Error, match=r"does not load as a AutoencoderKL: (it has no .*mid_block|some of its weights are mi)"
+    ):
+        load(home("StableDiffusionPipeline"), **SIZE, steps=2, decoder=str(folder if form == "folder" else file))
+
+
 def test_only_a_vae_that_overflows_in_half_precision_decodes_in_float32(home, tmp_path):
     name, folder = "StableDiffusionXLPipeline", tiny.vae(tmp_path / "vae", 0)
     family, config = families.FAMILIES[name], json.loads((folder / "config.json").read_text())
@@ -429,7 +441,8 @@ def test_a_decoder_that_is_not_there_or_is_none_is_refused(home, tmp_path):
     assert "diffusers reads no AutoencoderKLFlux2 from" in refused("Flux2Pipeline", str(half))
     for name, other, told in (
         ("x", {"scaling_factor": 0.13025}, "its scaling_factor is 0.13025, and this model's is 0.18215"),
-        ("y", {"shift_factor": 0.1}, "its shift_factor is 0.1, and this model's is None"),
+        ("y", {"shift_factor": 0.1}, "its shift_factor is 0.1, and this model's is 0"),
+        ("w", {"block_out_channels": 3}, "is damaged (block_out_channels is no list)"),
         ("z", {"block_out_channels": [4, 4, 8]}, "it makes 4x4 pixels of a latent, and this model's are 2x2"),
     ):
         config = tiny.vae(tmp_path / name, 0) / "config.json"

@@ -569,14 +569,14 @@ def test_times_before_all_prompts_are_when_keyframes_come(lines, seconds):
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
-        (["00:00:00:00 a fox", "00:00:02:13 a frog"], "1: 00:00:00:00 is a timecode, whose last number counts frames; write "),
-        (["a fox", "01:00:02;13 a frog"], "2: 01:00:02;13 is a timecode, whose last number counts frames; write the frame at "
-         "the end of the line, at 25 a second | frame=90063"),
-        (["a fox", "a frog | time=00:00:02:13"], "2: time '00:00:02:13' is a timecode, whose last number counts frames; "
-         "write the frame at the end of the line, at 25 a second | frame=63"),
+        (["00:00:00:00 a fox", "00:00:02:13 a frog"], "1: 00:00:00:00 is a timecode, and it is not known of how many frames "),
+        (["a fox", "01:00:02;13 a frog"], "2: 01:00:02;13 is a timecode, and it is not known of how many frames a second; write "
+         "the frame, at 25 | frame=90063, say"),
+        (["a fox", "a frog | time=00:00:02:13"], "2: time '00:00:02:13' is a timecode, and it is not known of how many frames "
+         "a second; write the frame, at 25 | frame=63, say"),
     ],
 )  # fmt: skip
-def test_a_timecode_is_told_to_be_frames(lines, told):
+def test_a_timecode_of_no_known_rate_is_told_to_be_frames(lines, told):
     assert refusal(read, "\n".join(lines)).startswith(f"a.txt:{told}")
 
 
@@ -592,7 +592,7 @@ def test_a_list_of_timecodes_is_when_keyframes_come_from_a_whole_hour_on(start, 
         ("a frog", 9, 2.52),
         ("an owl", 2, 60.96),
     ]
-    assert told == ["timecodes are read at 25 frames a second"]
+    assert told == ["timecodes are read at 25 frames a second", "the times before the prompts are read as time="]
 
 
 @pytest.mark.parametrize(
@@ -620,7 +620,9 @@ def test_a_drop_frame_timecode_counts_as_the_standard_does(rate):
         assert made.time * fps == pytest.approx(codes[code], abs=0.001)
     dropped = "00:01:00;01"
     assert dropped not in codes
-    with pytest.raises(Error, match=f"prompt 1: there is no timecode {dropped} at {float(fps):.6g} frames a second"):
+    with pytest.raises(
+        Error, match=f"prompt 1: there is no timecode {dropped}; drop-frame timecodes leave that number out"
+    ):
         read_prompts([f"a fox | time={dropped}"], fps=fps)
 
 
@@ -629,6 +631,44 @@ def test_a_timecode_of_another_rate_is_refused():
         Error, match="prompt 2: there is no timecode 00:00:02:24 at 24 frames a second; give another --fps"
     ):
         read_prompts(["a fox", "a frog | time=00:00:02:24"], fps=Fraction(24))
+
+
+def test_a_list_of_timecodes_is_read_as_one_of_times():
+    lines = ["01:00:00:00 a fox --neg blurry | until=01:00:01:12", '01:00:02:00 "an owl"', "01:00:03:00 a frog"]
+    same = ["0:00 a fox --neg blurry | until=1.5", '0:02 "an owl"', "0:03 a frog"]
+    assert read_prompts(lines, fps=Fraction(24)) == read_prompts(same)
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (
+            ["01:00:10:00 a fox", "01:00:12:00 an owl"],
+            "1: the first timecode is 01:00:10:00; it has to be 00:00:00:00, or a",
+        ),
+        (
+            ["01:00:00:00 a fox", "00:59:00:00 an owl"],
+            "2: there is no timecode 00:59:00:00 in a list that begins at hour 1",
+        ),
+        (
+            ["00:00:00:00 a", "00:00:02:00 b", "00:00:01:00 c"],
+            "3: the timecode 00:00:01:00 is not after the one before; they ",
+        ),
+        (
+            ["a fox", "00:00:02:00 an owl"],
+            "2: 00:00:02:00 is a timecode; begin every line with one, or end this one in | time=",
+        ),
+        (["12:30:00:00 on a digital clock"], "1: 12:30:00:00 is a timecode; begin every line with one, or end"),
+        (
+            ["00:00:00:00 00:00:01:00 a", "00:00:02:00 00:00:03:00 b"],
+            "1: a second timecode follows the first; until when it ",
+        ),
+    ],
+)
+def test_a_list_of_timecodes_that_cannot_be_meant_is_refused(lines, told):
+    with pytest.raises(Error) as caught:
+        read_prompts(lines, fps=Fraction(24))
+    assert str(caught.value).startswith(f"prompt {told}")
 
 
 def test_words_are_not_taken_for_timecodes():

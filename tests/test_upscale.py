@@ -3,6 +3,7 @@
 import itertools
 import pickle
 import re
+import shutil
 import sys
 import types
 import weakref
@@ -15,9 +16,10 @@ from PIL import Image
 from safetensors.torch import save_file
 from scipy.signal import correlate2d
 
-from walk import Error, Settings, Walk, cli, film, films, larger, models, order, read_prompts, upscale
+from walk import Error, Settings, Walk, cli, film, films, hub, larger, models, order, read_prompts, upscale
 from walk.larger import Larger
 from walk.run import Run, unused
+from walk.settings import BUILT_IN
 from walk.upscale import Upscaler
 from walk.work import Work
 
@@ -62,7 +64,7 @@ def upscaler():
 
 
 def enlarger(name, settings):
-    return Upscaler(upscale.read(name), settings)
+    return Upscaler(upscale.read(hub.own_upscaler(BUILT_IN) if name == "own" else Path(name)), settings)
 
 
 def noisy(width=32, height=32, seed=0):
@@ -400,7 +402,7 @@ def test_another_network_of_the_same_name_is_told(walk, upscaler):
     walk("--prompts", *ABC, "--out", "film.mp4", "--upscale", upscaler)
     save_file(compact(seed=1), upscaler)
     _, err = walk("replay", "film.mp4", film=False)
-    assert f"note: the upscaler {upscaler} is not the one that enlarged that film's frames" in err
+    assert "note: the upscaler is not the one that enlarged that film's frames, so they will differ" in err
 
 
 def test_a_film_does_not_tell_where_its_upscaler_lies(walk, upscaler):
@@ -424,12 +426,32 @@ def test_the_built_in_models_own_makes_its_films_clearer_unless_told(walk):
     assert {Image.open(path).size for path in Path("own").glob("*.png")} == {(200, 200)}
     told = [dict(order.read_recipe(name).flags)["upscale"] for name in ("own.mp4", "none.mp4")]
     assert told == ["own", "none"]
+    for name in ("own.mp4", "none.mp4"):
+        _, err = walk("replay", name, "--run", "all.walk", "--out", "again.mp4", film=False)
+        assert "note:" not in err
+        assert walk("diff", name, "again.mp4", film=False)[0] == ""
     before = written("all.walk")
     for out, more in (("small.mp4", ["--size", 128]), ("frames/", [])):  # which need none
         walk(*ask, out, *more, film=False)
     assert len({path.name for path in Path("all.walk/upscaled/frames").glob("*.png")}) == 6
     assert written("all.walk") == before
     assert {Image.open(path).size for path in Path("frames").glob("*.png")} == {(128, 128)}
+
+
+def test_a_models_own_lies_in_its_folder(walk, tiny_folder):
+    _, err = walk("--prompts", *ABC, "--out", "film.mp4", "--upscale", "own", status=2)
+    assert f"{tiny_folder} has no upscaler of its own; give a file as --upscale, or none" in err
+    mine = shutil.copytree(tiny_folder, "mine")
+    save_file(compact(), Path(mine, "upscaler.safetensors"))
+    ask = "--prompts", *ABC, "--model", "mine", "--frames", 3, "--steps", 1, "--width", 32, "--height", 32, "--out"
+    walk(*ask, "film.mp4", film=False)
+    assert len(written("film.walk/upscaled")) == 3
+    assert dict(order.read_recipe("film.mp4").flags)["upscale"] == "own"
+    again = "replay", "film.mp4", "--model", tiny_folder  # of the same weights, without it
+    _, err = walk(*again, film=False, status=2)
+    assert "has no upscaler of its own; give a file as --upscale, or none" in err
+    _, err = walk(*again, "--upscale", "none", film=False)
+    assert "note: the upscaler is not the one that enlarged that film's frames, so they will differ" in err
 
 
 def test_the_built_in_models_own_keeps_what_it_enlarges(settings):
@@ -448,7 +470,13 @@ def test_what_is_not_enlarged_any_more_is_pruned_and_an_unfinished_folder_does_n
     with unused(Path("film.walk")) as paths:
         assert {path.parts[1] for path in paths} == {"frames", "upscaled"}
         assert len(paths) == 18
-    Path("film.walk/upscaled/walk.json").unlink()  # as where it was begun, and killed
+    walk("--prompts", *ABC, "--out", "film.mp4", "--upscale", upscaler)
+    with unused(Path("film.walk")) as paths:
+        assert len(paths) == 9
+    walk("--prompts", *ABC, "--out", "film.mp4")
+    with unused(Path("film.walk")) as paths:
+        assert len(paths) == 18
+    shutil.rmtree("film.walk/upscaled/frames")  # as where it was begun, and killed
     with unused(Path("film.walk")) as paths:
         assert {path.parts[1] for path in paths} == {"frames"}
 
@@ -457,7 +485,7 @@ def test_a_film_of_enlarged_frames_in_python_says_so(upscaler, tiny_folder):
     model = models.load(Settings(str(tiny_folder), steps=1, width=32, height=32))
     with Run("film.walk", Walk.through(read_prompts(ABC), frames=3), model.settings) as run, Work(run, model) as work:
         work.finished(run)
-        with Larger(run, Upscaler(upscale.read(upscaler), run.settings), (64, 64)) as enlarged:
+        with Larger(run, Upscaler(upscale.read(Path(upscaler)), run.settings), (64, 64)) as enlarged:
             enlarged.enlarge(work.listener)
             film.make(run, "film.mp4", shown=enlarged.run, size=64)
     assert films.timestamps(Path("film.mp4")).size == (64, 64)
@@ -521,4 +549,4 @@ def test_a_file_that_changes_while_it_is_read_is_refused(upscaler, monkeypatch):
 
     monkeypatch.setattr(upscale, "_weights", changing)
     with pytest.raises(Error, match=r"^twice\.safetensors was changed while it was read; run the same command again$"):
-        upscale.read(upscaler)
+        upscale.read(Path(upscaler))

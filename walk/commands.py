@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from walk import (
     Error,
@@ -103,22 +103,18 @@ def film(*, loaded: Model | None = None, again: Again | None = None, **chosen: A
     for note in outlook.surprises(asked.walk, asked.rests) if not asked.placed else ():
         listener.say(f"note: {note}")
     with _importing(listener):
-        from walk.film import as_shown, is_finished, make
-        from walk.larger import Larger
         from walk.run import Run, alike
-        from walk.upscale import Upscaler
         from walk.work import Work  # and with it torch, after what can be refused without
 
     network = _network(asked, listener)
+    told = network.name if network else asked.flags.get("upscale")
     frames = len(set(asked.walk.positions))
     model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, frames, loaded)
     if again and again.weights != model.settings.weights:
         listener.say("note: the model is not the one that made that film, so its pictures will differ")
-    _, large, network = _sizes(asked, model.settings, listener, network)
-    if network:
-        asked = dataclasses.replace(asked, flags=asked.flags | {"upscale": network.name})
-        if again and again.upscaler not in ("", network.digest):
-            listener.say(f"note: the upscaler {network.name} is not the one that enlarged that film's frames")
+    shown = _shown(asked, model.settings, listener, network)
+    if again and again.upscaler and again.upscaler != (shown.network.digest if shown.network else ""):
+        listener.say("note: the upscaler is not the one that enlarged that film's frames, so they will differ")
     if other := alike(asked.folder, asked.walk, model.settings):
         listener.say(f"note: {other} has these frames; --run {other} uses them")
     opened = Run(asked.folder, asked.walk, model.settings, asked.describe, decided=not asked.even)
@@ -126,23 +122,7 @@ def film(*, loaded: Model | None = None, again: Again | None = None, **chosen: A
         asked, run, looked = _at_one_speed(asked, run, work, listener)
         run = work.evenly(run, looked) if asked.even else run
         work.finished(run)
-        sound = asked.music.sound if asked.music and formats.holds_sound(asked.out) else None
-
-        def said(shown: Run | None) -> films.Metadata | None:
-            how = as_shown(run, shown)
-            return order.metadata(asked, run.walk, how, run.manifest.refined) if asked.describe else None
-
-        with Larger(run, Upscaler(network, run.settings), large) if network else contextlib.nullcontext() as enlarged:
-            shown = enlarged.run if enlarged else None
-            if is_finished(run, asked.out, said(shown), sound, shown, **asked.look):
-                listener.say(f"{asked.out} is finished already")
-            else:
-                if enlarged:
-                    work.release()
-                    enlarged.enlarge(listener)
-                    shown = enlarged.run  # in other tiles, perhaps
-                with listener.progress(f"making {asked.out.name}", run.walk.frames, after=2) as progress:
-                    make(run, asked.out, said(shown), sound, progress.reached, shown, **asked.look)
+        _assemble(asked, run, work, shown, told, listener)
     if asked.out.suffix:
         try:
             _watch(asked, run.walk, listener)
@@ -174,7 +154,7 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
     order.check_sheet(picture)
     network = _network(asked, listener)
     model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, loaded=loaded)
-    size, large, network = _sizes(asked, model.settings, listener, network)
+    shown = _shown(asked, model.settings, listener, network)
     fewer = outlook.quick(model.settings)
     quick = chosen.get("quick", False) and fewer != model.settings
     if chosen.get("quick") and not quick:
@@ -196,13 +176,13 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
         work.make(run, indices)
         shares = work.noise_shares(run, seen) if walk.noise else {}
         work.settle()
-        shown = [run.picture(index) for index in indices]
+        pictures = [run.picture(index) for index in indices]
         missing, frame_bytes = len(run.missing()), run.size()
 
     # 2. What they tell.
     model.tell_notes()
     count = len(walk.keyframes)
-    distances = [*pacer.distances, *speed.cuts(walk, shown[:count])]
+    distances = [*pacer.distances, *speed.cuts(walk, pictures[:count])]
     steps, along = (speed.predicted(some, distances, shares) for some in (walk, pacer.asked))
     hurries = outlook.hurries(walk, steps, asked.music is not None)
     turns = [] if asked.rests else outlook.turns(pacer.asked, pacer.distances)  # else it is meant to come at once
@@ -210,22 +190,27 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
     for note in surprises:
         listener.say(f"note: {note}")
     notes = [*model.notes(), *surprises]
-    middles = [sheet.middle(picture, size) for picture in shown]
+    middles = [sheet.middle(picture, shown.film) for picture in pictures]
     drawn = sheet.preview(walk, middles[:count], middles[count:], steps, notes, _drawn(asked), along)
     _save_sheet(drawn, picture)
+    if quick:
+        return str(picture)
     enlarging, filled = 0.0, 0
-    if network and not quick:
+    if shown.network:
         work.release()
-        enlarging, filled = larger.trial(run, Upscaler(network, run.settings), large, shown[0], listener)
-    enlarged = f", {format_time(round(enlarging))} of it to enlarge its frames" * (round(enlarging) > 0)
+        upscaler = Upscaler(shown.network, run.settings)
+        enlarging, filled = larger.trial(run, upscaler, shown.pictures, pictures[0], listener)
     if not missing and not filled:
         listener.say("all frames are there already")
-    elif not quick:
-        left = f"{plural(missing, 'frame')} more"
-        if work.seconds or not missing:  # else nothing had to be rendered, and nobody knows how long that takes
-            again = outlook.seconds_left(walk, model.settings, asked.even, missing, work.seconds or [0.0], size)
-            left = f"about {format_time(round(model.seconds + again + enlarging))} more{enlarged}"
-        listener.say(f"the film: {left}, {_bytes(frame_bytes * walk.frames + filled)} of frames")
+        return str(picture)
+    left = f"{plural(missing, 'frame')} more"
+    if work.seconds or not missing:  # else nothing had to be rendered, and nobody knows how long that takes
+        batches, loading = work.seconds or [0.0], model.seconds if missing else 0.0
+        rendering = outlook.seconds_left(walk, model.settings, asked.even, missing, batches, shown.film)
+        left = f"about {format_time(round(loading + rendering + enlarging))} more"
+        if round(enlarging):
+            left += f", {format_time(round(enlarging))} of it to enlarge its frames"
+    listener.say(f"the film: {left}, {_bytes(frame_bytes * walk.frames + filled)} of frames")
     return str(picture)
 
 
@@ -557,37 +542,44 @@ def _drawn(asked: Order) -> sheet.Music | None:
     return drawn
 
 
+class _Shown(NamedTuple):
+    """How frames are shown. film, pictures: (width, height) of the film, and of what it is made of. network: what
+    enlarges them, if anything does."""
+
+    film: tuple[int, int]
+    pictures: tuple[int, int]
+    network: Network | None
+
+
 def _network(asked: Order, listener: Listener) -> Network | None:
-    """What is to enlarge the pictures, if anything."""
-    name = asked.flags.get("upscale", "own")
-    if name == "none" or (name == "own" and asked.settings.model != BUILT_IN):
+    """What is to enlarge the pictures, if anything: the model's own, where nothing else is asked for."""
+    name, model = asked.flags.get("upscale", flags.OWN), asked.settings.model
+    if name == flags.NONE:
         return None
-    from walk import downloads, upscale
+    from walk import downloads, hub, upscale
 
     with in_bytes(listener) as report, downloads.telling(report):
-        return upscale.read(name)
+        path = hub.own_upscaler(model) if name == flags.OWN else hub.upscaler(name)
+    if path is None and "upscale" in asked.flags:
+        raise Error(f"{model} has no upscaler of its own; give a file as --upscale, or none")
+    if path is None:
+        return None
+    own_name = name == flags.OWN or not os.path.exists(os.path.expanduser(name))  # as the hub's are
+    return upscale.read(path)._replace(name=name if own_name else path.name)
 
 
-def _sizes(
-    asked: Order, settings: Settings, listener: Listener, network: Network | None
-) -> tuple[tuple[int, int], tuple[int, int], Network | None]:
-    """(width, height) of the film, and of the pictures that it is made of; and what enlarges them, if that is needed: the
-    model's own network makes a film clearer, another one makes it larger, too.
+def _shown(asked: Order, settings: Settings, listener: Listener, network: Network | None) -> _Shown:
+    """A model's own network makes a film clearer, where it enlarges its pictures anyway; another one makes it larger.
 
     Raises Error for a film that would be too wide, or enlarged for nothing. A note where much of its pictures is cut off.
     """
     frame, size, codec = (settings.width or 0, settings.height or 0), asked.look.get("size"), asked.look.get("codec")
-    own, scale = network is not None and network.name == "own", network.scale if network else 1
+    scale = network.scale if network else 1
     large = scale * frame[0], scale * frame[1]
-    film = formats.film_size(frame if own else large, size, asked.out, codec)
-    covering = formats.covering(frame if own else large, size, film)
-    if scale > 1 and covering[0] <= frame[0]:
-        if not own:
-            raise Error(
-                "--upscale enlarges for nothing, since the film is no larger than its pictures, {}x{}; give a larger "
-                "--size, or --upscale none".format(*frame)
-            )
-        network, large = None, frame
+    own = network is not None and network.name == flags.OWN
+    whole = frame if own else large
+    film = formats.film_size(whole, size, asked.out, codec)
+    covering = formats.covering(whole, size, film)
     shown = math.prod(film) / math.prod(covering)
     if shown < SHOWN:
         more = "; give --width and --height of nearly its proportions for more"
@@ -595,7 +587,48 @@ def _sizes(
             f"note: --size {size} shows {shown:.0%} of the pictures, which are {frame[0]}x{frame[1]}"
             + more * (settings.model != BUILT_IN)  # which knows one size
         )
-    return film, min(large, covering), network
+    if scale > 1 and covering[0] <= frame[0]:
+        if own:
+            return _Shown(film, frame, None)
+        raise Error(
+            "--upscale enlarges for nothing, since the film is no larger than its pictures, {}x{}; give a larger --size, "
+            "or --upscale none".format(*frame)
+        )
+    return _Shown(film, min(large, covering), network)
+
+
+def _assemble(asked: Order, run: Run, work: Work, shown: _Shown, told: str | None, listener: Listener) -> None:
+    """The frames of a run become its film, unless it is there. told: what the film says of --upscale."""
+    from walk.film import as_shown, is_finished, make
+    from walk.larger import Larger, forget
+    from walk.upscale import Upscaler
+
+    sound = asked.music.sound if asked.music and formats.holds_sound(asked.out) else None
+
+    def described(other: Run | None) -> films.Metadata | None:
+        settings = as_shown(run, other)
+        return order.metadata(asked, run.walk, settings, run.manifest.refined, told) if asked.describe else None
+
+    def is_there(other: Run | None) -> bool:
+        there = is_finished(run, asked.out, described(other), sound, other, **asked.look)
+        if there:
+            listener.say(f"{asked.out} is finished already")
+        return there
+
+    def making(other: Run | None) -> None:
+        with listener.progress(f"making {asked.out.name}", run.walk.frames, after=2) as progress:
+            make(run, asked.out, described(other), sound, progress.reached, other, **asked.look)
+
+    if shown.network is None:
+        forget(run)
+        if not is_there(None):
+            making(None)
+        return
+    with Larger(run, Upscaler(shown.network, run.settings), shown.pictures) as larger:
+        if not is_there(larger.run):
+            work.release()
+            larger.enlarge(listener)
+            making(larger.run)  # in other tiles by now, perhaps
 
 
 def _watch(asked: Order, walk: Walk, listener: Listener) -> None:

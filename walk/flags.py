@@ -131,7 +131,7 @@ def _loras(text: str) -> str:
 
 
 def _upscaler(text: str) -> str:
-    return text.lower() if text.lower() in ("own", "none") else text
+    return text.lower() if text.lower() in (OWN, NONE) else text
 
 
 def _scheduler(text: str) -> str | None:
@@ -153,6 +153,7 @@ def _compiling(text: str) -> bool | None:
     return known[_one_of(*known)(text)]
 
 
+OWN, NONE = "own", "none"  # upscalers
 MANY = 10_000  # seeds in a range
 _LISTS = ("seeds", "lora")  # with commas or blanks between
 PATHS = ("smooth", "slerp")

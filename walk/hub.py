@@ -296,12 +296,16 @@ def denoiser(name: str) -> Path:
 
 
 def upscaler(name: str) -> Path:
-    """An upscaler's file: 'own', the built-in model's; from the hub, 'org/name/file.safetensors', it is downloaded unless
-    it is here."""
-    if name == "own":
-        return find(BUILT_IN) / "upscaler.safetensors"
+    """An upscaler's file; from the hub, 'org/name/file.safetensors', it is downloaded unless it is here."""
     kinds = "own, none, a .safetensors or .pth file, or one on the hub, as org/name/file.safetensors"
     return _file(name, (".safetensors", ".pth"), f"there is no upscaler '{name}' here", f"it is {kinds}")
+
+
+def own_upscaler(model: str) -> Path | None:
+    """That lies in a model's folder on this machine, if one does."""
+    folder = find(BUILT_IN) if model == BUILT_IN else Path(os.path.expanduser(model))
+    path = folder / "upscaler.safetensors"
+    return path if os.path.isfile(path) else None
 
 
 def _file(name: str, kinds: tuple[str, ...], absent: str, accepted: str) -> Path:

@@ -140,7 +140,7 @@ def read_prompts(
     if fps and (decoded := _decoded(given, fps)) != given:
         tell(f"timecodes are read at {float(fps):.6g} frames a second")
         given = decoded
-    given, note = _scheduled(given)
+    given, note = _scheduled(given, fps)
     if note:
         tell(note)
     texts = [(where, text) for where, text in given if isinstance(text, str)]
@@ -299,16 +299,17 @@ _TIMED = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 # As editing programs write it: the last number counts frames, and after ; some numbers are left out.
-_CODE = r"(\d\d?):([0-5]\d):([0-5]\d)([:;])(\d\d\d?)(?!\d|:\d)"
+_CODE = r"(?P<hours>\d\d?):(?P<minutes>[0-5]\d):(?P<seconds>[0-5]\d)(?P<drops>[:;])(?P<frames>\d\d\d?)(?!\d|:\d)"
 _TIMECODE = re.compile(rf"""\s*["'[]?{_CODE}""")
-_LISTED = re.compile(rf"\s*\[?{_CODE}\]?[\s:,–-]*(.*)", re.DOTALL)
-_SET = re.compile(rf"(\|\s*(?:time|until)\s*=\s*){_CODE}")
+_SET = re.compile(rf"(?P<set>\|\s*(?:time|until)\s*=\s*){_CODE}")
 _DATA = re.compile(  # what is not quite JSON: a line of brackets, a list on one line, Deforum's notebook on one line
     r"""\s*(?:[][{}(),]+|\[\s*["'].*["']\s*(?:,\s*)?\]|\{\s*\d+\s*:\s*["'].*)\s*""", re.DOTALL
 )
 
 
-def _scheduled(given: list[tuple[str, str | Keyframe]]) -> tuple[list[tuple[str, str | Keyframe]], str]:
+def _scheduled(
+    given: list[tuple[str, str | Keyframe]], fps: Fraction | None = None
+) -> tuple[list[tuple[str, str | Keyframe]], str]:
     """Prompts as other tools schedule them, a frame's number (Deforum's) or a time before each from 0 on, as lines of
     ours; others as they are. And what is made of them, in a sentence, or ''.
 
@@ -317,7 +318,8 @@ def _scheduled(given: list[tuple[str, str | Keyframe]]) -> tuple[list[tuple[str,
     texts = [(where, text) for where, text in given if isinstance(text, str)]
     for where, text in texts:
         if code := _TIMECODE.match(text):
-            raise Error(f"{where}: {code[0].strip()} {_of_timecode(code)}")
+            remedy = "is a timecode; begin every line with one, or end this one in | time="
+            raise Error(f"{where}: {code[0].strip()} {remedy if fps else _of_timecode(code)}")
     whole = _json("\n".join(text for _, text in texts))
     if isinstance(whole, tuple):
         texts = [(texts[0][0], f"{key}: {value}") for key, value in whole if isinstance(value, str)]
@@ -355,41 +357,59 @@ def _scheduled(given: list[tuple[str, str | Keyframe]]) -> tuple[list[tuple[str,
 def _decoded(given: Sequence[tuple[str, str | Keyframe]], fps: Fraction) -> list[tuple[str, str | Keyframe]]:
     """With times in place of timecodes, where all lines begin with one, or settings have them. Such a list may begin at a
     whole hour, as an editing program's timeline does."""
-    listed = [_LISTED.fullmatch(text) if isinstance(text, str) else None for _, text in given]
-    begins = int(listed[0][1]) if listed and listed[0] else 0
+    codes = [_TIMECODE.match(text) if isinstance(text, str) else None for _, text in given]
+    listed = len(codes) > 1 and all(codes)
+    begins = int(codes[0]["hours"]) if listed and codes[0] else 0
+    moments = [_moment(where, code, fps, begins) for (where, _), code in zip(given, codes) if code]
+    for (where, _), code, moment, before in zip(given, codes, moments, [None, *moments]) if listed else ():
+        said = code[0].strip(" [\"'") if code else ""
+        if before is None and moment:
+            raise Error(f"{where}: the first timecode is {said}; it has to be 00:00:00:00, or a whole hour")
+        if before is not None and moment <= before:
+            raise Error(f"{where}: the timecode {said} is not after the one before; they must increase")
     lines: list[tuple[str, str | Keyframe]] = []
-    for (where, text), code in zip(given, listed):
-        if code and all(listed):
-            text = f"{code[6]} | time={_moment(where, code.groups()[:5], fps, begins)}"
+    for number, ((where, text), code) in enumerate(zip(given, codes)):
+        if code and listed and _TIMECODE.match(code.string, code.end()):
+            raise Error(f"{where}: a second timecode follows the first; until when it rests is written | until=")
+        if code and listed:
+            text = f"{clock(moments[number], 6)} {code.string[code.end() :].lstrip(']')}"
+        if isinstance(text, str):
 
-        def decoded(code: re.Match[str], where: str = where) -> str:
-            return code[1] + _moment(where, code.groups()[1:], fps)
+            def time(code: re.Match[str], where: str = where) -> str:
+                return code["set"] + clock(_moment(where, code, fps, begins), 6)
 
-        lines.append((where, _SET.sub(decoded, text) if isinstance(text, str) else text))
+            text = _SET.sub(time, text)
+        lines.append((where, text))
     return lines
 
 
-def _moment(where: str, code: Sequence[str], fps: Fraction, begins: int = 0) -> str:
+def _moment(where: str, code: re.Match[str], fps: Fraction, begins: int = 0) -> Fraction:
     """The time of a timecode, counted from this hour. Drop-frame ones (SMPTE ST 12-1), at 30000/1001 or twice that, leave
     out the first two or four numbers of each minute but every tenth, and so keep to the clock."""
-    hours, minutes, seconds, frames = (int(part) for part in (*code[:3], code[4]))
+    hours, minutes, seconds, frames = (int(code[name]) for name in ("hours", "minutes", "seconds", "frames"))
     rate, minute = round(fps), 60 * hours + minutes
-    dropped = rate // 15 if code[3] == ";" and fps.denominator == 1001 and rate % 30 == 0 else 0
-    if frames >= rate or (not seconds and minute % 10 and frames < dropped):
-        said = f"{code[0]}:{code[1]}:{code[2]}{code[3]}{code[4]}"
-        raise Error(f"{where}: there is no timecode {said} at {float(fps):.6g} frames a second; give another --fps")
+    dropped = rate // 15 if code["drops"] == ";" and fps.denominator == 1001 and rate % 30 == 0 else 0
+    said = f"there is no timecode {code['hours']}:{code['minutes']}:{code['seconds']}{code['drops']}{code['frames']}"
+    if frames >= rate:
+        raise Error(f"{where}: {said} at {float(fps):.6g} frames a second; give another --fps")
+    if not seconds and minute % 10 and frames < dropped:
+        raise Error(f"{where}: {said}; drop-frame timecodes leave that number out")
 
     def count(minutes: int) -> int:
         return 60 * rate * minutes - dropped * (minutes - minutes // 10)
 
-    return clock((count(minute) - count(60 * begins) + rate * seconds + frames) / fps, 6)
+    moment = (count(minute) - count(60 * begins) + rate * seconds + frames) / fps
+    if moment < 0:
+        raise Error(f"{where}: {said} in a list that begins at hour {begins}")
+    return moment
 
 
 def _of_timecode(code: re.Match[str]) -> str:
     """What it is, and what to write in its place."""
-    hours, minutes, seconds, _, frames = code.groups()
-    frame = ((int(hours) * 60 + int(minutes)) * 60 + int(seconds)) * 25 + int(frames)
-    return f"is a timecode, whose last number counts frames; write the frame at the end of the line, at 25 a second | frame={frame}"
+    frame = int(code["frames"]) + 25 * (60 * (60 * int(code["hours"]) + int(code["minutes"])) + int(code["seconds"]))
+    return (
+        f"is a timecode, and it is not known of how many frames a second; write the frame, at 25 | frame={frame}, say"
+    )
 
 
 def _line_of(scheduled: re.Match[str]) -> str:

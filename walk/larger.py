@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from walk import png
-from walk.manifest import Manifest, fingerprints
+from walk.manifest import FILE, Manifest, fingerprints
 from walk.progress import Listener
 from walk.run import UPSCALED, Run, finished
 from walk.text import plural
@@ -54,10 +54,19 @@ class Larger:
             missing = self.run.missing(report=lambda: progress.more(1))
         if self.run.damaged:
             listener.say(f"{plural(len(self.run.damaged), 'enlarged frame')} damaged and made again")
-        with listener.progress("enlarging", len(missing), after=2) as progress, self.run.saver() as save:
-            for index in missing:
-                save(index, self.upscaler(self.small.picture(index), self.size))
-                progress.more(1)
+        try:
+            with listener.progress("enlarging", len(missing), after=2) as progress, self.run.saver() as save:
+                for index in missing:
+                    save(index, self.upscaler(self.small.picture(index), self.size))
+                    progress.more(1)
+        except KeyboardInterrupt:
+            listener.say(f"{self.run.count()} of {self.run.walk.frames} frames are enlarged")
+            raise
+
+
+def forget(run: Run) -> None:
+    """The film is of the frames as they are: those that are enlarged are of no use to it."""
+    (run.folder / UPSCALED / FILE).unlink(missing_ok=True)
 
 
 def trial(

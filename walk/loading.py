@@ -57,6 +57,8 @@ def _loading(folder: Path, name: str) -> Iterator[None]:
 
 def reason(error: Exception) -> str:
     """What a library says is wrong, to stand within a sentence of ours."""
+    if "out of meta tensor" in str(error):
+        return "some of its weights are missing"
     said = [*filter(None, (line.strip() for line in str(error).splitlines())), type(error).__name__]
     return " ".join(said[: 2 if said[0].endswith(":") else 1]).rstrip(".")
 
@@ -232,8 +234,8 @@ def _unlike(own: Path, other: Path) -> str:
         return f"it decodes latents of {a} channels, and this model's have {b}"
     if (a := pixels_a_latent(other)) != (b := pixels_a_latent(own)):
         return f"it makes {a}x{a} pixels of a latent, and this model's are {b}x{b}"
-    for name, usual in (("scaling_factor", SCALING), ("shift_factor", None)):
-        if kind != "AutoencoderTiny" and (a := its.get(name, usual)) != (b := mine.get(name, usual)):
+    for name, usual in (("scaling_factor", SCALING), ("shift_factor", 0)):
+        if kind != "AutoencoderTiny" and (a := its.get(name) or usual) != (b := mine.get(name) or usual):
             return f"its {name} is {a}, and this model's is {b}"
     return ""
 
@@ -246,7 +248,7 @@ def _unlike_file(own: Path, shapes: Mapping[str, Any]) -> str:
         return f"diffusers reads no {kind} from a file of its own"
     if not all(any(f"{part}." in name for name in shapes) for part in ("encoder", "decoder")):
         return "it is not a whole VAE, with its encoder and its decoder"
-    found = [it.shape[1] for name, it in shapes.items() if name.endswith("decoder.conv_in.weight")]
+    found = [it.shape[1] for name, it in shapes.items() if name.endswith("decoder.conv_in.weight") and it.shape[1:]]
     if found and found[0] != config.get("latent_channels", 4):
         return f"it decodes latents of {found[0]} channels, and this model's have {config.get('latent_channels', 4)}"
     return ""
@@ -256,7 +258,9 @@ def pixels_a_latent(config: Path) -> int:
     """Of a side: each step of the VAE but the first halves it."""
     names = {"encoder_block_out_channels": -1, "temperal_downsample": 0, "block_out_channels": -1}
     found = next((name for name in names if name in read_json(config)), "block_out_channels")
-    return 2 ** (len(field(config, found)) + names[found])
+    if not isinstance(blocks := field(config, found), list):
+        raise Error(f"{config} is damaged ({found} is no list)")
+    return 2 ** (len(blocks) + names[found])
 
 
 def widens(settings: Settings, family: Family) -> bool:
@@ -275,12 +279,12 @@ def _decoder(own: Path, path: Path, dtype: torch.dtype) -> Any:
     loader: Any = getattr(diffusers, name)
     with _loading(path, name):
         if path.is_dir():
-            return loader.from_pretrained(path, dtype=dtype, use_safetensors=True, local_files_only=True)
-        made = loader.from_single_file(
-            str(path), config=str(own.parent), subfolder=own.name, dtype=dtype, local_files_only=True
-        )
+            made = loader.from_pretrained(path, use_safetensors=True, local_files_only=True)
+        else:
+            where = {"config": str(own.parent), "subfolder": own.name}
+            made = loader.from_single_file(str(path), **where, local_files_only=True)
         _check_whole({"it": made})
-        return made
+        return made.to(dtype)  # last, since what is missing cannot be
 
 
 def libraries(settings: Settings) -> list[str]:

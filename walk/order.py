@@ -43,6 +43,7 @@ from walk.keyframes import WORDS, Keyframe, check_words, prompt_file
 from walk.progress import Listener
 from walk.rates import METER
 from walk.recipe import Recipe
+from walk.settings import BUILT_IN
 from walk.text import as_flag, either, format_time, plural, short, together
 
 if TYPE_CHECKING:
@@ -641,6 +642,10 @@ def replayed(film: str, made: Recipe, chosen: dict[str, Any], another: bool = Fa
         raise Error(f"{film} is of a program's own model, '{carried.get('model')}'; run that program, or give --model")
     if another:
         carried = {name: value for name, value in carried.items() if name not in OF_MODEL}
+        if carried.get("upscale") == flags.OWN:
+            del carried["upscale"]
+    elif carried.get("model") == BUILT_IN:  # which walk has enlarged otherwise, before it told how
+        carried.setdefault("upscale", flags.NONE)
     beats = carried.pop("beats", None)  # no path that a film names is opened
     # 1. What is chosen takes the place of what contradicts it.
     for one, other in (*EXCLUSIVE, ("frames", "seconds"), ("frames", "bars")):
@@ -726,9 +731,11 @@ def check_is_film(path: str) -> None:
         raise Error(f"{path} is a folder; give a film, {either(formats.SUFFIXES)}")
 
 
-def metadata(order: Order, walk: Walk, settings: Settings, refined: bool = False) -> films.Metadata:
+def metadata(
+    order: Order, walk: Walk, settings: Settings, refined: bool = False, upscale: str | None = None
+) -> films.Metadata:
     """What the film says of itself. walk, settings: complete ones, as they were rendered. refined: frames are also where
-    those of an earlier film were, which its recipe must tell."""
+    those of an earlier film were, which its recipe must tell. upscale: what enlarged them."""
     from walk import film
 
     chosen = order.flags
@@ -745,7 +752,7 @@ def metadata(order: Order, walk: Walk, settings: Settings, refined: bool = False
         **{name: float(chosen[name]) for name in ("start", "seconds", "offset", "bpm") if timed and name in chosen},
         **{name: Path(chosen[name]).name for name in ("audio", "beats") if name in chosen},
         **({"listen": _without_folder(chosen["listen"])} if "listen" in chosen else {}),
-        **given(chosen, "upscale"),
+        **({"upscale": upscale} if upscale else {}),
         **order.look,
     }
     return film.described(walk, settings, deciding, refined or order.music is not None or order.placed)
@@ -756,12 +763,11 @@ def without_folders(made: Recipe) -> list[str]:
     from walk.music import stem_of
 
     told = dict(made.flags)
-    hears, enlarges = told.get("listen", ""), told.get("upscale", "")
-    named = [told.get("audio"), told.get("beats"), hears if hears and stem_of(hears) else None]
-    named += [
-        enlarges if enlarges not in ("own", "none") and "/" not in enlarges else None
-    ]  # as the hub's names have it
-    return [name for name in named if name]
+    if "listen" in told and not stem_of(told["listen"]):
+        del told["listen"]
+    if "/" in told.get("upscale", "/") or told["upscale"] in (flags.OWN, flags.NONE):  # the hub's, or a model's
+        told.pop("upscale", None)
+    return [told[name] for name in ("audio", "beats", "listen", "upscale") if name in told]
 
 
 def _without_folder(listen: str) -> str:

@@ -427,11 +427,11 @@ def unused(folder: Path) -> Iterator[list[Path]]:
             yield [*finished(quick).values()]
             return
         made, noted = read_manifest(folder), (folder / manifest.FILE).stat().st_mtime_ns
-        settings = {folder: made.settings}
-        if os.path.isfile(upscaled / manifest.FILE):
-            settings[upscaled] = read_manifest(upscaled).settings
         left = []
-        for where, its in settings.items():
-            used, there = set(fingerprints(made.walk, its)), finished(where).items()
+        for where in (folder, upscaled):
+            used = set()
+            if os.path.isfile(where / manifest.FILE):
+                used = {*fingerprints(made.walk, read_manifest(where).settings)}
+            there = finished(where).items()
             left += [path for name, path in there if name not in used and path.stat().st_mtime_ns < noted]
         yield [*left, *finished(quick).values()]

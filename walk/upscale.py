@@ -10,8 +10,8 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import math
-import os
 import pickle
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from walk import Error, Settings, digests, machine
-from walk.hub import upscaler
 from walk.loading import reason
 
 TILE = {"cpu": 256, "mps": 256, "cuda": 512}  # pixels of a side that are enlarged at once, by kind of device
@@ -43,7 +42,8 @@ class Compact(nn.Module):
     def __init__(self, weights: dict[str, Tensor]) -> None:
         """weights: body.0.weight (features, 3, 3, 3), body.0.bias, body.1.weight (features,), ..."""
         super().__init__()
-        layers = [weights[f"body.{number}.weight"] for number in range(sum("weight" in name for name in weights))]
+        count = sum(bool(re.fullmatch(r"body\.\d+\.weight", name)) for name in weights)
+        layers = [weights[f"body.{number}.weight"] for number in range(count)]
         self.body = nn.Sequential(
             *(
                 nn.Conv2d(layer.shape[1], len(layer), 3, padding=1) if layer.ndim == 4 else nn.PReLU(len(layer))
@@ -60,8 +60,8 @@ class Compact(nn.Module):
 
 
 class Network(NamedTuple):
-    """it: takes and gives (1, 3, height, width), 0 to 1, the latter `scale` times as large. name, digest: of its file,
-    the name without its folder. software: the libraries that it is from. halves: whether it bears float16. tiles: whether
+    """it: takes and gives (1, 3, height, width), 0 to 1, the latter `scale` times as large. name: by which --upscale knows
+    it, without its folder. digest: of its file. software: the libraries that it is from. halves: whether it bears float16. tiles: whether
     it may see parts of a picture alone."""
 
     it: Any
@@ -132,12 +132,11 @@ class Upscaler:
         return large
 
 
-def read(name: str) -> Network:
-    """The network in a file, .safetensors or .pth, or in one on the hub, 'org/name/file.safetensors'; in main memory.
+def read(path: Path) -> Network:
+    """The network in a file, .safetensors or .pth, in main memory.
 
-    Raises Error if it is not there, holds no network that enlarges pictures, or needs a library that is not here.
+    Raises Error if it holds no network that enlarges pictures, or one that needs a library that is not here.
     """
-    path = upscaler(name)
     digest = digests.of_file(path)
     weights = _weights(path)
     plain = {"body.0.weight", "body.1.weight"} <= weights.keys()
@@ -147,8 +146,7 @@ def read(name: str) -> Network:
     small = all(
         float(tensor.abs().max()) < torch.finfo(torch.float16).max for tensor in weights.values() if len(tensor)
     )
-    here = name != "own" and os.path.exists(os.path.expanduser(name))
-    return network._replace(name=path.name if here else name, digest=digest, halves=network.halves and small)
+    return network._replace(name=path.name, digest=digest, halves=network.halves and small)
 
 
 def _compact(path: Path, weights: dict[str, Tensor]) -> Network:

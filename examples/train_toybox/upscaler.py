@@ -7,7 +7,8 @@ the last one or two of its steps), which is as soft as all that it paints, and o
 by the difference alone, then against a critic, which learns to tell enlarged pictures from real ones: those of pairs, and
 of what the model has painted from noise, where there is no telling what it should be (Ledig et al., SRGAN, CVPR 2017).
 
-With --model FOLDER it learns from another pipeline than the exported one. What comes of it is upscaler.safetensors.
+It is laid into the exported pipeline's folder, where walk finds it. With --model FOLDER it learns from another one, and
+is laid beside its checkpoints.
 """
 
 from __future__ import annotations
@@ -88,7 +89,9 @@ def prepare(pipe: StableDiffusionPipeline, work: Path, config: Config, device: s
             large = studio.compose(labels)
             with torch.autocast(device, torch.bfloat16):
                 small = paint(pipe, captions, functional.avg_pool2d(large, 2), steps)
-            for name, pictures in {"own": small}.items() if steps == 4 else {"small": small, "large": large}.items():
+            for name, pictures in (
+                {"own": small}.items() if steps == max(STEPS) else {"small": small, "large": large}.items()
+            ):
                 made[name].append(((pictures.clamp(-1, 1) + 1) * 127.5).round().byte().cpu())
             if number % 20 == 0:
                 print(f"{number * BATCH} of {config.upscaler_pairs} pairs", flush=True)
@@ -167,7 +170,7 @@ def main() -> None:
     alone(net, pool, work / "alone.pt", ALONE * minutes, device)
     sharpened(net, pool, work, (1 - ALONE) * minutes, device)
     weights = {name: weight.half().contiguous().cpu() for name, weight in net.state_dict().items()}
-    save_file(weights, options.work / "upscaler.safetensors")
+    save_file(weights, (work if options.model else options.work / "model") / "upscaler.safetensors")
 
 
 if __name__ == "__main__":
