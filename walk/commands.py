@@ -580,11 +580,11 @@ def _shown(asked: Order, settings: Settings, listener: Listener, network: Networ
     whole = frame if own else large
     film = formats.film_size(whole, size, asked.out, codec)
     covering = formats.covering(whole, size, film)
-    shown = math.prod(film) / math.prod(covering)
-    if shown < SHOWN:
+    share = math.prod(film) / math.prod(covering)
+    if share < SHOWN:
         more = "; give --width and --height of nearly its proportions for more"
         listener.say(
-            f"note: --size {size} shows {shown:.0%} of the pictures, which are {frame[0]}x{frame[1]}"
+            f"note: --size {size} shows {share:.0%} of the pictures, which are {frame[0]}x{frame[1]}"
             + more * (settings.model != BUILT_IN)  # which knows one size
         )
     if scale > 1 and covering[0] <= frame[0]:

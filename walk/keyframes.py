@@ -358,29 +358,32 @@ def _decoded(given: Sequence[tuple[str, str | Keyframe]], fps: Fraction) -> list
     """With times in place of timecodes, where all lines begin with one, or settings have them. Such a list may begin at a
     whole hour, as an editing program's timeline does."""
     codes = [_TIMECODE.match(text) if isinstance(text, str) else None for _, text in given]
-    listed = len(codes) > 1 and all(codes)
-    begins = int(codes[0]["hours"]) if listed and codes[0] else 0
-    moments = [_moment(where, code, fps, begins) for (where, _), code in zip(given, codes) if code]
-    for (where, _), code, moment, before in zip(given, codes, moments, [None, *moments]) if listed else ():
-        said = code[0].strip(" [\"'") if code else ""
+    lines, begins = [*given], 0
+    if len(codes) > 1 and all(codes):
+        listed = [(where, code) for (where, _), code in zip(given, codes) if code]
+        begins = int(listed[0][1]["hours"])
+        lines = [*_clocked(listed, fps, begins)]
+
+    def decoded(where: str, text: str) -> str:
+        return _SET.sub(lambda code: code["set"] + clock(_moment(where, code, fps, begins), 6), text)
+
+    return [(where, decoded(where, text) if isinstance(text, str) else text) for where, text in lines]
+
+
+def _clocked(listed: Sequence[tuple[str, re.Match[str]]], fps: Fraction, begins: int) -> Iterator[tuple[str, str]]:
+    """Lines with times in place of the timecodes that they begin with."""
+    before = None
+    for where, code in listed:
+        moment, rest = _moment(where, code, fps, begins), code.string[code.end() :].lstrip("]")
+        said = code[0].strip(" [\"'")
         if before is None and moment:
             raise Error(f"{where}: the first timecode is {said}; it has to be 00:00:00:00, or a whole hour")
         if before is not None and moment <= before:
             raise Error(f"{where}: the timecode {said} is not after the one before; they must increase")
-    lines: list[tuple[str, str | Keyframe]] = []
-    for number, ((where, text), code) in enumerate(zip(given, codes)):
-        if code and listed and _TIMECODE.match(code.string, code.end()):
+        if _TIMECODE.match(rest):
             raise Error(f"{where}: a second timecode follows the first; until when it rests is written | until=")
-        if code and listed:
-            text = f"{clock(moments[number], 6)} {code.string[code.end() :].lstrip(']')}"
-        if isinstance(text, str):
-
-            def time(code: re.Match[str], where: str = where) -> str:
-                return code["set"] + clock(_moment(where, code, fps, begins), 6)
-
-            text = _SET.sub(time, text)
-        lines.append((where, text))
-    return lines
+        yield where, f"{clock(moment, 6)} {rest}"
+        before = moment
 
 
 def _moment(where: str, code: re.Match[str], fps: Fraction, begins: int = 0) -> Fraction:
