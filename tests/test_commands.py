@@ -108,7 +108,7 @@ def pixels(folder):
 
 def test_timecodes_are_of_the_films_own_rate(walk):
     _, err = walk("--prompts", "01:00:00:00 a red apple", "01:00:00:08 a green frog", "--fps", 25, "--out", "film.mp4")
-    assert err[0] == "note: timecodes are read at 25 frames a second"
+    assert err[0] == "note: timecodes are read at 25 frames a second, as --fps says"
     assert len(films.timestamps(Path("film.mp4")).times) == 9
     assert [keyframe.time for keyframe in read_prompts(order.read_recipe("film.mp4").prompts)] == [0, 0.32]
 
@@ -978,7 +978,7 @@ def test_prune_lists_what_the_newest_film_does_not_use(walk, two_films):
     assert gone < old
     assert len(err) == 1
     by = "film.mp4, the newest film of this folder"
-    assert re.fullmatch(rf"4 frames, \d+\.\d MB: not used by {by}; add --yes to remove them", err[0])
+    assert re.fullmatch(rf"4 frames, \d+\.\d MB: not used by {by}; add --yes to remove these frames", err[0])
     assert tree(Path()) == before
 
 
@@ -1001,7 +1001,7 @@ def test_nobody_else_opens_a_folder_while_its_frames_are_pruned(two_films):
 def test_prune_says_which_film_counts_and_which_are_older(walk):
     def told():
         (said,) = walk("prune", "film.walk", model=False)[1]
-        return re.fullmatch(r"\d+ frames, \d+\.\d MB: (.*); add --yes to remove them", said)[1]
+        return re.fullmatch(r"\d+ frames, \d+\.\d MB: (.*); add --yes to remove these frames", said)[1]
 
     for last, out in (("c", "film.mov"), ("c", "film/"), ("d", "film.gif")):
         walk("--prompts", "a", "b", last, "--frames", "9", "--fps", "10", "--size", "64", "--out", out)

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sys
 import threading
 import time
 from pathlib import Path
@@ -507,13 +508,28 @@ def test_a_denoiser_is_a_file_here_or_one_of_a_repositorys(cache, tmp_path):
         hub.denoiser("org/packed")
 
 
+def test_a_library_that_does_not_fit_is_named(monkeypatch):
+    class Broken:
+        def __getattr__(self, name):
+            raise RuntimeError(
+                f"Failed to import diffusers.{name} because of the following error:\ncannot import name 'InterpolationMode' "
+                "from 'torchvision.transforms' (/lib/torchvision/transforms/__init__.py)"
+            )
+
+    monkeypatch.setitem(sys.modules, "diffusers", Broken())
+    assert str(hub.lacking("sdxl", "StableDiffusionXLPipeline")) == (
+        "diffusers cannot import StableDiffusionXLPipeline: cannot import name 'InterpolationMode' from "
+        "'torchvision.transforms'; install that library again, from where torch is from"
+    )
+
+
 @pytest.mark.parametrize("name", ["nosuch", "nosuch.gguf", "org/x/y.bin", "/nosuch/x.gguf", __file__])
 def test_what_is_no_denoiser_is_refused(cache, name):
     with pytest.raises(Error) as caught:
         hub.denoiser(name)
+    absent = f"{name} is of another kind" if name == __file__ else f"there is no denoiser '{name}' here"
     assert str(caught.value) == (
-        f"there is no denoiser '{name}' here; it is own, or a .safetensors or .gguf file, or one on the hub, as "
-        "org/name/file.gguf"
+        f"{absent}; it is own, or a .safetensors or .gguf file, or one on the hub, as org/name/file.gguf"
     )
 
 

@@ -592,7 +592,10 @@ def test_a_list_of_timecodes_is_when_keyframes_come_from_a_whole_hour_on(start, 
         ("a frog", 9, 2.52),
         ("an owl", 2, 60.96),
     ]
-    assert told == ["timecodes are read at 25 frames a second", "the times before the prompts are read as time="]
+    assert told == [
+        "timecodes are read at 25 frames a second, as --fps says",
+        "the times before the prompts are read as time=",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -656,7 +659,7 @@ def test_a_list_of_timecodes_is_read_as_one_of_times():
         ),
         (
             ["a fox", "00:00:02:00 an owl"],
-            "2: 00:00:02:00 is a timecode; begin every line with one, or end this one in | time=",
+            "2: 00:00:02:00 is a timecode, and prompt 1 has none; begin every line with one, or end this one in | time=",
         ),
         (["12:30:00:00 on a digital clock"], "1: 12:30:00:00 is a timecode; begin every line with one, or end"),
         (

@@ -247,10 +247,12 @@ def test_a_stop_while_frames_are_enlarged_loses_none(walk, upscaler, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(Run, "save", stopping)
         _, err = walk(*ask, "film.mp4", status=130)
-    assert "9 of 9 frames are safe in film.walk; run the same command to go on" in err
     there = written("film.walk/upscaled")
     assert 3 <= len(there) < 9
-    walk(*ask, "film.mp4")
+    kept = f"9 of 9 frames are safe in film.walk, {len(there)} of them enlarged; run the same command to go on"
+    assert kept in err
+    _, err = walk(*ask, "film.mp4")
+    assert f"{len(there)} of 9 frames are enlarged already" in err
     assert written("film.walk/upscaled").items() > there.items()
     assert Path("film.mp4").read_bytes() == Path("whole.mp4").read_bytes()
     _, err = walk(*ask, "film.mp4")
@@ -287,6 +289,9 @@ def test_the_film_is_reduced_to_its_size_before_frames_are_kept(walk, upscaler):
     walk("--prompts", *ABC, "--out", "film.mp4", "--upscale", upscaler, "--size", "48x32")
     assert films.timestamps(Path("film.mp4")).size == (48, 32)
     assert {Image.open(path).size for path in Path("film.walk/upscaled/frames").glob("*.png")} == {(48, 48)}
+    _, err = walk("--prompts", *ABC, "--out", "film.mp4", "--upscale", upscaler, "--size", "160x80")
+    assert "note: the upscaler makes pictures of 64x64, and the film's are scaled to 160x160" in err
+    assert films.timestamps(Path("film.mp4")).size == (160, 80)
 
 
 def test_a_film_that_is_no_larger_than_its_pictures_is_not_enlarged_for_nothing(walk, upscaler):
@@ -312,7 +317,10 @@ def test_a_film_says_what_enlarged_it_and_is_made_again(walk, upscaler):
     assert [path.read_bytes() for path in a] == [path.read_bytes() for path in b]
     Path(upscaler).unlink()
     _, err = walk("replay", "film.mp4", "--out", "third.mp4", film=False, status=2)
-    assert f"there is no upscaler '{upscaler}' here" in err
+    assert (
+        f"film.mp4 was enlarged by {upscaler}, which is not here, and films carry no folders; give --upscale PATH"
+        in err
+    )
 
 
 def test_another_network_or_none_is_another_film_of_the_same_frames(walk, upscaler):
@@ -499,17 +507,18 @@ def test_a_film_of_enlarged_frames_in_python_says_so(upscaler, tiny_folder):
             "4x-none.pth",
             "there is no upscaler '4x-none.pth' here; it is own, none, a .safetensors or .pth file, or",
         ),
-        ("x.onnx", "there is no upscaler 'x.onnx' here"),
+        ("x.onnx", "x.onnx is of another kind"),
         ("gray.safetensors", "gray.safetensors is no upscaler that is known"),
         ("rgba.safetensors", "rgba.safetensors is no upscaler that is known"),
         ("odd.safetensors", "odd.safetensors is no upscaler that is known"),
         ("list.pth", "list.pth is no upscaler that is known: it has no weights"),
-        ("bad.pth", "bad.pth is no upscaler that is known"),
+        ("bad.pth", "bad.pth is no upscaler that is known: it is damaged, or holds a program, which walk does not run"),
+        ("words.txt", "words.txt is of another kind; it is own, none, a .safetensors or .pth file, or one on the hub"),
         ("bad.safetensors", "bad.safetensors is no upscaler that is known"),
     ],
 )
 def test_what_cannot_enlarge_is_refused_before_anything_is_rendered(walk, name, told):
-    for bad in ("x.onnx", "bad.pth", "bad.safetensors"):
+    for bad in ("x.onnx", "words.txt", "bad.pth", "bad.safetensors"):
         Path(bad).write_bytes(b"no network")
     torch.save([1, 2], "list.pth")
     for other, channels, made in (("gray", 1, 4), ("rgba", 4, 16), ("odd", 3, 18)):

@@ -203,13 +203,13 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
     if not missing and not filled:
         listener.say("all frames are there already")
         return str(picture)
-    left = f"{plural(missing, 'frame')} more"
+    left, of_it = f"{plural(missing, 'frame')} more", ""
     if work.seconds or not missing:  # else nothing had to be rendered, and nobody knows how long that takes
         batches, loading = work.seconds or [0.0], model.seconds if missing else 0.0
         rendering = outlook.seconds_left(walk, model.settings, asked.even, missing, batches, shown.film)
-        left = f"about {format_time(round(loading + rendering + enlarging))} more"
-        if round(enlarging):
-            left += f", {format_time(round(enlarging))} of it to enlarge its frames"
+        left, of_it = f"about {format_time(round(loading + rendering + enlarging))} more", "of it "
+    if round(enlarging):
+        left += f", {format_time(round(enlarging))} {of_it}to enlarge its frames"
     listener.say(f"the film: {left}, {_bytes(frame_bytes * walk.frames + filled)} of frames")
     return str(picture)
 
@@ -291,7 +291,7 @@ def prune(folder: str, yes: bool = False) -> str | None:
                 path.unlink()
             except OSError as error:
                 raise Error(f"{path} cannot be removed ({error.strerror})") from None
-    done = "removed" if yes else f"not used{_by(*ages(Path(folder)))}; add --yes to remove them"
+    done = "removed" if yes else f"not used{_by(*ages(Path(folder)))}; add --yes to remove these frames"
     Bars().say(f"{plural(len(paths), 'frame')}, {_bytes(total)}: {done}")
     return None if yes else "\n".join(map(str, paths)) or None
 
@@ -594,6 +594,10 @@ def _shown(asked: Order, settings: Settings, listener: Listener, network: Networ
             "--upscale enlarges for nothing, since the film is no larger than its pictures, {}x{}; give a larger --size, "
             "or --upscale none".format(*frame)
         )
+    if scale > 1 and not own and covering[0] > large[0]:
+        listener.say(
+            "note: the upscaler makes pictures of {}x{}, and the film's are scaled to {}x{}".format(*large, *covering)
+        )
     return _Shown(film, min(large, covering), network)
 
 
@@ -627,6 +631,7 @@ def _assemble(asked: Order, run: Run, work: Work, shown: _Shown, told: str | Non
     with Larger(run, Upscaler(shown.network, run.settings), shown.pictures) as larger:
         if not is_there(larger.run):
             work.release()
+            work.enlarged = larger.count
             larger.enlarge(listener)
             making(larger.run)  # in other tiles by now, perhaps
 

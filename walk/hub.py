@@ -314,6 +314,8 @@ def _file(name: str, kinds: tuple[str, ...], absent: str, accepted: str) -> Path
         path = Path(os.path.expanduser(name))
         if path.is_file() and path.suffix in kinds:
             return path
+        if path.is_file():
+            absent = f"{name} is of another kind"
         if path.is_dir() and (inside := [file for file in path.iterdir() if file.suffix in kinds]):
             return path / _only([file.name for file in inside], str(path), kinds)  # as diffusers saves one
     repo, file = "/".join(name.split("/")[:2]), "/".join(name.split("/")[2:])
@@ -430,7 +432,12 @@ def lacking(model: str, name: str) -> Error | None:
     """An error if what a pipeline of this class needs is not here: the class itself, or a library that reads prompts."""
     import diffusers
 
-    if not hasattr(diffusers, name):
+    try:
+        known = hasattr(diffusers, name)
+    except Exception as error:  # as of a torchvision that is another torch's
+        why = str(error).strip().splitlines()[-1].partition(" (/")[0]
+        return Error(f"diffusers cannot import {name}: {why}; install that library again, from where torch is from")
+    if not known:
         return Error(
             f"{model} needs a {name}, which diffusers {diffusers.__version__} does not have; pip install -U diffusers"
         )

@@ -138,7 +138,7 @@ def read_prompts(
     seed = _checked_seed(seed)
     given = list(_given(prompts))
     if fps and (decoded := _decoded(given, fps)) != given:
-        tell(f"timecodes are read at {float(fps):.6g} frames a second")
+        tell(f"timecodes are read at {float(fps):.6g} frames a second, as --fps says")
         given = decoded
     given, note = _scheduled(given, fps)
     if note:
@@ -318,7 +318,8 @@ def _scheduled(
     texts = [(where, text) for where, text in given if isinstance(text, str)]
     for where, text in texts:
         if code := _TIMECODE.match(text):
-            remedy = "is a timecode; begin every line with one, or end this one in | time="
+            bare = next((f", and {other} has none" for other, text in texts if not _TIMECODE.match(text)), "")
+            remedy = f"is a timecode{bare}; begin every line with one, or end this one in | time="
             raise Error(f"{where}: {code[0].strip()} {remedy if fps else _of_timecode(code)}")
     whole = _json("\n".join(text for _, text in texts))
     if isinstance(whole, tuple):

@@ -34,6 +34,10 @@ class Larger:
     def __exit__(self, *error: object) -> None:
         self.run.__exit__(*error)
 
+    def count(self) -> int:
+        """How many are enlarged."""
+        return self.run.count()
+
     def enlarge(self, listener: Listener) -> None:
         """All that are missing; of the small ones none may be. Where tiles find no room, all of them in smaller ones."""
         while True:
@@ -54,14 +58,12 @@ class Larger:
             missing = self.run.missing(report=lambda: progress.more(1))
         if self.run.damaged:
             listener.say(f"{plural(len(self.run.damaged), 'enlarged frame')} damaged and made again")
-        try:
-            with listener.progress("enlarging", len(missing), after=2) as progress, self.run.saver() as save:
-                for index in missing:
-                    save(index, self.upscaler(self.small.picture(index), self.size))
-                    progress.more(1)
-        except KeyboardInterrupt:
-            listener.say(f"{self.run.count()} of {self.run.walk.frames} frames are enlarged")
-            raise
+        if missing and self.count():
+            listener.say(f"{self.count()} of {self.run.walk.frames} frames are enlarged already")
+        with listener.progress("enlarging", len(missing), after=2) as progress, self.run.saver() as save:
+            for index in missing:
+                save(index, self.upscaler(self.small.picture(index), self.size))
+                progress.more(1)
 
 
 def forget(run: Run) -> None:

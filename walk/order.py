@@ -684,6 +684,11 @@ def replayed(film: str, made: Recipe, chosen: dict[str, Any], another: bool = Fa
         _check_followed(film, carried, chosen)
     if made.positions and moved and RHYTHM & set(carried):  # as long as the music is
         carried.pop("frames", None)
+    network = carried.get("upscale", flags.NONE)
+    if "upscale" not in chosen and network in without_folders(made) and not expanded(network).is_file():
+        raise Error(
+            f"{film} was enlarged by {network}, which is not here, and films carry no folders; give --upscale PATH, or none"
+        )
     told = {"prompts": list(made.prompts), "out": chosen.get("out", str(out))}
     return carried | chosen | told, Again(weights, recipe.upscaler(made), None if moved else made.positions or None)
 

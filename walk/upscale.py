@@ -194,7 +194,7 @@ def _weights(path: Path) -> dict[str, Tensor]:
                 found: Any = safetensors.torch.load_file(path)
             else:
                 found = torch.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError:
+        except (pickle.UnpicklingError, RuntimeError, EOFError):
             raise ValueError("it is damaged, or holds a program, which walk does not run") from None
         for name in WRAPPED:
             found = found[name] if isinstance(found, dict) and isinstance(found.get(name), dict) else found

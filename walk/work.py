@@ -60,6 +60,7 @@ class Work:
         self.seconds: list[float] = []  # that a batch took
         self.kept: set[str] = set()  # fingerprints that will be asked for, and are there
         self.rows: dict[str, int] = {}  # by fingerprint, of what is looked at
+        self.enlarged: Callable[[], int] | None = None  # how many of the frames are, if that has begun
         self.unused: Callable[[], int] = lambda: 0  # how many of an earlier film's frames may serve nowhere
         self._saving = contextlib.ExitStack()
 
@@ -77,7 +78,8 @@ class Work:
             if error is None and isinstance(late, Error) and not self.count():
                 raise
             error = error or late
-        kept = f"{self.count()} of {self.frames} frames are safe in {self.run.folder}; run the same command to go on"
+        enlarged = f", {self.enlarged()} of them enlarged" if self.enlarged else ""
+        kept = f"{self.count()} of {self.frames} frames are safe in {self.run.folder}{enlarged}; run the same command to go on"
         if not self.run.folder.is_dir():
             kept = f"{self.run.folder} was moved or removed meanwhile; put it back to go on"
         if isinstance(error, Error) and self.count():
