@@ -162,12 +162,7 @@ def _digest(out: Path) -> str:
     return hashlib.sha256(repr([(name, it.st_size, it.st_mtime_ns) for name, it in pictures]).encode()).hexdigest()
 
 
-def described(
-    walk: Walk,
-    settings: Settings,
-    flags: Mapping[str, object],
-    positions: bool = True,
-) -> Metadata:
+def described(walk: Walk, settings: Settings, flags: Mapping[str, object], positions: bool = True) -> Metadata:
     """What the film of a walk says of itself: a title, its recipe, and a chapter for each keyframe that a frame shows.
 
     walk, settings: complete ones, as they were rendered. flags: of the command, which decide the film beside these.

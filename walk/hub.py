@@ -367,9 +367,8 @@ def decoder(name: str) -> Path:
         else:
             it = downloads.ask(name, None, accepted, "go online, or leave out --decoder")
             folder = downloads.bring(it, [file for file in it.files if file in ("config.json", _DECODER)])
-    kind = (
-        str(read_json(folder / "config.json").get("_class_name", "")) if os.path.isfile(folder / "config.json") else ""
-    )
+    config = folder / "config.json"
+    kind = str(read_json(config).get("_class_name", "")) if config.is_file() else ""
     if not kind.startswith("Autoencoder"):
         raise Error(f"{name} holds no VAE" + f", but {kind}" * bool(kind) + f"; {accepted}")
     return folder
@@ -472,10 +471,8 @@ def identity(
     parts += [f"lora {digest(lora(name))}:{repr(weight).removesuffix('.0')}" for name, weight in loras]
     if decoder_name:
         it = decoder(decoder_name)
-        files = (
-            sorted(path for path in it.iterdir() if path.suffix in (".json", ".safetensors")) if it.is_dir() else [it]
-        )
-        parts += [f"decoder {digest(path)}" for path in files]
+        files = [path for path in it.iterdir() if path.suffix in (".json", ".safetensors")] if it.is_dir() else [it]
+        parts += [f"decoder {digest(path)}" for path in sorted(files)]
     return ", ".join(parts)
 
 

@@ -67,7 +67,8 @@ def weights(made: Recipe) -> str:
 
 def upscaler(made: Recipe) -> str:
     """The digest of the network that enlarged its frames, if any did."""
-    return next((text.split()[1] for text in made.made_with if text.startswith("upscaler ")), "")
+    told = next((text for text in made.made_with if text.startswith("upscaler ")), "")
+    return told.removeprefix("upscaler ").partition(" ")[0]
 
 
 def to_text(recipe: Recipe) -> str:
