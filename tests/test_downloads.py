@@ -275,7 +275,8 @@ def test_a_stop_ends_a_download_at_once_and_keeps_what_is_whole(server, tiny_fol
     server.repositories["org/slow"] = home
     server.pace = 50_000  # bytes a second: this would take 40 s
     stop = """
-        import sys
+        import signal, sys
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # which whoever runs in the background does not hear
         from huggingface_hub import constants
         constants.HUGGINGFACE_CO_URL_TEMPLATE = sys.argv[1] + "/{repo_id}/resolve/{revision}/{filename}"
         from walk import cli
