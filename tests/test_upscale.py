@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from scipy.signal import correlate2d
 
-from walk import Error, Settings, Walk, cli, film, films, hub, larger, models, order, read_prompts, upscale
+from walk import Error, Settings, Walk, cli, commands, film, films, hub, larger, models, order, read_prompts, upscale
 from walk.larger import Larger
 from walk.run import Run, unused
 from walk.settings import BUILT_IN
@@ -297,6 +297,13 @@ def test_the_film_is_reduced_to_its_size_before_frames_are_kept(walk, upscaler):
 def test_a_film_that_is_no_larger_than_its_pictures_is_not_enlarged_for_nothing(walk, upscaler):
     _, err = walk("--prompts", *ABC, "--upscale", upscaler, "--size", 32, status=2)
     assert "--upscale enlarges for nothing, since the film is no larger than its pictures, 32x32" in err
+    assert not list(Path().glob("*.walk"))
+
+
+def test_pictures_that_would_be_too_large_are_refused_before_anything_is_rendered(walk, upscaler, monkeypatch):
+    monkeypatch.setattr(commands, "LARGEST", 60)
+    _, err = walk("--prompts", *ABC, "--upscale", upscaler, status=2)
+    assert "--upscale would make pictures of 64x64; give a --size of up to 60" in err
     assert not list(Path().glob("*.walk"))
 
 

@@ -43,7 +43,7 @@ from walk.keyframes import Keyframe, prompt_file
 from walk.order import Again, Order
 from walk.progress import Bars, Listener, in_bytes
 from walk.rates import METER
-from walk.settings import BUILT_IN
+from walk.settings import BUILT_IN, LARGEST
 from walk.text import clock, format_time, plural, together
 
 if TYPE_CHECKING:
@@ -598,7 +598,10 @@ def _shown(asked: Order, settings: Settings, listener: Listener, network: Networ
         listener.say(
             "note: the upscaler makes pictures of {}x{}, and the film's are scaled to {}x{}".format(*large, *covering)
         )
-    return _Shown(film, min(large, covering), network)
+    pictures = min(large, covering)
+    if max(pictures) > LARGEST:
+        raise Error(f"--upscale would make pictures of {pictures[0]}x{pictures[1]}; give a --size of up to {LARGEST}")
+    return _Shown(film, pictures, network)
 
 
 def _assemble(asked: Order, run: Run, work: Work, shown: _Shown, told: str | None, listener: Listener) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from walk import Error
 
 BUILT_IN = "toybox"
+LARGEST = 8192  # pixels of a side
 DTYPES = ("float32", "float16", "bfloat16")
 
 # Raised when the same walk and settings would give other pixels than before, so that a run
@@ -78,7 +79,7 @@ class Settings:
         object.__setattr__(self, "dtype", str(self.dtype).removeprefix("torch."))
         if self.scheduler is not None:
             object.__setattr__(self, "scheduler", _name("scheduler", self.scheduler))
-        for name, low, high in (("width", 8, 8192), ("height", 8, 8192), ("steps", 1, 1000), ("batch", 1, 1024)):
+        for name, low, high in (("width", 8, LARGEST), ("height", 8, LARGEST), ("steps", 1, 1000), ("batch", 1, 1024)):
             object.__setattr__(self, name, _whole(name, getattr(self, name), low, high))
         if self.guidance is not None:
             if not (_is_number(self.guidance) and 0 <= self.guidance <= 100):
