@@ -6,7 +6,8 @@ Joins walk.run and walk.upscale; renders nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from walk.progress import Listener
 from walk.run import UPSCALED, Run, finished
 from walk.text import plural
 from walk.upscale import NoRoomError, Upscaler
+
+T = TypeVar("T")
 
 
 class Larger:
@@ -40,19 +43,12 @@ class Larger:
 
     def enlarge(self, listener: Listener) -> None:
         """All that are missing; of the small ones none may be. Where tiles find no room, all of them in smaller ones."""
-        while True:
-            try:
-                self._enlarge(listener)
-                return
-            except NoRoomError:
-                fewer = self.upscaler.smaller()
-                if fewer is None:
-                    raise
-            listener.say(_said(self.upscaler, fewer))
-            self.upscaler = fewer
-            self.run = self.run.keep(Manifest(self.small.walk, fewer.at(self.size)))
+        _in_tiles(self.upscaler, lambda upscaler: self._enlarge(upscaler, listener), listener)
 
-    def _enlarge(self, listener: Listener) -> None:
+    def _enlarge(self, upscaler: Upscaler, listener: Listener) -> None:
+        if upscaler is not self.upscaler:
+            self.upscaler = upscaler
+            self.run = self.run.keep(Manifest(self.small.walk, upscaler.at(self.size)))
         unread = len(self.run.unread())
         with listener.progress("reading enlarged frames", unread, after=2) as progress:
             missing = self.run.missing(report=lambda: progress.more(1))
@@ -62,7 +58,7 @@ class Larger:
             listener.say(f"{self.count()} of {self.run.walk.frames} frames are enlarged already")
         with listener.progress("enlarging", len(missing), after=2) as progress, self.run.saver() as save:
             for index in missing:
-                save(index, self.upscaler(self.small.picture(index), self.size))
+                save(index, upscaler(self.small.picture(index), self.size))
                 progress.more(1)
 
 
@@ -79,24 +75,29 @@ def trial(
     upscaler, missing = _as_before(run, upscaler, size)
     if not missing:
         return 0.0, 0
+
+    def timed(upscaler: Upscaler) -> tuple[float, int]:
+        upscaler(picture, size)
+        progress.more(1)
+        begun = time.monotonic()
+        large = png.encoded(upscaler(picture, size), {})
+        return missing * (time.monotonic() - begun), missing * len(large)
+
     with listener.progress("timing the upscaler", 2, after=2, unit="pictures") as progress:
-        while True:
-            try:
-                upscaler(picture, size)
-                progress.more(1)
-                begun = time.monotonic()
-                large = png.encoded(upscaler(picture, size), {})
-                return missing * (time.monotonic() - begun), missing * len(large)
-            except NoRoomError:
-                fewer = upscaler.smaller()
-                if fewer is None:
-                    raise
-            listener.say(_said(upscaler, fewer))
-            upscaler = fewer
+        return _in_tiles(upscaler, timed, listener)
 
 
-def _said(upscaler: Upscaler, fewer: Upscaler) -> str:
-    return f"tiles of {upscaler.tile} pixels do not fit in memory; going on with {fewer.tile}"
+def _in_tiles(upscaler: Upscaler, work: Callable[[Upscaler], T], listener: Listener) -> T:
+    """What is done with an upscaler; where its tiles find no room, once more with smaller ones."""
+    while True:
+        try:
+            return work(upscaler)
+        except NoRoomError:
+            fewer = upscaler.smaller()
+            if fewer is None:
+                raise
+        listener.say(f"tiles of {upscaler.tile} pixels do not fit in memory; going on with {fewer.tile}")
+        upscaler = fewer
 
 
 def _as_before(run: Run, upscaler: Upscaler, size: tuple[int, int]) -> tuple[Upscaler, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.metadata
+import itertools
 import math
 import pickle
 import re
@@ -52,6 +53,16 @@ class Compact(nn.Module):
         )
         self.scale = math.isqrt(len(layers[-1]) // 3)
         self.load_state_dict(weights)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # by which convolutions are faster
+
+    @classmethod
+    def untrained(cls, features: int, layers: int, scale: int) -> Compact:
+        """With torch's own random weights."""
+        modules: list[nn.Module] = []
+        for a, b in itertools.pairwise([3, *[features] * (layers + 1), 3 * scale**2]):
+            modules += [nn.Conv2d(a, b, 3, padding=1), nn.PReLU(b)]
+        weights = nn.Sequential(*modules[:-1]).state_dict()
+        return cls({f"body.{name}": weight for name, weight in weights.items()})
 
     def forward(self, pictures: Tensor) -> Tensor:
         """(batch, 3, height, width), 0 to 1, to as many, `scale` times as wide and high."""
@@ -61,8 +72,8 @@ class Compact(nn.Module):
 
 class Network(NamedTuple):
     """it: takes and gives (1, 3, height, width), 0 to 1, the latter `scale` times as large. name: by which --upscale knows
-    it, without its folder. digest: of its file. software: the libraries that it is from. halves: whether it bears float16. tiles: whether
-    it may see parts of a picture alone."""
+    it, without its folder. digest: of its file. software: the libraries that it is from. halves: whether it bears
+    float16. tiles: whether it may see parts of a picture alone."""
 
     it: Any
     scale: int
@@ -152,7 +163,6 @@ def read(path: Path) -> Network:
 def _compact(path: Path, weights: dict[str, Tensor]) -> Network:
     with _known(path):
         net = Compact(weights).eval()
-        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # by which convolutions are faster
         return _tried(Network(net, net.scale))
 
 

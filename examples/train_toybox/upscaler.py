@@ -39,15 +39,6 @@ ALONE = 0.3  # of the minutes, without a critic
 KEPT = 4  # of what the model painted from noise, squares of so many pixels keep their colours
 
 
-def build(config: Config) -> Compact:
-    channels = [3, *[config.upscaler_channels] * (config.upscaler_layers + 1), 12]
-    layers: list[nn.Module] = []
-    for a, b in itertools.pairwise(channels):
-        layers += [nn.Conv2d(a, b, 3, padding=1), nn.PReLU(b)]
-    weights = nn.Sequential(*layers[:-1]).state_dict()
-    return Compact({f"body.{name}": weight for name, weight in weights.items()})
-
-
 def critic() -> nn.Sequential:
     """One number for each square of 4x4 pixels, high where it takes its surroundings for real."""
     layers: list[nn.Module] = []
@@ -166,7 +157,7 @@ def main() -> None:
     for part in (pipe.unet, pipe.vae):
         part.to(memory_format=torch.channels_last)
     pool = prepare(pipe, work, config, device)
-    net = build(config).to(device, memory_format=torch.channels_last)
+    net = Compact.untrained(config.upscaler_channels, config.upscaler_layers, 2).to(device)
     alone(net, pool, work / "alone.pt", ALONE * minutes, device)
     sharpened(net, pool, work, (1 - ALONE) * minutes, device)
     weights = {name: weight.half().contiguous().cpu() for name, weight in net.state_dict().items()}

@@ -23,19 +23,6 @@ from walk.run import Run
 from walk.upscale import Compact, Network, Upscaler, read
 
 
-def plain(features: int = 64, layers: int = 16, scale: int = 4) -> Network:
-    channels, weights = [3, *[features] * (layers + 1), 3 * scale**2], {}
-    for number in range(layers + 2):
-        a, b = channels[number : number + 2]
-        weights[f"body.{2 * number}.weight"] = torch.randn(b, a, 3, 3) / (9 * a) ** 0.5
-        weights[f"body.{2 * number}.bias"] = torch.zeros(b)
-        if number <= layers:
-            weights[f"body.{2 * number + 1}.weight"] = torch.full((b,), 0.2)
-    net = Compact(weights).eval()
-    net.to(memory_format=torch.channels_last)
-    return Network(net, scale, "random", "0")
-
-
 def alone(upscaler: Upscaler, side: int, count: int) -> float:
     """Pictures a second of the network, on numbers that are where it needs them."""
     device = upscaler.settings.device
@@ -77,7 +64,7 @@ def main() -> None:
     settings = Settings(
         *("random", side, side, 1, 1.0, "none", device, machine.dtype(Settings(device=device)), 1, "none", ("none",))
     )
-    network = read(options.file) if options.file else plain()
+    network = read(options.file) if options.file else Network(Compact.untrained(64, 16, 4).eval(), 4, "random", "0")
     upscaler = Upscaler(network, settings)
     size = options.size or side * network.scale
     rates = []
