@@ -65,6 +65,7 @@ BELOW = {
     "recipe": {"keyframes", "settings", "text"},
     "png": set(),
     "manifest": {"keyframes", "settings", "timeline"},
+    "roughcut": set(),
     "run": {"files", "manifest", "png", "settings", "timeline"},
     "sheet": {"text", "timeline"},
     "speed": {"timeline"},

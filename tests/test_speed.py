@@ -369,7 +369,7 @@ def test_work_grows_as_a_film_does(monkeypatch, keyframes):
 
 @pytest.mark.parametrize("chunk", [1, 8, 50])
 @pytest.mark.parametrize("way", [dict(), dict(closed=True), dict(frames=61)], ids=str)
-def test_segments_take_turns_and_in_a_turn_what_is_wanted_longest_comes_first(monkeypatch, way, chunk):
+def test_keyframes_come_first_then_segments_take_turns_and_in_a_turn_what_is_wanted_longest(monkeypatch, way, chunk):
     monkeypatch.setattr(speed, "distance", lambda a, b: min(abs(a - b), 11 - abs(a - b)))  # also where a loop closes
     monkeypatch.setattr(speed, "TOGETHER", 100)
     walk = a_walk(**{"frames": 400, "prompts": "abcdefghijk"} | way)
@@ -378,9 +378,10 @@ def test_segments_take_turns_and_in_a_turn_what_is_wanted_longest_comes_first(mo
     lists, named, before = {}, set(), []
 
     def turn(p):
-        """Of the first segment that a picture is of."""
-        start = int(p) - (p > 0 and p == int(p))
-        return sum(position < start for position in walk.positions) * turns // walk.frames
+        """Of the segment that a picture is of; keyframes are seen before others."""
+        if not p % 1:
+            return -1
+        return sum(position < int(p) for position in walk.positions) * turns // walk.frames
 
     while True:
         waiting = [p for p in pacer.unseen() if p not in named]

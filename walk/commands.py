@@ -214,6 +214,51 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
     return str(picture)
 
 
+def rough(**chosen: Any) -> str:
+    """A film out of the frames that are there, be others still under way or not; returns its path."""
+    listener = _listener(chosen)
+    asked = order.read_order(chosen, listener, looking=True)
+    out = order.rough(asked.out)
+    with _importing(listener):
+        from walk import film, roughcut, run, video
+    network = _network(asked, listener)
+    settings = _found(asked.settings, listener, asked.walk.keyframes, asked.folder).settings
+    size = "{}x{}".format(*_shown(asked, settings, listener, network).film)
+    decided = run.decided(asked.folder, asked.walk, settings) if asked.even else None
+    walk = decided.walk if decided else asked.walk
+    there = run.by_place(asked.folder, walk, settings)
+    places = range(walk.frames) if walk.noise else walk.positions
+    turn = math.inf if not walk.closed else walk.frames if walk.noise else len(walk.keyframes)
+    pictures: list[Path] = []
+    while there and not pictures:
+        shown = roughcut.cut(places, there, turn, spreading=asked.even and not decided and not walk.noise)
+        broken = [place for place in set(shown) if not run.is_whole(there[place])]
+        for place in broken:
+            del there[place]
+        pictures = [] if broken else [there[place] for place in shown]
+    if not pictures:
+        raise Error(
+            f"no frames of this film are in {asked.folder}; a rough cut is made while, or after, some are rendered"
+        )
+    sound = asked.music.sound if asked.music and formats.holds_sound(out) else None
+    held = roughcut.longest_hold(places, shown) / walk.fps
+    listener.say(
+        f"{plural(len(set(shown)), 'picture')} for {plural(walk.frames, 'frame')}, of which one is held for up to "
+        f"{format_time(round(float(held), 2))}"
+    )
+    with listener.progress(f"making {out.name}", walk.frames, after=2) as progress:
+        video.encode(
+            pictures,
+            out,
+            walk.fps,
+            metadata=film.ROUGH,
+            sound=sound,
+            report=progress.reached,
+            **asked.look | {"size": size},
+        )
+    return str(out)
+
+
 @_halving
 def seeds(*, loaded: Model | None = None, **chosen: Any) -> str:
     """Render one prompt from several seeds; returns the path of a sheet of them."""
@@ -455,6 +500,7 @@ def list_models() -> str:
 COMMANDS: dict[str, Callable[..., str | None]] = {
     "": film,
     "preview": preview,
+    "rough": rough,
     "seeds": seeds,
     "info": info,
     "replay": replay,

@@ -20,10 +20,12 @@ import numpy as np
 
 from walk import Error, Settings, Walk, __version__, digests, ffmpeg, recipe, video
 from walk.files import reading
-from walk.films import Metadata
+from walk.films import Metadata, read_metadata
 from walk.run import Run, films, made_of_films
 from walk.settings import BUILT_IN
 from walk.sounds import Sound
+
+ROUGH = Metadata("", "a rough cut, made by walk")  # what it says of itself
 
 
 def make(
@@ -146,6 +148,14 @@ def check_free(out: Path, folder: Path) -> None:
         raise Error(f"{folder} cannot be written ({os.strerror(errno.ENOTDIR)}); give another --out")
     if os.path.exists(folder) and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):  # as somebody else's
         raise Error(f"{folder} cannot be written ({os.strerror(errno.EACCES)}); give another --out")
+
+
+def check_rough(out: Path) -> None:
+    """Raise Error if a rough cut would replace what is none."""
+    with contextlib.suppress(Error):
+        if not out.exists() or read_metadata(out) == ROUGH:
+            return
+    raise Error(f"{out} exists and is not a rough cut, so it is not overwritten; move it, or give another --out")
 
 
 def is_beside(out: Path, folder: Path) -> bool:

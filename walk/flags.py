@@ -255,6 +255,13 @@ COMMANDS = {
         "look before the long render: one picture of the keyframes, what lies between, and the speed; --out FILE.png "
         "names it, --out FILE.mp4 the film whose frames it renders",
     ),
+    "rough": Command(
+        (),
+        ALL,
+        "--prompts FILE ...",
+        "look during the long render, or after a stop: FILM.rough.mp4, in which the nearest frame that is there stands in "
+        "for each that is not",
+    ),
     "seeds": Command(
         ("prompt",),
         {
@@ -514,7 +521,7 @@ def help_text(command: str = "") -> str:
     """What `walk --help`, or the help of a command, prints."""
     if command:
         usage, summary = _usage(command), COMMANDS[command].summary
-        if command in ("preview", "replay"):
+        if command in ("preview", "rough", "replay"):
             own = {name: flag for name, flag in COMMANDS[command].flags.items() if name not in ALL}
             more = [
                 "and all the flags of walk --help"

@@ -134,11 +134,16 @@ EXCLUSIVE = (("seconds", "bars"), ("bpm", "beats"), ("offset", "beats"), ("ease"
 
 
 def read_order(
-    chosen: dict[str, Any], listener: Listener, loaded: Settings | None = None, again: Again | None = None
+    chosen: dict[str, Any],
+    listener: Listener,
+    loaded: Settings | None = None,
+    again: Again | None = None,
+    looking: bool = False,
 ) -> Order:
     """Of checked flags (`walk.flags.checked`). Raises Error for whatever can be refused without a model.
 
-    loaded: the settings of a model that a program has loaded. again: of what `replayed` tells the flags.
+    loaded: the settings of a model that a program has loaded. again: of what `replayed` tells the flags. looking: only at
+    what is there, so that the film may be under way, or be anything.
     """
     places = again.positions if again else None
     if "prompts" not in chosen:
@@ -177,7 +182,8 @@ def read_order(
     asked = chosen.get("fps", rates.FPS)
     shown = formats.shown_fps(out, asked)
     video.validate(out, **look, sound="audio" in chosen and formats.holds_sound(out), fps=shown)
-    _check_paths(out, folder)
+    if not looking:
+        _check_paths(out, folder)
     if places is not None:
         music, walk = _again(chosen | {"fps": shown}, keyframes, places)
     else:
@@ -192,7 +198,8 @@ def read_order(
     )
     if shown != asked:
         listener.say(f"{out.suffix} cannot show {_rate(asked)} frames a second: the film will have {_rate(shown)}")
-    _tell_before(chosen, walk.keyframes, out, folder, listener, counted=not again)
+    if not looking:
+        _tell_before(chosen, walk.keyframes, out, folder, listener, counted=not again)
     return Order(walk, settings(chosen, loaded), out, folder, look, chosen, music, again)
 
 
@@ -594,6 +601,16 @@ def _check_paths(out: Path, folder: Path) -> None:
     check_free(out, folder)
     with alone(folder):  # or an Error before anything heavy is loaded
         pass
+
+
+def rough(out: Path) -> Path:
+    """The name of a film's rough cut. Raises Error if it cannot be written, or would replace what is none."""
+    from walk.film import check_rough
+
+    out = out.with_name(f"{out.stem}.rough{out.suffix or '.mp4'}")
+    _check_writable(out)
+    check_rough(out)
+    return out
 
 
 def check_sheet(out: Path) -> None:

@@ -2,7 +2,7 @@
 
 film.walk/
   walk.json    what made the newest film (walk.manifest)
-  frames/      00002.410000-<fingerprint>.png, by position; frames of earlier walks are kept
+  frames/      00002.4100000000-<fingerprint>.png, by position; frames of earlier walks are kept
   films        names and digests of the films that were made from here
   walks/       the same as walk.json of earlier films, too, so that going back moves no frame
   quick/       such a folder for the pictures of a quick preview
@@ -35,13 +35,13 @@ from walk import Error, manifest, png
 from walk.files import reading, write_whole, writing
 from walk.manifest import Manifest, fingerprints, read_manifest
 from walk.settings import Settings
-from walk.timeline import Walk
+from walk.timeline import GRAIN, Walk
 
 UPSCALED = "upscaled"  # a folder within
 WRITERS = max(2, min(16, os.cpu_count() or 1))  # threads, which mostly wait for the disk
 WAITING = 32  # frames on their way to the disk, at most,
 HELD = 2**30  # and bytes of their pictures
-_NAME = re.compile(r"[\d.]+-([0-9a-f]{16})\.png")
+_NAME = re.compile(r"(\d+\.\d+)-([0-9a-f]{16})\.png")
 _KEY = "walk-fingerprint"  # the PNG's text chunk
 _OPEN: WeakValueDictionary[Path, filelock.FileLock] = WeakValueDictionary()  # by folders that this process opened
 
@@ -151,16 +151,10 @@ class Run:
 
     def decided(self) -> Manifest | None:
         """For the film, if it was decided before of a walk with the same frames to begin with."""
-        with contextlib.suppress(Error, OSError):
-            kept = manifest.read(self._kept())
-            # Two lists of keyframes can ask for the same frames, where a keyframe is there twice.
-            if kept.asked and manifest.told(kept.walk) == manifest.told(self.walk):
-                walk = dataclasses.replace(self.walk, positions=kept.walk.positions, noise=kept.walk.noise)
-                return dataclasses.replace(kept, walk=walk, settings=self.settings, asked=self.walk)
-        return None
+        return decided(self.folder, self.walk, self.settings)
 
     def _kept(self) -> Path:
-        return self.folder / "walks" / f"{_digest(self.fingerprints)}.json"
+        return _kept(self.folder, self.fingerprints)
 
     def promising(self) -> set[str]:
         """Fingerprints of frames that are here and will serve this walk, as far as can be told before it is decided
@@ -226,7 +220,7 @@ class Run:
         texts = {_KEY: fingerprint}
         if self.describe:
             texts["walk"] = manifest.canonical([self.settings.deciding(), *manifest.place(self.walk, index)]).decode()
-        path = self._frames / f"{self.walk.positions[index]:012.6f}-{fingerprint}.png"
+        path = self._frames / f"{self.walk.positions[index]:016.10f}-{fingerprint}.png"  # which tells GRAINs apart
         self._write(path, png.encoded(picture, texts))
         self._checked.add(fingerprint)
         self._finished[fingerprint] = path
@@ -334,7 +328,44 @@ class SaveFrame:
 def finished(folder: Path) -> dict[str, Path]:
     """The frames in a run folder, by fingerprint; unread, so some may be damaged."""
     paths = sorted((folder / "frames").iterdir()) if (folder / "frames").is_dir() else []
-    return {match[1]: path for path in paths if (match := _NAME.fullmatch(path.name))}
+    return {match[2]: path for path in paths if (match := _NAME.fullmatch(path.name))}
+
+
+def by_place(folder: Path, walk: Walk, settings: Settings) -> dict[float, Path]:
+    """The frames in a run folder that lie on this walk's path, by position, wherever on it this walk has its own; if its
+    noise is paced apart, by index, and its own alone. Nobody is disturbed who works there."""
+    there = finished(folder)
+    if walk.noise:
+        return {index: there[name] for index, name in enumerate(fingerprints(walk, settings)) if name in there}
+    end = walk.segments - (1 / GRAIN if walk.closed else 0)
+    told = {round(float(path.name.partition("-")[0]) * GRAIN) / GRAIN: name for name, path in there.items()}
+    places = [place for place in sorted(told) if place <= end]
+    names = fingerprints(dataclasses.replace(walk, positions=tuple(places)), settings)
+    return {place: there[name] for place, name in zip(places, names) if name in there}
+
+
+def decided(folder: Path, walk: Walk, settings: Settings) -> Manifest | None:
+    """Where the frames of a walk belong, if that was decided before of one with the same frames to begin with."""
+    with contextlib.suppress(Error, OSError):
+        kept = manifest.read(_kept(folder, fingerprints(walk, settings)))
+        # Two lists of keyframes can ask for the same frames, where a keyframe is there twice.
+        if kept.asked and manifest.told(kept.walk) == manifest.told(walk):
+            found = dataclasses.replace(walk, positions=kept.walk.positions, noise=kept.walk.noise)
+            return dataclasses.replace(kept, walk=found, settings=settings, asked=walk)
+    return None
+
+
+def is_whole(frame: Path) -> bool:
+    """Whether every byte of a finished frame is there."""
+    name = frame.stem.rpartition("-")[2]
+    try:
+        return png.is_whole(frame, _KEY, name)
+    except OSError:  # somebody has removed it meanwhile
+        return False
+
+
+def _kept(folder: Path, names: Sequence[str]) -> Path:
+    return folder / "walks" / f"{_digest(names)}.json"
 
 
 def _before(folder: Path, walk: Walk, settings: Settings) -> Manifest:

@@ -151,11 +151,12 @@ class Pacer:
         until then there may be none.
         """
         self._go_on()
-        # What has been wanted for longest, but of some segments first, and then of the next ones: features are compared
-        # while they are in memory.
+        # All keyframes, so that a prompt that is not as it was meant is seen at once. Then what has been wanted for longest,
+        # but of some segments first, and then of the next ones: features are compared while they are in memory.
         for position, segment in _unseen(self._fresh).items():
             if position not in self._listed:
-                heappush(self._queue, (self._turns[segment.start], len(self._listed), position))
+                turn = self._turns[segment.start] if position % 1 else -1
+                heappush(self._queue, (turn, len(self._listed), position))
                 self._listed.add(position)
         self._fresh = []
         if len(self._queue) < batch and self._named:
