@@ -556,6 +556,7 @@ def test_prompts_with_numbers_are_no_schedule(tmp_path):
         (["[0:00] a fox", "[0:02] a frog"], 2),
         (["0s: a fox", "2s: a frog"], 2),
         (["0 sec a fox", "2.5 sec a frog"], 2.5),
+        (["0.000000\t0.000000\ta fox", "2.500000\t4.000000\ta frog"], 2.5),
     ],
 )
 def test_times_before_all_prompts_are_when_keyframes_come(lines, seconds):
@@ -564,6 +565,11 @@ def test_times_before_all_prompts_are_when_keyframes_come(lines, seconds):
     told = []
     read_prompts(lines, tell=told.append)
     assert told == ["the times before the prompts are read as time="]
+
+
+def test_labels_of_an_audio_editor_begin_at_0():
+    labels = "1.000000\t1.000000\ta fox\n2.500000\t2.500000\ta frog"
+    assert refusal(read, labels) == "a.txt:1: the first of the prompts by times is at 1; it has to be at 0"
 
 
 @pytest.mark.parametrize(

@@ -294,6 +294,7 @@ _TIMED = re.compile(
     rf"""\s*(?:
         (?P<tag>\[)?(?P<clock>{_CLOCK})(?(tag)\]|(?![\d:]))
         |(?P<seconds>(?:0|[1-9]\d*)(?:\.\d+)?)\ ?s(?:ec(?:onds?)?)?\b
+        |(?P<label>\d+\.\d+)\t\d+\.\d+\t
         |["']?(?P<frame>\d+(?:\.\d+)?)["']?\s*:
     )[\s:,–-]*(?P<prompt>.*)""",
     re.VERBOSE | re.DOTALL,
@@ -326,14 +327,14 @@ def _scheduled(
         texts = [(texts[0][0], f"{key}: {value}") for key, value in whole if isinstance(value, str)]
     texts = [each for each in texts if each[1].strip() not in ("{", "}")]
     found = [(where, match) for where, text in texts if (match := _TIMED.match(text))]
-    times = [parse_time(m["clock"]) if m["clock"] else float(m["seconds"] or m["frame"]) for _, m in found]
+    times = [parse_time(m["clock"]) if m["clock"] else float(m["seconds"] or m["label"] or m["frame"]) for _, m in found]
     rising = len(found) > 1 and all(earlier < later for earlier, later in pairwise(times))
     all_of_them = len(found) == len(texts) == len(whole or texts) and not any(
         isinstance(it, Keyframe) for _, it in given
     )
     before = "frame numbers" if found and found[0][1]["frame"] else "times"
     if rising and all_of_them and times[0] and not found[0][1]["tag"]:
-        if whole:
+        if whole or found[0][1]["label"]:
             raise Error(f"{texts[0][0]}: the first of the prompts by {before} is at {times[0]:g}; it has to be at 0")
         return given, f"the {before} before the prompts are words to the model, since the first is not 0"
     if rising and all_of_them and not times[0]:
@@ -417,7 +418,8 @@ def _of_timecode(code: re.Match[str]) -> str:
 
 
 def _line_of(scheduled: re.Match[str]) -> str:
-    frame, time = (scheduled["frame"] or "").partition(".")[0], scheduled["clock"] or scheduled["seconds"]
+    frame = (scheduled["frame"] or "").partition(".")[0]
+    time = scheduled["clock"] or scheduled["seconds"] or scheduled["label"]
     quoted = re.fullmatch(r"""(["'])((?:(?!\1).)*)\1,?""", scheduled["prompt"].strip(), re.DOTALL)
     prompt, _, negative = (quoted[2] if quoted else scheduled["prompt"]).partition(" --neg ")
     unwanted = f" | negative={negative.strip()}" if negative.strip() else ""
