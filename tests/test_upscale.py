@@ -377,12 +377,28 @@ def test_a_preview_says_how_long_it_takes_to_enlarge(walk, upscaler, monkeypatch
     assert re.search(r"\nthe film: about \d.* more, .*0\.\d MB of frames\n", err)
     assert not Path("film.walk/upscaled").exists()
     with monkeypatch.context() as patch:
-        patch.setattr(larger, "trial", lambda *_: (100.0, 2 * 10**9))
+        patch.setattr(larger, "trial", lambda *given: larger.Trial(given[3], 100.0, 2 * 10**9))
         _, err = walk("preview", *ask)
     assert re.search(r"\nthe film: about \d:\d\d more, 1:40 of it to enlarge its frames, 2\.0 GB of frames\n", err)
     walk(*ask)
     _, err = walk("preview", *ask)
     assert "all frames are there already" in err
+
+
+def test_a_preview_shows_what_an_upscaler_makes_of_a_picture_beside_what_it_was(walk, upscaler):
+    ask = "--prompts", *ABC, "--out", "film.mp4", "--upscale", upscaler
+    walk("preview", *ask)
+    walk(*ask)
+    sheet = np.asarray(Image.open("film.preview.png"))
+    large, small = (Image.open(min(Path(folder, "frames").iterdir())) for folder in ("film.walk/upscaled", "film.walk"))
+    for picture in (large, small.resize(large.size, Image.Resampling.LANCZOS)):
+        assert _lies_in(np.asarray(picture), sheet)
+
+
+def _lies_in(part, whole):
+    height, width = part.shape[:2]
+    corners = (part[0, 0] == whole[: 1 - height, : 1 - width]).all(axis=2)
+    return any((whole[y : y + height, x : x + width] == part).all() for y, x in zip(*np.nonzero(corners)))
 
 
 @pytest.mark.fresh

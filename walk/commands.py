@@ -190,16 +190,18 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
     for note in surprises:
         listener.say(f"note: {note}")
     notes = [*model.notes(), *surprises]
+    enlarging, filled, closer = 0.0, 0, None
+    if shown.network and not quick:
+        work.release()
+        upscaler = Upscaler(shown.network, run.settings)
+        large, enlarging, filled = larger.trial(run, upscaler, shown.pictures, pictures[0], listener)
+        if "upscale" in asked.flags:
+            closer = sheet.Closer(large, pictures[0], shown.network.name)
     middles = [sheet.middle(picture, shown.film) for picture in pictures]
-    drawn = sheet.preview(walk, middles[:count], middles[count:], steps, notes, _drawn(asked), along)
+    drawn = sheet.preview(walk, middles[:count], middles[count:], steps, notes, _drawn(asked), along, closer)
     _save_sheet(drawn, picture)
     if quick:
         return str(picture)
-    enlarging, filled = 0.0, 0
-    if shown.network:
-        work.release()
-        upscaler = Upscaler(shown.network, run.settings)
-        enlarging, filled = larger.trial(run, upscaler, shown.pictures, pictures[0], listener)
     if not missing and not filled:
         listener.say("all frames are there already")
         return str(picture)

@@ -327,7 +327,9 @@ def _scheduled(
         texts = [(texts[0][0], f"{key}: {value}") for key, value in whole if isinstance(value, str)]
     texts = [each for each in texts if each[1].strip() not in ("{", "}")]
     found = [(where, match) for where, text in texts if (match := _TIMED.match(text))]
-    times = [parse_time(m["clock"]) if m["clock"] else float(m["seconds"] or m["label"] or m["frame"]) for _, m in found]
+    times = [
+        parse_time(m["clock"]) if m["clock"] else float(m["seconds"] or m["label"] or m["frame"]) for _, m in found
+    ]
     rising = len(found) > 1 and all(earlier < later for earlier, later in pairwise(times))
     all_of_them = len(found) == len(texts) == len(whole or texts) and not any(
         isinstance(it, Keyframe) for _, it in given

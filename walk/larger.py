@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -56,9 +57,19 @@ class Larger:
             listener.say(f"{plural(len(self.run.damaged), 'enlarged frame')} damaged and made again")
         if missing and self.count():
             listener.say(f"{self.count()} of {self.run.walk.frames} frames are enlarged already")
-        with listener.progress("enlarging", len(missing), after=2) as progress, self.run.saver() as save:
-            for index in missing:
-                save(index, upscaler(self.small.picture(index), self.size))
+        with (
+            listener.progress("enlarging", len(missing), after=2) as progress,
+            self.run.saver() as save,
+            ThreadPoolExecutor(1) as aside,
+        ):
+            ahead = [
+                aside.submit(self.small.picture, index) for index in missing[:1]
+            ]  # a GPU does not wait for the disk
+            for index, following in zip(missing, [*missing[1:], None]):
+                picture = ahead.pop().result()
+                if following is not None:
+                    ahead.append(aside.submit(self.small.picture, following))
+                save(index, upscaler(picture, self.size))
                 progress.more(1)
 
 
@@ -67,21 +78,25 @@ def forget(run: Run) -> None:
     (run.folder / UPSCALED / FILE).unlink(missing_ok=True)
 
 
-def trial(
-    run: Run, upscaler: Upscaler, size: tuple[int, int], picture: np.ndarray, listener: Listener
-) -> tuple[float, int]:
-    """What it will take to enlarge the frames of a run that are not enlarged yet, as the second of two pictures tells (the
-    first is slow): seconds, and bytes of their files."""
-    upscaler, missing = _as_before(run, upscaler, size)
-    if not missing:
-        return 0.0, 0
+class Trial(NamedTuple):
+    """One picture, enlarged; and what the frames of a run will take that are not yet: seconds, and bytes of their files."""
 
-    def timed(upscaler: Upscaler) -> tuple[float, int]:
+    picture: np.ndarray
+    seconds: float
+    bytes: int
+
+
+def trial(run: Run, upscaler: Upscaler, size: tuple[int, int], picture: np.ndarray, listener: Listener) -> Trial:
+    """Enlarges a picture twice: the first time is slow."""
+    upscaler, missing = _as_before(run, upscaler, size)
+
+    def timed(upscaler: Upscaler) -> Trial:
         upscaler(picture, size)
         progress.more(1)
         begun = time.monotonic()
-        large = png.encoded(upscaler(picture, size), {})
-        return missing * (time.monotonic() - begun), missing * len(large)
+        large = upscaler(picture, size)
+        data = png.encoded(large, {})
+        return Trial(large, missing * (time.monotonic() - begun), missing * len(data))
 
     with listener.progress("timing the upscaler", 2, after=2, unit="pictures") as progress:
         return _in_tiles(upscaler, timed, listener)

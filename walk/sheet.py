@@ -55,6 +55,14 @@ class Music(NamedTuple):
     followed_rate: int = 0
 
 
+class Closer(NamedTuple):
+    """A picture as an upscaler of this name enlarges it, and as it is. Both (height, width, 3) uint8."""
+
+    enlarged: np.ndarray
+    plain: np.ndarray
+    by: str
+
+
 def seeds(pictures: Sequence[np.ndarray], seeds: Sequence[int], prompt: str) -> Image.Image:
     """One sheet of pictures to choose from, each with its seed below. Pictures: (height, width, 3) uint8."""
     least = min(8, math.ceil(math.sqrt(len(pictures))))  # nearly a square, with few empty places
@@ -75,6 +83,7 @@ def preview(
     warnings: Sequence[str] = (),
     music: Music | None = None,
     along: Sequence[float] = (),
+    closer: Closer | None = None,
 ) -> Image.Image:
     """A walk at a glance: its keyframes with the pictures half-way between them, and its speed over time.
 
@@ -83,6 +92,7 @@ def preview(
     speed: how much the picture changes from each frame to the next; in a closed walk, also from the last to the first.
     music: what it moves to.
     along: such a speed with equal steps along the path, for comparison.
+    closer: the first keyframe, enlarged.
     """
     # 1. Rows of equal length, as far as it goes: keyframes, and pictures between of about half their width.
     count = len(walk.keyframes)
@@ -119,7 +129,7 @@ def preview(
         )
         plot.insert(1, _waveform(music, seconds, full))
     parts = [_below(heading, 10), *rows, _below([_below(legend, 10), _below(plot, 6)], 24)]
-    return _sheet([*parts, *_warnings(warnings, full)])
+    return _sheet([*parts, *([_closer(closer, full)] if closer else []), *_warnings(warnings, full)])
 
 
 def some(count: int) -> list[int]:
@@ -165,6 +175,23 @@ def film(
     if len(keyframes) > LINES:
         named.append(_text(f"and {len(keyframes) - LINES} more", full, colour=MUTED))
     return _sheet([*parts, *([_below(named, 10)] if named else []), *_warnings(warnings, full)])
+
+
+def _closer(closer: Closer, full: int) -> Image.Image:
+    """The middle of a picture, pixel by pixel, beside that of the picture enlarged without a network."""
+    height, width = closer.enlarged.shape[:2]
+    plain = np.asarray(Image.fromarray(closer.plain).resize((width, height), Image.Resampling.LANCZOS))
+    side = min((full - GAP) // 2, width, height)
+    cells = []
+    for picture, text in ((closer.enlarged, closer.by), (plain, "without")):
+        top, left = (height - side) // 2, (width - side) // 2
+        part = Image.fromarray(picture[top : top + side, left : left + side])
+        cells.append(_below([part, _text(text, side)], 8))
+    legend = [
+        _text("Enlarged", full, HEADING),
+        _text("The middle of the first keyframe, pixel by pixel.", full, colour=MUTED),
+    ]
+    return _below([_below(legend, 10), _beside(cells, GAP)], 24)
 
 
 def _rows(pictures: Sequence[tuple[np.ndarray, str]], columns: int) -> tuple[list[Image.Image], int]:
