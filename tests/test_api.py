@@ -2,7 +2,10 @@
 
 import base64
 import dataclasses
+import multiprocessing
+import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 from unittest import mock
@@ -50,6 +53,48 @@ def test_nought_is_given_and_none_and_no_are_left_out(monkeypatch, empty_folder)
     walk.make(ABC, guidance=0, quality=0, start=0.0, audio=None, loop=False)
     assert heard[0].items() >= {"guidance": 0, "quality": 0, "start": 0}.items()
     assert not heard[0].keys() & {"audio", "loop"}
+
+
+def test_numbers_that_python_writes_otherwise_are_taken(monkeypatch, empty_folder):
+    heard = []
+    monkeypatch.setitem(commands.COMMANDS, "", lambda **chosen: heard.append(chosen) or "film.mp4")
+    walk.make(ABC, guidance=1e-5, seconds=Fraction(1, 3), react=0.1 + 0.2)
+    assert heard[0].items() >= {"guidance": 1e-5, "react": 0.1 + 0.2}.items()
+    assert float(heard[0]["seconds"]) == 1 / 3
+
+
+def test_a_loaded_model_takes_compile_auto_as_it_is(cheap):
+    loaded = walk.models.load(Settings(str(cheap["model"]), steps=1))
+    assert walk.make(ABC, loaded, frames=3, compile="auto", out="film.mp4", quiet=True).path.exists()
+
+
+def test_threads_that_share_a_model_take_turns(cheap):
+    loaded = walk.models.load(Settings(str(cheap["model"]), steps=4))
+
+    def film(steps, name):
+        return walk.make(ABC, loaded, frames=9, steps=steps, out=f"{name}.mp4", quiet=True).path.read_bytes()
+
+    alone = [film(steps, f"alone{steps}") for steps in (3, 4, 5)]
+    with ThreadPoolExecutor(3) as pool:
+        assert [*pool.map(film, (3, 4, 5), "abc")] == alone
+
+
+def _renders():
+    try:
+        walk.make(ABC, frames=3, steps=1, out="child.mp4", quiet=True)
+    except Error as error:
+        os._exit("was forked from one that has rendered already" in str(error))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_process_that_was_forked_from_one_that_has_rendered_does_not_wait_for_ever(cheap):
+    walk.make(ABC, frames=3, out="film.mp4", **cheap)
+    child = multiprocessing.get_context("fork").Process(target=_renders)
+    child.start()
+    child.join(60)
+    child.kill()
+    child.join()
+    assert child.exitcode == 1
 
 
 def test_whole_numbers_may_be_floats_and_dtypes_torchs(cheap):

@@ -481,6 +481,8 @@ def test_flags_of_other_tools_are_told_ours_and_only_those(command, meant):
 def test_what_no_flag_is_for_is_told_in_words(refusal):
     again = "run the same command again to go on after a stop"
     assert refusal(*AB, "--resume") == f"there is no flag --resume; {again}"
+    dashes = "a prompt that begins with a dash goes into a file, one a line"
+    assert refusal("--prompts", "-a fox", "an owl") == f"there is no flag -a fox; {dashes}"
     looks = "walk preview --prompts FILE ... looks before the long render"
     assert refusal(*AB, "--preview") == f"there is no flag --preview; {looks}"
     moves = (

@@ -25,6 +25,7 @@ from walk import (
     OutOfMemoryError,
     Settings,
     Walk,
+    api,
     cli,
     commands,
     ffmpeg,
@@ -36,6 +37,7 @@ from walk import (
     order,
     read_prompts,
     reading,
+    recipe,
     render,
     run,
     sheet,
@@ -343,6 +345,16 @@ def test_a_quick_preview_is_not_taken_for_the_film(walk):
     _, err = walk(*flags)
     assert not [line for line in err if "already" in line]
     assert len(frames()) == 12
+
+
+def test_prune_needs_no_manifest_beside_a_film_and_a_quick_preview(walk):
+    flags = [*ABC, "--frames", "5", "--steps", "9", "--out", "film.mp4"]
+    walk(*flags)
+    walk("preview", *flags, "--quick")
+    Path("film.walk/walk.json").unlink()
+    out, err = walk("prune", "film.walk", model=False)
+    assert len(out.splitlines()) == len(frames("film.walk/quick"))
+    assert err[-1].endswith("not used by the walk begun last; film.mp4 is older; add --yes to remove these frames")
 
 
 def test_prune_lists_the_frames_of_quick_previews_which_no_film_uses(walk):
@@ -884,6 +896,18 @@ def test_a_replay_at_another_rate_keeps_times_where_they_are(walk, more):
     assert made.frames == made.fps
     half_a_frame = 0.51 / float(made.fps)
     assert [float(key / made.fps) for key in made.landmarks()[0]] == pytest.approx([0, 0.5, 0.75], abs=half_a_frame)
+
+
+def test_keyframes_whose_words_begin_with_times_are_made_again_as_they_are(walk, tiny_folder):
+    keyframes = [Keyframe("0:00 a fox", 3), Keyframe("0:02 an owl", 4), Keyframe("[0:05] a frog", 5)]
+    api.make(keyframes, tiny_folder, frames=3, steps=1, size=32, out="film.mp4", quiet=True)
+    walk("replay", "film.mp4", model=False)
+    assert manifest.read_manifest("film-again.walk").walk.keyframes == tuple(keyframes)
+
+
+def test_a_recipe_without_a_rate_has_the_usual_one():
+    made = recipe.Recipe(("a fox | seed=0", "an owl | seed=1"), (("frames", "9"),), ("walk 0",))
+    assert order.replayed("film.mp4", made, {})[0]["fps"] == 24
 
 
 @pytest.mark.usefixtures("a_film")

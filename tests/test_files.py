@@ -4,6 +4,7 @@ import errno
 import os
 import stat
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 import pytest
@@ -42,6 +43,20 @@ def test_a_file_is_on_the_disk_before_it_takes_its_place(tmp_path, monkeypatch):
     on_disk = watched(monkeypatch)
     write_whole(tmp_path / "a", b"whole")
     assert on_disk == {"a": True}
+
+
+def test_two_that_write_a_file_at_once_leave_a_whole_one(tmp_path):
+    texts = [bytes([letter]) * 10_000 for letter in b"abcd"]
+
+    def write(text):
+        for _ in range(50):
+            write_whole(tmp_path / "a", text)
+            assert (tmp_path / "a").read_bytes() in texts
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(write, text) for text in texts]:
+            done.result()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def stalling(monkeypatch, code):

@@ -103,7 +103,7 @@ BELOW = {
         ),
         *("rates", "recipe", "run", "settings", "sounds", "text", "timeline", "video"),
     },
-    "api": {"commands", "keyframes", "models"},
+    "api": {"commands", "keyframes", "models", "text"},
     "cli": {"commands", "flags"},
     "lazy": {"bench", "keyframes", "machine", "manifest", "models", "progress", "render", "run", "text"},
     "upscale": {"digests", "loading", "machine", "settings"},

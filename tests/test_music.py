@@ -575,7 +575,8 @@ def test_a_stem_that_is_as_long_as_another_song_is_noted():
     for seconds in (2.5, 12):
         said = f"stem.wav lasts {seconds} s, and song.wav 8 s: it is followed as if both began together"
         assert notes(seconds) == [f"note: {said}"]
-    assert notes(7.6) == notes(8.4) == []
+    assert notes(8.3) == ["note: stem.wav lasts 8.3 s, and song.wav 8 s: it is followed as if both began together"]
+    assert notes(7.9) == notes(8.1) == []
 
 
 @pytest.mark.usefixtures("kicks_and_hats")

@@ -320,7 +320,8 @@ def test_a_black_picture_is_an_error_that_names_its_place_and_loses_none_before_
     assert {next(frames)[0] for _ in range(3)} == {7, 5, 4}
     with pytest.raises(
         Error,
-        match=r"^the picture 50% of the way from keyframe 2 to 3 came out black, as when numbers overflow in auto; try",
+        match=r"^the picture 50% of the way from keyframe 2 to 3 came out black, as when numbers overflow in auto; try --dtype "
+        r"float32, another --scheduler",
     ):
         next(frames)
 

@@ -902,8 +902,20 @@ def test_a_part_that_is_three_times_as_fast_as_the_rest_is_told_of():
 
 def test_half_way_is_a_frame_that_was_seen_if_one_was():
     walk = a_walk(21, "ab")
-    assert outlook.half_ways(walk, set()) == [10]
-    assert outlook.half_ways(walk, {walk.positions[3], walk.positions[14]}) == [14]
+    assert outlook.half_ways(walk, []) == [10]
+    seen = [(0.0, 1.0), (walk.positions[3], 1.0), (walk.positions[14], 0.5)]
+    assert outlook.half_ways(walk, seen, even=False) == [14]
+    assert outlook.half_ways(walk, seen) == [3], "to the eye"
+
+
+def test_a_picture_of_many_small_jumps_takes_no_more_than_three_pictures_a_frame(monkeypatch):
+    monkeypatch.setattr(speed, "distance", lambda a, b: abs(a - b))
+    for frames in (101, 401):
+        pacer, before, count = speed.Pacer(a_walk(frames, "ab"), lambda position: round(40 * position) / 40), [], 0
+        while (wanted := pacer.wanted(8)) or before:
+            pacer.saw(before)
+            before, count = wanted, count + len(wanted)
+        assert count < 3 * frames
 
 
 @pytest.mark.parametrize(

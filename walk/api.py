@@ -6,12 +6,16 @@ from __future__ import annotations
 
 import base64
 import html
+import math
 import numbers
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from walk.text import plain
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -113,8 +117,10 @@ def _word(name: str, value: Any) -> str:
     if name == "lora":
         pairs = value.items() if isinstance(value, Mapping) else [value] if _is_pair(value) else value
         return ",".join(":".join(map(str, each)) if _is_pair(each) else _word("", each) for each in pairs)
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else plain(value) if math.isfinite(value) else str(value)
+    if isinstance(value, Fraction) and name != "fps":  # which alone is written so
+        return plain(float(value))
     if isinstance(value, Iterable) and not isinstance(value, (Mapping, Set)):
         return ("x" if name == "size" else ",").join(_word("", each) for each in value)
     return str(value)

@@ -39,12 +39,12 @@ from walk import (
 )
 from walk.files import at_home, write_whole, writing
 from walk.flags import given
-from walk.keyframes import Keyframe, prompt_file
+from walk.keyframes import Keyframe, prompt_file, read_lines
 from walk.order import Again, Order
 from walk.progress import Bars, Listener, in_bytes
 from walk.rates import METER
 from walk.settings import BUILT_IN, LARGEST
-from walk.text import clock, format_time, plural, together
+from walk.text import as_word, clock, format_time, plural, together
 
 if TYPE_CHECKING:
     from walk import sheet
@@ -116,7 +116,7 @@ def film(*, loaded: Model | None = None, again: Again | None = None, **chosen: A
     if again and again.upscaler and again.upscaler != (shown.network.digest if shown.network else ""):
         listener.say("note: the upscaler is not the one that enlarged that film's frames, so they will differ")
     if other := alike(asked.folder, asked.walk, model.settings):
-        listener.say(f"note: {other} has these frames; --run {other} uses them")
+        listener.say(f"note: {other} has these frames; --run {as_word(other)} uses them")
     opened = Run(asked.folder, asked.walk, model.settings, asked.describe, decided=not asked.even)
     with opened as run, Work(run, model, listener) as work:
         asked, run, looked = _at_one_speed(asked, run, work, listener)
@@ -128,7 +128,7 @@ def film(*, loaded: Model | None = None, again: Again | None = None, **chosen: A
             _watch(asked, run.walk, listener)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{asked.out} is made, but was not checked") from None
-    return str(asked.out)
+    return as_word(asked.out)
 
 
 @_halving
@@ -172,7 +172,7 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
         run = run.of(decided) if decided else run.at(run.walk.moved(known, pacer.walk))
         walk = run.walk
         seen = {position for position, _ in pacer.distances}
-        indices = [*walk.landmarks()[0], *outlook.half_ways(walk, seen)]
+        indices = [*walk.landmarks()[0], *outlook.half_ways(walk, pacer.distances, asked.even)]
         work.make(run, indices)
         shares = work.noise_shares(run, seen) if walk.noise else {}
         work.settle()
@@ -201,10 +201,10 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
     drawn = sheet.preview(walk, middles[:count], middles[count:], steps, notes, _drawn(asked), along, closer)
     _save_sheet(drawn, picture)
     if quick:
-        return str(picture)
+        return as_word(picture)
     if not missing and not filled:
         listener.say("all frames are there already")
-        return str(picture)
+        return as_word(picture)
     left, of_it = f"{plural(missing, 'frame')} more", ""
     if work.seconds or not missing:  # else nothing had to be rendered, and nobody knows how long that takes
         batches, loading = work.seconds or [0.0], model.seconds if missing else 0.0
@@ -213,7 +213,7 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
     if round(enlarging):
         left += f", {format_time(round(enlarging))} {of_it}to enlarge its frames"
     listener.say(f"the film: {left}, {_bytes(frame_bytes * walk.frames + filled)} of frames")
-    return str(picture)
+    return as_word(picture)
 
 
 def rough(**chosen: Any) -> str:
@@ -258,7 +258,7 @@ def rough(**chosen: Any) -> str:
             report=progress.reached,
             **asked.look | {"size": size},
         )
-    return str(out)
+    return as_word(out)
 
 
 @_halving
@@ -292,7 +292,7 @@ def seeds(*, loaded: Model | None = None, **chosen: Any) -> str:
         except KeyboardInterrupt:
             raise KeyboardInterrupt("no sheet is made") from None
     _save_sheet(sheet.seeds([shown[i] for i in range(count)], [k.seed for k in keyframes], prompt), out)
-    return str(out)
+    return as_word(out)
 
 
 def info(film: str, **chosen: Any) -> str:
@@ -400,7 +400,7 @@ def _rests(made: recipe.Recipe | None, count: int) -> set[int]:
     if made and made.positions and len(made.positions[0]) == count:
         with contextlib.suppress(Error):
             places, closed = made.positions, "loop" in dict(made.flags)
-            return Walk(read_prompts(made.prompts), places[0], Fraction(1), closed, noise=places[1]).rests()
+            return Walk(read_lines(made.prompts), places[0], Fraction(1), closed, noise=places[1]).rests()
     return set()
 
 

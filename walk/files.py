@@ -12,6 +12,7 @@ import functools
 import os
 import re
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,7 +94,7 @@ def lines_of(path: Path | str, text: str) -> list[tuple[str, str]]:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file that is, at every instant and after a power cut, either whole or as it was."""
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")  # others may write it, too
     try:
         with part.open("wb") as file:
             file.write(data)

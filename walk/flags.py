@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from walk import Error, formats
 from walk.keyframes import WORDS, looks_like_a_file
 from walk.pace import PACES, REACT
-from walk.rates import FPS, METER, parse_fps, rate
+from walk.rates import FPS, METER, MOST_BEATS, parse_fps, rate
 from walk.settings import BUILT_IN, Settings
 from walk.text import as_flag, parse_time
 from walk.timeline import SECONDS_A_SEGMENT
@@ -57,7 +57,10 @@ def _decimal(text: str) -> float:
 
 
 def _meter(text: str) -> int:
-    return _count(re.sub(r"(\d+)/[1-9]\d*", r"\1", text))  # 3/4 has three
+    number = _count(re.sub(r"(\d+)/[1-9]\d*", r"\1", text))  # 3/4 has three
+    if number > MOST_BEATS:
+        raise ValueError(text)
+    return number
 
 
 def _integers(text: str) -> list[int]:
@@ -194,7 +197,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "align": Flag("bar | beat | off", _one_of(*ALIGN), "bar, beat or off", "what keyframes without a time snap to (bar)"),
         "bpm": Flag("X", _tempo, "a number from 20 to 400", "the tempo, with --audio or without (detected)"),
         "offset": Flag("TIME", _moment, _TIME, "where in the sound a bar begins (detected)"),
-        "meter": Flag("N", _meter, _WHOLE, f"beats in a bar ({METER})"),
+        "meter": Flag("N", _meter, f"a whole number up to {MOST_BEATS}", f"beats in a bar ({METER})"),
         "beats": Flag("FILE", str, "a file name", "the beats: seconds, one a line (detected)"),
         "listen": Flag("FILE | low | mid | high", str, "a sound file, low, mid or high", "what --pace energy follows: a stem, or low, mid, high notes (all of it)"),
     },
@@ -416,7 +419,10 @@ def _split(arguments: Sequence[str], command: str) -> dict[str, list[str]]:
                     )
                 if os.path.lexists(argument):
                     raise Error(f"{argument} begins like a flag; a file of that name is written ./{argument}")
-                raise Error(f"there is no flag {textwrap.shorten(head, 60)}; {_hint(name, command, help_line)}")
+                hint = _hint(name, command, help_line)
+                if " " in argument and not equals:
+                    hint = "a prompt that begins with a dash goes into a file, one a line"
+                raise Error(f"there is no flag {textwrap.shorten(head, 60)}; {hint}")
             if name in values and name != "lora":
                 raise Error(f"{as_flag(name)} was given twice")
             values.setdefault(name, []).extend([value] if equals else [])

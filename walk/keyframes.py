@@ -175,6 +175,18 @@ def read_prompts(
     )
 
 
+def read_lines(lines: Sequence[str]) -> tuple[Keyframe, ...]:
+    """Keyframes from lines of a prompt file that say all of themselves, as a recipe's do: a time before the words of each
+    is words. Raises Error like `read_prompts`."""
+    read = []
+    for where, text in _given(list(lines)):
+        assert isinstance(text, str)
+        _check_text(where, text)
+        read.append(_line(where, text))
+    _check_times(read)
+    return tuple(line.keyframe for line in read)
+
+
 def _checked_prompt(text: str) -> str:
     """As a film's recipe says it in a line, and reads it again."""
     _check_text("prompt", text)

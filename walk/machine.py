@@ -6,6 +6,7 @@ Knows no pipelines and no prompts.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -232,3 +233,17 @@ def brought(there: Tensor) -> Callable[[], Tensor]:
         return here
 
     return wait
+
+
+_PROCESS: list[int] = []  # the first that has rendered: this one, or one that it was forked from
+
+
+def check_process() -> None:
+    """Raise Error in a process that was forked from one that has rendered: it would wait for threads that it lacks."""
+    if not _PROCESS:
+        _PROCESS.append(os.getpid())
+    if _PROCESS[0] != os.getpid():
+        raise Error(
+            "this process was forked from one that has rendered already, and would wait for ever for torch's threads; start "
+            "it otherwise, as multiprocessing.get_context('spawn') does"
+        )

@@ -13,6 +13,7 @@ import copy
 import dataclasses
 import importlib.metadata
 import inspect
+import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -191,6 +192,7 @@ def load(settings: Settings | str = BUILT_IN) -> Model:
     if settings.left_open():
         settings = dataclasses.replace(complete(settings), compile=bool(settings.compile))
     folder = _folder(settings)
+    machine.check_process()
     machine.steady(settings.device)
     return Pipeline(folder, settings)
 
@@ -234,6 +236,7 @@ class Pipeline(Model):
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         self.settings = settings
+        self.turns = threading.RLock()  # schedulers count their steps: threads that share a model take turns
         self.dtype = getattr(torch, settings.dtype)
         _, self.family = loading.family_of(folder)
         self.pipe, self.remarks = loading.load(folder, settings)
@@ -284,6 +287,10 @@ class Pipeline(Model):
                     f"the model is loaded with {name} {loaded!r}, not {asked!r}; only {', '.join(CHANGEABLE)} can be "
                     "changed, as in dataclasses.replace(model.settings, steps=2)"
                 )
+        with self.turns:
+            return self._at(settings, compiles)
+
+    def _at(self, settings: Settings, compiles: bool) -> Pipeline:
         if compiles:
             self._compile()
         elif self.recorder and settings.batch != self.settings.batch:  # a smaller one, for want of room
@@ -318,12 +325,14 @@ class Pipeline(Model):
         return self.family.negatives and (self.settings.guidance or 0) > self.family.off
 
     def encode(self, keyframe: Keyframe) -> Conditioning:
-        return self.reader.encode(keyframe, self._guided)
+        with self.turns:
+            return self.reader.encode(keyframe, self._guided)
 
     def noise(self, seed: int) -> Tensor:
         """For a scheduler that draws noise at its steps, (1 + draws, ...): the start, and what comes then of the seed."""
         generator = torch.Generator().manual_seed(seed)
-        start = self._start(generator)
+        with self.turns:
+            start = self._start(generator)
         if not self.draws:
             return start
         return torch.stack([start, *(torch.randn(start.shape, generator=generator) for _ in range(self.draws))])
@@ -342,7 +351,7 @@ class Pipeline(Model):
 
     @torch.inference_mode()
     def denoise(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
-        with self._compiling():
+        with self.turns, self._compiling():
             return self._roomier(lambda: self._denoise(noise, conditioning))
 
     def _compiling(self, seldom: bool = False) -> contextlib.AbstractContextManager[Any]:
@@ -451,6 +460,10 @@ class Pipeline(Model):
 
     @torch.inference_mode()
     def decode(self, latents: Tensor, exact: bool = False) -> Callable[[], Tensor]:
+        with self.turns:
+            return self._decode(latents, exact)
+
+    def _decode(self, latents: Tensor, exact: bool) -> Callable[[], Tensor]:
         vae, dtype = self.pipe.vae, self.pipe.vae.dtype
         if self.recorder:
             self.recorder.ready = True  # after the first pictures, when it is known what they take

@@ -25,7 +25,7 @@ from walk.text import format_time, plural
 
 CONTEXT = 15  # seconds around a part that are heard, too: beats are known by what comes before and after
 THREE = "it sounds like three beats in a bar; if it has, give --meter 3"
-UNLIKE = 0.5  # seconds between the ends of a song and its stem; what encoders add is less
+UNLIKE = 0.15  # seconds between the ends of a song and its stem; what encoders add is less
 AT_ONCE = 0.01  # seconds: a sound that was cut on a bar line begins with it, and not within its first beat
 SLACK = 0.15  # of a bar that may be missing at a sound's end
 

@@ -39,7 +39,7 @@ from walk import (
 )
 from walk.files import lines_of, read_input, read_text
 from walk.flags import given
-from walk.keyframes import WORDS, Keyframe, check_words, prompt_file
+from walk.keyframes import WORDS, Keyframe, check_words, prompt_file, read_lines
 from walk.progress import Listener
 from walk.rates import METER
 from walk.recipe import Recipe
@@ -205,7 +205,10 @@ def read_order(
 
 def settings(chosen: dict[str, Any], loaded: Settings | None = None) -> Settings:
     """That the flags choose; of a model that is loaded, its own where they say nothing."""
-    return flags.settings(chosen) if loaded is None else dataclasses.replace(loaded, **given(chosen, *flags.SETTINGS))
+    if loaded is None:
+        return flags.settings(chosen)
+    told = {name: value for name, value in given(chosen, *flags.SETTINGS).items() if value is not None}
+    return dataclasses.replace(loaded, **told)
 
 
 def _typed() -> list[str]:
@@ -287,7 +290,7 @@ def _tell_before(
         return
     remedy = f"end their lines in | seed=, which was {before[moved[0][0]].seed} of keyframe {moved[0][1] + 1}"
     with contextlib.suppress(Error):
-        made = read_prompts(read_recipe(str(out)).prompts)
+        made = read_lines(read_recipe(str(out)).prompts)
         if [keyframe.identity for keyframe in made] == [keyframe.identity for keyframe in before]:
             styled = ", and with the style" * ("style" in chosen)
             remedy = (
@@ -642,7 +645,7 @@ def read_recipe(film: str) -> Recipe:
         if unknown:
             raise Error(f"there is no flag --{unknown[0][:60]}")
         flags.checked([f"--{name}={value}" for name, value in made.flags], "recipe")
-        read_prompts(made.prompts)
+        read_lines(made.prompts)
     except Error as error:
         raise Error(f"{film}: the recipe is damaged: {error}") from None
     return made
@@ -676,11 +679,13 @@ def replayed(film: str, made: Recipe, chosen: dict[str, Any], another: bool = Fa
     if out.suffix.lower() != path.suffix.lower():  # which another format may not have
         carried = {name: value for name, value in carried.items() if name not in ("codec", "quality")}
     # 2. Its frames stay where they are, or are laid out anew.
+    keyframes = read_lines(made.prompts)
     moved = bool(set(chosen) & set(flags.TIMING))
+    carried.setdefault("fps", rates.FPS)
     fps = formats.shown_fps(out, chosen.get("fps", carried["fps"]))
     long = {"frames", "seconds"} & set(chosen) or RHYTHM & {*carried, *chosen}  # what says how long it is to be
     stretched = "frames" in carried and fps != carried["fps"] and not long
-    if stretched and any(keyframe.time is not None for keyframe in read_prompts(made.prompts)):  # lest they move
+    if stretched and any(keyframe.time is not None for keyframe in keyframes):  # lest they move
         carried["seconds"], moved = carried.pop("frames") / carried["fps"], True
     if made.positions and RHYTHM & set(carried):
         moved |= formats.shown_fps(out, carried["fps"]) != carried["fps"]  # lest it leaves its tempo
@@ -706,7 +711,7 @@ def replayed(film: str, made: Recipe, chosen: dict[str, Any], another: bool = Fa
         raise Error(
             f"{film} was enlarged by {network}, which is not here, and films carry no folders; give --upscale PATH, or none"
         )
-    told = {"prompts": list(made.prompts), "out": chosen.get("out", str(out))}
+    told = {"prompts": list(keyframes), "out": chosen.get("out", str(out))}
     return carried | chosen | told, Again(weights, recipe.upscaler(made), None if moved else made.positions or None)
 
 

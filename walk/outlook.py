@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from statistics import median
 
@@ -22,7 +22,7 @@ STILL = 0.5  # of a film at rest is worth a note
 RESTS = 1.0  # seconds; shorter ones are its rhythm
 FLICKER = 0.25  # seconds from a keyframe to the next; less, more often than
 FLASHES = 3  # times, is seen to flicker, and harms some people
-BETWEEN = 0.5  # of a film's rests between keyframes is worth a note
+BETWEEN = 0.5  # of a film's rests between keyframes are worth a note
 SPARE = 0.15  # more batches when the speed is even: some pictures become no frames, some batches have empty places
 ENCODING = 45e-9  # seconds that a pixel's encoding and watching take on two cores
 
@@ -33,13 +33,23 @@ def quick(settings: Settings) -> Settings:
     return dataclasses.replace(settings, steps=max(min(steps, 5), steps // 5))
 
 
-def half_ways(walk: Walk, seen: Collection[float]) -> list[int]:
-    """The frames about half-way from each keyframe to the next, at one of the positions that were seen if possible."""
+def half_ways(walk: Walk, distances: Sequence[tuple[float, float]], even: bool = True) -> list[int]:
+    """The frames about half-way from each keyframe to the next, at one of the positions that were seen if possible.
+
+    distances: (position, how far from it the next looks), in order, of pictures that were seen. even: half-way to the eye,
+        as a film is there when half of the time has passed, or on its beats between two; else along the path.
+    """
     inside, (keys, _), found = _inside(walk), walk.landmarks(), []
+    ways: defaultdict[int, dict[float, float]] = defaultdict(dict)  # done at each position, by segment
+    lengths: defaultdict[int, float] = defaultdict(float)
+    for position, distance in distances:
+        ways[int(position)][position] = lengths[int(position)]
+        lengths[int(position)] += distance
     for k in range(walk.segments):
-        known = [index for index in inside[k] if walk.positions[index] in seen]
-        some = known or inside[k] or [keys[k]]
-        found.append(min((abs(walk.positions[index] - k - 0.5), index) for index in some)[1])
+        known = [index for index in inside[k] if walk.positions[index] in ways[k]]
+        some, far = known or inside[k] or [keys[k]], bool(known) and even and lengths[k]
+        parts = {i: ways[k][walk.positions[i]] / far if far else walk.positions[i] - k for i in some}
+        found.append(min(some, key=lambda index: (abs(parts[index] - 0.5), index)))
     return found
 
 
@@ -109,7 +119,7 @@ def _between(walk: Walk, rests: Sequence[float]) -> str:
     arrivals = [key / float(walk.fps) for key in walk.landmarks()[0]]
     within = [time for time in rests if 0 <= time < float(walk.seconds)]
     off = [time for time in within if min(abs(time - arrival) for arrival in arrivals) > 0.51 / walk.fps]
-    if len(off) <= BETWEEN * len(within):
+    if not off or len(off) < BETWEEN * len(within):
         return ""
     return (
         f"the film rests {len(within)} times, {len(off)} of them between keyframes, where it shows a mixture; as many prompts "

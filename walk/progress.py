@@ -95,7 +95,8 @@ class _Bar(Progress):
         return self
 
     def _draw(self) -> None:
-        if self.total and (sys.stderr.isatty() or "ipykernel" in sys.modules):
+        terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        if self.total and (terminal or "ipykernel" in sys.modules):
             from tqdm.auto import tqdm
 
             # Not its own `delay`: by a refresh it would be drawn before, and then not be ended by a line break.

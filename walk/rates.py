@@ -14,6 +14,7 @@ from walk import Error
 
 FPS: Fraction = Fraction(24)  # annotated, since mypy reads it in a circle with walk itself
 METER = 4  # beats in a bar
+MOST_BEATS = 64  # in one
 FINEST = 1_001_000  # numbers in a fraction of frames a second that ffmpeg keeps as they are
 MAX_FRAMES = 1_000_000  # eleven hours
 

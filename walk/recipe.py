@@ -10,13 +10,12 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from walk import Error, __version__
 from walk.keyframes import MAX_PROMPT, Keyframe
 from walk.settings import Settings
-from walk.text import as_flag, has_control_characters, together
+from walk.text import as_flag, has_control_characters, plain, together
 
 FORMAT = "walk recipe 1"
 MAX_TEXT = 8 << 20  # characters
@@ -54,7 +53,7 @@ def compose(
         if getattr(settings, name) != usual:
             chosen[name] = getattr(settings, name)
     chosen["compile"] = "on" if settings.compile else "off"
-    texts = tuple((name, _plain(value) if isinstance(value, float) else str(value)) for name, value in chosen.items())
+    texts = tuple((name, plain(value) if isinstance(value, float) else str(value)) for name, value in chosen.items())
     made_with = (f"walk {__version__}", settings.weights, *settings.software)
     return Recipe(tuple(map(_line, keyframes)), texts, made_with, positions)
 
@@ -173,12 +172,7 @@ def _line(keyframe: Keyframe) -> str:
     settings = [f"seed={keyframe.seed}"]
     for name, time in (("time", keyframe.time), ("until", keyframe.until)):
         if time is not None:
-            settings.append(f"{name}={_plain(time)}")
+            settings.append(f"{name}={plain(time)}")
     if keyframe.negative_prompt:
         settings.append(f"negative={keyframe.negative_prompt}")
     return " | ".join([keyframe.prompt, *settings])
-
-
-def _plain(number: float) -> str:
-    """Without an exponent, which prompt files and flags do not take."""
-    return format(Decimal(repr(float(number))), "f")

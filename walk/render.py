@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from walk import Error, OutOfMemoryError
+from walk import Error, OutOfMemoryError, machine
 from walk.geometry import Way, path, stacked
-from walk.machine import room
 from walk.models import Conditioning, Model, check
 from walk.timeline import Walk
 
@@ -60,6 +59,7 @@ class Renderer:
 
     def __init__(self, model: Model) -> None:
         check(model, "settings", "encode", "noise", "denoise", "decode")
+        machine.check_process()
         self.model = model
         self.start = _Start(model)
         self.ahead = 1 if self.start.gpu else 0  # elsewhere nothing goes on by itself
@@ -98,7 +98,7 @@ class Renderer:
         and a smaller batch would make all frames anew."""
         for pause in (*(PAUSES if self.start.gpu and self.count else ()), None):
             try:
-                with room(OutOfMemoryError(self.model.settings)):
+                with machine.room(OutOfMemoryError(self.model.settings)):
                     latents = self.model.denoise(*self.start.batch(walk, batch))
                     self.begun.append(_Begun(of, walk, batch, asked, latents, self._decoded(latents)))
                 return
@@ -137,7 +137,7 @@ class Renderer:
     def _landed(self) -> Iterator[tuple[Any, Batch]]:
         """The oldest batch, less what failed."""
         it = self.begun.popleft()
-        with room(OutOfMemoryError(self.model.settings)):
+        with machine.room(OutOfMemoryError(self.model.settings)):
             pictures = it.pictures().numpy()
             for at, picture in enumerate(pictures):
                 if _is_of_one_colour(picture):
@@ -148,10 +148,11 @@ class Renderer:
         bad = [each for each in made if _is_of_one_colour(each[1])]
         yield it.of, [each for each in made if not _is_of_one_colour(each[1])] if bad else made
         for index, picture in bad:
-            what = "one colour" if picture.any() else "black"
+            what, dtype = "one colour" if picture.any() else "black", self.model.settings.dtype
+            exact = "" if dtype == "float32" else "--dtype float32, "
             raise Error(
-                f"the picture {_where(it.walk, index)} came out {what}, as when numbers overflow in "
-                f"{self.model.settings.dtype}; try --dtype float32, another --scheduler or a lower --guidance"
+                f"the picture {_where(it.walk, index)} came out {what}, as when numbers overflow in {dtype}; try {exact}another "
+                "--scheduler or a lower --guidance"
             )
 
 

@@ -439,7 +439,8 @@ def ages(folder: Path) -> tuple[str, list[str]]:
     beside = folder.absolute().parent
     made = {name: (beside / name).stat().st_mtime_ns for name in films(folder) if (beside / name).exists()}
     newest = max(made, key=made.__getitem__, default="")
-    if newest and made[newest] < (folder / manifest.FILE).stat().st_mtime_ns:
+    noted = folder / manifest.FILE
+    if newest and (not noted.is_file() or made[newest] < noted.stat().st_mtime_ns):
         newest = ""
     return newest, [name for name in made if name != newest]
 

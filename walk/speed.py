@@ -287,7 +287,8 @@ class _Segment:
         yield [0.0, *(first or self.places), 1.0]
         if not self.even or not count:
             return
-        most = math.inf if self.noise is None else max(count, SHARE * len(self.places))
+        # Of a picture that changes in many small jumps, each would be looked for.
+        most = max(count, len(self.places) * (1 if self.noise is None else SHARE))
         while self.further and len(self.knots) - 2 < most and (wide := self._wide()):
             yield wide
         if self.noise is not None:

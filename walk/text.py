@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 
 _DIRECTIONS = {chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 
@@ -44,6 +46,11 @@ def short(seconds: float | Fraction) -> str:
     return f"{float(seconds):.3f}".rstrip("0").rstrip(".")
 
 
+def plain(number: float) -> str:
+    """Without an exponent, which prompt files and flags do not take."""
+    return format(Decimal(repr(float(number))), "f")
+
+
 def has_control_characters(text: str) -> bool:
     """Which a terminal might obey: escapes, changes of direction, halves of surrogate pairs."""
     return any(unicodedata.category(letter) in ("Cc", "Cs") or letter in _DIRECTIONS for letter in text)
@@ -52,6 +59,11 @@ def has_control_characters(text: str) -> bool:
 def as_flag(name: str) -> str:
     """As it is typed: --low-memory. (With _ it is the same flag.)"""
     return "--" + name.replace("_", "-")
+
+
+def as_word(path: Path) -> str:
+    """As it can be typed: a name that begins like a flag, after ./"""
+    return f"./{path}" if str(path).startswith("-") else str(path)
 
 
 def plural(count: int, noun: str) -> str:

@@ -148,6 +148,7 @@ def read(path: Path) -> Network:
 
     Raises Error if it holds no network that enlarges pictures, or one that needs a library that is not here.
     """
+    machine.check_process()
     digest = digests.of_file(path)
     weights = _weights(path)
     plain = {"body.0.weight", "body.1.weight"} <= weights.keys()

@@ -305,7 +305,8 @@ class Work:
             for index, picture in pictures:
                 saved = save(index, picture)
                 saved.add_done_callback(partial(self._saved, names[index]))
-            self.progress.more(len(pictures))
+            if pictures:  # else all of the batch has failed
+                self.progress.more(len(pictures))
 
     def _saved(self, fingerprint: str, saved: Future[None]) -> None:
         """In a writer's thread. What failed stays, for whoever looks at it."""
