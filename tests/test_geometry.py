@@ -7,7 +7,7 @@ import pytest
 import scipy.spatial
 import torch
 
-from walk.geometry import path, slerp, stacked
+from walk.geometry import path, slerp, stacked, swung
 
 
 def noises(count, size=16384, seed=0):
@@ -114,6 +114,15 @@ def test_the_path_rests_between_points_that_coincide(size):
     for points in ([a, b, b, c], [a, b, b, a], [None, b, b, c], [a, b, b, None], [b, b, b, b], [-b, b, b, c], [b, b]):
         for t in (2**-32, 0.1, 0.5, 0.77, 1 - 2**-32):
             torch.testing.assert_close(path(points)(t), b, rtol=1e-6, atol=1e-6)
+
+
+def test_a_noise_that_swings_out_keeps_its_variance():
+    a, b = torch.randn(2, 100_000, generator=torch.Generator().manual_seed(0))
+    for part in (0, 0.25, 0.5, 0.9, 1):
+        c = swung(a, b, part)
+        assert float(c.var()) == pytest.approx(1, abs=0.02)
+        assert float((c * a).mean()) == pytest.approx(math.cos(part * math.pi / 2), abs=0.02)
+    assert torch.equal(swung(a, b, 0), a)
 
 
 def test_a_path_that_turns_back_stays_between_its_points():

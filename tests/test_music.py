@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import math
 import os
 import re
 import shlex
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import threading
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -19,7 +21,7 @@ import soundfile
 from benchmarks import beats
 from PIL import Image
 
-from walk import Error, Walk, audio, beatfile, check, cli, commands, films, manifest, music, order
+from walk import Error, Walk, audio, beatfile, check, cli, commands, films, manifest, music, order, sheet
 from walk.ffmpeg import program
 from walk.keyframes import read_prompts
 from walk.progress import Listener
@@ -285,6 +287,57 @@ def test_noise_that_is_paced_apart_is_even_to_the_eye_too(tiny_folder, song):
     assert len(made.noise) == len(made.positions) == 72
     assert [made.noise.index(k) for k in range(3)] == [made.positions.index(k) for k in range(3)]
     assert made.positions != Walk.through(made.keyframes, 72, fps=made.fps).positions, "nothing was moved"
+
+
+def test_a_pulse_is_as_strong_as_what_sets_in_and_fades(asked, song):
+    made, _ = asked("--audio", song, "--seconds", "4", "--pace", "even", "--pulse", "0.4")
+    plain, _ = asked("--audio", song, "--seconds", "4", "--pace", "even")
+    assert made.positions == plain.positions
+    assert max(made.pulse) == 0.4
+    rises = {index for index, (a, b) in enumerate(pairwise((0.0, *made.pulse))) if b > a}
+    assert {*range(0, 96, 12)} <= rises, "on each beat"
+    fading = [b / a for index, (a, b) in enumerate(pairwise(made.pulse), 1) if index not in rises and a > 0.05]
+    assert fading == pytest.approx([math.exp(-1 / (0.12 * 24))] * len(fading), rel=0.01)
+    assert asked("--audio", song, "--seconds", "4", "--pace", "even", "--pulse", "0")[0] == plain
+
+
+def test_a_tempo_and_written_beats_have_a_pulse_too(asked):
+    Path("beats.txt").write_text("0.5\n1\n1.5\n2\n")
+    for how in (["--bpm", "120", "--seconds", "2"], ["--beats", "beats.txt"]):
+        pulse = asked(*how, "--pace", "even", "--pulse", "1")[0].pulse
+        assert [index for index, part in enumerate(pulse) if part > 0.5 and pulse[index - 1] < 0.5][-3:] == [12, 24, 36]
+        assert max(pulse) == 1
+
+
+def test_a_resting_film_pulses_and_is_made_again_frame_for_frame(walk, song):
+    how = ["--audio", song, "--seconds", "2", "--pace", "bar", "--align", "off", "--fps", "12", "--width", "64"]
+    rested = ["a red apple", "a green frog | time=0.5 | until=1.5", "a blue whale"]
+    walk(*how, "--out", "still.mp4", prompts=rested)
+    walk(*how, "--out", "film.mp4", "--pulse", "0.6", prompts=rested)
+    still, pulsing = (check.check(Path(name)).steps[7:16] for name in ("still.mp4", "film.mp4"))
+    assert max(still) < 0.001 < 0.01 < max(pulsing)
+    cli.main(["replay", "film.mp4"])
+    frames, again = (
+        {path.name for path in Path(name, "frames").iterdir()} for name in ("film.walk", "film-again.walk")
+    )
+    assert again <= frames
+    assert len(again) > 20
+    made = manifest.read_manifest(Path("film-again.walk")).walk
+    assert made.pulse == manifest.read_manifest(Path("film.walk")).walk.pulse != ()
+
+
+def test_a_pulse_costs_few_pictures_and_its_film_moves_as_its_preview_drew(tiny_folder, song, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(sheet, "preview", lambda *given, real=sheet.preview: drawn.append(given) or real(*given))
+    how = ["--prompts", *ABC, "--audio", str(song), "--seconds", "4", "--pulse", "0.6", "--pace", "even"]
+    how += ["--model", str(tiny_folder), "--steps", "1", "--size", "32", "--out", "film.mp4"]
+    assert cli.main(["preview", *how]) == cli.main(how) == 0
+    there = len(list(Path("film.walk/frames").iterdir()))
+    assert 96 <= there < 96 * 1.35
+    made = manifest.read_manifest(Path("film.walk")).walk
+    assert made.frames == 96
+    predicted, seen = np.array(drawn[0][3]), np.array(check.check(Path("film.mp4")).steps)
+    assert np.corrcoef(predicted, seen)[0, 1] > 0.7
 
 
 def test_a_tempo_alone_makes_a_film_of_whole_bars(asked):
@@ -808,8 +861,8 @@ def test_a_preview_shows_the_sound_below_the_speed(walk, song):
         (["--align", "bar"], "--align needs a sound or a tempo; give --audio, or --bpm"),
         (["--listen", "low"], "--listen says what of a sound is followed; give --audio, too"),
         (["--bpm", "90", "--listen", "drums.wav"], "--listen says what of a sound is followed; give --audio, too"),
-        (["--audio", "song.wav", "--listen", "low", "--pace", "beat"], "--listen says whose energy is followed; give --pace energy or --pace-noise energy, too"),
-        (["--audio", "song.wav", "--listen", "low", "--ease"], "--listen says whose energy is followed; give --pace energy or --pace-noise energy, too"),
+        (["--audio", "song.wav", "--listen", "low", "--pace", "beat"], "--listen says whose energy is followed; give --pace energy, --pace-noise energy or --pulse, too"),
+        (["--audio", "song.wav", "--listen", "low", "--ease"], "--listen says whose energy is followed; give --pace energy, --pace-noise energy or --pulse, too"),
         (["--audio", "song.wav", "--listen", "bass"], "bass cannot be read (No such file or directory); give a sound file, or low, mid or high"),
         (["--audio", "song.wav", "--listen", "~nosuchuser/a.wav"], "~nosuchuser/a.wav cannot be read (No such file or directory); give a sound file, or low, mid or high"),
         (["--audio", "song.wav", "--listen", "."], ". cannot be read (Is a directory); give a sound file, or low, mid or high"),
@@ -893,9 +946,11 @@ def test_musical_times_that_cannot_be_are_refused(walk, prompts, message):
 def test_a_recipe_with_positions_elsewhere_is_refused():
     from walk import Settings, recipe
 
-    made = recipe.compose(read_prompts(ABC), {"frames": 3, "fps": 24}, Settings(), ((0.0, 1.0, 2.0), ()))
+    made = recipe.compose(read_prompts(ABC), {"frames": 3, "fps": 24}, Settings(), ((0.0, 1.0, 2.0), (), ()))
     data = json.loads(recipe.to_text(made))
-    assert recipe.from_text(json.dumps(data), "f.mp4").positions == ((0.0, 1.0, 2.0), ())
+    assert recipe.from_text(json.dumps(data), "f.mp4").positions == ((0.0, 1.0, 2.0), (), ())
+    pulsing = json.dumps({**data, "positions": [[0, 1, 2], [], [0, 0.5, 1]]})
+    assert recipe.from_text(pulsing, "f.mp4").positions == ((0.0, 1.0, 2.0), (), (0.0, 0.5, 1.0))
     hostile = (
         [0, 1],
         [[0, 1], []],
@@ -906,12 +961,15 @@ def test_a_recipe_with_positions_elsewhere_is_refused():
         "x",
         [[0, 1, True], []],
         [[0, 1, 1e999], []],
+        [[0, 1, 2], [], [0, 1]],
+        [[0, 1, 2], [], [0, 1, 1.5]],
+        [[0, 1, 2], [], [], []],
     )
     for wrong in hostile:
         with pytest.raises(Error, match="positions are not places"):
             recipe.from_text(json.dumps({**data, "positions": wrong}), "f.mp4")
     loop = {**data, "flags": data["flags"] | {"loop": "True"}, "positions": [[0, 1, 2.5], []]}
-    assert recipe.from_text(json.dumps(loop), "f.mp4").positions == ((0.0, 1.0, 2.5), ())
+    assert recipe.from_text(json.dumps(loop), "f.mp4").positions == ((0.0, 1.0, 2.5), (), ())
     with pytest.raises(Error, match="positions are not places"):  # where it begins again
         recipe.from_text(json.dumps({**loop, "positions": [[0, 1, 3], []]}), "f.mp4")
     del data["flags"]["fps"]
@@ -1047,7 +1105,7 @@ def test_a_film_that_mostly_stands_still_says_so(walk, song):
     (note,) = [line for line in err if "stands still" in line]
     assert re.fullmatch(
         r"note: the film stands still for 7\d% of its length, longest from 0:02\.\d to 0:08\.\d, after the last keyframe; "
-        "one without a time would come at the end",
+        "one without a time would come at the end; with --pulse 0.5 it pulses meanwhile",
         note,
     )
     assert err.index(note) < err.index("loading the model")

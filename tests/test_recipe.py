@@ -59,7 +59,7 @@ def is_harmless(text):
 
 
 def test_a_long_films_frames_are_told_and_of_more_than_can_be_told_that(monkeypatch):
-    places = tuple(i / 200_000 for i in range(200_001)), ()
+    places = tuple(i / 200_000 for i in range(200_001)), (), ()
     made = recipe.compose((A, B), {"frames": 200_001, "fps": Fraction(24), "path": "smooth"}, SETTINGS, places)
     assert recipe.from_text(recipe.to_text(made), "film.mp4") == made
     monkeypatch.setattr(recipe, "MAX_TEXT", 1 << 20)

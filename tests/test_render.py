@@ -1,6 +1,7 @@
 """Frames: each is a function of its place in the walk alone, whichever others are asked for."""
 
 import dataclasses
+import math
 import weakref
 import zlib
 from fractions import Fraction
@@ -299,6 +300,22 @@ def test_a_closed_walk_may_begin_at_any_of_its_keyframes(model):
     turned = film(model, Walk.through(KEYFRAMES[1:] + KEYFRAMES[:1], frames=8, closed=True))
     for index, picture in turned.items():
         assert_same(picture, begun[(index + 2) % 8])
+
+
+def test_a_pulse_turns_the_noise_toward_the_same_one_wherever_it_comes_and_nothing_else():
+    walk = Walk(tuple(KEYFRAMES), (0.0, 0.25, 1.0, 1.0, 1.5), Fraction(24))
+    pulsing = dataclasses.replace(walk, pulse=(0.5, 0.3, 1.0, 0.0, 1.0))
+    plain, swung = (dict(render(Fake(), some, range(5))) for some in (walk, pulsing))
+    assert_same(swung[3], plain[3])
+    other = Fake().noise(0x70756C7365).flatten().numpy()
+    for index, part in enumerate(pulsing.pulse):
+        (before, *words), (noise, *same) = parts(plain[index]), parts(swung[index])
+        angle = part * math.pi / 2
+        np.testing.assert_allclose(noise, math.cos(angle) * before + math.sin(angle) * other, atol=1e-6)
+        for a, b in zip(words, same):
+            np.testing.assert_array_equal(a, b)
+    np.testing.assert_allclose(parts(swung[2])[0], parts(swung[4])[0], atol=1e-6)
+    assert_same(dict(render(Fake(), pulsing, [1]))[1], swung[1])
 
 
 # Black

@@ -418,6 +418,17 @@ def test_a_film_whose_noise_goes_its_own_way_tells_nothing_of_where_others_belon
     assert apart.near(plain) == apart.near(asked) == together.near(asked) == {}
 
 
+def test_a_pulse_gives_a_frame_another_name_and_frames_without_keep_theirs(tmp_path):
+    plain = a_walk()
+    pulsing = dataclasses.replace(plain, pulse=(0.0, 0.5, *[0.0] * 10))
+    names = fingerprints(plain, SETTINGS), fingerprints(pulsing, SETTINGS)
+    assert [a == b for a, b in zip(*names)] == [True, False, *[True] * 10]
+    with Run(tmp_path / "film.walk", pulsing, SETTINGS) as run:
+        render_all(run)
+    assert read_manifest(tmp_path / "film.walk").walk == pulsing
+    assert Manifest(elsewhere(pulsing), SETTINGS, pulsing, (0,) * 12).near(pulsing) == {}
+
+
 def test_a_films_name_may_hold_what_looks_like_the_end_of_a_line(tmp_path):
     with Run(tmp_path / "film.walk", a_walk(), SETTINGS) as run:
         for name in ("a\u2028b\n\x0cc.mp4", "d.mp4", "\udcff.mp4"):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import re
 import reprlib
 from fractions import Fraction
@@ -605,6 +606,21 @@ def test_a_walk_tells_where_it_hardly_moves(closed):
     even = [i / len(places) for i in range(len(places))]
     assert Walk(keyframes, places, 24, closed, noise=even).rests() == set()
     assert Walk(keyframes, [0.0, 0.5, 0.5, 1.0], 24).rests() == {2}
+
+
+def test_where_the_noise_pulses_a_walk_does_not_rest():
+    keyframes = [Keyframe("a", 0), Keyframe("b", 1)]
+    assert Walk(keyframes, [0.0] * 4 + [1.0], 24, pulse=[0, 0.5, 0.495, 0.1, 0]).rests() == {2}
+
+
+@pytest.mark.parametrize("pulse", [[0, 1], [0, 0, 0, 1.1, 0], [0, 0, -0.1, 0, 0], [0, 0, math.nan, 0, 0], "abcde", 3])
+def test_a_pulse_is_a_share_for_each_frame(pulse):
+    with pytest.raises(Error, match="pulse has a number from 0 to 1 for each of 5 frames; not "):
+        Walk([Keyframe("a", 0), Keyframe("b", 1)], [0.0, 0.25, 0.5, 0.75, 1.0], 24, pulse=pulse)
+
+
+def test_a_pulse_of_noughts_is_none():
+    assert Walk([Keyframe("a", 0), Keyframe("b", 1)], [0.0, 1.0], 24, pulse=[0, 0]).pulse == ()
 
 
 def test_a_loop_that_begins_between_two_keyframes_rests_nowhere():

@@ -100,7 +100,7 @@ def film(*, loaded: Model | None = None, again: Again | None = None, **chosen: A
     they are of."""
     listener = _listener(chosen)
     asked = order.read_order(chosen, listener, loaded.settings if loaded else None, again)
-    for note in outlook.surprises(asked.walk, asked.rests) if not asked.placed else ():
+    for note in outlook.surprises(asked.walk, asked.rests, asked.music is not None) if not asked.placed else ():
         listener.say(f"note: {note}")
     with _importing(listener):
         from walk.run import Run, alike
@@ -108,7 +108,7 @@ def film(*, loaded: Model | None = None, again: Again | None = None, **chosen: A
 
     network = _network(asked, listener)
     told = network.name if network else asked.flags.get("upscale")
-    frames = len(set(asked.walk.positions))
+    frames = len(set(zip(asked.walk.positions, asked.walk.pulse or asked.walk.positions)))
     model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, frames, loaded)
     if again and again.weights != model.settings.weights:
         listener.say("note: the model is not the one that made that film, so its pictures will differ")
@@ -175,6 +175,7 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
         indices = [*walk.landmarks()[0], *outlook.half_ways(walk, pacer.distances, asked.even)]
         work.make(run, indices)
         shares = work.noise_shares(run, seen) if walk.noise else {}
+        swings = work.swings(run) if walk.pulse else []
         work.settle()
         pictures = [run.picture(index) for index in indices]
         missing, frame_bytes = len(run.missing()), run.size()
@@ -183,10 +184,11 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
     model.tell_notes()
     count = len(walk.keyframes)
     distances = [*pacer.distances, *speed.cuts(walk, pictures[:count])]
-    steps, along = (speed.predicted(some, distances, shares) for some in (walk, pacer.asked))
-    hurries = outlook.hurries(walk, steps, asked.music is not None)
+    steps, along = (speed.predicted(some, distances, shares, swings) for some in (walk, pacer.asked))
+    music = asked.music is not None
+    hurries = outlook.hurries(walk, steps, music)
     turns = [] if asked.rests else outlook.turns(pacer.asked, pacer.distances)  # else it is meant to come at once
-    surprises = [*outlook.surprises(asked.walk, asked.rests), *hurries, *turns]
+    surprises = [*outlook.surprises(asked.walk, asked.rests, music), *hurries, *turns]
     for note in surprises:
         listener.say(f"note: {note}")
     notes = [*model.notes(), *surprises]
@@ -229,11 +231,11 @@ def rough(**chosen: Any) -> str:
     decided = run.decided(asked.folder, asked.walk, settings) if asked.even else None
     walk = decided.walk if decided else asked.walk
     there = run.by_place(asked.folder, walk, settings)
-    places = range(walk.frames) if walk.noise else walk.positions
-    turn = math.inf if not walk.closed else walk.frames if walk.noise else len(walk.keyframes)
+    places = range(walk.frames) if walk.wavers else walk.positions
+    turn = math.inf if not walk.closed else walk.frames if walk.wavers else len(walk.keyframes)
     pictures: list[Path] = []
     while there and not pictures:
-        shown = roughcut.cut(places, there, turn, spreading=asked.even and not decided and not walk.noise)
+        shown = roughcut.cut(places, there, turn, spreading=asked.even and not decided and not walk.wavers)
         broken = [place for place in set(shown) if not run.is_whole(there[place])]
         for place in broken:
             del there[place]
@@ -399,8 +401,9 @@ def _rests(made: recipe.Recipe | None, count: int) -> set[int]:
     """Frames of a film that are meant to look like the one before, if its recipe tells of so many where they are."""
     if made and made.positions and len(made.positions[0]) == count:
         with contextlib.suppress(Error):
-            places, closed = made.positions, "loop" in dict(made.flags)
-            return Walk(read_lines(made.prompts), places[0], Fraction(1), closed, noise=places[1]).rests()
+            (positions, noise, pulse), closed = made.positions, "loop" in dict(made.flags)
+            walk = Walk(read_lines(made.prompts), positions, Fraction(1), closed, noise=noise, pulse=pulse)
+            return walk.rests()
     return set()
 
 

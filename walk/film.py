@@ -180,7 +180,7 @@ def described(walk: Walk, settings: Settings, flags: Mapping[str, object], posit
     """
     path = "smooth" if walk.smooth else "slerp"
     deciding = {"frames": walk.frames, "fps": walk.fps, "path": path, **flags}
-    places = (walk.positions, walk.noise) if positions else None
+    places = (walk.positions, walk.noise, walk.pulse) if positions else None
     made = recipe.compose(walk.keyframes, deciding, settings, places)
     first = walk.firsts()
     often = Counter(keyframe.prompt for keyframe in walk.keyframes)

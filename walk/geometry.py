@@ -10,6 +10,7 @@ Knows no keyframes and no frames.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -94,6 +95,13 @@ def slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
     Vectors of one direction, of opposite directions, or of no length are interpolated linearly.
     """
     return path([a, b])(t)
+
+
+def swung(point: Tensor, other: Tensor, part: float) -> Tensor:
+    """A Gaussian noise, turned by a part of a quarter-turn (0..1) toward another one that is independent of it; its
+    variance stays (Bodin et al., 2025)."""
+    angle = part * math.pi / 2
+    return math.cos(angle) * point + math.sin(angle) * other
 
 
 def _on_great_circle(known: _Known, t: Tensor) -> Tensor:

@@ -57,6 +57,7 @@ class Manifest:
                 "closed": self.walk.closed,
                 "smooth": self.walk.smooth,
                 "noise": self.walk.noise,
+                **({"pulse": self.walk.pulse} if self.walk.pulse else {}),
                 "settings": dataclasses.asdict(self.settings),
                 **found,
             },
@@ -80,7 +81,7 @@ class Manifest:
     def near(self, walk: Walk) -> dict[int, dict[float, float]]:
         """By segment of a walk that is asked for, what is known of one here with the same keyframes around it, with as many
         frames or others: the places that were asked for, in order, and where they belong."""
-        if not self.asked or self.asked.noise or walk.noise:
+        if not self.asked or self.asked.wavers or walk.wavers:
             return {}
         found = self._found(self.asked)
         there = {told: found[start] for start, told in reversed([*enumerate(_around(self.asked))])}
@@ -117,6 +118,7 @@ def read(path: Path) -> Manifest:
             closed=data["closed"],
             smooth=data["smooth"],
             noise=tuple(data["noise"]),
+            pulse=tuple(data.get("pulse", ())),
         )
         settings = Settings(**data["settings"] | {"software": tuple(data["settings"]["software"])})
         _check_plain(settings)
@@ -165,13 +167,15 @@ def _settled(settings: Settings) -> Any:
 
 
 def place(walk: Walk, index: int) -> list[object]:
-    """The keyframes around a frame, and how far it is between them; the same of its noise, if that is elsewhere."""
+    """The keyframes around a frame, and how far it is between them; the same of its noise, if that is elsewhere, and how
+    far it swings out."""
     found: list[object] = []
     for positions in filter(None, (walk.positions, walk.noise)):
         places, t = walk.neighbours(positions[index])
         around = [None if k is None else walk.keyframes[k] for k in places]
         found += [[None if k is None else k.identity for k in around], t]
-    return found if found[:2] != found[2:] else found[:2]
+    found = found if found[:2] != found[2:] else found[:2]
+    return [*found, "pulse", walk.pulse[index]] if walk.pulse and walk.pulse[index] else found
 
 
 def told(walk: Walk) -> list[object]:

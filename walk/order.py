@@ -55,7 +55,7 @@ NAME = 60  # letters of a film's name, at most
 RESTS = 0.5  # of --react, from which on a film is said to rest on its beats
 RHYTHM = {"audio", "bpm", "beats"}  # flags with which a film has beats
 _PULSES = ("beat", "bar")  # paces that land on something
-_TO_SOUND = ("bars", "meter", "align", "pace", "pace_noise", "react")  # flags that say how it moves to them
+_TO_SOUND = ("bars", "meter", "align", "pace", "pace_noise", "react", "pulse")  # flags that say how it moves to them
 
 
 class Again(NamedTuple):
@@ -313,7 +313,7 @@ def _check_together(chosen: dict[str, Any]) -> None:
         raise Error("--start says where in a sound to begin; give --audio, too")
     if known and chosen.get("speed") == "constant":
         raise Error("--speed constant says when keyframes come, and so does a sound or a tempo; give one of them")
-    for name in ("bars", "offset", "meter", "align"):
+    for name in ("bars", "offset", "meter", "align", "pulse"):
         if name in chosen and not known:
             raise Error(f"--{name} needs a sound or a tempo; give --audio, or --bpm")
     for name in ("pace", "pace_noise"):
@@ -325,8 +325,8 @@ def _check_together(chosen: dict[str, Any]) -> None:
         raise Error("--react says how far the pace departs from even; give --pace energy, beat or bar, too")
     if "listen" in chosen and "audio" not in chosen:
         raise Error("--listen says what of a sound is followed; give --audio, too")
-    if "listen" in chosen and "energy" not in paces(chosen):
-        raise Error("--listen says whose energy is followed; give --pace energy or --pace-noise energy, too")
+    if "listen" in chosen and "energy" not in paces(chosen) and "pulse" not in chosen:
+        raise Error("--listen says whose energy is followed; give --pace energy, --pace-noise energy or --pulse, too")
 
 
 def paces(chosen: dict[str, Any]) -> tuple[str, str]:
@@ -441,6 +441,8 @@ def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music 
     smooth = chosen.get("path", flags.PATHS[0]) == "smooth"
     if music is None:
         return Walk.through(keyframes, smooth=smooth, **timing)
+    from walk import audio
+
     fps, rhythm = chosen.get("fps", rates.FPS), music.rhythm
     frames = rates.nearest(music.seconds * fps)
     rates.check_length(frames)
@@ -468,6 +470,12 @@ def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music 
         noise_steps=None if noise == prompts else _steps(noise, chosen, music, frames, fps),
         **{**timing, "seconds": music.seconds, "frames": None},
     )
+    if depth := chosen.get("pulse"):
+        strength = pace.strengths(rhythm.envelope, audio.ENVELOPE_RATE, frames, fps)
+        if not any(strength):  # of written beats there is no sound
+            strength = pace.strikes(rhythm.beats, frames, fps)
+        most = max(strength, default=0.0) or 1.0
+        walk = dataclasses.replace(walk, pulse=tuple(round(depth * part / most, 4) for part in strength))
     if align == "bar" and rhythm.bars and (off := _off(walk, keyframes, rhythm.bars)):
         comes = "comes" if off == 1 else "come"
         if between := _off(walk, keyframes, (*rhythm.bars, *rhythm.beats)):
@@ -506,9 +514,9 @@ def _again(
     chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], places: recipe.Positions
 ) -> tuple[Music | None, Walk]:
     """A film's own sound, and its frames where they were."""
-    positions, noise = places
+    positions, noise, pulse = places
     fps, closed, smooth = chosen["fps"], chosen.get("loop", False), chosen.get("path", flags.PATHS[0]) == "smooth"
-    walk = Walk(keyframes, positions, fps, closed, smooth, noise)
+    walk = Walk(keyframes, positions, fps, closed, smooth, noise, pulse)
     if "audio" not in chosen:
         return None, walk
     from walk.audio import Rhythm
@@ -737,7 +745,7 @@ def _check_followed(film: str, carried: dict[str, Any], chosen: dict[str, Any]) 
     from walk.music import stem_of
 
     listen = chosen.get("listen", carried.get("listen"))
-    if "energy" not in paces(carried | chosen):
+    if "energy" not in paces(carried | chosen) and "pulse" not in carried | chosen:
         carried.pop("listen", None)
     elif listen and stem_of(listen) and not {"listen", "audio"} <= set(chosen):
         raise Error(

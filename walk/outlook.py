@@ -89,9 +89,9 @@ def turns(walk: Walk, distances: Sequence[tuple[float, float]]) -> list[str]:
     return notes
 
 
-def surprises(walk: Walk, rests: Sequence[float] = ()) -> list[str]:
-    """Notes on what the walk alone tells. rests: where it is meant to rest, in seconds."""
-    notes = [] if rests else [rest(walk)]
+def surprises(walk: Walk, rests: Sequence[float] = (), music: bool = False) -> list[str]:
+    """Notes on what the walk alone tells. rests: where it is meant to rest, in seconds. music: it has beats."""
+    notes = [] if rests else [rest(walk, music)]
     if walk.firsts().keys() >= set(map(float, range(len(walk.keyframes)))):  # it shows every keyframe
         notes += [_flicker(walk), _between(walk, rests)]
     return [note for note in notes if note]
@@ -127,7 +127,7 @@ def _between(walk: Walk, rests: Sequence[float]) -> str:
     )
 
 
-def rest(walk: Walk) -> str:
+def rest(walk: Walk, music: bool = False) -> str:
     """A note if a film will stand still for most of its length; else nothing."""
     rests = walk.rests()
     still = [list(run) for rest, run in groupby(range(walk.frames), rests.__contains__) if rest]
@@ -140,7 +140,7 @@ def rest(walk: Walk) -> str:
     what = ", after the last keyframe; one without a time would come at the end" if ends else ""
     return (
         f"the film stands still for {share:.0%} of its length, longest from {clock((longest[0] - 1) / walk.fps, 1)} to "
-        f"{clock((longest[-1] + 1) / walk.fps, 1)}{what}"
+        f"{clock((longest[-1] + 1) / walk.fps, 1)}{what}{'; with --pulse 0.5 it pulses meanwhile' * music}"
     )
 
 

@@ -63,16 +63,29 @@ def with_energy(
 ) -> list[float]:
     """Steps that follow the strength of a sound's onsets.
 
+    envelope, rate: as `strengths` takes them. Returns as `on_beats`; in silence all is even.
+    """
+    return _mixed(strengths(envelope, rate, frames, fps), react)
+
+
+def strengths(envelope: Sequence[float], rate: float, frames: int, fps: Fraction) -> list[float]:
+    """How strong a sound is at each frame.
+
     envelope: 0 or more, `rate` values a second from time 0 on. A frame has the strongest of what is
     nearer to it than to other frames, or what the frames before have left: what an onset moves fades.
-    Returns as `on_beats`; in silence all is even.
     """
-    steps, left, fading = [], 0.0, math.exp(-1 / (FADE * float(fps)))
+    result, left, fading = [], 0.0, math.exp(-1 / (FADE * float(fps)))
     for frame in range(frames):
         first, last = (math.ceil(max(2 * frame + side, 0) * Fraction(rate) / (2 * fps)) for side in (-1, 1))
         left = max(left * fading, *envelope[first : max(last, first + 1)], 0.0)
-        steps.append(left)
-    return _mixed(steps, react)
+        result.append(left)
+    return result
+
+
+def strikes(beats: Sequence[float], frames: int, fps: Fraction) -> list[float]:
+    """The same of beats that are known without a sound: each is 1."""
+    at = {int(beat * fps + Fraction(1, 2)) for beat in map(Fraction, beats) if beat >= 0}
+    return strengths([float(frame in at) for frame in range(frames)], float(fps), frames, fps)
 
 
 def _mixed(steps: list[float], react: float) -> list[float]:

@@ -22,8 +22,8 @@ MAX_TEXT = 8 << 20  # characters
 MAX_LINE = 2 * MAX_PROMPT + 1000  # a prompt, a negative one, and settings
 MAX_PROMPTS = 100_000
 
-Positions = tuple[tuple[float, ...], tuple[float, ...]]
-UNTOLD: Positions = (), ()
+Positions = tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]
+UNTOLD: Positions = (), (), ()
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Recipe:
     """prompts: lines of a prompt file, each with all of its settings. flags: the command's, without
     their dashes. made_with: names and versions of what decided pixels beside these. positions: of a
     film that moves to music, or whose frames a program has put elsewhere (then without a --speed), its
-    frames' on the path, and its noise's where that is elsewhere; both empty, if there are too many to carry."""
+    frames' on the path, its noise's where that is elsewhere, and how far that swings out; all empty, if there are too
+    many to carry."""
 
     prompts: tuple[str, ...]
     flags: tuple[tuple[str, str], ...]
@@ -79,8 +80,9 @@ def to_text(recipe: Recipe) -> str:
     }
     if not recipe.positions:
         return json.dumps(data, ensure_ascii=False)
-    text = json.dumps(data | {"positions": recipe.positions}, ensure_ascii=False)
-    return text if len(text) <= MAX_TEXT else json.dumps(data | {"positions": UNTOLD}, ensure_ascii=False)
+    lists = recipe.positions if recipe.positions[2] else recipe.positions[:2]
+    text = json.dumps(data | {"positions": lists}, ensure_ascii=False)
+    return text if len(text) <= MAX_TEXT else json.dumps(data | {"positions": UNTOLD[:2]}, ensure_ascii=False)
 
 
 def from_text(text: str, where: str) -> Recipe:
@@ -116,16 +118,17 @@ def _positions(data: dict[str, Any], keyframes: int, where: str) -> Positions | 
         return UNTOLD
     if not (
         isinstance(lists, list)
-        and [type(some) for some in lists] == [list, list]
+        and [type(some) for some in lists] in ([list] * 2, [list] * 3)
         and str(len(lists[0])) == data["flags"].get("frames")
-        and len(lists[1]) in (0, len(lists[0]))
-        and all(type(x) in (int, float) and 0 <= x <= keyframes - 1 + closed for some in lists for x in some)
+        and {len(some) for some in lists[1:]} <= {0, len(lists[0])}
+        and all(type(x) in (int, float) and 0 <= x <= keyframes - 1 + closed for some in lists[:2] for x in some)
+        and all(type(x) in (int, float) and 0 <= x <= 1 for some in lists[2:] for x in some)
         and not (closed and keyframes in lists[0] + lists[1])
         and "fps" in data["flags"]
     ):
         raise Error(f"{where}: the recipe is damaged: positions are not places of its frames among the keyframes")
-    positions, noise = (tuple(map(float, some)) for some in lists)
-    return positions, noise
+    positions, noise, pulse = (tuple(map(float, some)) for some in [*lists, []][:3])
+    return positions, noise, pulse
 
 
 def as_prompt_file(recipe: Recipe, name: str, files: Sequence[str] = ()) -> str:

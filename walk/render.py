@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from walk import Error, OutOfMemoryError, machine
-from walk.geometry import Way, path, stacked
+from walk.geometry import Way, path, stacked, swung
 from walk.models import Conditioning, Model, check
 from walk.timeline import Walk
 
 SEGMENTS = 8  # between two keyframes each; what is known of their ways stays in memory,
 KEPT = 2**24  # as long as these are no more numbers
 PAUSES = (2, 8, 20)  # seconds
+PULSE = 0x70756C7365  # the seed of the noise toward which every frame swings
 
 Batch = list[tuple[int, np.ndarray]]
 _Prompt = tuple[str, str]  # with its negative one
@@ -282,6 +283,9 @@ class _Start:
 
     def _made(self, places: Sequence[_Places]) -> tuple[Tensor, Conditioning]:
         noise = stacked([self.noise_way(place.seeds) for place in places], [place.noise_t for place in places])
+        for row, place in enumerate(places):
+            if place.pulse:
+                noise[row] = swung(noise[row], self.noise(PULSE).flatten(), place.pulse)
         shape = self.noise(next(seed for seed in places[0].seeds if seed is not None)).shape
         ways, parts = [self.ways(place.prompts) for place in places], [place.t for place in places]
         conditioning = {name: stacked([way[name] for way in ways], parts) for name in ways[0]}
@@ -325,10 +329,11 @@ def _prompt(walk: Walk, k: int) -> _Prompt:
 
 
 class _Places(NamedTuple):
-    """Where a frame is between which seeds, and where between which prompts."""
+    """Where a frame is between which seeds, how far it swings out from there, and where between which prompts."""
 
     seeds: tuple[int | None, ...]
     noise_t: float
+    pulse: float
     prompts: tuple[_Prompt | None, ...]
     t: float
 
@@ -337,7 +342,8 @@ def _places(walk: Walk, index: int) -> _Places:
     around, noise_t = walk.neighbours((walk.noise or walk.positions)[index])
     seeds = tuple(None if k is None else walk.keyframes[k].seed for k in around)
     around, t = walk.neighbours(walk.positions[index])
-    return _Places(seeds, noise_t, tuple(None if k is None else _prompt(walk, k) for k in around), t)
+    pulse = walk.pulse[index] if walk.pulse else 0.0
+    return _Places(seeds, noise_t, pulse, tuple(None if k is None else _prompt(walk, k) for k in around), t)
 
 
 def _filled(walk: Walk, rows: Sequence[int | None]) -> tuple[_Places, ...]:

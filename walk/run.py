@@ -333,14 +333,14 @@ def finished(folder: Path) -> dict[str, Path]:
 
 def by_place(folder: Path, walk: Walk, settings: Settings) -> dict[float, Path]:
     """The frames in a run folder that lie on this walk's path, by position, wherever on it this walk has its own; if its
-    noise is paced apart, by index, and its own alone. Nobody is disturbed who works there."""
+    noise wavers, by index, and its own alone. Nobody is disturbed who works there."""
     there = finished(folder)
-    if walk.noise:
+    if walk.wavers:
         return {index: there[name] for index, name in enumerate(fingerprints(walk, settings)) if name in there}
     end = walk.segments - (1 / GRAIN if walk.closed else 0)
     told = {round(float(path.name.partition("-")[0]) * GRAIN) / GRAIN: name for name, path in there.items()}
     places = [place for place in sorted(told) if place <= end]
-    names = fingerprints(dataclasses.replace(walk, positions=tuple(places)), settings)
+    names = fingerprints(walk.path(places), settings)
     return {place: there[name] for place, name in zip(places, names) if name in there}
 
 

@@ -127,7 +127,7 @@ class Pacer:
                 start,
                 turn,
                 places,
-                noise=noises.get(start, []) if walk.noise else None,
+                noise=noises.get(start, []) if walk.wavers else None,
                 apart=apart,
                 even=even,
                 further=further,
@@ -409,13 +409,17 @@ class _Segment:
 
 
 def predicted(
-    walk: Walk, distances: Sequence[tuple[float, float]], noise: Mapping[int, float] | None = None
+    walk: Walk,
+    distances: Sequence[tuple[float, float]],
+    noise: Mapping[int, float] | None = None,
+    swings: Sequence[float] = (),
 ) -> list[float]:
     """How far apart each two neighbouring frames will look; in a closed walk also the last and the first.
 
     distances: (position, how far from it the next looks), in any order, of pictures that were seen, the keyframes
     at both ends of a segment among them, and `cuts`. A segment of which nobody saw the inside counts as still.
     noise: by segment, which share of a change is the noise's, where that goes its own way; half, where nobody knows.
+    swings: how far from each keyframe its picture looks where the noise has swung out all the way; none: it does not.
     """
     gaps: defaultdict[int, dict[float, float]] = defaultdict(dict)
     for position, d in sorted(distances):
@@ -440,10 +444,15 @@ def predicted(
         ways_done = [done(position) for position in (*positions, *positions[: walk.closed])]
         return [b - a if b >= a else b - a + total for a, b in pairwise(ways_done)]
 
-    if not walk.noise:
-        return steps(walk.positions)
-    shares = [(noise or {}).get(int(position), 0.5) for position in walk.positions]
-    return [(1 - x) * a + x * b for x, a, b in zip(shares, steps(walk.positions), steps(walk.noise))]
+    found = steps(walk.positions)
+    if walk.noise:
+        shares = [(noise or {}).get(int(position), 0.5) for position in walk.positions]
+        found = [(1 - x) * a + x * b for x, a, b in zip(shares, found, steps(walk.noise))]
+    if swings and walk.pulse:
+        turns = pairwise((*walk.pulse, *walk.pulse[: walk.closed]))
+        swung = [abs(b - a) * swings[int(position)] for position, (a, b) in zip(walk.positions, turns)]
+        found = [math.hypot(*both) for both in zip(found, swung)]
+    return found
 
 
 def cuts(walk: Walk, keyframes: Sequence[np.ndarray]) -> list[tuple[float, float]]:

@@ -31,6 +31,7 @@ SECONDS_A_SEGMENT = 2  # when neither a length nor times are given
 RESTING = 1 / 4  # of the mean step between two keyframes; after a beat it is a twelfth
 STEEPEST = 8, 1 / 3  # times the mean step; or of the way, of few frames: one onset in a silence would be a jump
 GRAIN = 2**32  # parts of a segment that places are rounded to: a segment's are the same wherever it stands
+CALM = 0.01  # of a pulse, from one frame to the next, is not seen
 _LEAST = 1e-9  # of the largest step: sums of less would be lost beside it
 _HEARD = 2**20  # the same of places that were heard, so that no library's last bit matters
 
@@ -47,6 +48,7 @@ class Walk:
     closed: the last keyframe leads back to the first.
     smooth: no corner at keyframes.
     noise: positions of the noise alone, one for each frame, where it is paced apart; (): it goes with the prompts.
+    pulse: how far the noise of each frame swings out from there, 0 .. 1: not at all, to another noise; (): of none.
 
     Any sequence will do for a tuple. Raises Error for values outside these.
     """
@@ -57,6 +59,7 @@ class Walk:
     closed: bool = False
     smooth: bool = True
     noise: tuple[float, ...] = ()
+    pulse: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         keyframes = _keyframes(self.keyframes)
@@ -69,7 +72,8 @@ class Walk:
                 f"noise has {plural(len(noise), 'position')} for {plural(len(positions), 'frame')}; it has one for "
                 "each frame, or none"
             )
-        given = {"keyframes": keyframes, "positions": positions, "fps": rate(self.fps), "noise": noise}
+        pulse = _pulse(self.pulse, len(positions))
+        given = {"keyframes": keyframes, "positions": positions, "fps": rate(self.fps), "noise": noise, "pulse": pulse}
         given |= {"closed": bool(self.closed), "smooth": bool(self.smooth)}
         for name, value in given.items():
             object.__setattr__(self, name, value)
@@ -142,6 +146,11 @@ class Walk:
         return len(self.keyframes) - (not self.closed)
 
     @property
+    def wavers(self) -> bool:
+        """Whether the noise is anywhere but where the prompts are."""
+        return bool(self.noise or self.pulse)
+
+    @property
     def seconds(self) -> Fraction:
         """How long the film is, exactly."""
         return self.frames / self.fps
@@ -155,6 +164,10 @@ class Walk:
     def leg(self, k: int) -> str:
         """'keyframe 3 to 4': what lies after keyframe k, counted from 0, for people, who count from 1."""
         return f"keyframe {k + 1} to {(k + 1) % len(self.keyframes) + 1}"
+
+    def path(self, positions: Iterable[float], noise: Iterable[float] = (), pulse: Iterable[float] = ()) -> Walk:
+        """The same path, shown at other positions."""
+        return dataclasses.replace(self, positions=tuple(positions), noise=tuple(noise), pulse=tuple(pulse))
 
     def firsts(self) -> dict[float, int]:
         """By position, the first frame that shows it; of a rest from a loop's end to its beginning, the one at the end."""
@@ -194,6 +207,8 @@ class Walk:
         """Frames that are meant to look like the one before, or nearly: of its way between two keyframes the walk goes
         less than RESTING of the usual step into them."""
         slow = [self._slow(places) for places in filter(None, (self.positions, self.noise))]
+        if self.pulse:
+            slow.append([abs(b - a) < CALM for a, b in pairwise(self.pulse)])
         return {index for index, all_of_it in enumerate(zip(*slow), 1) if all(all_of_it)}
 
     def _slow(self, places: Sequence[float]) -> list[bool]:
@@ -362,6 +377,16 @@ def _places(name: str, given: Sequence[float], end: int, closed: bool) -> tuple[
     raise Error(
         f"{name}: {wrong:g} is out of range; with {plural(end + (not closed), 'keyframe')} they are from 0, {to} {end}"
     )
+
+
+def _pulse(given: Sequence[float], count: int) -> tuple[float, ...]:
+    try:
+        pulse = tuple(map(float, given))
+    except (TypeError, ValueError, OverflowError):
+        pulse = (math.nan,)
+    if pulse and (len(pulse) != count or not all(0 <= part <= 1 for part in pulse)):
+        raise Error(f"pulse has a number from 0 to 1 for each of {plural(count, 'frame')}; not {reprlib.repr(given)}")
+    return pulse if any(pulse) else ()
 
 
 def _check_order(keyframes: Sequence[Keyframe]) -> None:

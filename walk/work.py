@@ -7,7 +7,6 @@ and prints nothing: a `walk.progress.Listener` is told.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -100,7 +99,7 @@ class Work:
         places = [part / (count + 1) for part in range(1, count + 1)]
         positions = [k + place for k in range(walk.segments) for place in (0.0, *places)]
         positions += [float(walk.segments)] * (not walk.closed)
-        there = run.at(dataclasses.replace(walk, positions=tuple(positions), noise=()))
+        there = run.at(walk.path(positions))
         self.make(there)
         self.settle()
         self._note_rows(there)
@@ -136,7 +135,7 @@ class Work:
         rows = {} if even else {name: row(index, batch) for index, name in enumerate(run.fingerprints)}
 
         def at(*positions: float) -> Run:
-            there = run.at(dataclasses.replace(run.walk, positions=positions, noise=()))
+            there = run.at(run.walk.path(positions))
             there.rows = {name: rows[name] for name in there.fingerprints if name in rows}
             return there
 
@@ -187,7 +186,7 @@ class Work:
         halves = {k: min(some, key=lambda position: abs(position - k - 0.5)) for k, some in inside(seen).items()}
         places = [place for k, half in halves.items() for place in ((k, k), (half, k), (half, half))]
         positions, noise = (tuple(float(place[which]) for place in places) for which in (0, 1))
-        there = run.at(dataclasses.replace(run.walk, positions=positions, noise=noise))
+        there = run.at(run.walk.path(positions, noise))
         self.make(there)
         self.settle()
         features = [speed.features(there.picture(index)) for index in range(len(places))]
@@ -196,6 +195,17 @@ class Work:
             prompts, noises = speed.distance(first, moved), speed.distance(moved, last)
             shares[k] = noises / (prompts + noises) if prompts + noises else 0.5
         return shares
+
+    def swings(self, run: Run) -> list[float]:
+        """How far from each keyframe's picture it looks where the noise has swung out all the way, as the largest pulse of
+        the walk tells, of which one picture more of each is made."""
+        keys, most = [float(k) for k in range(len(run.walk.keyframes))], max(run.walk.pulse)
+        still, swung = (run.at(run.walk.path(keys, pulse=pulse)) for pulse in ((), [most] * len(keys)))
+        for there in (still, swung):
+            self.make(there)
+        self.settle()
+        pairs = ((still.picture(k), swung.picture(k)) for k in range(len(keys)))
+        return [speed.distance(*map(speed.features, pair)) / most for pair in pairs]
 
     def finished(self, run: Run) -> list[Path]:
         """All frames of the run's walk, on the disk, in its order."""
