@@ -58,8 +58,6 @@ if TYPE_CHECKING:
 MAX_SEEDS = 256  # on one sheet
 SHOWN = 2 / 3  # of the pictures; less is worth one, too
 PATIENCE = 2.0  # seconds
-TOLD = False  # that libraries take long to import
-BEGUN = time.monotonic()
 
 
 # Each command returns what belongs on stdout.
@@ -72,7 +70,6 @@ def _halving(command: Callable[..., str]) -> Callable[..., str]:
 
     @functools.wraps(command)
     def tried(**chosen: Any) -> str:
-        global BEGUN
         while True:
             try:
                 return command(**chosen)
@@ -87,7 +84,6 @@ def _halving(command: Callable[..., str]) -> Callable[..., str]:
                 said = whole if "low_memory" in full.instead else many
                 chosen |= full.instead
                 del full
-            BEGUN = time.monotonic()
             gc.collect()  # else what is left of the model fills the memory that it is to be loaded into
             _listener(chosen).say(said)
 
@@ -541,7 +537,7 @@ def _found(
     if settings.model == BUILT_IN:
         listener.say("using toybox, the built-in model, which draws toys; walk models lists others for --model")
     found = LazyModel(settings, listener, keyframes, folder, frames)
-    found.seconds = time.monotonic() - BEGUN
+    found.seconds = time.monotonic() - listener.begun
     return found
 
 
@@ -550,9 +546,8 @@ def _importing(listener: Listener) -> Iterator[None]:
     """Say what takes so long, if it does: mostly one or two seconds, on a busy machine ten. Once."""
 
     def say() -> None:
-        global TOLD
-        if not TOLD:
-            TOLD = True
+        if not listener.waits:
+            listener.waits = True
             listener.say("importing torch and diffusers")
 
     timer = threading.Timer(PATIENCE, say)
@@ -667,27 +662,23 @@ def _assemble(asked: Order, run: Run, work: Work, shown: _Shown, told: str | Non
         settings = as_shown(run, other)
         return order.metadata(asked, run.walk, settings, run.manifest.refined, told) if asked.describe else None
 
-    def is_there(other: Run | None) -> bool:
-        there = is_finished(run, asked.out, described(other), sound, other, **asked.look)
-        if there:
+    with contextlib.ExitStack() as held:
+        larger = other = None
+        if shown.network is None:
+            forget(run)
+        else:
+            larger = held.enter_context(Larger(run, Upscaler(shown.network, run.settings), shown.pictures))
+            other = larger.run
+        if is_finished(run, asked.out, described(other), sound, other, **asked.look):
             listener.say(f"{asked.out} is finished already")
-        return there
-
-    def making(other: Run | None) -> None:
-        with listener.progress(f"making {asked.out.name}", run.walk.frames, after=2) as progress:
-            make(run, asked.out, described(other), sound, progress.reached, other, **asked.look)
-
-    if shown.network is None:
-        forget(run)
-        if not is_there(None):
-            making(None)
-        return
-    with Larger(run, Upscaler(shown.network, run.settings), shown.pictures) as larger:
-        if not is_there(larger.run):
+            return
+        if larger:
             work.release()
             work.enlarged = larger.count
             larger.enlarge(listener)
-            making(larger.run)  # in other tiles by now, perhaps
+            other = larger.run  # in other tiles by now, perhaps
+        with listener.progress(f"making {asked.out.name}", run.walk.frames, after=2) as progress:
+            make(run, asked.out, described(other), sound, progress.reached, other, **asked.look)
 
 
 def _watch(asked: Order, walk: Walk, listener: Listener) -> None:
@@ -746,8 +737,6 @@ def called(
 ) -> str:
     """A command in a program, with flags as they would be typed, and a model that is loaded already. Returns what it would
     print; raises Error."""
-    global BEGUN
-    BEGUN = time.monotonic()
     if "torch" not in sys.modules:  # else it is too late
         share_processors()
     known = flags.COMMANDS[command].flags

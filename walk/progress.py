@@ -44,7 +44,11 @@ class Progress:
 
 
 class Listener:
-    """Is told what is done."""
+    """Is told what is done, from when it is made on."""
+
+    def __init__(self) -> None:
+        self.begun = time.monotonic()
+        self.waits = False  # whether it knows that libraries take long to import
 
     def say(self, text: str) -> None:
         """A sentence, for people."""
