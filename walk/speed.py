@@ -36,6 +36,7 @@ CLOSE = 0.3  # or among all that are within this part of a step for each of them
 STILL = 0.1  # of the mean step: less is none, as where a walk rests
 STEADY = 0.05  # of the way is spread evenly along the path, whatever the pictures say
 BEAT = 5  # times the step before or after it: such a step is meant, and pictures from within it would blur it
+LOST_EARLIER = 0.5  # of an earlier film's frames between beats serve nowhere: so many are expected to
 LOST = 0.25  # of the pictures looked at between beats become no frames: so many of them are expected to
 SHARE = 0.1  # pictures a frame, where none of them can become one
 KEPT = 224  # pictures of which the features stay in memory
@@ -202,13 +203,16 @@ class Pacer:
 
     @property
     def unused(self) -> int:
-        """How many of an earlier film's frames serve nowhere, as far as is known by now; else most do, but few of those
-        between beats, or of more than there are to be."""
-        return sum(
-            len({*it.earlier.belong} - {*it.moved.values()})
-            for it in self._segments
-            if it.earlier and (it.moved or it.beats or len(it.earlier.belong) > len(it.places))
-        )
+        """How many of an earlier film's frames serve nowhere, as far as is known by now; else as many as there are to be
+        do, but of those between beats about half."""
+
+        def lost(it: _Segment, earlier: Earlier) -> int:
+            if it.moved:
+                return len({*earlier.belong} - {*it.moved.values()})
+            serving = min(len(earlier.belong), len(it.places))
+            return len(earlier.belong) - (round(serving * (1 - LOST_EARLIER)) if it.beats else serving)
+
+        return sum(lost(it, it.earlier) for it in self._segments if it.earlier)
 
     @property
     def distances(self) -> list[tuple[float, float]]:
@@ -256,7 +260,8 @@ class _Segment:
         self._around = sorted({*self.knots, *self._asked})
         left = len({*self._around} - {0.0, 1.0, *self.moved.values()})
         if not self.moved and self.noise is None:  # of noise that goes its own way none becomes one
-            left = round(left * LOST) if self.beats and self._asked else 0
+            lost = LOST_EARLIER if self.earlier else LOST
+            left = round(left * lost) if self.beats and self._asked else 0
         self.besides = left
 
     def compare(self, places: list[float], seen: set[float]) -> None:
