@@ -108,7 +108,7 @@ BELOW = {
     "lazy": {"bench", "keyframes", "machine", "manifest", "models", "progress", "render", "run", "text"},
     "upscale": {"digests", "loading", "machine", "settings"},
     "larger": {"manifest", "png", "progress", "run", "text", "upscale"},
-    "work": {"lazy", "models", "progress", "render", "run", "speed", "timeline"},
+    "work": {"lazy", "models", "outlook", "progress", "render", "run", "speed", "timeline"},
 }
 
 

@@ -48,12 +48,13 @@ from walk.text import as_word, clock, format_time, plural, together
 
 if TYPE_CHECKING:
     from walk import sheet
+    from walk.larger import Trial
     from walk.lazy import LazyModel
     from walk.models import Model
     from walk.run import Run
     from walk.speed import Earlier
     from walk.upscale import Network
-    from walk.work import Work
+    from walk.work import Look, Work
 
 MAX_SEEDS = 256  # on one sheet
 SHOWN = 2 / 3  # of the pictures; less is worth one, too
@@ -137,7 +138,7 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
         picture = order.expanded(chosen.pop("out"))
     asked = order.read_order(chosen, listener, loaded.settings if loaded else None)
     with _importing(listener):
-        from walk import larger, sheet, speed
+        from walk import larger, sheet
         from walk.run import Run
         from walk.upscale import Upscaler
         from walk.work import Work
@@ -162,47 +163,46 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
         Work(run, model, listener, "rendering the preview") as work,
     ):
         asked, run, looked = _at_one_speed(asked, run, work, listener)
-        decided = run.decided() if asked.even else None
-        pacer = work.spread(run, asked.even, further=False, looked=looked)
-        known = run.before.belongs(run.walk) if asked.even else {}
-        run = run.of(decided) if decided else run.at(run.walk.moved(known, pacer.walk))
-        walk = run.walk
-        seen = {position for position, _ in pacer.distances}
-        indices = [*walk.landmarks()[0], *outlook.half_ways(walk, pacer.distances, asked.even)]
-        work.make(run, indices)
-        shares = work.noise_shares(run, seen) if walk.noise else {}
-        swings = work.swings(run) if walk.pulse else []
-        work.settle()
-        pictures = [run.picture(index) for index in indices]
-        missing, frame_bytes = len(run.missing()), run.size()
+        look = work.first_look(run, asked.even, looked)
 
     # 2. What they tell.
     model.tell_notes()
-    count = len(walk.keyframes)
-    distances = [*pacer.distances, *speed.cuts(walk, pictures[:count])]
-    steps, along = (speed.predicted(some, distances, shares, swings) for some in (walk, pacer.asked))
-    music = asked.music is not None
-    hurries = outlook.hurries(walk, steps, music)
-    turns = [] if asked.rests else outlook.turns(pacer.asked, pacer.distances)  # else it is meant to come at once
-    surprises = [*outlook.surprises(asked.walk, asked.rests, music), *hurries, *turns]
+    walk, along, music = look.run.walk, look.along, asked.music is not None
+    steps = look.steps(walk)
+    turns = [] if asked.rests else outlook.turns(along, look.distances)  # else it is meant to come at once
+    surprises = [
+        *outlook.surprises(asked.walk, asked.rests, music),
+        *outlook.hurries(walk, steps, music),
+        *turns,
+    ]
     for note in surprises:
         listener.say(f"note: {note}")
     notes = [*model.notes(), *surprises]
-    enlarging, filled, closer = 0.0, 0, None
+    tried = None
     if shown.network and not quick:
         work.release()
-        upscaler = Upscaler(shown.network, run.settings)
-        large, enlarging, filled = larger.trial(run, upscaler, shown.pictures, pictures[0], listener)
-        if "upscale" in asked.flags:
-            closer = sheet.Closer(large, pictures[0], shown.network.name)
-    middles = [sheet.middle(picture, shown.film) for picture in pictures]
-    drawn = sheet.preview(walk, middles[:count], middles[count:], steps, notes, _drawn(asked), along, closer)
+        upscaler = Upscaler(shown.network, settings)
+        tried = larger.trial(look.run, upscaler, shown.pictures, look.pictures[0], listener)
+    closer = None
+    if tried and shown.network and "upscale" in asked.flags:
+        closer = sheet.Closer(tried.picture, look.pictures[0], shown.network.name)
+    middles = [sheet.middle(picture, shown.film) for picture in look.pictures]
+    count = len(walk.keyframes)
+    drawn = sheet.preview(
+        walk, middles[:count], middles[count:], steps, notes, _drawn(asked), look.steps(along), closer
+    )
     _save_sheet(drawn, picture)
-    if quick:
-        return as_word(picture)
+    if not quick:
+        listener.say(_left(asked, look, work, model, shown, tried))
+    return as_word(picture)
+
+
+def _left(asked: Order, look: Look, work: Work, model: LazyModel, shown: _Shown, tried: Trial | None) -> str:
+    """How much of a film is still to be made after a preview, and how long that will take."""
+    missing, walk = look.missing, look.run.walk
+    enlarging, filled = (tried.seconds, tried.bytes) if tried else (0.0, 0)
     if not missing and not filled:
-        listener.say("all frames are there already")
-        return as_word(picture)
+        return "all frames are there already"
     left, of_it = f"{plural(missing, 'frame')} more", ""
     if work.seconds or not missing:  # else nothing had to be rendered, and nobody knows how long that takes
         batches, loading = work.seconds or [0.0], model.seconds if missing else 0.0
@@ -210,8 +210,7 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
         left, of_it = f"about {format_time(round(loading + rendering + enlarging))} more", "of it "
     if round(enlarging):
         left += f", {format_time(round(enlarging))} {of_it}to enlarge its frames"
-    listener.say(f"the film: {left}, {_bytes(frame_bytes * walk.frames + filled)} of frames")
-    return as_word(picture)
+    return f"the film: {left}, {_bytes(look.run.size() * walk.frames + filled)} of frames"
 
 
 def rough(**chosen: Any) -> str:

@@ -14,16 +14,41 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from walk import Error, models, speed
+import numpy as np
+
+from walk import Error, models, outlook, speed
 from walk.lazy import LazyModel
 from walk.models import Model
 from walk.progress import Listener
 from walk.render import Batch, Renderer, row
 from walk.run import WRITERS, Run
 from walk.speed import Earlier, Features, Pacer
-from walk.timeline import inside
+from walk.timeline import Walk, inside
+
+
+class Look(NamedTuple):
+    """A first look at a film. run: with its frames where they belong, as far as is known by now. along: its walk with equal
+    steps along the path. pictures: those of the keyframes, and then those half-way from each to the next.
+    distances, shares, swings: as `walk.speed.predicted` takes them. missing: how many of its frames are."""
+
+    run: Run
+    along: Walk
+    pictures: list[np.ndarray]
+    distances: list[tuple[float, float]]
+    shares: dict[int, float]
+    swings: list[float]
+    missing: int
+
+    @property
+    def keyframes(self) -> list[np.ndarray]:
+        return self.pictures[: len(self.along.keyframes)]
+
+    def steps(self, walk: Walk) -> list[float]:
+        """How far apart neighbouring frames of a walk on this path will look."""
+        distances = [*self.distances, *speed.cuts(self.run.walk, self.keyframes)]
+        return speed.predicted(walk, distances, self.shares, self.swings)
 
 
 class Work:
@@ -124,6 +149,21 @@ class Work:
         refined = pacer.refined or (run.before.refined and bool(run.before.near(run.walk)))
         return run.decide(pacer.walk, usual | self.rows | found, refined)
 
+    def first_look(self, run: Run, even: bool = True, looked: Mapping[int, Earlier] | None = None) -> Look:
+        """At some pictures, of which nearly all are frames of the film, too. even, looked: as for `spread`."""
+        decided = run.decided() if even else None
+        pacer = self.spread(run, even, further=False, looked=looked)
+        known = run.before.belongs(run.walk) if even else {}
+        run = run.of(decided) if decided else run.at(run.walk.moved(known, pacer.walk))
+        walk, distances = run.walk, pacer.distances
+        indices = [*walk.landmarks()[0], *outlook.half_ways(walk, distances, even)]
+        self.make(run, indices)
+        shares = self._noise_shares(run, [position for position, _ in distances]) if walk.noise else {}
+        swings = self._swings(run) if walk.pulse else []
+        self.settle()
+        pictures = [run.picture(index) for index in indices]
+        return Look(run, pacer.asked, pictures, distances, shares, swings, len(run.missing()))
+
     def spread(
         self, run: Run, even: bool = True, further: bool = True, looked: Mapping[int, Earlier] | None = None
     ) -> Pacer:
@@ -177,7 +217,7 @@ class Work:
                 expect()
         return pacer
 
-    def noise_shares(self, run: Run, seen: Iterable[float]) -> dict[int, float]:
+    def _noise_shares(self, run: Run, seen: Iterable[float]) -> dict[int, float]:
         """By segment, which share of a change is the noise's: seen in one picture more of each, where the prompts are
         half-way and the noise has not left.
 
@@ -196,7 +236,7 @@ class Work:
             shares[k] = noises / (prompts + noises) if prompts + noises else 0.5
         return shares
 
-    def swings(self, run: Run) -> list[float]:
+    def _swings(self, run: Run) -> list[float]:
         """How far from each keyframe's picture it looks where the noise has swung out all the way, as the largest pulse of
         the walk tells, of which one picture more of each is made."""
         keys, most = [float(k) for k in range(len(run.walk.keyframes))], max(run.walk.pulse)
