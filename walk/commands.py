@@ -236,9 +236,7 @@ def rough(**chosen: Any) -> str:
             del there[place]
         pictures = [] if broken else [there[place] for place in shown]
     if not pictures:
-        raise Error(
-            f"no frames of this film are in {asked.folder}; a rough cut is made while, or after, some are rendered"
-        )
+        raise order.no_frames(asked.folder)
     sound = asked.music.sound if asked.music and formats.holds_sound(out) else None
     held = roughcut.longest_hold(places, shown) / walk.fps
     listener.say(

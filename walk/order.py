@@ -184,6 +184,8 @@ def read_order(
     video.validate(out, **look, sound="audio" in chosen and formats.holds_sound(out), fps=shown)
     if not looking:
         _check_paths(out, folder)
+    elif not folder.is_dir():  # before anything is heard, and kept there
+        raise no_frames(folder)
     if places is not None:
         music, walk = _again(chosen | {"fps": shown}, keyframes, places)
     else:
@@ -612,6 +614,11 @@ def _check_paths(out: Path, folder: Path) -> None:
     check_free(out, folder)
     with alone(folder):  # or an Error before anything heavy is loaded
         pass
+
+
+def no_frames(folder: Path) -> Error:
+    """Where a film is to be looked at."""
+    return Error(f"no frames of this film are in {folder}; a rough cut is made while, or after, some are rendered")
 
 
 def rough(out: Path) -> Path:
