@@ -83,7 +83,7 @@ def _renders():
     try:
         walk.make(ABC, frames=3, steps=1, out="child.mp4", quiet=True)
     except Error as error:
-        os._exit("was forked from one that has rendered already" in str(error))
+        os._exit("was forked from one that has loaded a model already" in str(error))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")

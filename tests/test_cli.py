@@ -159,6 +159,11 @@ def test_each_command_has_a_help_that_fits_a_terminal(name, capsys):
         assert max(map(len, out.splitlines())) <= 100
 
 
+@pytest.mark.parametrize("name", ["preview", "rough", "replay"])
+def test_a_command_that_takes_a_films_flags_says_so_in_one_line(name):
+    assert "and all the flags of walk --help" in flags.help_text(name)
+
+
 def test_version_is_told(capsys):
     assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out == f"walk {__version__}\n"

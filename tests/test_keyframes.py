@@ -9,7 +9,7 @@ import pytest
 
 from walk import Error, Keyframe, flags, read_prompts
 from walk.files import MAX_FILE_BYTES
-from walk.keyframes import MAX_SEED
+from walk.keyframes import MAX_SEED, read_lines
 from walk.text import parse_time
 
 FORMAT = "a prompt file is UTF-8 text with one prompt a line"
@@ -565,6 +565,30 @@ def test_times_before_all_prompts_are_when_keyframes_come(lines, seconds):
     told = []
     read_prompts(lines, tell=told.append)
     assert told == ["the times before the prompts are read as time="]
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (["a\x1b[0m fox | seed=0", "b | seed=1"], "prompt 1: 'a\\x1b[0m fox | seed=0' has control characters"),
+        (["a | seed=0 | time=3", "b | seed=1 | time=2"], "prompt 2: time 2 s is not after 3 s (prompt 1); times must "),
+    ],
+)
+def test_lines_of_a_damaged_recipe_are_refused_as_a_prompt_files(lines, told):
+    with pytest.raises(Error, match="^" + re.escape(told)):
+        read_lines(lines)
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        (["0.0\t0.0\ta fox", "\\\t100.0\t200.0", "2.0\t2.0\ta frog"], "2: among labels that an audio editor has exported, this"),
+        (["0.0\t0.0\ta fox", "0.0\t2.0\ta frog"], "2: the label is at 0.0, not after the one before; they must increase"),
+        (["0.0\t0.0\ta fox", "1.5\t2.0\t"], "2: the label at 1.5 is empty; write a prompt into it"),
+    ],
+)  # fmt: skip
+def test_labels_that_are_no_prompts_at_times_are_named(labels, told):
+    assert refusal(read, "\n".join(labels)).startswith(f"a.txt:{told}")
 
 
 def test_labels_of_an_audio_editor_begin_at_0():

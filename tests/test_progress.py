@@ -106,6 +106,15 @@ def test_a_terminal_that_does_not_know_its_width_has_a_bar_of_80_columns(monkeyp
     assert 70 < len(drawn) <= 80
 
 
+def test_a_terminal_that_only_prints_gets_lines_and_no_bar(monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    with Bars().progress("rendering", 5) as progress:
+        progress.more(5)
+    assert "\r" not in terminal.getvalue()
+    assert not re.search(BAR, terminal.getvalue())
+
+
 def test_a_notebook_draws_it_itself(capsys, monkeypatch):
     drawn = types.SimpleNamespace(n=0, total=None, close=lambda: None, refresh=lambda: None)
     drawn.container = types.SimpleNamespace(children=[None, types.SimpleNamespace(max=5), None])

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from walk import Error, Keyframe, OutOfMemoryError, Settings, Walk, models
-from walk.render import KEPT, PAUSES, Renderer, inputs, render
+from walk.render import KEPT, PAUSES, PULSE, Renderer, inputs, render
 from walk.run import Run
 from walk.work import Work
 
@@ -307,7 +307,7 @@ def test_a_pulse_turns_the_noise_toward_the_same_one_wherever_it_comes_and_nothi
     pulsing = dataclasses.replace(walk, pulse=(0.5, 0.3, 1.0, 0.0, 1.0))
     plain, swung = (dict(render(Fake(), some, range(5))) for some in (walk, pulsing))
     assert_same(swung[3], plain[3])
-    other = Fake().noise(0x70756C7365).flatten().numpy()
+    other = Fake().noise(PULSE).flatten().numpy()
     for index, part in enumerate(pulsing.pulse):
         (before, *words), (noise, *same) = parts(plain[index]), parts(swung[index])
         angle = part * math.pi / 2
@@ -350,6 +350,10 @@ def test_a_picture_of_one_colour_is_an_error_too():
 
     with pytest.raises(Error, match=r"^the picture of keyframe 1 came out one colour, as when numbers overflow"):
         film(Grey(), Walk.through(KEYFRAMES, frames=5))
+    exact = Grey()
+    exact.settings = dataclasses.replace(exact.settings, dtype="float32")
+    with pytest.raises(Error, match=r"overflow in float32; try another --scheduler or a lower --guidance$"):
+        film(exact, Walk.through(KEYFRAMES, frames=5))
 
 
 def test_a_picture_with_one_lit_dot_is_not_black():

@@ -208,6 +208,16 @@ def test_warnings_stand_at_the_bottom_and_only_if_there_are_any():
 # The preview's plot
 
 
+def test_of_a_picture_larger_than_a_sheet_the_middle_is_shown_pixel_by_pixel():
+    enlarged = np.zeros((1800, 2400, 3), np.uint8)
+    enlarged[890:910, 1190:1210] = 1, 200, 3
+    walk = a_walk(2)
+    closer = sheet.Closer(enlarged, plain(0), "a network")
+    image = np.asarray(sheet.preview(walk, [plain(0)] * 2, [plain(0)], [1.0] * (walk.frames - 1), closer=closer))
+    assert image.shape[1] <= 1600
+    assert (image == (1, 200, 3)).all(2).sum() == 400
+
+
 def test_the_curve_is_high_where_the_walk_is_fast():
     image = a_preview(a_walk(frames=61), [1.0] * 20 + [4.0] * 20 + [2.0] * 20)
     filled = (plot_of(image) == sheet.AREA).all(2).sum(0)

@@ -180,6 +180,13 @@ def test_what_is_predicted_of_prompts_and_noise_that_go_their_own_ways_is_each_o
     assert told == pytest.approx(list((1 - share) * prompts + share * noise))
 
 
+def test_a_swing_adds_to_the_way_at_right_angles_as_far_as_it_shows_there():
+    walk = Walk([Keyframe(name, 0) for name in "abc"], [0.0, 0.5, 1.0, 1.5], 24, closed=True, pulse=[0.25, 1, 0, 0.5])
+    distances = [(k / 2, 3.0) for k in range(6)]
+    told = speed.predicted(walk, distances, swings={0.0: [0.0] * 3, 0.5: [2.0, 4.0, 0.0], 1.0: [4.0, 5.0, 0.0]})
+    assert told == pytest.approx([np.hypot(3, 3), 5, np.hypot(3, 4), np.hypot(9, 2)])
+
+
 def test_a_loop_that_begins_within_a_segment_is_predicted_as_it_comes():
     keyframes = [Keyframe("a", 0, time=0.5), Keyframe("b", 1), Keyframe("c", 2)]
     walk, picture = Walk.through(keyframes, frames=72, fps=24, closed=True), a_model()
@@ -926,6 +933,7 @@ def test_a_film_that_rests_for_more_than_half_of_it_is_told_of(until, told):
     note = outlook.rest(Walk.through(stops, seconds=10))
     assert note.startswith(told)
     assert bool(note) == bool(told)
+    assert "--pulse" not in note, "which needs a sound or a tempo"
 
 
 def test_keyframes_that_follow_each_other_too_fast_are_said_to_flicker():
@@ -945,4 +953,5 @@ def test_beats_that_a_film_rests_on_between_its_keyframes_are_counted():
     (note,) = outlook.surprises(walk, beats)
     assert note.startswith("the film rests 9 times, 6 of them between keyframes, where it shows a mixture; ")
     assert outlook.surprises(walk, beats[::2]) == []
+    assert outlook.surprises(walk, [0, 1, 2, 3])[0].startswith("the film rests 4 times, 2 of them between keyframes")
     assert outlook.surprises(walk) == []

@@ -218,7 +218,7 @@ def test_how_much_of_a_change_is_the_noises_is_seen_in_a_picture_more_of_each_se
     with Run(tmp_path, walk, model.settings) as run, Work(run, model) as frames:
         frames.make(run.at(dataclasses.replace(walk, positions=tuple(seen), noise=())))
         before = len(frames.rendered)
-        assert frames.noise_shares(run, seen) == pytest.approx({0: share, 1: share}, abs=0.03)
+        assert frames._noise_shares(run, seen) == pytest.approx({0: share, 1: share}, abs=0.03)
         assert len(frames.rendered) == before + 2
 
 
@@ -381,5 +381,5 @@ def test_the_noises_share_is_seen_nearest_to_half_way(tmp_path):
     with Run(tmp_path, walk, model.settings) as run, Work(run, model) as frames:
         make = frames.make
         frames.make = lambda there: made.append(there.walk) or make(there)
-        frames.noise_shares(run, seen)
+        frames._noise_shares(run, seen)
     assert made[0].positions == (0.0, 0.5, 0.5)

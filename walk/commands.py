@@ -106,7 +106,7 @@ def film(*, loaded: Model | None = None, again: Again | None = None, **chosen: A
     network = _network(asked, listener)
     told = network.name if network else asked.flags.get("upscale")
     frames = len(set(zip(asked.walk.positions, asked.walk.pulse or asked.walk.positions)))
-    model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, frames, loaded)
+    model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, frames, loaded, asked.walk)
     if again and again.weights != model.settings.weights:
         listener.say("note: the model is not the one that made that film, so its pictures will differ")
     shown = _shown(asked, model.settings, listener, network)
@@ -150,7 +150,7 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
     picture = picture or asked.out.with_name(asked.out.stem + ".preview.png")
     order.check_sheet(picture)
     network = _network(asked, listener)
-    model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, loaded=loaded)
+    model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, loaded=loaded, walk=asked.walk)
     shown = _shown(asked, model.settings, listener, network)
     fewer = outlook.quick(model.settings)
     quick = chosen.get("quick", False) and fewer != model.settings
@@ -221,31 +221,24 @@ def rough(**chosen: Any) -> str:
     with _importing(listener):
         from walk import film, roughcut, run, video
     network = _network(asked, listener)
-    settings = _found(asked.settings, listener, asked.walk.keyframes, asked.folder).settings
+    settings = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, walk=asked.walk).settings
     size = "{}x{}".format(*_shown(asked, settings, listener, network).film)
     decided = run.decided(asked.folder, asked.walk, settings) if asked.even else None
+    if asked.constant:
+        decided = run.newest(asked.folder, asked.walk, settings)
+        if decided is None:
+            listener.say("note: keyframes come evenly in it; when one speed brings them is known when the film is made")
     walk = decided.walk if decided else asked.walk
-    there = run.by_place(asked.folder, walk, settings)
-    places = range(walk.frames) if walk.wavers else walk.positions
-    turn = math.inf if not walk.closed else walk.frames if walk.wavers else len(walk.keyframes)
-    pictures: list[Path] = []
-    while there and not pictures:
-        shown = roughcut.cut(places, there, turn, spreading=asked.even and not decided and not walk.wavers)
-        broken = [place for place in set(shown) if not run.is_whole(there[place])]
-        for place in broken:
-            del there[place]
-        pictures = [] if broken else [there[place] for place in shown]
-    if not pictures:
-        raise order.no_frames(asked.folder)
+    shown = _stand_ins(asked, walk, settings, spreading=asked.even and not decided and not walk.wavers)
     sound = asked.music.sound if asked.music and formats.holds_sound(out) else None
-    held = roughcut.longest_hold(places, shown) / walk.fps
+    held = roughcut.longest_hold([*zip(walk.positions, walk.pulse or walk.positions)], shown) / walk.fps
     listener.say(
         f"{plural(len(set(shown)), 'picture')} for {plural(walk.frames, 'frame')}, of which one is held for up to "
         f"{format_time(round(float(held), 2))}"
     )
     with listener.progress(f"making {out.name}", walk.frames, after=2) as progress:
         video.encode(
-            pictures,
+            shown,
             out,
             walk.fps,
             metadata=film.ROUGH,
@@ -254,6 +247,26 @@ def rough(**chosen: Any) -> str:
             **asked.look | {"size": size},
         )
     return as_word(out)
+
+
+def _stand_ins(asked: Order, walk: Walk, settings: Settings, spreading: bool) -> list[Path]:
+    """For each frame of a walk its own picture, or the nearest on the path, of those that are there and whole."""
+    from walk import roughcut, run
+
+    own, there = run.by_index(asked.folder, walk, settings), run.by_place(asked.folder, walk, settings)
+    turn = len(walk.keyframes) if walk.closed else math.inf
+    while own or there:
+        near = there | {walk.positions[index]: path for index, path in own.items()}
+        cut = roughcut.cut(walk.positions, near, turn, spreading)
+        shown = [own.get(index, near[place]) for index, place in enumerate(cut)]
+        if spreading:
+            shown = [near[place] for place in cut]
+        broken = {path for path in set(shown) if not run.is_whole(path)}
+        if not broken:
+            return shown
+        own = {index: path for index, path in own.items() if path not in broken}
+        there = {place: path for place, path in there.items() if path not in broken}
+    raise order.no_frames(asked.folder)
 
 
 @_halving
@@ -522,6 +535,7 @@ def _found(
     folder: Path | None = None,
     frames: int = 0,
     loaded: Model | None = None,
+    walk: Walk | None = None,
 ) -> LazyModel:
     with _importing(listener):
         from walk.lazy import LazyModel
@@ -533,7 +547,7 @@ def _found(
         return LazyModel(settings, listener, keyframes, model=loaded.at(settings))
     if settings.model == BUILT_IN:
         listener.say("using toybox, the built-in model, which draws toys; walk models lists others for --model")
-    found = LazyModel(settings, listener, keyframes, folder, frames)
+    found = LazyModel(settings, listener, keyframes, folder, frames, walk=walk)
     found.seconds = time.monotonic() - listener.begun
     return found
 

@@ -188,7 +188,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "ease": Flag("", _switch, "", "slow down at keyframes"),
         "pace": Flag("even | energy | beat | bar", _one_of(*PACES), _PACE, "energy: with the sound; beat, bar: land there (even; energy with --audio)"),
         "pace_noise": Flag("NAME", _one_of(*PACES), _PACE, "the same for the noise alone, so that prompts can glide (as --pace)"),
-        "pulse": Flag("X", _share, "a number from 0 to 1", "how far the noise swings out with the sound, also at rest, 0 to 1 (0)"),
+        "pulse": Flag("X", _share, "a number from 0 to 1", "how far the noise swings out to the sound or tempo, also at rest (0)"),
         "react": Flag("X", _share, "a number from 0 to 1", "how far the pace departs from even, 0 to 1 ({energy:g}; {beat:g} for beat and bar)".format(**REACT)),
     },
     "Music": {

@@ -338,6 +338,7 @@ def _scheduled(
     if isinstance(whole, tuple):
         texts = [(texts[0][0], f"{key}: {value}") for key, value in whole if isinstance(value, str)]
     texts = [each for each in texts if each[1].strip() not in ("{", "}")]
+    _check_labels(texts)
     found = [(where, match) for where, text in texts if (match := _TIMED.match(text))]
     times = [
         parse_time(m["clock"]) if m["clock"] else float(m["seconds"] or m["label"] or m["frame"]) for _, m in found
@@ -368,6 +369,24 @@ def _scheduled(
                 f"'{match.string.strip()[:60]}', or leave times out"
             )
     return given, ""
+
+
+def _check_labels(texts: Sequence[tuple[str, str]]) -> None:
+    """Raise Error for labels of an audio editor that are no prompts at times: as words they would be nonsense."""
+    before = None
+    for where, text in texts:
+        label = _TIMED.match(text)
+        if not label or not label["label"]:
+            if before is not None:
+                raise Error(
+                    f"{where}: among labels that an audio editor has exported, this is none: {text.strip()[:60]!r}"
+                )
+            continue
+        if before is not None and float(label["label"]) <= before:
+            raise Error(f"{where}: the label is at {label['label']}, not after the one before; they must increase")
+        if not label["prompt"].strip():
+            raise Error(f"{where}: the label at {label['label']} is empty; write a prompt into it")
+        before = float(label["label"])
 
 
 def _decoded(given: Sequence[tuple[str, str | Keyframe]], fps: Fraction) -> list[tuple[str, str | Keyframe]]:

@@ -46,8 +46,9 @@ class LazyModel:
         folder: Path | None = None,
         frames: int = 0,
         model: Model | None = None,
+        walk: Walk | None = None,
     ) -> None:
-        """settings: what is not set is filled in. keyframes: that it will render. frames: how many.
+        """settings: what is not set is filled in. keyframes: that it will render. frames: how many. walk: of them.
         folder: a run folder; its frames shall serve, even if they were rendered in smaller batches, or compiled.
         model: one with these settings that is loaded already.
 
@@ -64,7 +65,7 @@ class LazyModel:
         with in_bytes(self.listener) as report:
             self.settings = models.complete(settings, report)
         if folder is not None and keyframes:
-            self.settings = _as_before(self.settings, settings.batch is None, keyframes, folder)
+            self.settings = _as_before(self.settings, settings.batch is None, keyframes, folder, walk)
         if self.settings.compile is None:
             self._choose(frames)
 
@@ -186,18 +187,25 @@ def _those(numbers: Sequence[int], of: int) -> str:
     return f"keyframe{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
 
 
-def _as_before(settings: Settings, free: bool, keyframes: Sequence[Keyframe], folder: Path) -> Settings:
+def _as_before(
+    settings: Settings, free: bool, keyframes: Sequence[Keyframe], folder: Path, asked: Walk | None
+) -> Settings:
     """As most of the keyframes' pictures in a run folder were made, which still serve: with a smaller batch, if that is
     free to choose, or compiled, if that is. The larger batch may have found no room after them. Few pictures, as a
     preview leaves them, decide nothing of compiling."""
     there = finished(folder)
-    walk = Walk(tuple(keyframes), tuple(map(float, range(len(keyframes)))), Fraction(1))
+    walks = [Walk(tuple(keyframes), tuple(map(float, range(len(keyframes)))), Fraction(1))]
+    if asked and asked.pulse:  # then the film may show none of these, but swung out
+        keys = asked.landmarks()[0]
+        places = (asked.positions, asked.noise, asked.pulse)
+        walks.append(asked.path(*([some[key] for key in keys] if some else [] for some in places)))
     batches = [settings.batch or 1]
     while free and batches[0] > 1:
         batches.insert(0, batches[0] // 2)
     compiles = (True, False) if settings.compile is None else (settings.compile,)
     able = [dataclasses.replace(settings, batch=batch, compile=it) for batch in batches for it in compiles]
-    most, best = max(((len(there.keys() & set(fingerprints(walk, it))), it) for it in able), key=lambda each: each[0])
+    names = [{name for walk in walks for name in fingerprints(walk, it)} for it in able]
+    most, best = max(((len(there.keys() & some), it) for some, it in zip(names, able)), key=lambda each: each[0])
     if settings.compile is None and not best.compile and len(there) < MANY * (best.batch or 1):
         best = dataclasses.replace(best, compile=None)
     return best if most else settings

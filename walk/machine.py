@@ -235,15 +235,15 @@ def brought(there: Tensor) -> Callable[[], Tensor]:
     return wait
 
 
-_PROCESS: list[int] = []  # the first that has rendered: this one, or one that it was forked from
+_PROCESS: list[int] = []  # the first that has loaded a model: this one, or one that it was forked from
 
 
 def check_process() -> None:
-    """Raise Error in a process that was forked from one that has rendered: it would wait for threads that it lacks."""
+    """Raise Error in a process that was forked from one that has loaded a model: it would wait for threads that it lacks."""
     if not _PROCESS:
         _PROCESS.append(os.getpid())
     if _PROCESS[0] != os.getpid():
         raise Error(
-            "this process was forked from one that has rendered already, and would wait for ever for torch's threads; start "
+            "this process was forked from one that has loaded a model already, and would wait for ever for torch's threads; start "
             "it otherwise, as multiprocessing.get_context('spawn') does"
         )

@@ -34,7 +34,8 @@ SLACK = 0.15  # of a bar that may be missing at a sound's end
 class Music:
     """name: of the sound, or of the tempo. sound: what the film plays; None: there is only a tempo.
     seconds: of the film. rhythm: in the film's time. notes: what the user should know. start: where in the sound, or
-    after the tempo's first moment, the film begins, in seconds."""
+    after the tempo's first moment, the film begins, in seconds. strength: as the rhythm's envelope, but 1 is the strongest
+    of the whole sound; (): it was not asked for."""
 
     name: str
     sound: Sound | None
@@ -42,6 +43,7 @@ class Music:
     rhythm: Rhythm
     notes: tuple[str, ...] = ()
     start: Fraction = Fraction(0)
+    strength: tuple[float, ...] = ()
 
     @property
     def bars(self) -> float:
@@ -68,6 +70,7 @@ class _Part:
     rhythm: Rhythm
     notes: tuple[str, ...]
     three: bool = False  # whether it sounds like three beats in a bar
+    strength: tuple[float, ...] = ()
 
 
 def hear(
@@ -84,6 +87,7 @@ def hear(
     offset: Fraction | None = None,
     beats: Path | None = None,
     listen: Path | str | None = None,
+    strength: bool = False,
     listener: Listener | None = None,
 ) -> Music:
     """The sound of a film, and its beats.
@@ -97,6 +101,7 @@ def hear(
     bpm, offset, beats: what is known of the beats, in the time of the sound file (see `walk.audio.listen`).
     listen: what the envelope is of, if not of all of the sound: a stem, in the time of the sound file, or one of
         `walk.audio.RANGES`.
+    strength: whether it is also to be known how strong it is in the whole sound.
     folder: where what was heard is kept, and found again by the sound's contents and all of these.
 
     Raises Error if the sound, the beats or the stem cannot be read, or there is not as much of it, or nothing in what
@@ -117,6 +122,7 @@ def hear(
     band = None if stem or listen is None else str(listen).lower()
     if listen is not None:  # else nothing more, so that films go on that were begun before there was a choice
         asked.append(_digest(stem) if stem else str(band))
+    asked += ["strength"] * strength
     kept = folder / f"sound-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]}.json"
     part = _kept(kept)
     if part is None:
@@ -147,11 +153,16 @@ def hear(
             _check_strength(part, stem.name if stem else f"{path.name} ({listen})", begin + came, begin + went)
             notes = _stem_notes(stem, path, followed, went, 1 / fps) if stem else ()
             part = dataclasses.replace(part, notes=part.notes + notes)
+        if strength:
+            whole = sound if not start and seconds is None and not stem else sounds.read_sound(stem or path)
+            part = dataclasses.replace(part, strength=_strength(audio.strength(whole, band), begin, part, sound.rate))
         _keep(kept, part)
     cut = excerpts.closed if closed else excerpts.part
     played = excerpts.stretched(cut(sound, part.first, part.count), nearest(part.seconds * sound.rate))
     notes = (*filter(None, [sound.damage]), *part.notes, *[THREE] * (asks and part.three))
-    return Music(path.name, played, part.seconds, part.rhythm, notes, begin + Fraction(part.first, sound.rate))
+    return Music(
+        path.name, played, part.seconds, part.rhythm, notes, begin + Fraction(part.first, sound.rate), part.strength
+    )
 
 
 def stem_of(listen: Path | str) -> Path | None:
@@ -320,6 +331,14 @@ def _stretched(rhythm: Rhythm, by: float) -> Rhythm:
     return Rhythm(beats, bars, tuple(envelope[min(round(k / by), last)] for k in range(round(len(envelope) * by))))
 
 
+def _strength(whole: tuple[float, ...], begin: Fraction, part: _Part, rate: int) -> tuple[float, ...]:
+    """Of a part of a sound. begin: in it, where the part's samples are counted from."""
+    first = round((begin + Fraction(part.first, rate)) * ENVELOPE_RATE)
+    played = Fraction(part.count, rate)
+    some = whole[first : first + math.ceil(played * ENVELOPE_RATE)]
+    return _stretched(Rhythm((), (), some), float(part.seconds / played)).envelope
+
+
 def _bar_lines(rhythm: Rhythm, seconds: float) -> list[float]:
     """Where bars begin, and where the last one ends, if that is about where the sound does."""
     lines = list(rhythm.bars)
@@ -343,6 +362,7 @@ def _kept(path: Path) -> _Part | None:
         data = json.loads(path.read_text("utf-8"))
         rhythm = Rhythm(**{name: tuple(values) for name, values in data["rhythm"].items()})
         made = {"seconds": Fraction(data["seconds"]), "rhythm": rhythm, "notes": tuple(data["notes"])}
+        made["strength"] = tuple(data.get("strength", ()))
         return _Part(**data | made)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

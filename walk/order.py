@@ -316,7 +316,7 @@ def _check_together(chosen: dict[str, Any]) -> None:
     if known and chosen.get("speed") == "constant":
         raise Error("--speed constant says when keyframes come, and so does a sound or a tempo; give one of them")
     for name in ("bars", "offset", "meter", "align", "pulse"):
-        if name in chosen and not known:
+        if chosen.get(name) and not known:
             raise Error(f"--{name} needs a sound or a tempo; give --audio, or --bpm")
     for name in ("pace", "pace_noise"):
         if chosen.get(name) == "energy" and "audio" not in chosen:
@@ -359,6 +359,7 @@ def _music(
             frames=frames,
             **given(chosen, "start", "listen"),
             **how,
+            strength=bool(chosen.get("pulse")),
             listener=listener,
         )
     else:
@@ -473,11 +474,12 @@ def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music 
         **{**timing, "seconds": music.seconds, "frames": None},
     )
     if depth := chosen.get("pulse"):
-        strength = pace.strengths(rhythm.envelope, audio.ENVELOPE_RATE, frames, fps)
-        if not any(strength):  # of written beats there is no sound
-            strength = pace.strikes(rhythm.beats, frames, fps)
-        most = max(strength, default=0.0) or 1.0
-        walk = dataclasses.replace(walk, pulse=tuple(round(depth * part / most, 4) for part in strength))
+        envelope, closed = music.strength or rhythm.envelope, walk.closed
+        if envelope:
+            strength = pace.strengths(envelope, audio.ENVELOPE_RATE, frames, fps, closed)
+        else:  # of written beats there is no sound
+            strength = pace.strikes(rhythm.beats, frames, fps, closed)
+        walk = dataclasses.replace(walk, pulse=tuple(round(depth * part, 4) for part in strength))
     if align == "bar" and rhythm.bars and (off := _off(walk, keyframes, rhythm.bars)):
         comes = "comes" if off == 1 else "come"
         if between := _off(walk, keyframes, (*rhythm.bars, *rhythm.beats)):

@@ -68,24 +68,27 @@ def with_energy(
     return _mixed(strengths(envelope, rate, frames, fps), react)
 
 
-def strengths(envelope: Sequence[float], rate: float, frames: int, fps: Fraction) -> list[float]:
-    """How strong a sound is at each frame.
+def strengths(envelope: Sequence[float], rate: float, frames: int, fps: Fraction, closed: bool = False) -> list[float]:
+    """How strong a sound is at each frame; closed: also after the last one, where it begins again.
 
     envelope: 0 or more, `rate` values a second from time 0 on. A frame has the strongest of what is
     nearer to it than to other frames, or what the frames before have left: what an onset moves fades.
     """
-    result, left, fading = [], 0.0, math.exp(-1 / (FADE * float(fps)))
-    for frame in range(frames):
-        first, last = (math.ceil(max(2 * frame + side, 0) * Fraction(rate) / (2 * fps)) for side in (-1, 1))
-        left = max(left * fading, *envelope[first : max(last, first + 1)], 0.0)
-        result.append(left)
+    result, left, fading = [0.0] * frames, 0.0, math.exp(-1 / (FADE * float(fps)))
+    end = math.ceil((2 * frames - 1) * Fraction(rate) / (2 * fps))  # what is nearest to the frame after the last
+    for round_ in range(1 + closed):
+        for frame in range(frames):
+            first, last = (math.ceil(max(2 * frame + side, 0) * Fraction(rate) / (2 * fps)) for side in (-1, 1))
+            again = envelope[end:] if round_ and not frame else ()
+            left = max(left * fading, *envelope[first : max(last, first + 1)], *again, 0.0)
+            result[frame] = left
     return result
 
 
-def strikes(beats: Sequence[float], frames: int, fps: Fraction) -> list[float]:
+def strikes(beats: Sequence[float], frames: int, fps: Fraction, closed: bool = False) -> list[float]:
     """The same of beats that are known without a sound: each is 1."""
     at = {int(beat * fps + Fraction(1, 2)) for beat in map(Fraction, beats) if beat >= 0}
-    return strengths([float(frame in at) for frame in range(frames)], float(fps), frames, fps)
+    return strengths([float(frame in at) for frame in range(frames + 1)], float(fps), frames, fps, closed)
 
 
 def _mixed(steps: list[float], react: float) -> list[float]:

@@ -22,7 +22,7 @@ from walk.timeline import Walk
 SEGMENTS = 8  # between two keyframes each; what is known of their ways stays in memory,
 KEPT = 2**24  # as long as these are no more numbers
 PAUSES = (2, 8, 20)  # seconds
-PULSE = 0x70756C7365  # the seed of the noise toward which every frame swings
+PULSE = 0x70756C73  # the seed of the noise toward which every frame swings
 
 Batch = list[tuple[int, np.ndarray]]
 _Prompt = tuple[str, str]  # with its negative one

@@ -9,6 +9,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from itertools import groupby, pairwise
+from typing import Any
 
 
 def cut(
@@ -41,7 +42,7 @@ def cut(
     return [ranked(place) if spreading else nearest(place) for place in places]
 
 
-def longest_hold(places: Sequence[float], shown: Sequence[float]) -> int:
+def longest_hold(places: Sequence[Any], shown: Sequence[Any]) -> int:
     """For how many frames at most one picture stands in for others: a walk's own rests do not count."""
     moving = [True, *(a != b for a, b in pairwise(places))]
     return max(sum(moves for moves, _ in some) for _, some in groupby(zip(moving, shown), key=lambda each: each[1]))

@@ -332,16 +332,20 @@ def finished(folder: Path) -> dict[str, Path]:
 
 
 def by_place(folder: Path, walk: Walk, settings: Settings) -> dict[float, Path]:
-    """The frames in a run folder that lie on this walk's path, by position, wherever on it this walk has its own; if its
-    noise wavers, by index, and its own alone. Nobody is disturbed who works there."""
+    """The frames in a run folder that lie on this walk's path, by position, wherever on it this walk has its own; those
+    whose noise is where the prompts are. Nobody is disturbed who works there."""
     there = finished(folder)
-    if walk.wavers:
-        return {index: there[name] for index, name in enumerate(fingerprints(walk, settings)) if name in there}
     end = walk.segments - (1 / GRAIN if walk.closed else 0)
     told = {round(float(path.name.partition("-")[0]) * GRAIN) / GRAIN: name for name, path in there.items()}
     places = [place for place in sorted(told) if place <= end]
     names = fingerprints(walk.path(places), settings)
     return {place: there[name] for place, name in zip(places, names) if name in there}
+
+
+def by_index(folder: Path, walk: Walk, settings: Settings) -> dict[int, Path]:
+    """The frames of a walk that are in a run folder."""
+    there = finished(folder)
+    return {index: there[name] for index, name in enumerate(fingerprints(walk, settings)) if name in there}
 
 
 def decided(folder: Path, walk: Walk, settings: Settings) -> Manifest | None:
@@ -355,12 +359,23 @@ def decided(folder: Path, walk: Walk, settings: Settings) -> Manifest | None:
     return None
 
 
+def newest(folder: Path, walk: Walk, settings: Settings) -> Manifest | None:
+    """Of the newest film in a run folder, if it is of these keyframes, whenever they come, of as many frames, and of these
+    settings."""
+    with contextlib.suppress(Error):
+        made = read_manifest(folder)
+        same = manifest.told(made.walk) == manifest.told(walk) and made.walk.frames == walk.frames
+        if same and made.settings.deciding() == settings.deciding():
+            return made
+    return None
+
+
 def is_whole(frame: Path) -> bool:
     """Whether every byte of a finished frame is there."""
     name = frame.stem.rpartition("-")[2]
     try:
         return png.is_whole(frame, _KEY, name)
-    except OSError:  # somebody has removed it meanwhile
+    except PermissionError:
         return False
 
 

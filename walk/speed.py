@@ -293,7 +293,7 @@ class _Segment:
         if not self.even or not count:
             return
         # Of a picture that changes in many small jumps, each would be looked for.
-        most = max(count, len(self.places) * (1 if self.noise is None else SHARE))
+        most = max(count, LEAST, len(self.places) * (1 if self.noise is None else SHARE))
         while self.further and len(self.knots) - 2 < most and (wide := self._wide()):
             yield wide
         if self.noise is not None:
@@ -417,14 +417,14 @@ def predicted(
     walk: Walk,
     distances: Sequence[tuple[float, float]],
     noise: Mapping[int, float] | None = None,
-    swings: Sequence[float] = (),
+    swings: Mapping[float, Sequence[float]] | None = None,
 ) -> list[float]:
     """How far apart each two neighbouring frames will look; in a closed walk also the last and the first.
 
     distances: (position, how far from it the next looks), in any order, of pictures that were seen, the keyframes
     at both ends of a segment among them, and `cuts`. A segment of which nobody saw the inside counts as still.
     noise: by segment, which share of a change is the noise's, where that goes its own way; half, where nobody knows.
-    swings: how far from each keyframe its picture looks where the noise has swung out all the way; none: it does not.
+    swings: by how far the noise swings out, 0 the first, how far from each keyframe's picture it looks.
     """
     gaps: defaultdict[int, dict[float, float]] = defaultdict(dict)
     for position, d in sorted(distances):
@@ -455,7 +455,8 @@ def predicted(
         found = [(1 - x) * a + x * b for x, a, b in zip(shares, found, steps(walk.noise))]
     if swings and walk.pulse:
         turns = pairwise((*walk.pulse, *walk.pulse[: walk.closed]))
-        swung = [abs(b - a) * swings[int(position)] for position, (a, b) in zip(walk.positions, turns)]
+        pulses, looks = [*swings], np.array([*swings.values()])
+        swung = [np.interp(abs(b - a), pulses, looks[:, int(at)]) for at, (a, b) in zip(walk.positions, turns)]
         found = [math.hypot(*both) for both in zip(found, swung)]
     return found
 

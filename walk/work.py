@@ -38,7 +38,7 @@ class Look(NamedTuple):
     pictures: list[np.ndarray]
     distances: list[tuple[float, float]]
     shares: dict[int, float]
-    swings: list[float]
+    swings: dict[float, list[float]]
     missing: int
 
     @property
@@ -159,7 +159,7 @@ class Work:
         indices = [*walk.landmarks()[0], *outlook.half_ways(walk, distances, even)]
         self.make(run, indices)
         shares = self._noise_shares(run, [position for position, _ in distances]) if walk.noise else {}
-        swings = self._swings(run) if walk.pulse else []
+        swings = self._swings(run) if walk.pulse else {}
         self.settle()
         pictures = [run.picture(index) for index in indices]
         return Look(run, pacer.asked, pictures, distances, shares, swings, len(run.missing()))
@@ -236,21 +236,22 @@ class Work:
             shares[k] = noises / (prompts + noises) if prompts + noises else 0.5
         return shares
 
-    def _swings(self, run: Run) -> list[float]:
-        """How far from each keyframe's picture it looks where the noise has swung out all the way, as the largest pulse of
-        the walk tells, of which one picture more of each is made."""
+    def _swings(self, run: Run) -> dict[float, list[float]]:
+        """By pulse, how far it looks from each keyframe's picture: of the largest pulse of the walk and of a quarter of it,
+        of which one picture more of each keyframe is made."""
         keys, most = [float(k) for k in range(len(run.walk.keyframes))], max(run.walk.pulse)
-        still, swung = (run.at(run.walk.path(keys, pulse=pulse)) for pulse in ((), [most] * len(keys)))
-        for there in (still, swung):
-            self.make(there)
+        pulses = [0.0, most / 4, most]
+        there = [run.at(run.walk.path(keys, pulse=[pulse] * len(keys))) for pulse in pulses]
+        for each in there:
+            self.make(each)
         self.settle()
-        pairs = ((still.picture(k), swung.picture(k)) for k in range(len(keys)))
-        return [speed.distance(*map(speed.features, pair)) / most for pair in pairs]
+        features = [[speed.features(each.picture(k)) for k in range(len(keys))] for each in there]
+        return {pulse: [*map(speed.distance, features[0], some)] for pulse, some in zip(pulses, features)}
 
     def finished(self, run: Run) -> list[Path]:
         """All frames of the run's walk, on the disk, in its order."""
         self.turn_to(run)
-        self.make(run)
+        self.make(run, coarse_first(run.walk))
         self.settle()
         if not self.rendered:
             self._say_found()
@@ -377,6 +378,17 @@ class Work:
         if self.count() or damaged:
             again = f", {damaged} damaged and made again" if damaged else ""
             self.listener.say(f"{self.count()} of {self.frames} frames are in {self.run.folder} already{again}")
+
+
+def coarse_first(walk: Walk) -> list[int]:
+    """The frames of a walk, those of keyframes first, and then from the coarse to the fine, so that soon there is something
+    to be seen of all of it. In a few rounds, each in the film's order: what is known of the ways between keyframes is
+    needed again soon."""
+    rounds = dict.fromkeys(range(walk.frames), 0)
+    for stride in (2, 4, 8, 16):
+        rounds |= dict.fromkeys(range(0, walk.frames, stride), -stride)
+    rounds |= dict.fromkeys((i for i, position in enumerate(walk.positions) if not position % 1), -32)
+    return sorted(rounds, key=lambda index: (rounds[index], index))
 
 
 def _keep_promise(promise: Future[Any], made: Callable[[], Any]) -> None:
