@@ -314,7 +314,7 @@ def test_a_loop_pulses_on_where_it_begins_again():
     envelope = [0.0] * 100
     envelope[98] = 1.0
     once, round_ = (pace.strengths(envelope, 100, 25, Fraction(25), closed) for closed in (False, True))
-    assert (once[:3], once[-1]) == ([0, 0, 0], round_[-1])
+    assert once == [0] * 25
     assert round_[0] == 1, "it is nearest to the frame after the last"
     assert pace.strikes([0.0, 0.99], 25, Fraction(25), closed=True)[0] == 1
     envelope[98], envelope[90] = 0.0, 1.0
