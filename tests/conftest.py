@@ -15,8 +15,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # on busy cores, threads th
 
 # Files of tests that take more than ten seconds, the longest first.
 LONGEST = (
-    *("commands", "families", "music", "check", "speed", "video", "cli"),
-    *("models", "schedule", "audio", "readme", "film", "recipe"),
+    *("families", "commands", "music", "speed", "video", "check", "upscale", "models"),
+    *("schedule", "downloads", "audio", "cli", "readme", "api", "sheet", "roughcut"),
 )
 
 
