@@ -72,7 +72,7 @@ def test_threads_that_share_a_model_take_turns(cheap):
     loaded = walk.models.load(Settings(str(cheap["model"]), steps=4))
 
     def film(steps, name):
-        return walk.make(ABC, loaded, frames=9, steps=steps, out=f"{name}.mp4", quiet=True).path.read_bytes()
+        return walk.make(ABC, loaded, frames=9, steps=steps, size=32, out=f"{name}.mp4", quiet=True).path.read_bytes()
 
     alone = [film(steps, f"alone{steps}") for steps in (3, 4, 5)]
     with ThreadPoolExecutor(3) as pool:

@@ -890,7 +890,7 @@ def test_a_replay_by_the_films_model_in_another_place_keeps_its_settings(walk, t
 @pytest.mark.parametrize("more", [["--fps", "12"], ["--out", "again.gif"]], ids=" ".join)
 def test_a_replay_at_another_rate_keeps_times_where_they_are(walk, more):
     prompts = ["a red apple", "a green frog | time=0.5", "a blue whale | time=0.75"]
-    walk(*prompts, "--seconds", "1", "--out", "film.mp4")
+    walk("--prompts", *prompts, "--seconds", "1", "--out", "film.mp4")
     walk("replay", "film.mp4", *more, *([] if "--out" in more else ["--out", "again.mp4"]), model=False)
     made = manifest.read_manifest(Path("again.walk")).walk
     assert made.frames == made.fps

@@ -271,9 +271,9 @@ def test_what_has_no_room_is_not_begun(server, tiny_folder, monkeypatch, cache):
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
 def test_a_stop_ends_a_download_at_once_and_keeps_what_is_whole(server, tiny_folder, cache, tmp_path):
     home = shutil.copytree(tiny_folder, tmp_path / "home")
-    (home / "vae" / "more.safetensors").write_bytes(b"\0" * 2_000_000)
+    (home / "vae" / "more.safetensors").write_bytes(b"\0" * 8_000_000)
     server.repositories["org/slow"] = home
-    server.pace = 50_000  # bytes a second: this would take 40 s
+    server.pace = 200_000  # bytes a second: this would take 40 s
     stop = """
         import signal, sys
         signal.signal(signal.SIGINT, signal.default_int_handler)  # which whoever runs in the background does not hear

@@ -735,7 +735,7 @@ def test_a_film_at_one_speed_is_made_again_and_gone_on_with(empty_folder, monkey
 
 
 def test_a_preview_at_one_speed_renders_what_the_film_does(empty_folder, tiny_folder, capfd):
-    command = ["--prompts", "a cat", "a dog", "a fox", "--frames", "90", "--speed", "constant"]
+    command = ["--prompts", "a cat", "a dog", "a fox", "--frames", "90", "--size", "32", "--speed", "constant"]
     command += ["--model", str(tiny_folder), "--steps", "1", "--out", "film.mp4"]
     assert cli.main(["preview", *command]) == 0
     before = pictures()
