@@ -8,6 +8,7 @@ its pictures are from a CPU's, and where in the code the second film of a model 
 from __future__ import annotations
 
 import collections
+import dataclasses
 import functools
 import json
 import sys
@@ -151,7 +152,7 @@ def films(name):
 
     name, _, sparing = name.partition(" ")
     folder = BUILDERS[name](Path(tempfile.mkdtemp()))
-    walk = Walk.through(KEYFRAMES, frames=5)
+    walk = dataclasses.replace(Walk.through(KEYFRAMES, frames=5), pulse=(0.0, 0.5, 0.0, 1.0, 0.2))
     settings = models.complete(Settings(model=str(folder), device="cpu", steps=2, batch=2, **SIZE))
     expected = film(models.load(settings), walk)
     pipe, _ = loading.load(folder, settings)

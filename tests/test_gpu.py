@@ -1,5 +1,6 @@
 """What only a GPU can show: pytest -m gpu."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def test_a_keyframe_is_the_plain_pipelines_picture(tmp_path, name):
 @pytest.mark.parametrize("name", sorted(BUILDERS))
 def test_any_frames_are_those_of_the_whole_film(tmp_path, name):
     model = load(BUILDERS[name](tmp_path), batch=3, dtype="auto")
-    walk = Walk.through(KEYFRAMES, frames=11)
+    walk = dataclasses.replace(Walk.through(KEYFRAMES, frames=11), pulse=tuple(k / 10 for k in range(11)))
     whole = film(model, walk)
     for indices in ([10], [7, 2, 9, 0, 5]):
         for index, picture in film(model, walk, indices).items():
