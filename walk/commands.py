@@ -223,11 +223,10 @@ def rough(**chosen: Any) -> str:
     network = _network(asked, listener)
     settings = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, walk=asked.walk).settings
     size = "{}x{}".format(*_shown(asked, settings, listener, network).film)
-    decided = run.decided(asked.folder, asked.walk, settings) if asked.even else None
-    if asked.constant:
-        decided = run.newest(asked.folder, asked.walk, settings)
-        if decided is None:
-            listener.say("note: keyframes come evenly in it; when one speed brings them is known when the film is made")
+    find = run.newest if asked.constant else run.decided
+    decided = find(asked.folder, asked.walk, settings) if asked.even else None
+    if asked.constant and decided is None:
+        listener.say("note: keyframes come evenly in it; when one speed brings them is known when the film is made")
     walk = decided.walk if decided else asked.walk
     shown = _stand_ins(asked, walk, settings, spreading=asked.even and not decided and not walk.wavers)
     sound = asked.music.sound if asked.music and formats.holds_sound(out) else None
@@ -258,9 +257,7 @@ def _stand_ins(asked: Order, walk: Walk, settings: Settings, spreading: bool) ->
     while own or there:
         near = there | {walk.positions[index]: path for index, path in own.items()}
         cut = roughcut.cut(walk.positions, near, turn, spreading)
-        shown = [own.get(index, near[place]) for index, place in enumerate(cut)]
-        if spreading:
-            shown = [near[place] for place in cut]
+        shown = [near[place] if spreading else own.get(index, near[place]) for index, place in enumerate(cut)]
         broken = {path for path in set(shown) if not run.is_whole(path)}
         if not broken:
             return shown
