@@ -838,7 +838,7 @@ def test_a_film_with_music_at_another_rate_keeps_its_length(walk, song):
 
 @pytest.mark.parametrize(
     "how",
-    [["--offset", "0.5", "--start", "1"], ["--offset", "1.5", "--start", "1"], ["--bars", "2"]],
+    [["--offset", "0.5"], ["--offset", "0.5", "--start", "1"], ["--offset", "1.5", "--start", "1"], ["--bars", "2"]],
     ids=" ".join,
 )
 def test_a_film_at_another_rate_keeps_the_bars_that_it_was_told(walk, song, how):

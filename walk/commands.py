@@ -229,7 +229,7 @@ def rough(**chosen: Any) -> str:
         listener.say("note: keyframes come evenly in it; when one speed brings them is known when the film is made")
     walk = decided.walk if decided else asked.walk
     shown = _stand_ins(asked, walk, settings, spreading=asked.even and not decided and not walk.wavers)
-    sound = asked.music.sound if asked.music and formats.holds_sound(out) else None
+    sound = asked.sound_of(out)
     held = roughcut.longest_hold([*zip(walk.positions, walk.pulse or walk.positions)], shown) / walk.fps
     listener.say(
         f"{plural(len(set(shown)), 'picture')} for {plural(walk.frames, 'frame')}, of which one is held for up to "
@@ -664,7 +664,7 @@ def _assemble(asked: Order, run: Run, work: Work, shown: _Shown, told: str | Non
     from walk.larger import Larger, forget
     from walk.upscale import Upscaler
 
-    sound = asked.music.sound if asked.music and formats.holds_sound(asked.out) else None
+    sound = asked.sound_of(asked.out)
 
     def described(other: Run | None) -> films.Metadata | None:
         settings = as_shown(run, other)

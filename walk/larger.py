@@ -6,8 +6,8 @@ Joins walk.run and walk.upscale; renders nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -57,20 +57,22 @@ class Larger:
             listener.say(f"{plural(len(self.run.damaged), 'enlarged frame')} damaged and made again")
         if missing and self.count():
             listener.say(f"{self.count()} of {self.run.walk.frames} frames are enlarged already")
-        with (
-            listener.progress("enlarging", len(missing), after=2) as progress,
-            self.run.saver() as save,
-            ThreadPoolExecutor(1) as aside,
-        ):
-            ahead = [
-                aside.submit(self.small.picture, index) for index in missing[:1]
-            ]  # a GPU does not wait for the disk
-            for index, following in zip(missing, [*missing[1:], None]):
-                picture = ahead.pop().result()
-                if following is not None:
-                    ahead.append(aside.submit(self.small.picture, following))
+        with listener.progress("enlarging", len(missing), after=2) as progress, self.run.saver() as save:
+            for index, picture in zip(missing, _one_ahead(self.small.picture, missing)):
                 save(index, upscaler(picture, self.size))
                 progress.more(1)
+
+
+def _one_ahead(read: Callable[[int], T], indices: Sequence[int]) -> Iterator[T]:
+    """What is read of each; of the next one meanwhile, so that a GPU does not wait for the disk."""
+    with ThreadPoolExecutor(1) as aside:
+        coming: list[Future[T]] = []
+        for index in indices:
+            coming.append(aside.submit(read, index))
+            if len(coming) > 1:
+                yield coming.pop(0).result()
+        for last in coming:
+            yield last.result()
 
 
 def forget(run: Run) -> None:

@@ -119,6 +119,10 @@ class Order:
         )
         return dataclasses.replace(self, walk=timed, written=walk.keyframes)
 
+    def sound_of(self, out: Path) -> sounds.Sound | None:
+        """What a film of this name plays, if anything."""
+        return self.music.sound if self.music and formats.holds_sound(out) else None
+
     @property
     def rests(self) -> tuple[float, ...]:
         """Beats or bars that the film rests on, in seconds."""
@@ -444,8 +448,6 @@ def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music 
     smooth = chosen.get("path", flags.PATHS[0]) == "smooth"
     if music is None:
         return Walk.through(keyframes, smooth=smooth, **timing)
-    from walk import audio
-
     fps, rhythm = chosen.get("fps", rates.FPS), music.rhythm
     frames = rates.nearest(music.seconds * fps)
     rates.check_length(frames)
@@ -474,12 +476,8 @@ def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music 
         **{**timing, "seconds": music.seconds, "frames": None},
     )
     if depth := chosen.get("pulse"):
-        envelope, closed = music.strength or rhythm.envelope, walk.closed
-        if envelope:
-            strength = pace.strengths(envelope, audio.ENVELOPE_RATE, frames, fps, closed)
-        else:  # of written beats there is no sound
-            strength = pace.strikes(rhythm.beats, frames, fps, closed)
-        walk = dataclasses.replace(walk, pulse=tuple(round(depth * part, 4) for part in strength))
+        pulse = tuple(round(depth * part, 4) for part in _strengths(music, frames, fps, walk.closed))
+        walk = dataclasses.replace(walk, pulse=pulse)
     if align == "bar" and rhythm.bars and (off := _off(walk, keyframes, rhythm.bars)):
         comes = "comes" if off == 1 else "come"
         if between := _off(walk, keyframes, (*rhythm.bars, *rhythm.beats)):
@@ -548,6 +546,15 @@ def _steps(name: str, chosen: dict[str, Any], music: Music, frames: int, fps: Fr
     if name == "energy":
         return pace.with_energy(music.rhythm.envelope, ENVELOPE_RATE, frames, fps, **react)
     return []
+
+
+def _strengths(music: Music, frames: int, fps: Fraction, closed: bool) -> list[float]:
+    """How strong it is at each frame, 0 .. 1."""
+    from walk.audio import ENVELOPE_RATE
+
+    if envelope := music.strength or music.rhythm.envelope:
+        return pace.strengths(envelope, ENVELOPE_RATE, frames, fps, closed)
+    return pace.strikes(music.rhythm.beats, frames, fps, closed)  # of written beats there is no sound
 
 
 def _paths(chosen: dict[str, Any]) -> tuple[Path, Path]:

@@ -74,14 +74,14 @@ def strengths(envelope: Sequence[float], rate: float, frames: int, fps: Fraction
     envelope: 0 or more, `rate` values a second from time 0 on. A frame has the strongest of what is
     nearer to it than to other frames, or what the frames before have left: what an onset moves fades.
     """
+    edges = [math.ceil(max(2 * frame - 1, 0) * Fraction(rate) / (2 * fps)) for frame in range(frames + 1)]
+    peaks = [max((*envelope[first : max(last, first + 1)], 0.0)) for first, last in pairwise(edges)]
     result, left, fading = [0.0] * frames, 0.0, math.exp(-1 / (FADE * float(fps)))
-    end = math.ceil((2 * frames - 1) * Fraction(rate) / (2 * fps))  # what is nearest to the frame after the last
-    for round_ in range(1 + closed):
-        for frame in range(frames):
-            first, last = (math.ceil(max(2 * frame + side, 0) * Fraction(rate) / (2 * fps)) for side in (-1, 1))
-            again = envelope[end:] if round_ and not frame else ()
-            left = max(left * fading, *envelope[first : max(last, first + 1)], *again, 0.0)
-            result[frame] = left
+    for _ in range(1 + closed):
+        for frame, peak in enumerate(peaks):
+            left = result[frame] = max(left * fading, peak)
+        if closed and peaks:  # what is nearest to the frame after the last
+            peaks[0] = max((peaks[0], *envelope[edges[-1] :]))
     return result
 
 

@@ -41,7 +41,7 @@ UPSCALED = "upscaled"  # a folder within
 WRITERS = max(2, min(16, os.cpu_count() or 1))  # threads, which mostly wait for the disk
 WAITING = 32  # frames on their way to the disk, at most,
 HELD = 2**30  # and bytes of their pictures
-_NAME = re.compile(r"(\d+\.\d+)-([0-9a-f]{16})\.png")
+_NAME = re.compile(r"\d+\.\d+-([0-9a-f]{16})\.png")
 _KEY = "walk-fingerprint"  # the PNG's text chunk
 _OPEN: WeakValueDictionary[Path, filelock.FileLock] = WeakValueDictionary()  # by folders that this process opened
 
@@ -84,7 +84,7 @@ class Run:
                 raise busy(self.folder) from None
         try:
             self._sweep()
-            self.before = _before(self.folder, walk, settings)
+            self.before = _newest(self.folder, settings) or Manifest(walk, settings)  # which tells nothing
             if decided:
                 self._write(self.folder / manifest.FILE, self.manifest.text())
         except BaseException:
@@ -328,7 +328,7 @@ class SaveFrame:
 def finished(folder: Path) -> dict[str, Path]:
     """The frames in a run folder, by fingerprint; unread, so some may be damaged."""
     paths = sorted((folder / "frames").iterdir()) if (folder / "frames").is_dir() else []
-    return {match[2]: path for path in paths if (match := _NAME.fullmatch(path.name))}
+    return {match[1]: path for path in paths if (match := _NAME.fullmatch(path.name))}
 
 
 def by_place(folder: Path, walk: Walk, settings: Settings) -> dict[float, Path]:
@@ -362,12 +362,9 @@ def decided(folder: Path, walk: Walk, settings: Settings) -> Manifest | None:
 def newest(folder: Path, walk: Walk, settings: Settings) -> Manifest | None:
     """Of the newest film in a run folder, if it is of these keyframes, whenever they come, of as many frames, and of these
     settings."""
-    with contextlib.suppress(Error):
-        made = read_manifest(folder)
-        same = manifest.told(made.walk) == manifest.told(walk) and made.walk.frames == walk.frames
-        if same and made.settings.deciding() == settings.deciding():
-            return made
-    return None
+    made = _newest(folder, settings)
+    same = made and manifest.told(made.walk) == manifest.told(walk) and made.walk.frames == walk.frames
+    return made if same else None
 
 
 def is_whole(frame: Path) -> bool:
@@ -383,13 +380,13 @@ def _kept(folder: Path, names: Sequence[str]) -> Path:
     return folder / "walks" / f"{_digest(names)}.json"
 
 
-def _before(folder: Path, walk: Walk, settings: Settings) -> Manifest:
-    """Of the newest film in a run folder, if it was of the same settings; else one that tells nothing."""
+def _newest(folder: Path, settings: Settings) -> Manifest | None:
+    """Of the newest film in a run folder, if it was of the same settings."""
     with contextlib.suppress(Error):
-        before = read_manifest(folder)
-        if before.settings.deciding() == settings.deciding():
-            return before
-    return Manifest(walk, settings)
+        made = read_manifest(folder)
+        if made.settings.deciding() == settings.deciding():
+            return made
+    return None
 
 
 def _digest(names: Sequence[str]) -> str:
