@@ -39,6 +39,7 @@ from walk import (
     reading,
     recipe,
     render,
+    replay,
     run,
     sheet,
 )
@@ -112,7 +113,7 @@ def test_timecodes_are_of_the_films_own_rate(walk):
     _, err = walk("--prompts", "01:00:00:00 a red apple", "01:00:00:08 a green frog", "--fps", 25, "--out", "film.mp4")
     assert err[0] == "note: timecodes are read at 25 frames a second, as --fps says"
     assert len(films.timestamps(Path("film.mp4")).times) == 9
-    assert [keyframe.time for keyframe in read_prompts(order.read_recipe("film.mp4").prompts)] == [0, 0.32]
+    assert [keyframe.time for keyframe in read_prompts(replay.read_recipe("film.mp4").prompts)] == [0, 0.32]
 
 
 @pytest.mark.parametrize("prompt", [r"a \(fox:5\)", r"a (red:5\)) fox"])
@@ -907,7 +908,7 @@ def test_keyframes_whose_words_begin_with_times_are_made_again_as_they_are(walk,
 
 def test_a_recipe_without_a_rate_has_the_usual_one():
     made = recipe.Recipe(("a fox | seed=0", "an owl | seed=1"), (("frames", "9"),), ("walk 0",))
-    assert order.replayed("film.mp4", made, {})[0]["fps"] == 24
+    assert replay.replayed("film.mp4", made, {})[0]["fps"] == 24
 
 
 @pytest.mark.usefixtures("a_film")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from walk import Error, Settings, Walk, cli, digests, film, films, models, order, read_prompts
+from walk import Error, Settings, Walk, cli, digests, film, films, models, read_prompts, replay
 from walk.check import check
 from walk.manifest import read_manifest
 from walk.run import Run, unused
@@ -39,7 +39,7 @@ def made(model, walk, even, out="film.mp4"):
 def test_a_film_that_was_made_in_python_can_be_made_again_by_the_command(model, even, capsys):
     made(model, Walk.through(read_prompts(ABC), frames=24, closed=True), even)
     assert len(films.timestamps(Path("film.mp4"))[0]) == 24
-    recipe = order.read_recipe("film.mp4")
+    recipe = replay.read_recipe("film.mp4")
     assert recipe.prompts == ("a red apple | seed=0", "a green frog | seed=1", "a blue whale | seed=2")
     assert dict(recipe.flags)["speed"] == ("even" if even else "path")
     assert [title for _, title in films.read_metadata(Path("film.mp4")).chapters] == ABC
@@ -202,7 +202,7 @@ def test_a_film_with_sound_is_made_again_with_it(model):
     with Run("film.walk", walk, model.settings) as run, Work(run, model) as work:
         work.finished(run)
         film.make(run, "film.mp4", sound=sound, codec="h265", quality=0, size=64)
-    assert dict(order.read_recipe("film.mp4").flags)["quality"] == "0"
+    assert dict(replay.read_recipe("film.mp4").flags)["quality"] == "0"
     assert cli.main(["replay", "film.mp4", "--out", "again.mp4"]) == 0
     assert films.tracks(Path("again.mp4"))[1].channels == 2
 

@@ -21,7 +21,23 @@ import soundfile
 from benchmarks import beats
 from PIL import Image
 
-from walk import Error, Walk, audio, beatfile, check, cli, commands, films, manifest, music, order, pace, recipe, sheet
+from walk import (
+    Error,
+    Walk,
+    audio,
+    beatfile,
+    check,
+    cli,
+    commands,
+    films,
+    manifest,
+    music,
+    order,
+    pace,
+    recipe,
+    replay,
+    sheet,
+)
 from walk.ffmpeg import program
 from walk.keyframes import read_prompts
 from walk.progress import Listener
@@ -349,11 +365,11 @@ def test_a_pulse_alone_follows_what_is_listened_to_and_a_replay_does_too(asked, 
     assert asked(*how, "--listen", "low")[0].pulse != asked(*how)[0].pulse != ()
     told = {"frames": "3", "fps": "24", "audio": str(song), "pace": "even", "pulse": "1", "listen": "low"}
     made = recipe.Recipe(("a fox | seed=0", "an owl | seed=1"), tuple(told.items()), ("walk 0",))
-    assert order.replayed("film.mp4", made, {})[0]["listen"] == "low"
+    assert replay.replayed("film.mp4", made, {})[0]["listen"] == "low"
 
 
 def test_a_film_that_is_checked_is_not_expected_to_rest_where_it_pulses():
-    places = (0.0, 0.0, 0.0, 0.0, 1.0), (), (0.0, 0.5, 0.495, 0.1, 0.0)
+    places = recipe.Positions((0.0, 0.0, 0.0, 0.0, 1.0), pulse=(0.0, 0.5, 0.495, 0.1, 0.0))
     made = recipe.Recipe(("a fox | seed=0", "an owl | seed=1"), (("frames", "5"),), ("walk 0",), places)
     assert commands._rests(made, 5) == {2}
 
@@ -767,7 +783,7 @@ def test_a_film_that_was_cut_is_refused_before_anything_is_rendered(walk, song):
 def test_how_far_it_reacts_can_be_not_at_all_where_a_film_eases(walk, song):
     walk("--audio", song, "--seconds", "1", "--ease", "--out", "film.mp4")
     walk("replay", "film.mp4", "--pace", "energy", "--react", "0", prompts=None, model=False)
-    assert dict(order.read_recipe("film-again.mp4").flags)["react"] == "0.0"
+    assert dict(replay.read_recipe("film-again.mp4").flags)["react"] == "0.0"
 
 
 def test_a_broken_song_is_said_to_be_before_its_beats(walk, song):
@@ -997,7 +1013,7 @@ def test_musical_times_that_cannot_be_are_refused(walk, prompts, message):
 def test_a_recipe_with_positions_elsewhere_is_refused():
     from walk import Settings, recipe
 
-    made = recipe.compose(read_prompts(ABC), {"frames": 3, "fps": 24}, Settings(), ((0.0, 1.0, 2.0), (), ()))
+    made = recipe.compose(read_prompts(ABC), {"frames": 3, "fps": 24}, Settings(), recipe.Positions((0.0, 1.0, 2.0)))
     data = json.loads(recipe.to_text(made))
     assert recipe.from_text(json.dumps(data), "f.mp4").positions == ((0.0, 1.0, 2.0), (), ())
     pulsing = json.dumps({**data, "positions": [[0, 1, 2], [], [0, 0.5, 1]]})

@@ -22,9 +22,9 @@ from walk import (
     films,
     flags,
     models,
-    order,
     read_prompts,
     recipe,
+    replay,
     video,
 )
 from walk.keyframes import MAX_PROMPT, MAX_SEED
@@ -59,15 +59,16 @@ def is_harmless(text):
 
 
 def test_a_long_films_frames_are_told_and_of_more_than_can_be_told_that(monkeypatch):
-    places = tuple(i / 200_000 for i in range(200_001)), (), ()
+    places = recipe.Positions(tuple(i / 200_000 for i in range(200_001)))
     made = recipe.compose((A, B), {"frames": 200_001, "fps": Fraction(24), "path": "smooth"}, SETTINGS, places)
     assert recipe.from_text(recipe.to_text(made), "film.mp4") == made
     monkeypatch.setattr(recipe, "MAX_TEXT", 1 << 20)
     told = recipe.from_text(recipe.to_text(made), "film.mp4")
-    assert told.positions == recipe.UNTOLD
+    assert told.positions == recipe.Positions()
+    assert not told.positions.told
     with pytest.raises(Error, match=r"^film\.mp4 is too long to carry where its frames are; make it again by its own"):
-        order.replayed("film.mp4", told, {})
-    assert order.replayed("film.mp4", told, {"frames": 10})[1].positions is None
+        replay.replayed("film.mp4", told, {})
+    assert replay.replayed("film.mp4", told, {"frames": 10})[1].positions is None
 
 
 KEYFRAMES = {
@@ -358,7 +359,7 @@ def test_what_is_no_recipe_is_refused_and_nothing_in_it_is_opened(monkeypatch, n
         for module in (builtins, io, os):
             patch.setattr(module, "open", fail)
         with pytest.raises(Error) as caught:
-            order.read_recipe("film.mp4")
+            replay.read_recipe("film.mp4")
     message = str(caught.value)
     assert message.startswith("film.mp4")
     assert is_harmless(message)

@@ -20,8 +20,8 @@ from walk import Error, Keyframe, Settings, Walk, cli, films, models, outlook, p
 from walk.check import check
 from walk.lazy import LazyModel
 from walk.manifest import read_manifest
-from walk.order import read_recipe
 from walk.render import render
+from walk.replay import read_recipe
 from walk.run import Run
 from walk.work import Work
 

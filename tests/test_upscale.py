@@ -16,7 +16,21 @@ from PIL import Image
 from safetensors.torch import save_file
 from scipy.signal import correlate2d
 
-from walk import Error, Settings, Walk, cli, commands, film, films, hub, larger, models, order, read_prompts, upscale
+from walk import (
+    Error,
+    Settings,
+    Walk,
+    cli,
+    enlargement,
+    film,
+    films,
+    hub,
+    larger,
+    models,
+    read_prompts,
+    replay,
+    upscale,
+)
 from walk.larger import Larger
 from walk.run import Run, unused
 from walk.settings import BUILT_IN
@@ -301,7 +315,7 @@ def test_a_film_that_is_no_larger_than_its_pictures_is_not_enlarged_for_nothing(
 
 
 def test_pictures_that_would_be_too_large_are_refused_before_anything_is_rendered(walk, upscaler, monkeypatch):
-    monkeypatch.setattr(commands, "LARGEST", 60)
+    monkeypatch.setattr(enlargement, "LARGEST", 60)
     _, err = walk("--prompts", *ABC, "--upscale", upscaler, status=2)
     assert "--upscale would make pictures of 64x64; give a --size of up to 60" in err
     assert not list(Path().glob("*.walk"))
@@ -309,7 +323,7 @@ def test_pictures_that_would_be_too_large_are_refused_before_anything_is_rendere
 
 def test_a_film_says_what_enlarged_it_and_is_made_again(walk, upscaler):
     walk("--prompts", *ABC, "--out", "film.mp4", "--upscale", upscaler)
-    made = order.read_recipe("film.mp4")
+    made = replay.read_recipe("film.mp4")
     assert dict(made.flags)["upscale"] == upscaler
     assert any(text.startswith("upscaler ") for text in made.made_with)
     told, _ = walk("info", "film.mp4", film=False)
@@ -426,7 +440,7 @@ def test_an_upscaler_can_be_left_out_of_a_film_that_is_made_again(walk, upscaler
     assert "give a larger --size, or --upscale none" in err
     walk("replay", "film.mp4", "--size", 32, "--upscale", "none", "--run", "film.walk", film=False)
     assert films.timestamps(Path("film-again.mp4")).size == (32, 32)
-    assert dict(order.read_recipe("film-again.mp4").flags)["upscale"] == "none"
+    assert dict(replay.read_recipe("film-again.mp4").flags)["upscale"] == "none"
 
 
 def test_another_network_of_the_same_name_is_told(walk, upscaler):
@@ -441,7 +455,7 @@ def test_a_film_does_not_tell_where_its_upscaler_lies(walk, upscaler):
     Path(upscaler).rename(Path("folder", upscaler))
     for number, name in enumerate(("folder", f"folder/{upscaler}")):
         walk("--prompts", *ABC, "--out", f"{number}.mp4", "--upscale", name)
-        assert dict(order.read_recipe(f"{number}.mp4").flags)["upscale"] == upscaler
+        assert dict(replay.read_recipe(f"{number}.mp4").flags)["upscale"] == upscaler
     assert Path("0.mp4").read_bytes() == Path("1.mp4").read_bytes()
 
 
@@ -455,7 +469,7 @@ def test_the_built_in_models_own_makes_its_films_clearer_unless_told(walk):
     assert shown["own.mp4"] == shown["none.mp4"]
     assert len(shown["own.mp4"]) == 3
     assert {Image.open(path).size for path in Path("own").glob("*.png")} == {(200, 200)}
-    told = [dict(order.read_recipe(name).flags)["upscale"] for name in ("own.mp4", "none.mp4")]
+    told = [dict(replay.read_recipe(name).flags)["upscale"] for name in ("own.mp4", "none.mp4")]
     assert told == ["own", "none"]
     for name in ("own.mp4", "none.mp4"):
         _, err = walk("replay", name, "--run", "all.walk", "--out", "again.mp4", film=False)
@@ -477,7 +491,7 @@ def test_a_models_own_lies_in_its_folder(walk, tiny_folder):
     ask = "--prompts", *ABC, "--model", "mine", "--frames", 3, "--steps", 1, "--width", 32, "--height", 32, "--out"
     walk(*ask, "film.mp4", film=False)
     assert len(written("film.walk/upscaled")) == 3
-    assert dict(order.read_recipe("film.mp4").flags)["upscale"] == "own"
+    assert dict(replay.read_recipe("film.mp4").flags)["upscale"] == "own"
     again = "replay", "film.mp4", "--model", tiny_folder  # of the same weights, without it
     _, err = walk(*again, film=False, status=2)
     assert "has no upscaler of its own; give a file as --upscale, or none" in err
@@ -520,7 +534,7 @@ def test_a_film_of_enlarged_frames_in_python_says_so(upscaler, tiny_folder):
             enlarged.enlarge(work.listener)
             film.make(run, "film.mp4", shown=enlarged.run, size=64)
     assert films.timestamps(Path("film.mp4")).size == (64, 64)
-    assert any(text.startswith("upscaler ") for text in order.read_recipe("film.mp4").made_with)
+    assert any(text.startswith("upscaler ") for text in replay.read_recipe("film.mp4").made_with)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from walk import (
     Error,
@@ -30,38 +30,39 @@ from walk import (
     ffmpeg,
     films,
     flags,
-    formats,
-    order,
     outlook,
+    paths,
     read_prompts,
     recipe,
     sounds,
 )
+from walk import order as orders
 from walk.files import at_home, write_whole, writing
 from walk.flags import given
 from walk.keyframes import Keyframe, prompt_file, read_lines
-from walk.order import Again, Order
+from walk.motion import RHYTHM
+from walk.order import Order
 from walk.progress import Bars, Listener, in_bytes
 from walk.rates import METER
-from walk.settings import BUILT_IN, LARGEST
+from walk.replay import OF_MODEL, Again, files_named, read_recipe, replayed
+from walk.settings import BUILT_IN
 from walk.text import as_word, clock, format_time, plural, together
 
 if TYPE_CHECKING:
     from walk import sheet
+    from walk.enlargement import Enlargement
     from walk.larger import Trial
     from walk.lazy import LazyModel
     from walk.models import Model
     from walk.run import Run
     from walk.speed import Earlier
-    from walk.upscale import Network
     from walk.work import Look, Work
 
 MAX_SEEDS = 256  # on one sheet
-SHOWN = 2 / 3  # of the pictures; less is worth one, too
 PATIENCE = 2.0  # seconds
 
 
-# Each command returns what belongs on stdout.
+# Commands that need a model
 
 
 def _halving(command: Callable[..., str]) -> Callable[..., str]:
@@ -95,109 +96,135 @@ def _halving(command: Callable[..., str]) -> Callable[..., str]:
 def film(*, loaded: Model | None = None, again: Again | None = None, **chosen: Any) -> str:
     """Make the film that the flags describe; returns its path. loaded: the model, in a program. again: another film that
     they are of."""
+    # 1. What is asked for, and whether it can be made.
     listener = _listener(chosen)
-    asked = order.read_order(chosen, listener, loaded.settings if loaded else None, again)
-    for note in outlook.surprises(asked.walk, asked.rests, asked.music is not None) if not asked.placed else ():
-        listener.say(f"note: {note}")
+    order = orders.read_order(chosen, listener, loaded.settings if loaded else None, again)
+    for note in outlook.surprises(order.walk, order.rests, order.music is not None) if not order.placed else ():
+        listener.note(note)
     with _importing(listener):
         from walk.run import Run, alike
         from walk.work import Work  # and with it torch, after what can be refused without
-
-    network = _network(asked, listener)
-    told = network.name if network else asked.flags.get("upscale")
-    frames = len(set(zip(asked.walk.positions, asked.walk.pulse or asked.walk.positions)))
-    model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, frames, loaded, asked.walk)
-    if again and again.weights != model.settings.weights:
-        listener.say("note: the model is not the one that made that film, so its pictures will differ")
-    shown = _shown(asked, model.settings, listener, network)
-    if again and again.upscaler and again.upscaler != (shown.network.digest if shown.network else ""):
-        listener.say("note: the upscaler is not the one that enlarged that film's frames, so they will differ")
-    if other := alike(asked.folder, asked.walk, model.settings):
-        listener.say(f"note: {other} has these frames; --run {as_word(other)} uses them")
-    opened = Run(asked.folder, asked.walk, model.settings, asked.describe, decided=not asked.even)
+    model, enlargement = _prepared(order, listener, loaded, pictures=len(set(order.walk.places)))
+    if again:
+        _tell_unlike(again, model.settings, enlargement, listener)
+    if other := alike(order.folder, order.walk, model.settings):
+        listener.note(f"{other} has these frames; --run {as_word(other)} uses them")
+    # 2. Its frames, and the film of them.
+    opened = Run(order.folder, order.walk, model.settings, order.describe, decided=not order.even)
     with opened as run, Work(run, model, listener) as work:
-        asked, run, looked = _at_one_speed(asked, run, work, listener)
-        run = work.evenly(run, looked) if asked.even else run
+        order, run, looked = _at_one_speed(order, run, work, listener)
+        run = work.evenly(run, looked) if order.even else run
         work.finished(run)
-        _assemble(asked, run, work, shown, told, listener)
-    if asked.out.suffix:
+        _assemble(order, run, work, enlargement, listener)
+    # 3. As a player will show it.
+    if order.out.suffix:
         try:
-            _watch(asked, run.walk, listener)
+            _watch(order, run.walk, listener)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"{asked.out} is made, but was not checked") from None
-    return as_word(asked.out)
+            raise KeyboardInterrupt(f"{order.out} is made, but was not checked") from None
+    return as_word(order.out)
 
 
 @_halving
 def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
     """Render the keyframes and what lies half-way, as the film will; returns the path of a picture of them."""
-    # 1. The pictures: nearly all of them are frames of the film, too.
+    # 1. What is asked for, and whether it can be drawn.
     listener = _listener(chosen)
     picture = None
     if chosen.get("out", "").lower().endswith(".png"):
-        picture = order.expanded(chosen.pop("out"))
-    asked = order.read_order(chosen, listener, loaded.settings if loaded else None)
+        picture = paths.expanded(chosen.pop("out"))
+    order = orders.read_order(chosen, listener, loaded.settings if loaded else None)
     with _importing(listener):
-        from walk import larger, sheet
         from walk.run import Run
-        from walk.upscale import Upscaler
         from walk.work import Work
-
     if picture:
         listener.say(
-            f"its frames are kept in {asked.folder}, for {asked.out}; to name another film give --out FILE.mp4"
+            f"its frames are kept in {order.folder}, for {order.out}; to name another film give --out FILE.mp4"
         )
-    picture = picture or asked.out.with_name(asked.out.stem + ".preview.png")
-    order.check_sheet(picture)
-    network = _network(asked, listener)
-    model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, loaded=loaded, walk=asked.walk)
-    shown = _shown(asked, model.settings, listener, network)
+    picture = picture or order.out.with_name(order.out.stem + ".preview.png")
+    paths.check_sheet(picture)
+    model, enlargement = _prepared(order, listener, loaded)
     fewer = outlook.quick(model.settings)
     quick = chosen.get("quick", False) and fewer != model.settings
     if chosen.get("quick") and not quick:
         many = plural(fewer.steps or 1, "denoising step")
-        listener.say(f"note: --quick changes nothing, since the model takes {many} anyway")
-    settings, folder = (fewer, asked.folder / "quick") if quick else (model.settings, asked.folder)
+        listener.note(f"--quick changes nothing, since the model takes {many} anyway")
+    # 2. The pictures: nearly all of them are frames of the film, too.
+    settings, folder = (fewer, order.folder / "quick") if quick else (model.settings, order.folder)
     with (
-        Run(folder, asked.walk, settings, asked.describe, decided=False) as run,
+        Run(folder, order.walk, settings, order.describe, decided=False) as run,
         Work(run, model, listener, "rendering the preview") as work,
     ):
-        asked, run, looked = _at_one_speed(asked, run, work, listener)
-        look = work.first_look(run, asked.even, looked)
-
-    # 2. What they tell.
+        order, run, looked = _at_one_speed(order, run, work, listener)
+        look = work.first_look(run, order.even, looked)
     model.tell_notes()
-    walk, along, music = look.run.walk, look.along, asked.music is not None
-    steps = look.steps(walk)
-    turns = [] if asked.rests else outlook.turns(along, look.distances)  # else it is meant to come at once
-    surprises = [
-        *outlook.surprises(asked.walk, asked.rests, music),
-        *outlook.hurries(walk, steps, music),
-        *turns,
-    ]
+    # 3. What they tell.
+    surprises = _surprises(order, look)
     for note in surprises:
-        listener.say(f"note: {note}")
-    notes = [*model.notes(), *surprises]
+        listener.note(note)
     tried = None
-    if shown.network and not quick:
+    if enlargement.network and not quick:
         work.release()
-        upscaler = Upscaler(shown.network, settings)
-        tried = larger.trial(look.run, upscaler, shown.pictures, look.pictures[0], listener)
-    closer = None
-    if tried and shown.network and "upscale" in asked.flags:
-        closer = sheet.Closer(tried.picture, look.pictures[0], shown.network.name)
-    middles = [sheet.middle(picture, shown.film) for picture in look.pictures]
-    count = len(walk.keyframes)
-    drawn = sheet.preview(
-        walk, middles[:count], middles[count:], steps, notes, _drawn(asked), look.steps(along), closer
-    )
+        tried = _try_upscaler(enlargement, look, settings, listener)
+    drawn = _draw_preview(order, look, [*model.notes(), *surprises], enlargement, tried)
     _save_sheet(drawn, picture)
     if not quick:
-        listener.say(_left(asked, look, work, model, shown, tried))
+        listener.say(_time_left(order, look, work, model, enlargement, tried))
     return as_word(picture)
 
 
-def _left(asked: Order, look: Look, work: Work, model: LazyModel, shown: _Shown, tried: Trial | None) -> str:
+def _surprises(order: Order, look: Look) -> list[str]:
+    """What may surprise in a film, as far as a first look tells."""
+    walk, has_music = look.run.walk, order.music is not None
+    turns = [] if order.rests else outlook.turns(look.along, look.distances)  # else it is meant to come at once
+    return [
+        *outlook.surprises(order.walk, order.rests, has_music),
+        *outlook.hurries(walk, look.steps(walk), has_music),
+        *turns,
+    ]
+
+
+def _try_upscaler(enlargement: Enlargement, look: Look, settings: Settings, listener: Listener) -> Trial | None:
+    """One picture enlarged, and how long that took."""
+    from walk import larger
+    from walk.upscale import Upscaler
+
+    assert enlargement.network is not None
+    upscaler = Upscaler(enlargement.network, settings)
+    return larger.trial(look.run, upscaler, enlargement.pictures, look.pictures[0], listener)
+
+
+def _draw_preview(order: Order, look: Look, notes: Sequence[str], enlargement: Enlargement, tried: Trial | None) -> Any:
+    from walk import sheet
+
+    closer, walk, network = None, look.run.walk, enlargement.network
+    if tried and network and "upscale" in order.flags:
+        closer = sheet.Closer(tried.picture, look.pictures[0], network.name)
+    pictures = [sheet.middle(picture, enlargement.film) for picture in look.pictures]
+    count = len(walk.keyframes)
+    steps, along = look.steps(walk), look.steps(look.along)
+    return sheet.preview(walk, pictures[:count], pictures[count:], steps, notes, _music_for_sheet(order), along, closer)
+
+
+def _music_for_sheet(order: Order) -> sheet.Music | None:
+    import numpy as np
+
+    from walk import audio, sheet
+
+    music = order.music
+    if music is None:
+        return None
+    samples, rate = (music.sound.samples, music.sound.rate) if music.sound else (np.zeros((0, 1)), 0)
+    drawn = sheet.Music(samples, rate, music.rhythm.beats, music.rhythm.bars)
+    if "listen" in order.flags:
+        followed = np.array(music.rhythm.envelope)[:, None]
+        drawn = drawn._replace(followed=followed, followed_rate=audio.ENVELOPE_RATE)
+    return drawn
+
+
+def _time_left(
+    order: Order, look: Look, work: Work, model: LazyModel, enlargement: Enlargement, tried: Trial | None
+) -> str:
     """How much of a film is still to be made after a preview, and how long that will take."""
     missing, walk = look.missing, look.run.walk
     enlarging, filled = (tried.seconds, tried.bytes) if tried else (0.0, 0)
@@ -206,7 +233,7 @@ def _left(asked: Order, look: Look, work: Work, model: LazyModel, shown: _Shown,
     left, of_it = f"{plural(missing, 'frame')} more", ""
     if work.seconds or not missing:  # else nothing had to be rendered, and nobody knows how long that takes
         batches, loading = work.seconds or [0.0], model.seconds if missing else 0.0
-        rendering = outlook.seconds_left(walk, model.settings, asked.even, missing, batches, shown.film)
+        rendering = outlook.seconds_left(walk, model.settings, order.even, missing, batches, enlargement.film)
         left, of_it = f"about {format_time(round(loading + rendering + enlarging))} more", "of it "
     if round(enlarging):
         left += f", {format_time(round(enlarging))} {of_it}to enlarge its frames"
@@ -214,56 +241,52 @@ def _left(asked: Order, look: Look, work: Work, model: LazyModel, shown: _Shown,
 
 
 def rough(**chosen: Any) -> str:
-    """A film out of the frames that are there, be others still under way or not; returns its path."""
+    """A film out of the frames that exist so far, be others still under way or not; returns its path."""
+    # 1. Which frames belong in it, as far as that is known.
     listener = _listener(chosen)
-    asked = order.read_order(chosen, listener, looking=True)
-    out = order.rough(asked.out)
+    order = orders.read_order(chosen, listener, looking=True)
+    out = paths.rough_cut(order.out)
     with _importing(listener):
         from walk import film, roughcut, run, video
-    network = _network(asked, listener)
-    settings = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, walk=asked.walk).settings
-    size = "{}x{}".format(*_shown(asked, settings, listener, network).film)
-    find = run.newest if asked.constant else run.decided
-    decided = find(asked.folder, asked.walk, settings) if asked.even else None
-    if asked.constant and decided is None:
-        listener.say("note: keyframes come evenly in it; when one speed brings them is known when the film is made")
-    walk = decided.walk if decided else asked.walk
-    shown = _stand_ins(asked, walk, settings, spreading=asked.even and not decided and not walk.wavers)
-    sound = asked.sound_of(out)
-    held = roughcut.longest_hold([*zip(walk.positions, walk.pulse or walk.positions)], shown) / walk.fps
+    model, enlargement = _prepared(order, listener)
+    find = run.newest if order.constant else run.decided
+    decided = find(order.folder, order.walk, model.settings) if order.even else None
+    if order.constant and decided is None:
+        listener.note("keyframes come evenly in it; when one speed brings them is known when the film is made")
+    walk = decided.walk if decided else order.walk
+    # 2. Those that exist, and for others the nearest.
+    spreading = order.even and not decided and not walk.wavers
+    pictures = _stand_ins(order.folder, walk, model.settings, spreading)
+    held = roughcut.longest_hold(walk.places, pictures) / walk.fps
     listener.say(
-        f"{plural(len(set(shown)), 'picture')} for {plural(walk.frames, 'frame')}, of which one is held for up to "
+        f"{plural(len(set(pictures)), 'picture')} for {plural(walk.frames, 'frame')}, of which one is held for up to "
         f"{format_time(round(float(held), 2))}"
     )
+    # 3. The film.
+    look = order.look | {"size": "{}x{}".format(*enlargement.film)}
     with listener.progress(f"making {out.name}", walk.frames, after=2) as progress:
         video.encode(
-            shown,
-            out,
-            walk.fps,
-            metadata=film.ROUGH,
-            sound=sound,
-            report=progress.reached,
-            **asked.look | {"size": size},
+            pictures, out, walk.fps, metadata=film.ROUGH, sound=order.sound_of(out), report=progress.reached, **look
         )
     return as_word(out)
 
 
-def _stand_ins(asked: Order, walk: Walk, settings: Settings, spreading: bool) -> list[Path]:
-    """For each frame of a walk its own picture, or the nearest on the path, of those that are there and whole."""
+def _stand_ins(folder: Path, walk: Walk, settings: Settings, spreading: bool) -> list[Path]:
+    """For each frame of a walk its own picture, or the nearest on the path, of those that exist and are whole."""
     from walk import roughcut, run
 
-    own, there = run.by_index(asked.folder, walk, settings), run.by_place(asked.folder, walk, settings)
+    own, placed = run.by_index(folder, walk, settings), run.by_place(folder, walk, settings)
     turn = len(walk.keyframes) if walk.closed else math.inf
-    while own or there:
-        near = there | {walk.positions[index]: path for index, path in own.items()}
+    while own or placed:
+        near = placed | {walk.positions[index]: path for index, path in own.items()}
         cut = roughcut.cut(walk.positions, near, turn, spreading)
-        shown = [near[place] if spreading else own.get(index, near[place]) for index, place in enumerate(cut)]
-        broken = {path for path in set(shown) if not run.is_whole(path)}
+        pictures = [near[place] if spreading else own.get(index, near[place]) for index, place in enumerate(cut)]
+        broken = {path for path in set(pictures) if not run.is_whole(path)}
         if not broken:
-            return shown
+            return pictures
         own = {index: path for index, path in own.items() if path not in broken}
-        there = {place: path for place, path in there.items() if path not in broken}
-    raise order.no_frames(asked.folder)
+        placed = {place: path for place, path in placed.items() if path not in broken}
+    raise paths.no_frames(folder)
 
 
 @_halving
@@ -278,183 +301,43 @@ def seeds(*, loaded: Model | None = None, **chosen: Any) -> str:
         raise Error(f"walk seeds draws one prompt, and {prompt} is {what}; give one of the prompts in it")
     keyframes = read_prompts([prompt], seeds=range(first, first + count), **given(chosen, "negative", "style"))
     prompt = keyframes[0].prompt  # in its style
-    out = order.expanded(chosen.get("out", f"{order.slug([prompt])}.seeds{f'-from-{first}' if first else ''}.png"))
-    order.check_sheet(out)
+    out = paths.expanded(chosen.get("out", f"{paths.slug(prompt)}.seeds{f'-from-{first}' if first else ''}.png"))
+    paths.check_sheet(out)
     listener = _listener(chosen)
     with _importing(listener):
         from walk import sheet
         from walk.render import render
-    found = _found(order.settings(chosen, loaded.settings if loaded else None), listener, keyframes[:1], loaded=loaded)
+    settings = orders.settings(chosen, loaded.settings if loaded else None)
+    lazy = _lazy_model(settings, listener, keyframes[:1], loaded=loaded)
     walk = Walk(keyframes, tuple(map(float, range(count))), Fraction(1))
-    shown = {}
-    model = found.loaded()
-    found.tell_notes()
+    pictures = {}
+    model = lazy.loaded()
+    lazy.tell_notes()
     with listener.progress("rendering", count, unit="pictures") as progress:
         try:
             for index, picture in render(model, walk, range(count)):
-                shown[index] = picture
-                progress.reached(len(shown))
+                pictures[index] = picture
+                progress.reached(len(pictures))
         except KeyboardInterrupt:
             raise KeyboardInterrupt("no sheet is made") from None
-    _save_sheet(sheet.seeds([shown[i] for i in range(count)], [k.seed for k in keyframes], prompt), out)
+    _save_sheet(sheet.seeds([pictures[i] for i in range(count)], [k.seed for k in keyframes], prompt), out)
     return as_word(out)
-
-
-def info(film: str, **chosen: Any) -> str:
-    """What made a film, as a prompt file, or as JSON."""
-    made = order.read_recipe(film)
-    if chosen.get("json"):
-        return recipe.to_text(made)
-    return recipe.as_prompt_file(made, f"{Path(film).stem}.txt", order.without_folders(made))
 
 
 def replay(**chosen: Any) -> str:
     """Make a film again from its recipe, with whatever flags change of it; returns the new film's path."""
     path = chosen.pop("film")
-    made, other = order.read_recipe(path), False
+    made, another = read_recipe(path), False
     if "model" in chosen:
         from walk import downloads, hub
 
         own = chosen.get("denoiser", dict(made.flags).get("denoiser", "own")) == "own"
         with in_bytes(_listener(chosen)) as report, downloads.telling(report):
-            other = not recipe.weights(made).startswith(hub.model_identity(chosen["model"], own, report))
-    if other and set(order.OF_MODEL) - set(chosen):
+            another = not recipe.weights(made).startswith(hub.model_identity(chosen["model"], own, report))
+    if another and set(OF_MODEL) - set(chosen):
         _listener(chosen).say("another model: its own size, steps, guidance and scheduler are taken, unless given")
-    asked, again = order.replayed(path, made, chosen, other)
-    return film(again=again, **asked)
-
-
-def diff(film: str, other: str) -> str | None:
-    """What differs in the recipes of two films."""
-    lines = recipe.differences(order.read_recipe(film), order.read_recipe(other))
-    if not lines:
-        Bars().say("nothing differs")  # stdout stays empty, as diff's does
-    return "\n".join(lines) or None
-
-
-def prune(folder: str, yes: bool = False) -> str | None:
-    """Frames that a run folder's newest film does not use: listed, or removed."""
-    from walk.run import ages, unused
-
-    with unused(Path(folder)) as paths:
-        total = sum(path.stat().st_size for path in paths)
-        for path in paths if yes else ():
-            try:
-                path.unlink()
-            except OSError as error:
-                raise Error(f"{path} cannot be removed ({error.strerror})") from None
-    done = "removed" if yes else f"not used{_by(*ages(Path(folder)))}; add --yes to remove these frames"
-    Bars().say(f"{plural(len(paths), 'frame')}, {_bytes(total)}: {done}")
-    return None if yes else "\n".join(map(str, paths)) or None
-
-
-def _by(newest: str, older: Sequence[str]) -> str:
-    """Which film of a folder counts for `prune`, and which do not."""
-    by = f" by {newest}, the newest film of this folder" if newest else " by the walk begun last" if older else ""
-    return by + (f"; {together(older)} {'is' if len(older) == 1 else 'are'} older" if older else "")
-
-
-class Wrong(str):
-    """What a command found that is not as it should be."""
-
-
-def check(film: str, **chosen: Any) -> str:
-    """What a film is, and what is wrong with it; in a picture, too."""
-    from walk import sheet
-    from walk.check import check
-
-    order.check_is_film(film)
-    if out := order.expanded(chosen["out"]) if "out" in chosen else None:
-        order.check_sheet(out)
-    count = len(films.timestamps(Path(film))[0])
-    drawn: dict[int, Any] = dict.fromkeys(sheet.some(count) if out else ())
-
-    def see(index: int, picture: Any) -> None:
-        if index in drawn:
-            drawn[index] = sheet.reduced(picture)
-
-    made = None
-    with contextlib.suppress(Error):
-        made = order.read_recipe(film)
-    with Bars().progress(f"reading {film}", count, after=2) as progress:
-        told = dict(made.flags) if made else {}
-        report = check(Path(film), progress.reached, _rests(made, count), see, "loop" in told)
-        damage = ffmpeg.complaint(Path(film))
-    uneven = bool(order.RHYTHM & told.keys())  # it moves to them
-    facts = [*report.facts, *([report.movement(uneven)] if report.largest else []), *_cut(made, count)]
-    wrong = [
-        *([f"it is damaged: {damage}"] if damage else []),
-        *(f"{clock(seconds)}  {fault}" for seconds, fault in report.faults),
-    ]
-    if out:
-        chapters = films.read_metadata(Path(film)).chapters if made else ()  # others' are no keyframes
-        marks = [(float(start), title) for start, title in chapters]
-        pictures = [(report.times[index], picture) for index, picture in drawn.items()]
-        _save_sheet(sheet.film(Path(film).name, facts, pictures, report.times, report.steps, marks, wrong), out)
-        Bars().say(f"drawn in {out}")
-    if chosen.get("json"):
-        movement = {"largest": report.largest, "ppl": report.ppl, "pdv": report.pdv}
-        text = json.dumps({"film": film} | dataclasses.asdict(report) | movement | {"facts": facts, "damage": damage})
-    else:
-        text = "\n".join([*facts, *(wrong or ["nothing is wrong"])])
-    return Wrong(text) if wrong else text
-
-
-def _rests(made: recipe.Recipe | None, count: int) -> set[int]:
-    """Frames of a film that are meant to look like the one before, if its recipe tells of so many where they are."""
-    if made and made.positions and len(made.positions[0]) == count:
-        with contextlib.suppress(Error):
-            (positions, noise, pulse), closed = made.positions, "loop" in dict(made.flags)
-            walk = Walk(read_lines(made.prompts), positions, Fraction(1), closed, noise=noise, pulse=pulse)
-            return walk.rests()
-    return set()
-
-
-def _cut(made: recipe.Recipe | None, count: int) -> Iterator[str]:
-    """A fact more, if the film has not as many frames as its recipe makes."""
-    frames = dict(made.flags).get("frames") if made else None
-    if frames is not None and frames != str(count):
-        yield f"its recipe is that of a film of {plural(int(frames), 'frame')}"
-
-
-def beats(audio: str, **chosen: Any) -> str:
-    """The beats of a sound, as a file of beats."""
-    from walk.audio import FASTEST, SLOWEST, in_three, listen, tempi, tempo
-    from walk.beatfile import as_file
-    from walk.music import THREE
-
-    path, start = at_home(audio), chosen.get("start", Fraction(0))
-    sound = sounds.read_sound(path, start, chosen.get("seconds"))
-    shown = Bars()
-    if sound.damage:
-        shown.say(f"note: {sound.damage}")
-    shown.say(f"listening to {path.name}")
-    bpm = float(chosen["bpm"]) if "bpm" in chosen else None
-    offset = float(chosen["offset"] - start) if "offset" in chosen else None
-    meter = chosen.get("meter", METER)
-    with shown.progress("listening", 100, after=2, unit="%") as progress:
-        rhythm = listen(sound, meter, bpm, offset, report=progress.reached)
-    if not rhythm.beats:
-        there = " there" if {"start", "seconds"} & set(chosen) else ""
-        raise Error(f"no beats are heard in {audio}{there}; give --bpm, if you know its tempo")
-    if bpm is None and (heard := tempi(rhythm.beats)):
-        others = [f" (or {x:.4g}: --bpm {x:.4g})" for x in (2 * heard[0], heard[0] / 2) if SLOWEST <= x <= FASTEST]
-        shown.say(f"{path.name}: {tempo(rhythm.beats)}{''.join(others) if len(heard) == 1 else ''}")
-    if "meter" not in chosen and offset is None and in_three(sound, rhythm.beats):
-        shown.say(f"note: {THREE}")
-    return as_file(rhythm, meter, path.name, float(start))
-
-
-def doctor() -> str:
-    """What this machine can do, and what to do where it cannot."""
-    from walk.doctor import examine
-
-    findings = examine(Path())
-    lines = [
-        f"{'-' if it.remedy else 'ok':<4}{it.text}" + (f"\n    {it.remedy}" if it.remedy else "") for it in findings
-    ]
-    text = "\n".join(lines)
-    return Wrong(text) if any(finding.fatal for finding in findings) else text
+    chosen, again = replayed(path, made, chosen, another)
+    return film(again=again, **chosen)
 
 
 @_halving
@@ -463,11 +346,11 @@ def bench(**chosen: Any) -> str:
     listener, frames = _listener(chosen), chosen.get("frames", flags.BENCH_FRAMES)
     with _importing(listener):
         from walk.bench import LEAST, SECONDS, measure
-    found = _found(flags.settings(chosen), listener, frames=frames)
-    model = found.loaded()
+    lazy = _lazy_model(flags.settings(chosen), listener, pictures=frames)
+    model = lazy.loaded()
     with tempfile.TemporaryDirectory() as folder, listener.progress("timing", LEAST + 1, unit="batches") as progress:
         it = measure(model, Path(folder), SECONDS, lambda: progress.more(1))
-    settings, startup = model.settings, found.seconds
+    settings, startup = model.settings, lazy.seconds
     told = {
         "model": settings.model, "device": settings.device, "dtype": settings.dtype, "batch": settings.batch,
         "width": settings.width, "height": settings.height, "steps": settings.steps,
@@ -489,6 +372,155 @@ def bench(**chosen: Any) -> str:
             f"a film of {frames} frames: about {format_time(round(told['film']))}",
         ]
     )
+
+
+# Commands that read, and tell
+
+
+class Wrong(str):
+    """What a command found that is not as it should be."""
+
+
+def info(film: str, **chosen: Any) -> str:
+    """What made a film, as a prompt file, or as JSON."""
+    made = read_recipe(film)
+    if chosen.get("json"):
+        return recipe.to_text(made)
+    return recipe.as_prompt_file(made, f"{Path(film).stem}.txt", files_named(made))
+
+
+def diff(film: str, other: str) -> str | None:
+    """What differs in the recipes of two films."""
+    lines = recipe.differences(read_recipe(film), read_recipe(other))
+    if not lines:
+        Bars().say("nothing differs")  # stdout stays empty, as diff's does
+    return "\n".join(lines) or None
+
+
+def prune(folder: str, yes: bool = False) -> str | None:
+    """Frames that a run folder's newest film does not use: listed, or removed."""
+    from walk.run import ages, unused
+
+    with unused(Path(folder)) as frames:
+        total = sum(frame.stat().st_size for frame in frames)
+        for frame in frames if yes else ():
+            try:
+                frame.unlink()
+            except OSError as error:
+                raise Error(f"{frame} cannot be removed ({error.strerror})") from None
+    counting = _film_that_counts(*ages(Path(folder)))
+    done = "removed" if yes else f"not used{counting}; add --yes to remove these frames"
+    Bars().say(f"{plural(len(frames), 'frame')}, {_bytes(total)}: {done}")
+    return None if yes else "\n".join(map(str, frames)) or None
+
+
+def _film_that_counts(newest: str, older: Sequence[str]) -> str:
+    """Which film of a folder counts for `prune`, and which do not."""
+    by = f" by {newest}, the newest film of this folder" if newest else " by the walk begun last" if older else ""
+    return by + (f"; {together(older)} {'is' if len(older) == 1 else 'are'} older" if older else "")
+
+
+def check(film: str, **chosen: Any) -> str:
+    """What a film is, and what is wrong with it; in a picture, too."""
+    # 1. The film, and what it tells of itself.
+    from walk import sheet
+    from walk.check import check
+
+    paths.check_is_film(film)
+    if out := paths.expanded(chosen["out"]) if "out" in chosen else None:
+        paths.check_sheet(out)
+    count = len(films.timestamps(Path(film))[0])
+    drawn: dict[int, Any] = dict.fromkeys(sheet.some(count) if out else ())
+    made = None
+    with contextlib.suppress(Error):
+        made = read_recipe(film)
+    carried = dict(made.flags) if made else {}
+
+    # 2. What a player sees and hears of it.
+    def see(index: int, picture: Any) -> None:
+        if index in drawn:
+            drawn[index] = sheet.reduced(picture)
+
+    with Bars().progress(f"reading {film}", count, after=2) as progress:
+        report = check(Path(film), progress.reached, _rests(made, count), see, "loop" in carried)
+        damage = ffmpeg.complaint(Path(film))
+
+    # 3. What is wrong.
+    uneven = bool(RHYTHM & carried.keys())  # it moves to them
+    movement = [report.movement(uneven)] if report.largest else []
+    facts = [*report.facts, *movement, *_frames_missing(made, count)]
+    wrong = [
+        *([f"it is damaged: {damage}"] if damage else []),
+        *(f"{clock(seconds)}  {fault}" for seconds, fault in report.faults),
+    ]
+    if out:
+        chapters = films.read_metadata(Path(film)).chapters if made else ()  # others' are no keyframes
+        marks = [(float(start), title) for start, title in chapters]
+        pictures = [(report.times[index], picture) for index, picture in drawn.items()]
+        _save_sheet(sheet.film(Path(film).name, facts, pictures, report.times, report.steps, marks, wrong), out)
+        Bars().say(f"drawn in {out}")
+    if chosen.get("json"):
+        figures = {"largest": report.largest, "ppl": report.ppl, "pdv": report.pdv}
+        text = json.dumps({"film": film} | dataclasses.asdict(report) | figures | {"facts": facts, "damage": damage})
+    else:
+        text = "\n".join([*facts, *(wrong or ["nothing is wrong"])])
+    return Wrong(text) if wrong else text
+
+
+def _rests(made: recipe.Recipe | None, count: int) -> set[int]:
+    """Frames of a film that are meant to look like the one before, if its recipe tells where so many are."""
+    if made and made.positions and len(made.positions.path) == count:
+        with contextlib.suppress(Error):
+            walk = Walk(read_lines(made.prompts), (), Fraction(1), closed="loop" in dict(made.flags))
+            return walk.path(*made.positions).rests()
+    return set()
+
+
+def _frames_missing(made: recipe.Recipe | None, count: int) -> Iterator[str]:
+    """A fact more, if the film has not as many frames as its recipe makes."""
+    frames = dict(made.flags).get("frames") if made else None
+    if frames is not None and frames != str(count):
+        yield f"its recipe is that of a film of {plural(int(frames), 'frame')}"
+
+
+def beats(audio: str, **chosen: Any) -> str:
+    """The beats of a sound, as a file of beats."""
+    from walk.audio import FASTEST, SLOWEST, in_three, listen, tempi, tempo
+    from walk.beatfile import as_file
+    from walk.music import THREE
+
+    path, start = at_home(audio), chosen.get("start", Fraction(0))
+    sound = sounds.read_sound(path, start, chosen.get("seconds"))
+    listener = Bars()
+    if sound.damage:
+        listener.note(sound.damage)
+    listener.say(f"listening to {path.name}")
+    bpm = float(chosen["bpm"]) if "bpm" in chosen else None
+    offset = float(chosen["offset"] - start) if "offset" in chosen else None
+    meter = chosen.get("meter", METER)
+    with listener.progress("listening", 100, after=2, unit="%") as progress:
+        rhythm = listen(sound, meter, bpm, offset, report=progress.reached)
+    if not rhythm.beats:
+        there = " there" if {"start", "seconds"} & set(chosen) else ""
+        raise Error(f"no beats are heard in {audio}{there}; give --bpm, if you know its tempo")
+    if bpm is None and (heard := tempi(rhythm.beats)):
+        others = [f" (or {x:.4g}: --bpm {x:.4g})" for x in (2 * heard[0], heard[0] / 2) if SLOWEST <= x <= FASTEST]
+        listener.say(f"{path.name}: {tempo(rhythm.beats)}{''.join(others) if len(heard) == 1 else ''}")
+    if "meter" not in chosen and offset is None and in_three(sound, rhythm.beats):
+        listener.note(THREE)
+    return as_file(rhythm, meter, path.name, float(start))
+
+
+def doctor() -> str:
+    """What this machine can do, and what to do where it cannot."""
+    from walk.doctor import examine
+
+    findings = examine(Path())
+    lines = [
+        f"{'-' if it.remedy else 'ok':<4}{it.text}" + (f"\n    {it.remedy}" if it.remedy else "") for it in findings
+    ]
+    text = "\n".join(lines)
+    return Wrong(text) if any(finding.fatal for finding in findings) else text
 
 
 def list_models() -> str:
@@ -525,12 +557,23 @@ COMMANDS: dict[str, Callable[..., str | None]] = {
 # What commands share
 
 
-def _found(
+def _prepared(
+    order: Order, listener: Listener, loaded: Model | None = None, pictures: int = 0
+) -> tuple[LazyModel, Enlargement]:
+    """The model, not loaded yet, and how large the film is. Raises Error for what can be refused before that."""
+    with _importing(listener):
+        from walk import enlargement
+    network = enlargement.find_network(order, listener)  # first, lest a long download ends in its refusal
+    model = _lazy_model(order.settings, listener, order.walk.keyframes, order.folder, pictures, loaded, order.walk)
+    return model, enlargement.plan(order, model.settings, network, listener)
+
+
+def _lazy_model(
     settings: Settings,
     listener: Listener,
     keyframes: Sequence[Keyframe] = (),
     folder: Path | None = None,
-    frames: int = 0,
+    pictures: int = 0,
     loaded: Model | None = None,
     walk: Walk | None = None,
 ) -> LazyModel:
@@ -544,9 +587,9 @@ def _found(
         return LazyModel(settings, listener, keyframes, model=loaded.at(settings))
     if settings.model == BUILT_IN:
         listener.say("using toybox, the built-in model, which draws toys; walk models lists others for --model")
-    found = LazyModel(settings, listener, keyframes, folder, frames, walk=walk)
-    found.seconds = time.monotonic() - listener.begun
-    return found
+    model = LazyModel(settings, listener, keyframes, folder, pictures, walk=walk)
+    model.seconds = time.monotonic() - listener.begun
+    return model
 
 
 @contextlib.contextmanager
@@ -567,151 +610,83 @@ def _importing(listener: Listener) -> Iterator[None]:
         timer.cancel()
 
 
-def _at_one_speed(asked: Order, run: Run, work: Work, listener: Listener) -> tuple[Order, Run, dict[int, Earlier]]:
+def _tell_unlike(again: Again, settings: Settings, enlargement: Enlargement, listener: Listener) -> None:
+    """Notes if a film is not made again by what made it."""
+    if again.weights != settings.weights:
+        listener.note("the model is not the one that made that film, so its pictures will differ")
+    if again.upscaler and again.upscaler != (enlargement.network.digest if enlargement.network else ""):
+        listener.note("the upscaler is not the one that enlarged that film's frames, so they will differ")
+
+
+def _at_one_speed(order: Order, run: Run, work: Work, listener: Listener) -> tuple[Order, Run, dict[int, Earlier]]:
     """With keyframes where the speed stays the same, if that is asked for; and what was looked at to find out."""
-    if not asked.constant:
-        return asked, run, {}
+    if not order.constant:
+        return order, run, {}
     lengths, looked = work.survey(run)
-    asked = asked.timed(lengths)
-    run = run.at(asked.walk)
+    order = order.timed(lengths)
+    run = run.at(order.walk)
     work.turn_to(run)
-    apart = [float(frames / asked.walk.fps) for frames in asked.walk.landmarks()[1]]
+    apart = [float(frames / order.walk.fps) for frames in order.walk.landmarks()[1]]
     listener.say(f"at one speed, keyframes come {min(apart):.1f} to {max(apart):.1f} s after one another")
-    return asked, run, looked
+    return order, run, looked
 
 
-def _drawn(asked: Order) -> sheet.Music | None:
-    import numpy as np
-
-    from walk import audio, sheet
-
-    music = asked.music
-    if music is None:
-        return None
-    samples, rate = (music.sound.samples, music.sound.rate) if music.sound else (np.zeros((0, 1)), 0)
-    drawn = sheet.Music(samples, rate, music.rhythm.beats, music.rhythm.bars)
-    if "listen" in asked.flags:
-        followed = np.array(music.rhythm.envelope)[:, None]
-        drawn = drawn._replace(followed=followed, followed_rate=audio.ENVELOPE_RATE)
-    return drawn
-
-
-class _Shown(NamedTuple):
-    """How frames are shown. film, pictures: (width, height) of the film, and of what it is made of. network: what
-    enlarges them, if anything does."""
-
-    film: tuple[int, int]
-    pictures: tuple[int, int]
-    network: Network | None
-
-
-def _network(asked: Order, listener: Listener) -> Network | None:
-    """What is to enlarge the pictures, if anything: the model's own, where nothing else is asked for."""
-    name, model = asked.flags.get("upscale", flags.OWN), asked.settings.model
-    if name == flags.NONE:
-        return None
-    from walk import downloads, hub, upscale
-
-    with in_bytes(listener) as report, downloads.telling(report):
-        path = hub.own_upscaler(model) if name == flags.OWN else hub.upscaler(name)
-    if path is None and "upscale" in asked.flags:
-        raise Error(f"{model} has no upscaler of its own; give a file as --upscale, or none")
-    if path is None:
-        return None
-    own_name = name == flags.OWN or not os.path.exists(os.path.expanduser(name))  # as the hub's are
-    return upscale.read(path)._replace(name=name if own_name else path.name)
-
-
-def _shown(asked: Order, settings: Settings, listener: Listener, network: Network | None) -> _Shown:
-    """A model's own network makes a film clearer, where it enlarges its pictures anyway; another one makes it larger.
-
-    Raises Error for a film that would be too wide, or enlarged for nothing. A note where much of its pictures is cut off.
-    """
-    frame, size, codec = (settings.width or 0, settings.height or 0), asked.look.get("size"), asked.look.get("codec")
-    scale = network.scale if network else 1
-    large = scale * frame[0], scale * frame[1]
-    own = network is not None and network.name == flags.OWN
-    whole = frame if own else large
-    film = formats.film_size(whole, size, asked.out, codec)
-    covering = formats.covering(whole, size, film)
-    share = math.prod(film) / math.prod(covering)
-    if share < SHOWN:
-        more = "; give --width and --height of nearly its proportions for more"
-        listener.say(
-            f"note: --size {size} shows {share:.0%} of the pictures, which are {frame[0]}x{frame[1]}"
-            + more * (settings.model != BUILT_IN)  # which knows one size
-        )
-    if scale > 1 and covering[0] <= frame[0]:
-        if own:
-            return _Shown(film, frame, None)
-        raise Error(
-            "--upscale enlarges for nothing, since the film is no larger than its pictures, {}x{}; give a larger --size, "
-            "or --upscale none".format(*frame)
-        )
-    if scale > 1 and not own and covering[0] > large[0]:
-        listener.say(
-            "note: the upscaler makes pictures of {}x{}, and the film's are scaled to {}x{}".format(*large, *covering)
-        )
-    pictures = min(large, covering)
-    if max(pictures) > LARGEST:
-        raise Error(f"--upscale would make pictures of {pictures[0]}x{pictures[1]}; give a --size of up to {LARGEST}")
-    return _Shown(film, pictures, network)
-
-
-def _assemble(asked: Order, run: Run, work: Work, shown: _Shown, told: str | None, listener: Listener) -> None:
-    """The frames of a run become its film, unless it is there. told: what the film says of --upscale."""
+def _assemble(order: Order, run: Run, work: Work, enlargement: Enlargement, listener: Listener) -> None:
+    """The frames of a run become its film, unless it is finished."""
     from walk.film import as_shown, is_finished, make
     from walk.larger import Larger, forget
     from walk.upscale import Upscaler
 
-    sound = asked.sound_of(asked.out)
+    sound = order.sound_of(order.out)
 
-    def described(other: Run | None) -> films.Metadata | None:
-        settings = as_shown(run, other)
-        return order.metadata(asked, run.walk, settings, run.manifest.refined, told) if asked.describe else None
+    def described(enlarged: Run | None) -> films.Metadata | None:
+        settings = as_shown(run, enlarged)
+        refined = run.manifest.refined
+        return orders.metadata(order, run.walk, settings, refined, enlargement.name) if order.describe else None
 
     with contextlib.ExitStack() as held:
-        larger = other = None
-        if shown.network is None:
+        larger = enlarged = None
+        if enlargement.network is None:
             forget(run)
         else:
-            larger = held.enter_context(Larger(run, Upscaler(shown.network, run.settings), shown.pictures))
-            other = larger.run
-        if is_finished(run, asked.out, described(other), sound, other, **asked.look):
-            listener.say(f"{asked.out} is finished already")
+            upscaler = Upscaler(enlargement.network, run.settings)
+            larger = held.enter_context(Larger(run, upscaler, enlargement.pictures))
+            enlarged = larger.run
+        if is_finished(run, order.out, described(enlarged), sound, enlarged, **order.look):
+            listener.say(f"{order.out} is finished already")
             return
         if larger:
             work.release()
             work.enlarged = larger.count
             larger.enlarge(listener)
-            other = larger.run  # in other tiles by now, perhaps
-        with listener.progress(f"making {asked.out.name}", run.walk.frames, after=2) as progress:
-            make(run, asked.out, described(other), sound, progress.reached, other, **asked.look)
+            enlarged = larger.run  # in other tiles by now, perhaps
+        with listener.progress(f"making {order.out.name}", run.walk.frames, after=2) as progress:
+            make(run, order.out, described(enlarged), sound, progress.reached, enlarged, **order.look)
 
 
-def _watch(asked: Order, walk: Walk, listener: Listener) -> None:
+def _watch(order: Order, walk: Walk, listener: Listener) -> None:
     """Read the film as a player would, and say how even it is, and what is wrong with it."""
     from walk import speed
     from walk.check import check
 
     try:
-        with listener.progress(f"watching {asked.out.name}", walk.frames, after=2) as progress:
-            report = check(asked.out, progress.reached, asked.walk.rests(), closed=walk.closed)
-    except Error as error:  # the film is there all the same
-        listener.say(f"note: {error}")
+        with listener.progress(f"watching {order.out.name}", walk.frames, after=2) as progress:
+            report = check(order.out, progress.reached, order.walk.rests(), closed=walk.closed)
+    except Error as error:  # the film is made all the same
+        listener.note(str(error))
         return
     if report.largest:
-        along, uneven = "", bool(asked.music or asked.placed)
-        if walk != asked.walk and not uneven:
-            before = speed.unevenness(speed.predicted(asked.walk, list(zip(walk.positions, report.steps))))
+        along, uneven = "", bool(order.music or order.placed)
+        if walk != order.walk and not uneven:
+            before = speed.unevenness(speed.predicted(order.walk, list(zip(walk.positions, report.steps))))
             along = f" (equal steps along the path: {before:.1f} times)"
         listener.say(report.movement(uneven, along))
-    if report.still - len(asked.walk.rests()) / walk.frames >= outlook.STILL:  # more than it was meant to
-        listener.say(f"note: the film stands still for {report.still:.0%} of its length")
+    if report.still - len(order.walk.rests()) / walk.frames >= outlook.STILL:  # more than it was meant to
+        listener.note(f"the film stands still for {report.still:.0%} of its length")
     for seconds, fault in report.faults:
-        listener.say(f"note: {clock(seconds)}  {fault}")
+        listener.note(f"{clock(seconds)}  {fault}")
     if any("picture jumps:" in fault for _, fault in report.faults):
-        listener.say("note: where it jumps, another seed for the next keyframe, or one more between, may help")
+        listener.note("where it jumps, another seed for the next keyframe, or one more between, may help")
 
 
 def _save_sheet(sheet: Any, path: Path) -> None:

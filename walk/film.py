@@ -180,8 +180,8 @@ def described(walk: Walk, settings: Settings, flags: Mapping[str, object], posit
     """
     path = "smooth" if walk.smooth else "slerp"
     deciding = {"frames": walk.frames, "fps": walk.fps, "path": path, **flags}
-    places = (walk.positions, walk.noise, walk.pulse) if positions else None
-    made = recipe.compose(walk.keyframes, deciding, settings, places)
+    told = recipe.Positions(walk.positions, walk.noise, walk.pulse) if positions else None
+    made = recipe.compose(walk.keyframes, deciding, settings, told)
     first = walk.firsts()
     often = Counter(keyframe.prompt for keyframe in walk.keyframes)
     titles = [it.prompt + f" (seed {it.seed})" * (often[it.prompt] > 1) for it in walk.keyframes]

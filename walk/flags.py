@@ -26,7 +26,7 @@ from walk.timeline import SECONDS_A_SEGMENT
 
 
 class Flag(NamedTuple):
-    value: str  # how its value is called in the help; '' for a switch
+    value: str  # what the help calls its value; '' for a switch
     parse: Callable[[str], Any]  # raises ValueError
     expects: str  # what is accepted, for errors
     help: str
@@ -240,6 +240,11 @@ ALL = {name: flag for group in FLAGS.values() for name, flag in group.items()}
 SETTINGS = tuple(FLAGS["How"])
 MUSIC = tuple(FLAGS["Music"])
 TIMING = (*FLAGS["When"], *MUSIC)  # what decides where frames are on the path
+RECIPE = tuple(
+    name for name in ALL if name not in (*WHAT, "out", "run", "quiet")
+)  # what decides a film, not where it lies
+# Flags of which each says what the other does.
+EXCLUSIVE = (("seconds", "bars"), ("bpm", "beats"), ("offset", "beats"), ("ease", "pace"), ("ease", "react"))
 
 
 class Command(NamedTuple):
@@ -342,15 +347,6 @@ COMMANDS = {
 }
 
 
-# What a film's recipe may hold: what decides it, not where it lies.
-COMMANDS["recipe"] = Command(
-    (),
-    {name: flag for name, flag in ALL.items() if name not in (*WHAT, "out", "run", "quiet")},
-    "",
-    "",
-)
-
-
 def checked(arguments: Sequence[str], command: str = "") -> list[str]:
     """The arguments, each as --name=value, or Error: unknown, repeated, without a value, malformed."""
     flags = COMMANDS[command].flags
@@ -440,8 +436,7 @@ def _split(arguments: Sequence[str], command: str) -> dict[str, list[str]]:
             quotes = "; put a prompt of several words in quotes" if "prompt" in flags else ""
             raise Error(f"'{argument}' is one too many: {_usage(command)}{quotes}")
         else:
-            commands = [name for name, other in COMMANDS.items() if name and other.summary]
-            near_command = difflib.get_close_matches(argument, commands, n=1, cutoff=0.7)
+            near_command = difflib.get_close_matches(argument, filter(None, COMMANDS), n=1, cutoff=0.7)
             hint = f"; did you mean walk {near_command[0]}?" if near_command else ""
             raise Error(f"'{argument}' is not a command; prompts come after --prompts{hint}")
     return values
@@ -553,7 +548,7 @@ def help_text(command: str = "") -> str:
         lines += ["", f"{title} (defaults in brackets):" if title == "What is seen" else f"{title}:", *_table(flags)]
     lines += ["", "Other commands (each has a --help):"]
     for name, other in COMMANDS.items():
-        if other.summary and name:
+        if name:
             head = f"  {_usage(name)}"
             lines += [head, *textwrap.wrap(other.summary, 100, initial_indent=" " * 26, subsequent_indent=" " * 26)]
     lines += ["", "  --help, --version", "", *textwrap.wrap(_PROMPT_FILE, 92)]

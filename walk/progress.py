@@ -53,6 +53,10 @@ class Listener:
     def say(self, text: str) -> None:
         """A sentence, for people."""
 
+    def note(self, text: str) -> None:
+        """A sentence about what may surprise."""
+        self.say(f"note: {text}")
+
     def progress(self, what: str, total: int, after: float = 0, unit: str = "frames") -> Progress:
         return Progress(what, total, after, unit)
 

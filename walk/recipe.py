@@ -10,7 +10,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from walk import Error, __version__
 from walk.keyframes import MAX_PROMPT, Keyframe
@@ -22,17 +22,25 @@ MAX_TEXT = 8 << 20  # characters
 MAX_LINE = 2 * MAX_PROMPT + 1000  # a prompt, a negative one, and settings
 MAX_PROMPTS = 100_000
 
-Positions = tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]
-UNTOLD: Positions = (), (), ()
+
+class Positions(NamedTuple):
+    """Where a film's frames are on the path; their noise, where that is elsewhere; and how far that swings out. All empty
+    if there are too many to carry."""
+
+    path: tuple[float, ...] = ()
+    noise: tuple[float, ...] = ()
+    pulse: tuple[float, ...] = ()
+
+    @property
+    def told(self) -> bool:
+        return bool(self.path)
 
 
 @dataclass(frozen=True)
 class Recipe:
     """prompts: lines of a prompt file, each with all of its settings. flags: the command's, without
     their dashes. made_with: names and versions of what decided pixels beside these. positions: of a
-    film that moves to music, or whose frames a program has put elsewhere (then without a --speed), its
-    frames' on the path, its noise's where that is elsewhere, and how far that swings out; all empty, if there are too
-    many to carry."""
+    film that moves to music, or whose frames a program has put elsewhere (then without a --speed)."""
 
     prompts: tuple[str, ...]
     flags: tuple[tuple[str, str], ...]
@@ -80,9 +88,9 @@ def to_text(recipe: Recipe) -> str:
     }
     if not recipe.positions:
         return json.dumps(data, ensure_ascii=False)
-    lists = recipe.positions if recipe.positions[2] else recipe.positions[:2]
+    lists = recipe.positions if recipe.positions.pulse else recipe.positions[:2]
     text = json.dumps(data | {"positions": lists}, ensure_ascii=False)
-    return text if len(text) <= MAX_TEXT else json.dumps(data | {"positions": UNTOLD[:2]}, ensure_ascii=False)
+    return text if len(text) <= MAX_TEXT else json.dumps(data | {"positions": Positions()[:2]}, ensure_ascii=False)
 
 
 def from_text(text: str, where: str) -> Recipe:
@@ -115,7 +123,7 @@ def _positions(data: dict[str, Any], keyframes: int, where: str) -> Positions | 
     closed = "loop" in data["flags"]
     lists = data["positions"]
     if lists == [[], []]:
-        return UNTOLD
+        return Positions()
     if not (
         isinstance(lists, list)
         and [type(some) for some in lists] in ([list] * 2, [list] * 3)
@@ -127,8 +135,7 @@ def _positions(data: dict[str, Any], keyframes: int, where: str) -> Positions | 
         and "fps" in data["flags"]
     ):
         raise Error(f"{where}: the recipe is damaged: positions are not places of its frames among the keyframes")
-    positions, noise, pulse = (tuple(map(float, some)) for some in [*lists, []][:3])
-    return positions, noise, pulse
+    return Positions(*(tuple(map(float, some)) for some in lists))
 
 
 def as_prompt_file(recipe: Recipe, name: str, files: Sequence[str] = ()) -> str:

@@ -151,6 +151,11 @@ class Walk:
         return bool(self.noise or self.pulse)
 
     @property
+    def places(self) -> list[tuple[float, ...]]:
+        """Of each frame where its prompts and its noise are, and how far that swings out: one place is one picture."""
+        return list(zip(*filter(None, (self.positions, self.noise, self.pulse))))
+
+    @property
     def seconds(self) -> Fraction:
         """How long the film is, exactly."""
         return self.frames / self.fps

@@ -1,0 +1,277 @@
+"""The walk that flags ask for: which position each frame shows, with a sound or a tempo or without.
+
+Knows flags and music; no files but the sound's, and no models.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from walk import Error, Walk, flags, formats, lyrics, pace, rates, recipe, sounds, timeline
+from walk.flags import given
+from walk.keyframes import Keyframe, prompt_file
+from walk.progress import Listener
+from walk.rates import METER
+from walk.text import format_time, plural, short
+
+if TYPE_CHECKING:
+    from walk.music import Music
+
+RHYTHM = {"audio", "bpm", "beats"}  # flags with which a film has beats
+LANDING = ("beat", "bar")  # paces that land on something
+INAUDIBLE = 0.02  # of a bar: so much more or less of a loop nobody hears
+
+
+def paces(chosen: dict[str, Any]) -> tuple[str, str]:
+    """How the prompts move, and how the noise does."""
+    prompts = chosen.get("pace", "energy" if "audio" in chosen and not chosen.get("ease") else "even")
+    return prompts, chosen.get("pace_noise", prompts)
+
+
+def find_music(
+    chosen: dict[str, Any], keyframes: Sequence[Keyframe], out: Path, folder: Path, listener: Listener
+) -> Music | None:
+    """What the film moves to, if anything: heard, told of, and kept in the run folder."""
+    if not RHYTHM & set(chosen):
+        return None
+    music = _heard(chosen, folder, listener) if "audio" in chosen else _counted(chosen, keyframes)
+    listener.say(_summary(music, chosen))
+    landing = next((name for name in paces(chosen) if name in LANDING), None)
+    if landing and not music.rhythm.beats:
+        raise Error(
+            f"no beats are heard in {music.name}, and --pace {landing} moves on them; give --bpm, or another --pace"
+        )
+    for note in _notes(music, chosen, out):
+        listener.note(note)
+    if music.sound and formats.holds_sound(out):
+        rate = formats.heard_rate(out, music.sound.rate)
+        if rate != music.sound.rate:
+            listener.say(f"{out.suffix} cannot hold {music.sound.rate} samples a second: the film will have {rate}")
+    return music
+
+
+def _asked(chosen: dict[str, Any]) -> dict[str, Any]:
+    """What a sound and a tempo are asked for alike."""
+    asked = {"closed": chosen.get("loop", False), **given(chosen, "bars", "meter", "bpm", "offset", "seconds")}
+    return asked | ({"beats": Path(chosen["beats"])} if "beats" in chosen else {})
+
+
+def _heard(chosen: dict[str, Any], folder: Path, listener: Listener) -> Music:
+    from walk import music
+
+    asked = _asked(chosen) | given(chosen, "start", "listen") | {"strength": bool(chosen.get("pulse"))}
+    if not {"seconds", "bars"} & set(chosen):
+        asked |= given(chosen, "frames")
+    return music.hear(Path(chosen["audio"]), folder, chosen["fps"], **asked, listener=listener)
+
+
+def _counted(chosen: dict[str, Any], keyframes: Sequence[Keyframe]) -> Music:
+    """A tempo without a sound; as long as the keyframes need it, unless flags say how long."""
+    from walk import music
+
+    asked, fps = _asked(chosen), chosen["fps"]
+    if "frames" in chosen and not {"seconds", "bars"} & set(chosen):
+        asked["seconds"] = chosen["frames"] / fps
+    if not {"beats", "seconds"} & set(asked):
+        asked.setdefault("bars", _bars_needed(keyframes, asked["closed"], asked["bpm"], asked.get("meter", METER)))
+    return music.tempo(fps, **asked)
+
+
+def _bars_needed(keyframes: Sequence[Keyframe], closed: bool, bpm: Fraction, meter: int) -> int:
+    """Of a tempo: one for each pair, but at least up to where keyframes are to be."""
+    beats, needed = 60 / bpm, [len(keyframes) - 1 + closed]
+    for k, keyframe in enumerate(keyframes):
+        following = len(keyframes) - 1 - k + closed
+        for unit, number in (
+            *((unit, getattr(keyframe, unit)) for unit in ("time", "beat", "bar")),
+            (keyframe.until_in, keyframe.until),
+        ):
+            if number and unit == "time":
+                needed.append(math.ceil(Fraction(repr(number)) / beats / meter) + following)
+            elif number:
+                each = meter if unit == "beat" else 1
+                needed.append(max(math.ceil(number / each), math.ceil((number - 1) / each) + following))
+    return max(needed)
+
+
+def _summary(music: Music, chosen: dict[str, Any]) -> str:
+    """'song.mp3: 1:02.5, from 0:10 on, 120 beats a minute, 31 bars'"""
+    from walk import audio
+
+    beats, bars = music.rhythm.beats, chosen.get("bars") or music.bars
+    parts = [format_time(float(music.seconds))]
+    if music.sound and music.start != chosen.get("start", 0):
+        parts.append(f"from {format_time(float(music.start))} on")
+    if len(beats) > 2 and (music.sound or "beats" in chosen):  # else the tempo is its name
+        parts.append(audio.tempo(beats))
+    if not beats:
+        parts.append("no beats")
+    elif bars:
+        parts.append(_bars(bars))
+    return f"{music.name}: {', '.join(parts)}"
+
+
+def _bars(count: float) -> str:
+    if abs(count - round(count)) < INAUDIBLE:
+        return plural(round(count), "bar")
+    text = f"{count:.1f}"
+    return f"about {plural(round(count), 'bar')}" if text.endswith(".0") else f"{text} bars"
+
+
+def _notes(music: Music, chosen: dict[str, Any], out: Path) -> Iterator[str]:
+    """What may surprise in how the film moves to it, and in how it plays it."""
+    if chosen.get("loop"):
+        yield from _stumbles(music, chosen)
+    yield from music.notes
+    if music.sound and not formats.holds_sound(out):
+        yield f"{out.suffix or 'a folder'} has no sound: the film moves to {music.name} without playing it"
+    elif music.sound:
+        yield from filter(None, (sounds.muffled(out, music.sound), sounds.cut_off(music.name, music.sound)))
+
+
+def _stumbles(music: Music, chosen: dict[str, Any]) -> Iterator[str]:
+    """A note if a loop is not of whole bars; one of less than two, of whole beats."""
+    bars, beats = chosen.get("bars") or music.bars, music.rhythm.beats
+    if abs(bars - round(bars)) >= INAUDIBLE:
+        whole = music.whole_bars if music.sound else round(bars)  # a sound has no more of them
+        better = f"; --bars {whole} ends on a bar line" if whole else ""
+        yield f"the loop is {_bars(bars)} long, so the beat stumbles where it begins again{better}"
+    if not bars and len(beats) > 1:
+        beat, meter = beats[1] - beats[0], chosen.get("meter", METER)
+        count = float(music.seconds) / beat
+        if abs(count - round(count)) >= INAUDIBLE * meter:
+            yield (
+                f"the loop is {count:.1f} beats long, so the beat stumbles where it begins again; --bars 1 lasts "
+                f"{format_time(round(meter * beat, 2))}"
+            )
+
+
+def lay_out(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music | None, listener: Listener) -> Walk:
+    """The keyframes, laid out in time as the flags and the music say."""
+    timing = given(chosen, "frames", "seconds", "fps", "ease", closed="loop") | {"smooth": is_smooth(chosen)}
+    if music is None:
+        return Walk.through(keyframes, **timing)
+    # 1. As long as the music.
+    fps, rhythm = chosen["fps"], music.rhythm
+    frames = rates.nearest(music.seconds * fps)
+    rates.check_length(frames)
+    if chosen.get("frames", frames) != frames:
+        length = next(
+            (f"--{name} {float(chosen[name]):g}" for name in ("seconds", "bars") if name in chosen), music.name
+        )
+        raise Error(
+            f"--frames {chosen['frames']} does not agree with {length}, which lasts {plural(frames, 'frame')}; drop --frames"
+        )
+    # 2. Keyframes at moments of it.
+    file = prompt_file(chosen["prompts"])
+    if file is not None and file.suffix.lower() in lyrics.SUFFIXES:
+        # A loop leads back to its first keyframe, and would at one stroke if the last one rested to its end.
+        pause = lyrics.PAUSE if timing.get("closed") else 0.0
+        keyframes = _sung(keyframes, music, pause, listener)
+    keyframes = timeline.timed(keyframes, rhythm.beats, rhythm.bars, music.name)
+    align = chosen.get("align", flags.ALIGN[0])
+    moments = {"bar": (rhythm.bars, rhythm.beats), "beat": (rhythm.beats,), "off": ()}[align]
+    # 3. What is done of the way from frame to frame.
+    prompts, noise = paces(chosen)
+    walk = Walk.through(
+        keyframes,
+        moments=moments,
+        steps=_strides(prompts, chosen, music, frames),
+        noise_steps=None if noise == prompts else _strides(noise, chosen, music, frames),
+        **{**timing, "seconds": music.seconds, "frames": None},
+    )
+    if depth := chosen.get("pulse"):
+        pulse = tuple(round(depth * strength, 4) for strength in _strengths(music, frames, fps, walk.closed))
+        walk = dataclasses.replace(walk, pulse=pulse)
+    if align == "bar" and (note := _off_the_bars(walk, keyframes, music, chosen)):
+        listener.note(note)
+    return walk
+
+
+def is_smooth(chosen: dict[str, Any]) -> bool:
+    return chosen.get("path", flags.PATHS[0]) == "smooth"
+
+
+def _strides(name: str, chosen: dict[str, Any], music: Music, frames: int) -> list[float]:
+    """What is done of the way in each frame at a pace, as `Walk.through` takes it."""
+    from walk.audio import ENVELOPE_RATE
+
+    fps, react = chosen["fps"], given(chosen, "react")
+    if name == "beat":
+        return pace.on_beats(music.rhythm.beats, frames, fps, **react)
+    if name == "bar":
+        return pace.on_bars(music.rhythm.bars, float(music.seconds), frames, fps, **react)
+    if name == "energy":
+        return pace.with_energy(music.rhythm.envelope, ENVELOPE_RATE, frames, fps, **react)
+    return []
+
+
+def _strengths(music: Music, frames: int, fps: Fraction, closed: bool) -> list[float]:
+    """How strong the music is at each frame, 0 .. 1."""
+    from walk.audio import ENVELOPE_RATE
+
+    if envelope := music.strength or music.rhythm.envelope:
+        return pace.strengths(envelope, ENVELOPE_RATE, frames, fps, closed)
+    return pace.strikes(music.rhythm.beats, frames, fps, closed)  # of written beats there is no sound
+
+
+def _sung(keyframes: tuple[Keyframe, ...], music: Music, pause: float, listener: Listener) -> tuple[Keyframe, ...]:
+    """The lines of a song that come in the part of it that the film plays. pause: after their rests, before its end."""
+    start, seconds = float(music.start), float(music.seconds)
+    part = timeline.within(keyframes, start, seconds, pause)
+    if len(part) < 2:
+        raise Error(
+            f"of {plural(len(keyframes), 'line')} {len(part) or 'none'} comes in the {format_time(seconds)} of "
+            f"{music.name} that the film plays, and a walk needs two; give another --start, or a longer part"
+        )
+    if late := sum((keyframe.time or 0.0) >= start + seconds for keyframe in keyframes):
+        after = "comes after the film's end, and is" if late == 1 else "come after the film's end, and are"
+        listener.note(f"{late} of {plural(len(keyframes), 'line')} {after} not shown")
+    return part
+
+
+def _off_the_bars(walk: Walk, keyframes: Sequence[Keyframe], music: Music, chosen: dict[str, Any]) -> str:
+    """A note if there are too few bar lines for the keyframes; else ''."""
+    bars, beats = music.rhythm.bars, music.rhythm.beats
+    off = _off(walk, keyframes, bars) if bars else 0
+    if not off:
+        return ""
+    if between := _off(walk, keyframes, (*bars, *beats)):
+        where = f"{'comes' if off == 1 else 'come'} between bar lines, {between} of them between beats"
+    else:
+        where = f"{'is' if off == 1 else 'are'} moved to beats between bar lines"
+    enough = len(keyframes) - (not walk.closed)
+    more = f"; --bars {enough} has one for each" if "bars" in chosen and chosen["bars"] < enough else ""
+    return f"{off} of {len(keyframes)} keyframes {where}, since there are too few bar lines{more}"
+
+
+def _off(walk: Walk, keyframes: Sequence[Keyframe], moments: Sequence[float]) -> int:
+    """How many keyframes without a time arrive on none of the moments, but for an open walk's ends."""
+    on = {rates.nearest(Fraction(repr(moment)) * walk.fps) for moment in moments}
+    inner, (arrivals, _) = range(1, len(keyframes) - (not walk.closed)), walk.landmarks()
+    return sum(keyframes[k].time is None and arrivals[k] not in on for k in inner)
+
+
+def as_it_was(
+    chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], positions: recipe.Positions
+) -> tuple[Music | None, Walk]:
+    """Of a film that is made again: its own sound, and its frames where they were."""
+    walk = Walk(keyframes, (), chosen["fps"], chosen.get("loop", False), is_smooth(chosen)).path(*positions)
+    if "audio" not in chosen:
+        return None, walk
+    from walk.audio import Rhythm
+    from walk.music import Music
+
+    path = Path(chosen["audio"])
+    sound = sounds.read_sound(path)
+    if not sounds.fits(sound, walk.seconds, walk.fps):
+        raise Error(
+            f"{path} has been cut since it was made: its sound lasts {short(sound.seconds)} s, and its recipe is that of "
+            f"a film of {short(walk.seconds)} s; give the song that it was made with, as --audio"
+        )
+    return Music(path.name, sound, walk.seconds, Rhythm((), (), ())), walk

@@ -1,0 +1,186 @@
+"""A film's recipe, read: the flags that make the film again, with others in place of some.
+
+Renders nothing and prints nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from walk import Error, films, flags, formats, rates, recipe
+from walk.flags import EXCLUSIVE
+from walk.keyframes import read_lines
+from walk.motion import RHYTHM, paces
+from walk.paths import check_is_film, expanded
+from walk.rates import METER
+from walk.recipe import Recipe
+from walk.settings import BUILT_IN
+
+# Flags that were meant for the model that a film was made with.
+OF_MODEL = ("width", "height", "steps", "guidance", "scheduler", "dtype", "batch", "compile", "denoiser")
+
+
+class Again(NamedTuple):
+    """Of a film that is made again. weights: of the model that made it. upscaler: the digest of what enlarged its frames.
+    positions: where its frames stay; None: they are laid out anew."""
+
+    weights: str
+    upscaler: str
+    positions: recipe.Positions | None
+
+
+def read_recipe(film: str) -> Recipe:
+    """A film's recipe, of which every flag has been checked like one that was typed."""
+    check_is_film(film)
+    made = recipe.from_text(films.read_metadata(Path(film)).comment, film)
+    try:
+        unknown = [name for name, _ in made.flags if name not in flags.RECIPE]
+        if unknown:
+            raise Error(f"there is no flag --{unknown[0][:60]}")
+        flags.checked([f"--{name}={value}" for name, value in made.flags])
+        read_lines(made.prompts)
+    except Error as error:
+        raise Error(f"{film}: the recipe is damaged: {error}") from None
+    return made
+
+
+def files_named(made: Recipe) -> list[str]:
+    """The files that a recipe names, of whose folders it knows nothing."""
+    from walk.music import stem_of
+
+    named = dict(made.flags)
+    if "listen" in named and not stem_of(named["listen"]):
+        del named["listen"]
+    if "/" in named.get("upscale", "/") or named["upscale"] in (flags.OWN, flags.NONE):  # the hub's, or a model's
+        named.pop("upscale", None)
+    return [named[name] for name in ("audio", "beats", "listen", "upscale") if name in named]
+
+
+def replayed(film: str, made: Recipe, chosen: dict[str, Any], another: bool = False) -> tuple[dict[str, Any], Again]:
+    """The flags that make a film again, with those that were chosen in place of its recipe's; and what else is known of
+    it. Raises Error for what would have to be moved, and cannot be. another: by another model, for which some of them
+    were not meant."""
+    path = Path(film)
+    out = Path(chosen.get("out", path.with_name(f"{path.stem}-again{path.suffix}")))
+    # 1. What is chosen takes the place of what contradicts it.
+    carried = _carried(film, made, chosen, another)
+    beats = carried.pop("beats", None)  # no path that a film names is opened
+    carried = _without_contradictions(carried, chosen)
+    if out.suffix.lower() != path.suffix.lower():  # another format may not have these
+        carried = _without(carried, "codec", "quality")
+    carried.setdefault("fps", rates.FPS)
+    # 2. Its frames stay where they are, or are laid out anew.
+    keyframes = read_lines(made.prompts)
+    moved = bool(set(chosen) & set(flags.TIMING))
+    if _is_stretched(carried, chosen, out) and any(
+        keyframe.time is not None for keyframe in keyframes
+    ):  # lest they move
+        carried, moved = _without(carried, "frames") | {"seconds": carried["frames"] / carried["fps"]}, True
+    if made.positions and RHYTHM & set(carried):
+        moved |= formats.shown_fps(out, carried["fps"]) != carried["fps"]  # lest it leaves its tempo
+    if made.positions and not moved and not made.positions.told:
+        raise Error(f"{film} is too long to carry where its frames are; make it again by its own command or program")
+    if moved and beats and not RHYTHM & set(chosen):
+        raise Error(f"{film} moves to the beats in {beats}, which it does not carry; give that file as --beats")
+    # 3. It moves to its own sound, which is that part already.
+    if "audio" in carried and "audio" not in chosen:
+        carried = _with_own_sound(film, carried, chosen, moved)
+    if moved or not made.positions:
+        carried = _without_lost_stem(film, carried, chosen)
+    if made.positions and moved and RHYTHM & set(carried):  # as long as the music is
+        carried = _without(carried, "frames")
+    _check_upscaler(film, made, carried, chosen)
+    fixed = {"prompts": list(keyframes), "out": chosen.get("out", str(out))}
+    again = Again(recipe.weights(made), recipe.upscaler(made), None if moved else made.positions)
+    return carried | chosen | fixed, again
+
+
+def _without(chosen: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in chosen.items() if name not in names}
+
+
+def _carried(film: str, made: Recipe, chosen: dict[str, Any], another: bool) -> dict[str, Any]:
+    """The flags that a film carries, without those that were meant for another model. Raises Error if no command can load
+    its model."""
+    carried = {name: flags.ALL[name].parse(text) for name, text in made.flags}
+    weights = recipe.weights(made)
+    if weights and "model" not in chosen and not re.match("sha256 |commit ", weights):  # as `walk.hub.identity` says it
+        raise Error(f"{film} is of a program's own model, '{carried.get('model')}'; run that program, or give --model")
+    if another:
+        return _without(carried, *OF_MODEL, *["upscale"] * (carried.get("upscale") == flags.OWN))
+    if carried.get("model") == BUILT_IN:  # which walk has enlarged otherwise, before it told how
+        carried.setdefault("upscale", flags.NONE)
+    return carried
+
+
+def _without_contradictions(carried: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
+    """What a film carries, without what contradicts the flags that were chosen."""
+    pairs = (*EXCLUSIVE, ("frames", "seconds"), ("frames", "bars"))
+    replaced = {instead for a, b in pairs for name, instead in ((a, b), (b, a)) if chosen.get(name, False) is not False}
+    carried = _without(carried, *replaced)
+    if "react" not in chosen and set(paces(carried | chosen)) == {"even"}:
+        carried = _without(carried, "react")
+    if RHYTHM & set(chosen) and carried.get("speed") == "constant":
+        carried = _without(carried, "speed")
+    return carried
+
+
+def _is_stretched(carried: dict[str, Any], chosen: dict[str, Any], out: Path) -> bool:
+    """Whether the same number of frames takes another time, at another rate."""
+    says_how_long = {"frames", "seconds"} & set(chosen) or RHYTHM & {*carried, *chosen}
+    fps = formats.shown_fps(out, chosen.get("fps", carried["fps"]))
+    return "frames" in carried and fps != carried["fps"] and not says_how_long
+
+
+def _with_own_sound(film: str, carried: dict[str, Any], chosen: dict[str, Any], moved: bool) -> dict[str, Any]:
+    """What a film carries, with its own sound as --audio; without any, if its frames stay and it has none."""
+    if Path(film).suffix.lower() == ".gif":
+        if moved:
+            raise Error(f"{film} has no sound to move to; give the one that it was made with as --audio")
+        return _without(carried, "audio", "listen")
+    bar = _own_bar(film, carried) if moved and not {"offset", "beats"} & set(chosen) else None
+    carried = _without(carried, "start", "bars", "offset", "seconds") | {"audio": film}
+    return carried if bar is None else carried | {"offset": bar}
+
+
+def _own_bar(film: str, carried: dict[str, Any]) -> Fraction | None:
+    """Where in the film's own sound a bar begins, if its recipe says it of the sound from which that was taken."""
+    if "bars" in carried:  # it begins on a bar line
+        return Fraction(0)
+    if "offset" not in carried:
+        return None
+    bar: Fraction = carried["offset"] - carried.get("start", 0)
+    if bar < 0 and "bpm" in carried:
+        bar %= carried.get("meter", METER) * 60 / carried["bpm"]
+    if bar < 0:
+        raise Error(
+            f"{film} moves to bars that are counted from before it begins; give where in it a bar begins, as --offset"
+        )
+    return bar
+
+
+def _without_lost_stem(film: str, carried: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
+    """What a film carries, without --listen if nothing follows it any more. Raises Error for a stem that would have to be
+    found, or put in its place in a sound that is but a part now."""
+    from walk.music import stem_of
+
+    listen = chosen.get("listen", carried.get("listen"))
+    if "energy" not in paces(carried | chosen) and "pulse" not in carried | chosen:
+        return _without(carried, "listen")
+    if listen and stem_of(listen) and not {"listen", "audio"} <= set(chosen):
+        raise Error(
+            f"{listen} is followed in the time of the sound that {film} was made with; give both, as --listen and "
+            "--audio"
+        )
+    return carried
+
+
+def _check_upscaler(film: str, made: Recipe, carried: dict[str, Any], chosen: dict[str, Any]) -> None:
+    network = carried.get("upscale", flags.NONE)
+    if "upscale" not in chosen and network in files_named(made) and not expanded(network, "--upscale").is_file():
+        raise Error(
+            f"{film} was enlarged by {network}, which is not here, and films carry no folders; give --upscale PATH, or none"
+        )
