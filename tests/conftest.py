@@ -31,6 +31,7 @@ def pytest_collection_finish():
     """What was imported stays: to look through it for garbage, again and again, took an eighth of the time."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000, 20)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -401,6 +401,7 @@ def test_a_switch_is_on_when_named_unless_it_is_false(received, flag):
         (["seeds", "a fox", "--from", "x"], "--from x is not valid; give a whole number"),
         (["info"], "walk info needs a file name: walk info FILM"),
         (["info", "--json"], "walk info needs a file name: walk info FILM"),
+        (["info", ""], "walk info needs a file name: walk info FILM"),
         (["replay", "--steps", "5"], "walk replay needs a file name: walk replay FILM"),
         (["replay", "a.mp4", *AB], "--prompts is not for a film that is made again as it was; to change its prompts: walk info FILM > FILM.txt, and walk --prompts FILM.txt"),
         (["diff", "a.mp4"], "walk diff needs a file name: walk diff FILM FILM"),

@@ -1401,3 +1401,30 @@ def test_sparing_a_gpus_memory_without_a_gpu_is_refused(refusal):
     assert refusal(*ABC, "--low-memory", "--device", "cpu", "--out", "film.mp4", model=True) == (
         "--low-memory spares a GPU's memory, and cpu has none of its own; leave it out"
     )
+
+
+@pytest.mark.parametrize(
+    ("prompts", "how"),
+    [
+        (["a fox | frame=0", "an owl | frame=4 | until=frame=6", "a frog"], ["--frames", "10"]),
+        (["a fox", "an owl"], ["--frames", "24", "--ease", "--speed", "path", "--loop"]),
+    ],
+    ids=["a hold of two frames", "ease"],
+)
+def test_a_check_of_any_film_knows_of_rests_what_its_making_did(walk, prompts, how):
+    _, err = walk("--prompts", *prompts, *how, "--out", "film.mp4")
+    found = [line.removeprefix("note: ") for line in err if "repeats the one before" in line]
+    facts, _ = walk("check", "film.mp4", model=False, status=bool(found))
+    assert [line for line in facts.splitlines() if "repeats the one before" in line] == found
+
+
+def test_a_batch_larger_than_the_film_is_said_to_cost_what_a_full_one_does(walk):
+    large = "note: --batch 4 is more than the film's 3 pictures, and a batch takes as long as a full one"
+    assert large in walk("--prompts", "a fox", "an owl", "--frames", "3", "--batch", "4")[1]
+    assert large not in walk("--prompts", "a fox", "an owl", "--frames", "4", "--batch", "4")[1]
+
+
+def test_a_folder_with_a_space_in_its_name_is_written_as_it_can_be_typed(walk):
+    walk("--prompts", "a fox", "an owl", "--frames", "3", "--out", "my film.mp4")
+    _, err = walk("--prompts", "a fox", "an owl", "--frames", "3", "--out", "other.mp4")
+    assert "note: my film.walk has these frames; --run 'my film.walk' uses them" in err

@@ -371,7 +371,7 @@ def test_a_pulse_alone_follows_what_is_listened_to_and_a_replay_does_too(asked, 
 def test_a_film_that_is_checked_is_not_expected_to_rest_where_it_pulses():
     places = recipe.Positions((0.0, 0.0, 0.0, 0.0, 1.0), pulse=(0.0, 0.5, 0.495, 0.1, 0.0))
     made = recipe.Recipe(("a fox | seed=0", "an owl | seed=1"), (("frames", "5"),), ("walk 0",), places)
-    assert commands._rests(made, 5) == {2}
+    assert replay.told_rests(made, 5) == {2}
 
 
 def test_a_resting_film_pulses_and_is_made_again_frame_for_frame(walk, song):
@@ -913,6 +913,8 @@ def test_a_preview_shows_the_sound_below_the_speed(walk, song):
         (["--audio", "song.wav", "--ease", "--pace", "beat"], "--ease and --pace were both given; give one of them"),
         (["--audio", "song.wav", "--bpm", "3000"], "--bpm 3000 is not valid; give a number from 20 to 400"),
         (["--audio", "song.wav", "--bpm", "90", "--beats", "b.txt"], "--bpm and --beats were both given; give one of them"),
+        (["--beats", "numbered.txt", "--frames", "6", "--pace", "beat"], "none of the beats in numbered.txt comes in the 0.25 s of the film, and --pace beat moves on them; make it longer, or give another --pace"),
+        (["--audio", "song.wav", "--beats", "numbered.txt", "--start", "4", "--pace-noise", "bar"], "none of the beats in numbered.txt comes in the 4 s of the film, and --pace-noise bar moves on them; give another part, or another --pace-noise"),
         (["--beats", "numbered.txt", "--meter", "3"], "numbered.txt says itself which beats begin a bar; leave out --meter"),
         *[
             ([*given, "--speed", "constant"], "--speed constant says when keyframes come, and so does a sound or a tempo; give one of them")

@@ -13,6 +13,7 @@ import io
 import json
 import math
 import os
+import shlex
 import sys
 import tempfile
 import threading
@@ -39,12 +40,12 @@ from walk import (
 from walk import order as orders
 from walk.files import at_home, write_whole, writing
 from walk.flags import given
-from walk.keyframes import Keyframe, prompt_file, read_lines
+from walk.keyframes import Keyframe, prompt_file
 from walk.motion import RHYTHM
 from walk.order import Order
 from walk.progress import Bars, Listener, in_bytes
 from walk.rates import METER
-from walk.replay import OF_MODEL, Again, files_named, read_recipe, replayed
+from walk.replay import OF_MODEL, Again, files_named, read_recipe, replayed, told_rests
 from walk.settings import BUILT_IN
 from walk.text import as_word, clock, format_time, plural, together
 
@@ -104,11 +105,15 @@ def film(*, loaded: Model | None = None, again: Again | None = None, **chosen: A
     with _importing(listener):
         from walk.run import Run, alike
         from walk.work import Work  # and with it torch, after what can be refused without
-    model, enlargement = _prepared(order, listener, loaded, pictures=len(set(order.walk.places)))
+    pictures = len(set(order.walk.places))
+    model, enlargement = _prepared(order, listener, loaded, pictures)
+    if chosen.get("batch", 1) > pictures:
+        each = f"is more than the film's {plural(pictures, 'picture')}, and a batch takes as long as a full one"
+        listener.note(f"--batch {chosen['batch']} {each}")
     if again:
         _tell_unlike(again, model.settings, enlargement, listener)
     if other := alike(order.folder, order.walk, model.settings):
-        listener.note(f"{other} has these frames; --run {as_word(other)} uses them")
+        listener.note(f"{other} has these frames; --run {shlex.quote(as_word(other))} uses them")
     # 2. Its frames, and the film of them.
     opened = Run(order.folder, order.walk, model.settings, order.describe, decided=not order.even)
     with opened as run, Work(run, model, listener) as work:
@@ -442,7 +447,8 @@ def check(film: str, **chosen: Any) -> str:
             drawn[index] = sheet.reduced(picture)
 
     with Bars().progress(f"reading {film}", count, after=2) as progress:
-        report = check(Path(film), progress.reached, _rests(made, count), see, "loop" in carried)
+        rests = told_rests(made, count) if made else set()
+        report = check(Path(film), progress.reached, rests, see, "loop" in carried)
         damage = ffmpeg.complaint(Path(film))
 
     # 3. What is wrong.
@@ -465,15 +471,6 @@ def check(film: str, **chosen: Any) -> str:
     else:
         text = "\n".join([*facts, *(wrong or ["nothing is wrong"])])
     return Wrong(text) if wrong else text
-
-
-def _rests(made: recipe.Recipe | None, count: int) -> set[int]:
-    """Frames of a film that are meant to look like the one before, if its recipe tells where so many are."""
-    if made and made.positions and len(made.positions.path) == count:
-        with contextlib.suppress(Error):
-            walk = Walk(read_lines(made.prompts), (), Fraction(1), closed="loop" in dict(made.flags))
-            return walk.path(*made.positions).rests()
-    return set()
 
 
 def _frames_missing(made: recipe.Recipe | None, count: int) -> Iterator[str]:

@@ -363,6 +363,8 @@ def checked(arguments: Sequence[str], command: str = "") -> list[str]:
         given = given or [flag.alone] * bool(flag.alone)
         if any("\0" in word for word in given):  # which a program can give
             raise Error(f"{as_flag(name)} has a NUL in it; give {flag.expects}")
+        if name in COMMANDS[command].words and given == [""]:
+            raise _missing(name, command)
         if not given or (given == [""] and name != "negative"):
             raise Error(f"{as_flag(name)} needs a value; give {flag.expects}")
         if name in _LISTS and len(given) > 1:
@@ -381,8 +383,12 @@ def checked(arguments: Sequence[str], command: str = "") -> list[str]:
         result.append(f"--{name}={text}")
     for word in COMMANDS[command].words:
         if word not in values:
-            raise Error(f"walk {command} needs {flags[word].expects}: {_usage(command)}")
+            raise _missing(word, command)
     return result
+
+
+def _missing(word: str, command: str) -> Error:
+    return Error(f"walk {command} needs {COMMANDS[command].flags[word].expects}: {_usage(command)}")
 
 
 def _check_prompts(prompts: Sequence[str]) -> None:

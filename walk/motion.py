@@ -41,11 +41,8 @@ def find_music(
         return None
     music = _heard(chosen, folder, listener) if "audio" in chosen else _counted(chosen, keyframes)
     listener.say(_summary(music, chosen))
-    landing = next((name for name in paces(chosen) if name in LANDING), None)
-    if landing and not music.rhythm.beats:
-        raise Error(
-            f"no beats are heard in {music.name}, and --pace {landing} moves on them; give --bpm, or another --pace"
-        )
+    if not music.rhythm.beats:
+        _check_needs_no_beats(music, chosen)
     for note in _notes(music, chosen, out):
         listener.note(note)
     if music.sound and formats.holds_sound(out):
@@ -53,6 +50,21 @@ def find_music(
         if rate != music.sound.rate:
             listener.say(f"{out.suffix} cannot hold {music.sound.rate} samples a second: the film will have {rate}")
     return music
+
+
+def _check_needs_no_beats(music: Music, chosen: dict[str, Any]) -> None:
+    """Raise Error for a pace that lands on beats, of which the film has none."""
+    for flag, name in zip(("--pace", "--pace-noise"), paces(chosen)):
+        if name not in LANDING:
+            continue
+        if "beats" in chosen:
+            none = (
+                f"none of the beats in {chosen['beats']} comes in the {format_time(float(music.seconds))} of the film"
+            )
+            better = "give another part, or" if "audio" in chosen else "make it longer, or give"
+        else:
+            none, better = f"no beats are heard in {music.name}", "give --bpm, or"
+        raise Error(f"{none}, and {flag} {name} moves on them; {better} another {flag}")
 
 
 def _asked(chosen: dict[str, Any]) -> dict[str, Any]:

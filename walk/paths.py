@@ -11,6 +11,7 @@ import errno
 import hashlib
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def _named_run(name: str, out: Path) -> Path:
     if not is_beside(out, folder):
         raise Error(
             f"--run {folder} is not beside {out}, and knows the films that are made from it by their names; give --out "
-            f"{folder.with_name(out.name)}"
+            f"{shlex.quote(str(folder.with_name(out.name)))}"
         )
     return folder
 

@@ -5,12 +5,13 @@ Renders nothing and prints nothing.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from walk import Error, films, flags, formats, rates, recipe
+from walk import Error, Walk, films, flags, formats, rates, recipe
 from walk.flags import EXCLUSIVE
 from walk.keyframes import read_lines
 from walk.motion import RHYTHM, paces
@@ -57,6 +58,22 @@ def files_named(made: Recipe) -> list[str]:
     if "/" in named.get("upscale", "/") or named["upscale"] in (flags.OWN, flags.NONE):  # the hub's, or a model's
         named.pop("upscale", None)
     return [named[name] for name in ("audio", "beats", "listen", "upscale") if name in named]
+
+
+def told_rests(made: Recipe, count: int) -> set[int]:
+    """Which of a film's frames are meant to look like the one before, as far as its recipe tells. count: of its frames."""
+    carried = dict(made.flags)
+    with contextlib.suppress(Error):
+        keyframes, closed = read_lines(made.prompts), "loop" in carried
+        if made.positions is None:
+            smooth = carried.get("path") != "slerp"
+            # At one speed, it is found out while it is rendered when keyframes without a time come, and slow down.
+            ease = "ease" in carried and carried.get("speed") != "constant"
+            fps = carried.get("fps", rates.FPS)
+            return Walk.through(keyframes, count, fps=fps, closed=closed, smooth=smooth, ease=ease).rests()
+        if len(made.positions.path) == count:
+            return Walk(keyframes, (), rates.FPS, closed).path(*made.positions).rests()
+    return set()
 
 
 def replayed(film: str, made: Recipe, chosen: dict[str, Any], another: bool = False) -> tuple[dict[str, Any], Again]:
