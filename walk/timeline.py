@@ -146,6 +146,12 @@ class Walk:
         return len(self.keyframes) - (not self.closed)
 
     @property
+    def coordinates(self) -> list[tuple[float, ...]]:
+        """What tells frames apart: the position of each, its noise's and its pulse, as far as the walk has these. Frames
+        with the same coordinates are the same picture."""
+        return list(zip(*filter(None, (self.positions, self.noise, self.pulse))))
+
+    @property
     def wavers(self) -> bool:
         """Whether the noise is anywhere but where the prompts are."""
         return bool(self.noise or self.pulse)
