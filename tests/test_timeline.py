@@ -15,7 +15,7 @@ import scipy.interpolate
 
 from walk import Error, Keyframe, Walk, read_prompts
 from walk.rates import check_length, parse_fps, rate
-from walk.timeline import framed, spaced, timed, within
+from walk.timeline import beats_to_seconds, excerpt, frames_to_seconds, space_by_length
 
 NAN = float("nan")
 
@@ -107,7 +107,7 @@ def test_a_keyframe_at_a_frame_is_shown_by_that_frame_at_any_rate(fps):
     assert walk.landmarks()[0] == [0, 7, 48, 49, 1001, 9_999]
     assert walk.frames == 10_000
     assert all(keyframe.frame is None for keyframe in walk.keyframes)  # a recipe has times
-    assert framed(cast[2:3], Fraction(24)) == (Keyframe("b", 48, time=2.0),)
+    assert frames_to_seconds(cast[2:3], Fraction(24)) == (Keyframe("b", 48, time=2.0),)
 
 
 def test_a_frame_that_is_none_is_refused():
@@ -349,15 +349,15 @@ def test_a_loop_that_begins_with_a_rest_slows_down_to_it_at_its_end():
 
 def test_beats_and_bars_become_the_seconds_that_were_heard():
     cast = [Keyframe("a", 0, beat=1), Keyframe("b", 1, bar=2), Keyframe("c", 2, beat=4.5), Keyframe("d", 3, time=9.0)]
-    times = [k.time for k in timed(cast, [0.1, 0.6, 1.1, 1.5, 2.1], [0.1, 1.1])]
+    times = [k.time for k in beats_to_seconds(cast, [0.1, 0.6, 1.1, 1.5, 2.1], [0.1, 1.1])]
     assert times == [0.1, 1.1, 1.8, 9.0]
     # The last bar is as long as the one before; its end is where the next would begin.
     cast = [Keyframe("a", 0, bar=2.5), Keyframe("b", 1, bar=3), Keyframe("c", 2, beat=5.5)]
-    assert [k.time for k in timed(cast, [0.1, 0.6, 1.1, 1.5, 2.1], [0.1, 1.1])] == [1.6, 2.1, 2.4]
+    assert [k.time for k in beats_to_seconds(cast, [0.1, 0.6, 1.1, 1.5, 2.1], [0.1, 1.1])] == [1.6, 2.1, 2.4]
 
 
 def spaced_frames(lines, lengths, frames, closed=False):
-    keyframes = spaced(read_prompts(list(lines)), lengths, frames, Fraction(10), closed)
+    keyframes = space_by_length(read_prompts(list(lines)), lengths, frames, Fraction(10), closed)
     return [None if k.time is None else round(10 * k.time, 6) for k in keyframes]
 
 
@@ -376,9 +376,9 @@ def test_ways_take_as_long_as_they_are_long():
 
 
 def test_a_loop_that_begins_late_is_laid_out_too():
-    keyframes = spaced(read_prompts(["a | time=2", "b", "c"]), [1, 2, 6], 90, Fraction(10), True)
+    keyframes = space_by_length(read_prompts(["a | time=2", "b", "c"]), [1, 2, 6], 90, Fraction(10), True)
     assert [k.time for k in keyframes] == [2, 3, 5]
-    keyframes = spaced(read_prompts(["a | time=8", "b", "c"]), [1, 2, 6], 90, Fraction(10), True)
+    keyframes = space_by_length(read_prompts(["a | time=8", "b", "c"]), [1, 2, 6], 90, Fraction(10), True)
     assert [k.time for k in keyframes] == [8, None, None]
     Walk.through(keyframes, 90, fps=10, closed=True)
 
@@ -392,7 +392,10 @@ def test_rests_end_on_bars_beats_and_frames():
             "d | time=4|until=bar=3",
         ]
     )
-    told = [(k.time, k.until) for k in framed(timed(cast, [0.1, 0.6, 1.1, 1.5, 2.1], [0.1, 1.1, 5.1]), Fraction(24))]
+    told = [
+        (k.time, k.until)
+        for k in frames_to_seconds(beats_to_seconds(cast, [0.1, 0.6, 1.1, 1.5, 2.1], [0.1, 1.1, 5.1]), Fraction(24))
+    ]
     assert told == [(0.1, 0.6), (1.1, 3.1), (2.5, 3.75), (4.0, 5.1)]
 
 
@@ -410,7 +413,7 @@ def test_rests_end_on_bars_beats_and_frames():
 )
 def test_a_rest_that_does_not_end_is_refused(lines, message):
     with pytest.raises(Error) as refusal:
-        timed(read_prompts(lines), [0.1, 0.6, 1.1, 1.5, 2.1], [0.1, 1.1])
+        beats_to_seconds(read_prompts(lines), [0.1, 0.6, 1.1, 1.5, 2.1], [0.1, 1.1])
     assert message in str(refusal.value)
 
 
@@ -423,7 +426,7 @@ def test_a_rest_that_does_not_end_is_refused(lines, message):
 )
 def test_a_beat_that_is_not_there_is_refused(keyframe, message):
     with pytest.raises(Error) as refusal:
-        timed([Keyframe("a", 0), keyframe], [0.1, 0.6, 1.1, 1.5, 2.1], [0.1, 1.1])
+        beats_to_seconds([Keyframe("a", 0), keyframe], [0.1, 0.6, 1.1, 1.5, 2.1], [0.1, 1.1])
     assert str(refusal.value) == message
 
 
@@ -490,7 +493,7 @@ def test_keyframes_arrive_on_the_frame_nearest_to_their_beat():
         chosen = np.sort(generator.choice(np.arange(2, 12), 3, replace=False)).tolist()
         cast = [Keyframe("start", 0), *(Keyframe(f"beat {n}", n, beat=n) for n in chosen), Keyframe("end", 99)]
         steps = generator.random(round(13 * fps)) + 0.01
-        walk = Walk.through(timed(cast, beats, []), seconds=13, fps=fps, steps=steps)
+        walk = Walk.through(beats_to_seconds(cast, beats, []), seconds=13, fps=fps, steps=steps)
         for k, number in enumerate(chosen, 1):
             (frame,) = arrivals(walk)[k]
             assert abs(frame / fps - Fraction(str(beats[number - 1]))) <= Fraction(1, 2) / fps
@@ -498,12 +501,12 @@ def test_keyframes_arrive_on_the_frame_nearest_to_their_beat():
 
 def test_the_part_of_a_song_begins_with_the_line_that_is_sung_there():
     cast = [Keyframe(str(i), i, time=10.0 * i, until=10.0 * i + 4) for i in range(5)]
-    part = [(k.prompt, k.time, k.until) for k in within(cast, 12.0, 20.0)]
+    part = [(k.prompt, k.time, k.until) for k in excerpt(cast, 12.0, 20.0)]
     assert part == [("1", 0.0, 2.0), ("2", 8.0, 12.0), ("3", 18.0, 20.0)]
-    assert [(k.prompt, k.time) for k in within(cast, 20.0, 15.0)] == [("2", 0.0), ("3", 10.0)], "it begins with one"
-    assert [(k.prompt, k.until) for k in within(cast, 17.0, 5.0)] == [("1", None), ("2", 5.0)]
-    assert [k.until for k in within(cast, 12.0, 20.0, pause=1.0)] == [2.0, 12.0, 19.0]
-    assert [k.until for k in within(cast, 12.0, 20.0, pause=2.0)] == [2.0, 12.0, None]
+    assert [(k.prompt, k.time) for k in excerpt(cast, 20.0, 15.0)] == [("2", 0.0), ("3", 10.0)], "it begins with one"
+    assert [(k.prompt, k.until) for k in excerpt(cast, 17.0, 5.0)] == [("1", None), ("2", 5.0)]
+    assert [k.until for k in excerpt(cast, 12.0, 20.0, pause=1.0)] == [2.0, 12.0, 19.0]
+    assert [k.until for k in excerpt(cast, 12.0, 20.0, pause=2.0)] == [2.0, 12.0, None]
 
 
 # Walks that a program makes
@@ -592,7 +595,7 @@ def test_keyframes_on_beats_are_no_walk_before_somebody_says_when_these_are(plac
     keyframes = Keyframe("a", 0), Keyframe("b", 1, **place), Keyframe("c", 2)
     with pytest.raises(Error, match="there are none without a sound or a tempo"):
         Walk.through(keyframes)
-    assert Walk.through(timed(keyframes, (0.0, 1.0), (0.0, 2.0))).firsts()[1.0] == 24
+    assert Walk.through(beats_to_seconds(keyframes, (0.0, 1.0), (0.0, 2.0))).firsts()[1.0] == 24
 
 
 @pytest.mark.parametrize("closed", [False, True])

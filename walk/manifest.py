@@ -23,7 +23,7 @@ from typing import Any
 from walk import Error, __version__
 from walk.keyframes import Keyframe
 from walk.settings import Settings
-from walk.timeline import Walk, inside
+from walk.timeline import Walk, by_segment
 
 FILE = "walk.json"
 
@@ -189,7 +189,7 @@ def canonical(value: object) -> bytes:
 
 def _segments(walk: Walk) -> list[object]:
     """Of each what decides where its frames belong: the keyframes around it, and the places that were asked for."""
-    paths, noises = inside(walk.positions), inside(walk.noise)
+    paths, noises = by_segment(walk.positions), by_segment(walk.noise)
     return [
         (around, *(tuple(position - start for position in some.get(start, ())) for some in (paths, noises)))
         for start, around in enumerate(_around(walk))

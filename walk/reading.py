@@ -19,7 +19,7 @@ from torch import Tensor
 from walk import Error, emphasis, loading, machine
 from walk.families import Family
 from walk.hub import lacking
-from walk.keyframes import Keyframe, check_words
+from walk.keyframes import Keyframe, check_no_tensors
 
 Conditioning = dict[str, Tensor]  # its keys are keyword names of the pipeline's __call__
 
@@ -67,7 +67,7 @@ class Reader:
         """
         key = (keyframe.prompt, keyframe.negative_prompt, guided)
         if key not in self.kept:
-            check_words([keyframe])
+            check_no_tensors([keyframe])
             if self.paused:
                 self._forget()
             less = "--device cpu or " * (self.device != "cpu")

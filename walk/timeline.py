@@ -110,10 +110,10 @@ class Walk:
         noise_steps: the noise's, if it is paced apart, so that () is evenly; None: it goes with the prompts.
 
         Raises Error if the keyframes do not fit, or are none (`walk.read_prompts` makes them), or lie on beats or bars, which
-        `timed` makes times of.
+        `beats_to_seconds` makes times of.
         """
         fps = rate(fps)
-        keyframes = framed(timed(_keyframes(keyframes), (), ()), fps)
+        keyframes = frames_to_seconds(beats_to_seconds(_keyframes(keyframes), (), ()), fps)
         if len(keyframes) < 2:
             raise Error(
                 "a walk needs two keyframes or more; give another prompt, or several seeds for this one (--seeds 1-3)"
@@ -243,7 +243,7 @@ class Walk:
         return tuple(k if 0 <= k < len(self.keyframes) else None for k in reach), t
 
 
-def timed(
+def beats_to_seconds(
     keyframes: Sequence[Keyframe], beats: Sequence[float], bars: Sequence[float], where: str = ""
 ) -> tuple[Keyframe, ...]:
     """The keyframes with seconds in place of beats and bars, of which the seconds are given.
@@ -269,19 +269,19 @@ def timed(
     return _retimed(keyframes, tuple(known), second)
 
 
-def framed(keyframes: Sequence[Keyframe], fps: Fraction) -> tuple[Keyframe, ...]:
+def frames_to_seconds(keyframes: Sequence[Keyframe], fps: Fraction) -> tuple[Keyframe, ...]:
     """The keyframes with seconds in place of frames, at this rate."""
     return _retimed(keyframes, ("frame",), lambda k, does, name, number: float(Fraction(number) / fps))
 
 
 def check_rests(keyframes: Sequence[Keyframe]) -> None:
-    """Raise Error for one that rests until a time, but without one from when, which `spaced` might put after it."""
+    """Raise Error for one that rests until a time, but without one from when, which `space_by_length` might put after it."""
     for k, keyframe in enumerate(keyframes):
         if k and keyframe.until is not None and all(getattr(keyframe, name) is None for name in WHEN):
             raise Error(f"{_name(keyframes, k)} is to rest, but it is not said from when; give it a time, too")
 
 
-def spaced(
+def space_by_length(
     keyframes: Sequence[Keyframe], lengths: Sequence[float], frames: int, fps: Fraction, closed: bool = False
 ) -> tuple[Keyframe, ...]:
     """The keyframes with times for those that have none, so that between two that have one each way takes as long as it is
@@ -331,7 +331,7 @@ def _retimed(
     return tuple(result)
 
 
-def within(keyframes: Sequence[Keyframe], start: float, seconds: float, pause: float = 0.0) -> tuple[Keyframe, ...]:
+def excerpt(keyframes: Sequence[Keyframe], start: float, seconds: float, pause: float = 0.0) -> tuple[Keyframe, ...]:
     """Of keyframes that all have times those from `start` on, with times from there; and before them the
     one that is shown at its beginning. A rest ends at the latest such a pause before the end."""
     end = start + seconds
@@ -347,7 +347,7 @@ def within(keyframes: Sequence[Keyframe], start: float, seconds: float, pause: f
     return tuple(part)
 
 
-def inside(positions: Iterable[float]) -> dict[int, list[float]]:
+def by_segment(positions: Iterable[float]) -> dict[int, list[float]]:
     """By segment, those of some positions that are between its keyframes, as they come."""
     found: defaultdict[int, list[float]] = defaultdict(list)
     for position in positions:

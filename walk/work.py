@@ -25,7 +25,7 @@ from walk.progress import Listener
 from walk.render import Batch, Renderer, row
 from walk.run import WRITERS, Run
 from walk.speed import Earlier, Features, Pacer
-from walk.timeline import Walk, inside
+from walk.timeline import Walk, by_segment
 
 
 class Look(NamedTuple):
@@ -223,7 +223,7 @@ class Work:
 
         seen: positions of pictures that were made, of prompts and noise at once.
         """
-        halves = {k: min(some, key=lambda position: abs(position - k - 0.5)) for k, some in inside(seen).items()}
+        halves = {k: min(some, key=lambda position: abs(position - k - 0.5)) for k, some in by_segment(seen).items()}
         places = [place for k, half in halves.items() for place in ((k, k), (half, k), (half, half))]
         positions, noise = (tuple(float(place[which]) for place in places) for which in (0, 1))
         there = run.at(run.walk.path(positions, noise))
