@@ -91,7 +91,7 @@ class Reader:
         room = (
             min(tokenizer.model_max_length, most - self.family.template_tokens) - tokenizer.num_special_tokens_to_add()
         )
-        ids = tokenizer(emphasis.plain(prompt), add_special_tokens=False).input_ids
+        ids = tokenizer(emphasis.without_weights(prompt), add_special_tokens=False).input_ids
         return tokenizer.decode(ids[room:]).strip() if len(ids) > room else ""
 
     def pause(self) -> None:
