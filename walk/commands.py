@@ -228,7 +228,7 @@ def rough(**chosen: Any) -> str:
     if asked.constant and decided is None:
         listener.say("note: keyframes come evenly in it; when one speed brings them is known when the film is made")
     walk = decided.walk if decided else asked.walk
-    shown = _stand_ins(asked, walk, settings, spreading=asked.even and not decided and not walk.wavers)
+    shown = _stand_ins(asked, walk, settings, spreading=asked.even and not decided and not walk.has_own_noise)
     sound = asked.sound_of(out)
     held = roughcut.longest_hold(walk.coordinates, shown) / walk.fps
     listener.say(

@@ -81,7 +81,7 @@ class Manifest:
     def near(self, walk: Walk) -> dict[int, dict[float, float]]:
         """By segment of a walk that is asked for, what is known of one here with the same keyframes around it, with as many
         frames or others: the places that were asked for, in order, and where they belong."""
-        if not self.asked or self.asked.wavers or walk.wavers:
+        if not self.asked or self.asked.has_own_noise or walk.has_own_noise:
             return {}
         found = self._found(self.asked)
         there = {told: found[start] for start, told in reversed([*enumerate(_around(self.asked))])}

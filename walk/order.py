@@ -115,7 +115,7 @@ class Order:
             closed=walk.closed,
             smooth=walk.smooth,
             ease=ease,
-            steps=None if ease else [1.0] * walk.frames,
+            strides=None if ease else [1.0] * walk.frames,
         )
         return dataclasses.replace(self, walk=timed, written=walk.keyframes)
 
@@ -471,8 +471,8 @@ def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music 
         keyframes,
         smooth=smooth,
         moments=moments[align],
-        steps=_steps(prompts, chosen, music, frames, fps),
-        noise_steps=None if noise == prompts else _steps(noise, chosen, music, frames, fps),
+        strides=_steps(prompts, chosen, music, frames, fps),
+        noise_strides=None if noise == prompts else _steps(noise, chosen, music, frames, fps),
         **{**timing, "seconds": music.seconds, "frames": None},
     )
     if depth := chosen.get("pulse"):

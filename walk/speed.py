@@ -128,7 +128,7 @@ class Pacer:
                 start,
                 turn,
                 places,
-                noise=noises.get(start, []) if walk.wavers else None,
+                noise=noises.get(start, []) if walk.has_own_noise else None,
                 apart=apart,
                 even=even,
                 further=further,
