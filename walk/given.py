@@ -113,12 +113,12 @@ class Given(Model):
             if parts[part].shape != like.shape and (masked or not self._takes(part, parts[part], like)):
                 raise _misshapen(what, parts[part], like)
 
-    def _takes(self, part: str, given: Tensor, like: Tensor) -> bool:
+    def _takes(self, part: str, tensor: Tensor, like: Tensor) -> bool:
         """Whether only the number of tokens differs, and as it may between prompts of this model. Tokens are repeated until
         there are as many as a neighbour's: for numbers without a common factor that would be thousands."""
-        if given.ndim != like.ndim or given.ndim < 2 or given.shape[1:] != like.shape[1:] or not len(given):
+        if tensor.ndim != like.ndim or tensor.ndim < 2 or tensor.shape[1:] != like.shape[1:] or not len(tensor):
             return False
-        return len(given) % len(like) == 0 or len(self.model.encode(LONG)[part]) % len(like) != 0
+        return len(tensor) % len(like) == 0 or len(self.model.encode(LONG)[part]) % len(like) != 0
 
     def encode(self, keyframe: Keyframe) -> Conditioning:
         """The keyframe's tensors, or what the model returns for its words. Raises Error for tensors that were not given
@@ -151,23 +151,23 @@ class Given(Model):
         return self.model.decode(latents, exact) if exact else self.model.decode(latents)
 
 
-def _check_kind(what: str, given: Any, like: Tensor) -> None:
+def _check_kind(what: str, tensor: Any, like: Tensor) -> None:
     """Raise Error for numbers of another kind than the model's own."""
-    if not isinstance(given, Tensor):
-        raise Error(f"{what} is a {type(given).__name__}; it is to be a torch.Tensor")
+    if not isinstance(tensor, Tensor):
+        raise Error(f"{what} is a {type(tensor).__name__}; it is to be a torch.Tensor")
     floating = like.is_floating_point()
-    if given.is_complex() or given.is_floating_point() != floating:
+    if tensor.is_complex() or tensor.is_floating_point() != floating:
         kind = "" if floating else ": a mask, whose numbers are whole; of two, take torch.maximum"
-        raise Error(f"{what} is {given.dtype}, and the model's own {like.dtype}{kind}")
-    if floating and not given.float().isfinite().all():
+        raise Error(f"{what} is {tensor.dtype}, and the model's own {like.dtype}{kind}")
+    if floating and not tensor.float().isfinite().all():
         raise Error(f"{what} has numbers that are not finite in float32")
-    if not floating and not (((given == 0) | (given == 1)).all() and (given.long().diff() <= 0).all()):
+    if not floating and not (((tensor == 0) | (tensor == 1)).all() and (tensor.long().diff() <= 0).all()):
         raise Error(f"{what} is a mask; it is ones for the tokens that are heard, then zeros")
 
 
-def _misshapen(what: str, given: Tensor, like: Tensor) -> Error:
-    batch = "; leave out the batch dimension" if given.shape[:1] == (1,) and given.ndim == like.ndim + 1 else ""
-    return Error(f"{what} has the shape {tuple(given.shape)}, and the model's own {tuple(like.shape)}{batch}")
+def _misshapen(what: str, tensor: Tensor, like: Tensor) -> Error:
+    batch = "; leave out the batch dimension" if tensor.shape[:1] == (1,) and tensor.ndim == like.ndim + 1 else ""
+    return Error(f"{what} has the shape {tuple(tensor.shape)}, and the model's own {tuple(like.shape)}{batch}")
 
 
 def _digest(data: bytes) -> str:
