@@ -12,7 +12,7 @@ import pytest
 import torch
 from test_bench import Slow
 
-from walk import Error, Keyframe, Settings, Walk, lazy, models, speed
+from walk import Error, Keyframe, Settings, Walk, eye, lazy, models
 from walk import run as runs
 from walk.lazy import MANY, LazyModel
 from walk.progress import Listener, Progress
@@ -245,7 +245,7 @@ def test_a_picture_that_comes_twice_is_looked_at_twice_while_the_disk_is_slow(tm
         time.sleep(0.1)
         assert not made.done()
         saved.set()
-        assert speed.distance(first, second.result(20)) == 0
+        assert eye.distance(first, second.result(20)) == 0
 
 
 @pytest.mark.parametrize(

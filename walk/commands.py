@@ -691,7 +691,7 @@ def _assemble(asked: Order, run: Run, work: Work, shown: _Shown, told: str | Non
 
 def _watch(asked: Order, walk: Walk, listener: Listener) -> None:
     """Read the film as a player would, and say how even it is, and what is wrong with it."""
-    from walk import speed
+    from walk import eye, speed
     from walk.check import check
 
     try:
@@ -703,7 +703,7 @@ def _watch(asked: Order, walk: Walk, listener: Listener) -> None:
     if report.largest:
         along, uneven = "", bool(asked.music or asked.placed)
         if walk != asked.walk and not uneven:
-            before = speed.unevenness(speed.predicted(asked.walk, list(zip(walk.positions, report.steps))))
+            before = eye.unevenness(speed.predicted(asked.walk, list(zip(walk.positions, report.steps))))
             along = f" (equal steps along the path: {before:.1f} times)"
         listener.say(report.movement(uneven, along))
     if report.still - len(asked.walk.rests()) / walk.frames >= outlook.STILL:  # more than it was meant to

@@ -12,7 +12,6 @@ on that segment alone, and on the frames that an earlier film had in it, so that
 from __future__ import annotations
 
 import math
-import mmap
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from walk.eye import Features, distance, features
 from walk.timeline import GRAIN, Walk, inside
 
 FIRST = 7  # frames that are looked at inside a segment, to begin with
@@ -33,7 +33,6 @@ PRICE = 0.15  # of a picture that becomes no frame, in squares of a step's logar
 EARLIER = 0.03  # the same of an earlier film's: at twice its frames all serve, at 1.2 times they would stutter
 REACH = 7  # the next frame is looked for among so many pictures,
 CLOSE = 0.3  # or among all that are within this part of a step for each of them, as beside a jump
-STILL = 0.1  # of the mean step: less is none, as where a walk rests
 STEADY = 0.05  # of the way is spread evenly along the path, whatever the pictures say
 BEAT = 5  # times the step before or after it: such a step is meant, and pictures from within it would blur it
 LOST_EARLIER = 0.5  # of an earlier film's frames between beats serve nowhere: so many are expected to
@@ -41,29 +40,6 @@ LOST = 0.25  # of the pictures looked at between beats become no frames: so many
 SHARE = 0.1  # pictures a frame, where none of them can become one
 KEPT = 224  # pictures of which the features stay in memory
 TOGETHER = 256  # frames, of whole segments, are looked at before others: their features mostly stay in memory
-SEEN = 128  # pixels on a picture's short side, or up to twice as many, are what is looked at
-ONE = 2**14  # as which 1 is kept, in 16 bits: no two of our numbers are further apart than 2
-CONTRAST = 0.1  # of OKLab: where a detail's contrast begins to saturate
-
-# sRGB levels to linear light; that to cones; their cube roots to OKLab (Ottosson 2020).
-_LEVELS = np.arange(256) / 255
-_LINEAR = np.where(_LEVELS <= 0.04045, _LEVELS / 12.92, ((_LEVELS + 0.055) / 1.055) ** 2.4).astype(np.float32)
-_M1 = np.array(
-    [
-        [0.4122214708, 0.5363325363, 0.0514459929],
-        [0.2119034982, 0.6806995451, 0.1073969566],
-        [0.0883024619, 0.2817188376, 0.6299787005],
-    ],
-    np.float32,
-)
-_M2 = np.array(
-    [
-        [0.2104542553, 0.7936177850, -0.0040720468],
-        [1.9779984951, -2.4285922050, 0.4505937099],
-        [0.0259040371, 0.7827717662, -0.8086757660],
-    ],
-    np.float32,
-)
 
 
 def first_look(frames: float) -> int:
@@ -82,16 +58,16 @@ class Earlier(NamedTuple):
     belong: list[float]
 
 
-class Pacer:
+class Evener:
     """Finds out, while a film is rendered, where its frames belong.
 
         before = []
-        while (wanted := pacer.wanted(batch)) or before:
+        while (wanted := evener.wanted(batch)) or before:
             ...  # render them, and meanwhile, or then,
-            pacer.saw(before)
+            evener.saw(before)
             before = wanted
 
-    `pacer.walk` is then the walk with the same arrivals, and between them frames that look evenly far
+    `evener.walk` is then the walk with the same arrivals, and between them frames that look evenly far
     apart. They are rendered, but for those of segments with too few of them, which stay where they are.
     How much of the way between two keyframes is done at each moment stays as it was, too: what changes
     is that the way is measured by the eye.
@@ -469,95 +445,6 @@ def cuts(walk: Walk, keyframes: Sequence[np.ndarray]) -> list[tuple[float, float
     within = inside(walk.positions)
     at_once = [(k, (k + 1) % len(keyframes)) for k in range(walk.segments) if k not in within]
     return [(float(a), distance(features(keyframes[a]), features(keyframes[b]))) for a, b in at_once]
-
-
-class Features(NamedTuple):
-    """What the eye takes from a picture, for `distance`."""
-
-    rows: np.ndarray  # (3, n), int16
-    levels: np.ndarray  # (height, width, 3), int16
-
-
-def features(picture: np.ndarray) -> Features:
-    """Of a picture (height, width, 3; uint8).
-
-    Both in ONEs. levels: of sRGB, 0 .. 1.
-    rows: a normalised Laplacian pyramid (V. Laparra, J. Balle, A. Berardino & E. P. Simoncelli, 'Perceptual
-    image quality assessment using a normalized Laplacian pyramid', 2016) of OKLab (B. Ottosson, 'A
-    perceptual color space for image processing', 2020): on every scale z is what 2x2 means f leave
-    out of x, and y is z adapted to the contrast around it.
-    """
-    step = max(1, min(picture.shape[:2]) // SEEN)
-    levels = reduced(picture, step)
-    light = reduced(_LINEAR.take(picture), step)
-    with np.errstate(divide="ignore"):  # of black; its root comes out as 0
-        roots = np.exp(np.log(_M1 @ light.reshape(-1, 3).T) / np.float32(3))  # several times as fast as cbrt
-    x = (_M2 @ roots).reshape(3, *light.shape[:2])
-    rows = []
-    while min(x.shape[1:]) >= 16:
-        _, h, w = x.shape
-        z = x[:, : h // 2 * 2, : w // 2 * 2].reshape(3, h // 2, 2, w // 2, 2).copy()
-        f = _of_fours(z)
-        z -= f[:, :, None, :, None]
-        contrast = np.sqrt(_of_fours(z[0] ** 2 + z[1] ** 2 + z[2] ** 2))
-        z /= (1 + contrast / CONTRAST)[:, None, :, None]
-        rows.append(z.reshape(3, -1))
-        x = f
-    rows.append(x.reshape(3, -1))
-    return _apart(np.rint(np.concatenate(rows, axis=1) * np.float32(ONE)), np.rint(levels * np.float32(ONE / 255)))
-
-
-def _apart(rows: np.ndarray, levels: np.ndarray) -> Features:
-    """In pages of their own: among arrays that come and go, what stays leaves holes, and memory grows with the film."""
-    kept = np.frombuffer(mmap.mmap(-1, 2 * (rows.size + levels.size)), np.int16)
-    kept[: rows.size] = rows.ravel()
-    kept[rows.size :] = levels.ravel()
-    return Features(kept[: rows.size].reshape(rows.shape), kept[rows.size :].reshape(levels.shape))
-
-
-def distance(a: Features, b: Features) -> float:
-    """How much the eye sees change between two pictures: a metric, 0 for nothing and 1 from black to white.
-
-    The mean of two: each scale's mean colour difference, summed, which agrees with FLIP, a model of how the
-    eye compares two pictures; and the root mean square of the levels, which weighs large changes of a few
-    places as ColorVideoVDP does, a model of how it sees one follow the other (tests/benchmarks/distances.py).
-    """
-    rows = (a.rows - b.rows).astype(np.float32)
-    rows *= rows
-    scales = np.sqrt(rows[0] + rows[1] + rows[2]) @ _weights(*a.levels.shape[:2])
-    levels = (a.levels - b.levels).astype(np.float32).ravel()
-    return float(scales + math.sqrt(levels @ levels / levels.size)) / (2 * ONE)
-
-
-@lru_cache
-def _weights(height: int, width: int) -> np.ndarray:
-    """Of each place in a row, that every scale counts by its mean."""
-    parts = []
-    while min(height, width) >= 16:
-        height, width = height // 2, width // 2
-        parts.append(np.full(4 * height * width, 1 / (4 * height * width), np.float32))
-    return np.concatenate([*parts, np.full(height * width, 1 / (height * width), np.float32)])
-
-
-def reduced(x: np.ndarray, step: int) -> np.ndarray:
-    """Means, float32, of step x step pixels (height, width, channels); an incomplete last row or column is left out."""
-    h, w, channels = x.shape[0] // step, x.shape[1] // step, x.shape[2]
-    rows = x[: h * step, : w * step].reshape(h, step, w, step, channels)
-    lines = sum((rows[:, i] for i in range(1, step)), start=rows[:, 0].astype(np.float32))  # numpy's mean is slow
-    return sum((lines[:, :, i] for i in range(1, step)), start=lines[:, :, 0]) / np.float32(step * step)
-
-
-def unevenness(steps: Sequence[float]) -> float:
-    """The largest step over the median of those that move; 0 where nothing moves."""
-    still = STILL * sum(steps) / max(len(steps), 1)
-    moving = [step for step in steps if step > still]
-    return max(moving) / float(np.median(moving)) if moving else 0.0
-
-
-def _of_fours(x: np.ndarray) -> np.ndarray:
-    """Means over 2x2: of (..., h, 2, w, 2)."""
-    columns = x[..., 0, :, :] + x[..., 1, :, :]
-    return (columns[..., 0] + columns[..., 1]) / np.float32(4)
 
 
 def _places(positions: Sequence[float]) -> dict[int, list[float]]:

@@ -18,13 +18,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from walk import Error, models, outlook, speed
+from walk import Error, eye, models, outlook, speed
+from walk.eye import Features
 from walk.lazy import LazyModel
 from walk.models import Model
 from walk.progress import Listener
 from walk.render import Batch, Renderer, row
 from walk.run import WRITERS, Run
-from walk.speed import Earlier, Features, Pacer
+from walk.speed import Earlier, Evener
 from walk.timeline import Walk, inside
 
 
@@ -129,7 +130,7 @@ class Work:
         self.settle()
         self._note_rows(there)
         indices = [*range(len(positions)), *[0] * walk.closed]
-        steps = [speed.distance(a, b) for a, b in pairwise(speed.features(there.picture(it)) for it in indices)]
+        steps = [eye.distance(a, b) for a, b in pairwise(eye.features(there.picture(it)) for it in indices)]
         lengths = [sum(steps[k * (count + 1) : (k + 1) * (count + 1)]) for k in range(walk.segments)]
         return lengths, {k: Earlier([], places) for k in range(walk.segments)}
 
@@ -143,30 +144,30 @@ class Work:
         if decided := run.decided():
             self.run = run.of(decided)  # whose frames are counted if it is stopped here
             return run.keep(decided)
-        pacer, batch = self.spread(run, looked=looked), run.settings.batch or 1
-        usual = {name: row(index, batch) for index, name in reversed([*enumerate(run.at(pacer.walk).fingerprints)])}
+        evener, batch = self.spread(run, looked=looked), run.settings.batch or 1
+        usual = {name: row(index, batch) for index, name in reversed([*enumerate(run.at(evener.walk).fingerprints)])}
         found = {name: at for name, at in run.before.rows_of().items() if name not in self.rendered}
-        refined = pacer.refined or (run.before.refined and bool(run.before.near(run.walk)))
-        return run.decide(pacer.walk, usual | self.rows | found, refined)
+        refined = evener.refined or (run.before.refined and bool(run.before.near(run.walk)))
+        return run.decide(evener.walk, usual | self.rows | found, refined)
 
     def first_look(self, run: Run, even: bool = True, looked: Mapping[int, Earlier] | None = None) -> Look:
         """At some pictures, of which nearly all are frames of the film, too. even, looked: as for `spread`."""
         decided = run.decided() if even else None
-        pacer = self.spread(run, even, further=False, looked=looked)
+        evener = self.spread(run, even, further=False, looked=looked)
         known = run.before.belongs(run.walk) if even else {}
-        run = run.of(decided) if decided else run.at(run.walk.moved(known, pacer.walk))
-        walk, distances = run.walk, pacer.distances
+        run = run.of(decided) if decided else run.at(run.walk.moved(known, evener.walk))
+        walk, distances = run.walk, evener.distances
         indices = [*walk.landmarks()[0], *outlook.half_ways(walk, distances, even)]
         self.make(run, indices)
         shares = self._noise_shares(run, [position for position, _ in distances]) if walk.noise else {}
         swings = self._swings(run) if walk.pulse else {}
         self.settle()
         pictures = [run.picture(index) for index in indices]
-        return Look(run, pacer.asked, pictures, distances, shares, swings, len(run.missing()))
+        return Look(run, evener.asked, pictures, distances, shares, swings, len(run.missing()))
 
     def spread(
         self, run: Run, even: bool = True, further: bool = True, looked: Mapping[int, Earlier] | None = None
-    ) -> Pacer:
+    ) -> Evener:
         """What has found out where the frames of a walk belong, and rendered them; or, if not `even`, has only
         looked at some; if not `further`, at the few of a first look."""
 
@@ -181,26 +182,26 @@ class Work:
 
         near = run.before.near(run.walk) if even else {}
         earlier = {**(looked or {}), **{k: Earlier([*known], [*known.values()]) for k, known in near.items() if known}}
-        pacer = Pacer(run.walk, lambda position: self._look(at(position)), even, further, earlier)
-        self.unused = lambda: pacer.unused
+        evener = Evener(run.walk, lambda position: self._look(at(position)), even, further, earlier)
+        self.unused = lambda: evener.unused
         if further:
-            found = run.promising() | set(at(*pacer.unseen()).fingerprints)
+            found = run.promising() | set(at(*evener.unseen()).fingerprints)
             if not self.rendered:
                 self.progress.expect(self.progress.count + len(run.unread(found)))
             run.read(found, self._read)  # else damaged ones would be said to be here
             self.kept = run.here(found)
         else:
-            self.total = len(pacer.unseen())
+            self.total = len(evener.unseen())
 
         def following(seen: list[float]) -> list[float]:
-            pacer.saw(seen)
-            wanted = pacer.wanted(batch)
+            evener.saw(seen)
+            wanted = evener.wanted(batch)
             self._prepare(at(*wanted))
             return wanted
 
         def expect() -> None:
             """Pictures that are only looked at are work, too."""
-            more = (pacer.besides if further else 0) - self.besides
+            more = (evener.besides if further else 0) - self.besides
             self.besides += more
             self.total += more
             if more and self.rendered:
@@ -208,14 +209,14 @@ class Work:
 
         before: list[float] = []
         with ThreadPoolExecutor(1) as aside, self._looked_at():
-            wanted = pacer.wanted(batch)
+            wanted = evener.wanted(batch)
             expect()
             while wanted or before:
                 after = aside.submit(following, before)  # while these are rendered
                 self.make(at(*wanted))
                 before, wanted = wanted, after.result()
                 expect()
-        return pacer
+        return evener
 
     def _noise_shares(self, run: Run, seen: Iterable[float]) -> dict[int, float]:
         """By segment, which share of a change is the noise's: seen in one picture more of each, where the prompts are
@@ -229,10 +230,10 @@ class Work:
         there = run.at(run.walk.path(positions, noise))
         self.make(there)
         self.settle()
-        features = [speed.features(there.picture(index)) for index in range(len(places))]
+        features = [eye.features(there.picture(index)) for index in range(len(places))]
         shares = {}
         for k, (first, moved, last) in zip(halves, zip(*[iter(features)] * 3)):
-            prompts, noises = speed.distance(first, moved), speed.distance(moved, last)
+            prompts, noises = eye.distance(first, moved), eye.distance(moved, last)
             shares[k] = noises / (prompts + noises) if prompts + noises else 0.5
         return shares
 
@@ -245,8 +246,8 @@ class Work:
         for each in there:
             self.make(each)
         self.settle()
-        features = [[speed.features(each.picture(k)) for k in range(len(keys))] for each in there]
-        return {pulse: [*map(speed.distance, features[0], some)] for pulse, some in zip(pulses, features)}
+        features = [[eye.features(each.picture(k)) for k in range(len(keys))] for each in there]
+        return {pulse: [*map(eye.distance, features[0], some)] for pulse, some in zip(pulses, features)}
 
     def finished(self, run: Run) -> list[Path]:
         """All frames of the run's walk, on the disk, in its order."""
@@ -320,7 +321,7 @@ class Work:
             return seen
         if saved := self.saving.get(fingerprint):
             saved.result()
-        return speed.features(run.picture(0))
+        return eye.features(run.picture(0))
 
     def _prepare(self, run: Run) -> None:
         """In another thread: frames that will be made next."""
@@ -352,7 +353,7 @@ class Work:
             save, names = self.save.at(run), run.fingerprints
             for index, picture in pictures:  # first, since what is rendered next depends on it
                 if features := self.features.get(names[index]):
-                    self.eyes.submit(_keep_promise, features, partial(speed.features, picture))
+                    self.eyes.submit(_keep_promise, features, partial(eye.features, picture))
             for index, picture in pictures:
                 saved = save(index, picture)
                 saved.add_done_callback(partial(self._saved, names[index]))
