@@ -55,7 +55,7 @@ def paced(walk, picture, chunk=8, **how):
     made, named = {}, []
     evener = speed.Evener(walk, lambda position: eye.features(made[position]), **how)
     before = []
-    while (wanted := evener.wanted(chunk)) or before:
+    while (wanted := evener.next_batch(chunk)) or before:
         assert not made.keys() & set(wanted), "wanted again"
         made |= {position: picture(walk, position) for position in wanted}
         evener.saw(before)
@@ -162,7 +162,7 @@ def test_what_is_predicted_is_what_comes():
     walk, picture = a_walk(), a_model()
     evener, *_ = paced(walk, picture)
     for some in (walk, evener.walk):
-        expected, told = steps(some, picture), np.array(speed.predicted(some, evener.distances))
+        expected, told = steps(some, picture), np.array(speed.predicted_steps(some, evener.distances))
         assert len(told) == len(expected)
         assert told.sum() == pytest.approx(expected.sum(), rel=0.1)
         assert np.corrcoef(told, expected)[0, 1] > 0.9 or expected.std() < 0.3 * expected.mean()
@@ -173,17 +173,17 @@ def test_what_is_predicted_of_prompts_and_noise_that_go_their_own_ways_is_each_o
     walk = dataclasses.replace(a_walk(), noise=a_walk(ease=True).positions)
     evener, *_ = paced(a_walk(), a_model())
     prompts, noise = (
-        np.array(speed.predicted(dataclasses.replace(walk, positions=way, noise=()), evener.distances))
+        np.array(speed.predicted_steps(dataclasses.replace(walk, positions=way, noise=()), evener.distances))
         for way in (walk.positions, walk.noise)
     )
-    told = speed.predicted(walk, evener.distances, dict.fromkeys(range(walk.segments), share))
+    told = speed.predicted_steps(walk, evener.distances, dict.fromkeys(range(walk.segments), share))
     assert told == pytest.approx(list((1 - share) * prompts + share * noise))
 
 
 def test_a_swing_adds_to_the_way_at_right_angles_as_far_as_it_shows_there():
     walk = Walk([Keyframe(name, 0) for name in "abc"], [0.0, 0.5, 1.0, 1.5], 24, closed=True, pulse=[0.25, 1, 0, 0.5])
     distances = [(k / 2, 3.0) for k in range(6)]
-    told = speed.predicted(walk, distances, swings={0.0: [0.0] * 3, 0.5: [2.0, 4.0, 0.0], 1.0: [4.0, 5.0, 0.0]})
+    told = speed.predicted_steps(walk, distances, swings={0.0: [0.0] * 3, 0.5: [2.0, 4.0, 0.0], 1.0: [4.0, 5.0, 0.0]})
     assert told == pytest.approx([np.hypot(3, 3), 5, np.hypot(3, 4), np.hypot(9, 2)])
 
 
@@ -194,7 +194,7 @@ def test_a_loop_that_begins_within_a_segment_is_predicted_as_it_comes():
     evener, *_ = paced(walk, picture)
     even = steps(evener.walk, picture)
     for distances in (evener.distances, list(zip(evener.walk.positions, even))):
-        told, expected = np.array(speed.predicted(walk, distances)), steps(walk, picture)
+        told, expected = np.array(speed.predicted_steps(walk, distances)), steps(walk, picture)
         assert told.sum() == pytest.approx(expected.sum(), rel=0.1)
         assert told.max() == pytest.approx(expected.max(), rel=0.15)
 
@@ -202,7 +202,7 @@ def test_a_loop_that_begins_within_a_segment_is_predicted_as_it_comes():
 def test_a_film_tells_what_it_would_have_been_along_the_path():
     walk, picture = a_walk(), a_model()
     even = evened(walk, picture)
-    told = speed.predicted(walk, list(zip(even.positions, steps(even, picture))))
+    told = speed.predicted_steps(walk, list(zip(even.positions, steps(even, picture))))
     assert max(told) == pytest.approx(max(steps(walk, picture)), rel=0.15)
 
 
@@ -220,7 +220,7 @@ def test_segments_of_a_frame_stay_as_they_are():
     walk = a_walk(5)
     evener, *_ = paced(walk, a_model())
     assert evener.walk == walk
-    assert speed.predicted(walk, evener.distances) == pytest.approx(list(steps(walk, a_model())), rel=0.01)
+    assert speed.predicted_steps(walk, evener.distances) == pytest.approx(list(steps(walk, a_model())), rel=0.01)
 
 
 def test_a_cut_from_keyframe_to_keyframe_is_told_as_large_as_it_is():
@@ -232,7 +232,7 @@ def test_a_cut_from_keyframe_to_keyframe_is_told_as_large_as_it_is():
     cuts = speed.cuts(walk, [picture(walk, float(k)) for k in range(4)])
     assert [position for position, _ in cuts] == [1.0]
     expected = steps(evener.walk, picture)
-    told = np.array(speed.predicted(evener.walk, [*evener.distances, *cuts]))
+    told = np.array(speed.predicted_steps(evener.walk, [*evener.distances, *cuts]))
     cut = int(np.argmax(expected))
     assert evener.walk.positions[cut : cut + 2] == (1.0, 2.0)
     assert told[cut] == pytest.approx(expected[cut], rel=0.01)
@@ -283,7 +283,7 @@ def test_a_preview_names_the_time_of_what_may_be_a_jump():
 
     walk = a_walk(97, "abc")
     first, _, _ = paced(walk, picture, further=False)
-    (note,) = outlook.turns(first.asked, first.distances)
+    (note,) = outlook.turns(first.original, first.distances)
     at, what = note.split(": ", 1)
     assert re.fullmatch(
         r"9\d% of the change from keyframe 2 to 3 comes at once; a prompt in between would soften it", what
@@ -291,7 +291,7 @@ def test_a_preview_names_the_time_of_what_may_be_a_jump():
     after = paced(walk, picture)[0].walk  # where the film itself will show it
     assert float(at.split(":")[1]) == pytest.approx(sum(p <= 1.52 for p in after.positions) / 24, abs=0.5)
     glides, _, _ = paced(walk, lambda walk, position: picture(walk, position / 2), further=False)
-    assert outlook.turns(glides.asked, glides.distances) == []
+    assert outlook.turns(glides.original, glides.distances) == []
 
 
 @pytest.mark.parametrize("width", [1e-2, 1e-3, 1e-4])
@@ -365,11 +365,11 @@ def test_work_grows_as_a_film_does(monkeypatch, keyframes):
         work, before = 0, []
         walk = a_walk(frames, "abcdefgh" * (keyframes(frames) // 8) + "abcdefgh"[: keyframes(frames) % 8])
         evener = speed.Evener(walk, glide)
-        while (wanted := evener.wanted(8)) or before:
+        while (wanted := evener.next_batch(8)) or before:
             evener.saw(before)
             before = wanted
         for some in (walk, evener.walk):
-            speed.predicted(some, evener.distances)
+            speed.predicted_steps(some, evener.distances)
         amounts.append(work)
     assert amounts[1] < 5 * amounts[0], "four times the frames; after each batch all of the film is gone over again"
 
@@ -396,7 +396,7 @@ def test_keyframes_come_first_then_segments_take_turns_and_in_a_turn_what_is_wan
         lists |= {p: latest for p in waiting if p not in lists}
         waiting.sort(key=lambda p: (turn(p), lists[p]))
         whole = len(waiting) >= chunk or not before
-        wanted = evener.wanted(chunk)
+        wanted = evener.next_batch(chunk)
         assert wanted == (waiting[:chunk] if whole else [])
         if not wanted and not before:
             break
@@ -416,7 +416,7 @@ def test_hardly_a_picture_is_read_again(monkeypatch):
 
     monkeypatch.setattr(speed, "distance", lambda a, b: abs(a - b))
     evener, before, count = speed.Evener(a_walk(2000, "abcdefghijklmnopqrstuvwxyzab"), look), [], 0
-    while (wanted := evener.wanted(8)) or before:
+    while (wanted := evener.next_batch(8)) or before:
         evener.saw(before)
         before = wanted
         count += len(wanted)
@@ -897,7 +897,7 @@ def test_a_picture_of_many_small_jumps_takes_no_more_than_three_pictures_a_frame
     monkeypatch.setattr(speed, "distance", lambda a, b: abs(a - b))
     for frames in (101, 401):
         evener, before, count = speed.Evener(a_walk(frames, "ab"), lambda position: round(40 * position) / 40), [], 0
-        while (wanted := evener.wanted(8)) or before:
+        while (wanted := evener.next_batch(8)) or before:
             evener.saw(before)
             before, count = wanted, count + len(wanted)
         assert count < 3 * frames

@@ -703,7 +703,7 @@ def _watch(asked: Order, walk: Walk, listener: Listener) -> None:
     if report.largest:
         along, uneven = "", bool(asked.music or asked.placed)
         if walk != asked.walk and not uneven:
-            before = eye.unevenness(speed.predicted(asked.walk, list(zip(walk.positions, report.steps))))
+            before = eye.unevenness(speed.predicted_steps(asked.walk, list(zip(walk.positions, report.steps))))
             along = f" (equal steps along the path: {before:.1f} times)"
         listener.say(report.movement(uneven, along))
     if report.still - len(asked.walk.rests()) / walk.frames >= outlook.STILL:  # more than it was meant to

@@ -32,7 +32,7 @@ from walk.timeline import Walk, inside
 class Look(NamedTuple):
     """A first look at a film. run: with its frames where they belong, as far as is known by now. along: its walk with equal
     steps along the path. pictures: those of the keyframes, and then those half-way from each to the next.
-    distances, shares, swings: as `walk.speed.predicted` takes them. missing: how many of its frames are."""
+    distances, shares, swings: as `walk.speed.predicted_steps` takes them. missing: how many of its frames are."""
 
     run: Run
     along: Walk
@@ -49,7 +49,7 @@ class Look(NamedTuple):
     def steps(self, walk: Walk) -> list[float]:
         """How far apart neighbouring frames of a walk on this path will look."""
         distances = [*self.distances, *speed.cuts(self.run.walk, self.keyframes)]
-        return speed.predicted(walk, distances, self.shares, self.swings)
+        return speed.predicted_steps(walk, distances, self.shares, self.swings)
 
 
 class Work:
@@ -121,7 +121,7 @@ class Work:
         """How long each way from one keyframe to the next is to the eye, and what was looked at to tell: a few pictures of
         each, for `evenly`."""
         walk = run.walk
-        count = speed.first_look(walk.frames / walk.segments)
+        count = speed.first_look_count(walk.frames / walk.segments)
         places = [part / (count + 1) for part in range(1, count + 1)]
         positions = [k + place for k in range(walk.segments) for place in (0.0, *places)]
         positions += [float(walk.segments)] * (not walk.closed)
@@ -163,7 +163,7 @@ class Work:
         swings = self._swings(run) if walk.pulse else {}
         self.settle()
         pictures = [run.picture(index) for index in indices]
-        return Look(run, evener.asked, pictures, distances, shares, swings, len(run.missing()))
+        return Look(run, evener.original, pictures, distances, shares, swings, len(run.missing()))
 
     def spread(
         self, run: Run, even: bool = True, further: bool = True, looked: Mapping[int, Earlier] | None = None
@@ -195,13 +195,13 @@ class Work:
 
         def following(seen: list[float]) -> list[float]:
             evener.saw(seen)
-            wanted = evener.wanted(batch)
+            wanted = evener.next_batch(batch)
             self._prepare(at(*wanted))
             return wanted
 
         def expect() -> None:
             """Pictures that are only looked at are work, too."""
-            more = (evener.besides if further else 0) - self.besides
+            more = (evener.extra if further else 0) - self.besides
             self.besides += more
             self.total += more
             if more and self.rendered:
@@ -209,7 +209,7 @@ class Work:
 
         before: list[float] = []
         with ThreadPoolExecutor(1) as aside, self._looked_at():
-            wanted = evener.wanted(batch)
+            wanted = evener.next_batch(batch)
             expect()
             while wanted or before:
                 after = aside.submit(following, before)  # while these are rendered

@@ -56,7 +56,7 @@ def evenly(model: models.Model, walk: Walk) -> tuple[list[np.ndarray], int, int]
 
     evener = speed.Evener(walk, lambda position: eye.features(made[position]))
     before: list[float] = []
-    while (wanted := evener.wanted(batch)) or before:
+    while (wanted := evener.next_batch(batch)) or before:
         make(wanted)
         evener.saw(before)
         before = wanted
