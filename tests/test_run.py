@@ -551,10 +551,10 @@ def test_the_recipe_of_frames_that_flags_put_where_they_are_holds_no_positions(t
         assert ("speed" in dict(made.flags)) != holds
 
 
-def test_frames_that_were_decided_on_before_are_promising(tmp_path):
+def test_frames_that_were_decided_on_before_are_reusable(tmp_path):
     asked = a_walk()
     moved = elsewhere(asked)
     with Run(tmp_path / "film.walk", asked, SETTINGS, decided=False) as run:
         render_all(run.decide(moved, dict.fromkeys(fingerprints(moved, SETTINGS), 0)))
     with Run(tmp_path / "film.walk", asked, SETTINGS, decided=False) as run:
-        assert run.promising() == set(fingerprints(moved, SETTINGS))
+        assert run.reusable() == set(fingerprints(moved, SETTINGS))

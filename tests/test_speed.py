@@ -841,7 +841,7 @@ def test_a_stop_before_a_finished_films_frames_are_read_counts_them_all(tmp_path
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Run, "keep", stop)
+    monkeypatch.setattr(Run, "record", stop)
     assert cli.main(command) == 130
     assert "stopped; 40 of 40 frames are safe in film.walk" in capfd.readouterr().err
 

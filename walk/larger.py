@@ -49,7 +49,7 @@ class Larger:
     def _enlarge(self, upscaler: Upscaler, listener: Listener) -> None:
         if upscaler is not self.upscaler:
             self.upscaler = upscaler
-            self.run = self.run.keep(Manifest(self.small.walk, upscaler.at(self.size)))
+            self.run = self.run.record(Manifest(self.small.walk, upscaler.at(self.size)))
         unread = len(self.run.unread())
         with listener.progress("reading enlarged frames", unread, after=2) as progress:
             missing = self.run.missing(report=lambda: progress.more(1))

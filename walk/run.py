@@ -141,9 +141,9 @@ class Run:
         refined: where they belong follows from an earlier film, too, so that nobody can find it out again.
         """
         noted = tuple(rows[name] for name in fingerprints(walk, self.settings))
-        return self.keep(Manifest(walk, self.settings, self.walk, noted, refined))
+        return self.record(Manifest(walk, self.settings, self.walk, noted, refined))
 
-    def keep(self, decided: Manifest) -> Run:
+    def record(self, decided: Manifest) -> Run:
         """The same open folder, for the film of which this was decided, now or before."""
         self._write(self._kept(), decided.text())
         self._write(self.folder / manifest.FILE, decided.text())
@@ -156,7 +156,7 @@ class Run:
     def _kept(self) -> Path:
         return _kept(self.folder, self.fingerprints)
 
-    def promising(self) -> set[str]:
+    def reusable(self) -> set[str]:
         """Fingerprints of frames that are here and will serve this walk, as far as can be told before it is decided
         where its frames belong: those of the film before that an edit has not changed."""
         known = self.before.belongs(self.walk)
