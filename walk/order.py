@@ -617,11 +617,11 @@ def slug(prompts: Sequence[str]) -> str:
 def _check_paths(out: Path, folder: Path) -> None:
     """Raise Error if the film cannot be written, or would replace what walk has not made."""
     from walk.film import check_free
-    from walk.run import alone
+    from walk.run import locked
 
     _check_writable(out)
     check_free(out, folder)
-    with alone(folder):  # or an Error before anything heavy is loaded
+    with locked(folder):  # or an Error before anything heavy is loaded
         pass
 
 

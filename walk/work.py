@@ -151,15 +151,15 @@ class Work:
             return run.record(decided)
         evener, batch = self.spread(run, surveyed=surveyed), run.settings.batch or 1
         usual = {name: row(index, batch) for index, name in reversed([*enumerate(run.at(evener.walk).fingerprints)])}
-        reused = {name: at for name, at in run.before.rows_of().items() if name not in self.rendered}
-        refined = evener.refined or (run.before.refined and bool(run.before.near(run.walk)))
+        reused = {name: at for name, at in run.before.rows_by_name().items() if name not in self.rendered}
+        refined = evener.refined or (run.before.refined and bool(run.before.related_moves(run.walk)))
         return run.decide(evener.walk, usual | self.rows | reused, refined)
 
     def first_look(self, run: Run, even: bool = True, surveyed: Mapping[int, Earlier] | None = None) -> Look:
         """Look at some pictures, nearly all of which are frames of the film, too. even, surveyed: as for `spread`."""
         decided = run.decided() if even else None
         evener = self.spread(run, even, further=False, surveyed=surveyed)
-        known = run.before.belongs(run.walk) if even else {}
+        known = run.before.moves(run.walk) if even else {}
         run = run.of(decided) if decided else run.at(run.walk.moved(known, evener.walk))
         walk, distances = run.walk, evener.distances
         indices = [*walk.landmarks()[0], *outlook.half_ways(walk, distances, even)]
@@ -175,7 +175,7 @@ class Work:
     ) -> Evener:
         """Find out where the frames of a walk belong, and render them; the evener knows the result. If not `even`, only
         look at some; if not `further`, only at the few of a first look."""
-        near = run.before.near(run.walk) if even else {}
+        near = run.before.related_moves(run.walk) if even else {}
         earlier = {k: Earlier([*known], [*known.values()]) for k, known in near.items() if known}
         # A film along the path takes its rows by its indices, and these are frames of it.
         batch = run.settings.batch or 1
