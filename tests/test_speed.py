@@ -908,7 +908,7 @@ def test_a_picture_of_many_small_jumps_takes_no_more_than_three_pictures_a_frame
 )
 def test_a_film_that_rests_for_more_than_half_of_it_is_told_of(until, told):
     stops = [Keyframe("a", 1, time=0, until=until), Keyframe("b", 2)]
-    note = outlook.rest(Walk.through(stops, seconds=10))
+    note = outlook.standstill_note(Walk.through(stops, seconds=10))
     assert note.startswith(told)
     assert bool(note) == bool(told)
     assert "--pulse" not in note, "which needs a sound or a tempo"
