@@ -1,6 +1,6 @@
 """How fast a model's frames are made on this machine, and where the time goes. Prints nothing.
 
-Times the way that a film's frames take, too: through `render`, and onto the disk.
+Times what a film's frames go through, too: `render`, and the way onto the disk.
 """
 
 from __future__ import annotations

@@ -156,7 +156,8 @@ class Renderer:
             picture = pictures[it.rows.index(index)]
             (bad if _is_of_one_colour(picture) else good).append((index, picture))
         yield it.of, good
-        for index, picture in bad:
+        if bad:
+            index, picture = bad[0]
             what, dtype = "one colour" if picture.any() else "black", self.model.settings.dtype
             exact = "" if dtype == "float32" else "--dtype float32, "
             raise Error(

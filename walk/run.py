@@ -107,7 +107,7 @@ class Run:
         if kind is not None and self._new and not self._finished:  # a run that failed at once leaves nothing behind
             with contextlib.suppress(OSError):  # but what was heard of a sound, which took its time
                 self._frames.rmdir()
-                shutil.rmtree(self._record().parent, ignore_errors=True)
+                shutil.rmtree(self._decided_path().parent, ignore_errors=True)
                 for name in (manifest.FILE, "lock"):
                     (self.folder / name).unlink(missing_ok=True)
                 self.folder.rmdir()
@@ -138,7 +138,7 @@ class Run:
         return other
 
     def decide(self, walk: Walk, rows: Mapping[str, int], refined: bool = False) -> Run:
-        """Record that this walk is the film: its frames are where they belong. Returns the same open folder, for it.
+        """Record that the film's frames belong where this walk has them. Returns the same open folder, for that film.
 
         rows: by fingerprint, which row of its batch each frame takes. They have been rendered in another order than
         the film's, and one that gets lost has to take its row again.
@@ -148,8 +148,8 @@ class Run:
         return self.record(Manifest(walk, self.settings, self.walk, in_order, refined))
 
     def record(self, decided: Manifest) -> Run:
-        """Record what was decided of a film, now or before. Returns the same open folder, for it."""
-        self._write(self._record(), decided.text())
+        """Record where a film's frames belong, decided now or before. Returns the same open folder, for that film."""
+        self._write(self._decided_path(), decided.text())
         self._write(self.folder / manifest.FILE, decided.text())
         return self.of(decided)
 
@@ -157,8 +157,8 @@ class Run:
         """Where the frames of this walk belong, if that was decided before."""
         return decided(self.folder, self.walk, self.settings)
 
-    def _record(self) -> Path:
-        return _record(self.folder, self.fingerprints)
+    def _decided_path(self) -> Path:
+        return _decided_path(self.folder, self.fingerprints)
 
     def reusable(self) -> set[str]:
         """Fingerprints of finished frames that will serve this walk, as far as can be told before it is decided
@@ -224,9 +224,8 @@ class Run:
         texts = {_KEY: fingerprint}
         if self.describe:
             texts["walk"] = manifest.canonical([self.settings.deciding(), *manifest.place(self.walk, index)]).decode()
-        path = (
-            self._frames / f"{self.walk.positions[index]:016.10f}-{fingerprint}.png"
-        )  # ten decimals tell GRAINs apart
+        # Ten decimals tell GRAINs apart.
+        path = self._frames / f"{self.walk.positions[index]:016.10f}-{fingerprint}.png"
         self._write(path, png.encoded(picture, texts))
         self._checked.add(fingerprint)
         self._finished[fingerprint] = path
@@ -288,7 +287,7 @@ class Run:
         self._checked: set[str] = set()  # fingerprints of frames that were read, or written here
         self.damaged: list[str] = []  # names of files that were
         self._finished = finished(self.folder)
-        for folder in (self._frames, self.folder, self._record().parent):
+        for folder in (self._frames, self.folder, self._decided_path().parent):
             for path in folder.glob(".*.part*"):
                 with contextlib.suppress(OSError):  # what cannot be removed does no harm
                     path.unlink()
@@ -365,7 +364,7 @@ def best_served(folder: Path, candidates: Mapping[T, Iterable[str]]) -> tuple[T,
 def decided(folder: Path, walk: Walk, settings: Settings) -> Manifest | None:
     """Where the frames of a walk belong, if that was decided before for a walk that asked for the same frames."""
     with contextlib.suppress(Error, OSError):
-        before = manifest.read(_record(folder, fingerprints(walk, settings)))
+        before = manifest.read(_decided_path(folder, fingerprints(walk, settings)))
         # Two lists of keyframes can ask for the same frames, where a keyframe is there twice.
         if before.asked and manifest.path_identity(before.walk) == manifest.path_identity(walk):
             moved = dataclasses.replace(walk, positions=before.walk.positions, noise=before.walk.noise)
@@ -391,8 +390,8 @@ def is_whole(frame: Path) -> bool:
         return False
 
 
-def _record(folder: Path, names: Sequence[str]) -> Path:
-    """Of what was decided of a walk whose frames have these fingerprints."""
+def _decided_path(folder: Path, names: Sequence[str]) -> Path:
+    """The file that says where the frames belong that were asked for by these fingerprints."""
     return folder / "walks" / f"{_digest(names)}.json"
 
 

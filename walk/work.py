@@ -88,7 +88,7 @@ class Work:
         self.saving: dict[str, Future[None]] = {}  # rendered, and not on the disk yet
         self.features: dict[str, Future[Features]] = {}  # rendered, and not looked at yet
         self.rows: dict[str, int] = {}  # of those that are looked at, which row of its batch each takes
-        self.keeps_features = False  # of what is rendered
+        self.keeps_features = False  # whether those that are rendered now will be looked at
         self.enlarged: Callable[[], int] | None = None  # how many of the frames are, if that has begun
         self.unused: Callable[[], int] = lambda: 0  # how many of an earlier film's frames may serve nowhere
         self._pools = contextlib.ExitStack()
@@ -177,7 +177,7 @@ class Work:
         look at some; if not `further`, only at the few of a first look."""
         near = run.before.related_moves(run.walk) if even else {}
         earlier = {k: Earlier([*known], [*known.values()]) for k, known in near.items() if known}
-        # A film along the path takes its rows by its indices, and these are frames of it.
+        # A film with equal steps along the path takes its rows by its indices, and these are frames of it.
         batch = run.settings.batch or 1
         rows = {} if even else {name: row(index, batch) for index, name in enumerate(run.fingerprints)}
         at = partial(_at, run, rows)
@@ -211,14 +211,14 @@ class Work:
         return wanted
 
     def _read_reusable(self, run: Run, names: set[str]) -> None:
-        """Read those of these frames that are here; else damaged ones would be said to be."""
+        """Read those of these frames that are here, lest damaged ones be counted."""
         if not self.rendered:
             self.progress.expect(self.progress.count + len(run.unread(names)))
         run.read(names, self._count_read)
         self.reusable = run.here(names)
 
     def _expect_extra(self, extra: int) -> None:
-        """Pictures that are only looked at are work, too."""
+        """Count pictures that are only looked at: they are work, too. extra: how many there are by now."""
         more = extra - self.extra
         self.extra += more
         self.total += more
