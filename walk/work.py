@@ -1,7 +1,7 @@
 """The frames of a film: found in its run folder, or rendered; and where they belong, if they are to be even.
 
-Joins a run, a model and what the eye sees (walk.run, walk.render, walk.speed). Knows no flags, no sound and no films,
-and prints nothing: a `walk.progress.Listener` is told.
+Joins a run, a model and what the eye sees (walk.run, walk.render, walk.eye, walk.speed). Knows no flags, no sound and no
+films, and prints nothing: a `walk.progress.Listener` is told.
 """
 
 from __future__ import annotations
