@@ -107,7 +107,7 @@ def measure(
 
 
 class _Timed:
-    """A model that counts its seconds by part. It waits for each part to end, for which a film does not wait on GPUs."""
+    """A model that counts its seconds by part. It waits for each part to end, as a film on a GPU does not."""
 
     def __init__(self, model: models.Model) -> None:
         self.settings = model.settings

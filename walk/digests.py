@@ -1,5 +1,5 @@
-"""What tells a file from any other: its SHA-256. That of a large file is remembered as long as the file does not change,
-since reading a model of many gigabytes for it takes longer than loading it. Knows nothing of what files hold.
+"""What tells a file from any other: its SHA-256. That of a large file is remembered as long as the file does not
+change, since reading a model of many gigabytes for it takes longer than loading it. Knows nothing of what files hold.
 """
 
 from __future__ import annotations

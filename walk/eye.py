@@ -100,7 +100,7 @@ def unevenness(steps: Sequence[float]) -> float:
 
 
 def block_means(x: np.ndarray, step: int) -> np.ndarray:
-    """Means, float32, over step x step pixels (height, width, channels); an incomplete last row or column is left out."""
+    """Means, float32, over step x step pixels of (height, width, channels); incomplete blocks are left out."""
     h, w, channels = x.shape[0] // step, x.shape[1] // step, x.shape[2]
     blocks = x[: h * step, : w * step].reshape(h, step, w, step, channels)
     lines = sum((blocks[:, i] for i in range(1, step)), start=blocks[:, 0].astype(np.float32))  # numpy's mean is slow

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Larger:
-    """The frames of a run, enlarged; a context manager. `run` is the one of the enlarged frames; some may be missing."""
+    """The frames of a run, enlarged; a context manager. `run` holds the enlarged ones; some may be missing."""
 
     def __init__(self, run: Run, upscaler: Upscaler, size: tuple[int, int]) -> None:
         """size: (width, height) of the enlarged frames."""
@@ -43,8 +43,8 @@ class Larger:
         return self.run.count()
 
     def enlarge(self, listener: Listener) -> None:
-        """Enlarge all that are missing; none of the small frames may be. If tiles do not fit in memory, all are enlarged in
-        smaller ones."""
+        """Enlarge all that are missing; none of the small frames may be. If tiles do not fit in memory, all are
+        enlarged in smaller ones."""
         _in_tiles(self.upscaler, lambda upscaler: self._enlarge(upscaler, listener), listener)
 
     def _enlarge(self, upscaler: Upscaler, listener: Listener) -> None:
@@ -119,8 +119,8 @@ def _in_tiles(upscaler: Upscaler, work: Callable[[Upscaler], T], listener: Liste
 
 
 def _as_enlarged_before(run: Run, upscaler: Upscaler, size: tuple[int, int]) -> tuple[Upscaler, int]:
-    """The upscaler with the tiles in which most of the frames were enlarged, so that these serve: larger tiles may not have
-    fitted in memory. And how many pictures are missing."""
+    """The upscaler with the tiles in which most of the frames were enlarged, so that these serve: larger tiles may not
+    have fitted in memory. And how many pictures are missing."""
     names = {it: set(fingerprints(run.walk, it.at(size))) for it in _tilings(upscaler)}
     best, count = best_served(run.folder / UPSCALED, names)
     return best, len(names[best]) - count

@@ -49,8 +49,8 @@ class LazyModel:
         walk: Walk | None = None,
     ) -> None:
         """settings: what is not set is filled in. keyframes, walk: that it will render. frames: how many pictures.
-        folder: a run folder whose frames shall serve, even if they were rendered in smaller batches, or by a compiled model.
-        model: one with these settings that is loaded already.
+        folder: a run folder whose frames shall serve, even if they were rendered in smaller batches, or by a compiled
+        model. model: one with these settings that is loaded already.
 
         Raises Error like `walk.models.complete`.
         """
@@ -86,8 +86,8 @@ class LazyModel:
             machine.release(self.settings.device)
 
     def _choose(self, frames: int) -> None:
-        """Choose whether to compile the model for so many frames, by trying: neither how long compiling takes nor what it
-        gains can be told from the model and the machine."""
+        """Choose whether to compile the model for so many frames, by trying: neither how long compiling takes nor what
+        it gains can be told from the model and the machine."""
         compiled = dataclasses.replace(self.settings, compile=True)
         self.settings = dataclasses.replace(self.settings, compile=False)
         few = frames < MANY * (self.settings.batch or 1)
@@ -118,7 +118,7 @@ class LazyModel:
         gc.collect()  # else it still fills the memory that it is to be loaded into again, since it refers to itself
 
     def _pays(self, compiled: Model, frames: int, usual: float, begun: float) -> bool:
-        """Whether so many frames are made faster by the compiled model than at the usual rate. begun: when compiling did."""
+        """Whether compiling, which began at `begun`, saves time worth having over so many frames at the usual rate."""
         try:
             rate = self._rate(compiled, "compiling the model, and timing it")
         except Exception as error:  # the compiler's, or for want of memory: a mere trial must not cost anybody a film
@@ -197,8 +197,8 @@ def _as_rendered_before(
     settings: Settings, free: bool, keyframes: Sequence[Keyframe], folder: Path, asked: Walk | None
 ) -> Settings:
     """The settings by which most of the keyframes' pictures in a run folder were rendered, so that these serve: with a
-    smaller batch, if that is free to choose (the larger one may not have fitted in memory), or compiled, if that is. Few
-    pictures, as a preview leaves them, decide nothing about compiling."""
+    smaller batch, if that is free to choose (the larger one may not have fitted in memory), or compiled, if that is.
+    Few pictures, as a preview leaves them, decide nothing about compiling."""
     walks = [Walk(tuple(keyframes), tuple(map(float, range(len(keyframes)))), Fraction(1))]
     if asked and asked.pulse:  # then the film may show none of these, but swung out
         keys = asked.landmarks()[0]

@@ -1,7 +1,7 @@
 """What made a film's frames: their fingerprints, and walk.json, which says where they belong.
 
-A frame is named by its fingerprint, a digest of all that decides its pixels. So whatever gives a frame other pixels gives
-it another name, and after a change that does not (fps, a longer film, a prompt elsewhere in the walk) it is found again.
+A frame is named by its fingerprint, a digest of all that decides its pixels. So whatever gives a frame other pixels
+gives it another name, and after any other change (fps, a longer film, a prompt elsewhere in the walk) it is found again.
 
 Knows no pictures, and of a run folder no more than its walk.json.
 """
@@ -71,8 +71,8 @@ class Manifest:
         return dict(zip(fingerprints(self.walk, self.settings), self.rows))
 
     def moves(self, walk: Walk) -> dict[int, dict[float, float]]:
-        """By segment of a walk that is asked for, where the frames of its places belong; of those segments of which there is
-        one here with the same keyframes around it and frames at the same places."""
+        """By segment of a walk that is asked for, where the frames of its places belong; of those segments of which
+        there is one here with the same keyframes around it and frames at the same places."""
         if not self.asked:
             return {}
         here = {segment: start for start, segment in enumerate(_segments(self.asked))}
@@ -80,8 +80,8 @@ class Manifest:
         return {start: moves[here[segment]] for start, segment in enumerate(_segments(walk)) if segment in here}
 
     def related_moves(self, walk: Walk) -> dict[int, dict[float, float]]:
-        """By segment of a walk that is asked for, the same of one here with the same keyframes around it and any number of
-        frames: the places that these were asked for at, in order, and where they belong."""
+        """By segment of a walk that is asked for, the same of one here with the same keyframes around it and any number
+        of frames: the places that these were asked for at, in order, and where they belong."""
         if not self.asked or self.asked.wavers or walk.wavers:
             return {}
         moves = self._moves(self.asked)
@@ -168,8 +168,8 @@ def _digest_of(settings: Settings) -> Any:
 
 
 def place(walk: Walk, index: int) -> list[object]:
-    """Of a frame, the keyframes around it and how far it is between them; the same of its noise, if that is elsewhere; and
-    how far it swings out."""
+    """Of a frame, the keyframes around it and how far it is between them; the same of its noise, if that is elsewhere;
+    and how far it swings out."""
     parts: list[object] = []
     for positions in filter(None, (walk.positions, walk.noise)):
         neighbours, t = walk.neighbours(positions[index])

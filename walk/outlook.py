@@ -36,8 +36,8 @@ def quick(settings: Settings) -> Settings:
 def half_ways(walk: Walk, distances: Sequence[tuple[float, float]], even: bool = True) -> list[int]:
     """The frame about half-way from each keyframe to the next, at one of the positions that were seen if possible.
 
-    distances: (position, how far from it the next looks), in order, of pictures that were seen. even: half-way to the eye,
-        where an even film is when half of the time has passed, or on a beat between two; else half-way along the path.
+    distances: (position, how far from it the next looks), in order, of pictures that were seen. even: half-way to the
+        eye, where an even film is when half of the time has passed, or on a beat between two; else along the path.
     """
     inside, (keys, _), found = _inside(walk), walk.landmarks(), []
     ways: defaultdict[int, dict[float, float]] = defaultdict(dict)  # by segment, how far it is to each position
@@ -159,7 +159,7 @@ def seconds_left(
 ) -> float:
     """What rendering the missing frames and making the film will take, without loading the model.
 
-    missing: how many frames are. batches: the seconds that some batches took. size: (width, height) of the film's pictures.
+    missing: how many frames are. batches: the seconds that some batches took. size: (width, height) of the film.
     """
     more = missing * (1 + SPARE * even)
     rendering = (math.ceil(more / (settings.batch or 1)) + 1) * median(batches)

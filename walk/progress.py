@@ -63,8 +63,8 @@ class Listener:
 
 @contextlib.contextmanager
 def in_bytes(listener: Listener) -> Iterator[Callable[[str, int, int], None]]:
-    """A function that takes reports in bytes: of what is done, such as 'reading x.safetensors', how many are done, and how
-    many there are."""
+    """A function that takes reports in bytes: of what is done, such as 'reading x.safetensors', how many are done, and
+    how many there are."""
     with contextlib.ExitStack() as entered:
         bars: dict[str, Progress] = {}
 

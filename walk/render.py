@@ -39,8 +39,8 @@ def inputs(model: Model, walk: Walk, index: int) -> tuple[Tensor, Conditioning]:
     """What one frame is made from: its noise and its conditioning, interpolated, without a batch dimension.
 
     noise: of unit variance and of the shape of `model.noise`, mostly (channels, height, width) of the latents; float32.
-    conditioning: by keyword names of the pipeline's `__call__`, such as 'prompt_embeds', (tokens, d); float32, but masks
-        are integers. Both are on the model's device if that is a GPU, unless `low_memory`; else on the CPU.
+    conditioning: by keyword names of the pipeline's `__call__`, such as 'prompt_embeds', (tokens, d); float32, but
+        masks are integers. Both are on the model's device if that is a GPU, unless `low_memory`; else on the CPU.
 
     The frame is what the model makes of them, as `render` does in batches (which round otherwise, by a level of 255):
 
@@ -72,7 +72,7 @@ class Renderer:
     ) -> Iterator[tuple[Any, Batch]]:
         """Yield (of, pictures) of one batch after the other; each picture with its index, (height, width, 3) uint8.
 
-        of: anything that tells the caller to which call a batch belongs. rows: of frames that are not to take the usual one.
+        of: tells the caller to which call a batch belongs. rows: of frames that are not to take the usual one.
 
         A picture depends on its index alone and not on which others are asked for: every batch has the
         one shape that the model's settings name (rows that nobody asks for are filled), and as many tokens as each
@@ -97,8 +97,8 @@ class Renderer:
                 yield from self._collect()
 
     def _begin(self, of: Any, walk: Walk, batch: list[int | None], asked: list[int]) -> None:
-        """Begin one more batch. If it does not fit in a GPU's memory though others did, wait: another program may need the
-        memory only for a moment, and with a smaller batch all frames would have to be rendered again."""
+        """Begin one more batch. If it does not fit in a GPU's memory though others did, wait: another program may need
+        the memory only for a moment, and with a smaller batch all frames would have to be rendered again."""
         for pause in (*(PAUSES if self.inputs.gpu and self.count else ()), None):
             try:
                 with machine.room(OutOfMemoryError(self.model.settings)):
@@ -245,8 +245,8 @@ class _Inputs:
         self.prepared: dict[tuple[_Places, ...], tuple[Tensor, Conditioning]] = {}
 
     def read(self, walk: Walk, indices: Sequence[int]) -> None:
-        """Encode prompts before the frames that need them; on a GPU all of a walk's at once, since the model may put its
-        text encoders away."""
+        """Encode prompts before the frames that need them; on a GPU all of a walk's at once, since the model may put
+        its text encoders away."""
         if not self.conditionings:  # the first time
             size = self._noise(walk.keyframes[0].seed).numel()  # for stochastic samplers, of several pictures
             self.noise = functools.lru_cache(max(4, KEPT // size))(self._noise)

@@ -17,11 +17,11 @@ def cut(
 ) -> list[float]:
     """For each frame the place of a finished picture: its own, or the nearest.
 
-    places: of the frames, 0 and more. finished: places of pictures, one or more. turn: in a closed walk, the place that is
-        the first once more.
+    places: of the frames, 0 and more. finished: places of pictures, one or more. turn: in a closed walk, the place that
+        is the first once more.
     spreading: pictures are being spread so that neighbours look equally far apart, and where the frames go is not known
-        yet. Then between two finished keyframes (whole places), a frame that is to have done a quarter of the way shows the
-        picture that has a quarter of the finished ones before it.
+        yet. Then between two finished keyframes (whole places), a frame that is to have done a quarter of the way shows
+        the picture that has a quarter of the finished ones before it.
     """
     known = sorted(finished)
     around = [known[-1] - turn, *known, known[0] + turn]  # infinitely far, where nothing leads back

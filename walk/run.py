@@ -61,8 +61,8 @@ class Run:
         the keyframes around it, its place, and the settings. decided: False if it is still to be found out where the
         frames belong; then call `decide`, or make the film of the frames as they are.
 
-        Raises Error if another Run or process has the folder open or it cannot be written; and for settings that are not
-        complete, naming what they lack: fingerprints could not tell apart what they leave to the model.
+        Raises Error if another Run or process has the folder open or it cannot be written; and for settings that are
+        not complete, naming what they lack: fingerprints could not tell apart what they leave to the model.
         """
         if not isinstance(settings, Settings):
             raise Error(f"a {type(settings).__name__} is not Settings; give model.settings")
@@ -175,8 +175,8 @@ class Run:
         return names & self._finished.keys()
 
     def unread(self, names: Iterable[str] | None = None) -> list[str]:
-        """Fingerprints of this walk's frames, or of these, that are here and have not been read yet to tell whether they
-        are whole."""
+        """Fingerprints of this walk's frames, or of these, that are here and have not been read yet to tell whether
+        they are whole."""
         names = dict.fromkeys(self.fingerprints if names is None else names)
         return [name for name in names if name in self._finished and name not in self._checked]
 
@@ -232,7 +232,7 @@ class Run:
 
     @contextlib.contextmanager
     def saver(self) -> Iterator[SaveFrame]:
-        """`save` in the background; on leaving, all frames are safe. Errors are raised by a later call, or on leaving."""
+        """`save` in the background; on leaving, all frames are safe. Errors come with a later call, or on leaving."""
         with ThreadPoolExecutor(WRITERS) as pool:
             save = SaveFrame(self, pool)
             try:
@@ -254,8 +254,8 @@ class Run:
         self.record_film(name, films(self.folder).get(name, ""))
 
     def record_film(self, name: str, digest: str, made_of: str = "") -> None:
-        """Record the digest of a film that was made from here; while it is about to replace another, the other's and its
-        own, with a space between. made_of: the digest of what it was made of."""
+        """Record the digest of a film that was made from here; while it is about to replace another, the other's and
+        its own, with a space between. made_of: the digest of what it was made of."""
         self._write(self.folder / "films", json.dumps(films(self.folder) | {name: digest}).encode())
         if made_of:
             self._write(self.folder / "made", json.dumps(made_of_films(self.folder) | {name: made_of}).encode())
@@ -336,8 +336,8 @@ def finished(folder: Path) -> dict[str, Path]:
 
 
 def by_place(folder: Path, walk: Walk, settings: Settings) -> dict[float, Path]:
-    """By position, the frames in a run folder that lie on this walk's path, wherever on it the walk has its own; only those
-    whose noise is at the same position. Takes no lock."""
+    """By position, the frames in a run folder that lie on this walk's path, wherever on it the walk has its own; only
+    those whose noise is at the same position. Takes no lock."""
     frames = finished(folder)
     end = walk.segments - (1 / GRAIN if walk.closed else 0)
     named = {round(float(path.name.partition("-")[0]) * GRAIN) / GRAIN: name for name, path in frames.items()}
@@ -353,8 +353,8 @@ def by_index(folder: Path, walk: Walk, settings: Settings) -> dict[int, Path]:
 
 
 def best_served(folder: Path, candidates: Mapping[T, Iterable[str]]) -> tuple[T, int]:
-    """The first of the candidates, each with its frames' fingerprints, of which most are finished in a run folder; and how
-    many are."""
+    """The first of the candidates, each with its frames' fingerprints, of which most are finished in a run folder; and
+    how many are."""
     here = finished(folder).keys()
     counts = {candidate: len(here & set(names)) for candidate, names in candidates.items()}
     best = max(counts, key=counts.__getitem__)
@@ -474,12 +474,12 @@ def ages(folder: Path) -> tuple[str, list[str]]:
 
 @contextlib.contextmanager
 def unused(folder: Path) -> Iterator[list[Path]]:
-    """Finished frames that the newest walk in a run folder does not use, and those of quick previews, which no film uses.
-    Within this, nobody else can open the folder.
+    """Finished frames that the newest walk in a run folder does not use, and those of quick previews, which no film
+    uses. Within this, nobody else can open the folder.
 
     Frames made since walk.json was written are left out: a walk that is begun writes its manifest only when it is known
-    where its frames belong; so a folder may not have any yet, either. Raises Error if the folder is not a run folder, or a
-    process is at work in it.
+    where its frames belong; so a folder may not have any yet, either. Raises Error if the folder is not a run folder,
+    or a process is at work in it.
     """
     quick, upscaled = folder / "quick", folder / UPSCALED
     with locked(folder), locked(quick), locked(upscaled):

@@ -51,8 +51,8 @@ def first_look_count(frames: float) -> int:
 
 
 class Earlier(NamedTuple):
-    """What is known of a segment from before: the places that an earlier film's frames were asked for at, and the places
-    where they ended up, both in order. Or the places of pictures that were only looked at, for which none were asked."""
+    """What is known of a segment from before: the places that an earlier film's frames were asked for at, and the
+    places where they ended up, both in order. Or places of pictures that were only looked at; `asked` is empty then."""
 
     asked: list[float]
     pictures: list[float]
@@ -68,9 +68,9 @@ class Evener:
             before = wanted
 
     `evener.walk` is then the walk with the same arrivals, and between them frames that look evenly far
-    apart. How much of the way between two keyframes is done at each moment stays as it was, too: what changes is that the
-    way is measured by the eye. By then the frames are rendered, except those that an earlier film had and those whose
-    noise goes its own way. In segments with too few frames, they stay where they are.
+    apart. How much of the way between two keyframes is done at each moment stays as it was, too: what changes is that
+    the way is measured by the eye. By then the frames are rendered, except those that an earlier film had and those
+    whose noise goes its own way. In segments with too few frames, they stay where they are.
     """
 
     def __init__(
@@ -152,16 +152,16 @@ class Evener:
                 self._ready.append(segment)
 
     def _advance(self) -> None:
-        """Let segments that have seen all they asked for ask for more. Only these: if all were gone over after each batch,
-        that would take longer and longer with the film's length."""
+        """Let segments that have seen all they asked for ask for more. Only these: if all were gone over after each
+        batch, that would take longer and longer with the film's length."""
         for segment in self._ready:
             before = segment.extra
             segment.advance(self._seen)
             self.extra += segment.extra - before
             for position in segment.unseen:
                 self._waiting[position].append(segment)
-        # All keyframes, so that a prompt that is not as it was meant is seen at once. Then what has been wanted for longest,
-        # but of some segments first, and then of the next ones: features are compared while they are in memory.
+        # All keyframes, so that a prompt that is not as it was meant is seen at once. Then what has been wanted for
+        # longest, but of some segments first, and then of the next ones: features are compared while in memory.
         for position, segment in _unseen(self._ready).items():
             if position not in self._queued:
                 group = self._groups[segment.start] if position % 1 else -1
@@ -176,8 +176,8 @@ class Evener:
 
     @property
     def unused(self) -> int:
-        """How many of an earlier film's frames serve nowhere, as far as is known by now. Before a segment is decided, as
-        many are expected to serve as it needs; between beats, about half of them."""
+        """How many of an earlier film's frames serve nowhere, as far as is known by now. Before a segment is decided,
+        as many are expected to serve as it needs; between beats, about half of them."""
 
         def lost(it: _Segment, earlier: Earlier) -> int:
             if it.moved:
@@ -215,8 +215,8 @@ class _Segment:
         further: bool,
         earlier: Earlier | None,
     ) -> None:
-        """places: of the frames, on the path: how much of the way is to be done in each. noise: the same of their noise;
-        None where it goes with the prompts."""
+        """places: of the frames, on the path: how much of the way is to be done in each. noise: the same of their
+        noise; None where it goes with the prompts."""
         self.start, self.cycle = start, cycle
         self.distance_between, self.even, self.further = distance_between, even, further
         self.places = places
@@ -399,7 +399,7 @@ class _Segment:
         return [range(1), *inner, range(last, last + 1)]
 
     def _knots_before(self, ideal: np.ndarray, kept: set[float], spread: int) -> list[range]:
-        """The knots, for each, that may be the frame before it: those within reach, but none beyond one that is kept."""
+        """For each knot those that may be the frame before it: within reach, and none beyond one that is kept."""
         knots = np.arange(len(self.knots))
         first = np.minimum(
             np.searchsorted(ideal, ideal - CLOSE * REACH * spread), np.maximum(knots - REACH * spread, 0)

@@ -1,7 +1,7 @@
 """A finished picture, enlarged by a network that was trained to do so: ESRGAN and its kin.
 
-Knows no walks, frames or run folders, nor which model made the picture. spandrel tells which network a file holds, except
-for the plainest kind, which needs no other library.
+Knows no walks, frames or run folders, nor which model made the picture. spandrel tells which network a file holds,
+except for the plainest kind, which needs no other library.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class NoRoomError(Error):
 
 
 class Compact(nn.Module):
-    """Convolutions at the picture's own size, whose result is added to its pixels, each repeated: the SRVGGNetCompact of
-    Real-ESRGAN (https://github.com/xinntao/Real-ESRGAN, realesrgan/archs/srvgg_arch.py)."""
+    """Convolutions at the picture's own size, whose result is added to its pixels, each repeated: the SRVGGNetCompact
+    of Real-ESRGAN (https://github.com/xinntao/Real-ESRGAN, realesrgan/archs/srvgg_arch.py)."""
 
     def __init__(self, weights: dict[str, Tensor]) -> None:
         """weights: body.0.weight (features, 3, 3, 3), body.0.bias, body.1.weight (features,), ..."""
@@ -78,8 +78,8 @@ class Compact(nn.Module):
 
 
 class Network(NamedTuple):
-    """module: takes and returns (1, 3, height, width), 0 to 1; what it returns is `scale` times as wide and high. name: by
-    which --upscale knows it, without its folder. digest: of its file. software: the libraries that it is from.
+    """module: takes and returns (1, 3, height, width), 0 to 1; what it returns is `scale` times as wide and high. name:
+    by which --upscale knows it, without its folder. digest: of its file. software: the libraries that it is from.
     supports_half: whether it works in float16. tileable: whether it may see parts of a picture separately."""
 
     module: Any

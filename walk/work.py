@@ -1,7 +1,7 @@
 """The frames of a film: found in its run folder, or rendered; and where they belong, if they are to be even.
 
-Joins a run, a model and what the eye sees (walk.run, walk.render, walk.eye, walk.speed). Knows no flags, no sound and no
-films, and prints nothing: a `walk.progress.Listener` is told.
+Joins a run, a model and what the eye sees (walk.run, walk.render, walk.eye, walk.speed). Knows no flags, no sound and
+no films, and prints nothing: a `walk.progress.Listener` is told.
 """
 
 from __future__ import annotations
@@ -123,8 +123,8 @@ class Work:
         return min(max(self.run.count(), serving), self.frames)
 
     def survey(self, run: Run) -> tuple[list[float], dict[int, Earlier]]:
-        """How far it is from each keyframe to the next to the eye; and the places of the few pictures of each segment that
-        were looked at to tell, for `evenly`."""
+        """How far it is from each keyframe to the next to the eye; and the places of the few pictures of each segment
+        that were looked at to tell, for `evenly`."""
         walk = run.walk
         count = speed.first_look_count(walk.frames / walk.segments)
         places = [part / (count + 1) for part in range(1, count + 1)]
@@ -226,8 +226,8 @@ class Work:
             self.progress.expect(self.progress.total + more)
 
     def _noise_shares(self, run: Run, seen: Iterable[float]) -> dict[int, float]:
-        """By segment, which share of a change is the noise's. To tell, one more picture of each is made, where the prompts
-        are half-way and the noise has not left its keyframe.
+        """By segment, which share of a change is the noise's. To tell, one more picture of each is made, where the
+        prompts are half-way and the noise has not left its keyframe.
 
         seen: positions at which pictures were made, with their noise at the same place.
         """
@@ -245,8 +245,8 @@ class Work:
         return shares
 
     def _swings(self, run: Run) -> dict[float, list[float]]:
-        """By pulse, how far from each keyframe's picture it looks: for the largest pulse of the walk and a quarter of it,
-        at which one more picture of each keyframe is made."""
+        """By pulse, how far from each keyframe's picture it looks: for the largest pulse of the walk and a quarter of
+        it, at which one more picture of each keyframe is made."""
         keys, most = [float(k) for k in range(len(run.walk.keyframes))], max(run.walk.pulse)
         pulses = [0.0, most / 4, most]
         samples = [run.at(run.walk.path(keys, pulse=[pulse] * len(keys))) for pulse in pulses]
@@ -399,9 +399,9 @@ def _at(run: Run, rows: Mapping[str, int], positions: Sequence[float]) -> Run:
 
 
 def coarse_first(walk: Walk) -> list[int]:
-    """The frames of a walk, those of keyframes first and then from the coarse to the fine, so that there is soon something
-    to be seen of all of it. In a few rounds, each in the film's order: what is known of the path between two keyframes
-    is soon needed again."""
+    """The frames of a walk, those of keyframes first and then from the coarse to the fine, so that there is soon
+    something to be seen of all of it. In a few rounds, each in the film's order: what is known of the path between two
+    keyframes is soon needed again."""
     rounds = dict.fromkeys(range(walk.frames), 0)
     for stride in (2, 4, 8, 16):
         rounds |= dict.fromkeys(range(0, walk.frames, stride), -stride)
