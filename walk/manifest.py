@@ -1,7 +1,7 @@
 """What made a film's frames: their fingerprints, and walk.json, which says where they belong.
 
 A frame is named by its fingerprint, a digest of all that decides its pixels. So whatever gives a frame other pixels
-gives it another name, and after any other change (fps, a longer film, a prompt elsewhere in the walk) it is found again.
+gives it another name, and after any other change (fps, a longer film, a prompt elsewhere) it is found again.
 
 Knows no pictures, and of a run folder no more than its walk.json.
 """
