@@ -663,7 +663,7 @@ def _assemble(order: Order, run: Run, work: Work, enlargement: Enlargement, list
 
 def _watch(order: Order, walk: Walk, listener: Listener) -> None:
     """Read the film as a player would, and say how even it is, and what is wrong with it."""
-    from walk import speed
+    from walk import eye, speed
     from walk.check import check
 
     try:
@@ -675,7 +675,7 @@ def _watch(order: Order, walk: Walk, listener: Listener) -> None:
     if report.largest:
         along, uneven = "", bool(order.music or order.placed)
         if walk != order.walk and not uneven:
-            before = speed.unevenness(speed.predicted(order.walk, list(zip(walk.positions, report.steps))))
+            before = eye.unevenness(speed.predicted_steps(order.walk, list(zip(walk.positions, report.steps))))
             along = f" (equal steps along the path: {before:.1f} times)"
         listener.say(report.movement(uneven, along))
     if report.still - len(order.walk.rests()) / walk.frames >= outlook.STILL:  # more than it was meant to

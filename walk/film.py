@@ -61,11 +61,11 @@ def make(
         nonlocal made
         made = _digest(part)
         if is_beside(out, run.folder):
-            run.made(out.name, f"{films(run.folder).get(out.name, '')} {made}".strip())
+            run.record_film(out.name, f"{films(run.folder).get(out.name, '')} {made}".strip())
 
     video.encode(frames, out, run.walk.fps, metadata=metadata, sound=sound, report=report, placing=placing, **look)
     if is_beside(out, run.folder):
-        run.made(out.name, made, _made_of(shown or run, metadata, sound, look))
+        run.record_film(out.name, made, _made_of(shown or run, metadata, sound, look))
     return out
 
 
