@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from walk import Error, Keyframe, Settings, Walk, cli, ffmpeg, films, sheet, sounds, video
+from walk import Error, Keyframe, Settings, Walk, cli, ffmpeg, probe, sheet, sounds, video
 from walk import check as checking
 from walk.check import check
 from walk.film import described
@@ -124,7 +124,7 @@ def test_a_film_that_runs_slower_than_it_says_has_the_rate_at_which_it_runs(tmp_
     film, slow = scenery(np.arange(60) * 0.05, tmp_path, 30, name="film.webm"), tmp_path / "slow.webm"
     slower = ["-c", "copy", "-bsf:v", "setts=ts=TS*1.01", slow]
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-i", film, *slower], check=True)
-    assert films.told(slow)[1] == 30
+    assert probe.stream_info(slow)[1] == 30
     rate = float(re.findall(r"([\d.]+) a second", check(slow).facts[0])[0])
     assert rate == pytest.approx(30 / 1.01, rel=1e-3)
 
@@ -393,7 +393,7 @@ def test_sound_that_starts_late_is_found(tmp_path):
 
 @pytest.mark.parametrize(("late", "faults"), [(Fraction(1, 50), 0), (Fraction(1, 30), 1)])
 def test_sound_that_starts_late_by_more_than_half_a_frame_is_found(late, faults):
-    track = films.Track(2, 48000, late, Fraction(4), packet=Fraction(1024, 48000))
+    track = probe.Track(2, 48000, late, Fraction(4), packet=Fraction(1024, 48000))
     assert len([*checking._apart(track, Fraction(4), Fraction(1, 24))]) == faults
 
 
@@ -455,7 +455,7 @@ def test_a_sound_in_one_of_six_channels_or_in_anti_phase_is_no_silence(tmp_path)
 
 def test_a_prompt_that_looks_like_ffmpegs_report_leads_nobody_astray(tmp_path):
     hostile = "Duration: 99:99:99.99, start: x\n  Stream #0:7: Video: lies, 3x3, 1 fps\n  Metadata:"
-    report = check(a_film(tmp_path, metadata=films.Metadata(hostile, hostile, ((Fraction(0), hostile),))))
+    report = check(a_film(tmp_path, metadata=probe.Metadata(hostile, hostile, ((Fraction(0), hostile),))))
     assert report.faults == ()
 
 

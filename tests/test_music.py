@@ -21,7 +21,7 @@ import soundfile
 from benchmarks import beats
 from PIL import Image
 
-from walk import Error, Walk, audio, beatfile, check, cli, commands, films, manifest, music, order, pace, recipe, sheet
+from walk import Error, Walk, audio, beatfile, check, cli, commands, manifest, music, order, pace, probe, recipe, sheet
 from walk.ffmpeg import program
 from walk.keyframes import read_prompts
 from walk.progress import Listener
@@ -1187,7 +1187,7 @@ def test_a_rest_between_beats_is_no_doubled_frame_and_one_on_the_way_is(walk, so
 def test_a_film_to_a_tempo_stays_as_long_as_it_was_asked_to_be_when_it_is_replayed_otherwise(walk):
     walk("--frames", "20", "--bpm", "120", "--pace", "beat", "--out", "a.mp4")
     walk("replay", "a.mp4", "--react", "0.5", "--out", "b.mp4", prompts=())
-    assert len(films.timestamps(Path("b.mp4"))[0]) == 20
+    assert len(probe.timestamps(Path("b.mp4"))[0]) == 20
 
 
 def test_beats_in_samples_instead_of_seconds_are_refused_at_once(walk):
@@ -1200,7 +1200,7 @@ def test_a_film_that_is_made_again_as_a_gif_keeps_its_tempo(walk):
     flags = ["--bpm", "120", "--bars", "1", "--loop", "--pace", "beat", "--fps", "12", "--size", "64"]
     walk(*flags, "--out", "film.mp4")
     walk("replay", "film.mp4", "--out", "film.gif", prompts=None)
-    times, *_ = films.timestamps(Path("film.gif"))
+    times, *_ = probe.timestamps(Path("film.gif"))
     assert len(times) * Fraction(2, 25) == 2, "two seconds are a bar, at 12.5 frames a second as at 12"
     told, _ = walk("info", "film.gif", prompts=None, model=False)
     assert "--fps 25/2" in told

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from walk import Error, ffmpeg, films, speed
+from walk import Error, ffmpeg, probe, speed
 from walk.text import clock
 
 JUMP = 3  # times what is around it; with three frames cut out of an even walk, a step is four times as large
@@ -105,14 +105,14 @@ def check(
     closed: the first frame follows the last.
     """
     film = Path(film)
-    (times, (width, height), _), track = films.tracks(film)
+    (times, (width, height), _), track = probe.tracks(film)
     if not times:
         raise Error(f"{film} has no whole frame")
     gaps = [b - a for a, b in pairwise(times)]
     odd = bool(gaps) and (max(gaps) > 1.5 * min(gaps) or not QUICK <= median(gaps) <= SLOW)
     frames, seam = _seen(film, len(times), odd, report, see)
     silent = track is not None and ffmpeg.silent(film)
-    tick, rate, codec, colours = films.told(film)
+    tick, rate, codec, colours = probe.stream_info(film)
     usual = _every(gaps, tick, rate)
     end = times[-1] + usual
     resting = list(_resting(frames[1:]))
@@ -147,7 +147,7 @@ def _seen(
     from moviepy import VideoFileClip
 
     try:
-        with films.bare_copy(film, odd) as copy, VideoFileClip(str(copy.absolute()), audio=False) as clip:
+        with probe.bare_copy(film, odd) as copy, VideoFileClip(str(copy.absolute()), audio=False) as clip:
             return _frames(_pictures(clip.reader, count, see), report)
     except (OSError, KeyError, ValueError) as error:
         why = ffmpeg.complaint(film) or str(error).partition("\n")[0]  # after it comes what ffmpeg said of the copy
@@ -199,7 +199,7 @@ def _size(size: int, seconds: Fraction) -> str:
     return f"{size / 1e6:.1f} MB" + (f" ({8 * size / 1e6 / float(seconds):.1f} Mbit/s)" if seconds else "")
 
 
-def _sound(track: films.Track | None, silent: bool) -> str:
+def _sound(track: probe.Track | None, silent: bool) -> str:
     if track is None:
         return "no sound"
     channels = {1: "mono", 2: "stereo"}.get(track.channels, f"{track.channels} channels")
@@ -230,7 +230,7 @@ def _uneven(times: Sequence[Fraction], usual: Fraction) -> Iterator[tuple[float,
             yield float(time), "the frame comes too early or too late"
 
 
-def _apart(track: films.Track | None, end: Fraction, frame: Fraction) -> Iterator[tuple[float, str]]:
+def _apart(track: probe.Track | None, end: Fraction, frame: Fraction) -> Iterator[tuple[float, str]]:
     """Where the sound starts or ends without the pictures, by more than half a frame and more than a packet."""
     if track is None:
         return

@@ -28,11 +28,11 @@ from walk import (
     Settings,
     Walk,
     ffmpeg,
-    films,
     flags,
     formats,
     order,
     outlook,
+    probe,
     read_prompts,
     recipe,
     sounds,
@@ -366,7 +366,7 @@ def check(film: str, **chosen: Any) -> str:
     order.check_is_film(film)
     if out := order.expanded(chosen["out"]) if "out" in chosen else None:
         order.check_sheet(out)
-    count = len(films.timestamps(Path(film))[0])
+    count = len(probe.timestamps(Path(film))[0])
     drawn: dict[int, Any] = dict.fromkeys(sheet.some(count) if out else ())
 
     def see(index: int, picture: Any) -> None:
@@ -387,7 +387,7 @@ def check(film: str, **chosen: Any) -> str:
         *(f"{clock(seconds)}  {fault}" for seconds, fault in report.faults),
     ]
     if out:
-        chapters = films.read_metadata(Path(film)).chapters if made else ()  # others' are no keyframes
+        chapters = probe.read_metadata(Path(film)).chapters if made else ()  # others' are no keyframes
         marks = [(float(start), title) for start, title in chapters]
         pictures = [(report.times[index], picture) for index, picture in drawn.items()]
         _save_sheet(sheet.film(Path(film).name, facts, pictures, report.times, report.steps, marks, wrong), out)
@@ -666,7 +666,7 @@ def _assemble(asked: Order, run: Run, work: Work, shown: _Shown, told: str | Non
 
     sound = asked.sound_of(asked.out)
 
-    def described(other: Run | None) -> films.Metadata | None:
+    def described(other: Run | None) -> probe.Metadata | None:
         settings = as_shown(run, other)
         return order.metadata(asked, run.walk, settings, run.manifest.refined, told) if asked.describe else None
 

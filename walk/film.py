@@ -20,7 +20,7 @@ import numpy as np
 
 from walk import Error, Settings, Walk, __version__, digests, ffmpeg, recipe, video
 from walk.files import reading
-from walk.films import Metadata, read_metadata
+from walk.probe import Metadata, read_metadata
 from walk.run import Run, films, made_of_films
 from walk.settings import BUILT_IN
 from walk.sounds import Sound

@@ -24,12 +24,12 @@ from walk import (
     Error,
     Settings,
     Walk,
-    films,
     flags,
     formats,
     lyrics,
     pace,
     png,
+    probe,
     rates,
     read_prompts,
     recipe,
@@ -663,7 +663,7 @@ def _check_writable(out: Path, flag: str = "--out") -> None:
 def read_recipe(film: str) -> Recipe:
     """A film's recipe, of which every flag has been checked like one that was typed."""
     check_is_film(film)
-    made = recipe.from_text(films.read_metadata(Path(film)).comment, film)
+    made = recipe.from_text(probe.read_metadata(Path(film)).comment, film)
     try:
         unknown = [name for name, _ in made.flags if name not in flags.COMMANDS["recipe"].flags]
         if unknown:
@@ -784,7 +784,7 @@ def check_is_film(path: str) -> None:
 
 def metadata(
     order: Order, walk: Walk, settings: Settings, refined: bool = False, upscale: str | None = None
-) -> films.Metadata:
+) -> probe.Metadata:
     """What the film says of itself. walk, settings: complete ones, as they were rendered. refined: frames are also where
     those of an earlier film were, which its recipe must tell. upscale: what enlarged them."""
     from walk import film

@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from walk import Error, ffmpeg, films, formats, gif, png
+from walk import Error, ffmpeg, formats, gif, png, probe
 from walk.files import flush, replace, writing
-from walk.films import Metadata, Pictures, Track
+from walk.probe import Metadata, Pictures, Track
 from walk.rates import nearest, rate
 from walk.sounds import Sound, fits, layout_of
 from walk.text import short
@@ -82,7 +82,7 @@ def encode(
             if metadata:
                 gif.put_comment(part, metadata.comment)
         else:
-            heard, kept = _heard(films.beside(out, "sound"), sound, out)
+            heard, kept = _heard(probe.beside(out, "sound"), sound, out)
             texts = _texts(Path(scratch, "texts"), metadata, len(pictures) / fps, 2 if sound else 1)
             ffmpeg.feed(
                 [*source, *heard, *texts, *kept, *_pictures(encoder, quality, scaled, shape), *target],
@@ -135,7 +135,7 @@ def check(
     a frame and a packet more or less); None: it does not matter.
     """
     try:
-        (times, shown, tick), track = (_pictures_in(film, fps), None) if film.is_dir() else films.tracks(film)
+        (times, shown, tick), track = (_pictures_in(film, fps), None) if film.is_dir() else probe.tracks(film)
     except Error:
         raise Error("the film that ffmpeg made cannot be read") from None
     # WebM counts thousandths of a second; everywhere else time is exact.
@@ -147,7 +147,7 @@ def check(
         wrong.append(f"frames that are not at {fps} a second")
     if shown != size:
         wrong.append("{}x{} pixels instead of {}x{}".format(*shown, *size))
-    if metadata and films.read_metadata(film) != _storable(metadata):
+    if metadata and probe.read_metadata(film) != _storable(metadata):
         wrong.append("other metadata than it was given")
     if sound:
         wrong += _unheard(track, *sound, frames / fps, fps)
@@ -321,7 +321,7 @@ def _whole(out: Path) -> Iterator[Path]:
                 else:
                     _remove(path)
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    old = films.beside(out, "old")
+    old = probe.beside(out, "old")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         if not out.suffix:
@@ -344,7 +344,7 @@ def _whole(out: Path) -> Iterator[Path]:
     except OSError as error:
         raise Error(f"{out} cannot be written ({error.strerror or error})") from None
     finally:
-        for path in (part, films.beside(out, "sound")):
+        for path in (part, probe.beside(out, "sound")):
             with contextlib.suppress(OSError):
                 _remove(path)
 
@@ -394,6 +394,6 @@ def _export(
 
 
 def _pictures_in(folder: Path, fps: Fraction) -> Pictures:
-    """Of an export what `films.timestamps` tells of a film."""
+    """Of an export what `probe.timestamps` tells of a film."""
     pictures = [folder / name for name in pictures_of(folder)]
     return Pictures([index / fps for index in range(len(pictures))], _size_of(pictures[0]), Fraction(0))

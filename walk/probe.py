@@ -107,7 +107,7 @@ def _sound(film: Path, lines: list[str]) -> Track | None:
     return Track(int(channels), int(rate), start, end, max(duration for _, duration in packets) * tick)
 
 
-def told(film: Path) -> tuple[Fraction, Fraction | None, str, str]:
+def stream_info(film: Path) -> tuple[Fraction, Fraction | None, str, str]:
     """What any film tells players: (the unit in which it counts time, the frames a second that it says it has, how to read
     its pictures, as in 'h264', and their colours, in ffmpeg's words, as in 'yuv420p, tv, bt709'). None: it does not say."""
     text = ffmpeg.shown(film)
