@@ -547,7 +547,7 @@ def test_a_loop_of_bars_is_a_whole_number_of_frames_and_closes_with_its_sound(wa
 def test_a_loop_beats_on_evenly_where_it_begins_again(tmp_path, lead, fps, percent):
     soundfile.write("song.wav", drums(bpm=112, beats=40, lead=lead), RATE)
     how = {"closed": True, "bars": 4, "bpm": Fraction(112), "offset": Fraction(str(lead))}
-    loop = music.hear(Path("song.wav"), tmp_path, Fraction(fps), **how)
+    loop = music.hear(Path("song.wav"), music.Request(Fraction(fps), **how), tmp_path)
     assert loop.notes[0].endswith(percent)
     assert abs(len(loop.sound.samples) - loop.seconds * RATE) <= 0.5
     assert np.diff([*loop.rhythm.beats, loop.seconds]) == pytest.approx(float(loop.seconds) / 16, abs=2e-4)
@@ -560,7 +560,9 @@ def test_a_loop_beats_on_evenly_where_it_begins_again(tmp_path, lead, fps, perce
 
 def test_a_sound_of_exactly_so_many_bars_is_enough_for_them():
     soundfile.write("loop.wav", drums(beats=16), RATE)
-    heard = music.hear(Path("loop.wav"), Path("film.walk"), Fraction(24), closed=True, bars=4, bpm=Fraction(120))
+    heard = music.hear(
+        Path("loop.wav"), music.Request(Fraction(24), closed=True, bars=4, bpm=Fraction(120)), Path("film.walk")
+    )
     assert (heard.seconds, len(heard.sound.samples), heard.notes) == (8, 8 * RATE, ())
 
 
@@ -572,7 +574,7 @@ def test_a_bar_line_where_the_film_ends_is_no_bar_and_one_where_it_begins_is(cha
     soundfile.write("four.wav", with_tone, RATE)
     soundfile.write("twelve.wav", np.concatenate([with_tone] * 3), RATE)
     for name, part in (("four.wav", {}), ("twelve.wav", {"start": Fraction(4), "seconds": Fraction(4)})):
-        rhythm = music.hear(Path(name), tmp_path, Fraction(24), offset=Fraction(0), **part).rhythm
+        rhythm = music.hear(Path(name), music.Request(Fraction(24), offset=Fraction(0), **part), tmp_path).rhythm
         assert (len(rhythm.beats), len(rhythm.bars)) == (8, 2)
         assert rhythm.beats[0] == pytest.approx(0, abs=0.01)
     heard = audio.Rhythm((1.9995, 2.5, 3.0, 3.5, 3.9991), (1.9995, 3.9991), ())
@@ -582,10 +584,10 @@ def test_a_bar_line_where_the_film_ends_is_no_bar_and_one_where_it_begins_is(cha
 def test_the_user_knows_better_where_a_beat_is(tmp_path):
     """Hats between the beats are louder than what is on them."""
     soundfile.write("song.wav", drums(beats=24, lead=0.35), RATE)
-    heard = music.hear(Path("song.wav"), tmp_path, Fraction(24)).rhythm
+    heard = music.hear(Path("song.wav"), music.Request(Fraction(24)), tmp_path).rhythm
     for start in (0, 4):
         how = {"start": Fraction(start), "offset": Fraction("0.6")}
-        moved = music.hear(Path("song.wav"), tmp_path, Fraction(24), **how).rhythm
+        moved = music.hear(Path("song.wav"), music.Request(Fraction(24), **how), tmp_path).rhythm
         assert np.diff(moved.beats) == pytest.approx(np.median(np.diff(heard.beats)), abs=1e-3)
         assert (np.array(moved.bars) + start) % 2 == pytest.approx(0.6, abs=0.01)
 
@@ -650,7 +652,8 @@ def test_a_stem_is_in_the_time_of_its_song(song):
     assert len(steps) == 4 * 24
     assert (np.flatnonzero(steps[1:] > 2.5 * steps[:-1]) + 1)[1:].tolist() == [19, 55, 77], "0.8, 2.3 and 3.2 s"
     heard = [
-        music.hear(Path("song.wav"), Path("heard"), Fraction(24), **chosen, listen=it) for it in (None, "stem.wav")
+        music.hear(Path("song.wav"), music.Request(Fraction(24), **chosen, listen=it), Path("heard"))
+        for it in (None, "stem.wav")
     ]
     assert heard[0].rhythm.beats == heard[1].rhythm.beats
     assert (heard[0].rhythm.bars, heard[0].start) == (heard[1].rhythm.bars, heard[1].start)
@@ -710,7 +713,7 @@ def test_what_was_heard_of_each_is_kept_and_known_by_its_contents(monkeypatch):
 def test_what_was_heard_for_a_loop_at_one_rate_is_not_taken_for_another(tmp_path):
     soundfile.write("song.wav", drums(), RATE)
     for fps in map(Fraction, (24, 7)):
-        heard = music.hear(Path("song.wav"), tmp_path, fps, closed=True, seconds=Fraction("3.1"))
+        heard = music.hear(Path("song.wav"), music.Request(fps, closed=True, seconds=Fraction("3.1")), tmp_path)
         assert heard.seconds == round(Fraction("3.1") * fps) / fps
 
 
@@ -1229,7 +1232,7 @@ def test_a_film_to_a_file_of_beats_is_not_moved_without_it(walk):
 
 
 def test_bars_of_a_tempo_begin_at_its_first_bar_line():
-    heard = music.tempo(Fraction(24), bars=2, bpm=Fraction(120), offset=Fraction(3, 2))
+    heard = music.tempo(music.Request(Fraction(24), bars=2, bpm=Fraction(120), offset=Fraction(3, 2)))
     assert (heard.start, heard.seconds) == (Fraction(3, 2), 4)
     assert heard.rhythm.bars == (0, 2)
 

@@ -355,22 +355,20 @@ def _music(
     if "beats" in chosen:
         how["beats"] = Path(chosen["beats"])
     if "audio" in chosen:
-        heard = music.hear(
-            Path(chosen["audio"]),
-            folder,
+        request = music.Request(
             fps,
             seconds=seconds,
             frames=frames,
             **given(chosen, "start", "listen"),
             **how,
             strength=bool(chosen.get("pulse")),
-            listener=listener,
         )
+        heard = music.hear(Path(chosen["audio"]), request, folder, listener)
     else:
         seconds = seconds if frames is None else frames / fps
         if "beats" not in chosen and seconds is None:
             how.setdefault("bars", _bars_needed(keyframes, how["closed"], how["bpm"], how.get("meter", METER)))
-        heard = music.tempo(fps, seconds=seconds, **how)
+        heard = music.tempo(music.Request(fps, seconds=seconds, **how))
     beats = heard.rhythm.beats
     tempo = f", {audio.tempo(beats)}" if len(beats) > 2 else ""
     speed = tempo if heard.sound or "beats" in chosen else ""  # else that is its name
