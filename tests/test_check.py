@@ -556,7 +556,7 @@ def test_a_film_is_drawn_and_told_to_programs(tmp_path, monkeypatch, capsys):
     assert err.endswith("drawn in new/sheet.png\n")
     with Image.open("new/sheet.png") as drawn:
         image = np.asarray(drawn.convert("RGB")).astype(int)
-    assert 13 not in sheet.some(40)
+    assert 13 not in sheet.sampled(40)
     assert not (image == 255).all(2).any(), "frame 13 is not on the sheet, nor anything as bright"
     discs = ((image - (230, 60, 40)) ** 2).sum(2) < 900
     assert np.sum(np.diff(discs.any(1).astype(int)) == 1) == 4, "four rows of frames show the disc"

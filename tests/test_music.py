@@ -1116,7 +1116,12 @@ def test_what_is_louder_than_a_film_can_be_is_counted(asked):
     loud = drums()
     loud[1000:1213] = 1.53 * np.sign(loud[1000:1213])
     for subtype, notes in (
-        ("FLOAT", ["note: loud.wav is louder than full scale (peak 1.53): 213 samples are cut off; lower it before"]),
+        (
+            "FLOAT",
+            [
+                "note: loud.wav is louder than full scale (peak 1.53): 213 samples will be clipped; lower its level first"
+            ],
+        ),
         ("PCM_16", []),  # which has cut them off already
     ):
         soundfile.write("loud.wav", loud, RATE, subtype=subtype)

@@ -367,7 +367,7 @@ def check(film: str, **chosen: Any) -> str:
     if out := order.expanded(chosen["out"]) if "out" in chosen else None:
         order.check_sheet(out)
     count = len(probe.timestamps(Path(film))[0])
-    drawn: dict[int, Any] = dict.fromkeys(sheet.some(count) if out else ())
+    drawn: dict[int, Any] = dict.fromkeys(sheet.sampled(count) if out else ())
 
     def see(index: int, picture: Any) -> None:
         if index in drawn:

@@ -132,7 +132,7 @@ def preview(
     return _sheet([*parts, *([_closer(closer, full)] if closer else []), *_warnings(warnings, full)])
 
 
-def some(count: int) -> list[int]:
+def sampled(count: int) -> list[int]:
     """Which of a film's frames its sheet shows: from the first to the last, evenly."""
     shown = min(count, FRAMES)
     return [round(i * (count - 1) / max(1, shown - 1)) for i in range(shown)]
@@ -154,7 +154,7 @@ def film(
 ) -> Image.Image:
     """A contact sheet of a finished film, and its speed over time.
 
-    pictures: (seconds, (height, width, 3) uint8), as `some` chooses them. times: of its frames, in seconds.
+    pictures: (seconds, (height, width, 3) uint8), as `sampled` chooses them. times: of its frames, in seconds.
     speed: how much the picture changes from each frame to the next; of a loop, also from the last to the first.
     keyframes: (seconds, prompt).
     """

@@ -15,7 +15,7 @@ import numpy as np
 
 from walk import Error, ffmpeg
 from walk.rates import nearest
-from walk.text import short
+from walk.text import plural, short
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,8 +131,7 @@ def cut_off(name: str, sound: Sound) -> str:
     if not sound.exact or (peak := loud.max(initial=0)) < LOUD:
         return ""
     many = int((loud > 1).sum())
-    are = "sample is" if many == 1 else "samples are"
-    return f"{name} is louder than full scale (peak {peak:.3g}): {many} {are} cut off; lower it before"
+    return f"{name} is louder than full scale (peak {peak:.3g}): {plural(many, 'sample')} will be clipped; lower its level first"
 
 
 def layout_of(sound: Sound) -> str:
