@@ -305,7 +305,7 @@ def test_work_grows_as_a_film_does(monkeypatch):
         steps = np.random.default_rng(0).lognormal(0, 0.8, count).tolist()
         times = Counted(Fraction(i, 25) for i in range(count + 2))
         list(checking._jumps(steps, times, [False] * len(steps)))
-        list(checking._rests(steps, times))
+        list(checking._still_spans(steps, times))
         amounts.append(work)
     assert amounts[1] < 5 * amounts[0], "four times the frames; for each of them all others are gone over"
 
@@ -394,7 +394,7 @@ def test_sound_that_starts_late_is_found(tmp_path):
 @pytest.mark.parametrize(("late", "faults"), [(Fraction(1, 50), 0), (Fraction(1, 30), 1)])
 def test_sound_that_starts_late_by_more_than_half_a_frame_is_found(late, faults):
     track = probe.Track(2, 48000, late, Fraction(4), packet=Fraction(1024, 48000))
-    assert len([*checking._apart(track, Fraction(4), Fraction(1, 24))]) == faults
+    assert len([*checking._out_of_step(track, Fraction(4), Fraction(1, 24))]) == faults
 
 
 @pytest.mark.parametrize(

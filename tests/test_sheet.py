@@ -349,5 +349,5 @@ def test_a_film_that_stands_still_or_is_one_frame_has_a_sheet():
 def test_no_larger_picture_is_kept_than_a_sheet_shows():
     for width, height in ((1920, 1080), (1080, 1920), (100, 100)):
         small = sheet.reduced(plain(0, width, height))
-        assert small.shape[1] <= min(width, sheet.LARGEST)
+        assert small.shape[1] <= min(width, sheet.THUMBNAIL)
         assert (small == colour(0)).all()

@@ -156,7 +156,7 @@ def grid(bpm: float, meter: int, offset: float, seconds: float) -> Rhythm:
     it is 1 on the first beat of a bar, and 0.6 on the others. Raises Error like `listen`.
     """
     _check(bpm, meter)
-    beats = _evenly(60 / bpm, offset, seconds)
+    beats = _even_beats(60 / bpm, offset, seconds)
     first = -round((beats[0] - offset) * bpm / 60) % meter if len(beats) else 0
     moments = np.arange(math.ceil(seconds * ENVELOPE_RATE)) / ENVELOPE_RATE
     last = (
@@ -284,7 +284,7 @@ def _envelope(onsets: np.ndarray, loudness: np.ndarray) -> tuple[float, ...]:
 # Beats
 
 
-def _evenly(period: float, first: float, seconds: float, early: float = 0.0) -> np.ndarray:
+def _even_beats(period: float, first: float, seconds: float, early: float = 0.0) -> np.ndarray:
     """Beats every `period` from 0 to before `seconds`, so that one would be at `first`; one up to `early` before 0 is at 0."""
     k = np.arange(math.ceil((-first - early) / period - 1e-9), math.ceil((seconds - first) / period - 1e-9))
     return np.maximum(first + k * period, 0)
@@ -294,23 +294,23 @@ def _at_tempo(onsets: np.ndarray, bpm: float, offset: float | None, length: floa
     """Beats of a known tempo, with one at `offset`, or else where the onsets are strongest."""
     period = 60 / bpm
     if offset is not None:
-        return _evenly(period, offset, length)
+        return _even_beats(period, offset, length)
     strength = _levelled(onsets.sum(axis=1))
     firsts = np.arange(0, min(period, length), 1 / _RATE)
-    sums = [_strength_at(strength, _evenly(period, first, length)).sum() for first in firsts]
+    sums = [_strength_at(strength, _even_beats(period, first, length)).sum() for first in firsts]
     beats = _fitted(strength, period, float(firsts[np.argmax(sums)]) if sums else 0.0, length)
     return _fitted(strength, period, beats[0] + period / 2, length) if _drum_is_between(onsets, beats) else beats
 
 
 def _fitted(strength: np.ndarray, period: float, first: float, length: float) -> np.ndarray:
     """Beats of this tempo, one of them about at `first`, shifted together to the strongest onsets near them."""
-    beats = _evenly(period, first, length)
+    beats = _even_beats(period, first, length)
     if not len(beats):
         return beats
     times, weights = _peaks(strength, beats)
     first = beats[0] + float(np.average(times - beats, weights=weights))
     first -= period * math.ceil(first / period - 1)  # the first that is not before the sound
-    return _evenly(period, 0.0 if period - first < EARLY / 2 else first, length)
+    return _even_beats(period, 0.0 if period - first < EARLY / 2 else first, length)
 
 
 def _audible_pieces(onsets: np.ndarray, loudness: np.ndarray, meter: int, length: float) -> list[np.ndarray]:
@@ -502,7 +502,7 @@ def _refined(onsets: np.ndarray, strength: np.ndarray, beats: np.ndarray, period
         even = _one_tempo(onsets, strength, period)
         line = _straight_line(np.arange(len(even)), *_peaks(strength, even), 0.9)
     if line is not None:
-        return _evenly(line[1], line[0], len(strength) / _RATE, EARLY)
+        return _even_beats(line[1], line[0], len(strength) / _RATE, EARLY)
 
     inner = []
     for i in np.arange(k[-1] + 1):
@@ -532,7 +532,7 @@ def _one_tempo(onsets: np.ndarray, strength: np.ndarray, period: float) -> np.nd
     period = 2 * count / _RATE / at
     first = -float(np.angle(spectrum[at])) / (2 * math.pi) * period / 2
     length = len(strength) / _RATE
-    beats, between = (_evenly(period, start, length) for start in (first, first + period / 2))
+    beats, between = (_even_beats(period, start, length) for start in (first, first + period / 2))
     if _strength_at(strength, between).sum() > _strength_at(strength, beats).sum():
         beats, between = between, beats
     return between if _drum_is_between(onsets, beats) else beats
