@@ -937,10 +937,10 @@ def test_each_of_up_to_eight_channels_is_heard_where_it_was(tmp_path, name, code
     heard = np.round(powers_in(tmp_path / name, channels), 1)
     expected = np.eye(channels)
     if lost:
-        assert "keeps only what is below 120 Hz; .mov keeps all of it" in sounds.muffled(name, sound)
+        assert "keeps only what is below 120 Hz; .mov keeps all of it" in sounds.muffling_note(name, sound)
         expected[3] = 0
     else:
-        assert sounds.muffled(name, sound) == ""
+        assert sounds.muffling_note(name, sound) == ""
     assert (heard == expected).all()
 
 
@@ -954,9 +954,7 @@ def test_a_sounds_layout_stays_as_its_file_says(tmp_path, name, layout):
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *read], check=True)
     sound = sounds.read_sound(source)
     assert sound.layout == layout
-    video.encode(
-        frames_of(tmp_path, 25), tmp_path / name, Fraction(25), size=16, sound=excerpts.closed(sound, 0, 44100)
-    )
+    video.encode(frames_of(tmp_path, 25), tmp_path / name, Fraction(25), size=16, sound=excerpts.loop(sound, 0, 44100))
     assert sounds.read_sound(tmp_path / name).layout == layout
 
 
@@ -969,9 +967,9 @@ def test_a_subwoofer_keeps_its_channel_and_of_more_than_bass_is_said_what_is_los
     low, full = music(44100, 44100, 6), tones(6)
     video.encode(frames_of(tmp_path, 25), tmp_path / "film.mp4", Fraction(25), size=16, sound=low)
     assert sounds.read_sound(tmp_path / "film.mp4").layout == "5.1"
-    assert [sounds.muffled(name, low) for name in ("a.mp4", "a.webm", "a.mov")] == ["", "", ""]
+    assert [sounds.muffling_note(name, low) for name in ("a.mp4", "a.webm", "a.mov")] == ["", "", ""]
     said = Sound(full.samples, 44100, layout="5.1")
-    assert [sounds.muffled(name, said) for name in ("a.mp4", "a.mov")] == [
+    assert [sounds.muffling_note(name, said) for name in ("a.mp4", "a.mov")] == [
         "channel 4 of 6 is a subwoofer's (5.1), of which .mp4 keeps only what is below 120 Hz; .mov keeps all of it",
         "",
     ]
@@ -1044,7 +1042,7 @@ def test_a_film_with_sound_and_without_metadata_says_nothing(tmp_path, name):
     ],
 )
 def test_a_rate_that_the_format_does_not_have_becomes_the_next(tmp_path, name, rate, heard):
-    assert formats.heard_rate(name, rate) == heard
+    assert formats.sound_rate(name, rate) == heard
     video.encode(
         frames_of(tmp_path, 3), tmp_path / name, Fraction(10), size=16, codec=None, sound=music(rate * 3 // 10, rate)
     )
@@ -1121,7 +1119,7 @@ def test_where_there_is_no_room_for_sound_it_is_refused(tmp_path, name):
     assert [formats.holds_sound(tmp_path / other) for other in (name, "film.mp4", "film.WEBM", "a.mov")] == [False] + [
         True
     ] * 3
-    assert formats.heard_rate(tmp_path / name, 44100) == 44100
+    assert formats.sound_rate(tmp_path / name, 44100) == 44100
 
 
 @pytest.mark.parametrize("name", ["film.mp4", "film.mov", "film.webm"])

@@ -126,7 +126,7 @@ def check(
     gaps = [b - a for a, b in pairwise(times)]
     odd = bool(gaps) and (max(gaps) > 1.5 * min(gaps) or not QUICK <= median(gaps) <= SLOW)
     frames, seam = _read(film, len(times), odd, report, see)
-    silent = track is not None and ffmpeg.silent(film)
+    silent = track is not None and ffmpeg.is_silent(film)
     tick, rate, codec, colours = probe.stream_info(film)
     interval = _interval(gaps, tick, rate)
     end = times[-1] + interval

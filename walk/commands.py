@@ -633,7 +633,7 @@ def _shown(asked: Order, settings: Settings, listener: Listener, network: Networ
     own = network is not None and network.name == flags.OWN
     whole = frame if own else large
     film = formats.film_size(whole, size, asked.out, codec)
-    covering = formats.covering(whole, size, film)
+    covering = formats.scaled_size(whole, size, film)
     share = math.prod(film) / math.prod(covering)
     if share < SHOWN:
         more = "; give --width and --height of nearly its proportions for more"

@@ -133,7 +133,7 @@ def sides(size: int | str | None) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
-def covering(frame: tuple[int, int], size: int | str | None, film: tuple[int, int]) -> tuple[int, int]:
+def scaled_size(frame: tuple[int, int], size: int | str | None, film: tuple[int, int]) -> tuple[int, int]:
     """(width, height) to which frames are scaled for a film of this size: its own; or where both sides were given as
     much as covers it, of which the middle is shown. At both ends of a side the same is cut off."""
     if not sides(size):
@@ -159,7 +159,7 @@ def holds_sound(out: Path | str) -> bool:
     return bool(format_of(Path(out)).sound)
 
 
-def heard_rate(out: Path | str, rate: int) -> int:
+def sound_rate(out: Path | str, rate: int) -> int:
     """The rate of the film's sound: its own, or the next higher that the format has, or the highest."""
     rates = format_of(Path(out)).rates or (rate,)
     return rate if rate in rates else min(rates, key=lambda there: (there < rate, abs(there - rate)))

@@ -155,8 +155,8 @@ def hear(path: Path, request: Request, folder: Path, listener: Listener | None =
         _save(kept, part)
 
     # 3. What the film plays of it.
-    cut = excerpts.closed if request.closed else excerpts.part
-    played = excerpts.stretched(cut(sound, part.first, part.count), nearest(part.seconds * sound.rate))
+    cut = excerpts.loop if request.closed else excerpts.part
+    played = excerpts.stretch(cut(sound, part.first, part.count), nearest(part.seconds * sound.rate))
     damage = [sound.damage] if sound.damage else []
     three = [THREE] if part.three and request.meter is None else []
     start = begin + Fraction(part.first, sound.rate)

@@ -396,11 +396,11 @@ def _music(
             f"note: {out.suffix or 'a folder'} has no sound: the film moves to {heard.name} without playing it"
         )
         return heard
-    if heard.sound and (rate := formats.heard_rate(out, heard.sound.rate)) != heard.sound.rate:
+    if heard.sound and (rate := formats.sound_rate(out, heard.sound.rate)) != heard.sound.rate:
         listener.say(f"{out.suffix} cannot hold {heard.sound.rate} samples a second: the film will have {rate}")
-    if heard.sound and (lost := sounds.muffled(out, heard.sound)):
+    if heard.sound and (lost := sounds.muffling_note(out, heard.sound)):
         listener.say(f"note: {lost}")
-    if heard.sound and (loud := sounds.cut_off(heard.name, heard.sound)):
+    if heard.sound and (loud := sounds.clipping_note(heard.name, heard.sound)):
         listener.say(f"note: {loud}")
     return heard
 

@@ -24,7 +24,7 @@ _UP = 2  # the filter that leaves what differs from the line above
 _RGB = 2
 
 
-def encoded(picture: np.ndarray, texts: Mapping[str, str]) -> bytes:
+def encode(picture: np.ndarray, texts: Mapping[str, str]) -> bytes:
     """A PNG file of a picture (height, width, 3; uint8), with texts of ASCII letters by keyword.
 
     Pillow, at its fastest level, takes ten times as long for files of the same size: it tries all filters on every

@@ -221,7 +221,7 @@ class Run:
         if self.describe:
             texts["walk"] = manifest.canonical([self.settings.deciding(), *manifest.place(self.walk, index)]).decode()
         path = self._frames / f"{self.walk.positions[index]:016.10f}-{fingerprint}.png"  # which tells GRAINs apart
-        self._write(path, png.encoded(picture, texts))
+        self._write(path, png.encode(picture, texts))
         self._checked.add(fingerprint)
         self._finished[fingerprint] = path
 

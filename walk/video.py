@@ -53,7 +53,7 @@ def encode(
     metadata: what the film says of itself; None: nothing. A GIF has room for the comment alone, a folder for nothing.
     report: called with the number of frames handed over so far.
     sound: what is heard from the first frame on, as long as the pictures to half a frame; keeps its channels
-        and its rate, or the nearest that the format has (`formats.heard_rate`). Less than a frame is followed by silence.
+        and its rate, or the nearest that the format has (`formats.sound_rate`). Less than a frame is followed by silence.
     placing: called with what is about to be put at `out`, whole and checked.
 
     The film appears whole and checked, or not at all; on one machine, the same input gives the same
@@ -65,7 +65,7 @@ def encode(
         raise Error(f"{out} would have no frames; a film has one or more")
     native = _size_of(pictures[0])
     shape = formats.film_size(native, size, out, codec)
-    scaled = formats.covering(native, size, shape)
+    scaled = formats.scaled_size(native, size, shape)
     fps = formats.shown_fps(out, rate(fps))
     sound = sound and _fitting(sound, len(pictures) / fps, fps)
     bare = metadata is None
@@ -82,14 +82,14 @@ def encode(
             if metadata:
                 gif.put_comment(part, metadata.comment)
         else:
-            heard, kept = _heard(probe.beside(out, "sound"), sound, out)
+            heard, kept = _heard(probe.temporary_path(out, "sound"), sound, out)
             texts = _texts(Path(scratch, "texts"), metadata, len(pictures) / fps, 2 if sound else 1)
             ffmpeg.feed(
                 [*source, *heard, *texts, *kept, *_pictures(encoder, quality, scaled, shape), *target],
                 pictures,
                 report,
             )
-        expected = (sound.channels, formats.heard_rate(out, sound.rate)) if sound else None
+        expected = (sound.channels, formats.sound_rate(out, sound.rate)) if sound else None
         check(part, len(pictures), fps, shape, metadata, expected)
         placing(part)
 
@@ -242,7 +242,7 @@ def _gif(
 
 def _heard(file: Path, sound: Sound | None, out: Path) -> tuple[list[str], list[str]]:
     """The options that put the sound into a film, by way of this file: what is read, and what is made of it."""
-    rate = formats.heard_rate(out, sound.rate) if sound else 1
+    rate = formats.sound_rate(out, sound.rate) if sound else 1
     # So that lengths are exact to the sample, and chapters, in thousandths of a second, are where they are. Unless told,
     # ffmpeg takes a unit of its own, newer versions the pictures'.
     clock = [] if out.suffix.lower() == ".webm" else ["-movie_timescale", str(math.lcm(rate, 1000))]
@@ -321,7 +321,7 @@ def _whole(out: Path) -> Iterator[Path]:
                 else:
                     _remove(path)
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    old = probe.beside(out, "old")
+    old = probe.temporary_path(out, "old")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         if not out.suffix:
@@ -344,7 +344,7 @@ def _whole(out: Path) -> Iterator[Path]:
     except OSError as error:
         raise Error(f"{out} cannot be written ({error.strerror or error})") from None
     finally:
-        for path in (part, probe.beside(out, "sound")):
+        for path in (part, probe.temporary_path(out, "sound")):
             with contextlib.suppress(OSError):
                 _remove(path)
 
@@ -384,7 +384,7 @@ def _export(
         except (OSError, SyntaxError):
             raise Error(f"{frame} is not a whole picture") from None
         if changed and changed.mode == "RGB":
-            target.write_bytes(png.encoded(np.asarray(changed), {}))
+            target.write_bytes(png.encode(np.asarray(changed), {}))
         elif changed:
             changed.info.clear()
             changed.save(target, compress_level=1)
