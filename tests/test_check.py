@@ -18,7 +18,7 @@ from PIL import Image
 from walk import Error, Keyframe, Settings, Walk, cli, ffmpeg, probe, sheet, sounds, video
 from walk import check as checking
 from walk.check import check
-from walk.film import described
+from walk.film import describe
 
 FPS = Fraction(25)
 
@@ -605,7 +605,7 @@ def test_frames_close_together_are_no_damage(tmp_path, capsys, name):
 def test_a_film_that_was_cut_says_how_many_frames_it_was_made_with(tmp_path, capsys):
     walk = Walk.through([Keyframe("a", 0), Keyframe("b", 1)], frames=40)
     settings = dataclasses.replace(Settings(), width=64, height=64, steps=1, guidance=1.0, scheduler="x", batch=1)
-    film = a_film(tmp_path, metadata=described(walk, settings, {}))
+    film = a_film(tmp_path, metadata=describe(walk, settings, {}))
     cut = ["-t", "1", "-c", "copy", "-map_metadata", "0", tmp_path / "cut.mp4"]
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-i", film, *cut], check=True)
     cli.main(["check", str(tmp_path / "cut.mp4")])

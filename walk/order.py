@@ -804,7 +804,7 @@ def metadata(
         **({"upscale": upscale} if upscale else {}),
         **order.look,
     }
-    return film.described(walk, settings, deciding, refined or order.music is not None or order.placed)
+    return film.describe(walk, settings, deciding, refined or order.music is not None or order.placed)
 
 
 def without_folders(made: Recipe) -> list[str]:
