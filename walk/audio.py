@@ -467,8 +467,8 @@ def _tracked(strength: np.ndarray, period: float) -> np.ndarray:
     from scipy.ndimage import convolve1d
 
     beat = round(_RATE * period)
-    near = np.exp(-0.5 * (np.arange(-beat, beat + 1) * 32 / beat) ** 2)
-    local = convolve1d(strength / strength.std(ddof=1), near, mode="constant")
+    kernel = np.exp(-0.5 * (np.arange(-beat, beat + 1) * 32 / beat) ** 2)
+    local = convolve1d(strength / strength.std(ddof=1), kernel, mode="constant")
     gaps = np.arange(round(beat / 2), 2 * beat + 1)
     cost = _TIGHTNESS * np.log(gaps / beat) ** 2
     sums = np.concatenate([np.full(gaps[-1], -math.inf), local])  # of the best beats that end at each moment
@@ -495,6 +495,7 @@ def _refined(onsets: np.ndarray, strength: np.ndarray, beats: np.ndarray, period
     those of their neighbours. They continue at their tempo to both ends of the sound."""
     if len(beats) < 2:
         return np.zeros(0)
+    # k: the beats' numbers, where one may be missing
     k = np.concatenate([[0], np.cumsum(np.maximum(1, np.round(np.diff(beats) / period)))])
     times, weights = _peaks(strength, beats)
     line = _straight_line(k, times, weights, 0.7)
@@ -504,13 +505,14 @@ def _refined(onsets: np.ndarray, strength: np.ndarray, beats: np.ndarray, period
     if line is not None:
         return _even_beats(line[1], line[0], len(strength) / _RATE, EARLY)
 
+    # Each beat by a line through its neighbours, and missing ones, too.
     inner = []
     for i in np.arange(k[-1] + 1):
         near = np.abs(k - i) <= 4
         inner.append(_fitted_line(k[near] - i, times[near], weights[near] * (5 - np.abs(k[near] - i)))[0])
-    head, tail = inner[1] - inner[0], inner[-1] - inner[-2]
-    before = inner[0] - head * np.arange(1, inner[0] / head + 1)[::-1]
-    after = inner[-1] + tail * np.arange(1, (len(strength) / _RATE - inner[-1]) / tail)
+    first_gap, last_gap = inner[1] - inner[0], inner[-1] - inner[-2]
+    before = inner[0] - first_gap * np.arange(1, inner[0] / first_gap + 1)[::-1]
+    after = inner[-1] + last_gap * np.arange(1, (len(strength) / _RATE - inner[-1]) / last_gap)
     beats = np.concatenate([before, inner, after])
     return np.maximum(beats[beats > -EARLY], 0)
 

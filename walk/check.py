@@ -134,7 +134,7 @@ def check(
     # 2. How its pictures change. Where it rests they do not; to and from a foreign picture, half of what they do across it.
     resting = list(_resting(frames[1:]))
     measured = [frame.change for frame in frames[1:]]
-    changes = [0.0 if rests else change for change, rests in zip(measured, resting)]
+    changes = [0.0 if still else change for change, still in zip(measured, resting)]
     foreign = list(_foreign(frames, changes))
     for index in foreign:
         changes[index - 1 : index + 1] = measured[index - 1 : index + 1] = [frames[index + 1].change_in_two / 2] * 2
@@ -152,10 +152,10 @@ def check(
     faults += [(float(times[index]), "the picture jumps away and back") for index in foreign]
     unseen = [frame.unseen for frame in frames[1:]]
     faults += [*_repeated(measured, frames, times, rests), *_jumps(changes, times, unseen)]
-    steps = [0.0 if rests else frame.distance for frame, rests in zip(frames[1:], resting)]
+    steps = [0.0 if still else frame.distance for frame, still in zip(frames[1:], resting)]
     steps += [seam] if closed and steps else []
-    still = float(sum((b - a for a, b in still_spans), Fraction(0)) / (end - times[0])) if still_spans else 0.0
-    return Report(facts, (width, height), fps, tuple(sorted(faults)), tuple(map(float, times)), tuple(steps), still)
+    share = float(sum((b - a for a, b in still_spans), Fraction(0)) / (end - times[0])) if still_spans else 0.0
+    return Report(facts, (width, height), fps, tuple(sorted(faults)), tuple(map(float, times)), tuple(steps), share)
 
 
 # What a player sees and hears
@@ -186,7 +186,7 @@ def _pictures(reader: object, count: int, see: Callable[[int, np.ndarray], objec
 def _frames(pictures: Iterator[np.ndarray], report: Callable[[int], object]) -> tuple[list[_Frame], float]:
     """(frames, how different the last looks from the first). Holds no more than four pictures at a time."""
     frames: list[_Frame] = []
-    before: list[np.ndarray] = []
+    before: list[np.ndarray] = []  # the last two pictures
     first: speed.Features | None = None
     last: speed.Features | None = None
     anchor = np.zeros(1)  # the picture after the last change that could be seen
