@@ -275,10 +275,10 @@ def _envelope(onsets: np.ndarray, loudness: np.ndarray) -> tuple[float, ...]:
     strength = onsets.sum(axis=1)
     strength = np.maximum(strength - np.median(strength), 0) if len(strength) else strength
     strength[:_SETTING_IN] = np.minimum(strength[:_SETTING_IN], strength[_SETTING_IN:].max(initial=0))
-    wide = np.pad(strength, (1, 2))
-    wide = np.maximum(np.maximum(wide[:-2], wide[1:-1]), wide[2:])[: len(strength)]
-    strongest = max(wide.max(initial=0), _WEAKEST * loudness.sum(axis=1).max(initial=0))
-    return _rounded(wide[::2] / strongest if strongest else wide[::2])
+    padded = np.pad(strength, (1, 2))
+    peaks = np.maximum(np.maximum(padded[:-2], padded[1:-1]), padded[2:])[: len(strength)]
+    strongest = max(peaks.max(initial=0), _WEAKEST * loudness.sum(axis=1).max(initial=0))
+    return _rounded(peaks[::2] / strongest if strongest else peaks[::2])
 
 
 # Beats
@@ -543,9 +543,9 @@ def _one_tempo(onsets: np.ndarray, strength: np.ndarray, period: float) -> np.nd
 def _peaks(strength: np.ndarray, beats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(seconds, strength) of the strongest moment within 40 ms of each beat, by a parabola through three."""
     reach = round(0.04 * _RATE) + 1
-    wide = np.pad(strength, (reach, reach + 1))
+    padded = np.pad(strength, (reach, reach + 1))
     near = np.round(beats * _RATE).astype(int)[:, None] + np.arange(2 * reach + 1)
-    values = wide[np.minimum(near, len(wide) - 1)]
+    values = padded[np.minimum(near, len(padded) - 1)]
     best = values[:, 1:-1].argmax(axis=1) + 1
     a, b, c = (values[np.arange(len(beats)), best + side] for side in (-1, 0, 1))
     bend = np.maximum(2 * b - a - c, 1e-9)

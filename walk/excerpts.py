@@ -64,10 +64,10 @@ def _meets(samples: np.ndarray) -> bool:
     """Whether neither the step across the seam nor the change of slope there is unusual for the sound."""
     seam = np.concatenate([samples[-2:], samples[:2]])
     step, bend = np.abs(np.diff(seam, axis=0))[1:2], np.abs(np.diff(seam, 2, axis=0))
-    return bool((step <= _usual(samples, 1, 0.99)).all() and (bend <= _usual(samples, 2, 0.99)).all())
+    return bool((step <= _quantile(samples, 1, 0.99)).all() and (bend <= _quantile(samples, 2, 0.99)).all())
 
 
-def _usual(samples: np.ndarray, n: int, share: float) -> np.ndarray:
+def _quantile(samples: np.ndarray, n: int, share: float) -> np.ndarray:
     """The quantile, at this share, of each channel's absolute n-th differences."""
     differences = np.abs(np.diff(samples, n, axis=0))
     return np.quantile(differences, share, axis=0) if len(differences) else np.zeros(samples.shape[1])
@@ -91,9 +91,9 @@ def _fade_ends(samples: np.ndarray, count: int) -> None:
 
 def _eased(samples: np.ndarray, rate: int) -> np.ndarray:
     """The samples, with the last millisecond bent so that the step across the seam is no larger than most in the sound."""
-    usual = _usual(samples, 1, 0.95)
+    largest = _quantile(samples, 1, 0.95)
     step = samples[0] - samples[-1]
-    excess = step - np.clip(step, -usual, usual)
+    excess = step - np.clip(step, -largest, largest)
     count = min(len(samples) // 2, max(1, rate // 1000))
     samples[-count:] += np.linspace(0, 1, count + 1, dtype=np.float32)[1:, None] * excess
     return samples

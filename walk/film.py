@@ -135,13 +135,13 @@ def check_free(out: Path, folder: Path) -> None:
             raise Error(
                 f"{out} exists and has no {folder.name} beside it, so it is not overwritten; move it, or give another --out"
             )
-        made = films(folder) if is_beside(out, folder) else {}
-        if taken and out.name not in made:
+        known = films(folder) if is_beside(out, folder) else {}
+        if taken and out.name not in known:
             raise Error(
                 f"{out} exists, and {folder.name} has made no film of that name, so it is not overwritten; move it, or "
                 "give another --out"
             )
-        if taken and _digest(out) not in made[out.name].split():
+        if taken and _digest(out) not in known[out.name].split():
             raise Error(
                 f"{out} is not as {folder.name} made it, so it is not overwritten; move it, or give another --out"
             )

@@ -134,8 +134,8 @@ def clipping_note(name: str, sound: Sound) -> str:
     loud = np.abs(sound.samples)
     if not sound.exact or (peak := loud.max(initial=0)) < LOUD:
         return ""
-    many = int((loud > 1).sum())
-    return f"{name} is louder than full scale (peak {peak:.3g}): {plural(many, 'sample')} will be clipped; lower its level first"
+    clipped = plural(int((loud > 1).sum()), "sample")
+    return f"{name} is louder than full scale (peak {peak:.3g}): {clipped} will be clipped; lower its level first"
 
 
 def layout_of(sound: Sound) -> str:
