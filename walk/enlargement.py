@@ -58,7 +58,7 @@ def plan(order: Order, settings: Settings, network: Network | None, listener: Li
     own = network is not None and network.name == flags.OWN
     whole = frame if own else large
     film = formats.film_size(whole, size, order.out, codec)
-    covering = formats.covering(whole, size, film)
+    covering = formats.scaled_size(whole, size, film)
     share = math.prod(film) / math.prod(covering)
     if share < SHOWN:
         more = "; give --width and --height of nearly its proportions for more"
