@@ -241,8 +241,8 @@ class Pipeline(Model):
         _, self.family = loading.family_of(folder)
         self.pipe, self.remarks = loading.load(folder, settings)
         self.painter = loading.without_text(self.pipe)
-        self.give = schedule.keep(self.painter.scheduler)
-        self.draws = schedule.draws(self.pipe.scheduler, settings.steps or 1)
+        self.planner = schedule.Planner(self.painter.scheduler)
+        self.draws = schedule.count_draws(self.pipe.scheduler, settings.steps or 1)
         self.defaults = _defaults(self.pipe)
         _, self.own_guidance = _recommended(settings.model, folder, self.family)
         if self.family.short and _is_distilled(folder, self.family):
@@ -298,7 +298,7 @@ class Pipeline(Model):
             self.recorder.restart()
         other = copy.copy(self)
         other.settings = settings
-        other.draws = schedule.draws(self.pipe.scheduler, settings.steps or 1)
+        other.draws = schedule.count_draws(self.pipe.scheduler, settings.steps or 1)
         return other
 
     def notes(self, keyframe: Keyframe) -> list[str]:
@@ -427,7 +427,7 @@ class Pipeline(Model):
         settings = self.settings
         if self.draws:
             noise, *steps = noise.unbind(1)
-            self.give(steps)
+            self.planner.give(steps)
         call: dict[str, Any] = {
             "latents": noise,
             "height": settings.height,
