@@ -161,7 +161,7 @@ def films(name):
     with (
         mock.patch.object(loading, "load", return_value=(pipe, [])),
         mock.patch.object(torch.cuda, "get_device_properties", return_value=SimpleNamespace(total_memory=8 * 10**9)),
-        mock.patch.object(machine, "forget_most"),
+        mock.patch.object(machine, "reset_peak"),
         mock.patch.object(machine, "is_large", return_value="small" in sparing),
     ):
         model = models.load(settings)

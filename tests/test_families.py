@@ -449,7 +449,7 @@ def test_a_decoder_that_is_not_there_or_is_none_is_refused(home, tmp_path):
         config.write_text(json.dumps(json.loads(config.read_text()) | other))
         assert told in refused("StableDiffusionPipeline", str(config.parent))
     save_file({"model.diffusion_model.x": torch.zeros(1)}, whole)
-    hub.decoder.cache_clear()
+    hub.find_decoder.cache_clear()
     assert refused("StableDiffusionPipeline", str(whole)).startswith(f"{whole} holds no VAE alone; a decoder is own")
 
 

@@ -12,8 +12,8 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("[!_]*.py"))
 # Who may import a library; whoever is not named here may not.
 FENCES = {
     "torch": {
-        *("geometry", "given", "graphs", "layout", "loading", "machine", "models", "offload", "reading", "render"),
-        *("schedule", "upscale"),
+        *("channels_last", "cuda_graphs", "geometry", "given", "loading", "machine", "models", "offload", "reading"),
+        *("render", "schedule", "upscale"),
     },
     "diffusers": {"hub", "loading"},
     "transformers": {"loading"},
@@ -43,8 +43,8 @@ BELOW = {
     "settings": set(),
     "timeline": {"keyframes", "rates", "text"},
     "geometry": set(),
-    "graphs": set(),
-    "layout": set(),
+    "cuda_graphs": set(),
+    "channels_last": set(),
     "machine": {"settings"},
     "notes": {"emphasis", "hub", "settings", "text"},
     "catalogue": {"settings"},
@@ -57,8 +57,8 @@ BELOW = {
     "schedule": set(),
     "reading": {"emphasis", "families", "hub", "keyframes", "loading", "machine"},
     "models": {
-        *("catalogue", "digests", "downloads", "emphasis", "families", "graphs", "hub", "keyframes", "layout"),
-        *("loading", "machine", "notes", "offload", "reading", "schedule", "settings"),
+        *("catalogue", "channels_last", "cuda_graphs", "digests", "downloads", "emphasis", "families", "hub"),
+        *("keyframes", "loading", "machine", "notes", "offload", "reading", "schedule", "settings"),
     },
     "given": {"keyframes", "models", "settings"},
     "render": {"geometry", "machine", "models", "timeline"},

@@ -21,7 +21,7 @@ from walk import Error, Settings, Walk, loading, models, schedule
 from walk.render import render
 
 ELSEWHERE = Path(__file__).with_name("elsewhere.py")
-FETCHED = "machine.py: here = there.cpu()"
+FETCHED = "machine.py: copy = tensor.cpu()"
 KEYFRAMES_BROUGHT = "render.py: return tensor.to(self.device, torch.float32) if tensor.is_floating_point() else tensor"
 # Their pipelines have GPUs wait for something themselves, before the first step.
 WAITING = {

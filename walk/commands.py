@@ -316,7 +316,7 @@ def replay(**chosen: Any) -> str:
         from walk import downloads, hub
 
         own = chosen.get("denoiser", dict(made.flags).get("denoiser", "own")) == "own"
-        with in_bytes(_listener(chosen)) as report, downloads.telling(report):
+        with in_bytes(_listener(chosen)) as report, downloads.reporting(report):
             other = not recipe.weights(made).startswith(hub.model_identity(chosen["model"], own, report))
     if other and set(order.OF_MODEL) - set(chosen):
         _listener(chosen).say("another model: its own size, steps, guidance and scheduler are taken, unless given")
@@ -498,9 +498,9 @@ def list_models() -> str:
 
     rows = [("name", "pixels", "steps", "guidance", "here", "licence", "hub id")]
     for it in CATALOGUE:
-        here = "yes" if it.name == BUILT_IN or hub.is_here(it.repo) else "no"
+        here = "yes" if it.name == BUILT_IN or hub.is_downloaded(it.repo) else "no"
         rows.append((it.name, str(it.side), str(it.steps), f"{it.guidance:g}", here, it.licence, it.repo))
-    rows += [("", "", "", "", "yes", "", repo) for repo in hub.also_here()]
+    rows += [("", "", "", "", "yes", "", repo) for repo in hub.other_downloads()]
     widths = [max(map(len, column)) for column in zip(*rows)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
@@ -612,13 +612,13 @@ def _network(asked: Order, listener: Listener) -> Network | None:
         return None
     from walk import downloads, hub, upscale
 
-    with in_bytes(listener) as report, downloads.telling(report):
-        path = hub.own_upscaler(model) if name == flags.OWN else hub.upscaler(name)
+    with in_bytes(listener) as report, downloads.reporting(report):
+        path = hub.find_own_upscaler(model) if name == flags.OWN else hub.find_upscaler(name)
     if path is None and "upscale" in asked.flags:
         raise Error(f"{model} has no upscaler of its own; give a file as --upscale, or none")
     if path is None:
         return None
-    own_name = name == flags.OWN or not os.path.exists(os.path.expanduser(name))  # as the hub's are
+    own_name = name == flags.OWN or not os.path.exists(at_home(name))  # as the hub's are
     return upscale.read(path)._replace(name=name if own_name else path.name)
 
 

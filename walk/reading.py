@@ -18,7 +18,7 @@ from torch import Tensor
 
 from walk import Error, emphasis, loading, machine
 from walk.families import Family
-from walk.hub import lacking
+from walk.hub import missing_requirement
 from walk.keyframes import Keyframe, check_words
 
 Conditioning = dict[str, Tensor]  # its keys are keyword names of the pipeline's __call__
@@ -51,7 +51,7 @@ class Reader:
         device: where pictures are made, and prompts read if the text encoders find room there."""
         self.pipe, self.family, self.defaults, self.model = pipe, family, defaults, model
         self.encoders = [encoder for _, encoder in loading.text_encoders(pipe)]
-        self.device = machine.reader(device, self.encoders)
+        self.device = machine.encoder_device(device, self.encoders)
         self.most: int = defaults.get("max_sequence_length", family.length)  # tokens; 0: what the tokenizers know
         self.masks: dict[str, torch.dtype] = {}  # as the pipeline made them
         self.kept: dict[tuple[str, str, bool], Conditioning] = {}  # the oldest first
@@ -72,7 +72,7 @@ class Reader:
                 self._forget()
             less = "--device cpu or " * (self.device != "cpu")
             what = f"{self.device} has too little memory for the text encoders of {self.model}"
-            with machine.room(Error(f"{what}; try {less}another --model")):
+            with machine.out_of_memory_as(Error(f"{what}; try {less}another --model")):
                 self._move(self.device)
                 made = self._read(keyframe, guided)
             self.kept[key] = made | self._shared(made, keyframe.negative_prompt)
@@ -191,7 +191,7 @@ class Reader:
         try:
             made = self.pipe.encode_prompt(**{name: given[name] for name in wanted if name in given})
         except NameError as error:  # of a library that diffusers does not import where it is not there
-            raise lacking(self.model, type(self.pipe).__name__) or error from None
+            raise missing_requirement(self.model, type(self.pipe).__name__) or error from None
         made = (made,) if isinstance(made, list) else made  # of embeddings alone
         # A pipeline without negative prompts returns a list, or nothing, in their place.
         return {

@@ -99,7 +99,7 @@ class Renderer:
         and a smaller batch would make all frames anew."""
         for pause in (*(PAUSES if self.start.gpu and self.count else ()), None):
             try:
-                with machine.room(OutOfMemoryError(self.model.settings)):
+                with machine.out_of_memory_as(OutOfMemoryError(self.model.settings)):
                     latents = self.model.denoise(*self.start.batch(walk, batch))
                     self.begun.append(_Begun(of, walk, batch, asked, latents, self._decoded(latents)))
                 return
@@ -138,7 +138,7 @@ class Renderer:
     def _landed(self) -> Iterator[tuple[Any, Batch]]:
         """The oldest batch, less what failed."""
         it = self.begun.popleft()
-        with machine.room(OutOfMemoryError(self.model.settings)):
+        with machine.out_of_memory_as(OutOfMemoryError(self.model.settings)):
             pictures = it.pictures().numpy()
             for at, picture in enumerate(pictures):
                 if _is_of_one_colour(picture):
