@@ -127,7 +127,7 @@ def test_a_pipeline_that_is_not_supported_is_refused_before_it_is_brought(server
         monkeypatch.setattr(hub.importlib.util, "find_spec", lambda name: None)
         with pytest.raises(Error, match=f"^{why}"):
             hub.find_model("org/other")
-    assert server.brought() == []
+    assert server.downloaded() == []
 
 
 def test_what_was_brought_is_found_again_with_the_hub_off(server, tiny_folder, monkeypatch):
@@ -208,7 +208,7 @@ def test_of_many_files_of_weights_none_is_brought_until_one_is_named(server, tmp
     server.repositories["org/packed"] = tmp_path / "home"
     with pytest.raises(Error, match=r"^org/packed has 7 files of weights \(flux-Q2.gguf, .*, \.\.\.\); give one, as "):
         hub.find_denoiser("org/packed")
-    assert server.brought() == []
+    assert server.downloaded() == []
 
 
 def test_one_file_of_a_repository_is_brought_and_a_wrong_name_is_told_of(server, tmp_path):
@@ -220,7 +220,7 @@ def test_one_file_of_a_repository_is_brought_and_a_wrong_name_is_told_of(server,
     with pytest.raises(Error, match=r"^org/loras has no c\.safetensors; it has a\.safetensors, b\.safetensors$"):
         hub.find_lora("org/loras/c.safetensors")
     assert hub.find_lora("org/loras/b.safetensors").read_text() == "b.safetensors"
-    assert server.brought() == ["org/loras/b.safetensors"]
+    assert server.downloaded() == ["org/loras/b.safetensors"]
     hub.find_lora.cache_clear()
     server.status = 500
     assert hub.find_lora("org/loras/b.safetensors").read_text() == "b.safetensors", "it is here"
@@ -235,14 +235,14 @@ def test_a_checkpoint_of_the_hubs_is_a_model(server, tiny_folder, tmp_path):
     server.repositories["stable-diffusion-v1-5/stable-diffusion-v1-5"] = tiny_folder
     made = models.complete(Settings("org/one/own.safetensors"))
     assert "checkpoint sha256 " in made.weights
-    assert [name for name in server.brought() if name.endswith(".safetensors")] == ["org/one/own.safetensors"]
+    assert [name for name in server.downloaded() if name.endswith(".safetensors")] == ["org/one/own.safetensors"]
 
 
 def test_a_name_that_is_a_files_is_not_looked_for_on_the_hub(server):
     for find in (hub.find_model, hub.find_lora, hub.find_decoder, hub.find_denoiser):
         with pytest.raises(Error, match=r"there is no .*loras/nosuch\.safetensors"):
             find("loras/nosuch.safetensors")
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_an_address_of_the_hubs_is_a_model_too(server, tiny_folder):
@@ -268,7 +268,7 @@ def test_what_has_no_room_is_not_begun(server, tiny_folder, monkeypatch, cache):
         Error, match=r"^org/tiny needs 0\.0 GB, and .* has room for 0\.0; make room, or let HF_HOME name"
     ):
         hub.find_model("org/tiny")
-    assert server.brought() == []
+    assert server.downloaded() == []
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")

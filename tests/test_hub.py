@@ -210,13 +210,17 @@ def test_weights_that_are_there_in_half_precision_only_are_found_and_load(cache,
 def test_of_two_forms_of_the_weights_the_full_one_is_taken(tiny_folder):
     assert hub.variant(tiny_folder) is None
     assert (
-        hub._variant(["unet/a.safetensors", "unet/a.fp16.safetensors", "vae/b.safetensors", "c.fp16.safetensors"])
+        hub._shared_variant(
+            ["unet/a.safetensors", "unet/a.fp16.safetensors", "vae/b.safetensors", "c.fp16.safetensors"]
+        )
         is None
     )
-    assert hub._variant(["unet/a.safetensors", "vae/b.fp16-00001-of-00002.safetensors"]) == "fp16"
-    assert hub._variant(["unet/a.bf16.safetensors", "vae/model-00001-of-00002.bf16.safetensors"]) == "bf16"
-    assert hub._variant(["unet/a.fp16.safetensors", "unet/a.bf16.safetensors", "vae/b.bf16.safetensors"]) == "bf16"
-    assert hub._variant(["unet/a-00001-of-00002.safetensors"]) is None
+    assert hub._shared_variant(["unet/a.safetensors", "vae/b.fp16-00001-of-00002.safetensors"]) == "fp16"
+    assert hub._shared_variant(["unet/a.bf16.safetensors", "vae/model-00001-of-00002.bf16.safetensors"]) == "bf16"
+    assert (
+        hub._shared_variant(["unet/a.fp16.safetensors", "unet/a.bf16.safetensors", "vae/b.bf16.safetensors"]) == "bf16"
+    )
+    assert hub._shared_variant(["unet/a-00001-of-00002.safetensors"]) is None
 
 
 def test_weights_in_bfloat16_only_load(tiny_folder, tmp_path):

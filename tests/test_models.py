@@ -361,7 +361,9 @@ def test_prompts_read_before_the_first_picture_are_kept_and_the_oldest_go_when_o
     tiny_folder, monkeypatch
 ):
     model, read = load(tiny_folder, steps=1), []
-    monkeypatch.setattr(model.reader, "_asked", lambda *a, asked=model.reader._asked: read.append(a[0]) or asked(*a))
+    monkeypatch.setattr(
+        model.reader, "_encode_prompt", lambda *a, encode=model.reader._encode_prompt: read.append(a[0]) or encode(*a)
+    )
 
     def read_of(*keyframes):
         read.clear()
@@ -371,7 +373,7 @@ def test_prompts_read_before_the_first_picture_are_kept_and_the_oldest_go_when_o
 
     fox = model.encode(FOX)
     # Two prompts, and the negative one, which they have in common.
-    monkeypatch.setattr(reading, "KEPT", 2 * fox["prompt_embeds"].nbytes + fox["negative_prompt_embeds"].nbytes)
+    monkeypatch.setattr(reading, "CACHE_BYTES", 2 * fox["prompt_embeds"].nbytes + fox["negative_prompt_embeds"].nbytes)
     boats = dataclasses.replace(BOATS, negative_prompt="")
     film = (FOX, OWL, boats)
     assert read_of(*film) == [OWL.prompt, boats.prompt]

@@ -1,7 +1,7 @@
-"""Finds a model: in the package, a folder, a file, the hub's cache or on the hub, from which it is downloaded. The same
-for LoRAs, denoisers, decoders and upscalers. And the identity of their weights.
+"""Finds models in the package, a folder, a file, the hub's cache or on the hub, from which it downloads them; so also
+LoRAs, denoisers, decoders and upscalers. Tells the identity of their weights.
 
-Reads of a pipeline what its files say, but loads none.
+Reads what files say of a pipeline, but loads none.
 """
 
 from __future__ import annotations
@@ -178,10 +178,10 @@ def _is_complete(part: Path, weights: bool = True) -> bool:
 
 def variant(folder: Path) -> str | None:
     """'fp16' or 'bf16', if some part has its weights only in files of that variant; else None."""
-    return _variant([path.relative_to(folder).as_posix() for path in folder.glob("*/*.safetensors")])
+    return _shared_variant([path.relative_to(folder).as_posix() for path in folder.glob("*/*.safetensors")])
 
 
-def _variant(files: Iterable[str]) -> str | None:
+def _shared_variant(files: Iterable[str]) -> str | None:
     variants: dict[str, set[str]] = {}  # of each part's weights; '' is the usual one
     for file in files:
         part, slash, _ = file.partition("/")
@@ -408,7 +408,7 @@ def _download(repo: str, revision: str | None, denoiser: bool) -> Path:
         _check_supported(repo, found.pipeline)
     folder = downloads.download(found, ["model_index.json"])
     _check_supported(repo, str(read_json(folder / "model_index.json").get("_class_name")))
-    variant, parts = _variant(found.files), _parts(folder)
+    variant, parts = _shared_variant(found.files), _parts(folder)
     if missing := [part for part in parts if not any(name.startswith(f"{part}/") for name in found.files)]:
         raise Error(f"{repo} has no {missing[0]}, which its model_index.json names")
     files = _files_of(parts, found.files, variant, () if denoiser else _DENOISERS)

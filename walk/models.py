@@ -317,8 +317,8 @@ class Pipeline(Model):
     def notes(self, keyframe: Keyframe) -> list[str]:
         notes = []
         for name, text in (("prompt", keyframe.prompt), ("negative prompt", keyframe.negative_prompt)):
-            if cut := self.reader.cut(text):
-                notes.append(f"the {name} is too long for the model, which does not read {shortened(cut)}")
+            if unread := self.reader.unread(text):
+                notes.append(f"the {name} is too long for the model, which does not read {shortened(unread)}")
             notes += map(leftover, emphasis.leftovers(text))
         if keyframe.negative_prompt and not self.family.negatives:
             notes.append("the model takes no negative prompt, so it has no effect")
@@ -473,7 +473,9 @@ class Pipeline(Model):
             raise Error(f"a {type(self.textless_pipe).__name__} cannot make this: {loading.reason(error)}") from error
 
     def _to_device(self, name: str, tensor: Tensor) -> Tensor:
-        dtype = self.dtype if tensor.is_floating_point() else self.reader.masks.get(name.removeprefix("negative_"))
+        dtype = (
+            self.dtype if tensor.is_floating_point() else self.reader.mask_dtypes.get(name.removeprefix("negative_"))
+        )
         # A copy to a GPU's memory need not wait for what the GPU is doing.
         return tensor.to(self.settings.device, dtype, non_blocking=self.settings.device.startswith("cuda"))
 
