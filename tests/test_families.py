@@ -395,7 +395,7 @@ def test_only_a_vae_that_overflows_in_half_precision_decodes_in_float32(home, tm
     family, config = families.FAMILIES[name], json.loads((folder / "config.json").read_text())
 
     def widens(decoder, name=name):
-        return loading.widens(Settings(str(home(name)), decoder=str(decoder)), families.FAMILIES[name])
+        return loading.decodes_in_float32(Settings(str(home(name)), decoder=str(decoder)), families.FAMILIES[name])
 
     assert family.upcast
     assert widens("own")

@@ -208,7 +208,7 @@ def test_weights_that_are_there_in_half_precision_only_are_found_and_load(cache,
 
 
 def test_of_two_forms_of_the_weights_the_full_one_is_taken(tiny_folder):
-    assert hub.variant(tiny_folder) is None
+    assert hub.weights_variant(tiny_folder) is None
     assert (
         hub._shared_variant(
             ["unet/a.safetensors", "unet/a.fp16.safetensors", "vae/b.safetensors", "c.fp16.safetensors"]

@@ -176,7 +176,7 @@ def _is_complete(part: Path, weights: bool = True) -> bool:
     return single or any(all((part / shard).exists() for shard in shards) for shards in variants)
 
 
-def variant(folder: Path) -> str | None:
+def weights_variant(folder: Path) -> str | None:
     """'fp16' or 'bf16', if some part has its weights only in files of that variant; else None."""
     return _shared_variant([path.relative_to(folder).as_posix() for path in folder.glob("*/*.safetensors")])
 
@@ -522,8 +522,8 @@ def _digest(path: Path, report: digests.Report) -> str:
 
 def _folder_identity(folder: Path, report: digests.Report) -> str:
     if folder.parent.name == "snapshots" and re.fullmatch(r"[0-9a-f]{40}", folder.name):
-        of = variant(folder)  # which is loaded, unless the usual one is on this machine, too
-        return f"commit {folder.name}" + (f" {of}" if of else "")
+        variant = weights_variant(folder)  # which is loaded, unless the usual one is on this machine, too
+        return f"commit {folder.name}" + (f" {variant}" if variant else "")
     files = [folder / "model_index.json", *(p for p in folder.glob("*/**/*") if p.suffix in _DECIDING)]
     digest = hashlib.sha256()
     for path in sorted(files):

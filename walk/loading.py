@@ -32,7 +32,7 @@ from walk.hub import (
     read_field,
     read_json,
     tensor_shapes,
-    variant,
+    weights_variant,
 )
 from walk.samplers import Sampler, chosen
 from walk.schedule import REFUSALS
@@ -158,28 +158,28 @@ def _load_pipeline(folder: Path, name: str, dtype: torch.dtype, file: Path | Non
         pipe.scheduler.register_to_config(**checkpoint_scheduler(file))
         return pipe
     given |= {part: None for part, value in index.items() if value == [None, None]}  # left out, as SD3's T5 may be
-    form = variant(folder)
+    variant = weights_variant(folder)
     parts: dict[str, Any] = {
-        part: _load_text_encoder(folder / part, value[1], dtype, form)
+        part: _load_text_encoder(folder / part, value[1], dtype, variant)
         for part, value in index.items()
         if part.startswith("text_encoder") and isinstance(value, list) and value[0] == "transformers"
     }
     parts |= given
     return loader.from_pretrained(
-        folder, dtype=dtype, use_safetensors=True, local_files_only=True, variant=form, **parts
+        folder, dtype=dtype, use_safetensors=True, local_files_only=True, variant=variant, **parts
     )
 
 
-def _load_text_encoder(folder: Path, name: str, dtype: torch.dtype, form: str | None) -> Any:
+def _load_text_encoder(folder: Path, name: str, dtype: torch.dtype, variant: str | None) -> Any:
     """The text encoder of this class. Raises ValueError if weights are missing, in whose place transformers puts random
     numbers, which differ at each load."""
-    form = form if form and any(folder.glob(f"*.{form}*")) else None
+    variant = variant if variant and any(folder.glob(f"*.{variant}*")) else None
     import transformers
 
     read_json(folder / "config.json")
     loader: Any = getattr(transformers, name)
     encoder, info = loader.from_pretrained(
-        folder, dtype=dtype, use_safetensors=True, local_files_only=True, variant=form, output_loading_info=True
+        folder, dtype=dtype, use_safetensors=True, local_files_only=True, variant=variant, output_loading_info=True
     )
     if info["missing_keys"]:
         raise ValueError(f"{folder.name} has no {min(info['missing_keys'])}")
@@ -337,7 +337,7 @@ def pixels_per_latent(config: Path) -> int:
     return 2 ** (len(steps) + fields[name])
 
 
-def widens(settings: Settings, family: Family) -> bool:
+def decodes_in_float32(settings: Settings, family: Family) -> bool:
     """Whether the VAE decodes in float32, where the rest works in float16, in which some VAEs overflow."""
     path = find_decoder(name) if (name := other_decoder(settings, family)) else None
     config = read_json(path / "config.json") if path and path.is_dir() else {}

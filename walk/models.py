@@ -135,6 +135,7 @@ def _complete(settings: Settings, report: Report) -> Settings:
     folder = _folder(settings)
     _, family = loading.family_of(folder)
     device = machine.device(settings.device)
+    # 1. Refuse what cannot be made
     if settings.low_memory and not device.startswith("cuda"):
         raise Error(f"--low-memory spares a GPU's memory, and {device} has none of its own; leave it out")
     libraries = loading.libraries(settings)
@@ -142,6 +143,7 @@ def _complete(settings: Settings, report: Report) -> Settings:
     loading.check_decoder(folder, settings, family)
     if settings.compile:
         loading.check_compiles(family, device)
+    # 2. Size, device and identity
     multiple, width, height = _sizes(folder)
     filled = dataclasses.replace(
         settings,
@@ -157,12 +159,13 @@ def _complete(settings: Settings, report: Report) -> Settings:
         ),
         software=tuple(f"{name} {importlib.metadata.version(name)}" for name in libraries),
     )
+    # 3. What depends on these
     if filled.scheduler is not None:
         loading.scheduler(folder, filled)  # only to raise Error if it cannot be made
     steps, recommended = _recommended(settings.model, folder, family)
     guidance = recommended if filled.guidance is None else filled.guidance
     dtype = machine.dtype(filled, family.dtype)
-    wide = dtype == "float16" and loading.widens(settings, family)
+    wide = dtype == "float16" and loading.decodes_in_float32(settings, family)
     return dataclasses.replace(
         filled,
         steps=filled.steps or steps,
@@ -223,10 +226,10 @@ def unusual(settings: Settings) -> list[str]:
     _, own = _recommended(settings.model, folder, family)
     guidance = own if settings.guidance is None else settings.guidance
     garish = f"the model was made for no guidance: with --guidance {guidance:g} pictures may be garish"
-    return [garish] * (own <= family.off < guidance) + _late(folder, settings)
+    return [garish] * (own <= family.off < guidance) + _late_start(folder, settings)
 
 
-def _late(folder: Path, settings: Settings) -> list[str]:
+def _late_start(folder: Path, settings: Settings) -> list[str]:
     """A note if so few steps leave out the first timesteps, in which a picture takes shape."""
     scheduler, steps = loading.scheduler(folder, settings), settings.steps or 1
     if scheduler.config.get("timestep_spacing") != "leading" or 1 - 1 / steps >= LATEST:
@@ -249,21 +252,23 @@ class Pipeline(Model):
         self.lock = threading.RLock()  # schedulers count their steps: threads that share a model take turns
         self.dtype = getattr(torch, settings.dtype)
         _, self.family = loading.family_of(folder)
+        # 1. The pipeline; and what denoises: the same without its text encoders
         self.pipe, self.remarks = loading.load(folder, settings)
         self.textless_pipe = loading.without_text(self.pipe)
+        self.denoiser: Any = getattr(self.pipe, self.family.denoiser)
         self.planner = schedule.Planner(self.textless_pipe.scheduler)
-        self.draws = schedule.count_draws(
-            self.pipe.scheduler, settings.steps or 1
-        )  # of noise, at the steps of a picture
+        self.draws = schedule.count_draws(self.pipe.scheduler, settings.steps or 1)  # of noise, in a picture's steps
+        # 2. What it says of itself
         self.defaults = _defaults(self.pipe)
         _, self.own_guidance = _recommended(settings.model, folder, self.family)
         if self.family.short and _is_distilled(folder, self.family):
             self.defaults["max_sequence_length"] = self.family.short
         self.scale = loading.pixels_per_latent(folder / "vae" / "config.json")
-        self.denoiser: Any = getattr(self.pipe, self.family.denoiser)
-        loading.keep_positions_on_device(self.denoiser)
-        self.reader = reading.Reader(self.pipe, self.family, self.defaults, settings.model, settings.device)
         self.statistics: dict[torch.dtype, list[Tensor]] = {}  # mean and deviation of latents, on the device
+        # 3. Its prompts' reader
+        self.reader = reading.Reader(self.pipe, self.family, self.defaults, settings.model, settings.device)
+        # 4. What makes it faster, or lets it work in less memory
+        loading.keep_positions_on_device(self.denoiser)
         if settings.device != "mps":  # Apple's GPUs have made wrong pictures so (pytorch#180984)
             for part in (self.denoiser, self.pipe.vae):
                 channels_last.apply(part)
@@ -387,7 +392,7 @@ class Pipeline(Model):
         return work()
 
     def _denoise(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
-        """Latents, from tensors on the CPU, with the parts of the model where they work."""
+        """Latents from tensors on the CPU; the parts of the model are brought where they work."""
         self.reader.pause()
         self._move_pipe()
         if not self.settings.low_memory:
@@ -422,6 +427,7 @@ class Pipeline(Model):
             yield
 
     def _denoise_on_device(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
+        """The same, where the parts of the model have been brought: of all rows at once, or of one after the other."""
         noise = noise.to(self.settings.device, torch.float32 if self.family.float32 else self.dtype)
         # These masks stay on the CPU: rows are cut by them, and to read them on a GPU is to wait for it.
         on_cpu = {name for name in conditioning if self.family.ragged and name.endswith("_mask")}
@@ -442,6 +448,7 @@ class Pipeline(Model):
         return torch.cat([self._denoised(noise[i : i + 1], row) for i, row in enumerate(rows)])
 
     def _denoised(self, noise: Tensor, conditioning: dict[str, Any]) -> Tensor:
+        """What the pipeline itself makes of them."""
         settings = self.settings
         if self.draws:
             noise, *steps = noise.unbind(1)
@@ -473,9 +480,8 @@ class Pipeline(Model):
             raise Error(f"a {type(self.textless_pipe).__name__} cannot make this: {loading.reason(error)}") from error
 
     def _to_device(self, name: str, tensor: Tensor) -> Tensor:
-        dtype = (
-            self.dtype if tensor.is_floating_point() else self.reader.mask_dtypes.get(name.removeprefix("negative_"))
-        )
+        masks = self.reader.mask_dtypes
+        dtype = self.dtype if tensor.is_floating_point() else masks.get(name.removeprefix("negative_"))
         # A copy to a GPU's memory need not wait for what the GPU is doing.
         return tensor.to(self.settings.device, dtype, non_blocking=self.settings.device.startswith("cuda"))
 
