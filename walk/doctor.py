@@ -60,7 +60,7 @@ def _disk(folder: Path) -> list[Finding]:
 
 
 def _hub() -> list[Finding]:
-    if downloads.answers():
+    if downloads.hub_answers():
         return [Finding("the Hugging Face hub answers")]
     remedy = "only models on this machine can be used: go online, unset HF_HUB_OFFLINE, or give --model a folder"
     return [Finding("the Hugging Face hub does not answer", remedy)]

@@ -100,7 +100,7 @@ def look_up(repo: str, revision: str | None, accepted: str, offline_remedy: str 
     return Repository(repo, revision, str(about.sha), files, str(pipeline))
 
 
-def answers() -> bool:
+def hub_answers() -> bool:
     """Whether models can be downloaded; takes a few seconds at most."""
     with contextlib.suppress(Error):
         look_up("stable-diffusion-v1-5/stable-diffusion-v1-5", None, "")
@@ -125,11 +125,13 @@ def download(repo: Repository, names: Collection[str]) -> Path:
     """
     from huggingface_hub import constants, snapshot_download
 
+    # 1. How much is missing, and whether there is room for it
     home = Path(constants.HF_HUB_CACHE) / f"models--{repo.name.replace('/', '--')}"
     patterns = [glob.escape(name) for name in names]
     missing = {file.blob: file.size for file in map(repo.files.__getitem__, names) if not _is_cached(home, file)}
     size = sum(missing.values())
     _check_room(repo.name, home, size)
+    # 2. Download it in a thread, and report how much has arrived
     bytes_before, begun_before, stop = _size(home), _incomplete(home), threading.Event()
     bars: Any = _stoppable(stop)
     how = {"revision": repo.revision, "allow_patterns": patterns, "tqdm_class": bars}
@@ -150,6 +152,7 @@ def download(repo: Repository, names: Collection[str]) -> Path:
                 raise
             kept = f"what has arrived of {repo.name} whole is kept; run the same command to go on"
             raise KeyboardInterrupt(kept) from None
+    # 3. See that all of it is there
     try:
         folder: Path = snapshot.result()
     except Exception as error:  # of whichever HTTP library the hub's client uses

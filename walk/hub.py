@@ -275,7 +275,7 @@ def checkpoint_scheduler(path: Path) -> dict[str, Any]:
 
 def _download_description(repo: str, path: Path) -> Path:
     try:
-        found = downloads.look_up(repo, None, ACCEPTED)
+        listing = downloads.look_up(repo, None, ACCEPTED)
     except Error as error:
         why, _, remedy = str(error).partition("; ")
         remedy = "go online once" if remedy == downloads.OFFLINE_REMEDY else remedy.partition("; ")[0]
@@ -283,7 +283,9 @@ def _download_description(repo: str, path: Path) -> Path:
             f"{path} needs the configuration of a model: {why}; {remedy}, or lay a folder {path.stem} with a diffusers "
             "configuration beside it"
         ) from None
-    return downloads.download(found, [name for name in found.files if name.count("/") < 2 and name.endswith(_TEXTS)])
+    return downloads.download(
+        listing, [name for name in listing.files if name.count("/") < 2 and name.endswith(_TEXTS)]
+    )
 
 
 # Other files of weights
@@ -341,12 +343,12 @@ def _find_file(name: str, suffixes: tuple[str, ...], absent: str, accepted: str)
     paths = [path.relative_to(folder).as_posix() for path in folder.rglob("*")] if folder else []
     if folder and (fitting := [path for path in paths if path.endswith(suffixes) and path == (file or path)]):
         return folder / _only(fitting, repo, suffixes)
-    found = downloads.look_up(repo, None, accepted, f"go online, or give {suffixes[0]} files that are here")
-    fitting = [path for path in found.files if path.endswith(suffixes)]
+    listing = downloads.look_up(repo, None, accepted, f"go online, or give {suffixes[0]} files that are here")
+    fitting = [path for path in listing.files if path.endswith(suffixes)]
     if file and file not in fitting:
         raise Error(f"{repo} has no {file}; it has {_some(fitting)}")
     file = file or _only(fitting, repo, suffixes)  # before several are downloaded, of which one is meant
-    return downloads.download(found, [file]) / file
+    return downloads.download(listing, [file]) / file
 
 
 def _may_be_on_hub(name: str) -> bool:
@@ -385,8 +387,8 @@ def find_decoder(name: str) -> Path:
         if cached and all((cached / file).is_file() for file in wanted):
             folder = cached
         else:
-            found = downloads.look_up(name, None, accepted, "go online, or leave out --decoder")
-            folder = downloads.download(found, [file for file in found.files if file in wanted])
+            listing = downloads.look_up(name, None, accepted, "go online, or leave out --decoder")
+            folder = downloads.download(listing, [file for file in listing.files if file in wanted])
     config = folder / "config.json"
     kind = str(read_json(config).get("_class_name", "")) if config.is_file() else ""
     if not kind.startswith("Autoencoder"):
@@ -399,20 +401,20 @@ def find_decoder(name: str) -> Path:
 
 def _download(repo: str, revision: str | None, denoiser: bool) -> Path:
     """The model's folder, downloaded. denoiser: with its weights."""
-    found = downloads.look_up(repo, revision, ACCEPTED)
-    if "model_index.json" not in found.files:
+    listing = downloads.look_up(repo, revision, ACCEPTED)
+    if "model_index.json" not in listing.files:
         raise Error(
-            f"{repo} is not a pipeline in diffusers' format, for it has no model_index.json{_instead(found.files)}"
+            f"{repo} is not a pipeline in diffusers' format, for it has no model_index.json{_instead(listing.files)}"
         )
-    if found.pipeline:  # before anything is downloaded for nothing
-        _check_supported(repo, found.pipeline)
-    folder = downloads.download(found, ["model_index.json"])
+    if listing.pipeline:  # before anything is downloaded for nothing
+        _check_supported(repo, listing.pipeline)
+    folder = downloads.download(listing, ["model_index.json"])
     _check_supported(repo, str(read_json(folder / "model_index.json").get("_class_name")))
-    variant, parts = _shared_variant(found.files), _parts(folder)
-    if missing := [part for part in parts if not any(name.startswith(f"{part}/") for name in found.files)]:
+    variant, parts = _shared_variant(listing.files), _parts(folder)
+    if missing := [part for part in parts if not any(name.startswith(f"{part}/") for name in listing.files)]:
         raise Error(f"{repo} has no {missing[0]}, which its model_index.json names")
-    files = _files_of(parts, found.files, variant, () if denoiser else _DENOISERS)
-    downloads.download(found, ["model_index.json", *files])
+    files = _files_of(parts, listing.files, variant, () if denoiser else _DENOISERS)
+    downloads.download(listing, ["model_index.json", *files])
     if missing := [part for part in parts if not _is_complete(folder / part, denoiser or part not in _DENOISERS)]:
         raise Error(
             f"{repo} has no weights as safetensors for its {missing[0]}, and others may hold programs; {ACCEPTED}"

@@ -536,9 +536,8 @@ def sampler(folder: Path, name: str | None) -> Sampler:
     own = getattr(diffusers, str(read_field(file, "_class_name")), None)
     if own is None:
         raise Error(f"{file} names a scheduler that diffusers {diffusers.__version__} does not have")
-    return chosen(
-        own, [] if name is None else _stand_ins(own), name
-    )  # only if named: importing them takes half a second
+    others = [] if name is None else _stand_ins(own)  # only if one is named: importing them takes half a second
+    return chosen(own, others, name)
 
 
 def scheduler(folder: Path, settings: Settings) -> Any:

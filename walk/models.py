@@ -363,8 +363,8 @@ class Pipeline(Model):
         if self.family.flat:
             return torch.randn(channels, height // self.scale, width // self.scale, generator=generator).flatten(1).mT
         if self.family.packed:
-            made = self.pipe.prepare_latents(1, channels // 4, height, width, torch.float32, "cpu", generator)
-            start: Tensor = made[0][0] if isinstance(made, tuple) else made[0]  # Flux returns coordinates, too
+            latents = self.pipe.prepare_latents(1, channels // 4, height, width, torch.float32, "cpu", generator)
+            start: Tensor = latents[0][0] if isinstance(latents, tuple) else latents[0]  # Flux returns coordinates, too
             return start
         scale = self.scale * (2 if self.family.patches else 1)
         return torch.randn(channels, height // scale, width // scale, generator=generator)
@@ -464,15 +464,14 @@ class Pipeline(Model):
             "generator": [torch.Generator().manual_seed(0) for _ in noise],
             "output_type": "latent",
         }
-        own = self.defaults
-        if "negative_prompt" in own:
+        if "negative_prompt" in self.defaults:
             call["negative_prompt"] = None  # some pipelines take '' for one that is given beside its embeddings
-        if "use_resolution_binning" in own:
+        if "use_resolution_binning" in self.defaults:
             call["use_resolution_binning"] = False  # make pictures at exactly this size
         sigmas = self.pipe.config.get("sample_sigmas")
         if sigmas and len(sigmas) != settings.steps:  # which would be the only ones that the pipeline takes
             call["sigmas"] = [1 - step / (settings.steps or 1) for step in range(settings.steps or 1)]
-        if "intermediate_timesteps" in own and settings.steps != 2:
+        if "intermediate_timesteps" in self.defaults and settings.steps != 2:
             call["intermediate_timesteps"] = None  # Sana-Sprint's default is for two steps only
         try:
             return self.textless_pipe(**conditioning, **call).images

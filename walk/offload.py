@@ -64,6 +64,7 @@ class _Loan:
     """Tensors of modules, on a GPU for a while, and those in main memory that they are copies of."""
 
     def __init__(self, modules: Iterable[torch.nn.Module]) -> None:
+        # The modules' own dicts of tensors, in which those of the same names take turns.
         self.held: list[dict[str, Any]] = [it for each in modules for it in (each._parameters, each._buffers)]
         self.originals = [dict(each) for each in self.held]
         self.copied = False
@@ -93,6 +94,7 @@ class _Loan:
             tensor.record_stream(work)  # else its memory could be used again before that work is done
 
     def take_back(self) -> None:
+        """Put the originals back, and let the copies go."""
         for each, originals in zip(self.held, self.originals):
             each |= originals
         self.copied = False
