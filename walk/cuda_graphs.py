@@ -1,8 +1,8 @@
 """What a GPU does for a denoiser, recorded once and from then on played back in one call (CUDA graphs).
 
 A step of Stable Diffusion is more than a thousand kernels. Python takes 20 to 40 ms to start them one by one; where the
-GPU needs less time for them, as for few rows or small pictures, it waits. Played back, the same kernels compute the same
-bytes. (PyTorch's notes 'CUDA semantics', section 'CUDA Graphs'.)
+GPU needs less time for them, as for few rows or small pictures, it waits. Played back, the same kernels compute the
+same bytes. (PyTorch's notes 'CUDA semantics', section 'CUDA Graphs'.)
 
 Knows no pipelines and no pictures.
 """

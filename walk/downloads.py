@@ -27,8 +27,8 @@ _report: ContextVar[Report | None] = ContextVar("report", default=None)
 
 @contextlib.contextmanager
 def reporting(report: Report) -> Iterator[None]:
-    """Within, downloads are reported: what is done, how many bytes have arrived, and of how many. Elsewhere the hub's own
-    client shows its bars."""
+    """Within, downloads are reported: what is done, how many bytes have arrived, and of how many. Elsewhere the hub's
+    own client shows its bars."""
     token = _report.set(report)
     try:
         yield
@@ -49,7 +49,7 @@ def is_id(name: str) -> bool:
 
 
 class File(NamedTuple):
-    """size: in bytes, 0 if the hub does not say. blob: the file's name in the hub's cache, where all its other names lead."""
+    """size: in bytes, 0 if the hub does not say. blob: its one name in the hub's cache, to which all others lead."""
 
     size: int
     blob: str

@@ -30,8 +30,8 @@ ACCEPTED = (
     "a model is toybox (built in), a short name such as sdxl (walk models lists them), a diffusers folder, "
     "a .safetensors checkpoint, or a hub id such as stable-diffusion-v1-5/stable-diffusion-v1-5"
 )
-# Suffixes: of a pipeline's texts (.jinja: the template by which an encoder is asked), of all files that decide pixels, and
-# of files of weights.
+# Suffixes: of a pipeline's texts (.jinja: the template by which an encoder is asked), of all files that decide pixels,
+# and of files of weights.
 _TEXTS = (".json", ".txt", ".model", ".jinja")
 _DECIDING = (*_TEXTS, ".safetensors")
 _WEIGHTS = (".safetensors", ".gguf", ".ckpt", ".pt", ".pth", ".bin")
@@ -192,8 +192,8 @@ def _shared_variant(files: Iterable[str]) -> str | None:
 
 
 def _variant_of(file: str) -> str:
-    """'fp16' for model.fp16.safetensors, model.fp16-00001-of-00002.safetensors and model.safetensors.index.fp16.json; ''
-    for the usual one."""
+    """'fp16' for model.fp16.safetensors, model.fp16-00001-of-00002.safetensors and model.safetensors.index.fp16.json;
+    '' for the usual one."""
     match = re.search(r"\.([a-z]\w*)(-\d+-of-\d+)?\.safetensors(\.index\.json)?$|\.index\.(\w+)\.json$", file)
     return (match[1] or match[4]) if match else ""
 
@@ -202,7 +202,7 @@ def _variant_of(file: str) -> str:
 
 
 def _description(path: Path) -> Path:
-    """The folder that describes a checkpoint's parts: the one of its name beside it, or that of the model it resembles."""
+    """The folder that describes a checkpoint's parts: the one of its name beside it, or that of a model like it."""
     if path.name == "model_index.json":
         raise Error(f"{path} is a file; give its folder, {path.parent}")
     if path.suffix in (".ckpt", ".pt", ".pth", ".bin"):
@@ -256,9 +256,9 @@ def tensor_shapes(path: Path) -> dict[str, Any]:
 
 
 def checkpoint_scheduler(path: Path) -> dict[str, Any]:
-    """What a checkpoint says of its scheduler's configuration: by empty tensors whose names trainers have agreed upon; or
-    else, for the two kinds of Stable Diffusion 2, which have the same shapes, by how large some weights are. (ComfyUI
-    tells them apart in this way.)
+    """What a checkpoint says of its scheduler's configuration: by empty tensors whose names trainers have agreed upon;
+    or else, for the two kinds of Stable Diffusion 2, which have the same shapes, by how large some weights are.
+    (ComfyUI tells them apart in this way.)
     """
     shapes = tensor_shapes(path)
     config = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"} if "ztsnr" in shapes else {}

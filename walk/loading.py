@@ -92,8 +92,8 @@ def reason(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Within, the libraries show no bars, and log no advice and no errors: diffusers logs some that it raises. Afterwards
-    they log what their user has set them to.
+    """Within, the libraries show no bars, and log no advice and no errors: diffusers logs some that it raises.
+    Afterwards they log what their user has set them to.
     """
     from diffusers.utils import logging as of_diffusers
     from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars  # type: ignore[attr-defined]
@@ -195,7 +195,8 @@ def _check_whole(parts: Mapping[str, Any]) -> None:
 
 
 def _check_tokenizers(pipe: Any) -> None:
-    """Raise ValueError if a tokenizer is useless, as transformers makes one, and says nothing, if its files are missing."""
+    """Raise ValueError if a tokenizer is useless, as transformers makes one, and says nothing, if its files are
+    missing."""
     for name, tokenizer in tokenizers(pipe):
         encoder = pipe.components.get(name.replace("tokenizer", "text_encoder").replace("processor", "text_encoder"))
         if encoder is None:
@@ -243,8 +244,8 @@ def _tensor_names(file: Path) -> list[str]:
 
 
 def _load_denoiser(folder: Path, file: Path, dtype: torch.dtype) -> Any:
-    """The denoiser in a file, which the folder describes. Quantised weights (GGUF) stay so: each linear layer unpacks its
-    own when it works."""
+    """The denoiser in a file, which the folder describes. Quantised weights (GGUF) stay so: each linear layer unpacks
+    its own when it works."""
     import diffusers
 
     config = read_json(folder / "config.json")
@@ -365,8 +366,8 @@ def _load_decoder(own: Path, path: Path, dtype: torch.dtype) -> Any:
 
 
 def _add_loras(pipe: Any, settings: Settings, denoiser: Any) -> list[str]:
-    """Add them to the weights, so that a step takes no longer; to quantised weights nothing can be added, so beside them.
-    Returns notes on layers of theirs that have no place in the model."""
+    """Add them to the weights, so that a step takes no longer; to quantised weights nothing can be added, so beside
+    them. Returns notes on layers of theirs that have no place in the model."""
     loras, notes = settings.loras(), list[str]()
     if not loras:
         return notes
@@ -437,11 +438,11 @@ def check_compiles(family: Family, device: str) -> None:
 def compile_parts(denoiser: Any, vae: Any, family: Family, device: str) -> None:
     """Let the denoiser be compiled with its first batch, and the decoder, which is more work than a single step. A
     transformer's blocks are one program, compiled once: that takes a tenth of the time, for the same speed (diffusers'
-    page 'Accelerate inference', 'Regional compilation'). Where pictures differ in their number of tokens, the program is
-    for any number: torch makes eight programs of one module at most.
+    page 'Accelerate inference', 'Regional compilation'). Where pictures differ in their number of tokens, the program
+    is for any number: torch makes eight programs of one module at most.
 
-    Of several ways to add numbers up, which round differently, the compiler takes the one that was fastest when it tried
-    them. Its choice is kept, for films that are resumed: left to itself it would be among temporary files.
+    Of several ways to add numbers up, which round differently, the compiler takes the one that was fastest when it
+    tried them. Its choice is kept, for films that are resumed: left to itself it would be among temporary files.
 
     Raises Error like `check_compiles`, and where torch cannot compile.
     """
@@ -483,8 +484,8 @@ def _compile_error(error: Exception) -> Error:
 
 
 def keep_positions_on_device(denoiser: Any) -> None:
-    """Copy the embeddings of tokens' positions to the denoiser's device only once. Two denoisers compute them on the CPU
-    (CogView4), or look them up there (Lumina 2), and have a GPU wait for them at every step, or in every block."""
+    """Copy the embeddings of tokens' positions to the denoiser's device only once. Two denoisers compute them on the
+    CPU (CogView4), or look them up there (Lumina 2), and have a GPU wait for them at every step, or in every block."""
     copies: dict[Any, Any] = {}
 
     def copy_result(rope: Any, args: Any, result: Any) -> Any:

@@ -144,9 +144,9 @@ def is_large(device: str, part: Any) -> bool:
 
 
 def batch(settings: Settings, guided: bool, wide: bool = False) -> int:
-    """How many frames to denoise at a time: by picture size; on GPUs, where a few rows take as long as several, by their
-    memory, too, and by whether a picture is denoised twice, for guidance. A batch that is too large is halved when it is
-    tried.
+    """How many frames to denoise at a time: by picture size; on GPUs, where a few rows take as long as several, by
+    their memory, too, and by whether a picture is denoised twice, for guidance. A batch that is too large is halved
+    when it is tried.
 
     wide: the VAE decodes in float32, in which it needs more memory than the denoiser.
     """
@@ -200,7 +200,8 @@ def make_deterministic(device: str) -> None:
 
 def _keep_to_memory(device: str) -> None:
     """Let torch raise an error for more memory than is free now: on Windows, NVIDIA's driver would rather use the
-    computer's memory, which is ten times slower, than say that a GPU's is full (its 'CUDA - Sysmem Fallback Policy')."""
+    computer's memory, which is ten times slower, than say that a GPU's is full (its 'CUDA - Sysmem Fallback
+    Policy')."""
     if sys.platform == "win32":
         free, total = torch.cuda.mem_get_info(device)
         ours = torch.cuda.memory_reserved(device)
@@ -242,7 +243,7 @@ _PROCESS: list[int] = []  # the first one that loaded a model: this process, or 
 
 
 def check_process() -> None:
-    """Raise Error in a process that was forked from one that had loaded a model: it would wait for threads that it lacks."""
+    """Raise Error in a process forked from one that had loaded a model: it would wait for threads that it lacks."""
     if not _PROCESS:
         _PROCESS.append(os.getpid())
     if _PROCESS[0] != os.getpid():

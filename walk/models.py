@@ -1,10 +1,10 @@
-"""Every model family behind encode / noise / denoise / decode, by one adapter, `Pipeline`, and the table of walk.families.
+"""Every model family behind encode / noise / denoise / decode, by one adapter and the table of walk.families.
 
 From a model's name to a picture:
 1. walk.hub finds the model's folder, or downloads it; `model_index.json` in it names diffusers' class of pipeline.
 2. That class is a row of walk.families: what its pipelines return, take and recommend. A new family is a new row.
 3. `complete` fills in what the settings leave open, from the row and the model's configurations.
-4. walk.loading makes the pipeline, and `Pipeline` the model.
+4. walk.loading makes the pipeline, and `Pipeline`, the adapter, a model of it.
 5. `Pipeline.encode` has walk.reading ask the pipeline's `encode_prompt` for the conditioning of a prompt.
 6. `Pipeline.noise` draws the noise of a seed, in the shape in which the pipeline takes latents.
 7. `Pipeline.denoise` hands both to the pipeline, as keyword arguments of its `__call__`, and gets latents.
@@ -95,8 +95,8 @@ class Model(Protocol):
 
     @abstractmethod
     def noise(self, seed: int) -> Tensor:
-        """The Gaussian noise that one picture starts from, such as (channels, height, width), float32 on the CPU: the same
-        for a seed on every device. All other noise that goes into the picture is part of it.
+        """The Gaussian noise that one picture starts from, such as (channels, height, width), float32 on the CPU: the
+        same for a seed on every device. All other noise that goes into the picture is part of it.
 
         Called in another thread while `denoise` is at work."""
 
@@ -106,8 +106,8 @@ class Model(Protocol):
 
     @abstractmethod
     def decode(self, latents: Tensor, exact: bool = False) -> Callable[[], Tensor]:
-        """A function that waits for pictures (batch, height, width, 3), uint8 on the CPU, and returns them. A picture that
-        fails is of one colour: black if its values are not finite. exact: decode in float32, where less overflows."""
+        """A function that waits for pictures (batch, height, width, 3), uint8 on the CPU, and returns them. A picture
+        that fails is of one colour: black if its values are not finite. exact: decode in float32, where less overflows."""
 
 
 def check(model: object, *names: str) -> None:
@@ -123,8 +123,8 @@ def check(model: object, *names: str) -> None:
 def complete(settings: Settings, report: Report = lambda what, done, size: None) -> Settings:
     """Fill in what the settings leave to the model and the machine. Loads no weights, but downloads missing files.
 
-    report: called while files are downloaded, and large ones are read: with what is done, such as 'downloading org/name',
-        how many bytes are done, and of how many.
+    report: called while files are downloaded, and large ones are read: with what is done, such as 'downloading
+        org/name', how many bytes are done, and of how many.
     Raises Error if the model is not found, not supported, or cannot make such pictures.
     """
     with downloads.reporting(report):
@@ -183,11 +183,12 @@ def check_compiles(settings: Settings) -> None:
 
 
 def load(settings: Settings | str = BUILT_IN) -> Model:
-    """The model, on its device; by its name alone, with the settings that are its own. Raises Error like `complete`, and
-    if the weights do not load.
+    """The model, on its device; by its name alone, with the settings that are its own. Raises Error like `complete`,
+    and if the weights do not load.
 
-    For an NVIDIA GPU it sets torch.backends.cudnn.deterministic for the whole process, else the last bit might differ from
-    run to run. To compile, it sets TORCHINDUCTOR_CACHE_DIR for the process, unless it is set, to keep the programs.
+    For an NVIDIA GPU it sets torch.backends.cudnn.deterministic for the whole process, else the last bit might differ
+    from run to run. To compile, it sets TORCHINDUCTOR_CACHE_DIR for the process, unless it is set, to keep the
+    programs.
 
     A pipeline that you have in memory, with a UNet that you have trained, is to be saved and loaded from there:
 
@@ -195,9 +196,9 @@ def load(settings: Settings | str = BUILT_IN) -> Model:
         model = models.load(Settings(model="mine"))
 
     There is no shorter way, since frames of two models could be mixed: what a pipeline in memory makes also depends on
-    hooks, attention processors and scales of adapters, which no digest of its weights tells apart. A model that is loaded
-    is what its files say, and they are its identity. Anything else that has the methods of a `Model` can be given to
-    `walk.render`.
+    hooks, attention processors and scales of adapters, which no digest of its weights tells apart. A model that is
+    loaded is what its files say, and they are its identity. Anything else that has the methods of a `Model` can be
+    given to `walk.render`.
     """
     if not isinstance(settings, Settings):
         settings = Settings(settings)
@@ -282,8 +283,8 @@ class Pipeline(Model):
 
     @property
     def _denoiser_waits(self) -> bool:
-        """Whether the denoiser has to wait for a GPU: as those of some families, and all that unpack weights, with tables
-        that they copy there."""
+        """Whether the denoiser has to wait for a GPU: as those of some families, and all that unpack weights, with
+        tables that they copy there."""
         return self.family.waits or loading.is_quantised(self.settings)
 
     def _compile(self) -> None:
@@ -347,8 +348,8 @@ class Pipeline(Model):
             return self.reader.encode(keyframe, self._guided)
 
     def noise(self, seed: int) -> Tensor:
-        """As `Model.noise`. For a scheduler that draws noise at its steps, (1 + draws, ...): the start, then the noise of
-        each draw."""
+        """As `Model.noise`. For a scheduler that draws noise at its steps, (1 + draws, ...): the start, then the noise
+        of each draw."""
         generator = torch.Generator().manual_seed(seed)
         with self.lock:
             start = self._start(generator)
@@ -375,7 +376,7 @@ class Pipeline(Model):
             return self._with_room(lambda: self._denoise(noise, conditioning))
 
     def _compiling(self, seldom: bool = False) -> contextlib.AbstractContextManager[Any]:
-        """Within, a model to be compiled is. seldom: what is done within is too rare to be worth a program of its own."""
+        """Within, the model is compiled, if it is to be. seldom: such work is too rare to be worth a program."""
         if not self.settings.compile:
             return contextlib.nullcontext()
         return torch.compiler.set_stance("force_eager") if seldom else loading.compiling()
@@ -408,8 +409,8 @@ class Pipeline(Model):
             return self._denoise_on_device(noise, conditioning)
 
     def _move_pipe(self) -> None:
-        """Move the pipeline to its device: with the first batch, when the text encoders have left, since many GPUs have no
-        room for both. To spare memory, move only the VAE, which is small, and by which most pipelines tell their
+        """Move the pipeline to its device: with the first batch, when the text encoders have left, since many GPUs have
+        no room for both. To spare memory, move only the VAE, which is small, and by which most pipelines tell their
         device."""
         device, part = self.settings.device, self.pipe.vae if self.settings.low_memory else self.textless_pipe
         if part.device.type != device.split(":")[0]:
@@ -459,8 +460,8 @@ class Pipeline(Model):
             "width": settings.width,
             "num_inference_steps": settings.steps,
             self.family.guidance_name: max(settings.guidance or 0.0, self.family.least),
-            # For noise beyond what is given: one for each frame, else frames depend on their batch; all of one seed, else
-            # the film flickers.
+            # For noise beyond what is given: one for each frame, else frames depend on their batch; all of one seed,
+            # else the film flickers.
             "generator": [torch.Generator().manual_seed(0) for _ in noise],
             "output_type": "latent",
         }
@@ -540,8 +541,8 @@ def _defaults(pipe: Any) -> dict[str, Any]:
 
 
 def _as_inference(tensor: Tensor) -> Tensor:
-    """An inference tensor, as all that is made of it within inference mode will be: for tensors of both kinds, a compiler
-    makes two programs."""
+    """An inference tensor, as all that is made of it within inference mode will be: for tensors of both kinds, a
+    compiler makes two programs."""
     return tensor if tensor.is_inference() else tensor.clone()
 
 
@@ -558,8 +559,8 @@ def _unpack(latents: Tensor, rows: int, columns: int) -> Tensor:
 
 
 def _unpatch(latents: Tensor, vae: Any, epsilon: float | None) -> Tensor:
-    """Latents out of Flux 2's patches of 2x2, which have mean 0 and deviation 1 in each channel by statistics of the VAE's
-    own. Some pipelines return them so themselves."""
+    """Latents out of Flux 2's patches of 2x2, which have mean 0 and deviation 1 in each channel by statistics of the
+    VAE's own. Some pipelines return them so themselves."""
     if latents.shape[1] == vae.config.latent_channels:
         return latents
     mean = vae.bn.running_mean.to(latents).view(1, -1, 1, 1)

@@ -16,8 +16,8 @@ import torch
 
 @contextlib.contextmanager
 def on_gpu(part: torch.nn.Module, device: str) -> Iterator[None]:
-    """A part on a GPU while it works there. Its weights stay in main memory, too, and are not copied back, since they do
-    not change."""
+    """A part on a GPU while it works there. Its weights stay in main memory, too, and are not copied back, since they
+    do not change."""
     with _Loan(part.modules()) as loan:
         loan.copy_to(device)
         yield

@@ -1,5 +1,5 @@
-"""Prompts become conditioning, as the pipeline's own text encoders read them: in windows, with words that count for more
-or for less, padded to one length; each prompt only once.
+"""Prompts become conditioning, as the pipeline's own text encoders read them: in windows, with words that count for
+more or for less, padded to one length; each prompt only once.
 
 Knows no walks, frames, noise, denoising or decoding.
 """
@@ -42,21 +42,21 @@ class _Window(NamedTuple):
 class Reader:
     """Reads prompts for one pipeline, through the public arguments of its `encode_prompt`, as its `Family` says.
 
-    Conditioning is kept: until `pause` all of it, since the same prompts are read again afterwards, when a GPU may have no
-    room for the text encoders. With the next new prompt after `pause`, all but the newest CACHE_BYTES are dropped.
+    Conditioning is kept: until `pause` all of it, since the same prompts are read again afterwards, when a GPU may have
+    no room for the text encoders. With the next new prompt after `pause`, all but the newest CACHE_BYTES are dropped.
     """
 
     def __init__(self, pipe: Any, family: Family, defaults: dict[str, Any], model: str, device: str) -> None:
-        """defaults: of the arguments of the pipeline's `__call__`, which it would hand on to `encode_prompt`. model: its name
-        in errors. device: where pictures are made, and prompts read if the text encoders fit there."""
+        """defaults: of the arguments of the pipeline's `__call__`, which it would hand on to `encode_prompt`. model:
+        its name in errors. device: where pictures are made, and prompts read if the text encoders fit there."""
         self.pipe, self.family, self.defaults, self.model = pipe, family, defaults, model
         self.encoders = [encoder for _, encoder in loading.text_encoders(pipe)]
         self.device = machine.encoder_device(device, self.encoders)
         self.most: int = defaults.get("max_sequence_length", family.length)  # tokens; 0: what the tokenizers know
         self.mask_dtypes: dict[str, torch.dtype] = {}  # as the pipeline made them
         self.cache: dict[tuple[str, str, bool], Conditioning] = {}  # the oldest first
-        # Tensors of negative prompts, mostly all the same, and with some encoders a hundred megabytes each. They last as
-        # long as a conditioning has them.
+        # Tensors of negative prompts, mostly all the same, and with some encoders a hundred megabytes each. They last
+        # as long as a conditioning has them.
         self.negatives: WeakValueDictionary[tuple[object, ...], Tensor] = WeakValueDictionary()
         self.paused = False
 
@@ -205,8 +205,8 @@ class Reader:
         }
 
     def _emphasise(self, embeddings: Tensor, window: _Window, guided: bool) -> Tensor:
-        """Embeddings (tokens, d) moved away from those of the empty prompt, or towards them, by their words' weights, as
-        ComfyUI does it; away from zeros where a mask would hide those."""
+        """Embeddings (tokens, d) moved away from those of the empty prompt, or towards them, by their words' weights,
+        as ComfyUI does it; away from zeros where a mask would hide those."""
         weights: list[float] = []
         for name in self.family.tokens:
             tokenizer = getattr(self.pipe, name)
@@ -226,8 +226,8 @@ class Reader:
 
 
 def _ends(text: str, tokens: Sequence[int], room: int) -> list[int]:
-    """Where the parts of a text end, each of at most `room` tokens: between words, and after a comma or a full stop if one
-    is near, as AUTOMATIC1111's web UI does it. tokens: where in the text each of them begins."""
+    """Where the parts of a text end, each of at most `room` tokens: between words, and after a comma or a full stop if
+    one is near, as AUTOMATIC1111's web UI does it. tokens: where in the text each of them begins."""
     ends, first = [], 0
     while len(tokens) - first > room:
         # Not within a letter that is several tokens, which all begin where it begins.

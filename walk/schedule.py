@@ -2,8 +2,8 @@
 
 To read a number from a GPU, or to bring one there, is to wait until the GPU has done all that it was given, and then it
 has nothing to do. diffusers' pipelines have their scheduler plan its steps anew at each call, and hand it timesteps
-that lie on the GPU; several schedulers look something up by those at every step. Stochastic schedulers draw noise, which
-must not be different in each frame: they are given theirs.
+that lie on the GPU; several schedulers look something up by those at every step. Stochastic schedulers draw noise,
+which must not be different in each frame: they are given theirs.
 
 Knows no models and no pictures.
 """

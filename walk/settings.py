@@ -36,8 +36,8 @@ class Settings:
     width, height: pixels; None: what the model was trained for.
     steps: denoising steps; None: the model's own.
     guidance: classifier-free guidance scale, 1 or less (of some models 0): off; None: the model's own.
-    scheduler: as `walk.samplers.chosen` reads it, such as 'Euler a' or 'EulerDiscreteScheduler:timestep_spacing=trailing';
-        None: the model's own.
+    scheduler: as `walk.samplers.chosen` reads it, such as 'Euler a' or
+        'EulerDiscreteScheduler:timestep_spacing=trailing'; None: the model's own.
     device: 'auto', 'cpu', 'cuda', 'cuda:1', 'mps'.
     dtype: 'auto', 'float32', 'float16' or 'bfloat16'.
     batch: frames denoised together; None: by picture size, and the GPU. It decides pixels (by about 1e-4, since
@@ -48,8 +48,8 @@ class Settings:
     low_memory: parts of the model are on the GPU only while they work. Decides no pixel.
     compile: the denoiser and the decoder are compiled (torch.compile), which rounds differently, about as another batch
         does. None: if the frames to render repay it, which `walk.lazy.LazyModel` finds out.
-    decoder: 'own', 'tiny' (the family's TAESD: faster, a little softer), or another VAE: a .safetensors file, or a folder
-        or hub id in diffusers' format.
+    decoder: 'own', 'tiny' (the family's TAESD: faster, a little softer), or another VAE: a .safetensors file, or a
+        folder or hub id in diffusers' format.
     denoiser: 'own', or a .safetensors or .gguf file with another one (of the hub's, 'org/name/file.gguf').
 
     Raises Error for values outside these.
@@ -94,7 +94,7 @@ class Settings:
                 raise Error(f"{name} {getattr(self, name)!a} is not UTF-8 text; give its file another name")
 
     def left_open(self) -> list[str]:
-        """Names of settings that are left to the model and the machine: `walk.models.complete` fills in all but `compile`."""
+        """Names of settings left to the model and the machine: `walk.models.complete` fills in all but `compile`."""
         unset = (None, "auto", "", ())
         return [name for name, value in vars(self).items() if value in unset and name not in ("model", "lora")]
 
