@@ -1,8 +1,8 @@
 """A simulated device, 'elsewhere', in main memory: what would run on a GPU runs there, with a CPU's results.
 
-As on a GPU, tensors of two devices must not meet; and wherever the program has to wait for the device, the line is noted.
-It is a program of its own, since torch cannot give a device up: python elsewhere.py FAMILY ... prints, as JSON, for each
-family by how many levels its pictures differ from a CPU's, and at which lines the second film of a model waits.
+As on a GPU, tensors of two devices must not meet; and wherever the program has to wait for the device, the line is
+noted. It is a program of its own, since torch cannot give a device up: python elsewhere.py FAMILY ... prints, as JSON,
+for each family by how many levels its pictures differ from a CPU's, and at which lines a model's second film waits.
 """
 
 from __future__ import annotations
@@ -144,8 +144,8 @@ def install():
 
 
 def films(name):
-    """(by how many levels a film of the device's differs from a CPU's, lines at which the second film waits). name: of a
-    family; with ' --low_memory', or with ' --low_memory small' on a device that is smaller than the denoiser."""
+    """(by how many levels a film of the device's differs from a CPU's, lines at which the second film waits). name: of
+    a family; with ' --low_memory', or with ' --low_memory small' on a device that is smaller than the denoiser."""
     from oracle import levels
     from test_families import BUILDERS, KEYFRAMES, SIZE, film
 

@@ -455,9 +455,7 @@ def compile_parts(denoiser: Any, vae: Any, family: Family, device: str) -> None:
             denoiser.compile_repeated_blocks(dynamic=family.alone)
         else:
             denoiser.compile(dynamic=family.alone)
-        if (
-            type(vae).__name__ == "AutoencoderKL"
-        ):  # those for videos decode frame by frame, each with programs of its own
+        if type(vae).__name__ == "AutoencoderKL":  # those for videos decode frame by frame, by many programs
             vae.decoder.compile(dynamic=False)
     except RuntimeError as error:  # as on a Python that is newer than torch
         raise _compile_error(error) from error

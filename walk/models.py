@@ -107,7 +107,7 @@ class Model(Protocol):
     @abstractmethod
     def decode(self, latents: Tensor, exact: bool = False) -> Callable[[], Tensor]:
         """A function that waits for pictures (batch, height, width, 3), uint8 on the CPU, and returns them. A picture
-        that fails is of one colour: black if its values are not finite. exact: decode in float32, where less overflows."""
+        that fails is of one colour: black if its values are not finite. exact: in float32, where less overflows."""
 
 
 def check(model: object, *names: str) -> None:
@@ -438,7 +438,7 @@ class Pipeline(Model):
         }
         noise = _as_inference(noise)
         if not self.family.alone:
-            return self._denoised(noise, conditioning)
+            return self._call_pipe(noise, conditioning)
         rows: list[dict[str, Any]] = [
             {name: tensor[row : row + 1] for name, tensor in conditioning.items()} for row in range(len(noise))
         ]
@@ -446,10 +446,10 @@ class Pipeline(Model):
             rows = [_without_padding(row) for row in rows]
         if self.family.listed:
             rows = [{name: list(tensor) for name, tensor in row.items()} for row in rows]
-        return torch.cat([self._denoised(noise[i : i + 1], row) for i, row in enumerate(rows)])
+        return torch.cat([self._call_pipe(noise[i : i + 1], row) for i, row in enumerate(rows)])
 
-    def _denoised(self, noise: Tensor, conditioning: dict[str, Any]) -> Tensor:
-        """What the pipeline itself makes of them."""
+    def _call_pipe(self, noise: Tensor, conditioning: dict[str, Any]) -> Tensor:
+        """Latents from the pipeline itself, by the arguments of its `__call__`."""
         settings = self.settings
         if self.draws:
             noise, *steps = noise.unbind(1)
