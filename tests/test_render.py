@@ -104,7 +104,7 @@ def test_a_frame_that_the_walk_does_not_have_is_refused_before_anything_is_rende
     assert not model.batches
 
 
-@pytest.mark.parametrize("way", [{}, {"smooth": False}, {"closed": True, "noise_steps": [1, 3] * 3}], ids=str)
+@pytest.mark.parametrize("way", [{}, {"smooth": False}, {"closed": True, "noise_strides": [1, 3] * 3}], ids=str)
 def test_what_a_frame_is_made_from_makes_its_very_pixels(tiny, way):
     model = tiny.at(dataclasses.replace(tiny.settings, batch=1))
     walk = Walk.through(KEYFRAMES[:3], frames=6, **way)

@@ -249,7 +249,7 @@ def test_kicks_stay_on_their_frames():
     beats = [0.5 * i for i in range(1, 10)]
     keyframes = [Keyframe(prompt, i) for i, prompt in enumerate("abc")]
     moves = pace.on_beats(beats, 121, Fraction(24))
-    walk = Walk.through(keyframes, frames=121, steps=moves, noise_steps=moves)
+    walk = Walk.through(keyframes, frames=121, strides=moves, noise_strides=moves)
     pacer, made, _ = paced(walk, a_model())
     asked = np.diff([0.0, *walk.positions])
     shown = np.concatenate([[0.0], steps(pacer.walk, a_model())])
@@ -722,7 +722,7 @@ def test_a_film_at_one_speed_is_made_again_and_gone_on_with(empty_folder, monkey
     assert cli.main([*command, "--out", "film.mp4"]) == 0
     film = Path("undisturbed.mp4").read_bytes()
     assert Path("film.mp4").read_bytes() == film
-    assert read_manifest("film.walk").walk.firsts()[1.0] == 12
+    assert read_manifest("film.walk").walk.first_frames()[1.0] == 12
     assert cli.main(["replay", "film.mp4"]) == 0
     assert Path("film-again.mp4").read_bytes() == film
     # Times that were found are found again for another length.

@@ -328,7 +328,7 @@ def test_a_drafts_frames_that_are_lost_from_the_film_are_made_again_as_they_were
     assert film(61) == made
 
 
-@pytest.mark.parametrize("how", [{}, {"steps": 8}, {"noise_steps": 8}, {"steps": 2}], ids=str)
+@pytest.mark.parametrize("how", [{}, {"strides": 8}, {"noise_strides": 8}, {"strides": 2}], ids=str)
 def test_how_many_pictures_it_will_take_is_known_before_nearly_all_are_made(tmp_path, how):
     """To the beat, pictures that were only looked at were added when all others were there: 0:00 left, twice."""
     model, told, listener = Mixed(0.5), [], Listener()

@@ -105,7 +105,7 @@ def film(*, loaded: Model | None = None, again: Again | None = None, **chosen: A
 
     network = _network(asked, listener)
     told = network.name if network else asked.flags.get("upscale")
-    frames = len(set(zip(asked.walk.positions, asked.walk.pulse or asked.walk.positions)))
+    frames = len(set(asked.walk.coordinates))
     model = _found(asked.settings, listener, asked.walk.keyframes, asked.folder, frames, loaded, asked.walk)
     if again and again.weights != model.settings.weights:
         listener.say("note: the model is not the one that made that film, so its pictures will differ")
@@ -228,9 +228,9 @@ def rough(**chosen: Any) -> str:
     if asked.constant and decided is None:
         listener.say("note: keyframes come evenly in it; when one speed brings them is known when the film is made")
     walk = decided.walk if decided else asked.walk
-    shown = _stand_ins(asked, walk, settings, spreading=asked.even and not decided and not walk.wavers)
+    shown = _stand_ins(asked, walk, settings, spreading=asked.even and not decided and not walk.has_own_noise)
     sound = asked.sound_of(out)
-    held = roughcut.longest_hold([*zip(walk.positions, walk.pulse or walk.positions)], shown) / walk.fps
+    held = roughcut.longest_hold(walk.coordinates, shown) / walk.fps
     listener.say(
         f"{plural(len(set(shown)), 'picture')} for {plural(walk.frames, 'frame')}, of which one is held for up to "
         f"{format_time(round(float(held), 2))}"

@@ -182,7 +182,7 @@ def described(walk: Walk, settings: Settings, flags: Mapping[str, object], posit
     deciding = {"frames": walk.frames, "fps": walk.fps, "path": path, **flags}
     places = (walk.positions, walk.noise, walk.pulse) if positions else None
     made = recipe.compose(walk.keyframes, deciding, settings, places)
-    first = walk.firsts()
+    first = walk.first_frames()
     often = Counter(keyframe.prompt for keyframe in walk.keyframes)
     titles = [it.prompt + f" (seed {it.seed})" * (often[it.prompt] > 1) for it in walk.keyframes]
     shown = [(first.get(float(k)), title) for k, title in enumerate(titles)]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from walk import Error
-from walk.keyframes import Keyframe, check_words, of_tensors
+from walk.keyframes import Keyframe, check_no_tensors, tensor_prompt
 from walk.models import Conditioning, Model
 from walk.settings import Settings
 
@@ -71,7 +71,9 @@ class Given(Model):
         made = self.encode(Keyframe(name, 0)) if conditioning is None else conditioning
         self._check(name, made)
         kept = {part: self._kept(made[part]) for part in made}
-        prompt = of_tensors(name, _digest(repr(sorted((part, digest) for part, (digest, _) in kept.items())).encode()))
+        prompt = tensor_prompt(
+            name, _digest(repr(sorted((part, digest) for part, (digest, _) in kept.items())).encode())
+        )
         if noise is not None:
             what, own = f"the noise of '{name}'", self.model.noise(0)
             _check_kind(what, noise, own)
@@ -121,7 +123,7 @@ class Given(Model):
         given for other guidance."""
         made = self.conditionings.get(keyframe.prompt)
         if made is None:
-            check_words([keyframe])
+            check_no_tensors([keyframe])
             return self.model.encode(keyframe)
         self._check(keyframe.prompt, made)
         return dict(made)

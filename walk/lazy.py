@@ -198,7 +198,7 @@ def _as_before(
     if asked and asked.pulse:  # then the film may show none of these, but swung out
         keys = asked.landmarks()[0]
         places = (asked.positions, asked.noise, asked.pulse)
-        walks.append(asked.path(*([some[key] for key in keys] if some else [] for some in places)))
+        walks.append(asked.with_positions(*([some[key] for key in keys] if some else [] for some in places)))
     batches = [settings.batch or 1]
     while free and batches[0] > 1:
         batches.insert(0, batches[0] // 2)

@@ -23,7 +23,7 @@ from typing import Any
 from walk import Error, __version__
 from walk.keyframes import Keyframe
 from walk.settings import Settings
-from walk.timeline import Walk, inside
+from walk.timeline import Walk, by_segment
 
 FILE = "walk.json"
 
@@ -81,7 +81,7 @@ class Manifest:
     def near(self, walk: Walk) -> dict[int, dict[float, float]]:
         """By segment of a walk that is asked for, what is known of one here with the same keyframes around it, with as many
         frames or others: the places that were asked for, in order, and where they belong."""
-        if not self.asked or self.asked.wavers or walk.wavers:
+        if not self.asked or self.asked.has_own_noise or walk.has_own_noise:
             return {}
         found = self._found(self.asked)
         there = {told: found[start] for start, told in reversed([*enumerate(_around(self.asked))])}
@@ -189,7 +189,7 @@ def canonical(value: object) -> bytes:
 
 def _segments(walk: Walk) -> list[object]:
     """Of each what decides where its frames belong: the keyframes around it, and the places that were asked for."""
-    paths, noises = inside(walk.positions), inside(walk.noise)
+    paths, noises = by_segment(walk.positions), by_segment(walk.noise)
     return [
         (around, *(tuple(position - start for position in some.get(start, ())) for some in (paths, noises)))
         for start, around in enumerate(_around(walk))

@@ -173,7 +173,11 @@ def _complete(settings: Settings, report: Report) -> Settings:
         scheduler=str(loading.sampler(folder, filled.scheduler)),
         dtype=dtype,
         batch=filled.batch
-        or (1 if family.alone else machine.batch(filled, family.negatives and guidance > family.off, wide)),
+        or (
+            1
+            if family.one_at_a_time
+            else machine.batch(filled, family.negatives and guidance > family.unguided_up_to, wide)
+        ),
     )
 
 
@@ -227,7 +231,7 @@ def unusual(settings: Settings) -> list[str]:
     _, own = _recommended(settings.model, folder, family)
     guidance = own if settings.guidance is None else settings.guidance
     garish = f"the model was made for no guidance: with --guidance {guidance:g} pictures may be garish"
-    return [garish] * (own <= family.off < guidance) + _late_start(folder, settings)
+    return [garish] * (own <= family.unguided_up_to < guidance) + _late_start(folder, settings)
 
 
 def _late_start(folder: Path, settings: Settings) -> list[str]:
@@ -262,8 +266,8 @@ class Pipeline(Model):
         # 2. What it says of itself
         self.defaults = _defaults(self.pipe)
         _, self.own_guidance = _recommended(settings.model, folder, self.family)
-        if self.family.short and _is_distilled(folder, self.family):
-            self.defaults["max_sequence_length"] = self.family.short
+        if self.family.most_tokens_distilled and _is_distilled(folder, self.family):
+            self.defaults["max_sequence_length"] = self.family.most_tokens_distilled
         self.scale = loading.pixels_per_latent(folder / "vae" / "config.json")
         self.statistics: dict[torch.dtype, list[Tensor]] = {}  # mean and deviation of latents, on the device
         # 3. Its prompts' reader
@@ -285,7 +289,7 @@ class Pipeline(Model):
     def _denoiser_waits(self) -> bool:
         """Whether the denoiser has to wait for a GPU: as those of some families, and all that unpack weights, with
         tables that they copy there."""
-        return self.family.waits or loading.is_quantised(self.settings)
+        return self.family.syncs or loading.is_quantised(self.settings)
 
     def _compile(self) -> None:
         """Have the model compiled, without what a compiler does better itself. Raises Error if it cannot be."""
@@ -331,9 +335,9 @@ class Pipeline(Model):
         elif keyframe.negative_prompt and not self._guided:
             notes.append(
                 "the model works without guidance, so the negative prompt has no effect"
-                if self.own_guidance <= self.family.off
+                if self.own_guidance <= self.family.unguided_up_to
                 else f"with guidance {self.settings.guidance:g} the negative prompt has no effect; give --guidance, over "
-                f"{self.family.off:g}"
+                f"{self.family.unguided_up_to:g}"
             )
         if self.settings.model == BUILT_IN:
             notes += unknown(keyframe.prompt)
@@ -341,7 +345,7 @@ class Pipeline(Model):
 
     @property
     def _guided(self) -> bool:
-        return self.family.negatives and (self.settings.guidance or 0) > self.family.off
+        return self.family.negatives and (self.settings.guidance or 0) > self.family.unguided_up_to
 
     def encode(self, keyframe: Keyframe) -> Conditioning:
         with self.lock:
@@ -361,13 +365,13 @@ class Pipeline(Model):
         """Noise in the shape in which the pipeline takes latents, without a batch dimension."""
         height, width = self.settings.height or 0, self.settings.width or 0
         channels = self.denoiser.config.in_channels
-        if self.family.flat:
+        if self.family.latents == "list":
             return torch.randn(channels, height // self.scale, width // self.scale, generator=generator).flatten(1).mT
-        if self.family.packed:
+        if self.family.latents == "packed":
             latents = self.pipe.prepare_latents(1, channels // 4, height, width, torch.float32, "cpu", generator)
             start: Tensor = latents[0][0] if isinstance(latents, tuple) else latents[0]  # Flux returns coordinates, too
             return start
-        scale = self.scale * (2 if self.family.patches else 1)
+        scale = self.scale * (2 if self.family.latents == "patched" else 1)
         return torch.randn(channels, height // scale, width // scale, generator=generator)
 
     @torch.inference_mode()
@@ -437,7 +441,7 @@ class Pipeline(Model):
             for name, tensor in conditioning.items()
         }
         noise = _as_inference(noise)
-        if not self.family.alone:
+        if not self.family.one_at_a_time:
             return self._call_pipe(noise, conditioning)
         rows: list[dict[str, Any]] = [
             {name: tensor[row : row + 1] for name, tensor in conditioning.items()} for row in range(len(noise))
@@ -459,7 +463,7 @@ class Pipeline(Model):
             "height": settings.height,
             "width": settings.width,
             "num_inference_steps": settings.steps,
-            self.family.guidance_name: max(settings.guidance or 0.0, self.family.least),
+            self.family.guidance_name: max(settings.guidance or 0.0, self.family.least_guidance),
             # For noise beyond what is given: one for each frame, else frames depend on their batch; all of one seed,
             # else the film flickers.
             "generator": [torch.Generator().manual_seed(0) for _ in noise],
@@ -515,11 +519,11 @@ class Pipeline(Model):
         """Latents in the shape and scale that the VAE has learned; the denoiser's have mean 0 and deviation 1."""
         config = self.pipe.vae.config
         if latents.ndim == 3:
-            side = self.scale * (1 if self.family.flat else 2)
+            side = self.scale * (1 if self.family.latents == "list" else 2)
             latents = _unpack(latents, (self.settings.height or 0) // side, (self.settings.width or 0) // side)
-        if self.family.patches:
+        if self.family.latents == "patched":
             return _unpatch(latents, self.pipe.vae, self.family.epsilon)
-        if self.family.packed:
+        if self.family.latents == "packed":
             latents = pixel_shuffle(latents, 2)
         mean, deviation = config.get("latents_mean"), config.get("latents_std")
         if mean is None or deviation is None:

@@ -9,15 +9,15 @@ import difflib
 import functools
 import re
 import unicodedata
+from collections.abc import Callable
 
-from walk.emphasis import leftovers, unescaped
+from walk.emphasis import Leftover, leftovers, unescaped
 from walk.hub import find_model
 from walk.settings import BUILT_IN
 from walk.text import plural
 
 QUOTED = 8  # words, of the beginning and the end of what is not read
 NAMED = 8  # words that the built-in model has never seen, of a prompt
-_SETTING = re.compile(r"[a-z]+=", re.IGNORECASE)
 _FILLERS = ("and", "with", "to", "by", "at", "near", "next", "over", "for", "from", "is", "as", "no", "its")
 # What other tools take in a prompt after two hyphens, and what it is here.
 _OPTIONS = {
@@ -39,51 +39,60 @@ def shortened(text: str) -> str:
     return f"'{start} ... {end}' ({len(words)} words)"
 
 
-def leftover(text: str) -> str:
-    """Of what `emphasis.leftovers` finds: what becomes of it, and what was meant."""
-    if text[0].isdigit():
-        return "a list's number is read as words: a prompt needs none"
-    if len(text) == 1:
-        listed = f"a list's {text} is read as a word"
-        return f"{listed if text in '-*•' else 'quotes around all of it are read as letters'}: a prompt needs none"
-    if instead := _as_words(text):
-        return f"'{text.strip()}' is read as {instead}"
-    return f"'{text}' is read as it stands{_weighted(text) or _why(text)}"
+def leftover(found: Leftover) -> str:
+    """What becomes of it, and what was meant."""
+    return _NOTES[found.kind](found.text)
 
 
-def _as_words(text: str) -> str:
-    """Of what is drawn as any words are; '' if it is none of that."""
-    if text.startswith("--"):
-        name, _, value = text[2:].strip(" ,.").replace("=", " ").partition(" ")
-        return "words" + _OPTIONS.get(name.lower(), "").format(value.strip() or "...")
-    if text.startswith("<"):
-        return f"words; give --lora {text[1:-1].partition(':')[2]}"
-    if _SETTING.match(text):
-        return f"words; give it after a bar: | {text}"
-    if text.lower().startswith("embedding:"):
-        return "words: embeddings are not loaded"
-    return "a word: a prompt is not divided there" if text in ("AND", "BREAK") else ""
+def _as_words(text: str, more: str) -> str:
+    return f"'{text.strip()}' is read as words{more}"
 
 
-def _weighted(text: str) -> str:
-    """How words that count for more or less are written here, if that is meant."""
-    if text.startswith(("((", "[[")):
-        depth = len(text) - len(text.lstrip(text[0]))
-        return f"; give ({text.strip('()[]')}:{1.1 ** (depth if text[0] == '(' else -depth):.2g})"
-    if text.endswith("+"):
-        words, _, more = text.rpartition(")")
-        return f"; give {words}:{1.1 ** len(more):.2g})"
-    return "; words that count for more are (words:1.5)" if text.startswith("::") else ""
+def _as_letters(text: str, more: str) -> str:
+    return f"'{text}' is read as it stands{more}"
 
 
-def _why(text: str) -> str:
-    if text.startswith("["):
-        return ": words stay the same from step to step"
-    if text.startswith("{"):
-        return ": none of them is chosen"
-    if text.startswith("__"):
-        return ": no word takes its place"
-    return ": its weight is not a number such as 1.5" if text.endswith(")") else ": its parenthesis is not closed"
+def _option(text: str) -> str:
+    name, _, value = text[2:].strip(" ,.").replace("=", " ").partition(" ")
+    return _as_words(text, _OPTIONS.get(name.lower(), "").format(value.strip() or "..."))
+
+
+def _nested(text: str, factor: float) -> str:
+    """Of ((words)) or [[words]], each of whose brackets stands for this factor."""
+    depth = len(text) - len(text.lstrip(text[0]))
+    return _as_letters(text, f"; give ({text.strip('()[]')}:{factor**depth:.2g})")
+
+
+def _plus(text: str) -> str:
+    words, _, more = text.rpartition(")")
+    return _as_letters(text, f"; give {words}:{1.1 ** len(more):.2g})")
+
+
+def _weight(text: str) -> str:
+    why = "weight is not a number such as 1.5" if text.endswith(")") else "parenthesis is not closed"
+    return _as_letters(text, f": its {why}")
+
+
+# By the kind of a Leftover, whose text is the argument.
+_NOTES: dict[str, Callable[[str], str]] = {
+    "number": lambda text: "a list's number is read as words: a prompt needs none",
+    "bullet": lambda text: f"a list's {text} is read as a word: a prompt needs none",
+    "quote": lambda text: "quotes around all of it are read as letters: a prompt needs none",
+    "lora": lambda text: _as_words(text, f"; give --lora {text[1:-1].partition(':')[2]}"),
+    "louder": lambda text: _nested(text, 1.1),
+    "plus": _plus,
+    "option": _option,
+    "ratio": lambda text: _as_letters(text, "; words that count for more are (words:1.5)"),
+    "divider": lambda text: f"'{text}' is read as a word: a prompt is not divided there",
+    "choice": lambda text: _as_letters(text, ": none of them is chosen"),
+    "wildcard": lambda text: _as_letters(text, ": no word takes its place"),
+    "embedding": lambda text: _as_words(text, ": embeddings are not loaded"),
+    "setting": lambda text: _as_words(text, f"; give it after a bar: | {text}"),
+    "quieter": lambda text: _nested(text, 1 / 1.1),
+    "steps": lambda text: _as_letters(text, ": words stay the same from step to step"),
+    "weight": _weight,
+}
+_READ_AS_WORDS = ("lora", "option", "divider", "embedding", "setting")  # of which `unknown` says no more
 
 
 def _words(text: str) -> dict[str, None]:
@@ -100,12 +109,13 @@ def _vocabulary() -> dict[str, None]:
 
 def unknown(prompt: str) -> list[str]:
     """A note of the words that the built-in model has never seen, if there are any, but for those of notation."""
-    said = unescaped(prompt)
-    for text in filter(_as_words, leftovers(prompt)):
-        said = said.replace(text, " ")
+    text = unescaped(prompt)
+    for found in leftovers(prompt):
+        if found.kind in _READ_AS_WORDS:
+            text = text.replace(found.text, " ")
     # Emoji beside words are taken for ornament.
-    pictured = dict.fromkeys(letter for letter in said if unicodedata.category(letter) == "So")
-    words = [word for word in _words(said) or pictured if word not in {*_vocabulary(), *_FILLERS}]
+    emoji = dict.fromkeys(letter for letter in text if unicodedata.category(letter) == "So")
+    words = [word for word in _words(text) or emoji if word not in {*_vocabulary(), *_FILLERS}]
     if not words:
         return []
     more = f" and {plural(len(words) - NAMED, 'more word')}" if len(words) > NAMED else ""

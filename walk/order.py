@@ -39,7 +39,7 @@ from walk import (
 )
 from walk.files import lines_of, read_input, read_text
 from walk.flags import given
-from walk.keyframes import WORDS, Keyframe, check_words, prompt_file, read_lines
+from walk.keyframes import WORDS, Keyframe, check_no_tensors, prompt_file, read_lines
 from walk.progress import Listener
 from walk.rates import METER
 from walk.recipe import Recipe
@@ -106,7 +106,7 @@ class Order:
     def timed(self, lengths: Sequence[float]) -> Order:
         """The same with such keyframes. lengths: of the ways from one to the next, to the eye."""
         walk = self.walk
-        keyframes = timeline.spaced(walk.keyframes, lengths, walk.frames, walk.fps, walk.closed)
+        keyframes = timeline.space_by_length(walk.keyframes, lengths, walk.frames, walk.fps, walk.closed)
         ease = bool(self.flags.get("ease"))
         timed = Walk.through(
             keyframes,
@@ -115,7 +115,7 @@ class Order:
             closed=walk.closed,
             smooth=walk.smooth,
             ease=ease,
-            steps=None if ease else [1.0] * walk.frames,
+            strides=None if ease else [1.0] * walk.frames,
         )
         return dataclasses.replace(self, walk=timed, written=walk.keyframes)
 
@@ -171,7 +171,7 @@ def read_order(
     if chosen.get("speed") == "constant":
         timeline.check_rests(keyframes)
     if loaded is None:
-        check_words(keyframes)
+        check_no_tensors(keyframes)
     if len(keyframes) == 1 and os.path.isdir(keyframes[0].prompt):
         raise Error(f"{keyframes[0].prompt} is a folder; give a prompt file, or prompts")
     texts = _texts(chosen["prompts"])
@@ -194,7 +194,7 @@ def read_order(
         music, walk = _again(chosen | {"fps": shown}, keyframes, places)
     else:
         chosen = chosen | {"fps": shown}  # lest keyframes come at other times than they were given
-        keyframes = timeline.framed(keyframes, shown)
+        keyframes = timeline.frames_to_seconds(keyframes, shown)
         with _untouched(folder):
             music = _music(chosen, keyframes, out, folder, listener)
             walk = _walk(chosen, keyframes, music, listener)
@@ -463,7 +463,7 @@ def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music 
         # A loop leads back to its first keyframe, and would at one stroke if the last one rested to its end.
         pause = lyrics.PAUSE if timing.get("closed") else 0.0
         keyframes = _sung(keyframes, music, pause, listener)
-    keyframes = timeline.timed(keyframes, rhythm.beats, rhythm.bars, music.name)
+    keyframes = timeline.beats_to_seconds(keyframes, rhythm.beats, rhythm.bars, music.name)
     moments = {"bar": (rhythm.bars, rhythm.beats), "beat": (rhythm.beats,), "off": ()}
     prompts, noise = paces(chosen)
     align = chosen.get("align", flags.ALIGN[0])
@@ -471,8 +471,8 @@ def _walk(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music 
         keyframes,
         smooth=smooth,
         moments=moments[align],
-        steps=_steps(prompts, chosen, music, frames, fps),
-        noise_steps=None if noise == prompts else _steps(noise, chosen, music, frames, fps),
+        strides=_steps(prompts, chosen, music, frames, fps),
+        noise_strides=None if noise == prompts else _steps(noise, chosen, music, frames, fps),
         **{**timing, "seconds": music.seconds, "frames": None},
     )
     if depth := chosen.get("pulse"):
@@ -500,7 +500,7 @@ def _off(walk: Walk, keyframes: Sequence[Keyframe], moments: Sequence[float]) ->
 def _sung(keyframes: tuple[Keyframe, ...], music: Music, pause: float, listener: Listener) -> tuple[Keyframe, ...]:
     """The lines of a song that come in the part of it that the film plays. pause: after their rests, before its end."""
     start, seconds = float(music.start), float(music.seconds)
-    part = timeline.within(keyframes, start, seconds, pause)
+    part = timeline.excerpt(keyframes, start, seconds, pause)
     if len(part) < 2:
         raise Error(
             f"of {plural(len(keyframes), 'line')} {len(part) or 'none'} comes in the {format_time(seconds)} of "

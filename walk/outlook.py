@@ -61,7 +61,7 @@ def hurries(walk: Walk, steps: Sequence[float], music: bool = False) -> list[str
     speeds = [sum(rounds[key : key + length]) / length for key, length in zip(*walk.landmarks())]
     usual = median(speeds)
     return [
-        f"{walk.leg(k)} is {speed / usual:.1f} times as fast as the rest; {remedy}"
+        f"{walk.segment_name(k)} is {speed / usual:.1f} times as fast as the rest; {remedy}"
         for k, speed in enumerate(speeds)
         if len(speeds) > 2 and speed > HURRY * usual > 0
     ]
@@ -83,7 +83,7 @@ def turns(walk: Walk, distances: Sequence[tuple[float, float]]) -> list[str]:
         later = [index for index in inside[start] if walk.positions[index] > at]
         if len(gaps) > 3 and share > TURN and later:
             notes.append(
-                f"{clock(min(later) / walk.fps)}: {share:.0%} of the change from {walk.leg(start)} comes at once; a prompt in "
+                f"{clock(min(later) / walk.fps)}: {share:.0%} of the change from {walk.segment_name(start)} comes at once; a prompt in "
                 "between would soften it"
             )
     return notes
@@ -92,7 +92,7 @@ def turns(walk: Walk, distances: Sequence[tuple[float, float]]) -> list[str]:
 def surprises(walk: Walk, rests: Sequence[float] = (), music: bool = False) -> list[str]:
     """Notes on what the walk alone tells. rests: where it is meant to rest, in seconds. music: it has beats."""
     notes = [] if rests else [rest(walk, music)]
-    if walk.firsts().keys() >= set(map(float, range(len(walk.keyframes)))):  # it shows every keyframe
+    if walk.first_frames().keys() >= set(map(float, range(len(walk.keyframes)))):  # it shows every keyframe
         notes += [_flicker(walk), _between(walk, rests)]
     return [note for note in notes if note]
 

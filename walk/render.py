@@ -176,7 +176,7 @@ def _is_of_one_colour(picture: np.ndarray) -> bool:
 def _where(walk: Walk, index: int) -> str:
     position = walk.positions[index]
     start, part = int(position), position % 1
-    return f"{part:.0%} of the way from {walk.leg(start)}" if part else f"of keyframe {start + 1}"
+    return f"{part:.0%} of the way from {walk.segment_name(start)}" if part else f"of keyframe {start + 1}"
 
 
 def batches(indices: Sequence[int], batch: int, rows: Mapping[int, int] | None = None) -> list[list[int | None]]:

@@ -338,7 +338,7 @@ def by_place(folder: Path, walk: Walk, settings: Settings) -> dict[float, Path]:
     end = walk.segments - (1 / GRAIN if walk.closed else 0)
     told = {round(float(path.name.partition("-")[0]) * GRAIN) / GRAIN: name for name, path in there.items()}
     places = [place for place in sorted(told) if place <= end]
-    names = fingerprints(walk.path(places), settings)
+    names = fingerprints(walk.with_positions(places), settings)
     return {place: there[name] for place, name in zip(places, names) if name in there}
 
 

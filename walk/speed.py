@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from walk.timeline import GRAIN, Walk, inside
+from walk.timeline import GRAIN, Walk, by_segment
 
 FIRST = 7  # frames that are looked at inside a segment, to begin with
 LEAST = 4  # frames for each of them
@@ -128,7 +128,7 @@ class Pacer:
                 start,
                 turn,
                 places,
-                noise=noises.get(start, []) if walk.wavers else None,
+                noise=noises.get(start, []) if walk.has_own_noise else None,
                 apart=apart,
                 even=even,
                 further=further,
@@ -430,7 +430,7 @@ def predicted(
     for position, d in sorted(distances):
         gaps[int(position)][position % 1] = max(d, 1e-9)
     ways, lengths = {}, [0.0]
-    within = inside(walk.positions)
+    within = by_segment(walk.positions)
     starts = [start for start in range(walk.segments) if len(gaps[start]) > (start in within)]
     for start in starts:
         way = np.cumsum([0.0, *gaps[start].values()])
@@ -466,7 +466,7 @@ def cuts(walk: Walk, keyframes: Sequence[np.ndarray]) -> list[tuple[float, float
 
     keyframes: their pictures.
     """
-    within = inside(walk.positions)
+    within = by_segment(walk.positions)
     at_once = [(k, (k + 1) % len(keyframes)) for k in range(walk.segments) if k not in within]
     return [(float(a), distance(features(keyframes[a]), features(keyframes[b]))) for a, b in at_once]
 
@@ -562,7 +562,7 @@ def _of_fours(x: np.ndarray) -> np.ndarray:
 
 def _places(positions: Sequence[float]) -> dict[int, list[float]]:
     """By keyframe, the places of frames between it and the next, in order; none where nothing moves."""
-    return {start: sorted({it % 1 for it in some}) for start, some in sorted(inside(positions).items())}
+    return {start: sorted({it % 1 for it in some}) for start, some in sorted(by_segment(positions).items())}
 
 
 def _unseen(segments: Iterable[_Segment]) -> dict[float, _Segment]:

@@ -25,7 +25,7 @@ from walk.progress import Listener
 from walk.render import Batch, Renderer, row
 from walk.run import WRITERS, Run
 from walk.speed import Earlier, Features, Pacer
-from walk.timeline import Walk, inside
+from walk.timeline import Walk, by_segment
 
 
 class Look(NamedTuple):
@@ -124,7 +124,7 @@ class Work:
         places = [part / (count + 1) for part in range(1, count + 1)]
         positions = [k + place for k in range(walk.segments) for place in (0.0, *places)]
         positions += [float(walk.segments)] * (not walk.closed)
-        there = run.at(walk.path(positions))
+        there = run.at(walk.with_positions(positions))
         self.make(there)
         self.settle()
         self._note_rows(there)
@@ -175,7 +175,7 @@ class Work:
         rows = {} if even else {name: row(index, batch) for index, name in enumerate(run.fingerprints)}
 
         def at(*positions: float) -> Run:
-            there = run.at(run.walk.path(positions))
+            there = run.at(run.walk.with_positions(positions))
             there.rows = {name: rows[name] for name in there.fingerprints if name in rows}
             return there
 
@@ -223,10 +223,10 @@ class Work:
 
         seen: positions of pictures that were made, of prompts and noise at once.
         """
-        halves = {k: min(some, key=lambda position: abs(position - k - 0.5)) for k, some in inside(seen).items()}
+        halves = {k: min(some, key=lambda position: abs(position - k - 0.5)) for k, some in by_segment(seen).items()}
         places = [place for k, half in halves.items() for place in ((k, k), (half, k), (half, half))]
         positions, noise = (tuple(float(place[which]) for place in places) for which in (0, 1))
-        there = run.at(run.walk.path(positions, noise))
+        there = run.at(run.walk.with_positions(positions, noise))
         self.make(there)
         self.settle()
         features = [speed.features(there.picture(index)) for index in range(len(places))]
@@ -241,7 +241,7 @@ class Work:
         of which one picture more of each keyframe is made."""
         keys, most = [float(k) for k in range(len(run.walk.keyframes))], max(run.walk.pulse)
         pulses = [0.0, most / 4, most]
-        there = [run.at(run.walk.path(keys, pulse=[pulse] * len(keys))) for pulse in pulses]
+        there = [run.at(run.walk.with_positions(keys, pulse=[pulse] * len(keys))) for pulse in pulses]
         for each in there:
             self.make(each)
         self.settle()
