@@ -60,7 +60,7 @@ LATEST = 0.8  # of the timesteps that a model was trained with: denoising that b
 
 
 class Model(Protocol):
-    """What makes pictures of prompts. `denoise` and `decode` take and return tensors whose first dimension is the batch.
+    """What makes pictures of prompts. `denoise` and `decode` take and return tensors with the batch dimension first.
 
     A model of your own derives from this. It needs complete `settings` (`Settings.left_open` names what they lack),
     `encode`, `noise`, `denoise` and `decode`. See examples/own_model.py.
