@@ -22,8 +22,8 @@ MOST = 8  # recordings, of inputs of different shapes
 
 
 class Recorder:
-    """In the place of a module's `forward`: the second call with inputs of the same shapes is recorded, and played back
-    from then on.
+    """In the place of a module's `forward`: the second call with tensors of the same shapes, and the same other
+    arguments, is recorded, and played back from then on.
 
     What cannot be recorded is called as usual.
     """

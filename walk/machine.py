@@ -151,15 +151,15 @@ def batch(settings: Settings, guided: bool, wide: bool = False) -> int:
     wide: the VAE decodes in float32, in which it needs more memory than the denoiser.
     """
     pixels = (settings.width or 512) * (settings.height or 512)
-    frames, most = 4 * 512 * 512, 8
+    budget, most = 4 * 512 * 512, 8  # pixels and frames of a batch
     if settings.device.startswith("cuda"):
         gigabytes = torch.cuda.get_device_properties(settings.device).total_memory / 1e9
         if gigabytes > 14:
-            frames *= (2 if gigabytes < 30 else 4) * (1 if guided else 2)
+            budget *= (2 if gigabytes < 30 else 4) * (1 if guided else 2)
             most = 8 if guided else 16
             if wide:
-                frames = min(frames, int((gigabytes - WIDE_BESIDE) / WIDE_EACH) * 512 * 512)
-    return max(1, min(most, frames // pixels))
+                budget = min(budget, int((gigabytes - WIDE_BESIDE) / WIDE_EACH) * 512 * 512)
+    return max(1, min(most, budget // pixels))
 
 
 def reset_peak(device: str) -> None:

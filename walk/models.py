@@ -2,7 +2,8 @@
 
 From a model's name to a picture:
 1. walk.hub finds the model's folder, or downloads it; `model_index.json` in it names diffusers' class of pipeline.
-2. That class is a row of walk.families: what its pipelines return, take and recommend. A new family is a new row.
+2. That class is a row of walk.families: what its pipelines return, take and recommend. A new family is a new row (and a
+   tiny pipeline in tests/tiny.py, which tests/test_families.py takes all of this way).
 3. `complete` fills in what the settings leave open, from the row and the model's configurations.
 4. walk.loading makes the pipeline, and `Pipeline`, the adapter, a model of it.
 5. `Pipeline.encode` has walk.reading ask the pipeline's `encode_prompt` for the conditioning of a prompt.
@@ -59,7 +60,7 @@ LATEST = 0.8  # of the timesteps that a model was trained with: denoising that b
 
 
 class Model(Protocol):
-    """What makes pictures of prompts. All tensors have the batch as their first dimension.
+    """What makes pictures of prompts. `denoise` and `decode` take and return tensors with the batch dimension first.
 
     A model of your own derives from this. It needs complete `settings` (`Settings.left_open` names what they lack),
     `encode`, `noise`, `denoise` and `decode`. See examples/own_model.py.
