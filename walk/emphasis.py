@@ -1,7 +1,7 @@
 r"""Words that count for more or for less: a (red:1.3) apple on a (blue:0.7) background.
 
-The notation is that of AUTOMATIC1111's web UI, but for parentheses without a number, which stay what
-they are; so does one after a backslash. Within each other, numbers multiply.
+The notation is that of AUTOMATIC1111's web UI, except that parentheses without a number stay what they
+are; so does one after a backslash. Within each other, numbers multiply.
 
 Knows text alone; what becomes of the numbers is up to the model.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-MOST = 4.0
+MOST = 4.0  # the largest weight
 DEEP = 20  # parentheses within each other at most; more are letters
 DIGITS = 16  # characters of a number at most, with the spaces around it
 

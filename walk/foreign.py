@@ -62,12 +62,13 @@ class _Timed(NamedTuple):
     where: str
     text: str
     kind: str  # clock, tag (a clock in brackets, as in a song's [0:02]), seconds, label (an audio editor's) or frame
-    written: str  # the time, or the whole number of the frame
+    written: str  # the time, or the frame's number, as a prompt file takes it
     at: float
     prompt: str
 
     @property
     def unit(self) -> str:
+        """The setting of a prompt file: time or frame."""
         return "frame" if self.kind == "frame" else "time"
 
     @property

@@ -93,6 +93,8 @@ class Keyframe:
 
 
 class _Line(NamedTuple):
+    """A line of a prompt file, read."""
+
     where: str  # for errors: 'a.txt:3'
     keyframe: Keyframe
     seed: int | None  # None: the line sets none
@@ -180,6 +182,14 @@ def _checked_prompt(text: str) -> str:
     return prompt
 
 
+def _one_line(name: str, text: str) -> str:
+    """The text with single spaces. Raises Error, which calls it `name`, for what a setting of a line cannot hold."""
+    text = " ".join(text.split())
+    if "|" in text or has_control_characters(text):
+        raise Error(f"{name} {text[:60]!a} has a bar or control characters; it is plain text")
+    return text
+
+
 def _checked_style(style: str) -> str:
     style = _one_line("style", style)
     if style.startswith("#"):
@@ -200,7 +210,7 @@ def _checked_seed(seed: int) -> int:
 
 
 def tensor_prompt(name: str, digest: str) -> str:
-    """The prompt of a keyframe of tensors (`walk.given`), with a digest by which no other tensors have the same.
+    """The prompt of a keyframe of tensors (`walk.given`): a name, and a digest that tells them from all others.
 
     digest: 16 hexadecimal digits. Raises Error for a name that no line of a prompt file can have."""
     _check_text("the name of tensors", name)
@@ -217,14 +227,6 @@ def check_no_tensors(keyframes: Iterable[Keyframe]) -> None:
             )
 
 
-def _one_line(name: str, text: str) -> str:
-    """The text with single spaces. Raises Error, which calls it `name`, for what a setting of a line cannot hold."""
-    text = " ".join(text.split())
-    if "|" in text or has_control_characters(text):
-        raise Error(f"{name} {text[:60]!a} has a bar or control characters; it is plain text")
-    return text
-
-
 # Where the text comes from
 
 
@@ -238,7 +240,7 @@ def prompt_file(prompts: str | Path | Sequence[str | Keyframe]) -> Path | None:
 
 
 def _entries(prompts: Any) -> Iterator[tuple[str, str | Keyframe]]:
-    """(where, its text or the Keyframe) for every prompt."""
+    """(where, text or Keyframe) for every prompt."""
     path = prompt_file(prompts)
     if path is not None:
         yield from _file_lines(path)
@@ -250,6 +252,7 @@ def _entries(prompts: Any) -> Iterator[tuple[str, str | Keyframe]]:
 
 
 def _listed(prompts: Any) -> list[Any]:
+    """One prompt or several as a list."""
     if isinstance(prompts, Mapping):
         raise Error("prompts in a dict are not read; give a list, with times as in 'an owl | time=SECONDS'")
     if not isinstance(prompts, (Iterable, Keyframe)):
@@ -261,6 +264,7 @@ def _listed(prompts: Any) -> list[Any]:
 
 
 def _check_text(where: str, prompt: str) -> None:
+    """Raise Error for what cannot be a line of a prompt file with a prompt in it."""
     if not prompt.strip():
         raise Error(f"{where} is empty")
     if any("\ud800" <= letter <= "\udfff" for letter in prompt):
@@ -278,6 +282,7 @@ def looks_like_a_file(text: str) -> bool:
 
 
 def _file_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """(where, text) for every prompt of a file."""
     expected = "a prompt file is UTF-8 text with one prompt a line"
     hint = "" if path.suffix.lower() in TEXT_SUFFIXES else "; a prompt that looks like a file goes into one"
     text = read_text(path, expected, hint)
@@ -299,7 +304,7 @@ def _line(where: str, entry: str | Keyframe) -> _Line:
         return _Line(where, entry, entry.seed, entry.negative_prompt or None)
     prompt, settings = _parse(where, entry)
     seed, negative = settings.pop("seed", None), settings.pop("negative", None)
-    for text in (prompt, negative or ""):
+    for text in (prompt, negative or ""):  # Keyframe checks this and `until`, too, but knows no line to name
         _check_weights(where, text)
     unit, until = settings.get("until_in", "time"), settings.get("until")
     arrival, show = settings.get(unit), _formatter(unit)
@@ -309,7 +314,7 @@ def _line(where: str, entry: str | Keyframe) -> _Line:
 
 
 def _parse(where: str, text: str) -> tuple[str, dict[str, Any]]:
-    """A prompt and the settings at its end, by Keyframe's names."""
+    """A prompt and the values of the settings at its end."""
     prompt, fields = _split(where, text)
     _check_settings(where, prompt, fields)
     until: dict[str, Any] = {}
@@ -320,8 +325,8 @@ def _parse(where: str, text: str) -> tuple[str, dict[str, Any]]:
 
 
 def _split(where: str, text: str) -> tuple[str, dict[str, str]]:
-    """A prompt and the texts of its settings. A bar that no `name=` follows belongs to the prompt."""
-    text = " ".join(text.split())  # tabs and line breaks, too, are but spaces
+    """A prompt and its settings, both as text. A bar that no `name=` follows belongs to the prompt."""
+    text = " ".join(text.split())  # tabs and line breaks, too, are spaces
     if has_control_characters(text):
         raise Error(f"{where}: {text[:60]!a} has control characters")
     prompt, *fields = text.split("|")
@@ -448,7 +453,7 @@ def _seeded(
     """The lines, repeated where one prompt has several seeds, and the seed of each: as `read_prompts` takes them."""
     if isinstance(seeds, numbers.Integral):
         return _paired(lines, [seeds])
-    if isinstance(seeds, Collection) and not isinstance(seeds, (str, Mapping, Set)):  # which are in no order of theirs
+    if isinstance(seeds, Collection) and not isinstance(seeds, (str, Mapping, Set)):  # sets are in no order
         return _paired(lines, seeds)
     if seeds is None:
         defaults: Sequence[int] = range(seed, seed + len(lines))

@@ -112,14 +112,14 @@ def _lrc(text: str) -> Iterator[_Line]:
 
 def _subtitles(text: str, suffix: str) -> Iterator[_Line]:
     """With an empty line where a pause begins."""
-    shown: list[_Cue] = []
+    sung: list[_Cue] = []
     for cue in _cues(text, suffix):
         words = _words(_ASIDE.sub(" ", "\n".join(cue.lines)))
         if words:
-            shown.append(cue)
+            sung.append(cue)
         yield _Line(cue.start, cue.number, words)
     end = Decimal(0)
-    for cue, following in pairwise(sorted(shown, key=lambda cue: cue.start)):
+    for cue, following in pairwise(sorted(sung, key=lambda cue: cue.start)):
         end = max(end, cue.start, following.start if cue.end is None else cue.end)  # an earlier one may last longer
         if following.start - end >= PAUSE:
             yield _Line(end, 0, "")

@@ -16,10 +16,10 @@ from walk.hub import find_model
 from walk.settings import BUILT_IN
 from walk.text import plural
 
-QUOTED = 8  # words, of the beginning and the end of what is not read
-NAMED = 8  # words that the built-in model has never seen, of a prompt
+QUOTED = 8  # words at the beginning, and at the end, of what is not read
+NAMED = 8  # of a prompt's words that the built-in model has never seen
 _FILLERS = ("and", "with", "to", "by", "at", "near", "next", "over", "for", "from", "is", "as", "no", "its")
-# What other tools take in a prompt after two hyphens, and what it is here.
+# By the options that other tools take in a prompt, after two hyphens: what to write instead.
 _OPTIONS = {
     **dict.fromkeys(("no", "neg", "negative", "n"), "; write | negative={}"),
     **dict.fromkeys(("ar", "aspect", "w", "h"), "; give --width and --height"),
@@ -31,7 +31,7 @@ _OPTIONS = {
 
 
 def shortened(text: str) -> str:
-    """Quoted: all of it, or its beginning and its end."""
+    """The text in quotes, or, of a long one, its beginning and its end."""
     words = text.split()
     if len(words) <= 3 * QUOTED:
         return f"'{text}'"
@@ -40,7 +40,7 @@ def shortened(text: str) -> str:
 
 
 def leftover(found: Leftover) -> str:
-    """What becomes of it, and what was meant."""
+    """A note of what becomes of it, and of what to write instead."""
     return _NOTES[found.kind](found.text)
 
 
@@ -58,7 +58,7 @@ def _option(text: str) -> str:
 
 
 def _nested(text: str, factor: float) -> str:
-    """Of ((words)) or [[words]], each of whose brackets stands for this factor."""
+    """The note of ((words)) or [[words]], of whose brackets each pair stands for this factor."""
     depth = len(text) - len(text.lstrip(text[0]))
     return _as_letters(text, f"; give ({text.strip('()[]')}:{factor**depth:.2g})")
 
@@ -96,7 +96,7 @@ _READ_AS_WORDS = ("lora", "option", "divider", "embedding", "setting")  # of whi
 
 
 def _words(text: str) -> dict[str, None]:
-    """In their order, each once."""
+    """The words of a text in order, each once."""
     return dict.fromkeys(re.findall(r"[^\W\d_]+", re.sub(r"['’]s\b", "", text.lower())))
 
 
@@ -108,7 +108,7 @@ def _vocabulary() -> dict[str, None]:
 
 
 def unknown(prompt: str) -> list[str]:
-    """A note of the words that the built-in model has never seen, if there are any, but for those of notation."""
+    """A note of the words that the built-in model has never seen, if there are any. Those of notation have notes already."""
     text = unescaped(prompt)
     for found in leftovers(prompt):
         if found.kind in _READ_AS_WORDS:
@@ -123,9 +123,9 @@ def unknown(prompt: str) -> list[str]:
 
 
 def _named(word: str) -> str:
-    """With what may have been meant: one of several, or a slip of one letter, but not in the first one. Of shorter words,
-    and further off, most suggestions are another word: a frog for fog, a nest for best, a blueberry for blurry."""
-    able = sorted(each for each in _vocabulary().keys() - set(_FILLERS) if each[0] == word[0])
-    near = [one for one in (word.removesuffix("s"), word.removesuffix("es")) if one != word and one in able]
-    near = near or (difflib.get_close_matches(word, able, n=1, cutoff=0.85) if len(word) >= 5 else [])
+    """The word, with what may have been meant: its singular, or a slip of one letter, but not of the first. Of shorter
+    words, or further off, most suggestions are another word: a frog for fog, a nest for best, a blueberry for blurry."""
+    known = sorted(each for each in _vocabulary().keys() - set(_FILLERS) if each[0] == word[0])
+    near = [one for one in (word.removesuffix("s"), word.removesuffix("es")) if one != word and one in known]
+    near = near or (difflib.get_close_matches(word, known, n=1, cutoff=0.85) if len(word) >= 5 else [])
     return f"'{word}'" + (f" (it knows '{near[0]}')" if near else "")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from walk import Error, OutOfMemoryError, machine
-from walk.geometry import Way, path, stacked, swung
+from walk.geometry import Way, path, points_along, swing
 from walk.models import Conditioning, Model, check
 from walk.timeline import Walk
 
@@ -282,13 +282,13 @@ class _Start:
             self.prepared = {}
 
     def _made(self, places: Sequence[_Places]) -> tuple[Tensor, Conditioning]:
-        noise = stacked([self.noise_way(place.seeds) for place in places], [place.noise_t for place in places])
+        noise = points_along([self.noise_way(place.seeds) for place in places], [place.noise_t for place in places])
         for row, place in enumerate(places):
             if place.pulse:
-                noise[row] = swung(noise[row], self.noise(PULSE).flatten(), place.pulse)
+                noise[row] = swing(noise[row], self.noise(PULSE).flatten(), place.pulse)
         shape = self.noise(next(seed for seed in places[0].seeds if seed is not None)).shape
         ways, parts = [self.ways(place.prompts) for place in places], [place.t for place in places]
-        conditioning = {name: stacked([way[name] for way in ways], parts) for name in ways[0]}
+        conditioning = {name: points_along([way[name] for way in ways], parts) for name in ways[0]}
         return noise.reshape(len(places), *shape), conditioning
 
     def _noise_way(self, seeds: Sequence[int | None]) -> Way:

@@ -4,7 +4,7 @@ Whole frames and rationals decide where frames are, except within a segment of u
 are rounded at last, so that two routes to one frame agree.
 Knows no tensors: what lies between two keyframes is geometry's business.
 
-Words that the code uses, of `walk.speed`, `walk.sheet` and others, too:
+Words that the code uses, here and in other modules:
 
 segment: what lies between two neighbouring keyframes; segment k begins at keyframe k.
 position: a point along the keyframes; 2.25 is a quarter into segment 2.
@@ -12,7 +12,7 @@ place: a point within a segment, 0 .. 1, along the path.
 way: what is between two keyframes, measured as the eye sees it (0 .. 1) or, in geometry, along a curve.
 stride: how far it is from one frame to the next. (Steps are a denoiser's.)
 rest: frames that show one keyframe, or move so little that they look alike.
-knot: a place whose picture was seen, between which the way is interpolated.
+knots: the places whose pictures were seen; between them, the way is interpolated.
 look: pictures that are rendered to find out where frames belong; the first look has a few of each segment.
 row: one picture of a batch; on a sheet, one line of pictures.
 """
@@ -41,7 +41,7 @@ from walk.text import format_time, plural
 
 SECONDS_A_SEGMENT = 2  # when neither a length nor times are given
 RESTING = 1 / 4  # of a segment's mean stride: frames that move less rest; after a beat they move a twelfth
-# The largest stride, in mean strides, or of few frames as a part of the segment: one onset in a silence would be a jump.
+# A segment's largest stride: so many mean ones, but at most this part of it. Else one onset in a silence would be a jump.
 STEEPEST = 8, 1 / 3
 GRAIN = 2**32  # parts of a segment that places are rounded to: they are the same wherever the segment stands
 HEARD_GRAIN = 2**20  # like GRAIN, for strides taken from a sound, so that no library's last bit matters
@@ -237,7 +237,7 @@ class Walk:
         return {index for index, all_slow in enumerate(map(all, zip(*slow)), 1) if all_slow}
 
     def _is_slow(self, positions: Sequence[float]) -> list[bool]:
-        """For each stride from a frame to the next."""
+        """For each stride from a frame to the next, whether it is a rest."""
         strides = [abs(b - a) for a, b in pairwise(positions)]
         if self.closed:
             strides = [min(stride, len(self.keyframes) - stride) for stride in strides]
@@ -434,7 +434,7 @@ def _frame_count(
     fps: Fraction,
     closed: bool,
 ) -> int:
-    """How many frames the film has, by their number, its length, or its keyframes' times."""
+    """The number of frames: as given, or that of the film's length, or as many as the keyframes' times need."""
     if frames is not None and not isinstance(frames, numbers.Integral):
         raise Error(f"frames {frames!r} is not a whole number")
     if seconds is not None:
@@ -581,6 +581,7 @@ _Progress = Callable[[int, int, int, int], Fraction | float]
 
 
 def _positions(stays: list[tuple[int, int]], count: int, closed: bool, progress: _Progress) -> list[float]:
+    """The position of each frame. stays: as `_stays` returns them."""
     positions: list[float] = []
     for k, ((arrival, departure), (end, _)) in enumerate(pairwise(stays)):
         positions += [float(k)] * (departure - arrival)
@@ -594,6 +595,7 @@ def _positions(stays: list[tuple[int, int]], count: int, closed: bool, progress:
 
 
 def _even(stays: list[tuple[int, int]], count: int, closed: bool, smooth: bool, ease: bool) -> _Progress:
+    """Without strides: at even speed, or with one that changes smoothly, or slows down to rest at every keyframe."""
     slopes = _slopes(stays, count, closed)
 
     def progress(k: int, frame: int, start: int, end: int) -> Fraction:
