@@ -435,7 +435,7 @@ def notes():
 
     model = models.Pipeline.__new__(models.Pipeline)
     model.settings, model.family = Settings(), FAMILIES["StableDiffusionPipeline"]
-    tokenizer = CLIPTokenizer.from_pretrained(hub.find("toybox") / "tokenizer")
+    tokenizer = CLIPTokenizer.from_pretrained(hub.find_model("toybox") / "tokenizer")
     pipe = types.SimpleNamespace(tokenizer=tokenizer, components={})
     model.reader = reading.Reader(pipe, model.family, {}, "toybox", "cpu")
     return lambda prompt: model.notes(Keyframe(prompt, 0))
@@ -1225,8 +1225,8 @@ def test_chapters_of_one_prompt_tell_its_seeds(walk):
 
 
 def test_models_lists_every_short_name_and_whether_it_is_on_this_machine(walk, monkeypatch):
-    monkeypatch.setattr(hub, "is_here", lambda repo: repo == "stabilityai/sdxl-turbo")
-    monkeypatch.setattr(hub, "also_here", list)
+    monkeypatch.setattr(hub, "is_downloaded", lambda repo: repo == "stabilityai/sdxl-turbo")
+    monkeypatch.setattr(hub, "other_downloads", list)
     out, err = walk("models", model=False)
     head, *rows = out.splitlines()
     assert (head.split()[:5], err) == (["name", "pixels", "steps", "guidance", "here"], [])

@@ -12,8 +12,8 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("[!_]*.py"))
 # Who may import a library; whoever is not named here may not.
 FENCES = {
     "torch": {
-        *("geometry", "given", "graphs", "layout", "loading", "machine", "models", "offload", "reading", "render"),
-        *("schedule", "upscale"),
+        *("channels_last", "cuda_graphs", "geometry", "given", "loading", "machine", "models", "offload", "reading"),
+        *("render", "schedule", "upscale"),
     },
     "diffusers": {"hub", "loading"},
     "transformers": {"loading"},
@@ -44,8 +44,8 @@ BELOW = {
     "settings": set(),
     "timeline": {"keyframes", "rates", "text"},
     "geometry": set(),
-    "graphs": set(),
-    "layout": set(),
+    "cuda_graphs": set(),
+    "channels_last": set(),
     "machine": {"settings"},
     "notes": {"emphasis", "hub", "settings", "text"},
     "catalogue": {"settings"},
@@ -58,8 +58,8 @@ BELOW = {
     "schedule": set(),
     "reading": {"emphasis", "families", "hub", "keyframes", "loading", "machine"},
     "models": {
-        *("catalogue", "digests", "downloads", "emphasis", "families", "graphs", "hub", "keyframes", "layout"),
-        *("loading", "machine", "notes", "offload", "reading", "schedule", "settings"),
+        *("catalogue", "channels_last", "cuda_graphs", "digests", "downloads", "emphasis", "families", "hub"),
+        *("keyframes", "loading", "machine", "notes", "offload", "reading", "schedule", "settings"),
     },
     "given": {"keyframes", "models", "settings"},
     "render": {"geometry", "machine", "models", "timeline"},
@@ -99,7 +99,7 @@ BELOW = {
         *("files", "film", "probe", "flags", "formats", "keyframes", "lyrics", "manifest", "motion", "music", "paths"),
         *("progress", "rates", "replay", "settings", "sounds", "text", "timeline", "video"),
     },
-    "enlargement": {"downloads", "flags", "formats", "hub", "order", "progress", "settings", "upscale"},
+    "enlargement": {"downloads", "files", "flags", "formats", "hub", "order", "progress", "settings", "upscale"},
     "api": {"commands", "keyframes", "models", "text"},
     "cli": {"commands", "flags"},
     "lazy": {"bench", "keyframes", "machine", "manifest", "models", "progress", "render", "run", "text"},

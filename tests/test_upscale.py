@@ -78,7 +78,7 @@ def upscaler():
 
 
 def enlarger(name, settings):
-    return Upscaler(upscale.read(hub.own_upscaler(BUILT_IN) if name == "own" else Path(name)), settings)
+    return Upscaler(upscale.read(hub.find_own_upscaler(BUILT_IN) if name == "own" else Path(name)), settings)
 
 
 def noisy(width=32, height=32, seed=0):

@@ -337,7 +337,7 @@ def replay(**chosen: Any) -> str:
         from walk import downloads, hub
 
         own = chosen.get("denoiser", dict(made.flags).get("denoiser", "own")) == "own"
-        with in_bytes(_listener(chosen)) as report, downloads.telling(report):
+        with in_bytes(_listener(chosen)) as report, downloads.reporting(report):
             another = not recipe.weights(made).startswith(hub.model_identity(chosen["model"], own, report))
     if another and set(OF_MODEL) - set(chosen):
         _listener(chosen).say("another model: its own size, steps, guidance and scheduler are taken, unless given")
@@ -527,9 +527,9 @@ def list_models() -> str:
 
     rows = [("name", "pixels", "steps", "guidance", "here", "licence", "hub id")]
     for it in CATALOGUE:
-        here = "yes" if it.name == BUILT_IN or hub.is_here(it.repo) else "no"
+        here = "yes" if it.name == BUILT_IN or hub.is_downloaded(it.repo) else "no"
         rows.append((it.name, str(it.side), str(it.steps), f"{it.guidance:g}", here, it.licence, it.repo))
-    rows += [("", "", "", "", "yes", "", repo) for repo in hub.also_here()]
+    rows += [("", "", "", "", "yes", "", repo) for repo in hub.other_downloads()]
     widths = [max(map(len, column)) for column in zip(*rows)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
