@@ -640,3 +640,9 @@ def test_a_step_that_is_about_the_usual_one_is_no_jump_however_little_is_around_
     times = [Fraction(i, 24) for i in range(4)]
     assert not list(checking._jumps([0.387, 0.122, 0.304], times, [False] * 3))
     assert list(checking._jumps([0.387, 0.122, 0.104], times, [False] * 3))
+
+
+def test_of_a_film_of_a_few_frames_no_step_is_called_usual(tmp_path):
+    few = check(scenery(np.array([0, 0.1, 0.2, 3.0]), tmp_path, 25))
+    assert few.faults == ()
+    assert check(scenery(np.array([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 3.4]), tmp_path, 25)).faults

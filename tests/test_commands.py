@@ -195,7 +195,7 @@ def test_a_rest_between_keyframes_that_are_the_same_is_rendered_once_as_one_with
         assert "still from 0:00.0 to 0:02." in walk("check", f"{name}.mp4", model=False)[0]
     Path("still.txt").write_text("a | seed=1\na | seed=1")
     (told,) = (line for line in walk("--prompts", "still.txt", "--frames", "9")[1] if "stands still" in line)
-    assert told == "note: the film stands still for 78% of its length, longest from 0:00.0 to 0:00.3"
+    assert told == "note: the film stands still for 89% of its length, longest from 0:00.0 to 0:00.4"
     walk("preview", "--prompts", "twice.txt", "--frames", "25", "--fps", "6")
     walk("preview", "--prompts", "still.txt", "--frames", "9")
     assert len(frames("still.walk")) == 1
@@ -1031,10 +1031,13 @@ def test_prune_says_which_film_counts_and_which_are_older(walk):
     for last, out in (("c", "film.mov"), ("c", "film/"), ("d", "film.gif")):
         walk("--prompts", "a", "b", last, "--frames", "9", "--fps", "10", "--size", "64", "--out", out)
     assert told() == "not used by film.gif, the newest film of this folder; film.mov and film are older"
+    _, err = walk("--prompts", "a", "b", "c", "--frames", "9", "--fps", "10", "--size", "64", "--out", "film/")
+    assert "film is finished already" in err
+    assert told() == "not used by film, the newest film of this folder; film.mov and film.gif are older"
     Path("film.mov").unlink()
     made = manifest.read_manifest("film.walk")
     run.Run("film.walk", dataclasses.replace(made.walk, smooth=False), made.settings).close()
-    assert told() == "not used by the walk begun last; film and film.gif are older"
+    assert told() == "not used by the walk begun last; film.gif and film are older"
 
 
 def test_prune_removes_them_and_the_film_needs_no_rendering(walk, two_films, monkeypatch):

@@ -213,6 +213,13 @@ def test_a_schedule_that_does_not_begin_at_0_is_words_and_said_to_be(tmp_path):
         told = []
         assert [keyframe.prompt for keyframe in read_prompts(lines, tell=told.append)] == lines
         assert told == [f"the {before} before the prompts are words to the model, since the first is not 0"]
+    for lines, why in (
+        (["00:00 a fox", "00:99 a frog"], "prompt 2 has none that can be read"),
+        (["0:00 a fox", "0:05 a frog", "0:03 an owl"], "they do not rise"),
+    ):
+        told = []
+        assert [keyframe.prompt for keyframe in read_prompts(lines, tell=told.append)] == lines
+        assert told == [f"the times before the prompts are words to the model, since {why}"]
     said = refusal(read, '{"30": "a fox", "60": "a frog"}')
     assert said == "a.txt:1: the first of the prompts by frame numbers is at 30; it has to be at 0"
 

@@ -906,7 +906,7 @@ def test_a_preview_shows_the_sound_below_the_speed(walk, song):
         (["--audio", "song.wav", "--frames", "10", "--seconds", "3"], "--frames 10 does not agree with --seconds 3, which lasts 72 frames; drop --frames"),
         (["--audio", "song.wav", "--offset", "8.5"], "--offset 8.5 s is past the end; song.wav lasts 8 s"),
         (["--audio", "song.wav", "--seconds", "4", "--bpm", "120", "--offset", "1:00"], "--offset 60 s is past the end; song.wav lasts 8 s"),
-        (["--audio", "song.wav", "--bars", "9"], "song.wav has 4 whole bars there, and --bars asks for 9"),
+        (["--audio", "song.wav", "--bars", "9"], "song.wav has 4 whole bars there, and --bars asks for 9; give --bars 4"),
         (["--audio", "song.wav", "--bars", "2", "--seconds", "4"], "--seconds and --bars were both given; give one of them"),
         (["--audio", "song.wav", "--seconds", "0"], "--seconds 0 is not valid; give seconds (12.5) or minutes:seconds (1:02.5), over 0"),
         (["--audio", "song.wav", "--start", "-1"], "--start -1 is not valid; give seconds (12.5) or minutes:seconds (1:02.5)"),
@@ -918,6 +918,8 @@ def test_a_preview_shows_the_sound_below_the_speed(walk, song):
         (["--audio", "song.wav", "--bpm", "90", "--beats", "b.txt"], "--bpm and --beats were both given; give one of them"),
         (["--beats", "numbered.txt", "--frames", "6", "--pace", "beat"], "none of the beats in numbered.txt comes in the 0.25 s of the film, and --pace beat moves on them; make it longer, or give another --pace"),
         (["--audio", "song.wav", "--beats", "numbered.txt", "--start", "4", "--pace-noise", "bar"], "none of the beats in numbered.txt comes in the 4 s of the film, and --pace-noise bar moves on them; give another part, or another --pace-noise"),
+        (["--audio", "song.wav", "--beats", "numbered.txt", "--start", "4", "--bars", "1"], "none of the beats in numbered.txt comes in the part, and so no bars; give --seconds for --bars"),
+        (["--audio", "silent.wav", "--bpm", "20", "--bars", "1"], "silent.wav has 0 whole bars there, and --bars asks for 1; give --seconds for --bars"),
         (["--beats", "numbered.txt", "--meter", "3"], "numbered.txt says itself which beats begin a bar; leave out --meter"),
         *[
             ([*given, "--speed", "constant"], "--speed constant says when keyframes come, and so does a sound or a tempo; give one of them")

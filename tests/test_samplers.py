@@ -75,6 +75,7 @@ def test_a_flow_models_scheduler_has_its_own_options_and_is_eulers():
         ("Karras", "scheduler 'Karras' is unknown"),
         ("TCD", "scheduler 'TCD' is unknown or does not fit this model"),
         ("Euler a Karras", "EulerAncestralDiscreteScheduler has no use_karras_sigmas; it has num_train_timesteps, "),
+        ("Euler:=", "EulerDiscreteScheduler has no option without a name; it has "),
         ("Euler:shift=3", "EulerDiscreteScheduler has no shift; it has "),
         ("Euler:trained_betas=1", "EulerDiscreteScheduler has no trained_betas; it has "),
         ("Euler:karras", "'karras' is not an option of a scheduler; options are written use_karras_sigmas=true,"),

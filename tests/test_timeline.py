@@ -133,6 +133,16 @@ def test_between_keyframes_that_are_the_same_the_walk_rests_on_the_first_until_t
     assert set(walk.positions[keys[1] : keys[2]]) == {1.0}
     moving = [*range(keys[1] + 1), *range(keys[2], 60)]
     assert [walk.positions[i] for i in moving] == [other.positions[i] for i in moving]
+    assert walk.rests() >= {*range(keys[1] + 1, keys[2] + 1)}, "also the frame that arrives at the same picture"
+
+
+def test_bars_that_would_bring_keyframes_together_move_none():
+    """A bar a frame before the film's end is no place for the keyframe before the last."""
+    even = [on[0] for on in arrivals(Walk.through(keyframes(None, None, None), 14, fps=24))]
+    near = Walk.through(keyframes(None, None, None), 14, fps=24, moments=[[0.0, 12 / 24]])
+    assert [on[0] for on in arrivals(near)] == even
+    roomy = Walk.through(keyframes(None, None, None), 14, fps=24, moments=[[0.0, 11 / 24]])
+    assert [on[0] for on in arrivals(roomy)] == [0, 11, 13]
 
 
 def test_a_loop_whose_last_keyframe_is_the_first_rests_to_its_end():

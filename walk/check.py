@@ -21,6 +21,7 @@ from walk.text import clock
 
 # A change is the mean difference between a frame's picture and the one before, in levels of 0 to 255.
 JUMP = 3  # times the changes around it; with three frames cut out of an even walk, a change is four times as large
+FEWEST = 6  # changes: of fewer, none is usual
 LEAST = 1.5  # times the usual change; less is no jump, however little is around it
 NEAR = Fraction(5, 2)  # seconds; around a change
 BLACK = 4  # levels; no pixel is lighter
@@ -151,7 +152,8 @@ def check(
     faults = [*_mistimed(times, interval), *_blank(frames, times), *_out_of_step(track, end, interval)]
     faults += [(float(times[index]), "the picture jumps away and back") for index in foreign]
     unseen = [frame.unseen for frame in frames[1:]]
-    faults += [*_repeated(measured, frames, times, rests), *_jumps(changes, times, unseen)]
+    faults += _repeated(measured, frames, times, rests)
+    faults += _jumps(changes, times, unseen) if len(changes) >= FEWEST else ()
     steps = [0.0 if still else frame.distance for frame, still in zip(frames[1:], resting)]
     steps += [seam] if closed and steps else []
     share = float(sum((b - a for a, b in still_spans), Fraction(0)) / (end - times[0])) if still_spans else 0.0

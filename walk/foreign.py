@@ -131,7 +131,19 @@ def _without_schedule(entries: Entries, fps: Fraction | None) -> tuple[Entries, 
                 f"{timed.where}: times before some of the prompts are not read; write '{timed.line[:60]}' for "
                 f"'{timed.text.strip()[:60]}', or leave times out"
             )
-    return entries, ""
+    return entries, _why_words(texts, candidates)
+
+
+def _why_words(texts: Sequence[tuple[str, str]], candidates: Sequence[_Timed | None]) -> str:
+    """Why times are words to the model in a list that begins like one with times; '' of any other list."""
+    first = candidates[0] if len(candidates) > 1 else None
+    if first is None or first.at:
+        return ""
+    numbers = "frame numbers" if first.unit == "frame" else "times"
+    others = (where for (where, _), timed in zip(texts, candidates) if timed is None or timed.unit != first.unit)
+    lacking = next(others, "")
+    why = f"{lacking} has none that can be read" if lacking else "they do not rise"
+    return f"the {numbers} before the prompts are words to the model, since {why}"
 
 
 def _check_labels(texts: Sequence[tuple[str, str]], candidates: Sequence[_Timed | None]) -> None:

@@ -325,10 +325,15 @@ def _cut(
     start, exact, bars = Fraction(0), seconds, request.bars
     if bars is not None:
         if not rhythm.beats:
-            raise Error(f"no beats are heard in {name} there, and so no bars; give --bpm, or --seconds for --bars")
+            none, give = f"no beats are heard in {name} there", "give --bpm, or --seconds for --bars"
+            if request.beats:
+                none, give = f"none of the beats in {request.beats} comes in the part", "give --seconds for --bars"
+            raise Error(f"{none}, and so no bars; {give}")
         lines = _bar_lines(rhythm, float(seconds))
         if len(lines) <= bars:
-            raise Error(f"{name} has {plural(max(len(lines) - 1, 0), 'whole bar')} there, and --bars asks for {bars}")
+            whole = max(len(lines) - 1, 0)
+            better = f"--bars {whole}" if whole else "--seconds for --bars"
+            raise Error(f"{name} has {plural(whole, 'whole bar')} there, and --bars asks for {bars}; give {better}")
         start, exact = (Fraction(round(x * 1e6), 10**6) for x in (lines[0], lines[bars] - lines[0]))
         start = start if start > AT_ONCE else Fraction(0)
     rhythm = _within(rhythm, float(start), float(exact))

@@ -13,7 +13,7 @@ from itertools import groupby
 from statistics import median
 
 from walk.settings import Settings
-from walk.text import clock
+from walk.text import clock, plural
 from walk.timeline import Walk
 
 HURRY = 2.5  # times as fast as the median segment is worth a warning
@@ -123,7 +123,7 @@ def _between_note(walk: Walk, rests: Sequence[float]) -> str:
     if not off or len(off) < BETWEEN * len(within):
         return ""
     return (
-        f"the film rests {len(within)} times, {len(off)} of them between keyframes, where it shows a mixture; as many prompts "
+        f"the film rests {plural(len(within), 'time')}, {len(off)} of them between keyframes, where it shows a mixture; as many prompts "
         "would leave none"
     )
 
@@ -137,7 +137,7 @@ def standstill_note(walk: Walk, music: bool = False) -> str:
     if share < STILL:
         return ""
     longest = max(long, key=len)
-    ends = longest[-1] == walk.frames - 1
+    ends = longest[-1] == walk.frames - 1 and walk.positions[longest[0] - 1] == len(walk.keyframes) - 1
     what = ", after the last keyframe; one without a time would come at the end" if ends else ""
     return (
         f"the film stands still for {share:.0%} of its length, longest from {clock((longest[0] - 1) / walk.fps, 1)} to "

@@ -255,8 +255,9 @@ class Run:
 
     def record_film(self, name: str, digest: str, made_of: str = "") -> None:
         """Record the digest of a film that was made from here; while it is about to replace another, the other's and
-        its own, with a space between. made_of: the digest of what it was made of."""
-        self._write(self.folder / "films", json.dumps(films(self.folder) | {name: digest}).encode())
+        its own, with a space between. The newest is the last. made_of: the digest of what it was made of."""
+        others = {other: text for other, text in films(self.folder).items() if other != name}
+        self._write(self.folder / "films", json.dumps(others | {name: digest}).encode())
         if made_of:
             self._write(self.folder / "made", json.dumps(made_of_films(self.folder) | {name: made_of}).encode())
 
@@ -463,13 +464,11 @@ def alike(folder: Path, walk: Walk, settings: Settings) -> Path | None:
 def ages(folder: Path) -> tuple[str, list[str]]:
     """The newest of the films beside a run folder that were made from it ('' if none was made since its walk.json was
     written), and the others."""
-    beside = folder.absolute().parent
-    times = {name: (beside / name).stat().st_mtime_ns for name in films(folder) if (beside / name).exists()}
-    newest = max(times, key=times.__getitem__, default="")
-    written = folder / manifest.FILE
-    if newest and (not written.is_file() or times[newest] < written.stat().st_mtime_ns):
-        newest = ""
-    return newest, [name for name in times if name != newest]
+    beside, recorded, written = folder.absolute().parent, folder / "films", folder / manifest.FILE
+    names = [*films(folder)]
+    made = written.is_file() and recorded.is_file() and recorded.stat().st_mtime_ns >= written.stat().st_mtime_ns
+    newest = names[-1] if names and made and (beside / names[-1]).exists() else ""
+    return newest, [name for name in names if name != newest and (beside / name).exists()]
 
 
 @contextlib.contextmanager

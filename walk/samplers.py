@@ -69,7 +69,7 @@ def chosen(own: Any, others: Sequence[Any], text: str | None) -> Sampler:
     for option, value in (*options.items(), *(_option(each) for each in options_text.split(",") if each.strip())):
         if option not in parameters or option in _ARRAYS:
             known = [name for name in parameters if name not in ("self", "kwargs", *_ARRAYS)]
-            raise Error(f"{kind.__name__} has no {option}; it has {', '.join(known)}")
+            raise Error(f"{kind.__name__} has no {option or 'option without a name'}; it has {', '.join(known)}")
         options = options | {option: _converted(kind, option, value, parameters[option].default)}
     return Sampler(kind, options)
 

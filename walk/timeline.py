@@ -43,6 +43,7 @@ SECONDS_A_SEGMENT = 2  # when neither a length nor times are given
 RESTING = 1 / 4  # of a segment's mean stride: frames that move less rest; after a beat they move a twelfth
 # A segment's largest stride: so many mean ones, but at most this part of it. Else one onset in a silence would be a jump.
 STEEPEST = 8, 1 / 3
+LEAST_ROOM = Fraction(1, 4)  # of their even spacing, that keyframes have where they are moved to bars or beats
 GRAIN = 2**32  # parts of a segment that places are rounded to: they are the same wherever the segment stands
 HEARD_GRAIN = 2**20  # like GRAIN, for strides taken from a sound, so that no library's last bit matters
 CALM = 0.01  # a change of the pulse, from one frame to the next, that is not seen
@@ -241,6 +242,11 @@ class Walk:
         strides = [abs(b - a) for a, b in pairwise(positions)]
         if self.closed:
             strides = [min(stride, len(self.keyframes) - stride) for stride in strides]
+        count = len(self.keyframes)
+        same = [a.identity == b.identity for a, b in zip(self.keyframes, [*self.keyframes[1:], self.keyframes[0]])]
+        for i, (a, b) in enumerate(pairwise(positions)):
+            if same[int(a)] and b in (a, float((int(a) + 1) % count)):  # from one picture to the same
+                strides[i] = 0.0
         moving: defaultdict[int, list[float]] = defaultdict(list)  # strides by segment
         for a, stride in zip(positions, strides):
             moving[int(a)] += [stride] * (stride > 0)
@@ -542,14 +548,15 @@ def _aligned(
     at: Sequence[Fraction | None], until: Sequence[Fraction | None], moments: Sequence[Sequence[Fraction]]
 ) -> list[int]:
     """The frame on which each keyframe arrives: as it says, or else, if there are enough of them, that of the nearest
-    moment."""
+    moment. Moments that would bring two keyframes much closer together than even spacing are not enough."""
     even = _spaced_evenly(at, until)
     arrivals = [nearest(x) for x in even]
     known = [k for k, x in enumerate(at) if x is not None]
     for a, b in pairwise(known):
         for some in filter(None, moments):
             aligned = [nearest(_closest(some, x)) for x in even[a + 1 : b]]
-            if all(x < y for x, y in pairwise([arrivals[a], *aligned, arrivals[b]])):
+            gaps = zip(pairwise([arrivals[a], *aligned, arrivals[b]]), pairwise(even[a : b + 1]))
+            if all(y - x >= max(Fraction(1), LEAST_ROOM * (later - earlier)) for (x, y), (earlier, later) in gaps):
                 arrivals[a + 1 : b] = aligned
                 break
     return arrivals
