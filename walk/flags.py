@@ -174,7 +174,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
     "Prompts": {
         "prompts": Flag("FILE | PROMPT ...", _prompts, "a prompt file, or prompts", "a prompt file, - for stdin, lyrics (.lrc, .srt, .vtt), or prompts"),
         "seed": Flag("N", _integer, "a whole number", "the first keyframe's seed; each later keyframe gets 1 more (0)"),
-        "seeds": Flag("N,N,... | words", _seeds, "whole numbers with commas between, 1-8, or words", "one for each prompt, one for all, or 1-8 for one prompt; words: each prompt's comes from its words"),
+        "seeds": Flag("N,N,... | words", _seeds, "whole numbers with commas between, 1-8, or words", "one a prompt, one for all, or 1-8 for one prompt; words: from its words"),
         "negative": Flag("TEXT", str, 'text, or "" for none', "what no picture should show; only with models that use guidance (none)"),
         "style": Flag("TEXT", str, "text with {} in it", "words around every prompt, such as 'an oil painting of {}' (none)"),
     },
@@ -186,7 +186,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "path": Flag("smooth | slerp", _one_of(*PATHS), "smooth or slerp", "smooth: no corners at keyframes; slerp: great circles (smooth)"),
         "speed": Flag("even | constant | path", _one_of(*SPEEDS), "even, constant or path", "even: even to the eye between keyframes; constant: throughout, which moves the keyframes; path: equal steps along the path (even)"),
         "ease": Flag("", _switch, "", "slow down at each keyframe"),
-        "pace": Flag("even | energy | beat | bar", _one_of(*PACES), _PACE, "energy: follow the sound; beat, bar: arrive on each, and rest (energy with --audio, else even)"),
+        "pace": Flag("even | energy | beat | bar", _one_of(*PACES), _PACE, "energy: as the sound; beat, bar: arrive on each (even; energy with --audio)"),
         "pace_noise": Flag("NAME", _one_of(*PACES), _PACE, "another pace for the noise, while the prompts keep theirs (as --pace)"),
         "pulse": Flag("X", _share, "a number from 0 to 1", "how far the noise swings with the sound or tempo, also at rest, 0 to 1 (0)"),
         "react": Flag("X", _share, "a number from 0 to 1", "how far the pace departs from even, 0 to 1 ({energy:g}; {beat:g} for beat and bar)".format(**REACT)),
@@ -200,7 +200,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "offset": Flag("TIME", _moment, _TIME, "where in the sound a bar begins (detected)"),
         "meter": Flag("N", _meter, f"a whole number up to {MOST_BEATS}", f"beats in a bar ({METER})"),
         "beats": Flag("FILE", str, "a file name", "a file of beats: seconds, one beat a line (detected)"),
-        "listen": Flag("FILE | low | mid | high", str, "a sound file, low, mid or high", "what --pace energy and --pulse follow: a stem of the sound, or its low, mid or high frequencies (all of it)"),
+        "listen": Flag("FILE | low | mid | high", str, "a sound file, low, mid or high", "what --pace energy and --pulse follow: a stem, or frequencies (all)"),
     },
     "Model": {
         "model": Flag("NAME", str, "a model", f"a short name (see walk models), hub id, folder or file ({BUILT_IN}, built in)"),
@@ -212,7 +212,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "height": Flag("PIXELS", _count, _WHOLE, "height of the pictures that the model makes (the model's)"),
         "device": Flag("NAME", str, "a name", "cpu, cuda, cuda:1 or mps (the fastest available)"),
         "dtype": Flag("NAME", _dtype, "a name", "float32, float16 or bfloat16 (the model's on cuda, else float32)"),
-        "decoder": Flag("own | tiny | FILE", str, "own, tiny, or a VAE's file, folder or hub id", "tiny: faster, a little softer; or another VAE, also a folder or hub id (own)"),
+        "decoder": Flag("own | tiny | FILE", str, "own, tiny, or a VAE's file, folder or hub id", "tiny: faster, a little softer; or another VAE, file or hub id (own)"),
         "denoiser": Flag("FILE", str, "own, or a .safetensors or .gguf file", "other denoiser weights: fine-tuned, or a .gguf for a small GPU (own)"),
         "compile": Flag("on | off | auto", _compiling, "on, off or auto", "torch.compile, slow to start and then faster; auto: if that pays (auto)", "on"),
         "low_memory": Flag("", _switch, "", "keep each part of the model on the GPU only while it works"),
@@ -261,8 +261,8 @@ COMMANDS = {
         (),
         ALL | {"quick": Flag("", _switch, "", "fewer denoising steps, for a first look")},
         "--prompts FILE ...",
-        "before a long render, draw one picture of the keyframes, what lies between them, and the speed; --out FILE.png "
-        "names that picture, --out FILE.mp4 the film whose frames it renders",
+        "before a long render, draw the keyframes, what lies between, and the speed; --out FILE.png "
+        "names the picture, --out FILE.mp4 the film whose frames it renders",
     ),
     "rough": Command(
         (),
@@ -310,8 +310,7 @@ COMMANDS = {
             "json": Flag("", _switch, "", "print JSON, for programs"),
         },
         "FILM",
-        "read a film, and report its format and any black, repeated, damaged or jumping frames; --out FILE.png draws a "
-        "contact sheet",
+        "read a film, and report black, repeated, damaged or jumping frames; --out FILE.png draws a contact sheet",
     ),
     "beats": Command(
         ("audio",),
@@ -322,7 +321,7 @@ COMMANDS = {
             "bpm": ALL["bpm"]._replace(help="tempo in beats a minute (detected)"),
         },
         "SONG",
-        "print the beats of a sound, as a file to correct and give to --beats, or for other tools",
+        "print a sound's beats, as a file to correct for --beats, or for other tools",
     ),
     "bench": Command(
         (),
@@ -332,11 +331,9 @@ COMMANDS = {
             "json": Flag("", _switch, "", "print JSON, for programs"),
         },
         "--model NAME ...",
-        "measure how many frames a second a model makes on this machine, and where the time goes",
+        "measure a model's frames a second on this machine, and where the time goes",
     ),
-    "models": Command(
-        (), {}, "", "list models with a short name: size, steps, guidance, licence, and whether they are on this machine"
-    ),
+    "models": Command((), {}, "", "list models by short name, with licences, and which are on this machine"),
     "doctor": Command((), {}, "", "report what this machine can do, and how to fix what it cannot"),
     "prune": Command(
         ("folder",),
@@ -345,7 +342,7 @@ COMMANDS = {
             "yes": Flag("", _switch, "", "remove these frames"),
         },
         "FOLDER.walk",
-        "list the frames that the newest film of a run folder does not use; --yes removes them",
+        "list frames that a run folder's newest film does not use; --yes removes them",
     ),
 }
 
