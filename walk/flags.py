@@ -174,7 +174,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
     "Prompts": {
         "prompts": Flag("FILE | PROMPT ...", _prompts, "a prompt file, or prompts", "a prompt file, - for stdin, lyrics (.lrc, .srt, .vtt), or prompts"),
         "seed": Flag("N", _integer, "a whole number", "the first keyframe's seed; each later keyframe gets 1 more (0)"),
-        "seeds": Flag("N,N,... | words", _seeds, "whole numbers with commas between, 1-8, or words", "one a prompt, one for all, or 1-8 for one prompt; words: from its words"),
+        "seeds": Flag("N,N,... | words", _seeds, "whole numbers with commas between, 1-8, or words", "one for each prompt, or for all; 1-8 for one prompt; words: from its words"),
         "negative": Flag("TEXT", str, 'text, or "" for none', "what no picture should show; only with models that use guidance (none)"),
         "style": Flag("TEXT", str, "text with {} in it", "words around every prompt, such as 'an oil painting of {}' (none)"),
     },
@@ -184,9 +184,9 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "fps": Flag("N", _fps, "a number over 0, such as 25, 23.976 or 24000/1001", f"frames a second, such as 25, 23.976 or 24000/1001 ({FPS})"),
         "loop": Flag("", _switch, "", "lead back to the first keyframe, for endless playback"),
         "path": Flag("smooth | slerp", _one_of(*PATHS), "smooth or slerp", "smooth: no corners at keyframes; slerp: great circles (smooth)"),
-        "speed": Flag("even | constant | path", _one_of(*SPEEDS), "even, constant or path", "even: even to the eye between keyframes; constant: throughout, which moves the keyframes; path: equal steps along the path (even)"),
+        "speed": Flag("even | constant | path", _one_of(*SPEEDS), "even, constant or path", "even to the eye between keyframes, or constant throughout, which moves the keyframes; path: equal steps along the path (even)"),
         "ease": Flag("", _switch, "", "slow down at each keyframe"),
-        "pace": Flag("even | energy | beat | bar", _one_of(*PACES), _PACE, "energy: as the sound; beat, bar: arrive on each (even; energy with --audio)"),
+        "pace": Flag("even | energy | beat | bar", _one_of(*PACES), _PACE, "move evenly, with the sound's energy, or to arrive on each beat or bar (even; energy with --audio)"),
         "pace_noise": Flag("NAME", _one_of(*PACES), _PACE, "another pace for the noise, while the prompts keep theirs (as --pace)"),
         "pulse": Flag("X", _share, "a number from 0 to 1", "how far the noise swings with the sound or tempo, also at rest, 0 to 1 (0)"),
         "react": Flag("X", _share, "a number from 0 to 1", "how far the pace departs from even, 0 to 1 ({energy:g}; {beat:g} for beat and bar)".format(**REACT)),
@@ -200,7 +200,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "offset": Flag("TIME", _moment, _TIME, "where in the sound a bar begins (detected)"),
         "meter": Flag("N", _meter, f"a whole number up to {MOST_BEATS}", f"beats in a bar ({METER})"),
         "beats": Flag("FILE", str, "a file name", "a file of beats: seconds, one beat a line (detected)"),
-        "listen": Flag("FILE | low | mid | high", str, "a sound file, low, mid or high", "what --pace energy and --pulse follow: a stem, or frequencies (all)"),
+        "listen": Flag("FILE | low | mid | high", str, "a sound file, low, mid or high", "what --pace energy and --pulse follow: a stem of the sound, or its low, mid or high notes (all of it)"),
     },
     "Model": {
         "model": Flag("NAME", str, "a model", f"a short name (see walk models), hub id, folder or file ({BUILT_IN}, built in)"),
@@ -261,14 +261,14 @@ COMMANDS = {
         (),
         ALL | {"quick": Flag("", _switch, "", "fewer denoising steps, for a first look")},
         "--prompts FILE ...",
-        "before a long render, draw the keyframes, what lies between, and the speed; --out FILE.png "
+        "draw keyframes, pictures between them, and the speed before the long render; --out FILE.png "
         "names the picture, --out FILE.mp4 the film whose frames it renders",
     ),
     "rough": Command(
         (),
         ALL,
         "--prompts FILE ...",
-        "during a long render, or after a stop, make FILM.rough.mp4 from the frames rendered so far; the nearest one stands "
+        "make FILM.rough.mp4 from the frames rendered so far, at any moment; the nearest one stands "
         "in for each that is missing",
     ),
     "seeds": Command(
@@ -342,7 +342,7 @@ COMMANDS = {
             "yes": Flag("", _switch, "", "remove these frames"),
         },
         "FOLDER.walk",
-        "list frames that a run folder's newest film does not use; --yes removes them",
+        "list the frames that a folder's newest film does not use; --yes removes them",
     ),
 }
 
@@ -555,8 +555,7 @@ def help_text(command: str = "") -> str:
     lines += ["", "Other commands (each has a --help):"]
     for name, other in COMMANDS.items():
         if name:
-            head = f"  {_usage(name)}"
-            lines += [head, *textwrap.wrap(other.summary, 100, initial_indent=" " * 26, subsequent_indent=" " * 26)]
+            lines += _row(_usage(name), other.summary)
     lines += ["", "  --help, --version", "", *textwrap.wrap(_PROMPT_FILE, 92)]
     return "\n".join(lines)
 
@@ -566,16 +565,16 @@ def _usage(command: str) -> str:
 
 
 def _table(flags: dict[str, Flag]) -> list[str]:
-    lines = []
-    for name, flag in flags.items():
-        head = f"  {as_flag(name)} {flag.value}".rstrip()
-        if len(head) > 24:
-            lines.append(head)
-            head = ""
-        lines += textwrap.wrap(
-            flag.help, 100, initial_indent=f"{head:<26}", subsequent_indent=" " * 26, break_on_hyphens=False
-        )
-    return lines
+    return [line for name, flag in flags.items() for line in _row(f"{as_flag(name)} {flag.value}", flag.help)]
+
+
+def _row(head: str, text: str) -> list[str]:
+    """What something is called, and beside it, or below if that is long, what it does."""
+    head = f"  {head}".rstrip()
+    beside = len(head) < 25
+    first = f"{head:<26}" if beside else " " * 26
+    lines = textwrap.wrap(text, 100, initial_indent=first, subsequent_indent=" " * 26, break_on_hyphens=False)
+    return lines if beside else [head, *lines]
 
 
 _PROMPT_FILE = (
