@@ -18,7 +18,7 @@ class Waves(Model):
 
     settings = walk.Settings(
         **{"model": "waves", "width": SIDE, "height": SIDE, "batch": 8, "device": "cpu", "dtype": "float32"},
-        **{"steps": 1, "guidance": 1.0, "scheduler": "none"},  # a formula does not use these, but every run records them
+        **{"steps": 1, "guidance": 1.0, "scheduler": "none"},  # unused by a formula, but every run records them
         weights="waves 1",  # identifies the frames: if you change the formula, change the number
         software=(f"torch {torch.__version__}",),
     )

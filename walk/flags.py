@@ -296,7 +296,7 @@ COMMANDS = {
             **{name: flag for name, flag in ALL.items() if name not in WHAT},
         },
         "FILM",
-        "make a film again, as FILM-again, from the recipe it carries, with any flags changed; --run FILM.walk reuses its "
+        "make a film again, as FILM-again, from the recipe it carries, with flags changed; --run FILM.walk reuses its "
         "frames",
     ),
     "diff": Command(
