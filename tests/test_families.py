@@ -109,7 +109,7 @@ def test_a_keyframe_is_the_plain_pipelines_picture(home, model, name):
 
 @pytest.mark.parametrize("name", sorted(set(BUILDERS) - STOCHASTIC))
 def test_a_keyframe_without_guidance_is_the_plain_pipelines_picture(home, model, name):
-    off = families.FAMILIES[name].off
+    off = families.FAMILIES[name].unguided_up_to
     assert levels(pictures(model(name, guidance=off), FOX)[0], plain(home(name), FOX, guidance=off)) <= 1
 
 

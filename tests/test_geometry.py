@@ -7,7 +7,7 @@ import pytest
 import scipy.spatial
 import torch
 
-from walk.geometry import path, slerp, stacked, swung
+from walk.geometry import path, points_along, slerp, swing
 
 
 def noises(count, size=16384, seed=0):
@@ -119,10 +119,10 @@ def test_the_path_rests_between_points_that_coincide(size):
 def test_a_noise_that_swings_out_keeps_its_variance():
     a, b = torch.randn(2, 100_000, generator=torch.Generator().manual_seed(0))
     for part in (0, 0.25, 0.5, 0.9, 1):
-        c = swung(a, b, part)
+        c = swing(a, b, part)
         assert float(c.var()) == pytest.approx(1, abs=0.02)
         assert float((c * a).mean()) == pytest.approx(math.cos(part * math.pi / 2), abs=0.02)
-    assert torch.equal(swung(a, b, 0), a)
+    assert torch.equal(swing(a, b, 0), a)
 
 
 def test_a_path_that_turns_back_stays_between_its_points():
@@ -139,12 +139,12 @@ def test_a_path_that_turns_back_stays_between_its_points():
 def test_points_of_several_ways_at_once_do_not_depend_on_each_other(count, size):
     some = [path(noises(count, size, seed)) for seed in range(3)]
     still = path(noises(1, size))
-    points = stacked([*some, still], [0.2, 0.5, 0.9, 0.4])
+    points = points_along([*some, still], [0.2, 0.5, 0.9, 0.4])
     for point, way, t in zip(points, some, (0.2, 0.5, 0.9)):
         torch.testing.assert_close(point, way(t), atol=1e-6, rtol=0)
     assert points[3].equal(still(0))
-    assert stacked([some[2], still, some[2], some[0]], [0.1, 0.5, 0.9, 0.3])[2].equal(points[2])
-    assert stacked([still, still], [0.0, 0.5]).equal(torch.stack([still(0)] * 2))
+    assert points_along([some[2], still, some[2], some[0]], [0.1, 0.5, 0.9, 0.3])[2].equal(points[2])
+    assert points_along([still, still], [0.0, 0.5]).equal(torch.stack([still(0)] * 2))
 
 
 def test_lengths_change_without_a_corner_too():

@@ -51,7 +51,7 @@ def test_what_is_played_back_makes_the_same_bytes(tmp_path, monkeypatch, name):
     walk = Walk.through(KEYFRAMES, frames=11)
     model = load(folder, batch=3, dtype="auto")
     played = film(model, walk)
-    assert model.recorder.recordings if not model.family.waits else model.recorder is None
+    assert model.recorder.recordings if not model.family.syncs else model.recorder is None
     monkeypatch.setattr(graphs, "MOST", 0)
     usual = film(load(folder, batch=3, dtype="auto"), walk)
     for index, picture in usual.items():

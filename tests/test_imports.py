@@ -35,8 +35,9 @@ BELOW = {
     "emphasis": set(),
     "files": set(),
     "text": set(),
+    "foreign": {"text"},
     "lyrics": set(),
-    "keyframes": {"emphasis", "files", "lyrics", "text"},
+    "keyframes": {"emphasis", "files", "foreign", "lyrics", "text"},
     "pace": set(),
     "progress": set(),
     "rates": set(),
@@ -68,7 +69,8 @@ BELOW = {
     "roughcut": set(),
     "run": {"files", "manifest", "png", "settings", "timeline"},
     "sheet": {"text", "timeline"},
-    "speed": {"timeline"},
+    "eye": set(),
+    "speed": {"eye", "timeline"},
     "gif": {"files"},
     "ffmpeg": {"files", "rates"},
     "formats": {"ffmpeg", "text"},
@@ -79,7 +81,7 @@ BELOW = {
     "beatfile": {"audio", "files", "text"},
     "excerpts": {"sounds"},
     "music": {"audio", "beatfile", "digests", "excerpts", "files", "progress", "rates", "sounds", "text"},
-    "check": {"ffmpeg", "films", "speed", "text"},
+    "check": {"eye", "ffmpeg", "films", "text"},
     "bench": {"keyframes", "machine", "models", "rates", "render", "run", "timeline"},
     "doctor": {"downloads", "ffmpeg", "machine", "models"},
     "film": {"digests", "ffmpeg", "files", "films", "recipe", "run", "settings", "sounds", "video"},
@@ -103,7 +105,7 @@ BELOW = {
     "lazy": {"bench", "keyframes", "machine", "manifest", "models", "progress", "render", "run", "text"},
     "upscale": {"digests", "loading", "machine", "settings"},
     "larger": {"manifest", "png", "progress", "run", "text", "upscale"},
-    "work": {"lazy", "models", "outlook", "progress", "render", "run", "speed", "timeline"},
+    "work": {"eye", "lazy", "models", "outlook", "progress", "render", "run", "speed", "timeline"},
 }
 
 

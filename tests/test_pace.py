@@ -28,7 +28,7 @@ def test_what_a_beat_rests_on_is_the_keyframe_that_comes_with_it(fps, bpm):
     beats, frames = [i * 60 / bpm for i in range(8)], int(8 * 60 / bpm * fps)
     steps = pace.on_beats(beats, frames, fps)
     keyframes = [Keyframe("a fox", seed, time=beat) for seed, beat in enumerate(beats)]
-    walk = Walk.through(keyframes, frames, fps=fps, closed=True, smooth=False, steps=steps)
+    walk = Walk.through(keyframes, frames, fps=fps, closed=True, smooth=False, strides=steps)
     nearest = np.array([abs(position - round(position)) for position in walk.positions])
     assert np.mean(nearest < 0.1) > 0.4, "most of the time one keyframe is seen"
     assert np.mean(nearest > 0.3) < 0.3, "and seldom what is half of two"

@@ -104,7 +104,7 @@ def test_a_frame_that_the_walk_does_not_have_is_refused_before_anything_is_rende
     assert not model.batches
 
 
-@pytest.mark.parametrize("way", [{}, {"smooth": False}, {"closed": True, "noise_steps": [1, 3] * 3}], ids=str)
+@pytest.mark.parametrize("way", [{}, {"smooth": False}, {"closed": True, "noise_strides": [1, 3] * 3}], ids=str)
 def test_what_a_frame_is_made_from_makes_its_very_pixels(tiny, way):
     model = tiny.at(dataclasses.replace(tiny.settings, batch=1))
     walk = Walk.through(KEYFRAMES[:3], frames=6, **way)
@@ -446,7 +446,7 @@ def test_what_finds_no_room_beside_a_batch_is_made_after_it(monkeypatch):
     renderer = Renderer(Fake())
     made = dict(pair for _, batch in renderer.render(walk, [0]) for pair in batch)
     with monkeypatch.context() as patch:
-        patch.setattr(renderer.start, "_made", mock.Mock(side_effect=Small.error))
+        patch.setattr(renderer.inputs, "_compute", mock.Mock(side_effect=Small.error))
         renderer.prepare(walk, [1, 2])
     made |= dict(pair for _, batch in renderer.render(walk, [1, 2, 3, 4]) for pair in batch)
     assert {index: picture.tobytes() for index, picture in made.items()} == {
@@ -492,10 +492,10 @@ def test_noise_of_many_keyframes_does_not_fill_the_memory(monkeypatch):
     model.noise = noise
     walk = Walk.through([Keyframe("a", seed) for seed in range(40)], frames=79)
     renderer = Renderer(model)
-    renderer.start.read(walk, range(79))
+    renderer.inputs.read(walk, range(79))
     for index in range(79):
-        renderer.start.batch(walk, [index])
-        renderer.start.prepared = {}
+        renderer.inputs.batch(walk, [index])
+        renderer.inputs.prepared = {}
     assert sum(ref() is not None for ref in there) < 30
 
 

@@ -67,6 +67,13 @@ def test_a_walks_own_rests_are_no_holds():
     assert longest_hold([0, 1, 2], [0, 0, 2]) == 2
 
 
+def test_one_picture_is_held_as_long_as_only_the_noise_was_to_move():
+    noise = [k / 6 for k in range(6)]
+    film = Walk(read_prompts(["a", "b"]), [0.5] * 6, noise=noise)
+    assert film.coordinates == [(0.5, at) for at in noise]
+    assert longest_hold(film.coordinates, ["one picture"] * 6) == 6
+
+
 def stopped(monkeypatch, arguments, after):
     """A render that is stopped when so many frames are there."""
     count, save = [0], Run.save

@@ -406,16 +406,16 @@ def test_where_frames_belong_is_taken_from_those_whose_noise_was_asked_for_at_th
     asked = dataclasses.replace(a_walk(), noise=a_walk(ease=True).positions)
     moved = asked.moved({0: {place: place / 2 for place in asked.positions + asked.noise if 0 < place < 1}})
     made = Manifest(moved, SETTINGS, asked, (0,) * asked.frames)
-    assert 0 in made.belongs(asked)
-    assert made.belongs(dataclasses.replace(asked, noise=asked.positions)) == {}
+    assert 0 in made.moves(asked)
+    assert made.moves(dataclasses.replace(asked, noise=asked.positions)) == {}
 
 
 def test_a_film_whose_noise_goes_its_own_way_tells_nothing_of_where_others_belong():
     plain = a_walk()
     asked = dataclasses.replace(plain, noise=a_walk(ease=True).positions)
     apart, together = (Manifest(elsewhere(walk), SETTINGS, walk, (0,) * 12) for walk in (asked, plain))
-    assert together.near(plain)
-    assert apart.near(plain) == apart.near(asked) == together.near(asked) == {}
+    assert together.related_moves(plain)
+    assert apart.related_moves(plain) == apart.related_moves(asked) == together.related_moves(asked) == {}
 
 
 def test_a_pulse_gives_a_frame_another_name_and_frames_without_keep_theirs(tmp_path):
@@ -426,7 +426,7 @@ def test_a_pulse_gives_a_frame_another_name_and_frames_without_keep_theirs(tmp_p
     with Run(tmp_path / "film.walk", pulsing, SETTINGS) as run:
         render_all(run)
     assert read_manifest(tmp_path / "film.walk").walk == pulsing
-    assert Manifest(elsewhere(pulsing), SETTINGS, pulsing, (0,) * 12).near(pulsing) == {}
+    assert Manifest(elsewhere(pulsing), SETTINGS, pulsing, (0,) * 12).related_moves(pulsing) == {}
 
 
 def test_a_films_name_may_hold_what_looks_like_the_end_of_a_line(tmp_path):
@@ -471,14 +471,14 @@ def test_a_folder_that_has_no_frames_yet_is_not_said_to_have_them(tmp_path):
 
 def test_a_folder_whose_films_are_gone_has_no_newest_one(tmp_path):
     with Run(tmp_path / "film.walk", a_walk(), SETTINGS) as run:
-        run.made("film.mp4", "0" * 16)
+        run.record_film("film.mp4", "0" * 16)
     assert ages(tmp_path / "film.walk") == ("", [])
 
 
 def test_the_films_of_the_folder_that_one_is_in_lie_beside_it(tmp_path, monkeypatch):
     with Run(tmp_path / "film.walk", a_walk(), SETTINGS) as run:
         (tmp_path / "film.mp4").write_bytes(b"film")
-        run.made("film.mp4", "0" * 16)
+        run.record_film("film.mp4", "0" * 16)
     monkeypatch.chdir(tmp_path / "film.walk")
     assert ages(Path(".")) == ("film.mp4", [])
 
@@ -509,9 +509,9 @@ def test_where_frames_of_another_model_belong_tells_nothing_of_this_ones(tmp_pat
     with Run(tmp_path / "film.walk", asked, SETTINGS, decided=False) as run:
         run.decide(moved, dict.fromkeys(fingerprints(moved, SETTINGS), 0))
     with Run(tmp_path / "film.walk", asked, SETTINGS, decided=False) as run:
-        assert asked.moved(run.before.belongs(asked)) == moved
+        assert asked.moved(run.before.moves(asked)) == moved
     with Run(tmp_path / "film.walk", asked, dataclasses.replace(SETTINGS, weights="other"), decided=False) as run:
-        assert asked.moved(run.before.belongs(asked)) == asked
+        assert asked.moved(run.before.moves(asked)) == asked
 
 
 def test_a_film_that_was_made_again_is_the_only_one_that_may_be_replaced(tmp_path):
@@ -551,10 +551,10 @@ def test_the_recipe_of_frames_that_flags_put_where_they_are_holds_no_positions(t
         assert ("speed" in dict(made.flags)) != holds
 
 
-def test_frames_that_were_decided_on_before_are_promising(tmp_path):
+def test_frames_that_were_decided_on_before_are_reusable(tmp_path):
     asked = a_walk()
     moved = elsewhere(asked)
     with Run(tmp_path / "film.walk", asked, SETTINGS, decided=False) as run:
         render_all(run.decide(moved, dict.fromkeys(fingerprints(moved, SETTINGS), 0)))
     with Run(tmp_path / "film.walk", asked, SETTINGS, decided=False) as run:
-        assert run.promising() == set(fingerprints(moved, SETTINGS))
+        assert run.reusable() == set(fingerprints(moved, SETTINGS))

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 import walk
-from walk import Error, Keyframe, Settings, Walk, cli, films, models, outlook, pace, read_prompts, speed
+from walk import Error, Keyframe, Settings, Walk, cli, eye, films, models, outlook, pace, read_prompts, speed
 from walk.check import check
 from walk.lazy import LazyModel
 from walk.manifest import read_manifest
@@ -51,17 +51,17 @@ def a_model(sharpness=8.0):
 
 
 def paced(walk, picture, chunk=8, **how):
-    """A pacer that has seen all it wants, each time while the next are made; the pictures; how many it named when."""
+    """A evener that has seen all it wants, each time while the next are made; the pictures; how many it named when."""
     made, named = {}, []
-    pacer = speed.Pacer(walk, lambda position: speed.features(made[position]), **how)
+    evener = speed.Evener(walk, lambda position: eye.features(made[position]), **how)
     before = []
-    while (wanted := pacer.wanted(chunk)) or before:
+    while (wanted := evener.next_batch(chunk)) or before:
         assert not made.keys() & set(wanted), "wanted again"
         made |= {position: picture(walk, position) for position in wanted}
-        pacer.saw(before)
+        evener.saw(before)
         before = wanted
         named.append(len(wanted))
-    return pacer, made, named
+    return evener, made, named
 
 
 def evened(walk, picture, **how):
@@ -69,20 +69,20 @@ def evened(walk, picture, **how):
 
 
 def steps(walk, picture):
-    pictures = [speed.features(picture(walk, position)) for position in walk.positions]
+    pictures = [eye.features(picture(walk, position)) for position in walk.positions]
     pictures += pictures[:1] if walk.closed else []
-    return np.array([speed.distance(a, b) for a, b in pairwise(pictures)])
+    return np.array([eye.distance(a, b) for a, b in pairwise(pictures)])
 
 
 @pytest.mark.parametrize("way", [dict(), dict(smooth=False), dict(closed=True, frames=120), dict(frames=31)], ids=str)
 def test_frames_look_evenly_far_apart(way):
     walk, picture = a_walk(**way), a_model()
-    pacer, made, _ = paced(walk, picture)
-    plain, even = steps(walk, picture), steps(pacer.walk, picture)
+    evener, made, _ = paced(walk, picture)
+    plain, even = steps(walk, picture), steps(evener.walk, picture)
     assert plain.max() / np.median(plain) > 5
     assert even.max() / np.median(even) < 1.6
     assert even.var() < plain.var() / 10
-    assert set(pacer.walk.positions) <= made.keys(), "the film is not rendered yet"
+    assert set(evener.walk.positions) <= made.keys(), "the film is not rendered yet"
     assert len(made) < 1.2 * walk.frames
 
 
@@ -95,11 +95,11 @@ def test_it_does_not_depend_on_the_family(tmp_path):
         part = dataclasses.replace(walk, positions=(position,))
         return next(pictures for _, pictures in render(model, part, [0]))
 
-    pacer, made, _ = paced(walk, picture)
-    made |= {position: picture(walk, position) for position in {*walk.positions, *pacer.walk.positions} - made.keys()}
-    for distance in (lambda a, b: speed.distance(*map(speed.features, (a, b))), lambda a, b: (a - b * 1.0).std()):
+    evener, made, _ = paced(walk, picture)
+    made |= {position: picture(walk, position) for position in {*walk.positions, *evener.walk.positions} - made.keys()}
+    for distance in (lambda a, b: eye.distance(*map(eye.features, (a, b))), lambda a, b: (a - b * 1.0).std()):
         plain, even = (
-            np.array([distance(made[p], made[q]) for p, q in pairwise(w.positions)]) for w in (walk, pacer.walk)
+            np.array([distance(made[p], made[q]) for p, q in pairwise(w.positions)]) for w in (walk, evener.walk)
         )
         assert even.var() / even.mean() ** 2 < 0.6 * plain.var() / plain.mean() ** 2
         assert even.max() / np.median(even) < 1.5
@@ -152,17 +152,17 @@ def test_the_first_look_is_part_of_the_film(way):
 
 def test_of_a_walk_along_the_path_a_few_frames_are_looked_at():
     walk = a_walk(121)
-    pacer, made, _ = paced(walk, a_model(), even=False)
-    assert pacer.walk == walk
+    evener, made, _ = paced(walk, a_model(), even=False)
+    assert evener.walk == walk
     assert made.keys() <= set(walk.positions)
     assert len(made) == 2 * speed.FIRST + 3
 
 
 def test_what_is_predicted_is_what_comes():
     walk, picture = a_walk(), a_model()
-    pacer, *_ = paced(walk, picture)
-    for some in (walk, pacer.walk):
-        expected, told = steps(some, picture), np.array(speed.predicted(some, pacer.distances))
+    evener, *_ = paced(walk, picture)
+    for some in (walk, evener.walk):
+        expected, told = steps(some, picture), np.array(speed.predicted_steps(some, evener.distances))
         assert len(told) == len(expected)
         assert told.sum() == pytest.approx(expected.sum(), rel=0.1)
         assert np.corrcoef(told, expected)[0, 1] > 0.9 or expected.std() < 0.3 * expected.mean()
@@ -171,19 +171,19 @@ def test_what_is_predicted_is_what_comes():
 @pytest.mark.parametrize("share", [0, 0.25, 1])
 def test_what_is_predicted_of_prompts_and_noise_that_go_their_own_ways_is_each_ones_share(share):
     walk = dataclasses.replace(a_walk(), noise=a_walk(ease=True).positions)
-    pacer, *_ = paced(a_walk(), a_model())
+    evener, *_ = paced(a_walk(), a_model())
     prompts, noise = (
-        np.array(speed.predicted(dataclasses.replace(walk, positions=way, noise=()), pacer.distances))
+        np.array(speed.predicted_steps(dataclasses.replace(walk, positions=way, noise=()), evener.distances))
         for way in (walk.positions, walk.noise)
     )
-    told = speed.predicted(walk, pacer.distances, dict.fromkeys(range(walk.segments), share))
+    told = speed.predicted_steps(walk, evener.distances, dict.fromkeys(range(walk.segments), share))
     assert told == pytest.approx(list((1 - share) * prompts + share * noise))
 
 
 def test_a_swing_adds_to_the_way_at_right_angles_as_far_as_it_shows_there():
     walk = Walk([Keyframe(name, 0) for name in "abc"], [0.0, 0.5, 1.0, 1.5], 24, closed=True, pulse=[0.25, 1, 0, 0.5])
     distances = [(k / 2, 3.0) for k in range(6)]
-    told = speed.predicted(walk, distances, swings={0.0: [0.0] * 3, 0.5: [2.0, 4.0, 0.0], 1.0: [4.0, 5.0, 0.0]})
+    told = speed.predicted_steps(walk, distances, swings={0.0: [0.0] * 3, 0.5: [2.0, 4.0, 0.0], 1.0: [4.0, 5.0, 0.0]})
     assert told == pytest.approx([np.hypot(3, 3), 5, np.hypot(3, 4), np.hypot(9, 2)])
 
 
@@ -191,10 +191,10 @@ def test_a_loop_that_begins_within_a_segment_is_predicted_as_it_comes():
     keyframes = [Keyframe("a", 0, time=0.5), Keyframe("b", 1), Keyframe("c", 2)]
     walk, picture = Walk.through(keyframes, frames=72, fps=24, closed=True), a_model()
     assert walk.positions[0] > 2
-    pacer, *_ = paced(walk, picture)
-    even = steps(pacer.walk, picture)
-    for distances in (pacer.distances, list(zip(pacer.walk.positions, even))):
-        told, expected = np.array(speed.predicted(walk, distances)), steps(walk, picture)
+    evener, *_ = paced(walk, picture)
+    even = steps(evener.walk, picture)
+    for distances in (evener.distances, list(zip(evener.walk.positions, even))):
+        told, expected = np.array(speed.predicted_steps(walk, distances)), steps(walk, picture)
         assert told.sum() == pytest.approx(expected.sum(), rel=0.1)
         assert told.max() == pytest.approx(expected.max(), rel=0.15)
 
@@ -202,7 +202,7 @@ def test_a_loop_that_begins_within_a_segment_is_predicted_as_it_comes():
 def test_a_film_tells_what_it_would_have_been_along_the_path():
     walk, picture = a_walk(), a_model()
     even = evened(walk, picture)
-    told = speed.predicted(walk, list(zip(even.positions, steps(even, picture))))
+    told = speed.predicted_steps(walk, list(zip(even.positions, steps(even, picture))))
     assert max(told) == pytest.approx(max(steps(walk, picture)), rel=0.15)
 
 
@@ -218,9 +218,9 @@ def test_a_walk_that_rests_stays_as_it_is():
 
 def test_segments_of_a_frame_stay_as_they_are():
     walk = a_walk(5)
-    pacer, *_ = paced(walk, a_model())
-    assert pacer.walk == walk
-    assert speed.predicted(walk, pacer.distances) == pytest.approx(list(steps(walk, a_model())), rel=0.01)
+    evener, *_ = paced(walk, a_model())
+    assert evener.walk == walk
+    assert speed.predicted_steps(walk, evener.distances) == pytest.approx(list(steps(walk, a_model())), rel=0.01)
 
 
 def test_a_cut_from_keyframe_to_keyframe_is_told_as_large_as_it_is():
@@ -228,13 +228,13 @@ def test_a_cut_from_keyframe_to_keyframe_is_told_as_large_as_it_is():
     positions = [*walk.positions[:11], 2.0, *[p for p in walk.positions if p > 2]]  # from b to c at one stroke
     positions = [p for p in positions if not 1 < p < 2]
     walk = dataclasses.replace(walk, positions=positions)
-    pacer, *_ = paced(walk, picture)
+    evener, *_ = paced(walk, picture)
     cuts = speed.cuts(walk, [picture(walk, float(k)) for k in range(4)])
     assert [position for position, _ in cuts] == [1.0]
-    expected = steps(pacer.walk, picture)
-    told = np.array(speed.predicted(pacer.walk, [*pacer.distances, *cuts]))
+    expected = steps(evener.walk, picture)
+    told = np.array(speed.predicted_steps(evener.walk, [*evener.distances, *cuts]))
     cut = int(np.argmax(expected))
-    assert pacer.walk.positions[cut : cut + 2] == (1.0, 2.0)
+    assert evener.walk.positions[cut : cut + 2] == (1.0, 2.0)
     assert told[cut] == pytest.approx(expected[cut], rel=0.01)
     assert np.median(told) == pytest.approx(np.median(expected), rel=0.2)
 
@@ -249,10 +249,10 @@ def test_kicks_stay_on_their_frames():
     beats = [0.5 * i for i in range(1, 10)]
     keyframes = [Keyframe(prompt, i) for i, prompt in enumerate("abc")]
     moves = pace.on_beats(beats, 121, Fraction(24))
-    walk = Walk.through(keyframes, frames=121, steps=moves, noise_steps=moves)
-    pacer, made, _ = paced(walk, a_model())
+    walk = Walk.through(keyframes, frames=121, strides=moves, noise_strides=moves)
+    evener, made, _ = paced(walk, a_model())
     asked = np.diff([0.0, *walk.positions])
-    shown = np.concatenate([[0.0], steps(pacer.walk, a_model())])
+    shown = np.concatenate([[0.0], steps(evener.walk, a_model())])
     for beat in beats:
         at = round(24 * beat)
         around = slice(at - 5, at + 6)
@@ -269,10 +269,10 @@ def test_no_frames_are_lost_in_a_jump():
         return (level + np.random.default_rng(0).uniform(0, 1, (64, 64, 3))).astype(np.uint8)
 
     walk = a_walk(49, "ab")
-    pacer, made, _ = paced(walk, picture)
-    shown = steps(pacer.walk, picture)
+    evener, made, _ = paced(walk, picture)
+    shown = steps(evener.walk, picture)
     assert shown.max() > 5 * np.median(shown)
-    assert np.sum(np.abs(np.array(pacer.walk.positions) - 0.7310585) < 0.005) <= 3
+    assert np.sum(np.abs(np.array(evener.walk.positions) - 0.7310585) < 0.005) <= 3
     assert len(made) < walk.frames + 20, "what it takes to see that it is one, however long the film"
 
 
@@ -283,7 +283,7 @@ def test_a_preview_names_the_time_of_what_may_be_a_jump():
 
     walk = a_walk(97, "abc")
     first, _, _ = paced(walk, picture, further=False)
-    (note,) = outlook.turns(first.asked, first.distances)
+    (note,) = outlook.turns(first.original, first.distances)
     at, what = note.split(": ", 1)
     assert re.fullmatch(
         r"9\d% of the change from keyframe 2 to 3 comes at once; a prompt in between would soften it", what
@@ -291,7 +291,7 @@ def test_a_preview_names_the_time_of_what_may_be_a_jump():
     after = paced(walk, picture)[0].walk  # where the film itself will show it
     assert float(at.split(":")[1]) == pytest.approx(sum(p <= 1.52 for p in after.positions) / 24, abs=0.5)
     glides, _, _ = paced(walk, lambda walk, position: picture(walk, position / 2), further=False)
-    assert outlook.turns(glides.asked, glides.distances) == []
+    assert outlook.turns(glides.original, glides.distances) == []
 
 
 @pytest.mark.parametrize("width", [1e-2, 1e-3, 1e-4])
@@ -303,9 +303,9 @@ def test_what_turns_within_a_thousandth_of_a_step_is_no_jump(width):
         return (level + np.random.default_rng(0).uniform(0, 1, (64, 64, 3))).astype(np.uint8)
 
     walk = a_walk(97, "ab")
-    assert speed.unevenness(steps(walk, picture)) > 20
-    pacer, made, _ = paced(walk, picture)
-    assert speed.unevenness(steps(pacer.walk, picture)) < 1.5
+    assert eye.unevenness(steps(walk, picture)) > 20
+    evener, made, _ = paced(walk, picture)
+    assert eye.unevenness(steps(evener.walk, picture)) < 1.5
     assert len(made) < walk.frames + 20
 
 
@@ -313,10 +313,10 @@ def test_noise_that_is_paced_apart_is_moved_along():
     walk = a_walk(97, "abc")
     noise = tuple(p**2 / 2 for p in walk.positions)
     apart = dataclasses.replace(walk, noise=noise)
-    pacer, made, _ = paced(apart, a_model())
+    evener, made, _ = paced(apart, a_model())
     assert len(made) <= 3 + 2 * speed.FIRST + 0.1 * walk.frames, "these pictures are no frames"
-    assert pacer.walk.positions != walk.positions
-    moved = dict(zip(walk.positions, pacer.walk.positions)) | dict(zip(noise, pacer.walk.noise))
+    assert evener.walk.positions != walk.positions
+    moved = dict(zip(walk.positions, evener.walk.positions)) | dict(zip(noise, evener.walk.noise))
     assert [moved[p] for p in sorted(moved)] == sorted(moved.values()), "one way for both"
 
 
@@ -334,9 +334,9 @@ def test_a_long_film_is_paced_in_no_time_and_in_little_memory():
         looks += 1
         return a_model()(walk, position)
 
-    pacer, made, _ = paced(walk, picture, chunk=64)
+    evener, made, _ = paced(walk, picture, chunk=64)
     assert len(made) == looks < 1.1 * walk.frames
-    assert set(pacer.walk.positions) <= made.keys()
+    assert set(evener.walk.positions) <= made.keys()
 
 
 def glide(position):
@@ -364,12 +364,12 @@ def test_work_grows_as_a_film_does(monkeypatch, keyframes):
     for frames in (481, 1921):
         work, before = 0, []
         walk = a_walk(frames, "abcdefgh" * (keyframes(frames) // 8) + "abcdefgh"[: keyframes(frames) % 8])
-        pacer = speed.Pacer(walk, glide)
-        while (wanted := pacer.wanted(8)) or before:
-            pacer.saw(before)
+        evener = speed.Evener(walk, glide)
+        while (wanted := evener.next_batch(8)) or before:
+            evener.saw(before)
             before = wanted
-        for some in (walk, pacer.walk):
-            speed.predicted(some, pacer.distances)
+        for some in (walk, evener.walk):
+            speed.predicted_steps(some, evener.distances)
         amounts.append(work)
     assert amounts[1] < 5 * amounts[0], "four times the frames; after each batch all of the film is gone over again"
 
@@ -381,7 +381,7 @@ def test_keyframes_come_first_then_segments_take_turns_and_in_a_turn_what_is_wan
     monkeypatch.setattr(speed, "TOGETHER", 100)
     walk = a_walk(**{"frames": 400, "prompts": "abcdefghijk"} | way)
     turns = math.ceil(walk.frames / 100)
-    pacer = speed.Pacer(walk, glide)
+    evener = speed.Evener(walk, glide)
     lists, named, before = {}, set(), []
 
     def turn(p):
@@ -391,19 +391,19 @@ def test_keyframes_come_first_then_segments_take_turns_and_in_a_turn_what_is_wan
         return sum(position < int(p) for position in walk.positions) * turns // walk.frames
 
     while True:
-        waiting = [p for p in pacer.unseen() if p not in named]
+        waiting = [p for p in evener.unseen() if p not in named]
         latest = max(lists.values(), default=0) + 1
         lists |= {p: latest for p in waiting if p not in lists}
         waiting.sort(key=lambda p: (turn(p), lists[p]))
         whole = len(waiting) >= chunk or not before
-        wanted = pacer.wanted(chunk)
+        wanted = evener.next_batch(chunk)
         assert wanted == (waiting[:chunk] if whole else [])
         if not wanted and not before:
             break
-        pacer.saw(before)
+        evener.saw(before)
         named.update(wanted)
         before = wanted
-    assert named >= set(pacer.walk.positions)
+    assert named >= set(evener.walk.positions)
 
 
 def test_hardly_a_picture_is_read_again(monkeypatch):
@@ -415,34 +415,12 @@ def test_hardly_a_picture_is_read_again(monkeypatch):
         return glide(position)
 
     monkeypatch.setattr(speed, "distance", lambda a, b: abs(a - b))
-    pacer, before, count = speed.Pacer(a_walk(2000, "abcdefghijklmnopqrstuvwxyzab"), look), [], 0
-    while (wanted := pacer.wanted(8)) or before:
-        pacer.saw(before)
+    evener, before, count = speed.Evener(a_walk(2000, "abcdefghijklmnopqrstuvwxyzab"), look), [], 0
+    while (wanted := evener.next_batch(8)) or before:
+        evener.saw(before)
         before = wanted
         count += len(wanted)
     assert looks < 1.1 * count
-
-
-def test_distance_is_nought_for_equals_only_and_one_from_black_to_white():
-    black, white = (np.full((64, 64, 3), level, np.uint8) for level in (0, 255))
-    almost = black.copy()
-    almost[5, 7] = 3
-    black_, white_, almost_ = map(speed.features, (black, white, almost))
-    assert speed.distance(black_, black_) == 0
-    assert speed.distance(black_, white_) == pytest.approx(1, abs=1e-3)
-    assert 0 < speed.distance(black_, almost_) < 0.01
-
-
-def test_distance_adds_up_along_a_slow_change():
-    rng = np.random.default_rng(0)
-    a, b = rng.uniform(60, 200, (2, 64, 64, 3))
-    start, middle, end = (speed.features(np.round(a + (b - a) * t).astype(np.uint8)) for t in (0, 0.5, 1))
-    halves = speed.distance(start, middle) + speed.distance(middle, end)
-    assert speed.distance(start, end) == pytest.approx(halves, rel=0.1)
-
-
-def test_a_large_pictures_features_stay_small():
-    assert sum(part.nbytes for part in speed.features(np.zeros((2048, 1024, 3), np.uint8))) < 2e6
 
 
 def test_the_interpolation_is_scipys():
@@ -464,7 +442,7 @@ def test_the_command_does_not_look_twice(tmp_path, monkeypatch, tiny_folder, cap
     made = {path.name: path.read_bytes() for path in frames.iterdir()}
 
     with monkeypatch.context() as patch:
-        patch.setattr(speed, "Pacer", None)  # what was decided is in the manifest
+        patch.setattr(speed, "Evener", None)  # what was decided is in the manifest
         assert cli.main(command) == 0
     assert not re.search("loading the model|rendering", capfd.readouterr().err)
     assert (tmp_path / "film.mp4").read_bytes() == film
@@ -697,13 +675,13 @@ def test_keyframes_come_where_one_speed_brings_them(empty_folder, closed):
     def made(how):
         """(frames of each way from one keyframe to the next, the mean step in each)."""
         walk.make(LIGHTS, Grey(), frames=211, speed=how, loop=closed, path="slerp", out=f"{how}/", quiet=True)
-        seen = [speed.features(np.asarray(Image.open(path))) for path in sorted(Path(how).iterdir())]
+        seen = [eye.features(np.asarray(Image.open(path))) for path in sorted(Path(how).iterdir())]
         keys, ways = read_manifest(f"{how}.walk").walk.landmarks()
-        steps = [speed.distance(a, b) for a, b in pairwise(seen + seen[:1])]
+        steps = [eye.distance(a, b) for a, b in pairwise(seen + seen[:1])]
         return ways, [np.mean(steps[key : key + way]) for key, way in zip(keys, ways)]
 
-    seen = [speed.features(Grey.picture(int(light)).numpy()) for light in LIGHTS + LIGHTS[:closed]]
-    lengths = np.array([speed.distance(a, b) for a, b in pairwise(seen)])
+    seen = [eye.features(Grey.picture(int(light)).numpy()) for light in LIGHTS + LIGHTS[:closed]]
+    lengths = np.array([eye.distance(a, b) for a, b in pairwise(seen)])
     ways, means = made("constant")
     np.testing.assert_allclose(ways, lengths / lengths.sum() * sum(ways), atol=2)
     assert max(means) < 1.3 * min(means)
@@ -722,7 +700,7 @@ def test_a_film_at_one_speed_is_made_again_and_gone_on_with(empty_folder, monkey
     assert cli.main([*command, "--out", "film.mp4"]) == 0
     film = Path("undisturbed.mp4").read_bytes()
     assert Path("film.mp4").read_bytes() == film
-    assert read_manifest("film.walk").walk.firsts()[1.0] == 12
+    assert read_manifest("film.walk").walk.first_frames()[1.0] == 12
     assert cli.main(["replay", "film.mp4"]) == 0
     assert Path("film-again.mp4").read_bytes() == film
     # Times that were found are found again for another length.
@@ -754,7 +732,7 @@ def test_a_drafts_frames_serve_in_the_film(draft, capfd):
     assert 61 - there <= made <= 1.3 * (61 - there)
     assert made < 0.8 * 61, "else nearly all are rendered"
     assert cli.main([word.replace("film.mp4", "fresh.mp4") for word in draft]) == 0
-    one, other = (speed.unevenness(check(Path(name)).steps) for name in ("film.mp4", "fresh.mp4"))
+    one, other = (eye.unevenness(check(Path(name)).steps) for name in ("film.mp4", "fresh.mp4"))
     assert one < max(1.2 * other, 2)
     shown = read_manifest("film.walk").walk.positions
     assert len({*shown}) == 61
@@ -863,7 +841,7 @@ def test_a_stop_before_a_finished_films_frames_are_read_counts_them_all(tmp_path
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Run, "keep", stop)
+    monkeypatch.setattr(Run, "record", stop)
     assert cli.main(command) == 130
     assert "stopped; 40 of 40 frames are safe in film.walk" in capfd.readouterr().err
 
@@ -918,9 +896,9 @@ def test_half_way_is_a_frame_that_was_seen_if_one_was():
 def test_a_picture_of_many_small_jumps_takes_no_more_than_three_pictures_a_frame(monkeypatch):
     monkeypatch.setattr(speed, "distance", lambda a, b: abs(a - b))
     for frames in (101, 401):
-        pacer, before, count = speed.Pacer(a_walk(frames, "ab"), lambda position: round(40 * position) / 40), [], 0
-        while (wanted := pacer.wanted(8)) or before:
-            pacer.saw(before)
+        evener, before, count = speed.Evener(a_walk(frames, "ab"), lambda position: round(40 * position) / 40), [], 0
+        while (wanted := evener.next_batch(8)) or before:
+            evener.saw(before)
             before, count = wanted, count + len(wanted)
         assert count < 3 * frames
 
@@ -930,7 +908,7 @@ def test_a_picture_of_many_small_jumps_takes_no_more_than_three_pictures_a_frame
 )
 def test_a_film_that_rests_for_more_than_half_of_it_is_told_of(until, told):
     stops = [Keyframe("a", 1, time=0, until=until), Keyframe("b", 2)]
-    note = outlook.rest(Walk.through(stops, seconds=10))
+    note = outlook.standstill_note(Walk.through(stops, seconds=10))
     assert note.startswith(told)
     assert bool(note) == bool(told)
     assert "--pulse" not in note, "which needs a sound or a tempo"

@@ -15,7 +15,7 @@ import scipy.interpolate
 
 from walk import Error, Keyframe, Walk, read_prompts
 from walk.rates import check_length, parse_fps, rate
-from walk.timeline import framed, spaced, timed, within
+from walk.timeline import beats_to_seconds, excerpt, frames_to_seconds, space_by_length
 
 NAN = float("nan")
 
@@ -80,14 +80,14 @@ def test_uneven_times_change_speed_as_scipys_monotone_interpolation_does():
 
 def test_a_loop_with_uneven_times_has_no_jump_in_speed_at_its_seam():
     walk = Walk.through(keyframes(0, 1, 5), frames=1000, fps=100, closed=True)
-    steps = np.diff([*walk.positions, 3.0])
-    assert steps[-1] == pytest.approx(steps[0], rel=0.05)
+    strides = np.diff([*walk.positions, 3.0])
+    assert strides[-1] == pytest.approx(strides[0], rel=0.05)
 
 
 def test_easing_slows_down_at_keyframes():
-    steps = np.diff(Walk.through(keyframes(None, None, None), frames=201, ease=True).positions)
-    assert steps[0] < steps[50] / 20
-    assert steps[99] < steps[50] / 20
+    strides = np.diff(Walk.through(keyframes(None, None, None), frames=201, ease=True).positions)
+    assert strides[0] < strides[50] / 20
+    assert strides[99] < strides[50] / 20
 
 
 def test_a_keyframe_arrives_on_the_frame_nearest_to_its_time():
@@ -107,7 +107,7 @@ def test_a_keyframe_at_a_frame_is_shown_by_that_frame_at_any_rate(fps):
     assert walk.landmarks()[0] == [0, 7, 48, 49, 1001, 9_999]
     assert walk.frames == 10_000
     assert all(keyframe.frame is None for keyframe in walk.keyframes)  # a recipe has times
-    assert framed(cast[2:3], Fraction(24)) == (Keyframe("b", 48, time=2.0),)
+    assert frames_to_seconds(cast[2:3], Fraction(24)) == (Keyframe("b", 48, time=2.0),)
 
 
 def test_a_frame_that_is_none_is_refused():
@@ -121,7 +121,7 @@ def test_keyframes_without_a_time_share_the_room_between_their_neighbours():
     assert [on[0] for on in arrivals(walk)] == [0, 24, 48, 96, 144]
 
 
-@pytest.mark.parametrize("way", [{}, {"smooth": False}, {"ease": True}, {"steps": [1.0, 3.0] * 30}], ids=str)
+@pytest.mark.parametrize("way", [{}, {"smooth": False}, {"ease": True}, {"strides": [1.0, 3.0] * 30}], ids=str)
 def test_between_keyframes_that_are_the_same_the_walk_rests_on_the_first_until_the_next_arrives(way):
     a, b = Keyframe("a", 1), Keyframe("b", 2)
     walk = Walk.through(
@@ -146,7 +146,7 @@ def test_a_loop_whose_last_keyframe_is_the_first_rests_to_its_end():
 
 def test_noise_rests_with_its_prompts_and_glides_where_only_they_are_the_same():
     a, b = Keyframe("a", 1), Keyframe("b", 2)
-    how = {"frames": 60, "noise_steps": [1.0, 3.0] * 30}
+    how = {"frames": 60, "noise_strides": [1.0, 3.0] * 30}
     walk = Walk.through([a, a, b], **how)
     rest = walk.positions.index(1.0)
     assert walk.noise[:rest] == walk.positions[:rest] == (0.0,) * rest
@@ -243,18 +243,18 @@ def test_neighbours_of_a_keyframe_are_itself_and_between_two_they_depend_on_the_
         ([None] * 2, dict(seconds=-1), "seconds -1 is not a length; it is a number over 0"),
         (
             [None] * 2,
-            dict(frames=5, steps=[1.0, 2.0]),
-            "steps are numbers over 0, one for each of 5 frames; not [1.0, 2.0]",
+            dict(frames=5, strides=[1.0, 2.0]),
+            "strides are numbers over 0, one for each of 5 frames; not [1.0, 2.0]",
         ),
         (
             [None] * 2,
-            dict(frames=2, steps=[1.0, -2.0]),
-            "steps are numbers over 0, one for each of 2 frames; not [1.0, -2.0]",
+            dict(frames=2, strides=[1.0, -2.0]),
+            "strides are numbers over 0, one for each of 2 frames; not [1.0, -2.0]",
         ),
         (
             [None] * 2,
-            dict(frames=2, noise_steps=[1.0, NAN]),
-            "noise_steps are numbers over 0, one for each of 2 frames; not [1.0, nan]",
+            dict(frames=2, noise_strides=[1.0, NAN]),
+            "noise_strides are numbers over 0, one for each of 2 frames; not [1.0, nan]",
         ),
         (
             [None] * 2,
@@ -316,10 +316,10 @@ def test_a_keyframe_may_come_as_late_as_on_the_last_frame():
 
 
 @pytest.mark.parametrize("closed", [False, True])
-@pytest.mark.parametrize("steps", [[1e-300, 1e300], [1e6, 1e-9], [1e-9, 1e-9, 1e-9, 1e6], [5e-324], [1e308]], ids=str)
-def test_steps_of_any_size_leave_each_keyframe_its_one_frame(steps, closed):
-    steps = (steps * 40)[:40]
-    walk = Walk.through(keyframes(*[None] * 4), frames=40, closed=closed, steps=steps, noise_steps=steps[::-1])
+@pytest.mark.parametrize("strides", [[1e-300, 1e300], [1e6, 1e-9], [1e-9, 1e-9, 1e-9, 1e6], [5e-324], [1e308]], ids=str)
+def test_strides_of_any_size_leave_each_keyframe_its_one_frame(strides, closed):
+    strides = (strides * 40)[:40]
+    walk = Walk.through(keyframes(*[None] * 4), frames=40, closed=closed, strides=strides, noise_strides=strides[::-1])
     assert [len(on) for on in arrivals(walk)] == [1] * 4
     assert list(walk.positions) == sorted(walk.positions)
     assert [walk.noise.count(k) for k in range(4)] == [1] * 4 or not walk.noise
@@ -331,33 +331,33 @@ def test_a_rest_at_the_end_makes_the_film_as_long():
 
 def test_a_smooth_walk_slows_down_to_its_rest():
     cast = [Keyframe("a", 0), Keyframe("b", 1, time=4.0, until=5.0), Keyframe("c", 2, time=9.0)]
-    steps = np.diff(Walk.through(cast).positions)
-    assert steps[95] < 0.1 * steps.max()
-    assert steps[120] < 0.1 * steps.max()
+    strides = np.diff(Walk.through(cast).positions)
+    assert strides[95] < 0.1 * strides.max()
+    assert strides[120] < 0.1 * strides.max()
 
 
 def test_a_walk_sets_out_slowly_from_a_first_keyframe_that_is_shown_for_a_while():
-    steps = np.diff(Walk.through(keyframes(1, 3, 5)).positions)
-    assert steps[24] < 0.1 * steps.max()
+    strides = np.diff(Walk.through(keyframes(1, 3, 5)).positions)
+    assert strides[24] < 0.1 * strides.max()
 
 
 def test_a_loop_that_begins_with_a_rest_slows_down_to_it_at_its_end():
     cast = [Keyframe("a", 0, time=0.0, until=1.0), Keyframe("b", 1), Keyframe("c", 2)]
-    steps = np.diff([*Walk.through(cast, frames=120, closed=True).positions, 3.0])
-    assert steps[-1] < 0.1 * steps.max()
+    strides = np.diff([*Walk.through(cast, frames=120, closed=True).positions, 3.0])
+    assert strides[-1] < 0.1 * strides.max()
 
 
 def test_beats_and_bars_become_the_seconds_that_were_heard():
     cast = [Keyframe("a", 0, beat=1), Keyframe("b", 1, bar=2), Keyframe("c", 2, beat=4.5), Keyframe("d", 3, time=9.0)]
-    times = [k.time for k in timed(cast, [0.1, 0.6, 1.1, 1.5, 2.1], [0.1, 1.1])]
+    times = [k.time for k in beats_to_seconds(cast, [0.1, 0.6, 1.1, 1.5, 2.1], [0.1, 1.1])]
     assert times == [0.1, 1.1, 1.8, 9.0]
     # The last bar is as long as the one before; its end is where the next would begin.
     cast = [Keyframe("a", 0, bar=2.5), Keyframe("b", 1, bar=3), Keyframe("c", 2, beat=5.5)]
-    assert [k.time for k in timed(cast, [0.1, 0.6, 1.1, 1.5, 2.1], [0.1, 1.1])] == [1.6, 2.1, 2.4]
+    assert [k.time for k in beats_to_seconds(cast, [0.1, 0.6, 1.1, 1.5, 2.1], [0.1, 1.1])] == [1.6, 2.1, 2.4]
 
 
 def spaced_frames(lines, lengths, frames, closed=False):
-    keyframes = spaced(read_prompts(list(lines)), lengths, frames, Fraction(10), closed)
+    keyframes = space_by_length(read_prompts(list(lines)), lengths, frames, Fraction(10), closed)
     return [None if k.time is None else round(10 * k.time, 6) for k in keyframes]
 
 
@@ -376,9 +376,9 @@ def test_ways_take_as_long_as_they_are_long():
 
 
 def test_a_loop_that_begins_late_is_laid_out_too():
-    keyframes = spaced(read_prompts(["a | time=2", "b", "c"]), [1, 2, 6], 90, Fraction(10), True)
+    keyframes = space_by_length(read_prompts(["a | time=2", "b", "c"]), [1, 2, 6], 90, Fraction(10), True)
     assert [k.time for k in keyframes] == [2, 3, 5]
-    keyframes = spaced(read_prompts(["a | time=8", "b", "c"]), [1, 2, 6], 90, Fraction(10), True)
+    keyframes = space_by_length(read_prompts(["a | time=8", "b", "c"]), [1, 2, 6], 90, Fraction(10), True)
     assert [k.time for k in keyframes] == [8, None, None]
     Walk.through(keyframes, 90, fps=10, closed=True)
 
@@ -392,7 +392,10 @@ def test_rests_end_on_bars_beats_and_frames():
             "d | time=4|until=bar=3",
         ]
     )
-    told = [(k.time, k.until) for k in framed(timed(cast, [0.1, 0.6, 1.1, 1.5, 2.1], [0.1, 1.1, 5.1]), Fraction(24))]
+    told = [
+        (k.time, k.until)
+        for k in frames_to_seconds(beats_to_seconds(cast, [0.1, 0.6, 1.1, 1.5, 2.1], [0.1, 1.1, 5.1]), Fraction(24))
+    ]
     assert told == [(0.1, 0.6), (1.1, 3.1), (2.5, 3.75), (4.0, 5.1)]
 
 
@@ -410,7 +413,7 @@ def test_rests_end_on_bars_beats_and_frames():
 )
 def test_a_rest_that_does_not_end_is_refused(lines, message):
     with pytest.raises(Error) as refusal:
-        timed(read_prompts(lines), [0.1, 0.6, 1.1, 1.5, 2.1], [0.1, 1.1])
+        beats_to_seconds(read_prompts(lines), [0.1, 0.6, 1.1, 1.5, 2.1], [0.1, 1.1])
     assert message in str(refusal.value)
 
 
@@ -423,7 +426,7 @@ def test_a_rest_that_does_not_end_is_refused(lines, message):
 )
 def test_a_beat_that_is_not_there_is_refused(keyframe, message):
     with pytest.raises(Error) as refusal:
-        timed([Keyframe("a", 0), keyframe], [0.1, 0.6, 1.1, 1.5, 2.1], [0.1, 1.1])
+        beats_to_seconds([Keyframe("a", 0), keyframe], [0.1, 0.6, 1.1, 1.5, 2.1], [0.1, 1.1])
     assert str(refusal.value) == message
 
 
@@ -442,44 +445,47 @@ def test_where_bars_are_too_few_keyframes_move_to_beats_and_else_stay():
 
 
 @pytest.mark.parametrize("closed", [False, True])
-def test_steps_decide_how_much_is_done_between_keyframes_that_arrive_as_before(closed):
+def test_strides_decide_how_much_is_done_between_keyframes_that_arrive_as_before(closed):
     generator = np.random.default_rng(0)
     for _ in range(50):
         count, frames = int(generator.integers(2, 6)), int(generator.integers(10, 80))
-        cast, steps = keyframes(*[None] * count), (generator.random(frames) + 0.01).tolist()
+        cast, strides = keyframes(*[None] * count), (generator.random(frames) + 0.01).tolist()
         plain = Walk.through(cast, frames=frames, closed=closed)
-        walk = Walk.through(cast, frames=frames, closed=closed, steps=steps)
+        walk = Walk.through(cast, frames=frames, closed=closed, strides=strides)
         assert arrivals(walk) == arrivals(plain)
         assert all(a < b for a, b in pairwise(walk.positions))
         first, end = arrivals(walk)[0][0], arrivals(walk)[1][0]
-        done = np.cumsum([0, *steps[first + 1 : end + 1]])
+        done = np.cumsum([0, *strides[first + 1 : end + 1]])
         np.testing.assert_allclose(walk.positions[first : end + 1], done / done[-1], atol=1e-6)
 
 
 @pytest.mark.parametrize("closed", [False, True])
 def test_an_onset_alone_in_silence_is_no_jump(closed):
-    steps = [0.03] * 48
-    steps[0] = steps[24] = 10.0  # into the first frame of the film, and of the second segment: a bar's first beat
-    walk = Walk.through(keyframes(None, None, *[None] * (not closed)), frames=48, closed=closed, steps=steps)
+    strides = [0.03] * 48
+    strides[0] = strides[24] = 10.0  # into the first frame of the film, and of the second segment: a bar's first beat
+    walk = Walk.through(keyframes(None, None, *[None] * (not closed)), frames=48, closed=closed, strides=strides)
     moved = np.diff([*walk.positions, *[2.0] * closed])
     assert max(moved) == pytest.approx(1 / 3, abs=1e-5)
     assert min(moved) > 0.02
-    long = Walk.through(keyframes(None, None), frames=97, steps=[0.03] * 96 + [10.0])
+    long = Walk.through(keyframes(None, None), frames=97, strides=[0.03] * 96 + [10.0])
     assert max(np.diff(long.positions)) == pytest.approx(8 / 96, abs=1e-5), "many frames: not even so much"
 
 
 def test_the_noise_is_paced_apart_when_it_is_asked_for():
-    cast, steps = keyframes(None, None), [1.0, 5.0] * 12
-    walk = Walk.through(cast, frames=24, noise_steps=steps)
+    cast, strides = keyframes(None, None), [1.0, 5.0] * 12
+    walk = Walk.through(cast, frames=24, noise_strides=strides)
     assert walk.positions == Walk.through(cast, frames=24).positions
-    assert walk.noise == Walk.through(cast, frames=24, steps=steps).positions
-    assert Walk.through(cast, frames=24, steps=steps, noise_steps=steps).noise == ()
+    assert walk.noise == Walk.through(cast, frames=24, strides=strides).positions
+    assert Walk.through(cast, frames=24, strides=strides, noise_strides=strides).noise == ()
 
 
 def test_the_noise_goes_with_the_prompts_unless_it_is_to_be_even():
-    cast, steps = keyframes(None, None), [1.0, 5.0] * 12
-    assert Walk.through(cast, frames=24, steps=steps).noise == ()
-    assert Walk.through(cast, frames=24, steps=steps, noise_steps=()).noise == Walk.through(cast, frames=24).positions
+    cast, strides = keyframes(None, None), [1.0, 5.0] * 12
+    assert Walk.through(cast, frames=24, strides=strides).noise == ()
+    assert (
+        Walk.through(cast, frames=24, strides=strides, noise_strides=()).noise
+        == Walk.through(cast, frames=24).positions
+    )
 
 
 def test_keyframes_arrive_on_the_frame_nearest_to_their_beat():
@@ -489,8 +495,8 @@ def test_keyframes_arrive_on_the_frame_nearest_to_their_beat():
         beats = np.cumsum(generator.uniform(0.3, 1.0, 12)).round(4).tolist()
         chosen = np.sort(generator.choice(np.arange(2, 12), 3, replace=False)).tolist()
         cast = [Keyframe("start", 0), *(Keyframe(f"beat {n}", n, beat=n) for n in chosen), Keyframe("end", 99)]
-        steps = generator.random(round(13 * fps)) + 0.01
-        walk = Walk.through(timed(cast, beats, []), seconds=13, fps=fps, steps=steps)
+        strides = generator.random(round(13 * fps)) + 0.01
+        walk = Walk.through(beats_to_seconds(cast, beats, []), seconds=13, fps=fps, strides=strides)
         for k, number in enumerate(chosen, 1):
             (frame,) = arrivals(walk)[k]
             assert abs(frame / fps - Fraction(str(beats[number - 1]))) <= Fraction(1, 2) / fps
@@ -498,12 +504,12 @@ def test_keyframes_arrive_on_the_frame_nearest_to_their_beat():
 
 def test_the_part_of_a_song_begins_with_the_line_that_is_sung_there():
     cast = [Keyframe(str(i), i, time=10.0 * i, until=10.0 * i + 4) for i in range(5)]
-    part = [(k.prompt, k.time, k.until) for k in within(cast, 12.0, 20.0)]
+    part = [(k.prompt, k.time, k.until) for k in excerpt(cast, 12.0, 20.0)]
     assert part == [("1", 0.0, 2.0), ("2", 8.0, 12.0), ("3", 18.0, 20.0)]
-    assert [(k.prompt, k.time) for k in within(cast, 20.0, 15.0)] == [("2", 0.0), ("3", 10.0)], "it begins with one"
-    assert [(k.prompt, k.until) for k in within(cast, 17.0, 5.0)] == [("1", None), ("2", 5.0)]
-    assert [k.until for k in within(cast, 12.0, 20.0, pause=1.0)] == [2.0, 12.0, 19.0]
-    assert [k.until for k in within(cast, 12.0, 20.0, pause=2.0)] == [2.0, 12.0, None]
+    assert [(k.prompt, k.time) for k in excerpt(cast, 20.0, 15.0)] == [("2", 0.0), ("3", 10.0)], "it begins with one"
+    assert [(k.prompt, k.until) for k in excerpt(cast, 17.0, 5.0)] == [("1", None), ("2", 5.0)]
+    assert [k.until for k in excerpt(cast, 12.0, 20.0, pause=1.0)] == [2.0, 12.0, 19.0]
+    assert [k.until for k in excerpt(cast, 12.0, 20.0, pause=2.0)] == [2.0, 12.0, None]
 
 
 # Walks that a program makes
@@ -592,7 +598,7 @@ def test_keyframes_on_beats_are_no_walk_before_somebody_says_when_these_are(plac
     keyframes = Keyframe("a", 0), Keyframe("b", 1, **place), Keyframe("c", 2)
     with pytest.raises(Error, match="there are none without a sound or a tempo"):
         Walk.through(keyframes)
-    assert Walk.through(timed(keyframes, (0.0, 1.0), (0.0, 2.0))).firsts()[1.0] == 24
+    assert Walk.through(beats_to_seconds(keyframes, (0.0, 1.0), (0.0, 2.0))).first_frames()[1.0] == 24
 
 
 @pytest.mark.parametrize("closed", [False, True])
@@ -635,7 +641,7 @@ def test_a_long_rest_later_on_slows_no_keyframe_before_it():
 
 
 def test_of_an_open_walk_that_comes_back_the_first_frame_shows_a_keyframe_first():
-    assert Walk(keyframes(None, None), (0.0, 0.5, 1.0, 0.5, 0.0)).firsts() == {0.0: 0, 0.5: 1, 1.0: 2}
+    assert Walk(keyframes(None, None), (0.0, 0.5, 1.0, 0.5, 0.0)).first_frames() == {0.0: 0, 0.5: 1, 1.0: 2}
 
 
 def test_a_film_may_be_as_long_as_the_limit_says():

@@ -12,7 +12,7 @@ import pytest
 import torch
 from test_bench import Slow
 
-from walk import Error, Keyframe, Settings, Walk, lazy, models, speed
+from walk import Error, Keyframe, Settings, Walk, eye, lazy, models
 from walk import run as runs
 from walk.lazy import MANY, LazyModel
 from walk.progress import Listener, Progress
@@ -234,18 +234,18 @@ def test_a_picture_that_comes_twice_is_looked_at_twice_while_the_disk_is_slow(tm
         ThreadPoolExecutor(2) as others,
         Run(tmp_path, walk, model.settings) as run,
         Work(run, model) as frames,
-        frames._looked_at(),
+        frames._keeping_features(),
     ):
         made = others.submit(frames.make, run)
         while not frames.features:
             time.sleep(0.01)
         last = run.at(dataclasses.replace(walk, positions=walk.positions[-1:]))
-        first = frames._look(last)
-        second = others.submit(frames._look, last)
+        first = frames._features_of(last)
+        second = others.submit(frames._features_of, last)
         time.sleep(0.1)
         assert not made.done()
         saved.set()
-        assert speed.distance(first, second.result(20)) == 0
+        assert eye.distance(first, second.result(20)) == 0
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_a_picture_that_comes_twice_is_looked_at_twice_while_the_disk_is_slow(tm
 def test_whoever_takes_away_what_is_rendered_meanwhile_is_told_so(tmp_path, monkeypatch, whole, told):
     folder, model = tmp_path / "film", Mixed(0.5)
     model.settings = dataclasses.replace(model.settings, width=64, height=64, batch=4)
-    look = Work._look
+    look = Work._features_of
 
     def looked(work, run):
         work.settle()
@@ -267,7 +267,7 @@ def test_whoever_takes_away_what_is_rendered_meanwhile_is_told_so(tmp_path, monk
         work.features.clear()
         return look(work, run)
 
-    monkeypatch.setattr(Work, "_look", looked)
+    monkeypatch.setattr(Work, "_features_of", looked)
     walk = Walk.through(KEYFRAMES, frames=60)
     with pytest.raises(Error, match=told), Run(folder, walk, model.settings) as run, Work(run, model) as work:
         work.evenly(run)
@@ -328,7 +328,7 @@ def test_a_drafts_frames_that_are_lost_from_the_film_are_made_again_as_they_were
     assert film(61) == made
 
 
-@pytest.mark.parametrize("how", [{}, {"steps": 8}, {"noise_steps": 8}, {"steps": 2}], ids=str)
+@pytest.mark.parametrize("how", [{}, {"strides": 8}, {"noise_strides": 8}, {"strides": 2}], ids=str)
 def test_how_many_pictures_it_will_take_is_known_before_nearly_all_are_made(tmp_path, how):
     """To the beat, pictures that were only looked at were added when all others were there: 0:00 left, twice."""
     model, told, listener = Mixed(0.5), [], Listener()

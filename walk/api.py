@@ -15,7 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from walk.text import plain
+from walk.text import without_exponent
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -118,9 +118,11 @@ def _word(name: str, value: Any) -> str:
         pairs = value.items() if isinstance(value, Mapping) else [value] if _is_pair(value) else value
         return ",".join(":".join(map(str, each)) if _is_pair(each) else _word("", each) for each in pairs)
     if isinstance(value, float):
-        return str(int(value)) if value.is_integer() else plain(value) if math.isfinite(value) else str(value)
+        return (
+            str(int(value)) if value.is_integer() else without_exponent(value) if math.isfinite(value) else str(value)
+        )
     if isinstance(value, Fraction) and name != "fps":  # which alone is written so
-        return plain(float(value))
+        return without_exponent(float(value))
     if isinstance(value, Iterable) and not isinstance(value, (Mapping, Set)):
         return ("x" if name == "size" else ",").join(_word("", each) for each in value)
     return str(value)

@@ -1,6 +1,6 @@
-"""How fast a model's frames are made here, and where the time goes. Prints nothing.
+"""How fast a model's frames are made on this machine, and where the time goes. Prints nothing.
 
-Times the same way that a film's frames take: through `render`, and onto the disk.
+Times what a film's frames go through, too: `render`, and the way onto the disk.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from walk.run import Run
 from walk.timeline import SECONDS_A_SEGMENT, Walk
 
 KEYFRAMES = (Keyframe("a red apple on a table", 1), Keyframe("a green frog in the rain", 2))
-SECONDS = 5.0  # to be timed at the least, after the first batch
-LEAST = 3  # batches, too
-MOST = 300  # batches
+SECONDS = 5.0  # are timed at least, after the first batch,
+LEAST = 3  # and so many batches;
+MOST = 300  # at most so many
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds, of `frames` frames after a first batch; what is not denoising or decoding is idle.
+    """Seconds that `frames` frames took after a first batch. What is not denoising or decoding is idle.
 
-    Frames are written while others are made, so writing is no part of the rest unless the disk is too slow.
+    Frames are written while others are made, so writing is no part of the other times unless the disk is too slow.
     """
 
     frames: int
-    first: float  # until the first pictures are there: also what is slow once, and on GPUs most of the second batch
-    encode: float  # a prompt
+    first: float  # until the first pictures are made: with what is slow only once, and on GPUs most of the second batch
+    encode: float  # of one prompt
     denoise: float
-    decode: float  # and the copy from the GPU
-    write: float  # one after the other
+    decode: float  # with the copy from the GPU
+    write: float  # as if frames were written one after the other
     total: float
 
     @property
@@ -53,7 +53,7 @@ class Measured:
         return max(0.0, self.total - self.denoise - self.decode)
 
     def film(self, frames: int) -> float:
-        """Seconds that the frames of a film will take, without loading the model, with keyframes as usual."""
+        """Seconds that this many frames of a film will take, with keyframes as usual, without loading the model."""
         keyframes = 1 + frames / (SECONDS_A_SEGMENT * FPS)
         return float(keyframes) * self.encode + self.first + frames / self.rate
 
@@ -61,16 +61,16 @@ class Measured:
 def measure(
     model: models.Model, folder: Path, seconds: float = SECONDS, report: Callable[[], object] = lambda: None
 ) -> Measured:
-    """Render until enough time is over, into a run folder that is the caller's to remove.
+    """Render until enough time has passed, into a run folder that the caller is to remove.
 
-    seconds: to be timed at the least, after the first batch. report: called for each batch.
+    seconds: are timed at least, after the first batch. report: called for each batch.
     """
     timed = _Timed(model)
     batch = model.settings.batch or 1
-    # Prompts that have not been encoded before, as those of KEYFRAMES may have been, to time them.
+    # Prompts that have not been encoded before, as those of KEYFRAMES may have been, so that encoding is timed.
     keyframes = [dataclasses.replace(each, prompt=f"{each.prompt}, timed") for each in KEYFRAMES]
     walk = Walk.through(keyframes, frames=min(MOST * batch, MAX_FRAMES))
-    # 1. The first batch, in which libraries choose their ways and memory is taken.
+    # 1. The first batch, in which libraries choose their algorithms and memory is allocated.
     pictures = render(timed, walk, range(walk.frames))
     begun = time.perf_counter()
     first = [next(pictures) for _ in range(batch)]
@@ -80,8 +80,8 @@ def measure(
     timed.seconds.clear()
 
     # 2. Whole batches.
-    def made(pictures: Iterator[tuple[int, np.ndarray]]) -> tuple[int, float]:
-        """How many frames, in how many seconds."""
+    def timed_saves(pictures: Iterator[tuple[int, np.ndarray]]) -> tuple[int, float]:
+        """How many frames were made, and in how many seconds."""
         begun, count = time.perf_counter(), 0
         with run.saver() as save:
             for count, (index, picture) in enumerate(pictures, 1):
@@ -94,10 +94,10 @@ def measure(
         return count, time.perf_counter() - begun
 
     with Run(folder, walk, model.settings) as run:
-        count, total = made(pictures)
+        count, total = timed_saves(pictures)
         denoise, decode = (timed.seconds[name] / count for name in ("denoise", "decode"))
         if model.settings.device != "cpu":  # once more, without waiting for each part
-            count, total = made(render(model, walk, range(batch, walk.frames)))
+            count, total = timed_saves(render(model, walk, range(batch, walk.frames)))
 
         # 3. What writing takes, by itself.
         begun = time.perf_counter()
@@ -107,7 +107,7 @@ def measure(
 
 
 class _Timed:
-    """A model that keeps account of its seconds. It waits for each part, which GPUs need not do."""
+    """A model that counts its seconds by part. It waits for each part to end, as a film on a GPU does not."""
 
     def __init__(self, model: models.Model) -> None:
         self.settings = model.settings

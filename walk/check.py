@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from walk import Error, ffmpeg, films, speed
+from walk import Error, eye, ffmpeg, films
 from walk.text import clock
 
 JUMP = 3  # times what is around it; with three frames cut out of an even walk, a step is four times as large
@@ -43,7 +43,7 @@ TICK = Fraction(1, 500)  # seconds; some containers count in milliseconds
 class Report:
     """facts: what the film is, a line each. size: (width, height). fps: frames a second, usually; 0: nobody
     can say. faults: (seconds, what is wrong there). times: of its frames, in seconds.
-    steps: how far each frame but the first looks from the one before, as walk.speed.distance says; 0 where nothing can be
+    steps: how far each frame but the first looks from the one before, as walk.eye.distance says; 0 where nothing can be
     seen to move; of a loop, also the first from the last. still: the share of the film's seconds in which it rests."""
 
     facts: tuple[str, ...]
@@ -57,7 +57,7 @@ class Report:
     @property
     def largest(self) -> float:
         """The largest step over the usual (median) one; 0 where nothing moves."""
-        return speed.unevenness(self.steps)
+        return eye.unevenness(self.steps)
 
     @property
     def ppl(self) -> float:
@@ -159,18 +159,18 @@ def _pictures(reader: object, count: int, see: Callable[[int, np.ndarray], objec
     for index in range(count):
         picture = reader.last_read if index == 0 else reader.read_frame()  # type: ignore[attr-defined]
         see(index, picture)
-        yield speed.reduced(picture, max(1, min(picture.shape[:2]) // SIDE))
+        yield eye.block_means(picture, max(1, min(picture.shape[:2]) // SIDE))
 
 
 def _frames(pictures: Iterator[np.ndarray], report: Callable[[int], object]) -> tuple[list[_Frame], float]:
     """Of a film of any length, with no more than four pictures at a time; and how far the last looks from the first."""
     frames: list[_Frame] = []
     before: list[np.ndarray] = []
-    first: speed.Features | None = None
-    last: speed.Features | None = None
+    first: eye.Features | None = None
+    last: eye.Features | None = None
     anchor = np.zeros(1)
     for picture in pictures:
-        features = speed.features(picture.round().astype(np.uint8))
+        features = eye.features(picture.round().astype(np.uint8))
         first = first or features
         change = np.abs(picture - before[-1]) if before else np.zeros(1)
         if not (unseen := bool(before) and _is_unseen(change)):
@@ -181,14 +181,14 @@ def _frames(pictures: Iterator[np.ndarray], report: Callable[[int], object]) -> 
             float(change.mean()),
             float(change.max()),
             float(np.abs(picture - before[0]).mean()) if len(before) > 1 else 0.0,
-            speed.distance(last, features) if last else 0.0,
+            eye.distance(last, features) if last else 0.0,
             unseen,
             unseen and _is_unseen(np.abs(picture - anchor)),
         )
         frames.append(frame)
         before, last = [*before[-1:], picture], features
         report(len(frames))
-    return frames, speed.distance(last, first) if first and last else 0.0
+    return frames, eye.distance(last, first) if first and last else 0.0
 
 
 def _is_unseen(change: np.ndarray) -> bool:

@@ -105,7 +105,7 @@ def film(*, loaded: Model | None = None, again: Again | None = None, **chosen: A
     with _importing(listener):
         from walk.run import Run, alike
         from walk.work import Work  # and with it torch, after what can be refused without
-    pictures = len(set(order.walk.places))
+    pictures = len(set(order.walk.coordinates))
     model, enlargement = _prepared(order, listener, loaded, pictures)
     if chosen.get("batch", 1) > pictures:
         each = f"is more than the film's {plural(pictures, 'picture')}, and a batch takes as long as a full one"
@@ -260,9 +260,9 @@ def rough(**chosen: Any) -> str:
         listener.note("keyframes come evenly in it; when one speed brings them is known when the film is made")
     walk = decided.walk if decided else order.walk
     # 2. Those that exist, and for others the nearest.
-    spreading = order.even and not decided and not walk.wavers
+    spreading = order.even and not decided and not walk.has_own_noise
     pictures = _stand_ins(order.folder, walk, model.settings, spreading)
-    held = roughcut.longest_hold(walk.places, pictures) / walk.fps
+    held = roughcut.longest_hold(walk.coordinates, pictures) / walk.fps
     listener.say(
         f"{plural(len(set(pictures)), 'picture')} for {plural(walk.frames, 'frame')}, of which one is held for up to "
         f"{format_time(round(float(held), 2))}"
@@ -663,7 +663,7 @@ def _assemble(order: Order, run: Run, work: Work, enlargement: Enlargement, list
 
 def _watch(order: Order, walk: Walk, listener: Listener) -> None:
     """Read the film as a player would, and say how even it is, and what is wrong with it."""
-    from walk import speed
+    from walk import eye, speed
     from walk.check import check
 
     try:
@@ -675,7 +675,7 @@ def _watch(order: Order, walk: Walk, listener: Listener) -> None:
     if report.largest:
         along, uneven = "", bool(order.music or order.placed)
         if walk != order.walk and not uneven:
-            before = speed.unevenness(speed.predicted(order.walk, list(zip(walk.positions, report.steps))))
+            before = eye.unevenness(speed.predicted_steps(order.walk, list(zip(walk.positions, report.steps))))
             along = f" (equal steps along the path: {before:.1f} times)"
         listener.say(report.movement(uneven, along))
     if report.still - len(order.walk.rests()) / walk.frames >= outlook.STILL:  # more than it was meant to

@@ -1,50 +1,58 @@
 r"""Words that count for more or for less: a (red:1.3) apple on a (blue:0.7) background.
 
-The notation is that of AUTOMATIC1111's web UI, but for parentheses without a number, which stay what
-they are; so does one after a backslash. Within each other, numbers multiply.
+The notation is that of AUTOMATIC1111's web UI, except that parentheses without a number stay what they
+are; so does one after a backslash. Within each other, numbers multiply.
 
-Knows text alone; what becomes of the numbers is the model's business.
+Knows text alone; what becomes of the numbers is up to the model.
 """
 
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
-MOST = 4.0
-DEEP = 20  # parentheses within each other; more are letters
-DIGITS = 16  # of a number at most, with spaces around it
+MOST = 4.0  # the largest weight
+DEEP = 20  # parentheses within each other at most; more are letters
+DIGITS = 16  # characters of a number at most, with the spaces around it
 
-_LEFTOVER = re.compile(
-    r"""^(?:\d{1,3}[.)]|[-*•])(?=\s)                   # a list's
-    |^["“„«](?=[^"“”„«»]+["“”»]$)|^'(?=[^']+'$)       # around all of it
-    |<(?:lora|lyco):[^<>]+>
-    |\(\(+[^()]+\)\)+(?!\+)
-    |\([^()]+\)\++(?=[\s,.]|$)                   # compel's
-    |(?<!\S)--(?:no?|neg|negative)\s(?:(?!\s--[a-z])[^|])+
-    |(?<!\S)--[a-z]+\b(?:[\s=][^\s,-][^\s,]*)?    # Midjourney's
-    |(?<=[^\W\d_])::\s*-?\.?\d[\d.]*(?!\w)|(?<=\w)::(?=\s|$)
-    |(?-i:(?<![A-Z][\s,])(?<=[\s,])(?:AND|BREAK)(?=[\s,]|$)(?!\s[A-Z]{2}))  # alone among small letters
-    |\{[^{}|]*\|[^{}]*\}
-    |(?<!\w)__[^\W_][\w/-]{0,60}?__(?!\w)
-    |\bembedding:[\w.-]+
-    |(?<![\w|])(?:seed|time|until|beat|bar|frame)=\d[\d:.]*|(?<![\w|])negative=[^|]+
-    |\[\[+[^][]+\]\]+
-    |\[[^][|]+\|[^][]+\]
-    |\[[^][]*[^\W\d_]:+\s*\d*\.?\d+\]
-    |\([^()]*[^\W\d_]:[-+]?\d+(?:[.,]\d+)*  # a weight, whose
-    (?:\)|(?=[^()]*(?:\(|$)))               # number is none, or whose parenthesis is not closed
+_LEFTOVER = re.compile(  # its groups name the kinds of a Leftover
+    r"""^(?P<number>\d{1,3}[.)])(?=\s)|^(?P<bullet>[-*•])(?=\s)       # a list's
+    |^(?P<quote>["“„«](?=[^"“”„«»]+["“”»]$)|'(?=[^']+'$))           # around all of it
+    |(?P<lora><(?:lora|lyco):[^<>]+>)
+    |(?P<louder>\(\(+[^()]+\)\)+(?!\+))
+    |(?P<plus>\([^()]+\)\++(?=[\s,.]|$))                   # compel's
+    |(?P<option>(?<!\S)--(?:no?|neg|negative)\s(?:(?!\s--[a-z])[^|])+
+        |(?<!\S)--[a-z]+\b(?:[\s=][^\s,-][^\s,]*)?)       # Midjourney's
+    |(?P<ratio>(?<=[^\W\d_])::\s*-?\.?\d[\d.]*(?!\w)|(?<=\w)::(?=\s|$))
+    |(?P<divider>(?-i:(?<![A-Z][\s,])(?<=[\s,])(?:AND|BREAK)(?=[\s,]|$)(?!\s[A-Z]{2})))  # alone among small letters
+    |(?P<choice>\{[^{}|]*\|[^{}]*\})
+    |(?P<wildcard>(?<!\w)__[^\W_][\w/-]{0,60}?__(?!\w))
+    |(?P<embedding>\bembedding:[\w.-]+)
+    |(?P<setting>(?<![\w|])(?:seed|time|until|beat|bar|frame)=\d[\d:.]*|(?<![\w|])negative=[^|]+)
+    |(?P<quieter>\[\[+[^][]+\]\]+)
+    |(?P<steps>\[[^][|]+\|[^][]+\]
+        |\[[^][]*[^\W\d_]:+\s*\d*\.?\d+\])
+    |(?P<weight>\([^()]*[^\W\d_]:[-+]?\d+(?:[.,]\d+)*    # whose number is none,
+        (?:\)|(?=[^()]*(?:\(|$))))                        # or whose parenthesis is not closed
     """,
     re.VERBOSE | re.IGNORECASE,
 )
 
 
-def weights(prompt: str) -> tuple[str, list[float]]:
-    """The words without the notation, and for each of their characters how much it counts: 1, or what was given.
+class Leftover(NamedTuple):
+    """What looks like notation, but is read as letters."""
 
-    Raises ValueError with the number that is none, or over MOST.
+    kind: str  # a group of _LEFTOVER
+    text: str
+
+
+def weights(prompt: str) -> tuple[str, list[float]]:
+    """The words without the notation, and the weight of each of their characters: 1 where there is no other.
+
+    Raises ValueError with the number of a weight over MOST.
     """
     letters: list[tuple[str, float]] = []
-    opened: list[int] = []  # where in the letters parentheses are
+    opened: list[int] = []  # indices of parentheses in the letters
     for sign in re.findall(r"\\[()]|.", prompt, re.DOTALL):
         letters.append((sign[-1], 1.0))
         if sign == "(" and len(opened) < DEEP:
@@ -65,13 +73,13 @@ def weights(prompt: str) -> tuple[str, list[float]]:
     return "".join(letter for letter, _ in letters), [weight for _, weight in letters]
 
 
-def plain(prompt: str) -> str:
+def without_weights(prompt: str) -> str:
     """The words alone."""
     return weights(prompt)[0]
 
 
-def leftovers(prompt: str) -> list[str]:
-    """What looks like notation, of walk's or of another tool's, but is read as letters: in its order, each once.
+def leftovers(prompt: str) -> list[Leftover]:
+    """What looks like notation, walk's or another tool's, but is read as letters: in the prompt's order, each text once.
 
     An unclosed (panda:1.5, a number that is none as in (panda:1,5), settings without a bar before them;
     AUTOMATIC1111's ((panda)), [[panda]], [fox:panda:0.5], [fox|panda], <lora:panda:0.8>, AND, BREAK, {fox|panda},
@@ -79,9 +87,11 @@ def leftovers(prompt: str) -> list[str]:
     Midjourney's panda::1.5 and --ar 16:9.
     Parentheses and brackets around plain words are not among them, nor are times and proportions, 3:4.
     """
-    return list(dict.fromkeys(match[0] for match in _LEFTOVER.finditer(unescaped(prompt))))
+    matches = _LEFTOVER.finditer(unescaped(prompt))
+    return list({match[0]: Leftover(match.lastgroup or "", match[0]) for match in matches}.values())
 
 
 def unescaped(prompt: str) -> str:
     """The words alone, with spaces for parentheses after a backslash, which are no notation."""
-    return plain(re.sub(r"\\[()]", "\0\0", prompt)).replace("\0", " ")  # a space could make a number of what is before
+    text = re.sub(r"\\[()]", "\0\0", prompt)
+    return without_weights(text).replace("\0", " ")  # a space could make a number of what is before

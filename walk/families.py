@@ -1,4 +1,4 @@
-"""What has to be known of each pipeline that diffusers calls by another keyword or shapes in another way: a table.
+"""How the pipelines of diffusers differ, in what they return, take and make of latents: a table with a row for each.
 
 Knows no tensors, imports no library, and does nothing.
 """
@@ -16,76 +16,88 @@ WITHOUT = ("safety_checker", "pe", "pe_tokenizer")
 class Family:
     """What pipelines of one class expect.
 
-    returns: keyword names of what `encode_prompt` returns, in its order; '' for what is not to be handed on.
-    tokens: the tokenizers whose tokens the embeddings' rows are, one after the other; none: words have no weights.
-    windows: a longer prompt than the text encoder reads at once is read in so many parts at most, whose embeddings
-        stand one after the other: attention that gives tokens no order of its own hears them all.
+    returns: the keywords of what `encode_prompt` returns, in its order; '' for what is not handed on.
     steps, guidance: what its makers recommend.
-    denoiser: the part that denoises.
-    guidance_name: the keyword of the guidance scale.
-    off: guidance up to here is none. least: its pipeline takes no less.
-    again: `encode_prompt` knows no negative prompt, and is asked a second time for it.
+    distilled: (file, field, value, steps): a model whose file has this value needs so few steps and no guidance.
+
+    Prompts
+    tokens: the tokenizers whose tokens the embeddings' rows are, one after the other; none: words have no weights.
+    windows: a prompt longer than the text encoder reads at once is read in so many parts at most, whose embeddings
+        stand one after the other: attention that gives tokens no order of its own hears them all.
+    negative_apart: `encode_prompt` knows no negative prompt, and is called a second time for it.
     empty: the negative prompt where there is none; None: the pipeline's own.
     masked: a mask says which tokens are heard; the others' embeddings mean nothing.
     ragged: embeddings have as many tokens as the prompt.
-    length: its most tokens, where the pipeline knows no limit; around: so many of them, at most, stand around a prompt.
+    unbatched: pictures are denoised one at a time even so, since its denoiser would pad the rows of a batch.
     listed: embeddings are handed on as a list.
-    alone: rows of a batch are padded to the longest one, so each is denoised for itself.
-    waits: its denoiser waits for a GPU whenever it is called.
+    most_tokens: its limit, where the pipeline knows none; most_tokens_distilled: that of a distilled model, if it is less.
+    template_tokens: so many of them, at most, stand around a prompt.
+    needs: a library that reads its prompts, beside those that walk brings with it.
+
+    Denoising
+    denoiser: the part that denoises.
+    guidance_name: the keyword of the guidance scale.
+    unguided_up_to: a guidance scale up to here is no guidance. least_guidance: its pipeline takes no less.
+    syncs: its denoiser waits for a GPU whenever it is called.
     compiles: a compiler makes few programs of its denoiser, rather than one for each length of a prompt.
+
+    Latents and pictures
+    latents: how the denoiser takes them: as a 'grid'; 'packed', a list of patches of 2x2, in the order that Flux gave them;
+        as a 'list' of single ones; or 'patched', a grid whose channels hold patches of 2x2, scaled by the VAE's own
+        statistics (Flux 2).
     patch: latents' sides are multiples of this many; multiple: pictures' sides are, of this many pixels.
-    packed: latents are a list of patches of 2x2, in the order that Flux gave them.
-    flat: latents are a list of single ones.
-    patches: latents' channels hold patches of 2x2, scaled by the VAE's own statistics (Flux 2).
-    sample: latents' side, of that picture size for which it was made; None: as the denoiser's configuration says.
+    sample: latents' side at the size that it was made for; None: as the denoiser's configuration says.
     float32: latents are kept in float32.
     upcast: in float16 the VAE overflows if its configuration says so.
+    epsilon: of the VAE's statistics; None: as its configuration says.
     dtype: on GPUs.
     tiny: hub id of a small decoder for its latents (Bohan, TAESD), if there is one.
-    needs: a library that reads its prompts, beside those that walk brings with it.
-    epsilon: of the VAE's statistics; None: as its configuration says.
-    distilled: (file, field, value, steps) that tells a model that needs but so many steps and no guidance.
-    short: the most tokens that such a model reads, if they are fewer.
     """
 
     returns: tuple[str, ...]
     steps: int
     guidance: float
+    distilled: tuple[str, str, Any, int] | None = None
+
     tokens: tuple[str, ...] = ()
     windows: int = 1
-    denoiser: str = "transformer"
-    guidance_name: str = "guidance_scale"
-    off: float = 1.0
-    least: float = 0.0
-    again: bool = False
+    negative_apart: bool = False
     empty: str | None = None
     masked: bool = False
     ragged: bool = False
-    length: int = 0
-    around: int = 0
+    unbatched: bool = False
     listed: bool = False
-    alone: bool = False
-    waits: bool = False
+    most_tokens: int = 0
+    most_tokens_distilled: int = 0
+    template_tokens: int = 0
+    needs: str = ""
+
+    denoiser: str = "transformer"
+    guidance_name: str = "guidance_scale"
+    unguided_up_to: float = 1.0
+    least_guidance: float = 0.0
+    syncs: bool = False
     compiles: bool = True
+
+    latents: str = "grid"
     patch: int = 2
     multiple: int = 8
-    packed: bool = False
-    flat: bool = False
-    patches: bool = False
     sample: int | None = None
     float32: bool = False
     upcast: bool = False
+    epsilon: float | None = None
     dtype: str = "bfloat16"
     tiny: str = ""
-    needs: str = ""
-    epsilon: float | None = None
-    short: int = 0
-    distilled: tuple[str, str, Any, int] | None = None
 
     @property
     def negatives(self) -> bool:
         """Whether negative prompts are heard."""
-        return self.again or any(name.startswith("negative") for name in self.returns)
+        return self.negative_apart or any(name.startswith("negative") for name in self.returns)
+
+    @property
+    def one_at_a_time(self) -> bool:
+        """Whether each picture of a batch is denoised for itself: else rows would be padded to the longest one."""
+        return self.ragged or self.unbatched
 
 
 _BOTH = ("prompt_embeds", "negative_prompt_embeds")
@@ -104,36 +116,36 @@ FAMILIES = {
     # Esser et al., ICML 2024
     "StableDiffusion3Pipeline": Family(_POOLED, 28, 7.0, tokens=("tokenizer", "tokenizer_3"), tiny="madebyollin/taesd3"),
     # Guidance is built in, into schnell none.
-    "FluxPipeline": Family(("prompt_embeds", "pooled_prompt_embeds", ""), 28, 3.5, tokens=("tokenizer_2",), packed=True, sample=128, tiny="madebyollin/taef1", short=256, distilled=("transformer/config.json", "guidance_embeds", False, 4)),
+    "FluxPipeline": Family(("prompt_embeds", "pooled_prompt_embeds", ""), 28, 3.5, tokens=("tokenizer_2",), latents="packed", sample=128, tiny="madebyollin/taef1", most_tokens_distilled=256, distilled=("transformer/config.json", "guidance_embeds", False, 4)),
     # Guidance is built in.
-    "Flux2Pipeline": Family(("prompt_embeds", ""), 50, 4.0, patches=True, sample=128, needs="torchvision"),
-    "Flux2KleinPipeline": Family(("prompt_embeds", ""), 50, 4.0, again=True, patches=True, sample=128, distilled=("model_index.json", "is_distilled", True, 4)),
+    "Flux2Pipeline": Family(("prompt_embeds", ""), 50, 4.0, latents="patched", sample=128, needs="torchvision"),
+    "Flux2KleinPipeline": Family(("prompt_embeds", ""), 50, 4.0, negative_apart=True, latents="patched", sample=128, distilled=("model_index.json", "is_distilled", True, 4)),
     # diffusers adds its masks to the attention: tokens beyond the prompt are heard, too, if less.
-    "ChromaPipeline": Family((*_MASKED[:1], "", *_MASKED[1:3], "", _MASKED[3]), 35, 5.0, tokens=("tokenizer",), masked=True, packed=True, waits=True, sample=128, tiny="madebyollin/taef1"),
+    "ChromaPipeline": Family((*_MASKED[:1], "", *_MASKED[1:3], "", _MASKED[3]), 35, 5.0, tokens=("tokenizer",), masked=True, latents="packed", syncs=True, sample=128, tiny="madebyollin/taef1"),
     # The model that would rewrite its prompts is left out: a prompt stays what it is. The pipeline has an epsilon of
     # its own, since the hub's configuration has the wrong one.
-    "ErnieImagePipeline": Family(("prompt_embeds",), 50, 4.0, again=True, ragged=True, length=1024, listed=True, alone=True, patches=True, sample=128, epsilon=1e-5),
+    "ErnieImagePipeline": Family(("prompt_embeds",), 50, 4.0, negative_apart=True, ragged=True, most_tokens=1024, listed=True, latents="patched", sample=128, epsilon=1e-5),
     # Chen et al., ICLR 2024, and ECCV 2024
     "PixArtAlphaPipeline": Family(_MASKED, 20, 4.5, tokens=("tokenizer",), masked=True, dtype="float16", tiny="madebyollin/taesd", distilled=("scheduler/scheduler_config.json", "_class_name", "LCMScheduler", 4)),
     "PixArtSigmaPipeline": Family(_MASKED, 20, 4.5, tokens=("tokenizer",), masked=True, dtype="float16"),
     # Xie et al., ICLR 2025
     "SanaPipeline": Family(_MASKED, 20, 4.5, masked=True, patch=1, multiple=32, float32=True),
     "SanaSprintPipeline": Family(_MASKED[:2], 2, 4.5, masked=True, patch=1, multiple=32, float32=True),
-    "ZImagePipeline": Family(_BOTH, 50, 5.0, off=0.0, ragged=True, listed=True, alone=True, sample=128, float32=True),
+    "ZImagePipeline": Family(_BOTH, 50, 5.0, unguided_up_to=0.0, ragged=True, listed=True, sample=128, float32=True),
     # Without a negative prompt there would be no guidance; a blank is what its makers use.
-    "QwenImagePipeline": Family(("prompt_embeds", ""), 50, 4.0, guidance_name="true_cfg_scale", again=True, empty=" ", ragged=True, alone=True, packed=True, sample=128),
+    "QwenImagePipeline": Family(("prompt_embeds", ""), 50, 4.0, guidance_name="true_cfg_scale", negative_apart=True, empty=" ", ragged=True, latents="packed", sample=128),
     # Made for no guidance. It keeps what it makes of a prompt from one step to the next, and reads masks on the CPU.
-    "QwenImage21Pipeline": Family(("prompt_embeds", "", ""), 40, 1.0, guidance_name="true_cfg_scale", again=True, empty=" ", ragged=True, length=1024, around=16, alone=True, waits=True, compiles=False, flat=True, sample=64, needs="torchvision"),
+    "QwenImage21Pipeline": Family(("prompt_embeds", "", ""), 40, 1.0, guidance_name="true_cfg_scale", negative_apart=True, empty=" ", ragged=True, most_tokens=1024, template_tokens=16, syncs=True, compiles=False, latents="list", sample=64, needs="torchvision"),
     # Its padding stands between the prompt and the template's end; its transformer gives tokens no order.
-    "Krea2Pipeline": Family(("prompt_embeds", "prompt_embeds_mask"), 28, 4.5, off=0.0, again=True, masked=True, packed=True, sample=128, distilled=("model_index.json", "is_distilled", True, 8)),
+    "Krea2Pipeline": Family(("prompt_embeds", "prompt_embeds_mask"), 28, 4.5, unguided_up_to=0.0, negative_apart=True, masked=True, latents="packed", sample=128, distilled=("model_index.json", "is_distilled", True, 8)),
     # Its prompts' lengths are filled up to multiples of 16 by tokens that are heard.
-    "CogView4Pipeline": Family(_BOTH, 50, 5.0, ragged=True, alone=True, multiple=16, float32=True),
+    "CogView4Pipeline": Family(_BOTH, 50, 5.0, ragged=True, multiple=16, float32=True),
     # Tokens beyond the prompt are zeros.
-    "OvisImagePipeline": Family((*_BOTH, "", ""), 50, 5.0, packed=True, sample=128),
+    "OvisImagePipeline": Family((*_BOTH, "", ""), 50, 5.0, latents="packed", sample=128),
     # Its prompts are cleaned before they are read: tokens are not where their letters were. With guidance, it has a
     # time for two rows alone.
-    "PRXPipeline": Family(_MASKED, 28, 5.0, least=1.0, masked=True, alone=True, needs="ftfy"),
-    "Lumina2Pipeline": Family(_MASKED, 30, 4.0, masked=True, alone=True, waits=True, compiles=False),
+    "PRXPipeline": Family(_MASKED, 28, 5.0, least_guidance=1.0, masked=True, unbatched=True, needs="ftfy"),
+    "Lumina2Pipeline": Family(_MASKED, 30, 4.0, masked=True, unbatched=True, syncs=True, compiles=False),
     # Its masks are asked for but not used: tokens beyond the prompt are zeros.
     "AuraFlowPipeline": Family(_MASKED, 50, 3.5, tokens=("tokenizer",), sample=128, upcast=True),
 }

@@ -1,4 +1,4 @@
-"""Files that people name and write, read; files of our own, written so that they are whole at any instant.
+"""Reads files that people name and write; writes files of our own so that they are whole at any instant.
 
 Knows nothing of what is in them.
 """
@@ -20,19 +20,19 @@ from pathlib import Path
 from walk import Error
 
 MAX_FILE_BYTES = 1 << 20  # a megabyte of prompts is some other file
-# Seconds to wait before a file is put in its place once more: on Windows, what looks for viruses holds new ones open.
+# Seconds to wait before trying again to put a file in its place: on Windows, virus scanners hold new ones open.
 PAUSES = (0.01, 0.05, 0.2, 0.5) if os.name == "nt" else ()
-# Said by file systems that cannot make a folder's changes last at once, such as shares of other machines.
+# Errors of file systems that cannot make a folder's changes last at once, such as network shares.
 UNABLE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 
 
 def at_home(path: str | Path) -> Path:
-    """With the home folder for ~; that of nobody stays as it stands, and so does not exist."""
+    """With the home folder for ~; an unknown user's ~name is left unchanged, and so does not exist."""
     return Path(os.path.expanduser(path))
 
 
 @contextlib.contextmanager
-def _done(what: str, more: str) -> Iterator[None]:
+def _blaming(what: str, more: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -40,17 +40,17 @@ def _done(what: str, more: str) -> Iterator[None]:
 
 
 def reading(path: Path, more: str = "") -> contextlib.AbstractContextManager[None]:
-    """Whatever the system says against it is raised as an Error. more: what that says besides."""
-    return _done(f"{path} cannot be read", more)
+    """Turns an OSError into the Error 'PATH cannot be read (why)'. more: is appended to it."""
+    return _blaming(f"{path} cannot be read", more)
 
 
 def writing(path: Path, more: str = "") -> contextlib.AbstractContextManager[None]:
-    """As `reading`."""
-    return _done(f"{path} cannot be written", more)
+    """Turns an OSError into the Error 'PATH cannot be written (why)'. more: is appended to it."""
+    return _blaming(f"{path} cannot be written", more)
 
 
 def read_text(path: Path, expected: str, hint: str = "") -> str:
-    """A small text file that somebody wrote. Raises Error, which says what was expected, and for a file that
+    """The text of a small file that somebody wrote. Raises Error, which says what was expected, and for a file that
     does not exist also the hint."""
     if os.path.isdir(path):
         raise Error(f"{path} is a folder; {expected}")
@@ -65,8 +65,8 @@ def read_text(path: Path, expected: str, hint: str = "") -> str:
 
 @functools.cache
 def read_input(name: str, expected: str) -> str:
-    """Of such a file, what comes on standard input; the same again, however often it is asked for. Raises Error."""
-    if sys.stdin is None:  # as it is where it was closed
+    """As `read_text`, from standard input; the same again, however often it is called."""
+    if sys.stdin is None:  # if it was closed
         raise Error(f"{name} is closed; {expected}")
     return _text(name, sys.stdin.buffer.read(MAX_FILE_BYTES + 1), expected)
 
@@ -80,14 +80,14 @@ def _text(name: str, data: bytes, expected: str) -> str:
     if b"\0" in data:
         raise Error(f"{name} is a binary file; {expected}")
     try:
-        return data.decode("utf-8").replace("\N{BOM}", "")  # each of several files in one can have brought its own
+        return data.decode("utf-8").replace("\N{BOM}", "")  # several, where files that had one each were joined
     except UnicodeDecodeError as error:
         line = len(re.findall(rb"\r\n|\r|\n", data[: error.start])) + 1
         raise Error(f"{name}:{line}: byte 0x{data[error.start]:02x} is not UTF-8; {expected}") from None
 
 
 def lines_of(path: Path | str, text: str) -> list[tuple[str, str]]:
-    """(where, line) of every line that is not blank or a comment."""
+    """(where, line) of every line that is not blank or a comment; where is 'PATH:NUMBER'."""
     lines = [(f"{path}:{number}", line) for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1)]
     return [(where, line) for where, line in lines if line.strip() and not line.lstrip().startswith("#")]
 
@@ -109,7 +109,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def flush(handle: int) -> None:
-    """Until what was written to a file is on the disk. On macOS `os.fsync` leaves it in the drive's own memory."""
+    """Wait until what was written to a file is on the disk. On macOS `os.fsync` leaves it in the drive's own memory."""
     if sys.platform == "darwin":
         import fcntl
 
@@ -130,7 +130,7 @@ def replace(part: Path, path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename in it last. Windows has no such call and needs none."""
+    """Make a rename in a folder last. Windows has no such call and needs none."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -61,11 +61,11 @@ def make(
         nonlocal made
         made = _digest(part)
         if is_beside(out, run.folder):
-            run.made(out.name, f"{films(run.folder).get(out.name, '')} {made}".strip())
+            run.record_film(out.name, f"{films(run.folder).get(out.name, '')} {made}".strip())
 
     video.encode(frames, out, run.walk.fps, metadata=metadata, sound=sound, report=report, placing=placing, **look)
     if is_beside(out, run.folder):
-        run.made(out.name, made, _made_of(shown or run, metadata, sound, look))
+        run.record_film(out.name, made, _made_of(shown or run, metadata, sound, look))
     return out
 
 
@@ -182,7 +182,7 @@ def described(walk: Walk, settings: Settings, flags: Mapping[str, object], posit
     deciding = {"frames": walk.frames, "fps": walk.fps, "path": path, **flags}
     told = recipe.Positions(walk.positions, walk.noise, walk.pulse) if positions else None
     made = recipe.compose(walk.keyframes, deciding, settings, told)
-    first = walk.firsts()
+    first = walk.first_frames()
     often = Counter(keyframe.prompt for keyframe in walk.keyframes)
     titles = [it.prompt + f" (seed {it.seed})" * (often[it.prompt] > 1) for it in walk.keyframes]
     shown = [(first.get(float(k)), title) for k, title in enumerate(titles)]

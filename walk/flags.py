@@ -173,7 +173,7 @@ _WHOLE = "a whole number, 1 or more"
 FLAGS: dict[str, dict[str, Flag]] = {
     "Prompts": {
         "prompts": Flag("FILE | PROMPT ...", _prompts, "a prompt file, or prompts", "a prompt file, - for stdin, lyrics (.lrc, .srt, .vtt), or prompts"),
-        "seed": Flag("N", _integer, "a whole number", "the first keyframe's seed; each later keyframe gets 1 more (0)"),
+        "seed": Flag("N", _integer, "a whole number", "seed of the first keyframe; each later one gets 1 more (0)"),
         "seeds": Flag("N,N,... | words", _seeds, "whole numbers with commas between, 1-8, or words", "one for each prompt, or for all; 1-8 for one prompt; words: from its words"),
         "negative": Flag("TEXT", str, 'text, or "" for none', "what no picture should show; only with models that use guidance (none)"),
         "style": Flag("TEXT", str, "text with {} in it", "words around every prompt, such as 'an oil painting of {}' (none)"),
@@ -261,7 +261,7 @@ COMMANDS = {
         (),
         ALL | {"quick": Flag("", _switch, "", "fewer denoising steps, for a first look")},
         "--prompts FILE ...",
-        "draw keyframes, pictures between them, and the speed before the long render; --out FILE.png "
+        "before the film, draw its keyframes, what lies between, and its speed; --out FILE.png "
         "names the picture, --out FILE.mp4 the film whose frames it renders",
     ),
     "rough": Command(
@@ -296,8 +296,7 @@ COMMANDS = {
             **{name: flag for name, flag in ALL.items() if name not in WHAT},
         },
         "FILM",
-        "make a film again, as FILM-again, from the recipe it carries, with flags changed; --run FILM.walk reuses its "
-        "frames",
+        "make a film again from its recipe, as FILM-again, with flags changed; --run FILM.walk reuses its frames",
     ),
     "diff": Command(
         ("film", "other"), {"film": _FILM, "other": _FILM}, "FILM FILM", "list how the recipes of two films differ"
@@ -321,7 +320,7 @@ COMMANDS = {
             "bpm": ALL["bpm"]._replace(help="tempo in beats a minute (detected)"),
         },
         "SONG",
-        "print a sound's beats, as a file to correct for --beats, or for other tools",
+        "print a sound's beats, as a file to correct for --beats or other tools",
     ),
     "bench": Command(
         (),
@@ -342,7 +341,7 @@ COMMANDS = {
             "yes": Flag("", _switch, "", "remove these frames"),
         },
         "FOLDER.walk",
-        "list the frames that a folder's newest film does not use; --yes removes them",
+        "list frames that a folder's newest film does not use; --yes removes them",
     ),
 }
 

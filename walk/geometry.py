@@ -17,25 +17,27 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# Below this sine two directions are one (or opposite: no great circle is then the shortest).
+# Below this sine two directions count as one, or as opposite, where no great circle is the shortest.
 _PARALLEL = 1e-5
 
-# How many numbers `stacked` works on at a time: limited by the memory of a GPU, and by the caches of a CPU.
+# How many numbers `points_along` works on at a time: limited by the memory of a GPU, and by the caches of a CPU.
 ON_GPU, ON_CPU = 2**20, 2**16
 
-_Known = tuple[Tensor, ...]
+_Constants = tuple[Tensor, ...]
 
 
 class Way(NamedTuple):
-    """The way through some points, and what is known of it whatever the place on it. Of `path`."""
+    """A curve, with all that can be computed before it is known where on it. `path` makes it."""
 
-    points: Callable[[_Known, Tensor], Tensor] | None  # at t, of their dimensions; None: it stays where it is
-    known: _Known
+    curve: (
+        Callable[[_Constants, Tensor], Tensor] | None
+    )  # the point at t, of its dimensions; None: it stays at one point
+    constants: _Constants  # the curve's; or the one point
     dtype: torch.dtype
 
     def __call__(self, t: float) -> Tensor:
-        """The point a part t (0..1) of the way along."""
-        return stacked([self], [t])[0]
+        """The point at t, from 0 (the start) to 1 (the end)."""
+        return points_along([self], [t])[0]
 
 
 def path(points: Sequence[Tensor | None]) -> Way:
@@ -44,7 +46,7 @@ def path(points: Sequence[Tensor | None]) -> Way:
     One point: it stays there. Two: the great circle between them. Four: the part from the second to the
     third of a curve through all four, without a corner; the first and the last may be None, where the
     curve has an end. Computed in float64 on the points' device (in float32 where that has no more),
-    returned in their dtype. What does not depend on t is computed but once.
+    returned in their dtype. What does not depend on t is computed only once.
     """
     if len(points) == 1:
         (point,) = points
@@ -62,29 +64,29 @@ def path(points: Sequence[Tensor | None]) -> Way:
     return Way(_on_curve, _curve(before, a, b, after), dtype)
 
 
-def stacked(ways: Sequence[Way], parts: Sequence[float]) -> Tensor:
-    """The points that part of the ways along, one of each, (ways, ..., d). The ways are of points of one shape and dtype,
-    and of one kind, but for those that stay.
+def points_along(ways: Sequence[Way], ts: Sequence[float]) -> Tensor:
+    """The point of each way at its t, stacked: (ways, ..., d). The ways are through points of one shape and dtype, and of
+    one kind, apart from those that stay at one point.
 
     On a GPU all of them take as many calls as one. A point's last bit may depend on how many there are and on which of
     them it is, but never on what the others are.
     """
-    lead = next((way for way in ways if way.points), None)
+    lead = next((way for way in ways if way.curve), None)
     if lead is None:
-        return torch.stack([way.known[0] for way in ways])
-    assert lead.points is not None
-    rows = [(way.known, t) if way.points else (lead.known, 0.0) for way, t in zip(ways, parts)]
-    first = lead.known[0]
-    each = max(1, (ON_GPU if first.is_cuda else ON_CPU) // first.numel())
+        return torch.stack([way.constants[0] for way in ways])
+    assert lead.curve is not None
+    rows = [(way.constants, t) if way.curve else (lead.constants, 0.0) for way, t in zip(ways, ts)]
+    first = lead.constants[0]
+    at_a_time = max(1, (ON_GPU if first.is_cuda else ON_CPU) // first.numel())
     points = []
-    for some in (rows[i : i + each] for i in range(0, len(rows), each)):
-        known = tuple(map(torch.stack, zip(*(known for known, _ in some))))
+    for some in (rows[i : i + at_a_time] for i in range(0, len(rows), at_a_time)):
+        constants = tuple(map(torch.stack, zip(*(constants for constants, _ in some))))
         t = torch.stack([first.new_full((1,) * first.ndim, t) for _, t in some])
-        points.append(lead.points(known, t).to(lead.dtype))
+        points.append(lead.curve(constants, t).to(lead.dtype))
     result = torch.cat(points)
     for row, way in enumerate(ways):
-        if not way.points:
-            result[row] = way.known[0]
+        if not way.curve:
+            result[row] = way.constants[0]
     return result
 
 
@@ -97,21 +99,21 @@ def slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
     return path([a, b])(t)
 
 
-def swung(point: Tensor, other: Tensor, part: float) -> Tensor:
-    """A Gaussian noise, turned by a part of a quarter-turn (0..1) toward another one that is independent of it; its
+def swing(noise: Tensor, other: Tensor, part: float) -> Tensor:
+    """A Gaussian noise, turned by this part (0..1) of a quarter turn toward another that is independent of it; its
     variance stays (Bodin et al., 2025)."""
     angle = part * math.pi / 2
-    return math.cos(angle) * point + math.sin(angle) * other
+    return math.cos(angle) * noise + math.sin(angle) * other
 
 
-def _on_great_circle(known: _Known, t: Tensor) -> Tensor:
-    a, b, u, v, angle, r, s = known
+def _on_great_circle(constants: _Constants, t: Tensor) -> Tensor:
+    a, b, u, v, angle, r, s = constants
     defined = (torch.sin(angle) > _PARALLEL) & (r > 0) & (s > 0)
     return torch.where(defined, torch.lerp(r, s, t) * _turned(u, v, angle, t), torch.lerp(a, b, t))
 
 
-def _curve(before: Tensor | None, a: Tensor, b: Tensor, after: Tensor | None) -> _Known:
-    """From a to b, knowing their next neighbours: the control points, for `_on_curve`.
+def _curve(before: Tensor | None, a: Tensor, b: Tensor, after: Tensor | None) -> _Constants:
+    """The control points of a curve from a to b with these neighbours, their angles and lengths: for `_on_curve`.
 
     Directions follow a cubic Bezier curve on the sphere, made by de Casteljau's construction with
     great circles for lines (Shoemake 1985, section 4.2; Park & Ravani, 'Bezier curves on
@@ -128,8 +130,8 @@ def _curve(before: Tensor | None, a: Tensor, b: Tensor, after: Tensor | None) ->
     return u, c, d, v, _angle(u, c), _angle(c, d), _angle(d, v), r, r + leave / 3, s - arrive / 3, s
 
 
-def _on_curve(known: _Known, t: Tensor) -> Tensor:
-    u, c, d, v, *angles, r, x, y, s = known
+def _on_curve(constants: _Constants, t: Tensor) -> Tensor:
+    u, c, d, v, *angles, r, x, y, s = constants
     p, q, w = (_turned(*ends, angle, t) for ends, angle in zip(((u, c), (c, d), (d, v)), angles))
     p, q = _turned(p, q, _angle(p, q), t), _turned(q, w, _angle(q, w), t)
     direction = _turned(p, q, _angle(p, q), t)
@@ -139,18 +141,18 @@ def _on_curve(known: _Known, t: Tensor) -> Tensor:
 
 
 def _turned(u: Tensor, v: Tensor, angle: Tensor, t: Tensor) -> Tensor:
-    """Along the great circle from a unit vector to another, or where there is none, the straight line."""
+    """Along the great circle from one unit vector to another, or, where there is none, the straight line."""
     sine = torch.sin(angle)
     defined = sine > _PARALLEL
-    over = torch.where(defined, sine, 1.0)
-    near, far = (torch.where(defined, torch.sin(part * angle) / over, part) for part in (1 - t, t))
+    divisor = torch.where(defined, sine, 1.0)
+    near, far = (torch.where(defined, torch.sin(part * angle) / divisor, part) for part in (1 - t, t))
     return near * u + far * v
 
 
 def _velocity(back: Tensor | None, ahead: Tensor | None) -> Tensor:
-    """Of the curve at a point, from the ways back to the point before and ahead to the next.
+    """The curve's velocity at a point, from the tangents back to the point before and ahead to the next.
 
-    Its direction is a Catmull-Rom spline's, its speed the harmonic mean of both sides' distances:
+    Its direction is a Catmull-Rom spline's, its speed the harmonic mean of the distances on both sides:
     about even along the path, and zero (a rest) beside points that coincide. Where the path turns
     back sharply it slows down. At an end of the path it heads for the only neighbour.
     """
@@ -166,13 +168,13 @@ def _velocity(back: Tensor | None, ahead: Tensor | None) -> Tensor:
 
 
 def _exp(point: Tensor, velocity: Tensor) -> Tensor:
-    """Where a great circle leads that leaves a unit vector with this tangent, after unit time."""
+    """The point that a great circle reaches after unit time which leaves a unit vector with this velocity."""
     angle = _norm(velocity)
     return torch.cos(angle) * point + torch.sinc(angle / torch.pi) * velocity
 
 
 def _log(point: Tensor, other: Tensor) -> Tensor:
-    """The tangent at a unit vector whose great circle reaches the other after unit time."""
+    """The velocity at a unit vector whose great circle reaches the other after unit time."""
     angle = _angle(point, other)
     tangent = other - (point * other).sum(-1, keepdim=True) * point
     return tangent / torch.sinc(angle / torch.pi).clamp_min(_PARALLEL)

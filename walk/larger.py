@@ -15,7 +15,7 @@ import numpy as np
 from walk import png
 from walk.manifest import FILE, Manifest, fingerprints
 from walk.progress import Listener
-from walk.run import UPSCALED, Run, finished
+from walk.run import UPSCALED, Run, best_served
 from walk.text import plural
 from walk.upscale import NoRoomError, Upscaler
 
@@ -23,12 +23,12 @@ T = TypeVar("T")
 
 
 class Larger:
-    """The frames of a run, enlarged; a context manager. `run` is theirs, of which some may be missing."""
+    """The frames of a run, enlarged; a context manager. `run` holds the enlarged ones; some may be missing."""
 
     def __init__(self, run: Run, upscaler: Upscaler, size: tuple[int, int]) -> None:
-        """size: (width, height) of what is kept."""
+        """size: (width, height) of the enlarged frames."""
         self.small, self.size = run, size
-        self.upscaler, _ = _as_before(run, upscaler, size)
+        self.upscaler, _ = _as_enlarged_before(run, upscaler, size)
         self.run = Run(run.folder / UPSCALED, run.walk, self.upscaler.at(size), run.describe)
 
     def __enter__(self) -> Larger:
@@ -39,17 +39,18 @@ class Larger:
         self.run.__exit__(*error)
 
     def count(self) -> int:
-        """How many are enlarged."""
+        """How many frames are enlarged."""
         return self.run.count()
 
     def enlarge(self, listener: Listener) -> None:
-        """All that are missing; of the small ones none may be. Where tiles find no room, all of them in smaller ones."""
+        """Enlarge all that are missing; none of the small frames may be. If tiles do not fit in memory, all are
+        enlarged in smaller ones."""
         _in_tiles(self.upscaler, lambda upscaler: self._enlarge(upscaler, listener), listener)
 
     def _enlarge(self, upscaler: Upscaler, listener: Listener) -> None:
         if upscaler is not self.upscaler:
             self.upscaler = upscaler
-            self.run = self.run.keep(Manifest(self.small.walk, upscaler.at(self.size)))
+            self.run = self.run.record(Manifest(self.small.walk, upscaler.at(self.size)))
         unread = len(self.run.unread())
         with listener.progress("reading enlarged frames", unread, after=2) as progress:
             missing = self.run.missing(report=lambda: progress.more(1))
@@ -64,7 +65,7 @@ class Larger:
 
 
 def _one_ahead(read: Callable[[int], T], indices: Sequence[int]) -> Iterator[T]:
-    """What is read of each; of the next one meanwhile, so that a GPU does not wait for the disk."""
+    """What `read` returns for each; it reads one ahead, so that a GPU does not wait for the disk."""
     with ThreadPoolExecutor(1) as aside:
         coming: list[Future[T]] = []
         for index in indices:
@@ -76,12 +77,12 @@ def _one_ahead(read: Callable[[int], T], indices: Sequence[int]) -> Iterator[T]:
 
 
 def forget(run: Run) -> None:
-    """The film is of the frames as they are: those that are enlarged are of no use to it."""
+    """Record that the film is of the frames as they are, so that it does not use the enlarged ones."""
     (run.folder / UPSCALED / FILE).unlink(missing_ok=True)
 
 
 class Trial(NamedTuple):
-    """One picture, enlarged; and what the frames of a run will take that are not yet: seconds, and bytes of their files."""
+    """One picture, enlarged; and what the frames that are not enlarged yet will take: seconds, and bytes of files."""
 
     picture: np.ndarray
     seconds: float
@@ -89,8 +90,8 @@ class Trial(NamedTuple):
 
 
 def trial(run: Run, upscaler: Upscaler, size: tuple[int, int], picture: np.ndarray, listener: Listener) -> Trial:
-    """Enlarges a picture twice: the first time is slow."""
-    upscaler, missing = _as_before(run, upscaler, size)
+    """Enlarge a picture twice, since the first time is slow."""
+    upscaler, missing = _as_enlarged_before(run, upscaler, size)
 
     def timed(upscaler: Upscaler) -> Trial:
         upscaler(picture, size)
@@ -105,28 +106,28 @@ def trial(run: Run, upscaler: Upscaler, size: tuple[int, int], picture: np.ndarr
 
 
 def _in_tiles(upscaler: Upscaler, work: Callable[[Upscaler], T], listener: Listener) -> T:
-    """What is done with an upscaler; where its tiles find no room, once more with smaller ones."""
+    """The result of work with an upscaler; if its tiles do not fit in memory, work is done again with smaller ones."""
     while True:
         try:
             return work(upscaler)
         except NoRoomError:
-            fewer = upscaler.smaller()
-            if fewer is None:
+            smaller = upscaler.smaller()
+            if smaller is None:
                 raise
-        listener.say(f"tiles of {upscaler.tile} pixels do not fit in memory; going on with {fewer.tile}")
-        upscaler = fewer
+        listener.say(f"tiles of {upscaler.tile} pixels do not fit in memory; going on with {smaller.tile}")
+        upscaler = smaller
 
 
-def _as_before(run: Run, upscaler: Upscaler, size: tuple[int, int]) -> tuple[Upscaler, int]:
-    """In the tiles of most frames that are there, which still serve: the larger ones may have found no room after them.
-    And how many pictures are missing."""
-    there = finished(run.folder / UPSCALED).keys()
-    left = [(len(set(fingerprints(run.walk, it.at(size))) - there), it) for it in _tilings(upscaler)]
-    missing, best = min(left, key=lambda each: each[0])
-    return best, missing
+def _as_enlarged_before(run: Run, upscaler: Upscaler, size: tuple[int, int]) -> tuple[Upscaler, int]:
+    """The upscaler with the tiles in which most of the frames were enlarged, so that these serve: larger tiles may not
+    have fitted in memory. And how many pictures are missing."""
+    names = {it: set(fingerprints(run.walk, it.at(size))) for it in _tilings(upscaler)}
+    best, count = best_served(run.folder / UPSCALED, names)
+    return best, len(names[best]) - count
 
 
 def _tilings(upscaler: Upscaler | None) -> Iterator[Upscaler]:
+    """An upscaler, and the same with ever smaller tiles."""
     while upscaler is not None:
         yield upscaler
         upscaler = upscaler.smaller()

@@ -1,5 +1,5 @@
-"""A model that is found at once and loaded when the first picture is to be rendered: as before, if a film is gone on
-with; compiled, if that pays; and what its prompts' words mean to it, told once.
+"""A model that is found at once and loaded when the first picture is to be rendered: with the settings of before, if a
+film is continued; compiled, if that pays. It says once what of its prompts it will not understand.
 
 Knows no flags and no films, and prints nothing: a `walk.progress.Listener` is told.
 """
@@ -22,17 +22,17 @@ from walk.manifest import fingerprints
 from walk.models import Model
 from walk.progress import Listener, in_bytes
 from walk.render import render
-from walk.run import finished
+from walk.run import best_served, finished
 from walk.text import format_time, plural
 
-NOTES = 8  # that are said; a preview draws them all
-LARGER = 2  # times as many pixels as a model was made for: worth a warning
+NOTES = 8  # are said, at most; a preview draws them all
+LARGER = 2  # times as many pixels as a model was made for are worth a warning
 
-# Compiling takes minutes and gains little, or up to a half: it is tried for renders as long as these.
+# Compiling takes minutes and gains little, or up to a half, so it is tried only for long renders.
 COMPILED = ("cuda",)  # devices; a CPU gains nothing
-LONG = 15 * 60.0  # seconds
-MANY = 40  # batches, of which up to eight are then rendered for nothing
-GAIN = 0.03  # of the time, that is worth keeping what is compiled
+LONG = 15 * 60.0  # seconds, at least,
+MANY = 40  # and batches, at least; up to eight are rendered for nothing when it is tried
+GAIN = 0.03  # of the time is worth keeping a compiled model
 
 
 class LazyModel:
@@ -48,16 +48,16 @@ class LazyModel:
         model: Model | None = None,
         walk: Walk | None = None,
     ) -> None:
-        """settings: what is not set is filled in. keyframes: that it will render. frames: how many. walk: of them.
-        folder: a run folder; its frames shall serve, even if they were rendered in smaller batches, or compiled.
-        model: one with these settings that is loaded already.
+        """settings: what is not set is filled in. keyframes, walk: that it will render. frames: how many pictures.
+        folder: a run folder whose frames shall serve, even if they were rendered in smaller batches, or by a compiled
+        model. model: one with these settings that is loaded already.
 
         Raises Error like `walk.models.complete`.
         """
         self.listener = listener or Listener()
         self.keyframes = keyframes
-        self.seconds = 0.0  # that it took to be there
-        self._model, self._told = model, False
+        self.seconds = 0.0  # that loading took
+        self._model, self._notes_told = model, False
         self._given = model is not None
         if model is not None:
             self.settings = model.settings
@@ -65,7 +65,7 @@ class LazyModel:
         with in_bytes(self.listener) as report:
             self.settings = models.complete(settings, report)
         if folder is not None and keyframes:
-            self.settings = _as_before(self.settings, settings.batch is None, keyframes, folder, walk)
+            self.settings = _as_rendered_before(self.settings, settings.batch is None, keyframes, folder, walk)
         if self.settings.compile is None:
             self._choose(frames)
 
@@ -79,15 +79,15 @@ class LazyModel:
         return self._model
 
     def release(self) -> None:
-        """Give back the memory that it fills, unless somebody else has loaded it."""
+        """Give back its memory, unless somebody else has loaded the model."""
         if not self._given:
             self._model = None
             gc.collect()
             machine.release(self.settings.device)
 
     def _choose(self, frames: int) -> None:
-        """Whether to compile the model for so many frames: by trying, since neither how long that takes nor what it gains
-        can be told from the model and the machine."""
+        """Choose whether to compile the model for so many frames, by trying: neither how long compiling takes nor what
+        it gains can be told from the model and the machine."""
         compiled = dataclasses.replace(self.settings, compile=True)
         self.settings = dataclasses.replace(self.settings, compile=False)
         few = frames < MANY * (self.settings.batch or 1)
@@ -98,7 +98,7 @@ class LazyModel:
         except Error as error:
             self._say_not_compiled(error)
             return
-        for keyframe in self.keyframes:  # while the text encoders have the GPU for themselves; it is kept
+        for keyframe in self.keyframes:  # while the text encoders have the GPU for themselves; the model keeps it
             self.loaded().encode(keyframe)
         usual = self._rate(self.loaded(), "timing the model")
         if frames / usual < LONG:
@@ -110,30 +110,34 @@ class LazyModel:
         except Error as error:
             self._say_not_compiled(error)
             return
-        try:
-            faster = self._rate(other, "compiling the model, and timing it")
-        except Exception as error:  # a compiler's, or for want of memory: what is but tried costs nobody a film
-            self._say_not_compiled(error)
-        else:
-            took, saved = time.monotonic() - begun, frames / usual - frames / faster
-            rates = f"{faster:.3g} frames a second instead of {usual:.3g}"
-            if saved > GAIN * frames / usual:
-                self.settings, self._model = compiled, other
-                self.listener.say(
-                    f"compiled in {format_time(round(took))}: {rates}, which saves {format_time(round(saved))}"
-                )
-                return
-            self.listener.say(f"not compiled: {rates}")
-        del other  # what is compiled stays so
+        if self._pays(other, frames, usual, begun):
+            self.settings, self._model = compiled, other
+            return
+        del other  # nothing that is compiled goes back to how it was
         self._model = None
-        gc.collect()  # else it fills the memory that it is to be loaded into again: it holds itself
+        gc.collect()  # else it still fills the memory that it is to be loaded into again, since it refers to itself
+
+    def _pays(self, compiled: Model, frames: int, usual: float, begun: float) -> bool:
+        """Whether compiling, which began at `begun`, saves time worth having over so many frames at the usual rate."""
+        try:
+            rate = self._rate(compiled, "compiling the model, and timing it")
+        except Exception as error:  # the compiler's, or for want of memory: a mere trial must not cost anybody a film
+            self._say_not_compiled(error)
+            return False
+        took, saved = time.monotonic() - begun, frames / usual - frames / rate
+        rates = f"{rate:.3g} frames a second instead of {usual:.3g}"
+        if saved <= GAIN * frames / usual:
+            self.listener.say(f"not compiled: {rates}")
+            return False
+        self.listener.say(f"compiled in {format_time(round(took))}: {rates}, which saves {format_time(round(saved))}")
+        return True
 
     def _say_not_compiled(self, error: Exception) -> None:
-        said = str(error).strip() or type(error).__name__
-        self.listener.say(f"not compiled: {said.splitlines()[0].partition(';')[0]}")
+        why = str(error).strip() or type(error).__name__
+        self.listener.say(f"not compiled: {why.splitlines()[0].partition(';')[0]}")
 
     def _rate(self, model: Model, what: str) -> float:
-        """Frames a second, of the third batch. A GPU has begun with the next one when it hands one out."""
+        """Frames a second, of the third batch: when a GPU hands out a batch, it has begun with the next."""
         batch, begun = model.settings.batch or 1, 0.0
         walk = Walk.through(KEYFRAMES, frames=4 * batch)
         with self.listener.progress(what, 3 * batch) as progress:
@@ -148,64 +152,66 @@ class LazyModel:
         return rate
 
     def notes(self) -> list[str]:
-        """What of its prompts the model will not understand, and whether it was made for other pictures."""
+        """What the model will not understand of its prompts, and whether it was made for other pictures."""
         model = self.loaded()
-        noted: defaultdict[str, list[int]] = defaultdict(list)  # each with the keyframes that it is of
+        numbers: defaultdict[str, list[int]] = defaultdict(list)  # by note, of the keyframes that it applies to
         for k, keyframe in enumerate(self.keyframes):
             for note in model.notes(keyframe):
-                noted[note].append(k + 1)
+                numbers[note].append(k + 1)
         notes = [*getattr(model, "remarks", ())]
-        notes += [f"{_those(numbers, len(self.keyframes))}: {note}" for note, numbers in noted.items()]
-        if self._given:  # whoever loaded it, or has made it, knows what for
+        notes += [f"{_keyframes(some, len(self.keyframes))}: {note}" for note, some in numbers.items()]
+        if self._given:  # whoever loaded or made it knows what for
             return notes
-        asked, native = (self.settings.width, self.settings.height), models.native_size(self.settings)
-        if asked != native:
-            made = f"the model was made for {native[0]}x{native[1]}, not {asked[0]}x{asked[1]}"
-            larger = math.prod(map(int, asked)) >= LARGER * math.prod(native)  # type: ignore[arg-type]
-            notes.append(made + ": such pictures may be noise, or show things twice; --size enlarges a film" * larger)
+        size, native = (self.settings.width, self.settings.height), models.native_size(self.settings)
+        if size != native:
+            unusual = f"the model was made for {native[0]}x{native[1]}, not {size[0]}x{size[1]}"
+            larger = math.prod(map(int, size)) >= LARGER * math.prod(native)  # type: ignore[arg-type]
+            notes.append(
+                unusual + ": such pictures may be noise, or show things twice; --size enlarges a film" * larger
+            )
         notes += models.unusual(self.settings)
         if self.settings.device == "cpu":
             notes += machine.unusable().values()
         return notes
 
     def tell_notes(self) -> None:
-        """Once."""
-        if self._told:
+        """Say the notes, once."""
+        if self._notes_told:
             return
-        self._told = True
+        self._notes_told = True
         notes = self.notes()
         for note in notes[:NOTES]:
-            self.listener.say(f"note: {note}")
+            self.listener.note(note)
         if notes[NOTES:]:
-            self.listener.say(f"note: {plural(len(notes) - NOTES, 'more note')} of this kind")
+            self.listener.note(f"{plural(len(notes) - NOTES, 'more note')} of this kind")
 
 
-def _those(numbers: Sequence[int], of: int) -> str:
+def _keyframes(numbers: Sequence[int], of: int) -> str:
     """'keyframe 2', 'keyframes 2, 3', 'every keyframe'."""
     if len(numbers) == of > 1:
         return "every keyframe"
     return f"keyframe{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
 
 
-def _as_before(
+def _as_rendered_before(
     settings: Settings, free: bool, keyframes: Sequence[Keyframe], folder: Path, asked: Walk | None
 ) -> Settings:
-    """As most of the keyframes' pictures in a run folder were made, which still serve: with a smaller batch, if that is
-    free to choose, or compiled, if that is. The larger batch may have found no room after them. Few pictures, as a
-    preview leaves them, decide nothing of compiling."""
-    there = finished(folder)
+    """The settings by which most of the keyframes' pictures in a run folder were rendered, so that these serve: with a
+    smaller batch, if that is free to choose (the larger one may not have fitted in memory), or compiled, if that is.
+    Few pictures, as a preview leaves them, decide nothing about compiling."""
     walks = [Walk(tuple(keyframes), tuple(map(float, range(len(keyframes)))), Fraction(1))]
     if asked and asked.pulse:  # then the film may show none of these, but swung out
         keys = asked.landmarks()[0]
         places = (asked.positions, asked.noise, asked.pulse)
-        walks.append(asked.path(*([some[key] for key in keys] if some else [] for some in places)))
+        walks.append(asked.with_positions(*([some[key] for key in keys] if some else [] for some in places)))
     batches = [settings.batch or 1]
     while free and batches[0] > 1:
         batches.insert(0, batches[0] // 2)
     compiles = (True, False) if settings.compile is None else (settings.compile,)
     able = [dataclasses.replace(settings, batch=batch, compile=it) for batch in batches for it in compiles]
-    names = [{name for walk in walks for name in fingerprints(walk, it)} for it in able]
-    most, best = max(((len(there.keys() & some), it) for some, it in zip(names, able)), key=lambda each: each[0])
-    if settings.compile is None and not best.compile and len(there) < MANY * (best.batch or 1):
+    best, count = best_served(folder, {it: {name for walk in walks for name in fingerprints(walk, it)} for it in able})
+    if not count:
+        return settings
+    if settings.compile is None and not best.compile and len(finished(folder)) < MANY * (best.batch or 1):
         best = dataclasses.replace(best, compile=None)
-    return best if most else settings
+    return best

@@ -384,9 +384,9 @@ def compile_parts(denoiser: Any, vae: Any, family: Family, device: str) -> None:
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(kept))
     try:
         if family.denoiser == "transformer" and getattr(denoiser, "_repeated_blocks", None):
-            denoiser.compile_repeated_blocks(dynamic=family.alone)
+            denoiser.compile_repeated_blocks(dynamic=family.one_at_a_time)
         else:
-            denoiser.compile(dynamic=family.alone)
+            denoiser.compile(dynamic=family.one_at_a_time)
         if type(vae).__name__ == "AutoencoderKL":  # those of videos take frame by frame, each with programs of its own
             vae.decoder.compile(dynamic=False)
     except RuntimeError as error:  # as on a Python that is newer than torch

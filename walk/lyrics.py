@@ -1,6 +1,6 @@
 """The timed lines of a song (.lrc, .srt, .vtt) become lines of a prompt file.
 
-Knows the three formats; what a prompt line means, walk.keyframes knows.
+Knows the three formats; what a line of a prompt file means, walk.keyframes knows.
 """
 
 from __future__ import annotations
@@ -9,19 +9,20 @@ import html
 import re
 from collections.abc import Iterator
 from decimal import Decimal
-from itertools import chain, pairwise, takewhile
+from itertools import pairwise, takewhile
 from pathlib import PurePath
+from typing import NamedTuple
 
 from walk import Error
 
 SUFFIXES: tuple[str, ...] = (".lrc", ".srt", ".vtt")
-PAUSE = 1  # seconds between two subtitles in which the picture has time to become the next; most are not even a tenth
+PAUSE = 1  # seconds from a subtitle's end to the next one that count as a pause: most gaps are not even a tenth
 
-# LRC has no hours: its times are mm:ss.xx, and some tools write a colon before the hundredths, too. Only what has a
-# fraction after three parts is told in hours.
+# LRC has no hours: its times are mm:ss.xx, and some tools write a colon before the hundredths, too. So only where a
+# fraction follows three parts is the first of them hours.
 _LRC = re.compile(r"\s*\[(?:(\d{1,3}):(?=\d+:\d+[.:]))?(\d{1,3}):(\d{1,2}(?:[.:]\d{1,3})?)\]")
 _CLOCK = r"(?:(\d{1,3}):)?(\d{1,2}):(\d{1,2}(?:[,.]\d{1,3})?)"
-_SHOWN = re.compile(rf"\s*{_CLOCK}\s*-->(?:\s*{_CLOCK})?")
+_CUE_TIMES = re.compile(rf"\s*{_CLOCK}\s*-->(?:\s*{_CLOCK})?")
 _OFFSET = re.compile(r"\s*\[offset:\s*([+-]?\d{1,7})\s*\]", re.IGNORECASE)
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _TAGS = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")  # word times <01:02.50>, <i>, <v Speaker>, {\an8}
@@ -37,33 +38,54 @@ _EXAMPLES = {
 }
 
 
+class _Line(NamedTuple):
+    """What is sung."""
+
+    time: Decimal
+    number: int  # of the file's line
+    words: str
+    until: Decimal | None = None  # when a pause begins after it
+
+    @property
+    def prompt(self) -> str:
+        """As a prompt file has it."""
+        return f"{self.words} | time={self.time:f}" + ("" if self.until is None else f" | until={self.until:f}")
+
+
+class _Cue(NamedTuple):
+    """A subtitle."""
+
+    number: int  # of the file's line with its times
+    start: Decimal
+    end: Decimal | None
+    lines: list[str]
+
+
 def prompt_lines(text: str, where: str) -> list[tuple[str, str]]:
     """(place, line of a prompt file) for every line that is sung; `where` names the file.
 
     Tags within a line are left out, of subtitles also `asides`, and what is sung at one moment is one line. An empty
-    line is a pause: until its time the picture of the line before rests. So does a subtitle's to its end, if the next
-    leaves it a PAUSE to become the next one's.
+    line is a pause: from its time on the picture of the line before turns into the next. So is a gap of a PAUSE or more
+    between subtitles, from the end of the first on.
 
     Raises Error if there are no times, or nothing is sung.
     """
     suffix = PurePath(where).suffix.lower()
-    sung = sorted(_lrc(text) if suffix == ".lrc" else _subtitles(text, suffix), key=lambda line: line[0])
+    sung = sorted(_lrc(text) if suffix == ".lrc" else _subtitles(text, suffix), key=lambda line: line.time)
     if not sung:
         raise Error(f"{where} has no line with a time; expected is something like {_EXAMPLES[suffix]}")
-    lines: list[tuple[Decimal, int, str, Decimal | None]] = []  # time, number, words, until
-    for time, number, words in sung:
-        if words and lines and lines[-1][0] == time:
-            lines[-1] = (time, lines[-1][1], f"{lines[-1][2]} {words}", None)
-        elif words:
-            lines.append((time, number, words, None))
-        elif lines and lines[-1][3] is None and time > lines[-1][0]:
-            lines[-1] = (*lines[-1][:3], time)
+    lines: list[_Line] = []
+    for line in sung:
+        last = lines[-1] if lines else None
+        if line.words and last and last.time == line.time:
+            lines[-1] = last._replace(words=f"{last.words} {line.words}", until=None)
+        elif line.words:
+            lines.append(line)
+        elif last and last.until is None and line.time > last.time:
+            lines[-1] = last._replace(until=line.time)
     if not lines:
         raise Error(f"{where} has times, but no words{' outside brackets' * bool(asides(text, where))}")
-    return [
-        (f"{where}:{number}", f"{words} | time={time:f}" + ("" if until is None else f" | until={until:f}"))
-        for time, number, words, until in lines
-    ]
+    return [(f"{where}:{line.number}", line.prompt) for line in lines]
 
 
 def asides(text: str, where: str) -> list[str]:
@@ -71,11 +93,11 @@ def asides(text: str, where: str) -> list[str]:
     nobody sings them. In .lrc files they may be sung, too."""
     suffix = PurePath(where).suffix.lower()
     cues = () if suffix == ".lrc" else _cues(text, suffix)
-    return [_plain(match[0]) for _, _, _, lines in cues for match in _ASIDE.finditer("\n".join(lines))]
+    return [_words(match[0]) for cue in cues for match in _ASIDE.finditer("\n".join(cue.lines))]
 
 
-def _lrc(text: str) -> Iterator[tuple[Decimal, int, str]]:
-    """(seconds, number of the line, words). A line that is sung several times has several tags."""
+def _lrc(text: str) -> Iterator[_Line]:
+    """A line that is sung several times has several times before it."""
     offset = Decimal(0)
     for number, line in enumerate(_LINE_END.split(text), 1):
         if match := _OFFSET.match(line):
@@ -85,31 +107,28 @@ def _lrc(text: str) -> Iterator[tuple[Decimal, int, str]]:
             times.append(_seconds(match))
             line = line[match.end() :]
         for time in times:
-            yield max(time - offset, Decimal(0)), number, _plain(_TAGS.sub(" ", line))
+            yield _Line(max(time - offset, Decimal(0)), number, _words(_TAGS.sub(" ", line)))
 
 
-def _subtitles(text: str, suffix: str) -> Iterator[tuple[Decimal, int, str]]:
-    """As `_lrc`; with an empty line where a pause begins."""
-    shown: list[tuple[Decimal, Decimal | None]] = []  # from when to when
-    for number, start, end, lines in _cues(text, suffix):
-        words = _plain(_ASIDE.sub(" ", "\n".join(lines)))
+def _subtitles(text: str, suffix: str) -> Iterator[_Line]:
+    """With an empty line where a pause begins."""
+    sung: list[_Cue] = []
+    for cue in _cues(text, suffix):
+        words = _words(_ASIDE.sub(" ", "\n".join(cue.lines)))
         if words:
-            shown.append((start, end))
-        yield start, number, words
-    over = Decimal(0)
-    for (start, end), (after, _) in pairwise(sorted(shown, key=lambda times: times[0])):
-        over = max(over, start, after if end is None else end)  # an earlier one may last longer
-        if after - over >= PAUSE:
-            yield over, 0, ""
-
-
-_Cue = tuple[int, Decimal, Decimal | None, list[str]]  # the number of its line, from when to when, and what it says
+            sung.append(cue)
+        yield _Line(cue.start, cue.number, words)
+    end = Decimal(0)
+    for cue, following in pairwise(sorted(sung, key=lambda cue: cue.start)):
+        end = max(end, cue.start, following.start if cue.end is None else cue.end)  # an earlier one may last longer
+        if following.start - end >= PAUSE:
+            yield _Line(end, 0, "")
 
 
 def _cues(text: str, suffix: str) -> Iterator[_Cue]:
     """Subtitles. What comes between them in .vtt (its name, notes, styles) is behind an empty line."""
     lines = _LINE_END.split(text)
-    starts = [(number, match) for number, line in enumerate(lines) if (match := _SHOWN.match(line))]
+    starts = [(number, match) for number, line in enumerate(lines) if (match := _CUE_TIMES.match(line))]
     cues: list[_Cue] = []
     for (number, match), (following, _) in zip(starts, [*starts[1:], (len(lines) + 1, None)]):
         words = lines[number + 1 : following]
@@ -117,31 +136,32 @@ def _cues(text: str, suffix: str) -> Iterator[_Cue]:
             words = list(takewhile(bool, words))
         elif following <= len(lines) and words and words[-1].strip().isdigit():
             words.pop()  # the next one's number
-        said = [" ".join(line.split()) for line in _spoken("\n".join(words)).split("\n") if line.strip()]
-        cues.append((number + 1, _seconds(match), _seconds(match, 4) if match[5] else None, said))
+        spoken = [" ".join(line.split()) for line in _spoken("\n".join(words)).split("\n") if line.strip()]
+        cues.append(_Cue(number + 1, _seconds(match), _seconds(match, 4) if match[5] else None, spoken))
     return _unrolled(cues) if suffix == ".vtt" and _WORD_TIME.search(text) else iter(cues)
 
 
 def _unrolled(cues: list[_Cue]) -> Iterator[_Cue]:
-    """Without the line that each leaves standing above its own, as YouTube's captions do."""
-    for (_, _, over, before), (number, start, end, lines) in pairwise(chain([(0, Decimal(0), None, [])], cues)):
-        stands = over is not None and start <= over and lines[:1] == before[-1:]
-        if lines[stands:] or not lines:
-            yield number, start, end, lines[stands:]
+    """Without the line that each repeats above its own from the one before, as YouTube's captions do."""
+    for before, cue in pairwise([_Cue(0, Decimal(0), None, []), *cues]):
+        repeats = before.end is not None and cue.start <= before.end and cue.lines[:1] == before.lines[-1:]
+        if cue.lines[repeats:] or not cue.lines:
+            yield cue._replace(lines=cue.lines[repeats:])
 
 
 def _seconds(match: re.Match[str], first: int = 1) -> Decimal:
+    """Of hours, minutes and seconds, three groups of a match from this one on."""
     rest = match[first + 2].replace(",", ".").replace(":", ".")
     return int(match[first] or 0) * 3600 + int(match[first + 1]) * 60 + Decimal(rest)
 
 
 def _spoken(text: str) -> str:
-    """Lines of a subtitle without tags, notes, and dashes before what each speaker says."""
+    """A subtitle's lines without tags, musical notes, and the dashes before what each speaker says."""
     text = _ENTITY.sub(lambda match: html.unescape(match[0]), _TAGS.sub(" ", text))
     return _DASH.sub("", _NOTES.sub(" ", text))
 
 
-def _plain(text: str) -> str:
-    """Without notes, and what a prompt file would take for its own."""
+def _words(text: str) -> str:
+    """The words alone, without musical notes, and without what a prompt file would take for its notation."""
     text = re.sub(r":(?=\s*[\d.]+\))", " ", _NOTES.sub(" ", text))  # (at 2:30) is not a weight
     return " ".join(text.replace("|", "/").split()).lstrip("# ")

@@ -1,7 +1,7 @@
-"""What made a film's frames, in words: the names of frames, and walk.json, which says where they belong.
+"""What made a film's frames: their fingerprints, and walk.json, which says where they belong.
 
-A frame's name is its fingerprint, a digest of all that decides its pixels. So whatever gives a frame other pixels gives
-it another name, and whatever does not (fps, a longer film, a prompt elsewhere in the walk) finds it again.
+A frame is named by its fingerprint, a digest of all that decides its pixels. So whatever gives a frame other pixels
+gives it another name, and after any other change (fps, a longer film, a prompt elsewhere) it is found again.
 
 Knows no pictures, and of a run folder no more than its walk.json.
 """
@@ -23,18 +23,18 @@ from typing import Any
 from walk import Error, __version__
 from walk.keyframes import Keyframe
 from walk.settings import Settings
-from walk.timeline import Walk, inside
+from walk.timeline import Walk, by_segment
 
 FILE = "walk.json"
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A film's walk and settings; and where its frames belong, if that was found out.
+    """A film's walk and settings; and if its frames were moved to where they belong, from where.
 
-    asked: the walk as it was before; None: its frames are where they were asked for.
-    rows: of each frame, which of its batch it takes.
-    refined: where they belong follows from an earlier film, too, so that nobody can find it out again.
+    asked: the walk before they were moved; None: its frames are where they were asked for.
+    rows: which row of its batch each frame takes.
+    refined: where the frames belong depends on an earlier film, too, so that it cannot be found out again.
     """
 
     walk: Walk
@@ -44,10 +44,11 @@ class Manifest:
     refined: bool = False
 
     def text(self) -> bytes:
-        found: dict[str, Any] = {}
+        """As walk.json."""
+        before: dict[str, Any] = {}
         if self.asked:
-            found = {"asked_positions": self.asked.positions, "asked_noise": self.asked.noise}
-            found |= {"rows": self.rows, "refined": self.refined}
+            before = {"asked_positions": self.asked.positions, "asked_noise": self.asked.noise}
+            before |= {"rows": self.rows, "refined": self.refined}
         return json.dumps(
             {
                 "version": __version__,
@@ -59,44 +60,44 @@ class Manifest:
                 "noise": self.walk.noise,
                 **({"pulse": self.walk.pulse} if self.walk.pulse else {}),
                 "settings": dataclasses.asdict(self.settings),
-                **found,
+                **before,
             },
             indent=1,
             ensure_ascii=False,
         ).encode()
 
-    def rows_of(self) -> dict[str, int]:
-        """The rows by the frames' names."""
+    def rows_by_name(self) -> dict[str, int]:
+        """By fingerprint, the row that each frame takes."""
         return dict(zip(fingerprints(self.walk, self.settings), self.rows))
 
-    def belongs(self, walk: Walk) -> dict[int, dict[float, float]]:
-        """By segment of a walk that is asked for, where the places within it belong: those of a segment here with the
-        same keyframes around it and frames at the same places."""
+    def moves(self, walk: Walk) -> dict[int, dict[float, float]]:
+        """By segment of a walk that is asked for, where the frames of its places belong; of those segments of which
+        there is one here with the same keyframes around it and frames at the same places."""
         if not self.asked:
             return {}
-        there = {segment: start for start, segment in enumerate(_segments(self.asked))}
-        found = self._found(self.asked)
-        return {start: found[there[it]] for start, it in enumerate(_segments(walk)) if it in there}
+        here = {segment: start for start, segment in enumerate(_segments(self.asked))}
+        moves = self._moves(self.asked)
+        return {start: moves[here[segment]] for start, segment in enumerate(_segments(walk)) if segment in here}
 
-    def near(self, walk: Walk) -> dict[int, dict[float, float]]:
-        """By segment of a walk that is asked for, what is known of one here with the same keyframes around it, with as many
-        frames or others: the places that were asked for, in order, and where they belong."""
-        if not self.asked or self.asked.wavers or walk.wavers:
+    def related_moves(self, walk: Walk) -> dict[int, dict[float, float]]:
+        """By segment of a walk that is asked for, the same of one here with the same keyframes around it and any number
+        of frames: the places that these were asked for at, in order, and where they belong."""
+        if not self.asked or self.asked.has_own_noise or walk.has_own_noise:
             return {}
-        found = self._found(self.asked)
-        there = {told: found[start] for start, told in reversed([*enumerate(_around(self.asked))])}
-        return {start: dict(sorted(there.get(told, {}).items())) for start, told in enumerate(_around(walk))}
+        moves = self._moves(self.asked)
+        here = {around: moves[start] for start, around in reversed([*enumerate(_around(self.asked))])}
+        return {start: dict(sorted(here.get(around, {}).items())) for start, around in enumerate(_around(walk))}
 
-    def _found(self, asked: Walk) -> dict[int, dict[float, float]]:
-        found: defaultdict[int, dict[float, float]] = defaultdict(dict)
+    def _moves(self, asked: Walk) -> dict[int, dict[float, float]]:
+        moves: defaultdict[int, dict[float, float]] = defaultdict(dict)
         for old, new in zip(asked.positions + asked.noise, self.walk.positions + self.walk.noise):
             if old % 1:
-                found[int(old)][old - int(old)] = new - int(old)
-        return found
+                moves[int(old)][old - int(old)] = new - int(old)
+        return moves
 
 
 def read_manifest(folder: Path | str) -> Manifest:
-    """What a run folder says of its newest film. Raises Error if it is none, or damaged."""
+    """The manifest of a run folder's newest film. Raises Error if the folder has none, or a damaged one."""
     path = Path(folder) / FILE
     try:
         return read(path)
@@ -105,7 +106,7 @@ def read_manifest(folder: Path | str) -> Manifest:
 
 
 def read(path: Path) -> Manifest:
-    """Raises Error for what is damaged, and OSError."""
+    """The manifest in a file. Raises Error if it is damaged, and OSError."""
     try:
         data = json.loads(path.read_text("utf-8"))
         keyframes = tuple(Keyframe(**keyframe) for keyframe in data["keyframes"])
@@ -130,12 +131,12 @@ def read(path: Path) -> Manifest:
         if asked.frames == len(rows) == walk.frames and all(isinstance(it, int) and 0 <= it < batch for it in rows):
             return Manifest(walk, settings, asked, rows, bool(data["refined"]))
     except (Error, ValueError, ArithmeticError, TypeError, KeyError):
-        pass  # the film is what it is, wherever its frames were asked for
+        pass  # the film can be made without knowing where its frames were asked for
     return Manifest(walk, settings)
 
 
 def _check_plain(settings: Settings) -> None:
-    """Raise TypeError or ValueError for what no settings of ours hold where `Settings` takes what it is given."""
+    """Raise TypeError or ValueError for values that no settings of ours have, and that `Settings` does not check."""
     json.dumps(dataclasses.asdict(settings), ensure_ascii=False).encode()
     kinds: dict[str, Any] = {
         "weights": str,
@@ -152,51 +153,51 @@ def _check_plain(settings: Settings) -> None:
 
 def fingerprints(walk: Walk, settings: Settings) -> list[str]:
     """For each frame a digest, 16 hexadecimal digits, of everything that decides its pixels."""
-    settled = _settled(settings)
+    begun = _digest_of(settings)
     result = []
     for index in range(walk.frames):
-        digest = settled.copy()
+        digest = begun.copy()
         digest.update(canonical(place(walk, index)))
         result.append(digest.hexdigest()[:16])
     return result
 
 
 @functools.lru_cache
-def _settled(settings: Settings) -> Any:
+def _digest_of(settings: Settings) -> Any:
     return hashlib.sha256(canonical(settings.deciding()))
 
 
 def place(walk: Walk, index: int) -> list[object]:
-    """The keyframes around a frame, and how far it is between them; the same of its noise, if that is elsewhere, and how
-    far it swings out."""
-    found: list[object] = []
+    """Of a frame, the keyframes around it and how far it is between them; the same of its noise, if that is elsewhere;
+    and how far it swings out."""
+    parts: list[object] = []
     for positions in filter(None, (walk.positions, walk.noise)):
-        places, t = walk.neighbours(positions[index])
-        around = [None if k is None else walk.keyframes[k] for k in places]
-        found += [[None if k is None else k.identity for k in around], t]
-    found = found if found[:2] != found[2:] else found[:2]
-    return [*found, "pulse", walk.pulse[index]] if walk.pulse and walk.pulse[index] else found
+        neighbours, t = walk.neighbours(positions[index])
+        parts += [[None if k is None else walk.keyframes[k].identity for k in neighbours], t]
+    parts = parts if parts[:2] != parts[2:] else parts[:2]
+    return [*parts, "pulse", walk.pulse[index]] if walk.pulse and walk.pulse[index] else parts
 
 
-def told(walk: Walk) -> list[object]:
-    """What positions are positions on."""
+def path_identity(walk: Walk) -> list[object]:
+    """What two walks must share for the same position to mean the same picture."""
     return [walk.closed, walk.smooth, *(keyframe.identity for keyframe in walk.keyframes)]
 
 
 def canonical(value: object) -> bytes:
+    """As JSON, always in the same bytes."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _segments(walk: Walk) -> list[object]:
-    """Of each what decides where its frames belong: the keyframes around it, and the places that were asked for."""
-    paths, noises = inside(walk.positions), inside(walk.noise)
+    """For each segment what decides where its frames belong: the keyframes around it, and the places asked for."""
+    paths, noises = by_segment(walk.positions), by_segment(walk.noise)
     return [
-        (around, *(tuple(position - start for position in some.get(start, ())) for some in (paths, noises)))
+        (around, *(tuple(position - start for position in each.get(start, ())) for each in (paths, noises)))
         for start, around in enumerate(_around(walk))
     ]
 
 
 def _around(walk: Walk) -> list[tuple[tuple[str, str, int] | None, ...]]:
-    """Of each segment the keyframes around it."""
+    """The identities of the keyframes around each segment."""
     around: list[Sequence[int | None]] = [walk.neighbours(start + 0.5)[0] for start in range(walk.segments)]
-    return [tuple(None if k is None else walk.keyframes[k].identity for k in some) for some in around]
+    return [tuple(None if k is None else walk.keyframes[k].identity for k in numbers) for numbers in around]

@@ -162,7 +162,11 @@ def _completed(settings: Settings, report: Report) -> Settings:
         scheduler=str(loading.sampler(folder, filled.scheduler)),
         dtype=dtype,
         batch=filled.batch
-        or (1 if family.alone else machine.batch(filled, family.negatives and guidance > family.off, wide)),
+        or (
+            1
+            if family.one_at_a_time
+            else machine.batch(filled, family.negatives and guidance > family.unguided_up_to, wide)
+        ),
     )
 
 
@@ -213,7 +217,7 @@ def unusual(settings: Settings) -> list[str]:
     _, own = _recommended(settings.model, folder, family)
     guidance = own if settings.guidance is None else settings.guidance
     garish = f"the model was made for no guidance: with --guidance {guidance:g} pictures may be garish"
-    return [garish] * (own <= family.off < guidance) + _late(folder, settings)
+    return [garish] * (own <= family.unguided_up_to < guidance) + _late(folder, settings)
 
 
 def _late(folder: Path, settings: Settings) -> list[str]:
@@ -245,8 +249,8 @@ class Pipeline(Model):
         self.draws = schedule.draws(self.pipe.scheduler, settings.steps or 1)
         self.defaults = _defaults(self.pipe)
         _, self.own_guidance = _recommended(settings.model, folder, self.family)
-        if self.family.short and _is_distilled(folder, self.family):
-            self.defaults["max_sequence_length"] = self.family.short
+        if self.family.most_tokens_distilled and _is_distilled(folder, self.family):
+            self.defaults["max_sequence_length"] = self.family.most_tokens_distilled
         self.scale = loading.pixels_a_latent(folder / "vae" / "config.json")
         self.denoiser: Any = getattr(self.pipe, self.family.denoiser)
         loading.bring_places(self.denoiser)
@@ -266,7 +270,7 @@ class Pipeline(Model):
     @property
     def _waits(self) -> bool:
         """Whether the denoiser waits for a GPU: as some do, and all that bring there what they unpack weights with."""
-        return self.family.waits or loading.is_quantised(self.settings)
+        return self.family.syncs or loading.is_quantised(self.settings)
 
     def _compile(self) -> None:
         """What compilers know, they do better themselves."""
@@ -312,9 +316,9 @@ class Pipeline(Model):
         elif keyframe.negative_prompt and not self._guided:
             notes.append(
                 "the model works without guidance, so the negative prompt has no effect"
-                if self.own_guidance <= self.family.off
+                if self.own_guidance <= self.family.unguided_up_to
                 else f"with guidance {self.settings.guidance:g} the negative prompt has no effect; give --guidance, over "
-                f"{self.family.off:g}"
+                f"{self.family.unguided_up_to:g}"
             )
         if self.settings.model == BUILT_IN:
             notes += unknown(keyframe.prompt)
@@ -322,7 +326,7 @@ class Pipeline(Model):
 
     @property
     def _guided(self) -> bool:
-        return self.family.negatives and (self.settings.guidance or 0) > self.family.off
+        return self.family.negatives and (self.settings.guidance or 0) > self.family.unguided_up_to
 
     def encode(self, keyframe: Keyframe) -> Conditioning:
         with self.turns:
@@ -340,13 +344,13 @@ class Pipeline(Model):
     def _start(self, generator: torch.Generator) -> Tensor:
         height, width = self.settings.height or 0, self.settings.width or 0
         channels = self.denoiser.config.in_channels
-        if self.family.flat:
+        if self.family.latents == "list":
             return torch.randn(channels, height // self.scale, width // self.scale, generator=generator).flatten(1).mT
-        if self.family.packed:
+        if self.family.latents == "packed":
             made = self.pipe.prepare_latents(1, channels // 4, height, width, torch.float32, "cpu", generator)
             start: Tensor = made[0][0] if isinstance(made, tuple) else made[0]  # Flux returns coordinates, too
             return start
-        scale = self.scale * (2 if self.family.patches else 1)
+        scale = self.scale * (2 if self.family.latents == "patched" else 1)
         return torch.randn(channels, height // scale, width // scale, generator=generator)
 
     @torch.inference_mode()
@@ -412,7 +416,7 @@ class Pipeline(Model):
             for name, tensor in conditioning.items()
         }
         noise = _inferred(noise)
-        if not self.family.alone:
+        if not self.family.one_at_a_time:
             return self._denoised(noise, conditioning)
         rows: list[dict[str, Any]] = [
             {name: tensor[row : row + 1] for name, tensor in conditioning.items()} for row in range(len(noise))
@@ -433,7 +437,7 @@ class Pipeline(Model):
             "height": settings.height,
             "width": settings.width,
             "num_inference_steps": settings.steps,
-            self.family.guidance_name: max(settings.guidance or 0.0, self.family.least),
+            self.family.guidance_name: max(settings.guidance or 0.0, self.family.least_guidance),
             # Of what is drawn beside: one a frame, else frames depend on their batch; one seed, else the film flickers.
             "generator": [torch.Generator().manual_seed(0) for _ in noise],
             "output_type": "latent",
@@ -488,11 +492,11 @@ class Pipeline(Model):
         """As the VAE has learned them; the denoiser learned them with mean 0 and deviation 1."""
         config = self.pipe.vae.config
         if latents.ndim == 3:
-            side = self.scale * (1 if self.family.flat else 2)
+            side = self.scale * (1 if self.family.latents == "list" else 2)
             latents = _unpacked(latents, (self.settings.height or 0) // side, (self.settings.width or 0) // side)
-        if self.family.patches:
+        if self.family.latents == "patched":
             return _smoothed(latents, self.pipe.vae, self.family.epsilon)
-        if self.family.packed:
+        if self.family.latents == "packed":
             latents = pixel_shuffle(latents, 2)
         mean, deviation = config.get("latents_mean"), config.get("latents_std")
         if mean is None or deviation is None:

@@ -185,7 +185,7 @@ def lay_out(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Musi
         # A loop leads back to its first keyframe, and would at one stroke if the last one rested to its end.
         pause = lyrics.PAUSE if timing.get("closed") else 0.0
         keyframes = _sung(keyframes, music, pause, listener)
-    keyframes = timeline.timed(keyframes, rhythm.beats, rhythm.bars, music.name)
+    keyframes = timeline.beats_to_seconds(keyframes, rhythm.beats, rhythm.bars, music.name)
     align = chosen.get("align", flags.ALIGN[0])
     moments = {"bar": (rhythm.bars, rhythm.beats), "beat": (rhythm.beats,), "off": ()}[align]
     # 3. What is done of the way from frame to frame.
@@ -193,8 +193,8 @@ def lay_out(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Musi
     walk = Walk.through(
         keyframes,
         moments=moments,
-        steps=_strides(prompts, chosen, music, frames),
-        noise_steps=None if noise == prompts else _strides(noise, chosen, music, frames),
+        strides=_strides(prompts, chosen, music, frames),
+        noise_strides=None if noise == prompts else _strides(noise, chosen, music, frames),
         **{**timing, "seconds": music.seconds, "frames": None},
     )
     if depth := chosen.get("pulse"):
@@ -235,7 +235,7 @@ def _strengths(music: Music, frames: int, fps: Fraction, closed: bool) -> list[f
 def _sung(keyframes: tuple[Keyframe, ...], music: Music, pause: float, listener: Listener) -> tuple[Keyframe, ...]:
     """The lines of a song that come in the part of it that the film plays. pause: after their rests, before its end."""
     start, seconds = float(music.start), float(music.seconds)
-    part = timeline.within(keyframes, start, seconds, pause)
+    part = timeline.excerpt(keyframes, start, seconds, pause)
     if len(part) < 2:
         raise Error(
             f"of {plural(len(keyframes), 'line')} {len(part) or 'none'} comes in the {format_time(seconds)} of "
@@ -273,7 +273,7 @@ def as_it_was(
     chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], positions: recipe.Positions
 ) -> tuple[Music | None, Walk]:
     """Of a film that is made again: its own sound, and its frames where they were."""
-    walk = Walk(keyframes, (), chosen["fps"], chosen.get("loop", False), is_smooth(chosen)).path(*positions)
+    walk = Walk(keyframes, (), chosen["fps"], chosen.get("loop", False), is_smooth(chosen)).with_positions(*positions)
     if "audio" not in chosen:
         return None, walk
     from walk.audio import Rhythm

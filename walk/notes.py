@@ -9,17 +9,17 @@ import difflib
 import functools
 import re
 import unicodedata
+from collections.abc import Callable
 
-from walk.emphasis import leftovers, unescaped
+from walk.emphasis import Leftover, leftovers, unescaped
 from walk.hub import find
 from walk.settings import BUILT_IN
 from walk.text import plural
 
-QUOTED = 8  # words, of the beginning and the end of what is not read
-NAMED = 8  # words that the built-in model has never seen, of a prompt
-_SETTING = re.compile(r"[a-z]+=", re.IGNORECASE)
+QUOTED = 8  # words at the beginning, and at the end, of what is not read
+NAMED = 8  # of a prompt's words that the built-in model has never seen
 _FILLERS = ("and", "with", "to", "by", "at", "near", "next", "over", "for", "from", "is", "as", "no", "its")
-# What other tools take in a prompt after two hyphens, and what it is here.
+# By the options that other tools take in a prompt, after two hyphens: what to write instead.
 _OPTIONS = {
     **dict.fromkeys(("no", "neg", "negative", "n"), "; write | negative={}"),
     **dict.fromkeys(("ar", "aspect", "w", "h"), "; give --width and --height"),
@@ -31,7 +31,7 @@ _OPTIONS = {
 
 
 def shortened(text: str) -> str:
-    """Quoted: all of it, or its beginning and its end."""
+    """The text in quotes, or, of a long one, its beginning and its end."""
     words = text.split()
     if len(words) <= 3 * QUOTED:
         return f"'{text}'"
@@ -39,55 +39,64 @@ def shortened(text: str) -> str:
     return f"'{start} ... {end}' ({len(words)} words)"
 
 
-def leftover(text: str) -> str:
-    """Of what `emphasis.leftovers` finds: what becomes of it, and what was meant."""
-    if text[0].isdigit():
-        return "a list's number is read as words: a prompt needs none"
-    if len(text) == 1:
-        listed = f"a list's {text} is read as a word"
-        return f"{listed if text in '-*•' else 'quotes around all of it are read as letters'}: a prompt needs none"
-    if instead := _as_words(text):
-        return f"'{text.strip()}' is read as {instead}"
-    return f"'{text}' is read as it stands{_weighted(text) or _why(text)}"
+def leftover(found: Leftover) -> str:
+    """A note of what becomes of it, and of what to write instead."""
+    return _NOTES[found.kind](found.text)
 
 
-def _as_words(text: str) -> str:
-    """Of what is drawn as any words are; '' if it is none of that."""
-    if text.startswith("--"):
-        name, _, value = text[2:].strip(" ,.").replace("=", " ").partition(" ")
-        return "words" + _OPTIONS.get(name.lower(), "").format(value.strip() or "...")
-    if text.startswith("<"):
-        return f"words; give --lora {text[1:-1].partition(':')[2]}"
-    if _SETTING.match(text):
-        return f"words; give it after a bar: | {text}"
-    if text.lower().startswith("embedding:"):
-        return "words: embeddings are not loaded"
-    return "a word: a prompt is not divided there" if text in ("AND", "BREAK") else ""
+def _as_words(text: str, more: str) -> str:
+    return f"'{text.strip()}' is read as words{more}"
 
 
-def _weighted(text: str) -> str:
-    """How words that count for more or less are written here, if that is meant."""
-    if text.startswith(("((", "[[")):
-        depth = len(text) - len(text.lstrip(text[0]))
-        return f"; give ({text.strip('()[]')}:{1.1 ** (depth if text[0] == '(' else -depth):.2g})"
-    if text.endswith("+"):
-        words, _, more = text.rpartition(")")
-        return f"; give {words}:{1.1 ** len(more):.2g})"
-    return "; words that count for more are (words:1.5)" if text.startswith("::") else ""
+def _as_letters(text: str, more: str) -> str:
+    return f"'{text}' is read as it stands{more}"
 
 
-def _why(text: str) -> str:
-    if text.startswith("["):
-        return ": words stay the same from step to step"
-    if text.startswith("{"):
-        return ": none of them is chosen"
-    if text.startswith("__"):
-        return ": no word takes its place"
-    return ": its weight is not a number such as 1.5" if text.endswith(")") else ": its parenthesis is not closed"
+def _option(text: str) -> str:
+    name, _, value = text[2:].strip(" ,.").replace("=", " ").partition(" ")
+    return _as_words(text, _OPTIONS.get(name.lower(), "").format(value.strip() or "..."))
+
+
+def _nested(text: str, factor: float) -> str:
+    """The note of ((words)) or [[words]], of whose brackets each pair stands for this factor."""
+    depth = len(text) - len(text.lstrip(text[0]))
+    return _as_letters(text, f"; give ({text.strip('()[]')}:{factor**depth:.2g})")
+
+
+def _plus(text: str) -> str:
+    words, _, more = text.rpartition(")")
+    return _as_letters(text, f"; give {words}:{1.1 ** len(more):.2g})")
+
+
+def _weight(text: str) -> str:
+    why = "weight is not a number such as 1.5" if text.endswith(")") else "parenthesis is not closed"
+    return _as_letters(text, f": its {why}")
+
+
+# By the kind of a Leftover, whose text is the argument.
+_NOTES: dict[str, Callable[[str], str]] = {
+    "number": lambda text: "a list's number is read as words: a prompt needs none",
+    "bullet": lambda text: f"a list's {text} is read as a word: a prompt needs none",
+    "quote": lambda text: "quotes around all of it are read as letters: a prompt needs none",
+    "lora": lambda text: _as_words(text, f"; give --lora {text[1:-1].partition(':')[2]}"),
+    "louder": lambda text: _nested(text, 1.1),
+    "plus": _plus,
+    "option": _option,
+    "ratio": lambda text: _as_letters(text, "; words that count for more are (words:1.5)"),
+    "divider": lambda text: f"'{text}' is read as a word: a prompt is not divided there",
+    "choice": lambda text: _as_letters(text, ": none of them is chosen"),
+    "wildcard": lambda text: _as_letters(text, ": no word takes its place"),
+    "embedding": lambda text: _as_words(text, ": embeddings are not loaded"),
+    "setting": lambda text: _as_words(text, f"; give it after a bar: | {text}"),
+    "quieter": lambda text: _nested(text, 1 / 1.1),
+    "steps": lambda text: _as_letters(text, ": words stay the same from step to step"),
+    "weight": _weight,
+}
+_READ_AS_WORDS = ("lora", "option", "divider", "embedding", "setting")  # of which `unknown` says no more
 
 
 def _words(text: str) -> dict[str, None]:
-    """In their order, each once."""
+    """The words of a text in order, each once."""
     return dict.fromkeys(re.findall(r"[^\W\d_]+", re.sub(r"['’]s\b", "", text.lower())))
 
 
@@ -99,13 +108,14 @@ def _vocabulary() -> dict[str, None]:
 
 
 def unknown(prompt: str) -> list[str]:
-    """A note of the words that the built-in model has never seen, if there are any, but for those of notation."""
-    said = unescaped(prompt)
-    for text in filter(_as_words, leftovers(prompt)):
-        said = said.replace(text, " ")
+    """A note of the words that the built-in model has never seen, if there are any. Those of notation have notes already."""
+    text = unescaped(prompt)
+    for found in leftovers(prompt):
+        if found.kind in _READ_AS_WORDS:
+            text = text.replace(found.text, " ")
     # Emoji beside words are taken for ornament.
-    pictured = dict.fromkeys(letter for letter in said if unicodedata.category(letter) == "So")
-    words = [word for word in _words(said) or pictured if word not in {*_vocabulary(), *_FILLERS}]
+    emoji = dict.fromkeys(letter for letter in text if unicodedata.category(letter) == "So")
+    words = [word for word in _words(text) or emoji if word not in {*_vocabulary(), *_FILLERS}]
     if not words:
         return []
     more = f" and {plural(len(words) - NAMED, 'more word')}" if len(words) > NAMED else ""
@@ -113,9 +123,9 @@ def unknown(prompt: str) -> list[str]:
 
 
 def _named(word: str) -> str:
-    """With what may have been meant: one of several, or a slip of one letter, but not in the first one. Of shorter words,
-    and further off, most suggestions are another word: a frog for fog, a nest for best, a blueberry for blurry."""
-    able = sorted(each for each in _vocabulary().keys() - set(_FILLERS) if each[0] == word[0])
-    near = [one for one in (word.removesuffix("s"), word.removesuffix("es")) if one != word and one in able]
-    near = near or (difflib.get_close_matches(word, able, n=1, cutoff=0.85) if len(word) >= 5 else [])
+    """The word, with what may have been meant: its singular, or a slip of one letter, but not of the first. Of shorter
+    words, or further off, most suggestions are another word: a frog for fog, a nest for best, a blueberry for blurry."""
+    known = sorted(each for each in _vocabulary().keys() - set(_FILLERS) if each[0] == word[0])
+    near = [one for one in (word.removesuffix("s"), word.removesuffix("es")) if one != word and one in known]
+    near = near or (difflib.get_close_matches(word, known, n=1, cutoff=0.85) if len(word) >= 5 else [])
     return f"'{word}'" + (f" (it knows '{near[0]}')" if near else "")

@@ -34,7 +34,7 @@ from walk import (
 )
 from walk.files import lines_of, read_input, read_text
 from walk.flags import EXCLUSIVE, given
-from walk.keyframes import WORDS, Keyframe, check_words, prompt_file, read_lines
+from walk.keyframes import WORDS, Keyframe, check_no_tensors, prompt_file, read_lines
 from walk.motion import LANDING, RHYTHM, paces
 from walk.progress import Listener
 from walk.replay import Again, read_recipe
@@ -86,7 +86,7 @@ class Order:
     def timed(self, lengths: Sequence[float]) -> Order:
         """With keyframes where one speed brings them. lengths: of the ways from one to the next, to the eye."""
         walk = self.walk
-        keyframes = timeline.spaced(walk.keyframes, lengths, walk.frames, walk.fps, walk.closed)
+        keyframes = timeline.space_by_length(walk.keyframes, lengths, walk.frames, walk.fps, walk.closed)
         ease = bool(self.flags.get("ease"))
         timed = Walk.through(
             keyframes,
@@ -95,7 +95,7 @@ class Order:
             closed=walk.closed,
             smooth=walk.smooth,
             ease=ease,
-            steps=None if ease else [1.0] * walk.frames,
+            strides=None if ease else [1.0] * walk.frames,
         )
         return dataclasses.replace(self, walk=timed, written=walk.keyframes)
 
@@ -130,7 +130,7 @@ def read_order(
         _check_together(chosen)
     keyframes = _keyframes(chosen, listener)
     if loaded is None:
-        check_words(keyframes)
+        check_no_tensors(keyframes)
     _check_misread(chosen["prompts"], keyframes)
     # 2. Where the film and its frames go, and how it looks.
     out, folder = paths.film_and_run(chosen)
@@ -145,7 +145,7 @@ def read_order(
     # 3. The walk.
     chosen = chosen | {"fps": fps}  # lest keyframes come at other times than they were given
     if positions is None:
-        keyframes = timeline.framed(keyframes, fps)
+        keyframes = timeline.frames_to_seconds(keyframes, fps)
         with _untouched(folder):
             music = motion.find_music(chosen, keyframes, out, folder, listener)
             walk = motion.lay_out(chosen, keyframes, music, listener)

@@ -1,4 +1,4 @@
-"""What a first look at a walk tells of the film: what to show of it, what may surprise, and how long it will take.
+"""What a first look at a walk tells about the film: what to show of it, what may surprise, and how long it will take.
 
 Walks and numbers in, sentences and numbers out; knows no pictures and no models.
 """
@@ -16,15 +16,15 @@ from walk.settings import Settings
 from walk.text import clock
 from walk.timeline import Walk
 
-HURRY = 2.5  # a segment that many times as fast as the median is worth a warning
-TURN = 0.6  # of the way between two keyframes, between two pictures of a first look, is worth a note
+HURRY = 2.5  # times as fast as the median segment is worth a warning
+TURN = 0.6  # of the change between two keyframes, if it comes between two pictures of a first look, is worth a note
 STILL = 0.5  # of a film at rest is worth a note
-RESTS = 1.0  # seconds; shorter ones are its rhythm
-FLICKER = 0.25  # seconds from a keyframe to the next; less, more often than
-FLASHES = 3  # times, is seen to flicker, and harms some people
-BETWEEN = 0.5  # of a film's rests between keyframes are worth a note
-SPARE = 0.15  # more batches when the speed is even: some pictures become no frames, some batches have empty places
-ENCODING = 45e-9  # seconds that a pixel's encoding and watching take on two cores
+RESTS = 1.0  # seconds; shorter rests are its rhythm
+FLICKER = 0.25  # seconds from a keyframe to the next: if that is shorter,
+FLASHES = 3  # and more often than this, the film is seen to flicker, which harms some people
+BETWEEN = 0.5  # of a film's rests are worth a note if they are between keyframes
+SPARE = 0.15  # more batches at even speed: some pictures become no frames, and some batches have empty rows
+ENCODING = 45e-9  # seconds that encoding and checking a pixel take on two cores
 
 
 def quick(settings: Settings) -> Settings:
@@ -34,13 +34,13 @@ def quick(settings: Settings) -> Settings:
 
 
 def half_ways(walk: Walk, distances: Sequence[tuple[float, float]], even: bool = True) -> list[int]:
-    """The frames about half-way from each keyframe to the next, at one of the positions that were seen if possible.
+    """The frame about half-way from each keyframe to the next, at one of the positions that were seen if possible.
 
-    distances: (position, how far from it the next looks), in order, of pictures that were seen. even: half-way to the eye,
-        as a film is there when half of the time has passed, or on its beats between two; else along the path.
+    distances: (position, how far from it the next looks), in order, of pictures that were seen. even: half-way to the
+        eye, where an even film is when half of the time has passed, or on a beat between two; else along the path.
     """
     inside, (keys, _), found = _inside(walk), walk.landmarks(), []
-    ways: defaultdict[int, dict[float, float]] = defaultdict(dict)  # done at each position, by segment
+    ways: defaultdict[int, dict[float, float]] = defaultdict(dict)  # by segment, how far it is to each position
     lengths: defaultdict[int, float] = defaultdict(float)
     for position, distance in distances:
         ways[int(position)][position] = lengths[int(position)]
@@ -54,21 +54,21 @@ def half_ways(walk: Walk, distances: Sequence[tuple[float, float]], even: bool =
 
 
 def hurries(walk: Walk, steps: Sequence[float], music: bool = False) -> list[str]:
-    """Which parts change much faster than the rest. steps: how much changes from each frame to the next. music: it says
-    when keyframes come."""
+    """Notes on segments that change much faster than the rest. steps: how much changes from each frame to the next.
+    music: whether that decides when keyframes come."""
     remedy = "give it more time" + ", as --speed constant does" * (not music)
     rounds = [*steps, *steps]  # a closed walk's segments may run past its last frame
     speeds = [sum(rounds[key : key + length]) / length for key, length in zip(*walk.landmarks())]
     usual = median(speeds)
     return [
-        f"{walk.leg(k)} is {speed / usual:.1f} times as fast as the rest; {remedy}"
+        f"{walk.segment_name(k)} is {speed / usual:.1f} times as fast as the rest; {remedy}"
         for k, speed in enumerate(speeds)
         if len(speeds) > 2 and speed > HURRY * usual > 0
     ]
 
 
 def turns(walk: Walk, distances: Sequence[tuple[float, float]]) -> list[str]:
-    """Where a first look cannot tell a steep turn from a jump, which no frame comes between.
+    """Notes on segments that change nearly at once: a first look cannot tell a steep turn from a jump without frames.
 
     distances: (position, how far from it the next looks), in order, of pictures that were seen.
     """
@@ -83,22 +83,22 @@ def turns(walk: Walk, distances: Sequence[tuple[float, float]]) -> list[str]:
         later = [index for index in inside[start] if walk.positions[index] > at]
         if len(gaps) > 3 and share > TURN and later:
             notes.append(
-                f"{clock(min(later) / walk.fps)}: {share:.0%} of the change from {walk.leg(start)} comes at once; a prompt in "
+                f"{clock(min(later) / walk.fps)}: {share:.0%} of the change from {walk.segment_name(start)} comes at once; a prompt in "
                 "between would soften it"
             )
     return notes
 
 
 def surprises(walk: Walk, rests: Sequence[float] = (), music: bool = False) -> list[str]:
-    """Notes on what the walk alone tells. rests: where it is meant to rest, in seconds. music: it has beats."""
-    notes = [] if rests else [rest(walk, music)]
-    if walk.firsts().keys() >= set(map(float, range(len(walk.keyframes)))):  # it shows every keyframe
-        notes += [_flicker(walk), _between(walk, rests)]
+    """Notes on what the walk alone tells. rests: where it is meant to rest, in seconds. music: whether it has beats."""
+    notes = [] if rests else [standstill_note(walk, music)]
+    if walk.first_frames().keys() >= set(map(float, range(len(walk.keyframes)))):  # it shows every keyframe
+        notes += [_flicker_note(walk), _between_note(walk, rests)]
     return [note for note in notes if note]
 
 
-def _flicker(walk: Walk) -> str:
-    """WCAG 2.2, 2.3.1, has no more than three flashes in any second."""
+def _flicker_note(walk: Walk) -> str:
+    """A note if keyframes follow each other too fast; else ''. WCAG 2.2, 2.3.1, allows three flashes in any second."""
     keys, lengths = walk.landmarks()
     following = [*walk.keyframes[1:], walk.keyframes[0]]
     quick = [
@@ -115,7 +115,8 @@ def _flicker(walk: Walk) -> str:
     )
 
 
-def _between(walk: Walk, rests: Sequence[float]) -> str:
+def _between_note(walk: Walk, rests: Sequence[float]) -> str:
+    """A note if the film rests between keyframes much of the time; else ''."""
     arrivals = [key / float(walk.fps) for key in walk.landmarks()[0]]
     within = [time for time in rests if 0 <= time < float(walk.seconds)]
     off = [time for time in within if min(abs(time - arrival) for arrival in arrivals) > 0.51 / walk.fps]
@@ -127,11 +128,11 @@ def _between(walk: Walk, rests: Sequence[float]) -> str:
     )
 
 
-def rest(walk: Walk, music: bool = False) -> str:
-    """A note if a film will stand still for most of its length; else nothing."""
-    rests = walk.rests()
-    still = [list(run) for rest, run in groupby(range(walk.frames), rests.__contains__) if rest]
-    long = [some for some in still if len(some) >= min(RESTS * walk.fps, STILL * walk.frames)]
+def standstill_note(walk: Walk, music: bool = False) -> str:
+    """A note if a film will stand still for most of its length; else ''."""
+    resting = walk.rests()
+    rests = [list(frames) for rests, frames in groupby(range(walk.frames), resting.__contains__) if rests]
+    long = [rest for rest in rests if len(rest) >= min(RESTS * walk.fps, STILL * walk.frames)]
     share = sum(map(len, long)) / walk.frames
     if share < STILL:
         return ""
@@ -156,9 +157,9 @@ def _inside(walk: Walk) -> defaultdict[int, list[int]]:
 def seconds_left(
     walk: Walk, settings: Settings, even: bool, missing: int, batches: Sequence[float], size: tuple[int, int]
 ) -> float:
-    """What rendering the missing frames and making the film will take, without the start.
+    """What rendering the missing frames and making the film will take, without loading the model.
 
-    batches: the seconds that some took. size: (width, height) of the film's pictures.
+    missing: how many frames are. batches: the seconds that some batches took. size: (width, height) of the film.
     """
     more = missing * (1 + SPARE * even)
     rendering = (math.ceil(more / (settings.batch or 1)) + 1) * median(batches)

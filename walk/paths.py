@@ -103,11 +103,11 @@ def expanded(path: str, flag: str = "--out") -> Path:
 def check_film(out: Path, folder: Path) -> None:
     """Raise Error if the film cannot be written, or would replace what walk has not made, or is being made already."""
     from walk.film import check_free
-    from walk.run import alone
+    from walk.run import locked
 
     check_writable(out)
     check_free(out, folder)
-    with alone(folder):  # or an Error before anything heavy is loaded
+    with locked(folder):  # or an Error before anything heavy is loaded
         pass
 
 

@@ -1,6 +1,6 @@
 """What is being done, and how far it is, for whoever wants to know.
 
-A `Listener` keeps it to itself; `Bars` shows it, and is the only one outside the command that prints.
+A `Listener` ignores it; `Bars` shows it, and is the only thing outside the command that prints.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PLAIN_SECONDS = 10  # between lines of progress where nothing can be drawn
 class Progress:
     """Counts what is done, up to a total that may still change; a context manager.
 
-    what: such as 'rendering'. after: seconds of work that are not worth telling of. unit: of what is counted.
+    what: such as 'rendering'. after: seconds; progress of shorter work is not shown. unit: of what is counted.
     """
 
     def __init__(self, what: str, total: int, after: float = 0, unit: str = "frames") -> None:
@@ -44,17 +44,17 @@ class Progress:
 
 
 class Listener:
-    """Is told what is done, from when it is made on."""
+    """Receives progress, and ignores it."""
 
     def __init__(self) -> None:
         self.begun = time.monotonic()
-        self.waits = False  # whether it knows that libraries take long to import
+        self.waits = False  # whether it was told that libraries take long to import
 
     def say(self, text: str) -> None:
         """A sentence, for people."""
 
     def note(self, text: str) -> None:
-        """A sentence about what may surprise."""
+        """Say something that may be worth knowing."""
         self.say(f"note: {text}")
 
     def progress(self, what: str, total: int, after: float = 0, unit: str = "frames") -> Progress:
@@ -63,13 +63,14 @@ class Listener:
 
 @contextlib.contextmanager
 def in_bytes(listener: Listener) -> Iterator[Callable[[str, int, int], None]]:
-    """What reports bytes can be told: what is done, such as 'reading x.safetensors', of how many and of how many in all."""
-    with contextlib.ExitStack() as shown:
+    """A function that takes reports in bytes: of what is done, such as 'reading x.safetensors', how many are done, and
+    how many there are."""
+    with contextlib.ExitStack() as entered:
         bars: dict[str, Progress] = {}
 
         def report(what: str, done: int, size: int) -> None:
             if what not in bars:
-                bars[what] = shown.enter_context(listener.progress(what, size >> 20, after=2, unit="MiB"))
+                bars[what] = entered.enter_context(listener.progress(what, size >> 20, after=2, unit="MiB"))
             if size >> 20 != bars[what].total:
                 bars[what].expect(size >> 20)
             bars[what].reached(done >> 20)
@@ -78,14 +79,14 @@ def in_bytes(listener: Listener) -> Iterator[Callable[[str, int, int], None]]:
 
 
 class Bars(Listener):
-    """Shows it on stderr: bars on a terminal and in a notebook, elsewhere a line now and then.
+    """Shows progress on stderr: as bars on a terminal and in a notebook, elsewhere as a line now and then.
 
     with Run("film.walk", walk, model.settings) as run, Work(run, model, Bars()) as work:
         work.finished(run)
     """
 
     def say(self, text: str) -> None:
-        # Unless somebody has imported it, there is no bar, whose line this would go on.
+        # Lest the text continue a bar's line; unless tqdm has been imported, there is no bar.
         tqdm = getattr(sys.modules.get("tqdm"), "tqdm", None)
         with tqdm.external_write_mode(sys.stderr) if tqdm else contextlib.nullcontext():
             print(text, file=sys.stderr, flush=True)
@@ -96,7 +97,7 @@ class Bars(Listener):
 
 class _Bar(Progress):
     def __enter__(self) -> _Bar:
-        self.begun = self.told = time.monotonic()
+        self.begun = self.last_line = time.monotonic()
         self.bar: Any = None
         if not self.after:
             self._draw()
@@ -107,10 +108,10 @@ class _Bar(Progress):
         if self.total and (terminal or "ipykernel" in sys.modules):
             from tqdm.auto import tqdm
 
-            # Not its own `delay`: by a refresh it would be drawn before, and then not be ended by a line break.
+            # Without its own `delay`: a refresh would draw it earlier, and then no line break would end it.
             how: dict[str, Any] = {"initial": self.count, "unit": f" {self.unit}", "dynamic_ncols": True}
             with contextlib.suppress(OSError, AttributeError, ValueError):
-                if not os.get_terminal_size(sys.stderr.fileno()).columns:  # which it does not know
+                if not os.get_terminal_size(sys.stderr.fileno()).columns:  # as where a terminal does not know its size
                     how |= {"dynamic_ncols": False, "ncols": 80, "nrows": 24}
             self.bar = tqdm(desc=self.what, total=self.total, file=sys.stderr, **how)
 
@@ -118,7 +119,7 @@ class _Bar(Progress):
         super().expect(total)
         if self.bar is not None:
             self.bar.total = total
-            if hasattr(self.bar, "container"):  # in a notebook, where tqdm draws to the total that it was told first
+            if hasattr(self.bar, "container"):  # in a notebook, where tqdm keeps drawing up to its first total
                 self.bar.container.children[1].max = total
             self.bar.refresh()
 
@@ -129,8 +130,8 @@ class _Bar(Progress):
             self._draw()
         if self.bar is not None:
             self.bar.update(count - self.bar.n)
-        elif now - self.told > PLAIN_SECONDS or (self.told == self.begun and not self.after):
-            self.told = now
+        elif now - self.last_line > PLAIN_SECONDS or (self.last_line == self.begun and not self.after):
+            self.last_line = now
             rate = count / max(now - self.begun, 1e-9)
             left = round((self.total - count) / max(rate, 1e-9))
             pace = f"{rate:.3g} a second, {left // 60}:{left % 60:02d} left"

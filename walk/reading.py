@@ -19,7 +19,7 @@ from torch import Tensor
 from walk import Error, emphasis, loading, machine
 from walk.families import Family
 from walk.hub import lacking
-from walk.keyframes import Keyframe, check_words
+from walk.keyframes import Keyframe, check_no_tensors
 
 Conditioning = dict[str, Tensor]  # its keys are keyword names of the pipeline's __call__
 
@@ -52,7 +52,7 @@ class Reader:
         self.pipe, self.family, self.defaults, self.model = pipe, family, defaults, model
         self.encoders = [encoder for _, encoder in loading.text_encoders(pipe)]
         self.device = machine.reader(device, self.encoders)
-        self.most: int = defaults.get("max_sequence_length", family.length)  # tokens; 0: what the tokenizers know
+        self.most: int = defaults.get("max_sequence_length", family.most_tokens)  # tokens; 0: what the tokenizers know
         self.masks: dict[str, torch.dtype] = {}  # as the pipeline made them
         self.kept: dict[tuple[str, str, bool], Conditioning] = {}  # the oldest first
         # Mostly all the same, and for some encoders a hundred megabytes; there as long as a conditioning has them.
@@ -67,7 +67,7 @@ class Reader:
         """
         key = (keyframe.prompt, keyframe.negative_prompt, guided)
         if key not in self.kept:
-            check_words([keyframe])
+            check_no_tensors([keyframe])
             if self.paused:
                 self._forget()
             less = "--device cpu or " * (self.device != "cpu")
@@ -88,8 +88,10 @@ class Reader:
         most = self.most or 10**6
         tokenizers = [tokenizer for _, tokenizer in loading.tokenizers(self.pipe)]
         tokenizer = max(tokenizers, key=lambda tokenizer: min(tokenizer.model_max_length, most))
-        room = min(tokenizer.model_max_length, most - self.family.around) - tokenizer.num_special_tokens_to_add()
-        ids = tokenizer(emphasis.plain(prompt), add_special_tokens=False).input_ids
+        room = (
+            min(tokenizer.model_max_length, most - self.family.template_tokens) - tokenizer.num_special_tokens_to_add()
+        )
+        ids = tokenizer(emphasis.without_weights(prompt), add_special_tokens=False).input_ids
         return tokenizer.decode(ids[room:]).strip() if len(ids) > room else ""
 
     def pause(self) -> None:
@@ -131,7 +133,7 @@ class Reader:
     @torch.inference_mode()
     def _read(self, keyframe: Keyframe, guided: bool) -> Conditioning:
         conditioning = self._read_prompt(keyframe.prompt, keyframe.negative_prompt or None, guided)
-        if self.family.again and guided:
+        if self.family.negative_apart and guided:
             negative = self._read_prompt(keyframe.negative_prompt or self.family.empty or "", None, guided)
             conditioning |= {f"negative_{name}": tensor for name, tensor in negative.items()}
         return conditioning

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from walk import Error, __version__
 from walk.keyframes import MAX_PROMPT, Keyframe
 from walk.settings import Settings
-from walk.text import as_flag, has_control_characters, plain, together
+from walk.text import as_flag, has_control_characters, together, without_exponent
 
 FORMAT = "walk recipe 1"
 MAX_TEXT = 8 << 20  # characters
@@ -62,7 +62,9 @@ def compose(
         if getattr(settings, name) != usual:
             chosen[name] = getattr(settings, name)
     chosen["compile"] = "on" if settings.compile else "off"
-    texts = tuple((name, plain(value) if isinstance(value, float) else str(value)) for name, value in chosen.items())
+    texts = tuple(
+        (name, without_exponent(value) if isinstance(value, float) else str(value)) for name, value in chosen.items()
+    )
     made_with = (f"walk {__version__}", settings.weights, *settings.software)
     return Recipe(tuple(map(_line, keyframes)), texts, made_with, positions)
 
@@ -182,7 +184,7 @@ def _line(keyframe: Keyframe) -> str:
     settings = [f"seed={keyframe.seed}"]
     for name, time in (("time", keyframe.time), ("until", keyframe.until)):
         if time is not None:
-            settings.append(f"{name}={plain(time)}")
+            settings.append(f"{name}={without_exponent(time)}")
     if keyframe.negative_prompt:
         settings.append(f"negative={keyframe.negative_prompt}")
     return " | ".join([keyframe.prompt, *settings])

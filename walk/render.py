@@ -15,17 +15,17 @@ import torch
 from torch import Tensor
 
 from walk import Error, OutOfMemoryError, machine
-from walk.geometry import Way, path, stacked, swung
+from walk.geometry import Way, path, points_along, swing
 from walk.models import Conditioning, Model, check
 from walk.timeline import Walk
 
-SEGMENTS = 8  # between two keyframes each; what is known of their ways stays in memory,
-KEPT = 2**24  # as long as these are no more numbers
-PAUSES = (2, 8, 20)  # seconds
+SEGMENTS = 8  # whose paths through noise and conditionings stay in memory,
+KEPT = 2**24  # if these are no more numbers than this
+PAUSES = (2, 8, 20)  # seconds, before a batch for which a GPU had no memory is tried again
 PULSE = 0x70756C73  # the seed of the noise toward which every frame swings
 
 Batch = list[tuple[int, np.ndarray]]
-_Prompt = tuple[str, str]  # with its negative one
+_Prompt = tuple[str, str]  # and its negative prompt
 
 
 def render(model: Model, walk: Walk, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
@@ -39,8 +39,8 @@ def inputs(model: Model, walk: Walk, index: int) -> tuple[Tensor, Conditioning]:
     """What one frame is made from: its noise and its conditioning, interpolated, without a batch dimension.
 
     noise: of unit variance and of the shape of `model.noise`, mostly (channels, height, width) of the latents; float32.
-    conditioning: by keyword names of the pipeline's `__call__`, such as 'prompt_embeds', (tokens, d); float32, but masks
-        are integers. Both are on the model's device if that is a GPU, unless `low_memory`; else on the CPU.
+    conditioning: by keyword names of the pipeline's `__call__`, such as 'prompt_embeds', (tokens, d); float32, but
+        masks are integers. Both are on the model's device if that is a GPU, unless `low_memory`; else on the CPU.
 
     The frame is what the model makes of them, as `render` does in batches (which round otherwise, by a level of 255):
 
@@ -50,35 +50,37 @@ def inputs(model: Model, walk: Walk, index: int) -> tuple[Tensor, Conditioning]:
     Raises Error for an index that the walk does not have.
     """
     walk.check([index])
-    start = _Start(model)
-    start.read(walk, [index])
-    return start.of(walk, index)
+    cache = _Inputs(model)
+    cache.read(walk, [index])
+    return cache.of(walk, index)
 
 
 class Renderer:
-    """Renders frames of walks, one after the other, and keeps what they have in common."""
+    """Renders frames of walks, one walk after the other, and keeps what they have in common."""
 
     def __init__(self, model: Model) -> None:
         check(model, "settings", "encode", "noise", "denoise", "decode")
         machine.check_process()
         self.model = model
-        self.start = _Start(model)
-        self.ahead = 1 if self.start.gpu else 0  # elsewhere nothing goes on by itself
-        self.begun: collections.deque[_Begun] = collections.deque()
-        self.count = 0  # batches, so far
+        self.inputs = _Inputs(model)
+        self.ahead = 1 if self.inputs.gpu else 0  # batches; elsewhere nothing works by itself
+        self.begun: collections.deque[_Begun] = collections.deque()  # batches, the oldest first
+        self.count = 0  # batches that were begun
 
     def render(
         self, walk: Walk, indices: Sequence[int], of: Any = None, rows: Mapping[int, int] | None = None
     ) -> Iterator[tuple[Any, Batch]]:
         """Yield (of, pictures) of one batch after the other; each picture with its index, (height, width, 3) uint8.
 
+        of: tells the caller to which call a batch belongs. rows: of frames that are not to take the usual one.
+
         A picture depends on its index alone and not on which others are asked for: every batch has the
         one shape that the model's settings name (rows that nobody asks for are filled), and as many tokens as each
         of its frames needs; and a frame always takes the same row, since where threads share the work each row may be
-        rounded otherwise: that of its index, or the one in `rows`.
+        rounded differently: that of its index, or the one in `rows`.
 
-        A GPU always has the next batch to do when it has done one. So the last batch comes out of the next call
-        (its `of` tells), or of `finish`.
+        A GPU always has the next batch to do when it has done one. So the last batch is yielded by the next call
+        (`of` tells), or by `finish`.
 
         Raises Error for an index that the walk does not have, and for a picture that is of one colour all over, which
         a model that has failed returns; and OutOfMemoryError if a batch is too large.
@@ -86,22 +88,22 @@ class Renderer:
         indices = list(indices)
         walk.check(indices)
         order = {index: number for number, index in enumerate(indices)}
-        self.start.read(walk, indices)
-        for batch in self.start.batches(walk, indices, rows or {}):
+        self.inputs.read(walk, indices)
+        for batch in self.inputs.batches(walk, indices, rows or {}):
             asked = sorted((index for index in batch if index is not None), key=order.__getitem__)
             self._begin(of, walk, batch, asked)
             self.count += 1
             while len(self.begun) > self.ahead:
-                yield from self._landed()
+                yield from self._collect()
 
     def _begin(self, of: Any, walk: Walk, batch: list[int | None], asked: list[int]) -> None:
-        """One more batch. Where as many found room before, another program may have taken a GPU's memory for a moment;
-        and a smaller batch would make all frames anew."""
-        for pause in (*(PAUSES if self.start.gpu and self.count else ()), None):
+        """Begin one more batch. If it does not fit in a GPU's memory though others did, wait: another program may need
+        the memory only for a moment, and with a smaller batch all frames would have to be rendered again."""
+        for pause in (*(PAUSES if self.inputs.gpu and self.count else ()), None):
             try:
                 with machine.room(OutOfMemoryError(self.model.settings)):
-                    latents = self.model.denoise(*self.start.batch(walk, batch))
-                    self.begun.append(_Begun(of, walk, batch, asked, latents, self._decoded(latents)))
+                    latents = self.model.denoise(*self.inputs.batch(walk, batch))
+                    self.begun.append(_Begun(of, walk, batch, asked, latents, self._decode(latents)))
                 return
             except OutOfMemoryError:
                 if pause is None:
@@ -109,18 +111,21 @@ class Renderer:
             time.sleep(pause)
 
     def prepare(self, walk: Walk, indices: Sequence[int]) -> None:
-        """In another thread: have at hand what these frames are made from, when they are rendered next."""
-        self.start.prepare(walk, indices)
+        """In another thread: compute beforehand what these frames, which are rendered next, are made from."""
+        self.inputs.prepare(walk, indices)
 
     def finish(self) -> Iterator[tuple[Any, Batch]]:
-        """What is still under way."""
+        """Yield what is still under way."""
         while self.begun:
-            yield from self._landed()
+            yield from self._collect()
 
-    def _decoded(self, latents: Tensor) -> Callable[[], Tensor]:
+    def _decode(self, latents: Tensor) -> Callable[[], Tensor]:
+        """A function that waits for the pictures."""
         pictures: Any = self.model.decode(latents)
         if not callable(pictures):
-            raise self._wrong(f"returned a {type(pictures).__name__}", "it returns a function that waits for pictures")
+            raise self._decode_error(
+                f"returned a {type(pictures).__name__}", "it returns a function that waits for pictures"
+            )
         return lambda: self._checked(pictures(), len(latents))
 
     def _checked(self, pictures: Any, count: int) -> Tensor:
@@ -130,25 +135,29 @@ class Renderer:
             if kind == (torch.uint8, count, 4, 3, "cpu"):
                 return pictures
             what = f"{pictures.dtype} {tuple(pictures.shape)} on {pictures.device}"
-        raise self._wrong(f"made {what}", f"pictures are torch.uint8 ({count}, height, width, 3) on the CPU")
+        raise self._decode_error(f"made {what}", f"pictures are torch.uint8 ({count}, height, width, 3) on the CPU")
 
-    def _wrong(self, what: str, instead: str) -> Error:
+    def _decode_error(self, what: str, instead: str) -> Error:
         return Error(f"decode of {type(self.model).__name__} {what}; {instead}")
 
-    def _landed(self) -> Iterator[tuple[Any, Batch]]:
-        """The oldest batch, less what failed."""
+    def _collect(self) -> Iterator[tuple[Any, Batch]]:
+        """Wait for the oldest batch; yield its good pictures, then raise for bad ones."""
         it = self.begun.popleft()
         with machine.room(OutOfMemoryError(self.model.settings)):
             pictures = it.pictures().numpy()
             for at, picture in enumerate(pictures):
                 if _is_of_one_colour(picture):
-                    # The latents may be whole, and their decoding have overflowed. One at a time: in float32 they take
-                    # twice the memory.
+                    # The latents may be sound, and only their decoding have overflowed. One at a time, since in float32
+                    # they take twice the memory.
                     pictures[at] = self.model.decode(it.latents[at : at + 1], exact=True)().numpy()[0]
-        made = [(index, pictures[it.rows.index(index)]) for index in it.asked]
-        bad = [each for each in made if _is_of_one_colour(each[1])]
-        yield it.of, [each for each in made if not _is_of_one_colour(each[1])] if bad else made
-        for index, picture in bad:
+        good: Batch = []
+        bad: Batch = []
+        for index in it.asked:
+            picture = pictures[it.rows.index(index)]
+            (bad if _is_of_one_colour(picture) else good).append((index, picture))
+        yield it.of, good
+        if bad:
+            index, picture = bad[0]
             what, dtype = "one colour" if picture.any() else "black", self.model.settings.dtype
             exact = "" if dtype == "float32" else "--dtype float32, "
             raise Error(
@@ -158,7 +167,11 @@ class Renderer:
 
 
 class _Begun(NamedTuple):
-    """A batch that the model works on, or has done."""
+    """A batch that the model has begun, and may have done.
+
+    rows: the index of the frame in each, None where there is none. asked: these indices, in the order of the call.
+    pictures: waits for them.
+    """
 
     of: Any
     walk: Walk
@@ -176,7 +189,7 @@ def _is_of_one_colour(picture: np.ndarray) -> bool:
 def _where(walk: Walk, index: int) -> str:
     position = walk.positions[index]
     start, part = int(position), position % 1
-    return f"{part:.0%} of the way from {walk.leg(start)}" if part else f"of keyframe {start + 1}"
+    return f"{part:.0%} of the way from {walk.segment_name(start)}" if part else f"of keyframe {start + 1}"
 
 
 def batches(indices: Sequence[int], batch: int, rows: Mapping[int, int] | None = None) -> list[list[int | None]]:
@@ -188,16 +201,16 @@ def batches(indices: Sequence[int], batch: int, rows: Mapping[int, int] | None =
 
 
 def row(index: int, batch: int) -> int:
-    """Of its batch, that a frame takes.
+    """Which row of its batch a frame takes.
 
     Neighbours are in different rows, and so are, as far as possible, frames at even distances, such as
-    a preview's: rows that nobody asks for are work for nothing.
+    a preview's: rows without a frame are work for nothing.
     """
     return (index + 3 * (index // batch)) % batch
 
 
 def _way(points: Sequence[Tensor | None]) -> Way:
-    """Of a part of the conditioning, through some keyframes."""
+    """The way of one part of the conditioning through some keyframes."""
     first = next(point for point in points if point is not None)
     if len(points) == 1 or first.is_floating_point():
         return path(points)
@@ -219,23 +232,23 @@ def _masks_between(masks: tuple[Tensor, ...], t: Tensor) -> Tensor:
     return torch.where(torch.arange(a.shape[-1]) < heard, torch.maximum(a, b), torch.minimum(a, b))
 
 
-class _Start:
-    """Noise and conditioning of any frame. What belongs to a keyframe, or to what lies between two, is made once."""
+class _Inputs:
+    """Noise and conditioning of any frame. What belongs to a keyframe or to a segment is computed once."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
         self.gpu = model.settings.device.startswith("cuda")
-        # A long prompt for a large encoder takes a CPU longer than a GPU needs for the picture.
+        # Interpolating a large encoder's long prompt would take a CPU longer than a GPU needs for the picture.
         self.device = model.settings.device if self.gpu and not model.settings.low_memory else "cpu"
         self.conditionings: dict[_Prompt, Conditioning] = {}
-        self.largest = 0  # numbers in one of them
+        self.largest = 0  # how many numbers the largest of them has
         self.prepared: dict[tuple[_Places, ...], tuple[Tensor, Conditioning]] = {}
 
     def read(self, walk: Walk, indices: Sequence[int]) -> None:
-        """Prompts are read before the frames that need them, and if the model puts its text encoders away, all of a
-        walk's at once."""
-        if not self.conditionings:  # nothing was read before
-            size = self._noise(walk.keyframes[0].seed).numel()  # of stochastic samplers, several pictures' worth
+        """Encode prompts before the frames that need them; on a GPU all of a walk's at once, since the model may put
+        its text encoders away."""
+        if not self.conditionings:  # the first time
+            size = self._noise(walk.keyframes[0].seed).numel()  # for stochastic samplers, of several pictures
             self.noise = functools.lru_cache(max(4, KEPT // size))(self._noise)
             self.noise_way = functools.lru_cache(max(1, min(SEGMENTS, KEPT // (4 * size))))(self._noise_way)
         needed = {k for index in indices for k in walk.neighbours(walk.positions[index])[0] if k is not None}
@@ -250,25 +263,25 @@ class _Start:
                 if (size := sum(tensor.numel() for tensor in made.values())) > self.largest:
                     self.largest = size
                     self.ways = functools.lru_cache(max(1, min(SEGMENTS, KEPT // size)))(self._ways)
-                self.conditionings[key] = made  # last: whoever prepares a batch goes by what is there
+                self.conditionings[key] = made  # last: a thread that prepares a batch looks here for what is ready
 
     def batches(self, walk: Walk, indices: Sequence[int], rows: Mapping[int, int]) -> Iterator[list[int | None]]:
-        """As `batches`, of frames with as many tokens; of prompts that were read."""
+        """As `batches`, each of frames with equally many tokens; their prompts were read."""
         alike: dict[tuple[int, ...], list[int]] = {}
         for index in indices:
             around, _ = walk.neighbours(walk.positions[index])
             lengths = _lengths([self.conditionings[_prompt(walk, k)] for k in around if k is not None])
             alike.setdefault(tuple(lengths.values()), []).append(index)
-        for some in alike.values():
-            yield from batches(some, self.model.settings.batch or 1, rows)
+        for group in alike.values():
+            yield from batches(group, self.model.settings.batch or 1, rows)
 
     def batch(self, walk: Walk, rows: Sequence[int | None]) -> tuple[Tensor, Conditioning]:
-        """For these frames; a row without one is filled with another."""
+        """For the frames of these rows; a row without one is filled with another."""
         places = _filled(walk, rows)
-        return self.prepared.get(places) or self._made(places)
+        return self.prepared.get(places) or self._compute(places)
 
     def of(self, walk: Walk, index: int) -> tuple[Tensor, Conditioning]:
-        noise, conditioning = self._made((_places(walk, index),))
+        noise, conditioning = self._compute((_places(walk, index),))
         return noise[0], {name: tensor[0] for name, tensor in conditioning.items()}
 
     def prepare(self, walk: Walk, indices: Sequence[int]) -> None:
@@ -277,30 +290,32 @@ class _Start:
         ]
         try:
             batches = [_filled(walk, rows) for rows in self.batches(walk, known, {})]
-            self.prepared = {places: self._made(places) for places in batches}
-        except RuntimeError:  # mostly for want of memory, beside a batch at work; it is tried again when that is done
+            self.prepared = {places: self._compute(places) for places in batches}
+        except (
+            RuntimeError
+        ):  # mostly for want of memory beside a batch at work; when that is done, they are computed anyway
             self.prepared = {}
 
-    def _made(self, places: Sequence[_Places]) -> tuple[Tensor, Conditioning]:
-        noise = stacked([self.noise_way(place.seeds) for place in places], [place.noise_t for place in places])
+    def _compute(self, places: Sequence[_Places]) -> tuple[Tensor, Conditioning]:
+        noise = points_along([self.noise_way(place.seeds) for place in places], [place.noise_t for place in places])
         for row, place in enumerate(places):
             if place.pulse:
-                noise[row] = swung(noise[row], self.noise(PULSE).flatten(), place.pulse)
+                noise[row] = swing(noise[row], self.noise(PULSE).flatten(), place.pulse)
         shape = self.noise(next(seed for seed in places[0].seeds if seed is not None)).shape
         ways, parts = [self.ways(place.prompts) for place in places], [place.t for place in places]
-        conditioning = {name: stacked([way[name] for way in ways], parts) for name in ways[0]}
+        conditioning = {name: points_along([way[name] for way in ways], parts) for name in ways[0]}
         return noise.reshape(len(places), *shape), conditioning
 
     def _noise_way(self, seeds: Sequence[int | None]) -> Way:
-        """Through keyframes. Noise is one point on one sphere."""
+        """The way of the noise through keyframes: it is one point on one sphere."""
         return path([None if seed is None else self.noise(seed).flatten() for seed in seeds])
 
     def _ways(self, prompts: Sequence[_Prompt | None]) -> dict[str, Way]:
-        """Through keyframes. Of a conditioning, every token is a point on its own."""
+        """The ways of the conditioning's parts through keyframes: every token is a point of its own."""
         conditionings = [None if prompt is None else self.conditionings[prompt] for prompt in prompts]
         lengths = _lengths([c for c in conditionings if c is not None])
         return {
-            name: _way([None if c is None else _repeated(self._there(c[name]), length) for c in conditionings])
+            name: _way([None if c is None else _repeated(self._on_device(c[name]), length) for c in conditionings])
             for name, length in lengths.items()
         }
 
@@ -308,9 +323,9 @@ class _Start:
         made = self.model.noise(seed)
         if not isinstance(made, Tensor):
             raise Error(f"noise of {type(self.model).__name__} gives a {type(made).__name__}; it is to give a tensor")
-        return self._there(made)
+        return self._on_device(made)
 
-    def _there(self, tensor: Tensor) -> Tensor:
+    def _on_device(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.device, torch.float32) if tensor.is_floating_point() else tensor
 
 
@@ -320,7 +335,7 @@ def _lengths(conditionings: Sequence[Conditioning]) -> dict[str, int]:
 
 
 def _repeated(tensor: Tensor, length: int) -> Tensor:
-    """Attention to tokens that are all there several times is the same as to each once."""
+    """With all rows several times: attention to such tokens is the same as to each of them once."""
     return tensor if len(tensor) == length else torch.cat([tensor] * (length // len(tensor)))
 
 
@@ -347,6 +362,6 @@ def _places(walk: Walk, index: int) -> _Places:
 
 
 def _filled(walk: Walk, rows: Sequence[int | None]) -> tuple[_Places, ...]:
-    """Of a batch, where a row without a frame takes the first one's."""
+    """The places of a batch's rows; a row without a frame takes those of the first frame."""
     any_index = next(index for index in rows if index is not None)
     return tuple(_places(walk, any_index if index is None else index) for index in rows)

@@ -72,7 +72,7 @@ def told_rests(made: Recipe, count: int) -> set[int]:
             fps = carried.get("fps", rates.FPS)
             return Walk.through(keyframes, count, fps=fps, closed=closed, smooth=smooth, ease=ease).rests()
         if len(made.positions.path) == count:
-            return Walk(keyframes, (), rates.FPS, closed).path(*made.positions).rests()
+            return Walk(keyframes, (), rates.FPS, closed).with_positions(*made.positions).rests()
     return set()
 
 

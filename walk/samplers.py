@@ -1,4 +1,4 @@
-"""Which of diffusers' schedulers is meant, by its own name or by that of a sampler in other tools, and with which options.
+"""Which of diffusers' schedulers is meant, by its own name or by a sampler's in other tools, and with which options.
 
 Knows no models and no pictures.
 """
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from walk import Error
 
-# As k-diffusion and the tools upon it call them (diffusers' page 'Schedulers', 'Noise schedules and schedule types').
+# As k-diffusion and the tools built on it name them (diffusers' page 'Schedulers', 'Noise schedules and schedule types').
 _SDE: dict[str, Any] = {"algorithm_type": "sde-dpmsolver++"}
 _SAMPLERS: dict[str, tuple[str, dict[str, Any]]] = {
     "Euler a": ("EulerAncestralDiscreteScheduler", {}),
@@ -39,7 +39,7 @@ _SCHEDULES: dict[str, dict[str, Any]] = {
 class Sampler(NamedTuple):
     """A scheduler's class, and the options that differ from the model's."""
 
-    kind: Any
+    kind: Any  # the class
     options: dict[str, Any]
 
     def __str__(self) -> str:
@@ -50,67 +50,66 @@ class Sampler(NamedTuple):
 
 def chosen(own: Any, others: Sequence[Any], text: str | None) -> Sampler:
     """The model's `own` scheduler class, or which of those that can stand in for it: 'Euler a', 'DPM++ 2M Karras',
-    'dpmpp_2m_sde', 'DDIMScheduler', or with options 'DDIMScheduler:timestep_spacing=trailing'; ':shift=3.0' are the own
-    one's.
+    'dpmpp_2m_sde', 'DDIMScheduler', or with options 'DDIMScheduler:timestep_spacing=trailing'. Without a name, as in
+    ':shift=3.0', options are those of its own.
 
     Raises Error for what is unknown or not among them.
     """
     if text is None:
         return Sampler(own, {})
-    name, _, given = text.partition(":")
-    able = {kind.__name__: kind for kind in others}
-    kind, options = (own, {}) if not name.strip() else _named(name, able)
+    name, _, options_text = text.partition(":")
+    classes = {kind.__name__: kind for kind in others}
+    kind, options = (own, {}) if not name.strip() else _named(name, classes)
     if kind is None:
-        fitting = _fitting_names(able)
+        fitting = _fitting_names(classes)
         near = _nearest(name, fitting)
         meant = f"did you mean {near}? These fit" if near else "these fit"
         raise Error(f"scheduler '{name}' is unknown or does not fit this model; {meant}: {', '.join(fitting)}")
     parameters = inspect.signature(kind.__init__).parameters
-    for option, value in (*options.items(), *(_option(each) for each in given.split(",") if each.strip())):
-        usual = parameters[option].default if option in parameters else None
+    for option, value in (*options.items(), *(_option(each) for each in options_text.split(",") if each.strip())):
         if option not in parameters or option in _ARRAYS:
             known = [name for name in parameters if name not in ("self", "kwargs", *_ARRAYS)]
             raise Error(f"{kind.__name__} has no {option}; it has {', '.join(known)}")
-        options = options | {option: _fitting(kind, option, value, usual)}
+        options = options | {option: _converted(kind, option, value, parameters[option].default)}
     return Sampler(kind, options)
 
 
-def _named(name: str, able: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _named(name: str, classes: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """(class, options); None if none of that name can stand in."""
-    plain, samplers = _plain(name), {_plain(known): meant for known, meant in _SAMPLERS.items()}
-    for schedule, options in _SCHEDULES.items():
-        base = plain.removesuffix(schedule) if plain.endswith(schedule) else ""
-        meant, more = samplers.get(base, (base, {}))
-        for each, kind in able.items():
-            whole = each.lower()
-            if meant.lower() in (whole, whole.removesuffix("scheduler"), _short(each).lower()):
-                return kind, more | options
+    normalised, samplers = _normalised(name), {_normalised(known): meant for known, meant in _SAMPLERS.items()}
+    for schedule, schedule_options in _SCHEDULES.items():
+        base = normalised.removesuffix(schedule) if normalised.endswith(schedule) else ""
+        meant, options = samplers.get(base, (base, {}))
+        for full, kind in classes.items():
+            if meant.lower() in (full.lower(), full.lower().removesuffix("scheduler"), _short(full).lower()):
+                return kind, options | schedule_options
     return None, {}
 
 
-def _plain(name: str) -> str:
+def _normalised(name: str) -> str:
+    """By which two spellings of a sampler's name are the same: 'DPM++ 2M SDE' and 'dpmpp_2m_sde'."""
     return re.sub(r"[\s_-]", "", name.lower()).replace("pp", "++")
 
 
 def _short(name: str) -> str:
-    """Of a class: Euler, DPMSolver, DDIM."""
+    """A class's name without what many of them share: Euler, DPMSolver, DDIM."""
     return re.sub("^FlowMatch|(Discrete|Multistep)?Scheduler$", "", name)
 
 
-def _fitting_names(able: dict[str, Any]) -> list[str]:
-    """One for each sampler that can stand in."""
-    known = {name: kind for name, (kind, _) in _SAMPLERS.items() if kind in able and name != "DPM2 ancestral"}
-    return [*known, *sorted(_short(name) for name in able if name not in known.values())]
+def _fitting_names(classes: dict[str, Any]) -> list[str]:
+    """One name for each sampler of these classes."""
+    known = {name: kind for name, (kind, _) in _SAMPLERS.items() if kind in classes and name != "DPM2 ancestral"}
+    return [*known, *sorted(_short(name) for name in classes if name not in known.values())]
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
-    """The one that was meant, maybe; '' if none is like it."""
-    plain = _plain(_short(name))
-    for schedule in filter(None, _SCHEDULES):  # of which any sampler may have one
-        plain = plain.removesuffix(schedule)
-    written = {_plain(each): each for each in known}
-    near = difflib.get_close_matches(plain, written, n=1)
-    return written[near[0]] if near else ""
+    """The one that was probably meant; '' if none is like it."""
+    normalised = _normalised(_short(name))
+    for schedule in filter(None, _SCHEDULES):  # any sampler may have one
+        normalised = normalised.removesuffix(schedule)
+    spelled = {_normalised(each): each for each in known}
+    near = difflib.get_close_matches(normalised, spelled, n=1)
+    return spelled[near[0]] if near else ""
 
 
 def _option(text: str) -> tuple[str, Any]:
@@ -127,8 +126,8 @@ def _option(text: str) -> tuple[str, Any]:
     return name, {"true": True, "false": False}.get(value.lower(), value)
 
 
-def _fitting(kind: Any, option: str, value: Any, usual: Any) -> Any:
-    """A value of the kind that the usual one is of, which may be None."""
+def _converted(kind: Any, option: str, value: Any, usual: Any) -> Any:
+    """The value in the type of the usual one. Raises Error for another type, unless the usual one is None."""
     if isinstance(usual, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if usual is not None and type(value) is not type(usual):

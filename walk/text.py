@@ -1,6 +1,6 @@
 """Words, numbers and times as people write and read them.
 
-Knows no files, and not what anything means.
+Knows no files, and not what any text means.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def parse_time(text: str) -> float:
 
 
 def format_time(seconds: float) -> str:
-    """'8.04 s' or '1:02.5', to be read by people."""
+    """'8.04 s' or '1:02.5', for people."""
     return f"{seconds:.3g} s" if seconds < 60 else short_clock(seconds)
 
 
@@ -42,27 +42,27 @@ def short_clock(seconds: float) -> str:
 
 
 def short(seconds: float | Fraction) -> str:
-    """Seconds to the millisecond, without noughts at the end."""
+    """Seconds to the millisecond, without zeros at the end."""
     return f"{float(seconds):.3f}".rstrip("0").rstrip(".")
 
 
-def plain(number: float) -> str:
-    """Without an exponent, which prompt files and flags do not take."""
+def without_exponent(number: float) -> str:
+    """The number without an exponent, which prompt files and flags do not take."""
     return format(Decimal(repr(float(number))), "f")
 
 
 def has_control_characters(text: str) -> bool:
-    """Which a terminal might obey: escapes, changes of direction, halves of surrogate pairs."""
+    """Whether a terminal might obey some of it: escapes, changes of direction, halves of surrogate pairs."""
     return any(unicodedata.category(letter) in ("Cc", "Cs") or letter in _DIRECTIONS for letter in text)
 
 
 def as_flag(name: str) -> str:
-    """As it is typed: --low-memory. (With _ it is the same flag.)"""
+    """The flag as it is typed: --low-memory. (With _ it is the same flag.)"""
     return "--" + name.replace("_", "-")
 
 
 def as_word(path: Path) -> str:
-    """As it can be typed: a name that begins like a flag, after ./"""
+    """The path as it can be typed: after ./ where it begins like a flag."""
     return f"./{path}" if str(path).startswith("-") else str(path)
 
 

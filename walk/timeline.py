@@ -1,8 +1,20 @@
 """A Walk: keyframes laid out in time. Frames <-> seconds <-> positions.
 
-Whole frames and rationals decide where frames are, but for paces, which were heard or given as numbers; places are
-rounded at last, so that two routes to one frame agree.
+Whole frames and rationals decide where frames are, except within a segment of uneven strides, which are floats; positions
+are rounded at last, so that two routes to one frame agree.
 Knows no tensors: what lies between two keyframes is geometry's business.
+
+Words that the code uses, here and in other modules:
+
+segment: what lies between two neighbouring keyframes; segment k begins at keyframe k.
+position: a point along the keyframes; 2.25 is a quarter into segment 2.
+place: a point within a segment, 0 .. 1, along the path.
+way: what is between two keyframes, measured as the eye sees it (0 .. 1) or, in geometry, along a curve.
+stride: how far it is from one frame to the next. (Steps are a denoiser's.)
+rest: frames that show one keyframe, or move so little that they look alike.
+knots: the places whose pictures were seen; between them, the way is interpolated.
+look: pictures that are rendered to find out where frames belong; the first look has a few of each segment.
+row: one picture of a batch; on a sheet, one line of pictures.
 """
 
 from __future__ import annotations
@@ -28,12 +40,13 @@ from walk.rates import FPS, check_length, nearest, rate
 from walk.text import format_time, plural
 
 SECONDS_A_SEGMENT = 2  # when neither a length nor times are given
-RESTING = 1 / 4  # of the mean step between two keyframes; after a beat it is a twelfth
-STEEPEST = 8, 1 / 3  # times the mean step; or of the way, of few frames: one onset in a silence would be a jump
-GRAIN = 2**32  # parts of a segment that places are rounded to: a segment's are the same wherever it stands
-CALM = 0.01  # of a pulse, from one frame to the next, is not seen
-_LEAST = 1e-9  # of the largest step: sums of less would be lost beside it
-_HEARD = 2**20  # the same of places that were heard, so that no library's last bit matters
+RESTING = 1 / 4  # of a segment's mean stride: frames that move less rest; after a beat they move a twelfth
+# A segment's largest stride: so many mean ones, but at most this part of it. Else one onset in a silence would be a jump.
+STEEPEST = 8, 1 / 3
+GRAIN = 2**32  # parts of a segment that places are rounded to: they are the same wherever the segment stands
+HEARD_GRAIN = 2**20  # like GRAIN, for strides taken from a sound, so that no library's last bit matters
+CALM = 0.01  # a change of the pulse, from one frame to the next, that is not seen
+_LEAST = 1e-9  # of the largest stride: sums of less would be lost beside it
 
 
 @dataclass(frozen=True)
@@ -48,7 +61,8 @@ class Walk:
     closed: the last keyframe leads back to the first.
     smooth: no corner at keyframes.
     noise: positions of the noise alone, one for each frame, where it is paced apart; (): it goes with the prompts.
-    pulse: how far the noise of each frame swings out from there, 0 .. 1: not at all, to another noise; (): of none.
+    pulse: how far each frame's noise swings out from its position, from 0 (not at all) to 1 (to another noise); ():
+        nowhere.
 
     Any sequence will do for a tuple. Raises Error for values outside these.
     """
@@ -62,20 +76,22 @@ class Walk:
     pulse: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        keyframes = _keyframes(self.keyframes)
+        keyframes = _checked_keyframes(self.keyframes)
         if not keyframes:
             raise Error("a walk needs keyframes, and none was given")
         end = len(keyframes) - (not self.closed)
-        positions, noise = (_places(name, getattr(self, name), end, self.closed) for name in ("positions", "noise"))
+        positions, noise = (
+            _checked_positions(name, getattr(self, name), end, self.closed) for name in ("positions", "noise")
+        )
         if noise and len(noise) != len(positions):
             raise Error(
                 f"noise has {plural(len(noise), 'position')} for {plural(len(positions), 'frame')}; it has one for "
                 "each frame, or none"
             )
-        pulse = _pulse(self.pulse, len(positions))
-        given = {"keyframes": keyframes, "positions": positions, "fps": rate(self.fps), "noise": noise, "pulse": pulse}
-        given |= {"closed": bool(self.closed), "smooth": bool(self.smooth)}
-        for name, value in given.items():
+        pulse = _checked_pulse(self.pulse, len(positions))
+        values = {"keyframes": keyframes, "positions": positions, "fps": rate(self.fps), "noise": noise, "pulse": pulse}
+        values |= {"closed": bool(self.closed), "smooth": bool(self.smooth)}
+        for name, value in values.items():
             object.__setattr__(self, name, value)
 
     @classmethod
@@ -89,8 +105,8 @@ class Walk:
         smooth: bool = True,
         ease: bool = False,
         moments: Sequence[Sequence[float]] = (),
-        steps: Sequence[float] | None = None,
-        noise_steps: Sequence[float] | None = None,
+        strides: Sequence[float] | None = None,
+        noise_strides: Sequence[float] | None = None,
     ) -> Walk:
         """Lay keyframes out over `frames` frames or `seconds` seconds.
 
@@ -105,211 +121,218 @@ class Walk:
         ease: slow down to rest at every keyframe.
         moments: increasing seconds, such as the bars of a song, to the nearest of which keyframes
             without a time move; where they are too few for that, the next list's, such as the beats.
-        steps: for each frame how much of the way is done from the one before it, over 0, in any unit
-            (see walk.pace); None or (): evenly. Within a segment only their proportions count.
-        noise_steps: the noise's, if it is paced apart, so that () is evenly; None: it goes with the prompts.
+        strides: for each frame how far it is from the one before it, over 0, in any unit (see walk.pace); None or ():
+            all the same. Within a segment only their proportions count.
+        noise_strides: those of the noise, if it is paced apart, where () means all the same; None: it goes with the prompts.
 
-        Raises Error if the keyframes do not fit, or are none (`walk.read_prompts` makes them), or lie on beats or bars, which
-        `timed` makes times of.
+        Raises Error if the keyframes do not fit, or are not Keyframes (`walk.read_prompts` makes them), or come on beats or
+        bars, which `beats_to_seconds` makes times of.
         """
         fps = rate(fps)
-        keyframes = framed(timed(_keyframes(keyframes), (), ()), fps)
+        keyframes = frames_to_seconds(beats_to_seconds(_checked_keyframes(keyframes), (), ()), fps)
         if len(keyframes) < 2:
             raise Error(
                 "a walk needs two keyframes or more; give another prompt, or several seeds for this one (--seeds 1-3)"
             )
         _check_order(keyframes)
         count = _frame_count(keyframes, frames, seconds, fps, closed)
-        stays = _stays(keyframes, count, fps, closed, _moments(moments))
+        stays = _stays(keyframes, count, fps, closed, _checked_moments(moments))
         following = [*keyframes[1:], keyframes[0] if closed else None]
         same = [b is not None and a.identity == b.identity for a, b in zip(keyframes, following)]
 
-        def places(name: str, how: Sequence[float] | None) -> tuple[float, ...]:
-            if how is None or (isinstance(how, Sequence) and not how):
-                done = _even(stays, count, closed, smooth, ease)
+        def laid_out(name: str, strides: Sequence[float] | None) -> tuple[float, ...]:
+            if strides is None or (isinstance(strides, Sequence) and not strides):
+                progress = _even(stays, count, closed, smooth, ease)
             else:
-                done = _paced(_steps(name, how, count))
-            return tuple(float(int(p)) if same[int(p)] else p for p in _positions(stays, count, closed, done))
+                progress = _paced(_checked_strides(name, strides, count))
+            return tuple(float(int(p)) if same[int(p)] else p for p in _positions(stays, count, closed, progress))
 
-        positions = places("steps", steps)
-        noise = positions if noise_steps is None else places("noise_steps", noise_steps)
+        positions = laid_out("strides", strides)
+        noise = positions if noise_strides is None else laid_out("noise_strides", noise_strides)
         return cls(keyframes, positions, fps, closed, smooth, noise if noise != positions else ())
 
     @property
     def frames(self) -> int:
-        """How many there are. Their indices are 0 .. frames - 1."""
+        """The number of frames. Their indices are 0 .. frames - 1."""
         return len(self.positions)
 
     @property
     def segments(self) -> int:
-        """How many ways there are from one keyframe to the next; in a closed walk, from the last to the first, too."""
+        """The number of segments; in a closed walk there is one from the last keyframe to the first, too."""
         return len(self.keyframes) - (not self.closed)
 
     @property
-    def wavers(self) -> bool:
-        """Whether the noise is anywhere but where the prompts are."""
-        return bool(self.noise or self.pulse)
-
-    @property
-    def places(self) -> list[tuple[float, ...]]:
-        """Of each frame where its prompts and its noise are, and how far that swings out: one place is one picture."""
+    def coordinates(self) -> list[tuple[float, ...]]:
+        """What tells frames apart: the position of each, its noise's and its pulse, as far as the walk has these. Frames
+        with the same coordinates are the same picture."""
         return list(zip(*filter(None, (self.positions, self.noise, self.pulse))))
 
     @property
+    def has_own_noise(self) -> bool:
+        """Whether the noise is ever anywhere but where the prompts are."""
+        return bool(self.noise or self.pulse)
+
+    @property
     def seconds(self) -> Fraction:
-        """How long the film is, exactly."""
+        """The film's length, exactly."""
         return self.frames / self.fps
 
     def check(self, indices: Iterable[int]) -> None:
-        """Raises Error for what is not the index of a frame."""
+        """Raise Error for what is not the index of a frame."""
         for index in indices:
             if not isinstance(index, numbers.Integral) or not 0 <= index < self.frames:
                 raise Error(f"there is no frame {index}; the walk's frames are 0 to {self.frames - 1}")
 
-    def leg(self, k: int) -> str:
-        """'keyframe 3 to 4': what lies after keyframe k, counted from 0, for people, who count from 1."""
+    def segment_name(self, k: int) -> str:
+        """'keyframe 3 to 4' for segment 2: people count from 1."""
         return f"keyframe {k + 1} to {(k + 1) % len(self.keyframes) + 1}"
 
-    def path(self, positions: Iterable[float], noise: Iterable[float] = (), pulse: Iterable[float] = ()) -> Walk:
-        """The same path, shown at other positions."""
+    def with_positions(
+        self, positions: Iterable[float], noise: Iterable[float] = (), pulse: Iterable[float] = ()
+    ) -> Walk:
+        """A walk along the same keyframes whose frames are at these positions."""
         return dataclasses.replace(self, positions=tuple(positions), noise=tuple(noise), pulse=tuple(pulse))
 
-    def firsts(self) -> dict[float, int]:
-        """By position, the first frame that shows it; of a rest from a loop's end to its beginning, the one at the end."""
+    def first_frames(self) -> dict[float, int]:
+        """By position, the first frame that shows it. A rest that goes on from a loop's end at its beginning starts at the
+        end."""
         count, last = self.frames, self.positions[-1:]
-        begun = 0
+        start = 0
         if self.closed and self.positions[:1] == last:
-            begun = next((index for index, position in enumerate(self.positions) if (position,) != last), 0)
-        return {self.positions[index % count]: index % count for index in reversed(range(begun, begun + count))}
+            start = next((index for index, position in enumerate(self.positions) if (position,) != last), 0)
+        return {self.positions[index % count]: index % count for index in reversed(range(start, start + count))}
 
     def moved(self, where: Mapping[int, Mapping[float, float]], otherwise: Walk | None = None) -> Walk:
-        """With frames elsewhere within their segments.
+        """The walk with frames moved within their segments.
 
-        where: by segment, each 0 .. 1 of the way, where the frame of a place goes. otherwise: a walk of as many frames, in
-            which the others are; None: they stay.
+        where: by segment, where the frame at each place goes, as places. otherwise: a walk of as many frames, from which
+            frames come that are not among them; None: those stay.
         """
 
-        def place(position: float, other: float) -> float:
-            start = int(position)
-            to = where.get(start, {}).get(position - start) if position % 1 else None
-            return other if to is None else start + to
+        def target(position: float, other: float) -> float:
+            segment = int(position)
+            place = where.get(segment, {}).get(position - segment) if position % 1 else None
+            return other if place is None else segment + place
 
         other = otherwise or self
         return dataclasses.replace(
             other,
-            positions=tuple(map(place, self.positions, other.positions)),
-            noise=tuple(map(place, self.noise, other.noise)),
+            positions=tuple(map(target, self.positions, other.positions)),
+            noise=tuple(map(target, self.noise, other.noise)),
         )
 
     def landmarks(self) -> tuple[list[int], list[int]]:
-        """Indices of the frames that show the keyframes, and how many frames it is from each to the next."""
-        first = self.firsts()
+        """Indices of the first frames that show the keyframes, and how many frames it is from each to the next."""
+        first = self.first_frames()
         keys = [first[float(k)] for k in range(len(self.keyframes))]
         following = [*keys[1:], *(keys[:1] if self.closed else [])]
         return keys, [(b - a) % self.frames for a, b in zip(keys, following)]
 
     def rests(self) -> set[int]:
-        """Frames that are meant to look like the one before, or nearly: of its way between two keyframes the walk goes
-        less than RESTING of the usual step into them."""
-        slow = [self._slow(places) for places in filter(None, (self.positions, self.noise))]
+        """Frames that are meant to look like the one before, or nearly: the stride into them is at most RESTING of the
+        segment's mean, and their pulse stays."""
+        slow = [self._is_slow(positions) for positions in filter(None, (self.positions, self.noise))]
         if self.pulse:
             slow.append([abs(b - a) < CALM for a, b in pairwise(self.pulse)])
-        return {index for index, all_of_it in enumerate(zip(*slow), 1) if all(all_of_it)}
+        return {index for index, all_slow in enumerate(map(all, zip(*slow)), 1) if all_slow}
 
-    def _slow(self, places: Sequence[float]) -> list[bool]:
-        """Of the steps from each frame to the next."""
-        steps = [abs(b - a) for a, b in pairwise(places)]
+    def _is_slow(self, positions: Sequence[float]) -> list[bool]:
+        """For each stride from a frame to the next, whether it is a rest."""
+        strides = [abs(b - a) for a, b in pairwise(positions)]
         if self.closed:
-            steps = [min(step, len(self.keyframes) - step) for step in steps]
-        moving: defaultdict[int, list[float]] = defaultdict(list)
-        for a, step in zip(places, steps):
-            moving[int(a)] += [step] * (step > 0)
-        return [step <= RESTING * fmean(moving[int(a)] or [0.0]) for a, step in zip(places, steps)]
+            strides = [min(stride, len(self.keyframes) - stride) for stride in strides]
+        moving: defaultdict[int, list[float]] = defaultdict(list)  # strides by segment
+        for a, stride in zip(positions, strides):
+            moving[int(a)] += [stride] * (stride > 0)
+        return [stride <= RESTING * fmean(moving[int(a)] or [0.0]) for a, stride in zip(positions, strides)]
 
     def neighbours(self, position: float) -> tuple[tuple[int | None, ...], float]:
-        """The keyframes that decide what is seen at a position, and how far it is between them.
+        """Indices of the keyframes that decide what is seen at a position, and its place between them.
 
         At a keyframe, that one alone and 0. Between two: both, or on a smooth path these with the
         one before and the one after (None beyond the end of an open path), and 0 < t < 1.
         """
-        at = int(position)
-        t = position - at
+        start = int(position)
+        t = position - start
         if t == 0:
-            return (at,), 0.0
-        reach = range(at - 1, at + 3) if self.smooth else range(at, at + 2)
+            return (start,), 0.0
+        reach = range(start - 1, start + 3) if self.smooth else range(start, start + 2)
         if self.closed:
             return tuple(k % len(self.keyframes) for k in reach), t
         return tuple(k if 0 <= k < len(self.keyframes) else None for k in reach), t
 
 
-def timed(
+def beats_to_seconds(
     keyframes: Sequence[Keyframe], beats: Sequence[float], bars: Sequence[float], where: str = ""
 ) -> tuple[Keyframe, ...]:
-    """The keyframes with seconds in place of beats and bars, of which the seconds are given.
+    """The keyframes with seconds in place of beats and bars.
 
-    Raises Error for a beat or a bar that is not there. where: the sound or the tempo, if there is one.
+    beats, bars: the seconds of each. where: the sound or the tempo that they are from, if there is one.
+    Raises Error for a beat or a bar that is not there.
     """
-    known = {"beat": beats, "bar": bars}
+    times = {"beat": beats, "bar": bars}
     # The last one is as long as the one before.
-    ended = {name: [*some, *[2 * some[-1] - some[-2] for _ in some[1:2]]] for name, some in known.items()}
+    ends = {name: [*some, *[2 * some[-1] - some[-2] for _ in some[1:2]]] for name, some in times.items()}
 
     def second(k: int, does: str, name: str, number: float) -> float:
-        seconds = ended[name]
+        seconds = ends[name]
         if number > len(seconds):
-            has = f"the film has {plural(len(known[name]), name)}"
+            has = f"the film has {plural(len(times[name]), name)}"
             if not seconds and where:
                 has = f"no {name}s are heard in what the film plays of {where}"
             elif not seconds:
                 has = "there are none without a sound or a tempo; give --audio or --bpm"
             raise Error(f"{_name(keyframes, k)} {does} {name} {number:g}, but {has}")
-        at, part = int(number) - 1, number % 1
-        return seconds[at] + part * (seconds[min(at + 1, len(seconds) - 1)] - seconds[at])
+        i, part = int(number) - 1, number % 1
+        return seconds[i] + part * (seconds[min(i + 1, len(seconds) - 1)] - seconds[i])
 
-    return _retimed(keyframes, tuple(known), second)
+    return _to_seconds(keyframes, tuple(times), second)
 
 
-def framed(keyframes: Sequence[Keyframe], fps: Fraction) -> tuple[Keyframe, ...]:
+def frames_to_seconds(keyframes: Sequence[Keyframe], fps: Fraction) -> tuple[Keyframe, ...]:
     """The keyframes with seconds in place of frames, at this rate."""
-    return _retimed(keyframes, ("frame",), lambda k, does, name, number: float(Fraction(number) / fps))
+    return _to_seconds(keyframes, ("frame",), lambda k, does, name, number: float(Fraction(number) / fps))
 
 
 def check_rests(keyframes: Sequence[Keyframe]) -> None:
-    """Raise Error for one that rests until a time, but without one from when, which `spaced` might put after it."""
+    """Raise Error for a keyframe that rests until some time without a time of its own, which might come later than that."""
     for k, keyframe in enumerate(keyframes):
         if k and keyframe.until is not None and all(getattr(keyframe, name) is None for name in WHEN):
             raise Error(f"{_name(keyframes, k)} is to rest, but it is not said from when; give it a time, too")
 
 
-def spaced(
+def space_by_length(
     keyframes: Sequence[Keyframe], lengths: Sequence[float], frames: int, fps: Fraction, closed: bool = False
 ) -> tuple[Keyframe, ...]:
-    """The keyframes with times for those that have none, so that between two that have one each way takes as long as it is
-    long. A way without a length, where two are the same picture, is a rest, which lasts as long as even spacing has it.
+    """The keyframes with times for those that have none, so that between two that have one, segments last in proportion to
+    their lengths. A segment without a length, between two keyframes of the same picture, is a rest, and lasts as long as
+    with even spacing.
 
-    lengths: of each way from one keyframe to the next, in any unit. frames, fps, closed: the film's, in which they fit.
+    lengths: of each segment, in any unit. frames, fps, closed: the film's, in which they fit.
     """
-    at, until = _told(keyframes, frames, fps, closed)
+    at, until = _frame_times(keyframes, frames, fps, closed)
     timed = list(keyframes)
-    given = [(k, nearest(x)) for k, x in enumerate(at) if x is not None]
-    for (a, arrival), (b, end) in pairwise(given):
+    known = [(k, nearest(x)) for k, x in enumerate(at) if x is not None]
+    for (a, arrival), (b, end) in pairwise(known):
         start = nearest(until[a] or Fraction(0)) or arrival
         rest = Fraction(end - start, b - a)
-        some = [Fraction(length) for length in lengths[a:b]]
-        still = some.count(Fraction(0))
-        share = (end - start - rest * still) / sum(some) if still < b - a else Fraction(0)
-        done, frame = Fraction(start), start
-        for k, length in zip(range(a + 1, b), some):
-            done += length * share or rest
-            frame = min(max(nearest(done), frame + 1), end - (b - k))
+        between = [Fraction(length) for length in lengths[a:b]]
+        still = between.count(Fraction(0))
+        share = (end - start - rest * still) / sum(between) if still < b - a else Fraction(0)
+        exact, frame = Fraction(start), start
+        for k, length in zip(range(a + 1, b), between):
+            exact += length * share or rest
+            frame = min(max(nearest(exact), frame + 1), end - (b - k))
             if frame < frames:  # of a loop that begins late, the last come after its end, and stay where they are
                 timed[k] = dataclasses.replace(timed[k], time=round(float(frame / fps), 6))
     return tuple(timed)
 
 
-def _retimed(
+def _to_seconds(
     keyframes: Sequence[Keyframe], units: Sequence[str], second: Callable[[int, str, str, float], float]
 ) -> tuple[Keyframe, ...]:
-    """The keyframes with seconds in place of these units. second: of (index, what the keyframe does then, unit, how many)."""
+    """The keyframes with seconds in place of these units. second: by index, what the keyframe does then ('is at'), unit and
+    number."""
     result = []
     for k, keyframe in enumerate(keyframes):
         changes: dict[str, Any] = {}
@@ -320,19 +343,19 @@ def _retimed(
                 changes |= {"until_in": "time", "until": round(second(k, "rests until", name, keyframe.until), 6)}
         try:
             result.append(dataclasses.replace(keyframe, **changes) if changes else keyframe)
-        except Error:  # it was to rest until before that
+        except Error:  # its rest would end before it arrives
             unit = next(name for name in WHEN if getattr(keyframe, name) is not None)
-            until, arrives = (
+            until, arrival = (
                 format_time(number) if name == "time" else f"{name} {number:g}"
                 for name, number in ((keyframe.until_in, keyframe.until or 0.0), (unit, getattr(keyframe, unit)))
             )
-            raise Error(f"{_name(keyframes, k)} is to rest until {until}, which is not after {arrives}") from None
+            raise Error(f"{_name(keyframes, k)} is to rest until {until}, which is not after {arrival}") from None
     return tuple(result)
 
 
-def within(keyframes: Sequence[Keyframe], start: float, seconds: float, pause: float = 0.0) -> tuple[Keyframe, ...]:
-    """Of keyframes that all have times those from `start` on, with times from there; and before them the
-    one that is shown at its beginning. A rest ends at the latest such a pause before the end."""
+def excerpt(keyframes: Sequence[Keyframe], start: float, seconds: float, pause: float = 0.0) -> tuple[Keyframe, ...]:
+    """The keyframes, all of which have times, from `start` on, with times counted from there; and before them the one that
+    is shown at `start`. A rest ends `pause` before the end at the latest."""
     end = start + seconds
     times = [keyframe.time or 0.0 for keyframe in keyframes]
     first = max(bisect.bisect_right(times, start) - 1, 0)
@@ -346,51 +369,51 @@ def within(keyframes: Sequence[Keyframe], start: float, seconds: float, pause: f
     return tuple(part)
 
 
-def inside(positions: Iterable[float]) -> dict[int, list[float]]:
-    """By segment, those of some positions that are between its keyframes, as they come."""
-    found: defaultdict[int, list[float]] = defaultdict(list)
+def by_segment(positions: Iterable[float]) -> dict[int, list[float]]:
+    """The positions between keyframes by their segment, in the given order."""
+    segments: defaultdict[int, list[float]] = defaultdict(list)
     for position in positions:
         if position % 1:
-            found[int(position)].append(position)
-    return found
+            segments[int(position)].append(position)
+    return segments
 
 
-def _keyframes(given: Any) -> tuple[Keyframe, ...]:
-    some: tuple[Any, ...] = (given,) if isinstance(given, (str, Path)) else tuple(given)
-    for each in some:
+def _checked_keyframes(keyframes: Any) -> tuple[Keyframe, ...]:
+    listed: tuple[Any, ...] = (keyframes,) if isinstance(keyframes, (str, Path)) else tuple(keyframes)
+    for each in listed:
         if not isinstance(each, Keyframe):
             raise Error(f"{str(each)!r} is not a keyframe; read_prompts makes keyframes of a prompt file or of prompts")
-    return some
+    return listed
 
 
-def _places(name: str, given: Sequence[float], end: int, closed: bool) -> tuple[float, ...]:
+def _checked_positions(name: str, values: Sequence[float], end: int, closed: bool) -> tuple[float, ...]:
     """As a tuple of floats. In a closed walk the end is the beginning. There may be a million, so each check
     is one call for all."""
-    places = given
-    if type(places) is not tuple or set(map(type, places)) - {float}:
+    positions = values
+    if type(positions) is not tuple or set(map(type, positions)) - {float}:
         try:
-            places = tuple(map(float, given))
+            positions = tuple(map(float, values))
         except (TypeError, ValueError, OverflowError):
-            raise Error(f"{name} are numbers, one for each frame; not {reprlib.repr(given)}") from None
-    if not places:
+            raise Error(f"{name} are numbers, one for each frame; not {reprlib.repr(values)}") from None
+    if not positions:
         return ()
-    least, most, total = min(places), max(places), sum(places)  # where nan is overlooked by others, a sum tells
+    least, most, total = min(positions), max(positions), sum(positions)  # only a sum is sure to tell nan
     if least >= 0 and (most < end if closed else most <= end) and not math.isnan(total):
-        return places
-    wrong = next(place for place in places if not (0 <= place < end or (place == end and not closed)))
+        return positions
+    wrong = next(x for x in positions if not (0 <= x < end or (x == end and not closed)))
     to = "below" if closed else "at most"
     raise Error(
         f"{name}: {wrong:g} is out of range; with {plural(end + (not closed), 'keyframe')} they are from 0, {to} {end}"
     )
 
 
-def _pulse(given: Sequence[float], count: int) -> tuple[float, ...]:
+def _checked_pulse(values: Sequence[float], count: int) -> tuple[float, ...]:
     try:
-        pulse = tuple(map(float, given))
+        pulse = tuple(map(float, values))
     except (TypeError, ValueError, OverflowError):
         pulse = (math.nan,)
     if pulse and (len(pulse) != count or not all(0 <= part <= 1 for part in pulse)):
-        raise Error(f"pulse has a number from 0 to 1 for each of {plural(count, 'frame')}; not {reprlib.repr(given)}")
+        raise Error(f"pulse has a number from 0 to 1 for each of {plural(count, 'frame')}; not {reprlib.repr(values)}")
     return pulse if any(pulse) else ()
 
 
@@ -411,17 +434,18 @@ def _frame_count(
     fps: Fraction,
     closed: bool,
 ) -> int:
+    """The number of frames: as given, or that of the film's length, or as many as the keyframes' times need."""
     if frames is not None and not isinstance(frames, numbers.Integral):
         raise Error(f"frames {frames!r} is not a whole number")
     if seconds is not None:
         if not isinstance(seconds, numbers.Real) or not 0 < seconds < math.inf:
             raise Error(f"seconds {seconds!r} is not a length; it is a number over 0")
-        asked = nearest((seconds if isinstance(seconds, Fraction) else Fraction(float(seconds))) * fps)
-        if frames is not None and frames != asked:
+        count = nearest((seconds if isinstance(seconds, Fraction) else Fraction(float(seconds))) * fps)
+        if frames is not None and frames != count:
             raise Error(
-                f"{frames} frames and {float(seconds):g} seconds ({asked} frames) do not agree; give one of them"
+                f"{frames} frames and {float(seconds):g} seconds ({count} frames) do not agree; give one of them"
             )
-        frames = asked
+        frames = count
     if frames is None:
         times = [(k, keyframe.until or keyframe.time) for k, keyframe in enumerate(keyframes)]
         last, time = next(((k, time) for k, time in reversed(times) if time is not None), (0, 0.0))
@@ -437,36 +461,39 @@ def _frame_count(
     return frames
 
 
-def _moments(given: Sequence[Sequence[float]]) -> list[list[float]]:
+def _checked_moments(lists: Sequence[Sequence[float]]) -> list[list[float]]:
     try:
-        moments = [[float(second) for second in some] for some in given]
+        moments = [[float(second) for second in some] for some in lists]
         if all(math.isfinite(second) for some in moments for second in some):
             return moments
         raise ValueError
     except (TypeError, ValueError):
-        raise Error(f"moments are lists of seconds, such as [bars, beats]; not {reprlib.repr(given)}") from None
+        raise Error(f"moments are lists of seconds, such as [bars, beats]; not {reprlib.repr(lists)}") from None
 
 
-def _steps(name: str, given: Sequence[float], count: int) -> list[float]:
+def _checked_strides(name: str, values: Sequence[float], count: int) -> list[float]:
+    """As floats, at such a scale that sums neither overflow nor lose the smallest."""
     try:
-        steps = [float(step) for step in given]
+        strides = [float(stride) for stride in values]
     except (TypeError, ValueError):
-        steps = []
-    if len(steps) != count or not all(0 < step < math.inf for step in steps):
-        raise Error(f"{name} are numbers over 0, one for each of {count} frames; not {reprlib.repr(given)}")
-    scale = math.frexp(max(steps))[1]  # by a power of two, which changes no digit
-    return [max(math.ldexp(step, -scale), _LEAST) for step in steps]
+        strides = []
+    if len(strides) != count or not all(0 < stride < math.inf for stride in strides):
+        raise Error(f"{name} are numbers over 0, one for each of {count} frames; not {reprlib.repr(values)}")
+    scale = math.frexp(max(strides))[1]  # by a power of two, which changes no digit
+    return [max(math.ldexp(stride, -scale), _LEAST) for stride in strides]
 
 
 def _exact(time: float) -> Fraction:
-    return Fraction(repr(float(time)))  # as it was written: 0.1 is a tenth
+    """The time as it was written: 0.1 is a tenth."""
+    return Fraction(repr(float(time)))
 
 
-def _told(
+def _frame_times(
     keyframes: Sequence[Keyframe], count: int, fps: Fraction, closed: bool
 ) -> tuple[list[Fraction | None], list[Fraction | None]]:
-    """When keyframes are to come, and until when to rest, in frames, as far as that is said. The first comes at 0 and an open
-    walk's last at its end, if nothing is; a closed walk's end is one more."""
+    """When each keyframe comes, and until when it rests, in frames that need not be whole; None where it does not say.
+
+    Unless they say otherwise, the first comes at 0 and an open walk's last at its end. A closed walk's end is one more."""
     at = [None if keyframe.time is None else _exact(keyframe.time) * fps for keyframe in keyframes]
     until = [None if keyframe.until is None else _exact(keyframe.until) * fps for keyframe in keyframes]
     first = at[0] = at[0] or Fraction(0)
@@ -480,9 +507,9 @@ def _told(
 def _stays(
     keyframes: Sequence[Keyframe], count: int, fps: Fraction, closed: bool, moments: Sequence[Sequence[float]]
 ) -> list[tuple[int, int]]:
-    """The first and the last frame that show each keyframe; a closed walk's end, too, as one more."""
-    at, until = _told(keyframes, count, fps, closed)
-    for stays, times in (("is at", at), ("rests until", until)):
+    """The first and the last frame that show each keyframe; of a closed walk also those of its end, as one more."""
+    at, until = _frame_times(keyframes, count, fps, closed)
+    for does, times in (("is at", at), ("rests until", until)):
         for k, x in enumerate(times[: len(keyframes)]):
             if x is not None and nearest(x) > count - closed:  # an open walk's last frame is its end
                 length = format_time(float(count / fps))
@@ -490,17 +517,17 @@ def _stays(
                 if nearest(x) > count:
                     ends = f"the film is {length} long, {plural(count, 'frame')}"
                 raise Error(
-                    f"{_name(keyframes, k)} {stays} {format_time(float(x / fps))}, frame {nearest(x)}, but {ends}; give an "
+                    f"{_name(keyframes, k)} {does} {format_time(float(x / fps))}, frame {nearest(x)}, but {ends}; give an "
                     "earlier time, or a longer film"
                 )
     arrivals = _aligned(at, until, [[_exact(moment) * fps for moment in some] for some in moments])
-    leaves = [a if x is None else nearest(x) for a, x in zip(arrivals, [*until, None])]
+    departures = [a if x is None else nearest(x) for a, x in zip(arrivals, [*until, None])]
     if not closed:
-        arrivals, leaves = ([min(frame, count - 1) for frame in some] for some in (arrivals, leaves))
-    for k, (a, b) in enumerate(pairwise(zip(arrivals, leaves))):
-        if a[1] >= b[0]:
+        arrivals, departures = ([min(frame, count - 1) for frame in some] for some in (arrivals, departures))
+    for k, ((arrival, departure), (following, _)) in enumerate(pairwise(zip(arrivals, departures))):
+        if departure >= following:
             after = (k + 1) % len(keyframes)
-            if a[0] < b[0]:
+            if arrival < following:
                 raise Error(
                     f"{_name(keyframes, k)} rests until {_name(keyframes, after)} is there; give an earlier until="
                 )
@@ -508,22 +535,22 @@ def _stays(
                 f"{_name(keyframes, k)} and {_name(keyframes, after)} would be shown on the same frame; "
                 "give them more room: a later time, more frames, or a higher fps"
             )
-    return list(zip(arrivals, leaves))
+    return list(zip(arrivals, departures))
 
 
 def _aligned(
     at: Sequence[Fraction | None], until: Sequence[Fraction | None], moments: Sequence[Sequence[Fraction]]
 ) -> list[int]:
-    """The frames of what is given, and between them those of the nearest moments, if there are enough."""
-    even = _fill(at, until)
+    """The frame on which each keyframe arrives: as it says, or else, if there are enough of them, that of the nearest
+    moment."""
+    even = _spaced_evenly(at, until)
     arrivals = [nearest(x) for x in even]
-    given = [k for k, x in enumerate(at) if x is not None]
-    for a, b in pairwise(given):
+    known = [k for k, x in enumerate(at) if x is not None]
+    for a, b in pairwise(known):
         for some in filter(None, moments):
-            moved = [nearest(_closest(some, x)) for x in even[a + 1 : b]]
-            tried = [arrivals[a], *moved, arrivals[b]]
-            if all(x < y for x, y in pairwise(tried)):
-                arrivals[a + 1 : b] = moved
+            aligned = [nearest(_closest(some, x)) for x in even[a + 1 : b]]
+            if all(x < y for x, y in pairwise([arrivals[a], *aligned, arrivals[b]])):
+                arrivals[a + 1 : b] = aligned
                 break
     return arrivals
 
@@ -533,14 +560,15 @@ def _closest(moments: Sequence[Fraction], x: Fraction) -> Fraction:
     return min(moments[max(i - 1, 0) : i + 1], key=lambda moment: abs(moment - x))
 
 
-def _fill(at: Sequence[Fraction | None], until: Sequence[Fraction | None]) -> list[Fraction]:
-    """Even spacing between what is given, from the end of its rest on. The first and the last are given."""
-    given = [k for k, x in enumerate(at) if x is not None]
-    filled = [at[given[0]] or Fraction(0)]
-    for a, b in pairwise(given):
+def _spaced_evenly(at: Sequence[Fraction | None], until: Sequence[Fraction | None]) -> list[Fraction]:
+    """Those without a time evenly between their neighbours that have one, from the end of a rest on. The first and the last
+    have one."""
+    known = [k for k, x in enumerate(at) if x is not None]
+    times = [at[known[0]] or Fraction(0)]
+    for a, b in pairwise(known):
         start, end = until[a] or at[a] or Fraction(0), at[b] or Fraction(0)
-        filled += [start + (end - start) * Fraction(k - a, b - a) for k in range(a + 1, b + 1)]
-    return filled
+        times += [start + (end - start) * Fraction(k - a, b - a) for k in range(a + 1, b + 1)]
+    return times
 
 
 def _name(keyframes: Sequence[Keyframe], k: int) -> str:
@@ -548,16 +576,17 @@ def _name(keyframes: Sequence[Keyframe], k: int) -> str:
     return f"keyframe {k + 1} ('{prompt if len(prompt) <= 40 else prompt[:39] + '…'}')"
 
 
-# Of the way in a segment (its number, a frame, the segment's first and last frame), 0 .. 1.
-_Share = Callable[[int, int, int, int], Fraction | float]
+# The place in a segment, 0 .. 1, by the segment's number, a frame, and the first and last frame of the segment.
+_Progress = Callable[[int, int, int, int], Fraction | float]
 
 
-def _positions(stays: list[tuple[int, int]], count: int, closed: bool, progress: _Share) -> list[float]:
+def _positions(stays: list[tuple[int, int]], count: int, closed: bool, progress: _Progress) -> list[float]:
+    """The position of each frame. stays: as `_stays` returns them."""
     positions: list[float] = []
-    for k, ((arrival, leave), (end, _)) in enumerate(pairwise(stays)):
-        positions += [float(k)] * (leave - arrival)
-        parts = (round(progress(k, i, leave, end) * GRAIN) for i in range(leave, end))
-        positions += [k + min(max(part, i > leave), GRAIN - 1) / GRAIN for i, part in enumerate(parts, leave)]
+    for k, ((arrival, departure), (end, _)) in enumerate(pairwise(stays)):
+        positions += [float(k)] * (departure - arrival)
+        grains = (round(progress(k, frame, departure, end) * GRAIN) for frame in range(departure, end))
+        positions += [k + min(max(some, i > 0), GRAIN - 1) / GRAIN for i, some in enumerate(grains)]
     if closed:  # frames before the first arrival are the end of the round
         turn = stays[0][0] % count
         return positions[count - turn :] + positions[: count - turn]
@@ -565,7 +594,8 @@ def _positions(stays: list[tuple[int, int]], count: int, closed: bool, progress:
     return [0.0] * stays[0][0] + positions + [float(last)] * (count - stays[-1][0])
 
 
-def _even(stays: list[tuple[int, int]], count: int, closed: bool, smooth: bool, ease: bool) -> _Share:
+def _even(stays: list[tuple[int, int]], count: int, closed: bool, smooth: bool, ease: bool) -> _Progress:
+    """Without strides: at even speed, or with one that changes smoothly, or slows down to rest at every keyframe."""
     slopes = _slopes(stays, count, closed)
 
     def progress(k: int, frame: int, start: int, end: int) -> Fraction:
@@ -578,14 +608,15 @@ def _even(stays: list[tuple[int, int]], count: int, closed: bool, smooth: bool, 
     return progress
 
 
-def _paced(steps: Sequence[float]) -> _Share:
-    """Within each segment the way done grows with the steps, and evenly besides if one were too steep."""
-    twice = [*steps, *steps]  # a closed walk's segments may run past its last frame
+def _paced(strides: Sequence[float]) -> _Progress:
+    """Within each segment progress follows the strides, with an even part added if one of them were too steep."""
+    twice = [*strides, *strides]  # a closed walk's segments may run past its last frame
     done = [0.0, *accumulate(twice)]
 
     @lru_cache(None)
-    def besides(start: int, end: int) -> float:
-        """What each step of a segment is given, so that the largest is no more than STEEPEST; of few, one may be."""
+    def even_part(start: int, end: int) -> float:
+        """What each stride of a segment is given, so that the largest is no steeper than STEEPEST. Where there are too few
+        for that, one may be."""
         some = twice[start + 1 : end + 1]
         times, part = STEEPEST
         most = min(times / len(some), part)
@@ -593,22 +624,22 @@ def _paced(steps: Sequence[float]) -> _Share:
         return max(0.0, max(some) - most * sum(some)) / room if room > 2 else 0.0
 
     def progress(k: int, frame: int, start: int, end: int) -> float:
-        more = besides(start, end)
+        more = even_part(start, end)
         part, whole = (done[at + 1] - done[start + 1] + more * (at - start) for at in (frame, end))
-        return round(part / whole * _HEARD) / _HEARD
+        return round(part / whole * HEARD_GRAIN) / HEARD_GRAIN
 
     return progress
 
 
 def _slopes(stays: list[tuple[int, int]], count: int, closed: bool) -> list[Fraction]:
-    """Keyframes a frame, at each keyframe: continuous speed that never overshoots; 0 where the walk rests.
+    """The speed at each keyframe, in segments a frame: continuous, never overshooting; 0 where the walk rests.
 
     Fritsch & Butland, 'A method for constructing local monotone piecewise cubic interpolants',
     SIAM J. Sci. Stat. Comput. 5 (1984): a weighted harmonic mean of the neighbouring speeds. Even
     spacing gives exactly even speed.
     """
-    lengths = [b[0] - a[1] for a, b in pairwise(stays)]
-    rests = [a < b for a, b in stays]
+    lengths = [arrival - departure for (_, departure), (arrival, _) in pairwise(stays)]
+    rests = [arrival < departure for arrival, departure in stays]
     if closed:
         rests[-1] = rests[0]
         lengths = [lengths[-1], *lengths, lengths[0]]

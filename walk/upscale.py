@@ -1,7 +1,7 @@
-"""A finished picture, enlarged by a network that was trained to: ESRGAN and its kin.
+"""A finished picture, enlarged by a network that was trained to do so: ESRGAN and its kin.
 
-Knows no walks, frames or run folders, nor which model made the picture. Which network a file holds, spandrel tells; but
-for the plainest kind, which needs no other library.
+Knows no walks, frames or run folders, nor which model made the picture. spandrel tells which network a file holds,
+except for the plainest kind, which needs no other library.
 """
 
 from __future__ import annotations
@@ -28,8 +28,15 @@ from walk.loading import reason
 
 TILE = {"cpu": 256, "mps": 256, "cuda": 512}  # pixels of a side that are enlarged at once, by kind of device
 SMALLEST = 64
-MARGIN = 32  # pixels around a tile that the network sees, too: what is further off hardly matters to a pixel
-WRAPPED = ("params_ema", "params", "model_state_dict", "state_dict", "model", "net")  # what trainers put weights into
+MARGIN = 32  # pixels around a tile that the network sees, too: what is further away hardly matters to a pixel
+WRAPPERS = (
+    "params_ema",
+    "params",
+    "model_state_dict",
+    "state_dict",
+    "model",
+    "net",
+)  # keys that trainers put weights under
 
 
 class NoRoomError(Error):
@@ -37,8 +44,8 @@ class NoRoomError(Error):
 
 
 class Compact(nn.Module):
-    """Convolutions at the picture's own size, and what they add to its pixels, each repeated: the SRVGGNetCompact of
-    Real-ESRGAN (https://github.com/xinntao/Real-ESRGAN, realesrgan/archs/srvgg_arch.py)."""
+    """Convolutions at the picture's own size, whose result is added to its pixels, each repeated: the SRVGGNetCompact
+    of Real-ESRGAN (https://github.com/xinntao/Real-ESRGAN, realesrgan/archs/srvgg_arch.py)."""
 
     def __init__(self, weights: dict[str, Tensor]) -> None:
         """weights: body.0.weight (features, 3, 3, 3), body.0.bias, body.1.weight (features,), ..."""
@@ -65,53 +72,53 @@ class Compact(nn.Module):
         return cls({f"body.{name}": weight for name, weight in weights.items()})
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """(batch, 3, height, width), 0 to 1, to as many, `scale` times as wide and high."""
+        """(batch, 3, height, width), 0 to 1; the result is `scale` times as wide and high."""
         added = functional.pixel_shuffle(self.body(pictures), self.scale)
         return added + functional.interpolate(pictures, scale_factor=self.scale)
 
 
 class Network(NamedTuple):
-    """it: takes and gives (1, 3, height, width), 0 to 1, the latter `scale` times as large. name: by which --upscale knows
-    it, without its folder. digest: of its file. software: the libraries that it is from. halves: whether it bears
-    float16. tiles: whether it may see parts of a picture alone."""
+    """module: takes and returns (1, 3, height, width), 0 to 1; what it returns is `scale` times as wide and high. name:
+    by which --upscale knows it, without its folder. digest: of its file. software: the libraries that it is from.
+    supports_half: whether it works in float16. tileable: whether it may see parts of a picture separately."""
 
-    it: Any
+    module: Any
     scale: int
     name: str = ""
     digest: str = ""
     software: tuple[str, ...] = ()
-    halves: bool = True
-    tiles: bool = True
+    supports_half: bool = True
+    tileable: bool = True
 
 
 class Upscaler:
-    """A network that enlarges pictures, on a device while it does."""
+    """A network on a device, which enlarges pictures."""
 
     def __init__(self, network: Network, settings: Settings, tile: int | None = None) -> None:
-        """settings: complete ones, of the pictures. tile: pixels of a side that the network is given at once, beside the
-        margin; 0: whatever there are; None: what is usual on that device."""
+        """settings: complete ones, of the pictures. tile: the side, in pixels, of what the network is given at once,
+        without the margin; 0: the whole picture; None: what is usual on that device."""
         self.network, self.settings, self.scale = network, settings, network.scale
         kind = settings.device.split(":")[0]
-        half = kind == "cuda" and network.halves and settings.dtype != "float32"
+        half = kind == "cuda" and network.supports_half and settings.dtype != "float32"
         self.dtype = torch.float16 if half else torch.float32
-        self.tile = (TILE[kind] if network.tiles else 0) if tile is None else tile
+        self.tile = (TILE[kind] if network.tileable else 0) if tile is None else tile
         machine.steady(settings.device)
 
     def smaller(self) -> Upscaler | None:
-        """The same in tiles of half the side, which need a quarter of the memory; None if they are as small as can be."""
+        """The same with tiles of half the side, which need a quarter of the memory; None if they cannot be smaller."""
         if self.tile // 2 < SMALLEST:
             return None
         return Upscaler(self.network, self.settings, self.tile // 2)
 
     def at(self, size: tuple[int, int]) -> Settings:
-        """Of pictures that it has enlarged to this (width, height)."""
+        """The settings of pictures that it has enlarged to this (width, height)."""
         dtype = str(self.dtype).removeprefix("torch.")
         how = f"upscaler {self.network.digest} in {dtype}, tiles of {self.tile or 'any size'}"
         software = *self.settings.software, how, *self.network.software
         return dataclasses.replace(self.settings, width=size[0], height=size[1], software=software)
 
     def __call__(self, picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """A picture (height, width, 3), uint8, enlarged; and reduced from there to this (width, height), if that is less.
+        """A picture (height, width, 3), uint8, enlarged and then resized to this (width, height).
 
         Raises NoRoomError for a tile that does not fit in memory, and Error if what the network makes is not finite.
         """
@@ -123,13 +130,13 @@ class Upscaler:
             if not large.isfinite().all():
                 raise Error("what the upscaler makes is not finite; give another --upscale")
             if size != (large.shape[3], large.shape[2]):
-                large = large.cpu() if large.device.type == "mps" else large  # which older versions of torch cannot
+                large = large.cpu() if large.device.type == "mps" else large  # where older torch cannot do it
                 large = functional.interpolate(large, size[::-1], mode="bicubic", antialias=True)
             return (large.clamp(0, 1) * 255).round().byte()[0].permute(1, 2, 0).cpu().numpy()
 
     def _tiled(self, pixels: Tensor, dtype: torch.dtype) -> Tensor:
-        """(1, 3, height, width), enlarged, float32."""
-        net = self.network.it.to(device=self.settings.device, dtype=dtype)
+        """Pixels (1, 3, height, width), enlarged tile by tile; float32."""
+        net = self.network.module.to(device=self.settings.device, dtype=dtype)
         height, width = pixels.shape[2:]
         tile, scale = self.tile or max(height, width), self.scale
         large = pixels.new_empty(1, 3, scale * height, scale * width)
@@ -146,7 +153,7 @@ class Upscaler:
 def read(path: Path) -> Network:
     """The network in a file, .safetensors or .pth, in main memory.
 
-    Raises Error if it holds no network that enlarges pictures, or one that needs a library that is not here.
+    Raises Error if it holds no network that enlarges pictures, or one that needs a library that is not installed.
     """
     machine.check_process()
     digest = digests.of_file(path)
@@ -158,13 +165,13 @@ def read(path: Path) -> Network:
     small = all(
         float(tensor.abs().max()) < torch.finfo(torch.float16).max for tensor in weights.values() if len(tensor)
     )
-    return network._replace(name=path.name, digest=digest, halves=network.halves and small)
+    return network._replace(name=path.name, digest=digest, supports_half=network.supports_half and small)
 
 
 def _compact(path: Path, weights: dict[str, Tensor]) -> Network:
-    with _known(path):
+    with _blaming(path):
         net = Compact(weights).eval()
-        return _tried(Network(net, net.scale))
+        return _checked(Network(net, net.scale))
 
 
 def _from_spandrel(path: Path) -> Network:
@@ -175,31 +182,32 @@ def _from_spandrel(path: Path) -> Network:
             f"{path} needs a library that is not here, or does not fit ({reason(error)}); pip install spandrel, and "
             "torchvision from where torch is from"
         ) from error
-    with _known(path):
+    with _blaming(path):
         found: Any = spandrel.ModelLoader().load_from_file(path)
         if not isinstance(found, spandrel.ImageModelDescriptor):
             raise ValueError(f"{found.architecture.name} takes more than a picture")
-        # What is infinite it would take for white.
+        # spandrel would take what is infinite for white.
         found.model.to(memory_format=torch.channels_last).register_forward_hook(
             lambda module, given, made: torch.where(made.isfinite(), made, torch.nan)
         )
-        tiles = found.tiling is spandrel.ModelTiling.SUPPORTED
+        tileable = found.tiling is spandrel.ModelTiling.SUPPORTED
         software = (f"spandrel {importlib.metadata.version('spandrel')}",)
-        return _tried(Network(found.eval(), found.scale, "", "", software, found.supports_half, tiles))
+        return _checked(Network(found.eval(), found.scale, "", "", software, found.supports_half, tileable))
 
 
-def _tried(network: Network) -> Network:
+def _checked(network: Network) -> Network:
+    """The network, if it enlarges a small picture as it should; raises ValueError if not."""
     side = SMALLEST
     with torch.inference_mode():
-        made = network.it(torch.zeros(1, 3, side, side)).shape
+        made = network.module(torch.zeros(1, 3, side, side)).shape
     if made != (1, 3, network.scale * side, network.scale * side):
         raise ValueError(f"of a coloured picture of {side}x{side} it makes {tuple(made)}")
     return network
 
 
 def _weights(path: Path) -> dict[str, Tensor]:
-    """By name, without what trainers wrap them in. Of a .pth nothing but tensors is read."""
-    with _known(path):
+    """By name, without what trainers wrap them in. From a .pth nothing but tensors is read."""
+    with _blaming(path):
         try:
             if path.suffix == ".safetensors":
                 found: Any = safetensors.torch.load_file(path)
@@ -207,7 +215,7 @@ def _weights(path: Path) -> dict[str, Tensor]:
                 found = torch.load(path, map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError):
             raise ValueError("it is damaged, or holds a program, which walk does not run") from None
-        for name in WRAPPED:
+        for name in WRAPPERS:
             found = found[name] if isinstance(found, dict) and isinstance(found.get(name), dict) else found
         weights = found if isinstance(found, dict) else {}
         weights = {str(name): tensor for name, tensor in weights.items() if isinstance(tensor, Tensor) and tensor.ndim}
@@ -217,8 +225,8 @@ def _weights(path: Path) -> dict[str, Tensor]:
 
 
 @contextlib.contextmanager
-def _known(path: Path) -> Iterator[None]:
-    """What fails within is the file's fault."""
+def _blaming(path: Path) -> Iterator[None]:
+    """Whatever fails within is raised as an Error about this file."""
     try:
         yield
     except Exception as error:

@@ -192,7 +192,7 @@ CANDIDATES: dict[str, Candidate] = {
     "sqrt(1-ms-ssim)": (grey, rooted(multiscale_dissimilarity)),
     "oklab 4 + sqrt(1-ssim)/10": added(scales(oklab, mean, 4), (grey, rooted(dissimilarity)), 0.1),
     "normalised pyramid": (features, distance),
-    "pyramid + srgb rms": added((features, distance), scales(srgb, root_mean_square, 1), 3**-0.5),  # walk.speed's
+    "pyramid + srgb rms": added((features, distance), scales(srgb, root_mean_square, 1), 3**-0.5),  # walk.eye's
 }
 
 # --- the references ---

@@ -2,7 +2,7 @@
 
 python tests/benchmarks/evenness.py [--triples 20] [--frames 61] [--seed 0] [--path smooth] [--model toybox]
 
-Reports, by root mean square of sRGB levels and by walk.speed's own distance, the variance of the steps
+Reports, by root mean square of sRGB levels and by walk.eye's distance, the variance of the steps
 (PDV; Karras et al.'s perceptual path length, CVPR 2019, is their sum) and the largest step over the median;
 and what the even film costs more than the other: of pictures, of batches and of processor time.
 """
@@ -18,7 +18,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from walk import Settings, Walk, models, read_prompts, speed
+from walk import Settings, Walk, eye, models, read_prompts, speed
 from walk.render import render
 
 BACKGROUNDS = ["white", "blue", "pink", "teal", "red", "purple", "yellow", "green"]
@@ -28,8 +28,8 @@ def rms(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.sqrt(np.mean((a.astype(float) - b.astype(float)) ** 2)))
 
 
-def eye(a: np.ndarray, b: np.ndarray) -> float:
-    return 100 * speed.distance(speed.features(a), speed.features(b))
+def by_eye(a: np.ndarray, b: np.ndarray) -> float:
+    return 100 * eye.distance(eye.features(a), eye.features(b))
 
 
 def figures(pictures: Sequence[np.ndarray], distance: Callable[[np.ndarray, np.ndarray], float]) -> tuple[float, float]:
@@ -54,15 +54,15 @@ def evenly(model: models.Model, walk: Walk) -> tuple[list[np.ndarray], int, int]
         made.update(zip(positions, rendered(model, walk, positions)))
         batches += math.ceil(len(positions) / batch)
 
-    pacer = speed.Pacer(walk, lambda position: speed.features(made[position]))
+    evener = speed.Evener(walk, lambda position: eye.features(made[position]))
     before: list[float] = []
-    while (wanted := pacer.wanted(batch)) or before:
+    while (wanted := evener.next_batch(batch)) or before:
         make(wanted)
-        pacer.saw(before)
+        evener.saw(before)
         before = wanted
-    if rest := sorted(set(pacer.walk.positions) - set(made)):
+    if rest := sorted(set(evener.walk.positions) - set(made)):
         make(rest)
-    return [made[position] for position in pacer.walk.positions], len(made), batches
+    return [made[position] for position in evener.walk.positions], len(made), batches
 
 
 def main() -> None:
@@ -93,7 +93,7 @@ def main() -> None:
             "more_batches": batches / usual - 1,
             "more_time": seconds / (between - begun) - 1,
         }
-        for name, distance in (("rms", rms), ("eye", eye)):
+        for name, distance in (("rms", rms), ("eye", by_eye)):
             (before, jump), (after, largest) = figures(plain, distance), figures(even, distance)
             row |= {f"{name}_pdv": before / after, f"{name}_before": jump, f"{name}_largest": largest}
         rows.append(row)

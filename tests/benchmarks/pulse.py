@@ -22,7 +22,7 @@ import numpy as np
 import scipy.stats
 import soundfile
 
-from walk import audio, cli, sounds, speed
+from walk import audio, cli, eye, sounds
 from walk.rates import parse_fps
 
 RATE = 44100
@@ -46,8 +46,8 @@ def changes(film: Path) -> np.ndarray:
     """How far each frame looks from the one before; the first, from itself."""
     reader = imageio_ffmpeg.read_frames(str(film))
     width, height = next(reader)["size"]
-    seen = [speed.features(np.frombuffer(data, np.uint8).reshape(height, width, 3)) for data in reader]
-    return np.array([0.0, *(speed.distance(a, b) for a, b in pairwise(seen))])
+    seen = [eye.features(np.frombuffer(data, np.uint8).reshape(height, width, 3)) for data in reader]
+    return np.array([0.0, *(eye.distance(a, b) for a, b in pairwise(seen))])
 
 
 def followed(envelope: np.ndarray, frames: int, rate: Fraction) -> np.ndarray:

@@ -26,7 +26,7 @@ from walk.upscale import Compact, Network, Upscaler, read
 def alone(upscaler: Upscaler, side: int, count: int) -> float:
     """Pictures a second of the network, on numbers that are where it needs them."""
     device = upscaler.settings.device
-    net = upscaler.network.it.to(device=device, dtype=upscaler.dtype)
+    net = upscaler.network.module.to(device=device, dtype=upscaler.dtype)
     x = torch.rand(1, 3, side, side, device=device, dtype=upscaler.dtype).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         net(x)
