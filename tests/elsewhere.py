@@ -1,8 +1,8 @@
-"""A device of its own that lies in main memory: what would run on a GPU runs there, with the same numbers.
+"""A simulated device, 'elsewhere', in main memory: what would run on a GPU runs there, with a CPU's results.
 
-As on a GPU, tensors of two devices must not meet, and where one has to be waited for is known. To run as a program, since
-torch keeps the device once it has it: python elsewhere.py FAMILY ... prints, as JSON, for each family how many levels
-its pictures are from a CPU's, and where in the code the second film of a model waits.
+As on a GPU, tensors of two devices must not meet; and wherever the program has to wait for the device, the line is
+noted. It is a program of its own, since torch cannot give a device up: python elsewhere.py FAMILY ... prints, as JSON,
+for each family by how many levels its pictures differ from a CPU's, and at which lines a model's second film waits.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ waits: collections.Counter[str] = collections.Counter()
 
 
 class Device(str):
-    """Which is taken for an NVIDIA GPU."""
+    """The device's name, which our code takes for that of an NVIDIA GPU."""
 
     __slots__ = ()
 
@@ -38,48 +38,48 @@ class Device(str):
         return prefix == "cuda"
 
 
-class There(torch.Tensor):
-    """A tensor there; `here` holds its numbers."""
+class DeviceTensor(torch.Tensor):
+    """A tensor on the device; `twin` is the CPU's tensor that holds its numbers."""
 
     @staticmethod
-    def __new__(cls, here):
-        more = {"dtype": here.dtype, "layout": here.layout, "device": torch.device(NAME, 0)}
-        offset = here.storage_offset()
-        made = torch.Tensor._make_wrapper_subclass(cls, here.shape, here.stride(), offset, **more)
-        made.here = here
-        return made
+    def __new__(cls, twin):
+        more = {"dtype": twin.dtype, "layout": twin.layout, "device": torch.device(NAME, 0)}
+        offset = twin.storage_offset()
+        tensor = torch.Tensor._make_wrapper_subclass(cls, twin.shape, twin.stride(), offset, **more)
+        tensor.twin = twin
+        return tensor
 
     @classmethod
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
         return run(func, *args, **(kwargs or {}))
 
     def tolist(self):
-        wait()
-        return self.here.tolist()
+        note_wait()
+        return self.twin.tolist()
 
 
-def wait():
-    """Remember who waits: the innermost line that is neither torch's nor ours."""
+def note_wait():
+    """Count a wait for the innermost line that is neither torch's nor this file's."""
     frames = [frame for frame in traceback.extract_stack() if "/torch/" not in frame.filename]
     *_, frame = (frame for frame in frames if frame.filename != __file__)
     *_, name = frame.filename.split("site-packages/")
     waits[f"{name}: {frame.line}"] += 1
 
 
-def there(here):
-    with torch.inference_mode(False):  # else its views could not be taken outside
-        return There(here)
+def on_device(twin):
+    with torch.inference_mode(False):  # else no views could be taken of it outside
+        return DeviceTensor(twin)
 
 
 def leaves(value):
-    """What is in tuples, lists and dicts. (torch's own tree functions take half of all the time.)"""
+    """The values in nested tuples, lists and dicts. (torch's own tree functions take half of all the time.)"""
     if not isinstance(value, (tuple, list, dict)):
         return [value]
     return [leaf for each in (value.values() if isinstance(value, dict) else value) for leaf in leaves(each)]
 
 
 def mapped(change, kind, value):
-    """With what is of this kind changed."""
+    """The same nested values, with those of this kind changed."""
     if isinstance(value, kind):
         return change(value)
     if isinstance(value, dict):
@@ -88,36 +88,37 @@ def mapped(change, kind, value):
 
 
 @functools.cache
-def is_made_of_others(func):
+def is_composite(func):
     return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd")
 
 
 def run(func, *args, device=None, **kwargs):
     if func is aten._has_compatible_shallow_copy_type.default:
-        return isinstance(args[0], There) == isinstance(args[1], There)
-    if is_made_of_others(func):
+        return isinstance(args[0], DeviceTensor) == isinstance(args[1], DeviceTensor)
+    if is_composite(func):
         return func.decompose(*args, **kwargs | ({} if device is None else {"device": device}))
     tensors = [value for value in leaves((args, kwargs)) if isinstance(value, torch.Tensor)]
-    theirs = [tensor for tensor in tensors if isinstance(tensor, There)]
+    ours = [tensor for tensor in tensors if isinstance(tensor, DeviceTensor)]
     if func is aten.copy_.default:
-        to_there, *asynchronous = isinstance(args[0], There), *args[2:], kwargs.get("non_blocking")
-        if len(theirs) == 1 and not (to_there and any(asynchronous)):
-            wait()
+        to_device, *asynchronous = isinstance(args[0], DeviceTensor), *args[2:], kwargs.get("non_blocking")
+        if len(ours) == 1 and not (to_device and any(asynchronous)):
+            note_wait()
     else:
-        to_there = bool(theirs) if device is None else torch.device(device).type == NAME
-        if func in READ or (theirs and not to_there):
-            wait()
-        apart = [tensor for tensor in tensors if tensor.ndim and not isinstance(tensor, There)]
-        if theirs and apart and func is not aten._to_copy.default:
-            raise RuntimeError(f"{func} was given tensors here, {[tuple(each.shape) for each in apart]}, and there")
+        to_device = bool(ours) if device is None else torch.device(device).type == NAME
+        if func in READ or (ours and not to_device):
+            note_wait()
+        others = [tensor for tensor in tensors if tensor.ndim and not isinstance(tensor, DeviceTensor)]
+        if ours and others and func is not aten._to_copy.default:
+            shapes = [tuple(each.shape) for each in others]
+            raise RuntimeError(f"{func} was given tensors on the device, and others on the CPU, {shapes}")
     kwargs |= {} if device is None else {"device": CPU}
     kwargs |= {"pin_memory": False} if kwargs.get("pin_memory") else {}
-    here, more = mapped(lambda tensor: tensor.here, There, (args, kwargs))
-    known = {id(tensor.here): tensor for tensor in theirs}
-    made = func(*here, **more)
-    if not to_there:
-        return made
-    return mapped(lambda each: known[id(each)] if id(each) in known else there(each), torch.Tensor, made)
+    args, kwargs = mapped(lambda tensor: tensor.twin, DeviceTensor, (args, kwargs))
+    by_twin = {id(tensor.twin): tensor for tensor in ours}
+    result = func(*args, **kwargs)
+    if not to_device:
+        return result
+    return mapped(lambda each: by_twin[id(each)] if id(each) in by_twin else on_device(each), torch.Tensor, result)
 
 
 class Module(backend_registration._DummyBackendModule):
@@ -126,25 +127,25 @@ class Module(backend_registration._DummyBackendModule):
 
 
 def install():
-    """Returns what keeps it alive."""
+    """Make the device known to torch. Returns what has to be kept, so that it stays known."""
     backend_registration._setup_privateuseone_for_python_backend(NAME, Module())
     torch.__future__.set_overwrite_module_params_on_conversion(True)
-    torch._C._set_only_lift_cpu_tensors(True)  # else torch.tensor would go past us
+    torch._C._set_only_lift_cpu_tensors(True)  # else torch.tensor would bypass `run`
     every, some = torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")
     every.fallback(run, "PrivateUse1")
     for name in ("default", "start", "start_step"):  # torch would make these grow, which ours cannot
         func = getattr(aten.arange, name)
 
         def arange(*args, func=func, device=None, pin_memory=None, **kwargs):
-            return there(func(*args, **kwargs))
+            return on_device(func(*args, **kwargs))
 
         some.impl(func.name().removeprefix("aten::"), arange, "PrivateUse1")
     return every, some
 
 
 def films(name):
-    """(how many levels a film there is from one here, where the second one waits); of a family, perhaps with
-    ' --low_memory', and that on a device smaller than the denoiser with ' --low_memory small'."""
+    """(by how many levels a film of the device's differs from a CPU's, lines at which the second film waits). name: of
+    a family; with ' --low_memory', or with ' --low_memory small' on a device that is smaller than the denoiser."""
     from oracle import levels
     from test_families import BUILDERS, KEYFRAMES, SIZE, film
 
@@ -161,7 +162,7 @@ def films(name):
     with (
         mock.patch.object(loading, "load", return_value=(pipe, [])),
         mock.patch.object(torch.cuda, "get_device_properties", return_value=SimpleNamespace(total_memory=8 * 10**9)),
-        mock.patch.object(machine, "forget_most"),
+        mock.patch.object(machine, "reset_peak"),
         mock.patch.object(machine, "is_large", return_value="small" in sparing),
     ):
         model = models.load(settings)

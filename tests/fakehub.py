@@ -1,4 +1,4 @@
-"""A hub on this machine, as huggingface_hub talks to it: for downloads as they are."""
+"""A hub on this machine, to which huggingface_hub talks as to the real one."""
 
 import contextlib
 import hashlib
@@ -14,18 +14,18 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class FakeHub:
-    """repositories: by name, the folder that each one has. pace: bytes a second of weights. asked: paths, in order.
-    status: what everything is answered with instead. gated: nobody may have the files."""
+    """repositories: the folder of each, by name. pace: bytes a second of weights. requests: their paths, in order.
+    status: that everything is answered with instead. gated: nobody may have the files."""
 
     def __init__(self, url):
         self.url = url
-        self.repositories, self.asked = {}, []
+        self.repositories, self.requests = {}, []
         self.pace = self.status = None
         self.gated = False
 
-    def brought(self):
-        """Files that were asked for, as 'org/name/unet/config.json'."""
-        return [path.replace(f"resolve/{COMMIT}/", "").strip("/") for path in self.asked if "/resolve/" in path]
+    def downloaded(self):
+        """The files that were downloaded, as 'org/name/unet/config.json'."""
+        return [path.replace(f"resolve/{COMMIT}/", "").strip("/") for path in self.requests if "/resolve/" in path]
 
 
 def etag(file):
@@ -53,7 +53,7 @@ def running(monkeypatch):
         def do_GET(self):
             path = unquote(self.path.partition("?")[0])
             if self.command == "GET":
-                hub.asked.append(path)
+                hub.requests.append(path)
             with contextlib.suppress(OSError):  # whoever asked has gone
                 self.reply(path)
 

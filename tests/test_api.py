@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 import walk
-from walk import Error, OutOfMemoryError, Settings, cli, commands, films, models, read_prompts
+from walk import Error, OutOfMemoryError, Settings, cli, commands, models, probe, read_prompts
 from walk.given import Given
 from walk.manifest import read_manifest
 
@@ -43,7 +43,7 @@ def test_a_film_is_the_commands(cheap, capsys):
 def test_numpys_numbers_and_what_is_left_out_are_taken(cheap):
     flags = {"frames": np.int64(3), "seeds": np.arange(3), "audio": None, "loop": False, "low_memory": np.bool_(False)}
     film = walk.make(ABC, **flags, out=Path("new") / "film.gif", **cheap)
-    assert len(films.timestamps(film.path)[0]) == 3
+    assert len(probe.timestamps(film.path)[0]) == 3
     assert [keyframe.seed for keyframe in read_manifest("new/film.walk").walk.keyframes] == [0, 1, 2]
 
 
@@ -99,7 +99,7 @@ def test_a_process_that_was_forked_from_one_that_has_rendered_does_not_wait_for_
 
 def test_whole_numbers_may_be_floats_and_dtypes_torchs(cheap):
     film = walk.make(ABC, frames=24 * 0.125, fps=24.0, dtype=torch.float32, device=torch.device("cpu"), **cheap)
-    assert len(films.timestamps(film.path)[0]) == 3
+    assert len(probe.timestamps(film.path)[0]) == 3
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ class Plain(models.Model):
 def test_a_model_of_ones_own_makes_previews_and_films(cheap, speed, capfd):
     flags = {"frames": 20, "out": "film.mp4", "speed": speed, "quiet": True}
     assert isinstance(walk.preview(ABC, Plain(), **flags), Image.Image)
-    assert len(films.timestamps(walk.make(ABC, Plain(), **flags).path)[0]) == 20
+    assert len(probe.timestamps(walk.make(ABC, Plain(), **flags).path)[0]) == 20
     assert cli.main(["replay", "film.mp4"]) == 2
     assert capfd.readouterr().err.endswith(
         "walk: film.mp4 is of a program's own model, 'plain'; run that program, or give --model\n"

@@ -506,7 +506,7 @@ def loops():
 def test_the_step_across_a_loops_seam_is_one_that_the_sound_has_anyway():
     plain = []
     for sound, start, count in loops():
-        samples = excerpts.closed(sound, start, count).samples
+        samples = excerpts.loop(sound, start, count).samples
         assert samples.shape == (count, 2)
         usual = np.quantile(np.abs(np.diff(samples, axis=0)), 0.99, axis=0)
         assert (np.abs(samples[0] - samples[-1]) <= usual).all()
@@ -517,14 +517,14 @@ def test_the_step_across_a_loops_seam_is_one_that_the_sound_has_anyway():
 
 def test_a_loops_first_beat_stays_as_it_is_where_the_sound_begins_before_it():
     sound = Sound(noise(4), RATE)
-    samples = excerpts.closed(sound, RATE, 2 * RATE).samples
+    samples = excerpts.loop(sound, RATE, 2 * RATE).samples
     fade = round(excerpts.FADE * RATE)
     assert np.array_equal(samples[:-fade], sound.samples[RATE : 3 * RATE - fade])
 
 
 def test_a_loops_end_stays_as_it_is_where_only_after_it_there_is_more():
     sound = Sound(noise(4), RATE)
-    samples = excerpts.closed(sound, 0, 2 * RATE).samples
+    samples = excerpts.loop(sound, 0, 2 * RATE).samples
     kept = slice(round(excerpts.FADE * RATE), -RATE // 1000)
     assert np.array_equal(samples[kept], sound.samples[: 2 * RATE][kept])
 
@@ -537,7 +537,7 @@ def test_a_loop_is_as_loud_at_its_seam_as_elsewhere(start):
     fade = round(excerpts.FADE * RATE)
     seams = []
     for seed in range(20):
-        samples = excerpts.closed(Sound(noise(4, seed=seed), RATE), start, 2 * RATE).samples
+        samples = excerpts.loop(Sound(noise(4, seed=seed), RATE), start, 2 * RATE).samples
         twice = np.concatenate([samples, samples])
         seams.append(decibels(twice[2 * RATE - fade : 2 * RATE + fade]) - decibels(samples))
     assert abs(np.mean(seams)) < 0.3
@@ -547,13 +547,13 @@ def test_a_loop_that_meets_already_is_left_alone():
     t = np.arange(2 * RATE) / RATE
     tones = [np.sin(2 * np.pi * hertz * t + hertz) for hertz in (110, 220, 331, 440)]
     sound = Sound(0.2 * np.sum(tones, axis=0)[:, None].astype(np.float32), RATE)
-    assert np.array_equal(excerpts.closed(sound, 0, len(t)).samples, sound.samples)
+    assert np.array_equal(excerpts.loop(sound, 0, len(t)).samples, sound.samples)
 
 
 def test_a_part_of_what_repeats_is_closed_without_a_trace():
     t = np.arange(4 * RATE) / RATE
     sound = Sound((0.5 * np.sin(2 * np.pi * 100 * t))[:, None].astype(np.float32), RATE)
-    samples = excerpts.closed(sound, RATE, RATE).samples
+    samples = excerpts.loop(sound, RATE, RATE).samples
     assert samples == pytest.approx(sound.samples[:RATE], abs=1e-3)
 
 
@@ -561,7 +561,7 @@ def test_a_tone_that_meets_itself_upside_down_fades_through_silence():
     """Where its loop is half a wave too long: what swells there would click."""
     t = np.arange(4 * RATE) / RATE
     sound = Sound((0.3 * np.sin(2 * np.pi * 100 * t + 1))[:, None].astype(np.float32), RATE)
-    samples = excerpts.closed(sound, RATE, RATE + RATE // 200).samples
+    samples = excerpts.loop(sound, RATE, RATE + RATE // 200).samples
     assert np.abs(np.diff(samples, axis=0)).max() < 1.5 * np.abs(np.diff(sound.samples, axis=0)).max()
 
 
@@ -569,7 +569,7 @@ def test_what_is_on_the_left_stays_there():
     samples = noise(4)
     samples[:, 1] = 0
     for start in (0, RATE):
-        closed = excerpts.closed(Sound(samples, RATE), start, 2 * RATE).samples
+        closed = excerpts.loop(Sound(samples, RATE), start, 2 * RATE).samples
         assert closed[:, 0].any()
         assert not closed[:, 1].any()
 
@@ -577,7 +577,7 @@ def test_what_is_on_the_left_stays_there():
 @pytest.mark.parametrize("count", [RATE - 60, RATE, RATE + 61])
 def test_a_stretched_loop_has_the_same_waves_and_goes_on_without_a_seam(count):
     waves = np.column_stack([np.sin(2 * np.pi * hertz * np.arange(RATE) / RATE) for hertz in (100, 7000)])
-    loop = excerpts.stretched(Sound((0.5 * waves).astype(np.float32), RATE), count).samples
+    loop = excerpts.stretch(Sound((0.5 * waves).astype(np.float32), RATE), count).samples
     assert loop.shape == (count, 2)
     spectra = 2 / count * np.abs(np.fft.rfft(loop, axis=0))  # to which a seam would be noise
     for channel, hertz in enumerate((100, 7000)):
@@ -588,8 +588,8 @@ def test_a_stretched_loop_has_the_same_waves_and_goes_on_without_a_seam(count):
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 50])
 def test_the_shortest_loops_have_as_many_samples_as_asked_for(count):
     for start in (0, 100):
-        assert excerpts.closed(Sound(noise(1), RATE), start, count).samples.shape == (count, 2)
-        assert excerpts.closed(Sound(noise(1)[:count], RATE), 0, count).samples.shape == (count, 2)
+        assert excerpts.loop(Sound(noise(1), RATE), start, count).samples.shape == (count, 2)
+        assert excerpts.loop(Sound(noise(1)[:count], RATE), 0, count).samples.shape == (count, 2)
 
 
 def test_importing_audio_imports_no_scipy():
@@ -607,7 +607,7 @@ def test_the_example_loop_has_its_tempo_and_meets_its_start():
     heard = listen(sound)
     assert np.abs(np.array(heard.beats) - np.arange(32) * 60 / 112).max() < 0.01
     assert heard.bars == heard.beats[::4]
-    assert np.array_equal(excerpts.closed(sound, 0, 756000).samples, sound.samples)
+    assert np.array_equal(excerpts.loop(sound, 0, 756000).samples, sound.samples)
     assert all(b > a for a, b in pairwise(heard.beats))
 
 
@@ -618,7 +618,7 @@ def steep():
 
 def test_a_loop_of_all_of_a_sound_fades_within_five_milliseconds_at_its_ends():
     sound, fade = steep(), round(0.005 * RATE)
-    samples = excerpts.closed(sound, 0, 2 * RATE).samples
+    samples = excerpts.loop(sound, 0, 2 * RATE).samples
     assert np.array_equal(samples[fade:-fade], sound.samples[fade:-fade])
     assert np.abs(np.diff(samples[:fade], axis=0)).max() < 0.01
     assert np.abs(np.diff(samples[-fade:], axis=0)).max() < 0.01
@@ -627,7 +627,7 @@ def test_a_loop_of_all_of_a_sound_fades_within_five_milliseconds_at_its_ends():
 
 def test_ten_milliseconds_before_a_loop_are_enough_to_fade_in_under_its_end():
     sound, before = steep(), RATE // 100
-    samples = excerpts.closed(sound, before, len(sound.samples) - before).samples
+    samples = excerpts.loop(sound, before, len(sound.samples) - before).samples
     assert np.array_equal(samples[:-before], sound.samples[before:-before])
 
 
@@ -640,7 +640,7 @@ def test_a_part_after_a_sounds_end_is_silent():
 def test_of_a_loops_end_that_has_faded_well_nothing_more_is_bent():
     sound = Sound(noise(4), RATE)
     for start in range(RATE, RATE + 50):
-        samples = excerpts.closed(sound, start, 2 * RATE).samples
+        samples = excerpts.loop(sound, start, 2 * RATE).samples
         if not np.array_equal(samples, excerpts.part(sound, start, 2 * RATE).samples):
             assert samples[-1] == pytest.approx(sound.samples[start - 1], abs=0.02), start
 

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from walk import Error, Keyframe, Settings, Walk, cli, ffmpeg, films, sheet, sounds, video
+from walk import Error, Keyframe, Settings, Walk, cli, ffmpeg, probe, sheet, sounds, video
 from walk import check as checking
 from walk.check import check
-from walk.film import described
+from walk.film import describe
 
 FPS = Fraction(25)
 
@@ -124,7 +124,7 @@ def test_a_film_that_runs_slower_than_it_says_has_the_rate_at_which_it_runs(tmp_
     film, slow = scenery(np.arange(60) * 0.05, tmp_path, 30, name="film.webm"), tmp_path / "slow.webm"
     slower = ["-c", "copy", "-bsf:v", "setts=ts=TS*1.01", slow]
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-i", film, *slower], check=True)
-    assert films.told(slow)[1] == 30
+    assert probe.stream_info(slow)[1] == 30
     rate = float(re.findall(r"([\d.]+) a second", check(slow).facts[0])[0])
     assert rate == pytest.approx(30 / 1.01, rel=1e-3)
 
@@ -305,7 +305,7 @@ def test_work_grows_as_a_film_does(monkeypatch):
         steps = np.random.default_rng(0).lognormal(0, 0.8, count).tolist()
         times = Counted(Fraction(i, 25) for i in range(count + 2))
         list(checking._jumps(steps, times, [False] * len(steps)))
-        list(checking._rests(steps, times))
+        list(checking._still_spans(steps, times))
         amounts.append(work)
     assert amounts[1] < 5 * amounts[0], "four times the frames; for each of them all others are gone over"
 
@@ -393,8 +393,8 @@ def test_sound_that_starts_late_is_found(tmp_path):
 
 @pytest.mark.parametrize(("late", "faults"), [(Fraction(1, 50), 0), (Fraction(1, 30), 1)])
 def test_sound_that_starts_late_by_more_than_half_a_frame_is_found(late, faults):
-    track = films.Track(2, 48000, late, Fraction(4), packet=Fraction(1024, 48000))
-    assert len([*checking._apart(track, Fraction(4), Fraction(1, 24))]) == faults
+    track = probe.Track(2, 48000, late, Fraction(4), packet=Fraction(1024, 48000))
+    assert len([*checking._out_of_step(track, Fraction(4), Fraction(1, 24))]) == faults
 
 
 @pytest.mark.parametrize(
@@ -455,7 +455,7 @@ def test_a_sound_in_one_of_six_channels_or_in_anti_phase_is_no_silence(tmp_path)
 
 def test_a_prompt_that_looks_like_ffmpegs_report_leads_nobody_astray(tmp_path):
     hostile = "Duration: 99:99:99.99, start: x\n  Stream #0:7: Video: lies, 3x3, 1 fps\n  Metadata:"
-    report = check(a_film(tmp_path, metadata=films.Metadata(hostile, hostile, ((Fraction(0), hostile),))))
+    report = check(a_film(tmp_path, metadata=probe.Metadata(hostile, hostile, ((Fraction(0), hostile),))))
     assert report.faults == ()
 
 
@@ -556,7 +556,7 @@ def test_a_film_is_drawn_and_told_to_programs(tmp_path, monkeypatch, capsys):
     assert err.endswith("drawn in new/sheet.png\n")
     with Image.open("new/sheet.png") as drawn:
         image = np.asarray(drawn.convert("RGB")).astype(int)
-    assert 13 not in sheet.some(40)
+    assert 13 not in sheet.sampled(40)
     assert not (image == 255).all(2).any(), "frame 13 is not on the sheet, nor anything as bright"
     discs = ((image - (230, 60, 40)) ** 2).sum(2) < 900
     assert np.sum(np.diff(discs.any(1).astype(int)) == 1) == 4, "four rows of frames show the disc"
@@ -605,7 +605,7 @@ def test_frames_close_together_are_no_damage(tmp_path, capsys, name):
 def test_a_film_that_was_cut_says_how_many_frames_it_was_made_with(tmp_path, capsys):
     walk = Walk.through([Keyframe("a", 0), Keyframe("b", 1)], frames=40)
     settings = dataclasses.replace(Settings(), width=64, height=64, steps=1, guidance=1.0, scheduler="x", batch=1)
-    film = a_film(tmp_path, metadata=described(walk, settings, {}))
+    film = a_film(tmp_path, metadata=describe(walk, settings, {}))
     cut = ["-t", "1", "-c", "copy", "-map_metadata", "0", tmp_path / "cut.mp4"]
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-i", film, *cut], check=True)
     cli.main(["check", str(tmp_path / "cut.mp4")])

@@ -30,11 +30,11 @@ from walk import (
     commands,
     ffmpeg,
     files,
-    films,
     hub,
     manifest,
     models,
     order,
+    probe,
     read_prompts,
     reading,
     recipe,
@@ -112,7 +112,7 @@ def pixels(folder):
 def test_timecodes_are_of_the_films_own_rate(walk):
     _, err = walk("--prompts", "01:00:00:00 a red apple", "01:00:00:08 a green frog", "--fps", 25, "--out", "film.mp4")
     assert err[0] == "note: timecodes are read at 25 frames a second, as --fps says"
-    assert len(films.timestamps(Path("film.mp4")).times) == 9
+    assert len(probe.timestamps(Path("film.mp4")).times) == 9
     assert [keyframe.time for keyframe in read_prompts(replay.read_recipe("film.mp4").prompts)] == [0, 0.32]
 
 
@@ -435,7 +435,7 @@ def notes():
 
     model = models.Pipeline.__new__(models.Pipeline)
     model.settings, model.family = Settings(), FAMILIES["StableDiffusionPipeline"]
-    tokenizer = CLIPTokenizer.from_pretrained(hub.find("toybox") / "tokenizer")
+    tokenizer = CLIPTokenizer.from_pretrained(hub.find_model("toybox") / "tokenizer")
     pipe = types.SimpleNamespace(tokenizer=tokenizer, components={})
     model.reader = reading.Reader(pipe, model.family, {}, "toybox", "cpu")
     return lambda prompt: model.notes(Keyframe(prompt, 0))
@@ -556,7 +556,7 @@ def test_a_stop_while_the_film_is_watched_says_that_it_is_made(walk, monkeypatch
     monkeypatch.setattr("walk.check.check", stop)
     out, err = walk(*ABC, "--frames", "6", "--out", "film.mp4", status=130)
     assert (out, err[-1]) == ("", "walk: stopped; film.mp4 is made, but was not checked")
-    assert len(films.timestamps(Path("film.mp4"))[0]) == 6
+    assert len(probe.timestamps(Path("film.mp4"))[0]) == 6
 
 
 # seeds
@@ -943,7 +943,7 @@ def test_diff_tells_keyframes_apart(walk):
 )
 def test_a_film_has_a_chapter_where_it_arrives_at_each_keyframe(walk, flags, chapters):
     walk(*flags, "--speed", "path", "--size", "64", "--out", "film.mp4")
-    assert list(films.read_metadata(Path("film.mp4")).chapters) == chapters
+    assert list(probe.read_metadata(Path("film.mp4")).chapters) == chapters
 
 
 # What the shell says
@@ -1165,7 +1165,7 @@ def test_a_folder_of_an_earlier_film_is_replaced_and_any_other_is_not(walk, refu
 )
 def test_a_film_of_each_format_has_its_frames_and_can_be_replayed(walk, suffix, flags, size):
     out, err = walk(*ABC, "--frames", "7", "--fps", "23.976", *flags, "--out", f"film{suffix}", small=False)
-    assert films.timestamps(Path(out))[1] == (size, size)
+    assert probe.timestamps(Path(out))[1] == (size, size)
     count, seconds = imageio_ffmpeg.count_frames_and_secs(out)
     assert (out, count) == (f"film{suffix}", 7)
     assert seconds == pytest.approx(7 / 23.976, abs=0.011)
@@ -1217,7 +1217,7 @@ def test_a_quick_preview_that_is_no_quicker_says_so(walk):
 
 def test_chapters_of_one_prompt_tell_its_seeds(walk):
     walk("a red apple", "--seeds", "3,8", "--frames", "4", "--out", "film.mp4")
-    titles = [title for _, title in films.read_metadata(Path("film.mp4")).chapters]
+    titles = [title for _, title in probe.read_metadata(Path("film.mp4")).chapters]
     assert titles == ["a red apple (seed 3)", "a red apple (seed 8)"]
 
 
@@ -1225,8 +1225,8 @@ def test_chapters_of_one_prompt_tell_its_seeds(walk):
 
 
 def test_models_lists_every_short_name_and_whether_it_is_on_this_machine(walk, monkeypatch):
-    monkeypatch.setattr(hub, "is_here", lambda repo: repo == "stabilityai/sdxl-turbo")
-    monkeypatch.setattr(hub, "also_here", list)
+    monkeypatch.setattr(hub, "is_downloaded", lambda repo: repo == "stabilityai/sdxl-turbo")
+    monkeypatch.setattr(hub, "other_downloads", list)
     out, err = walk("models", model=False)
     head, *rows = out.splitlines()
     assert (head.split()[:5], err) == (["name", "pixels", "steps", "guidance", "here"], [])

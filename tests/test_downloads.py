@@ -21,7 +21,7 @@ from walk.settings import Settings
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    for found in (hub.find, hub.lora, hub.decoder, hub.denoiser):
+    for found in (hub.find_model, hub.find_lora, hub.find_decoder, hub.find_denoiser):
         found.cache_clear()
     return tmp_path / "hub"
 
@@ -43,8 +43,8 @@ def test_a_pipeline_is_brought_whole_and_nothing_else(server, tiny_folder, tmp_p
         (home / name).write_bytes(b"not wanted")
     server.repositories["org/tiny"] = home
     told = []
-    with downloads.telling(lambda *how: told.append(how)):
-        folder = hub.find("org/tiny")
+    with downloads.reporting(lambda *how: told.append(how)):
+        folder = hub.find_model("org/tiny")
     assert files(folder) == files(tiny_folder)
     assert all((folder / name).read_bytes() == (tiny_folder / name).read_bytes() for name in files(tiny_folder))
     assert {what for what, _, _ in told} == {"downloading org/tiny"}
@@ -60,7 +60,7 @@ def test_half_precision_is_taken_where_there_is_no_other(server, tiny_folder, tm
         weights.rename(weights.with_suffix(".fp16.safetensors"))
     shutil.copy(home / "text_encoder/model.safetensors", home / "text_encoder/model.fp16.safetensors")
     server.repositories["org/half"] = home
-    folder = hub.find("org/half")
+    folder = hub.find_model("org/half")
     assert files(folder) == [name for name in files(home) if name != "text_encoder/model.safetensors"]
 
 
@@ -75,19 +75,19 @@ def test_of_shards_in_two_forms_the_usual_ones_are_brought_with_their_index(serv
         pipe.unet.save_pretrained(home / "unet", max_shard_size="100KB", variant=form)
     assert (home / "unet" / "diffusion_pytorch_model.safetensors.index.fp16.json").exists()
     server.repositories["org/shards"] = home
-    folder = hub.find("org/shards")
+    folder = hub.find_model("org/shards")
     assert files(folder) == [name for name in files(home) if "fp16" not in name]
     assert len(list(folder.glob("unet/*-of-*.safetensors"))) > 1
     for index in (home / "unet").glob("*fp16.json"):  # as other programs bring it
         shutil.copy(index, folder / "unet")
-    assert hub.is_here("org/shards")
+    assert hub.is_downloaded("org/shards")
     next(folder.glob("unet/*-00002-of-*.safetensors")).unlink()
-    assert not hub.is_here("org/shards")
+    assert not hub.is_downloaded("org/shards")
 
 
 def test_of_a_model_with_another_denoiser_its_own_is_not_brought(server, tiny_folder):
     server.repositories["org/tiny"] = tiny_folder
-    folder = hub.find("org/tiny", denoiser=False)
+    folder = hub.find_model("org/tiny", denoiser=False)
     assert files(folder) == [name for name in files(tiny_folder) if name != "unet/diffusion_pytorch_model.safetensors"]
 
 
@@ -97,7 +97,7 @@ def test_a_model_without_safetensors_is_refused(server, tiny_folder, tmp_path):
     weights.rename(weights.with_suffix(".bin"))
     server.repositories["org/tiny"] = home
     with pytest.raises(Error, match="org/tiny has no weights as safetensors for its vae, and others may hold programs"):
-        hub.find("org/tiny")
+        hub.find_model("org/tiny")
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_repository_that_holds_something_else_says_what(server, tmp_path, name
         (tmp_path / "home" / name).touch()
     server.repositories["org/other"] = tmp_path / "home"
     with pytest.raises(Error, match=f"^org/other is not a pipeline in .* no model_index.json; {instead}$"):
-        hub.find("org/other")
+        hub.find_model("org/other")
 
 
 def test_a_pipeline_that_is_not_supported_is_refused_before_it_is_brought(server, tmp_path, monkeypatch):
@@ -126,16 +126,16 @@ def test_a_pipeline_that_is_not_supported_is_refused_before_it_is_brought(server
         (tmp_path / "home" / "model_index.json").write_text(json.dumps({"_class_name": name}))
         monkeypatch.setattr(hub.importlib.util, "find_spec", lambda name: None)
         with pytest.raises(Error, match=f"^{why}"):
-            hub.find("org/other")
-    assert server.brought() == []
+            hub.find_model("org/other")
+    assert server.downloaded() == []
 
 
 def test_what_was_brought_is_found_again_with_the_hub_off(server, tiny_folder, monkeypatch):
     server.repositories["org/tiny"] = tiny_folder
-    folder = hub.find("org/tiny")
-    hub.find.cache_clear()
+    folder = hub.find_model("org/tiny")
+    hub.find_model.cache_clear()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert hub.find("org/tiny") == folder
+    assert hub.find_model("org/tiny") == folder
 
 
 def test_a_hub_that_stops_answering_is_told_of_and_no_file_is_missing_in_silence(server, tmp_path, monkeypatch):
@@ -146,7 +146,7 @@ def test_a_hub_that_stops_answering_is_told_of_and_no_file_is_missing_in_silence
     with pytest.raises(
         Error, match="org/loras could not be downloaded: the hub stopped answering; what is whole is kept"
     ):
-        hub.lora("org/loras/a.safetensors")
+        hub.find_lora("org/loras/a.safetensors")
 
 
 def test_a_stop_within_a_program_ends_the_download_too_and_leaves_others_alone(server, tmp_path, cache):
@@ -161,11 +161,14 @@ def test_a_stop_within_a_program_ends_the_download_too_and_leaves_others_alone(s
     def stop(*_):
         raise KeyboardInterrupt
 
-    with downloads.telling(stop), pytest.raises(KeyboardInterrupt, match="what has arrived of org/slow whole is kept"):
-        hub.lora("org/slow/a.safetensors")
+    with (
+        downloads.reporting(stop),
+        pytest.raises(KeyboardInterrupt, match="what has arrived of org/slow whole is kept"),
+    ):
+        hub.find_lora("org/slow/a.safetensors")
     assert list(cache.rglob("*.incomplete")) == [other]
     server.pace = None
-    assert hub.lora("org/slow/a.safetensors").stat().st_size == 400_000
+    assert hub.find_lora("org/slow/a.safetensors").stat().st_size == 400_000
 
 
 def test_what_is_here_under_another_name_needs_no_room(server, tmp_path, monkeypatch):
@@ -173,15 +176,15 @@ def test_what_is_here_under_another_name_needs_no_room(server, tmp_path, monkeyp
     for name in ("a.safetensors", "same.safetensors"):
         (tmp_path / "home" / name).write_bytes(b"0" * 1000)
     server.repositories["org/loras"] = tmp_path / "home"
-    hub.lora("org/loras/a.safetensors")
+    hub.find_lora("org/loras/a.safetensors")
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=100))
-    assert hub.lora("org/loras/same.safetensors").stat().st_size == 1000
+    assert hub.find_lora("org/loras/same.safetensors").stat().st_size == 1000
 
 
 def test_a_gated_models_files_say_where_to_accept_the_licence(server, tiny_folder):
     server.repositories["org/tiny"], server.gated = tiny_folder, True
     with pytest.raises(Error, match=r"^org/tiny is gated; accept its licence at https://huggingface.co/org/tiny, then"):
-        hub.find("org/tiny")
+        hub.find_model("org/tiny")
 
 
 def test_a_download_that_breaks_is_said_and_how_to_go_on(server, tiny_folder, monkeypatch):
@@ -191,7 +194,7 @@ def test_a_download_that_breaks_is_said_and_how_to_go_on(server, tiny_folder, mo
     server.repositories["org/tiny"] = tiny_folder
     monkeypatch.setattr("huggingface_hub.snapshot_download", broken)
     with pytest.raises(Error) as caught:
-        hub.find("org/tiny")
+        hub.find_model("org/tiny")
     assert str(caught.value) == (
         "org/tiny could not be downloaded: The read operation timed out; what is whole is kept: run the same command to "
         "go on"
@@ -204,8 +207,8 @@ def test_of_many_files_of_weights_none_is_brought_until_one_is_named(server, tmp
         (tmp_path / "home" / f"flux-Q{bits}.gguf").touch()
     server.repositories["org/packed"] = tmp_path / "home"
     with pytest.raises(Error, match=r"^org/packed has 7 files of weights \(flux-Q2.gguf, .*, \.\.\.\); give one, as "):
-        hub.denoiser("org/packed")
-    assert server.brought() == []
+        hub.find_denoiser("org/packed")
+    assert server.downloaded() == []
 
 
 def test_one_file_of_a_repository_is_brought_and_a_wrong_name_is_told_of(server, tmp_path):
@@ -215,12 +218,12 @@ def test_one_file_of_a_repository_is_brought_and_a_wrong_name_is_told_of(server,
         (home / name).write_text(name)
     server.repositories["org/loras"] = home
     with pytest.raises(Error, match=r"^org/loras has no c\.safetensors; it has a\.safetensors, b\.safetensors$"):
-        hub.lora("org/loras/c.safetensors")
-    assert hub.lora("org/loras/b.safetensors").read_text() == "b.safetensors"
-    assert server.brought() == ["org/loras/b.safetensors"]
-    hub.lora.cache_clear()
+        hub.find_lora("org/loras/c.safetensors")
+    assert hub.find_lora("org/loras/b.safetensors").read_text() == "b.safetensors"
+    assert server.downloaded() == ["org/loras/b.safetensors"]
+    hub.find_lora.cache_clear()
     server.status = 500
-    assert hub.lora("org/loras/b.safetensors").read_text() == "b.safetensors", "it is here"
+    assert hub.find_lora("org/loras/b.safetensors").read_text() == "b.safetensors", "it is here"
 
 
 def test_a_checkpoint_of_the_hubs_is_a_model(server, tiny_folder, tmp_path):
@@ -232,30 +235,30 @@ def test_a_checkpoint_of_the_hubs_is_a_model(server, tiny_folder, tmp_path):
     server.repositories["stable-diffusion-v1-5/stable-diffusion-v1-5"] = tiny_folder
     made = models.complete(Settings("org/one/own.safetensors"))
     assert "checkpoint sha256 " in made.weights
-    assert [name for name in server.brought() if name.endswith(".safetensors")] == ["org/one/own.safetensors"]
+    assert [name for name in server.downloaded() if name.endswith(".safetensors")] == ["org/one/own.safetensors"]
 
 
 def test_a_name_that_is_a_files_is_not_looked_for_on_the_hub(server):
-    for find in (hub.find, hub.lora, hub.decoder, hub.denoiser):
+    for find in (hub.find_model, hub.find_lora, hub.find_decoder, hub.find_denoiser):
         with pytest.raises(Error, match=r"there is no .*loras/nosuch\.safetensors"):
             find("loras/nosuch.safetensors")
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_an_address_of_the_hubs_is_a_model_too(server, tiny_folder):
     server.repositories["org/tiny"] = tiny_folder
-    folder = hub.find("org/tiny")
-    assert hub.find("https://huggingface.co/org/tiny") == hub.find("https://hf.co/org/tiny/") == folder
+    folder = hub.find_model("org/tiny")
+    assert hub.find_model("https://huggingface.co/org/tiny") == hub.find_model("https://hf.co/org/tiny/") == folder
     for address in ("https://civitai.com/models/4384", "https://hf.co/a/b/resolve/main/c.safetensors"):
         with pytest.raises(Error, match="is an address; download its file, and give that as --model"):
-            hub.find(address)
+            hub.find_model(address)
 
 
 @pytest.mark.parametrize(("status", "remedy"), [(401, "run hf auth login"), (429, "try again later"), (502, "try")])
 def test_a_hub_that_refuses_says_so(server, status, remedy):
     server.status = status
     with pytest.raises(Error, match=rf"refuses to tell of it \(HTTP {status}\); {remedy}"):
-        hub.find("org/tiny")
+        hub.find_model("org/tiny")
 
 
 def test_what_has_no_room_is_not_begun(server, tiny_folder, monkeypatch, cache):
@@ -264,8 +267,8 @@ def test_what_has_no_room_is_not_begun(server, tiny_folder, monkeypatch, cache):
     with pytest.raises(
         Error, match=r"^org/tiny needs 0\.0 GB, and .* has room for 0\.0; make room, or let HF_HOME name"
     ):
-        hub.find("org/tiny")
-    assert server.brought() == []
+        hub.find_model("org/tiny")
+    assert server.downloaded() == []
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")

@@ -395,7 +395,7 @@ def test_only_a_vae_that_overflows_in_half_precision_decodes_in_float32(home, tm
     family, config = families.FAMILIES[name], json.loads((folder / "config.json").read_text())
 
     def widens(decoder, name=name):
-        return loading.widens(Settings(str(home(name)), decoder=str(decoder)), families.FAMILIES[name])
+        return loading.decodes_in_float32(Settings(str(home(name)), decoder=str(decoder)), families.FAMILIES[name])
 
     assert family.upcast
     assert widens("own")
@@ -449,7 +449,7 @@ def test_a_decoder_that_is_not_there_or_is_none_is_refused(home, tmp_path):
         config.write_text(json.dumps(json.loads(config.read_text()) | other))
         assert told in refused("StableDiffusionPipeline", str(config.parent))
     save_file({"model.diffusion_model.x": torch.zeros(1)}, whole)
-    hub.decoder.cache_clear()
+    hub.find_decoder.cache_clear()
     assert refused("StableDiffusionPipeline", str(whole)).startswith(f"{whole} holds no VAE alone; a decoder is own")
 
 

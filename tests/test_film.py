@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from walk import Error, Settings, Walk, cli, digests, film, films, models, read_prompts, replay
+from walk import Error, Settings, Walk, cli, digests, film, models, probe, read_prompts, replay
 from walk.check import check
 from walk.manifest import read_manifest
 from walk.run import Run, unused
@@ -38,11 +38,11 @@ def made(model, walk, even, out="film.mp4"):
 @pytest.mark.parametrize("even", [True, False])
 def test_a_film_that_was_made_in_python_can_be_made_again_by_the_command(model, even, capsys):
     made(model, Walk.through(read_prompts(ABC), frames=24, closed=True), even)
-    assert len(films.timestamps(Path("film.mp4"))[0]) == 24
+    assert len(probe.timestamps(Path("film.mp4"))[0]) == 24
     recipe = replay.read_recipe("film.mp4")
     assert recipe.prompts == ("a red apple | seed=0", "a green frog | seed=1", "a blue whale | seed=2")
     assert dict(recipe.flags)["speed"] == ("even" if even else "path")
-    assert [title for _, title in films.read_metadata(Path("film.mp4")).chapters] == ABC
+    assert [title for _, title in probe.read_metadata(Path("film.mp4")).chapters] == ABC
     assert cli.main(["replay", "film.mp4", "--out", "again.mp4"]) == 0
     assert "24 of 24 frames" not in capsys.readouterr().err  # in a folder of its own
     assert check(Path("again.mp4")).steps == check(Path("film.mp4")).steps
@@ -166,7 +166,7 @@ def test_a_film_of_a_run_that_describes_nothing_says_nothing(model):
     with Run("film.walk", walk, model.settings, describe=False) as run, Work(run, model) as work:
         work.finished(run)
         film.make(run, "film.mp4")
-    assert films.read_metadata(Path("film.mp4")) == films.Metadata("", "")
+    assert probe.read_metadata(Path("film.mp4")) == probe.Metadata("", "")
 
 
 @pytest.mark.usefixtures("empty_folder")
@@ -190,7 +190,7 @@ def test_a_film_elsewhere_of_the_same_name_is_not_replaced_nor_what_a_refused_fi
 def test_a_walk_that_shows_no_frame_of_a_keyframe_is_a_film_too(model):
     walk = Walk(read_prompts(ABC), (0.0, 0.5, 1.5, 2.0), 24)
     made(model, walk, False)
-    assert [title for _, title in films.read_metadata(Path("film.mp4")).chapters] == [ABC[0], ABC[2]]
+    assert [title for _, title in probe.read_metadata(Path("film.mp4")).chapters] == [ABC[0], ABC[2]]
     assert cli.main(["replay", "film.mp4", "--out", "again.mp4"]) == 0
     assert check(Path("again.mp4")).steps == check(Path("film.mp4")).steps
 
@@ -204,7 +204,7 @@ def test_a_film_with_sound_is_made_again_with_it(model):
         film.make(run, "film.mp4", sound=sound, codec="h265", quality=0, size=64)
     assert dict(replay.read_recipe("film.mp4").flags)["quality"] == "0"
     assert cli.main(["replay", "film.mp4", "--out", "again.mp4"]) == 0
-    assert films.tracks(Path("again.mp4"))[1].channels == 2
+    assert probe.tracks(Path("again.mp4"))[1].channels == 2
 
 
 def test_a_run_that_is_open_here_says_so_until_it_is_closed(model, tmp_path):

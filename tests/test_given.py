@@ -12,7 +12,7 @@ import torch
 from oracle import assert_the_same, levels, load, mean, pictures
 from test_render import Fake
 
-from walk import Error, Keyframe, Walk, cli, film, films, keyframes, read_prompts
+from walk import Error, Keyframe, Walk, cli, film, keyframes, probe, read_prompts
 from walk.given import Given
 from walk.render import render
 from walk.run import Run
@@ -96,7 +96,7 @@ def test_what_has_not_the_tensors_refuses_their_keyframes(given, tiny_folder, ca
         work.finished(run)
         film.make(run, "film.mp4")
     told = r"^'half a fox \(tensors [0-9a-f]{16}\)' stands for tensors, which only the program that made them has"
-    assert [title for _, title in films.read_metadata(Path("film.mp4")).chapters] == ["a red fox", k.prompt]
+    assert [title for _, title in probe.read_metadata(Path("film.mp4")).chapters] == ["a red fox", k.prompt]
     assert cli.main(["info", "film.mp4"]) == 0
     Path("film.txt").write_text(capsys.readouterr().out)
     assert read_prompts("film.txt")[1] == k

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from test_families import BUILDERS, FOX, KEYFRAMES, SIZE, STOCHASTIC, film, plain
 from test_upscale import compact, enlarger, noisy
 
-from walk import Settings, Walk, cli, families, graphs, machine, models
+from walk import Settings, Walk, cli, cuda_graphs, families, machine, models
 
 pytestmark = pytest.mark.gpu
 SD = "StableDiffusionPipeline"
@@ -52,7 +52,7 @@ def test_what_is_played_back_makes_the_same_bytes(tmp_path, monkeypatch, name):
     model = load(folder, batch=3, dtype="auto")
     played = film(model, walk)
     assert model.recorder.recordings if not model.family.syncs else model.recorder is None
-    monkeypatch.setattr(graphs, "MOST", 0)
+    monkeypatch.setattr(cuda_graphs, "MOST", 0)
     usual = film(load(folder, batch=3, dtype="auto"), walk)
     for index, picture in usual.items():
         np.testing.assert_array_equal(played[index], picture)
@@ -83,7 +83,7 @@ def test_a_denoiser_that_is_larger_than_the_gpu_makes_the_same_bytes(tmp_path, m
     usual = film(load(folder), walk)
     monkeypatch.setattr(machine, "LARGE", 0)
     passing = load(folder, low_memory=True)
-    assert passing.passes
+    assert passing.by_block
     for index, picture in film(passing, walk).items():
         np.testing.assert_array_equal(picture, usual[index])
 
@@ -94,7 +94,7 @@ def test_what_waits_is_called_as_usual_and_leaves_the_memory_as_it_was():
             return super().forward(x) * x.sum().item()
 
     module, x = Waiting(2, 2).cuda(), torch.ones(1, 2, device="cuda")
-    recorder = graphs.Recorder(module, lambda: True)
+    recorder = cuda_graphs.Recorder(module, lambda: True)
     recorder.ready = True
     with torch.inference_mode():
         made = [module(x) for _ in range(3)]

@@ -27,7 +27,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @pytest.fixture(autouse=True)
 def _forget_what_was_found():
-    for found in (hub.find, hub.lora, hub.decoder, hub.denoiser):
+    for found in (hub.find_model, hub.find_lora, hub.find_decoder, hub.find_denoiser):
         found.cache_clear()
 
 
@@ -65,10 +65,10 @@ def test_a_model_in_the_hubs_cache_works_with_the_hub_off(cache, tiny_folder):
 @pytest.mark.parametrize("revision", ["v1.5", "refs/pr/2", COMMIT])
 def test_a_revision_is_found_in_the_hubs_cache(cache, tiny_folder, revision):
     folder = fetch(cache, tiny_folder, revision)
-    assert hub.find(f"org/tiny@{revision}") == folder
+    assert hub.find_model(f"org/tiny@{revision}") == folder
     for other in ("org/tiny", "org/tiny@v2"):
         with pytest.raises(Error, match="org/tiny is not on this machine and the hub is switched off"):
-            hub.find(other)
+            hub.find_model(other)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_revision_is_found_in_the_hubs_cache(cache, tiny_folder, revision):
 def test_an_incomplete_snapshot_is_no_model(cache, tiny_folder, lost):
     (fetch(cache, tiny_folder) / lost).unlink()
     with pytest.raises(Error, match="org/tiny is not on this machine and the hub is switched off"):
-        hub.find("org/tiny")
+        hub.find_model("org/tiny")
 
 
 # The hub
@@ -133,7 +133,7 @@ def refusal(kind, status=0):
 def test_what_the_hub_refuses_is_said(ask, answer, message):
     ask(answer)
     with pytest.raises(Error) as caught:
-        hub.find("org/big@v9")
+        hub.find_model("org/big@v9")
     assert str(caught.value).startswith(message)
 
 
@@ -145,7 +145,7 @@ def test_a_hub_that_does_not_answer_is_given_up_in_time(ask, monkeypatch):
     assert usual < 10
     begun = time.monotonic()
     with pytest.raises(Error, match="org/big is not on this machine and the hub does not answer; go online, or choose"):
-        hub.find("org/big")
+        hub.find_model("org/big")
     assert time.monotonic() - begun < 2
     over.set()
 
@@ -153,7 +153,7 @@ def test_a_hub_that_does_not_answer_is_given_up_in_time(ask, monkeypatch):
 def test_the_hub_is_not_asked_for_a_model_that_is_here(ask, cache, tiny_folder):
     ask(AssertionError("asked"))
     folder = fetch(cache, tiny_folder)
-    assert hub.find("org/tiny") == folder
+    assert hub.find_model("org/tiny") == folder
 
 
 @pytest.mark.parametrize(
@@ -166,13 +166,13 @@ def test_the_hub_is_not_asked_for_a_model_that_is_here(ask, cache, tiny_folder):
 def test_a_folder_that_is_no_pipeline_is_refused(tmp_path, file, why):
     (tmp_path / file).write_text("{}")
     with pytest.raises(Error, match=f" is a folder without a model_index.json{why} "):
-        hub.find(str(tmp_path))
+        hub.find_model(str(tmp_path))
 
 
 def test_a_part_of_a_pipeline_is_said_to_be_one(tiny_folder):
     for part in ("unet", "model_index.json"):
         with pytest.raises(Error, match=f"; give .*{re.escape(str(tiny_folder))}$"):
-            hub.find(str(tiny_folder / part))
+            hub.find_model(str(tiny_folder / part))
 
 
 def test_a_folder_that_does_not_load_for_lack_of_a_library_says_so(monkeypatch, tmp_path):
@@ -187,11 +187,11 @@ def test_a_folder_that_does_not_load_for_lack_of_a_library_says_so(monkeypatch, 
 
 def test_a_folder_with_one_lora_in_it_is_that_lora(tmp_path):
     (tmp_path / "pytorch_lora_weights.safetensors").touch()
-    assert hub.lora(str(tmp_path)) == tmp_path / "pytorch_lora_weights.safetensors"
+    assert hub.find_lora(str(tmp_path)) == tmp_path / "pytorch_lora_weights.safetensors"
     (tmp_path / "other.safetensors").touch()
-    hub.lora.cache_clear()
+    hub.find_lora.cache_clear()
     with pytest.raises(Error, match=r"has 2 files of weights \(other.safetensors, pytorch_lora_weights.safetensors\)"):
-        hub.lora(str(tmp_path))
+        hub.find_lora(str(tmp_path))
 
 
 def test_weights_that_are_there_in_half_precision_only_are_found_and_load(cache, tiny_folder, tmp_path):
@@ -204,19 +204,23 @@ def test_weights_that_are_there_in_half_precision_only_are_found_and_load(cache,
     weights = {"half": model.pipe.unet.state_dict(), "own": pipe.unet.state_dict()}
     for name, tensor in weights["own"].items():
         assert torch.equal(tensor.float(), weights["half"][name])
-    assert hub.is_here("org/tiny")
+    assert hub.is_downloaded("org/tiny")
 
 
 def test_of_two_forms_of_the_weights_the_full_one_is_taken(tiny_folder):
-    assert hub.variant(tiny_folder) is None
+    assert hub.weights_variant(tiny_folder) is None
     assert (
-        hub._variant(["unet/a.safetensors", "unet/a.fp16.safetensors", "vae/b.safetensors", "c.fp16.safetensors"])
+        hub._shared_variant(
+            ["unet/a.safetensors", "unet/a.fp16.safetensors", "vae/b.safetensors", "c.fp16.safetensors"]
+        )
         is None
     )
-    assert hub._variant(["unet/a.safetensors", "vae/b.fp16-00001-of-00002.safetensors"]) == "fp16"
-    assert hub._variant(["unet/a.bf16.safetensors", "vae/model-00001-of-00002.bf16.safetensors"]) == "bf16"
-    assert hub._variant(["unet/a.fp16.safetensors", "unet/a.bf16.safetensors", "vae/b.bf16.safetensors"]) == "bf16"
-    assert hub._variant(["unet/a-00001-of-00002.safetensors"]) is None
+    assert hub._shared_variant(["unet/a.safetensors", "vae/b.fp16-00001-of-00002.safetensors"]) == "fp16"
+    assert hub._shared_variant(["unet/a.bf16.safetensors", "vae/model-00001-of-00002.bf16.safetensors"]) == "bf16"
+    assert (
+        hub._shared_variant(["unet/a.fp16.safetensors", "unet/a.bf16.safetensors", "vae/b.bf16.safetensors"]) == "bf16"
+    )
+    assert hub._shared_variant(["unet/a-00001-of-00002.safetensors"]) is None
 
 
 def test_weights_in_bfloat16_only_load(tiny_folder, tmp_path):
@@ -229,10 +233,10 @@ def test_a_folder_named_like_a_model_does_not_hide_it(tiny_folder, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     Path("sdxl").mkdir()
     with pytest.raises(Error, match=r"stable-diffusion-xl-base-1\.0 is not on this machine"):
-        hub.find("sdxl")
-    hub.find.cache_clear()
+        hub.find_model("sdxl")
+    hub.find_model.cache_clear()
     shutil.copytree(tiny_folder, "sdxl", dirs_exist_ok=True)
-    assert hub.find("sdxl") == Path("sdxl")
+    assert hub.find_model("sdxl") == Path("sdxl")
 
 
 def failing(error):
@@ -250,7 +254,7 @@ def failing(error):
 )
 def test_a_short_name_is_its_hub_ids_model_with_its_makers_steps_and_guidance(cache, tiny_folder, name):
     folder = fetch(cache, tiny_folder, repo="stabilityai/sd-turbo")
-    assert hub.find(name) == folder
+    assert hub.find_model(name) == folder
     done = models.complete(Settings(model=name, device="cpu"))
     assert (done.steps, done.guidance) == (1, 0.0)
     asked = models.complete(Settings(model=name, device="cpu", steps=3, guidance=2.0))
@@ -260,7 +264,7 @@ def test_a_short_name_is_its_hub_ids_model_with_its_makers_steps_and_guidance(ca
 def test_a_misspelt_short_name_is_mended(cache):
     for name, meant in (("sdx-turbo", "sdxl-turbo"), ("SDXL", "sdxl")):
         with pytest.raises(Error, match=rf"^there is no model '{name}' here; did you mean .*\b{meant}\b.*\?$"):
-            hub.find(name)
+            hub.find_model(name)
 
 
 def test_short_names_are_those_of_families_that_walk_knows_and_are_all_different():
@@ -272,15 +276,15 @@ def test_short_names_are_those_of_families_that_walk_knows_and_are_all_different
 
 
 def test_whether_a_model_is_on_this_machine_is_known_without_the_hub(cache, tiny_folder):
-    assert not hub.is_here("stabilityai/sd-turbo")
+    assert not hub.is_downloaded("stabilityai/sd-turbo")
     folder = fetch(cache, tiny_folder, repo="stabilityai/sd-turbo")
-    assert hub.is_here("stabilityai/sd-turbo")
+    assert hub.is_downloaded("stabilityai/sd-turbo")
     (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
-    assert not hub.is_here("stabilityai/sd-turbo")
+    assert not hub.is_downloaded("stabilityai/sd-turbo")
 
 
 def test_what_else_is_on_this_machine_is_known_by_its_hub_id(cache, tiny_folder, tmp_path):
-    assert hub.also_here() == []
+    assert hub.other_downloads() == []
     fetch(cache, tiny_folder, repo="org/mine")
     fetch(cache, tiny_folder, repo="stabilityai/sd-turbo")  # which has a short name
     (fetch(cache, tiny_folder, repo="org/half") / "unet" / "diffusion_pytorch_model.safetensors").unlink()
@@ -288,7 +292,7 @@ def test_what_else_is_on_this_machine_is_known_by_its_hub_id(cache, tiny_folder,
     (tmp_path / "home" / "model_index.json").write_text('{"_class_name": "KandinskyPipeline"}')
     fetch(cache, tmp_path / "home", repo="org/other")
     (cache / "models--org--name (copy)").mkdir()
-    assert hub.also_here() == ["org/mine"]
+    assert hub.other_downloads() == ["org/mine"]
 
 
 @pytest.mark.parametrize(
@@ -299,8 +303,8 @@ def test_a_damaged_model_is_not_here_and_hides_no_other(cache, tiny_folder, dama
     file = fetch(cache, tiny_folder, repo="stabilityai/sd-turbo") / damaged
     file.unlink(missing_ok=True)
     file.write_text(text)
-    assert not hub.is_here("stabilityai/sd-turbo")
-    assert hub.is_here("stabilityai/sdxl-turbo")
+    assert not hub.is_downloaded("stabilityai/sd-turbo")
+    assert hub.is_downloaded("stabilityai/sdxl-turbo")
 
 
 # Single files
@@ -320,9 +324,9 @@ def describe(tiny_folder, folder):
 def test_a_checkpoint_that_comes_after_it_was_asked_for_is_found(checkpoint, tiny_folder, tmp_path):
     describe(tiny_folder, tmp_path / "new")
     with pytest.raises(Error, match=r"there is no file .*new\.safetensors"):
-        hub.find(str(tmp_path / "new.safetensors"))
+        hub.find_model(str(tmp_path / "new.safetensors"))
     shutil.copy(checkpoint, tmp_path / "new.safetensors")
-    assert hub.find(str(tmp_path / "new.safetensors")) == tmp_path / "new"
+    assert hub.find_model(str(tmp_path / "new.safetensors")) == tmp_path / "new"
 
 
 def test_a_single_checkpoint_is_the_same_model_as_its_parts(checkpoint, tiny_folder):
@@ -352,7 +356,7 @@ def test_the_two_kinds_of_stable_diffusion_2_are_told_apart(tmp_path, context, s
         block.format("output_blocks.11.1", "norm1.bias"): torch.linspace(-1, 1, 320).half() * spread,
     }
     save_file(tensors, tmp_path / "sd.safetensors")
-    assert hub.prediction(tmp_path / "sd.safetensors").get("prediction_type") == kind
+    assert hub.checkpoint_scheduler(tmp_path / "sd.safetensors").get("prediction_type") == kind
 
 
 def test_a_checkpoint_is_described_by_the_model_that_it_resembles(checkpoint, cache, tiny_folder):
@@ -379,13 +383,13 @@ def test_a_file_that_is_no_checkpoint_says_what_it_is(checkpoint, cache, tmp_pat
     ):
         save_file(tensors, tmp_path / f"{name}.safetensors")
         with pytest.raises(Error, match=rf"{name}\.safetensors {told}"):
-            hub.find(str(tmp_path / f"{name}.safetensors"))
+            hub.find_model(str(tmp_path / f"{name}.safetensors"))
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1000])
     with pytest.raises(Error, match=r"own\.safetensors is cut off, after .* of .* MB; download it again"):
-        hub.find(str(checkpoint))
+        hub.find_model(str(checkpoint))
     checkpoint.rename(tmp_path / "own.ckpt")
     with pytest.raises(Error, match=r"own\.ckpt may hold programs, which walk does not run; take the model's"):
-        hub.find(str(tmp_path / "own.ckpt"))
+        hub.find_model(str(tmp_path / "own.ckpt"))
 
 
 def test_a_damaged_model_of_the_hubs_says_what_to_remove(cache, tiny_folder):
@@ -399,7 +403,7 @@ def test_a_damaged_model_of_the_hubs_says_what_to_remove(cache, tiny_folder):
 
 def test_a_checkpoint_without_a_description_says_what_to_do(checkpoint, cache):
     with pytest.raises(Error) as caught:
-        hub.find(str(checkpoint))
+        hub.find_model(str(checkpoint))
     repo = "stable-diffusion-v1-5/stable-diffusion-v1-5"
     assert str(caught.value) == (
         f"{checkpoint} needs the configuration of a model: {repo} is not on this machine and the hub is switched off "
@@ -412,7 +416,7 @@ def test_a_checkpoint_without_a_description_says_so_where_the_hub_does_not_answe
     with pytest.raises(
         Error, match=r"needs the configuration of a model: .* the hub does not answer; go online once, or lay"
     ):
-        hub.find(str(checkpoint))
+        hub.find_model(str(checkpoint))
 
 
 def test_a_checkpoint_of_other_weights_is_another_model(checkpoint, tiny_folder):
@@ -429,7 +433,7 @@ def test_a_checkpoint_of_other_weights_is_another_model(checkpoint, tiny_folder)
 def test_a_damaged_checkpoint_is_said_to_be(checkpoint):
     checkpoint.write_bytes(b"<html>not found</html>")
     with pytest.raises(Error, match=r"own\.safetensors is damaged"):
-        hub.find(str(checkpoint))
+        hub.find_model(str(checkpoint))
 
 
 @pytest.mark.parametrize("lost", ["model.diffusion_model.out.2.weight", "first_stage_model.quant_conv.bias"])
@@ -449,22 +453,22 @@ def test_a_lora_is_a_file_or_the_only_one_of_a_repository(cache, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     (home / "style.safetensors").touch()
-    assert hub.lora(str(home / "style.safetensors")) == home / "style.safetensors"
+    assert hub.find_lora(str(home / "style.safetensors")) == home / "style.safetensors"
     folder = fetch(cache, home, repo="org/style")
-    assert hub.lora("org/style") == hub.lora("org/style/style.safetensors") == folder / "style.safetensors"
+    assert hub.find_lora("org/style") == hub.find_lora("org/style/style.safetensors") == folder / "style.safetensors"
     (home / "other.safetensors").touch()
     fetch(cache, home, repo="org/two")
     with pytest.raises(
         Error, match=r"org/two has 2 files of weights \(other.safetensors, style.safetensors\); give one"
     ):
-        hub.lora("org/two")
-    assert hub.lora("org/two/other.safetensors").name == "other.safetensors"
+        hub.find_lora("org/two")
+    assert hub.find_lora("org/two/other.safetensors").name == "other.safetensors"
 
 
 @pytest.mark.parametrize("name", ["nosuch", "nosuch.safetensors", "a b/c", "org/x/y.bin", "/nosuch/x.safetensors"])
 def test_what_is_no_lora_is_refused(cache, name):
     with pytest.raises(Error, match=r"there is no LoRA '.*' here; a LoRA is a \.safetensors file, or a hub id"):
-        hub.lora(name)
+        hub.find_lora(name)
 
 
 def test_what_is_nearly_a_lora_is_mended(cache, tmp_path, monkeypatch):
@@ -476,19 +480,19 @@ def test_what_is_nearly_a_lora_is_mended(cache, tmp_path, monkeypatch):
         ("style.safetensors:abc", "its weight 'abc' is no number; write style.safetensors:0.8, say"),
     ):
         with pytest.raises(Error) as caught:
-            hub.lora(name)
+            hub.find_lora(name)
         assert str(caught.value) == f"there is no LoRA '{name}' here; {hint}"
 
 
 def test_a_lora_of_the_hubs_that_is_not_here_says_so(cache):
     with pytest.raises(Error, match="org/style is not on this machine and the hub is switched off"):
-        hub.lora("org/style")
+        hub.find_lora("org/style")
 
 
 def test_a_lora_given_for_a_model_says_where_it_belongs(cache, tmp_path):
     save_file({"unet.x.lora_A.weight": torch.zeros(1)}, tmp_path / "style.safetensors")
     with pytest.raises(Error, match=f"is a LoRA; give it as --lora {re.escape(str(tmp_path))}"):
-        hub.find(str(tmp_path / "style.safetensors"))
+        hub.find_model(str(tmp_path / "style.safetensors"))
 
 
 # Denoisers in files of their own
@@ -498,14 +502,14 @@ def test_a_denoiser_is_a_file_here_or_one_of_a_repositorys(cache, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     (home / "it-Q4_K_S.gguf").touch()
-    assert hub.denoiser(str(home / "it-Q4_K_S.gguf")) == home / "it-Q4_K_S.gguf"
+    assert hub.find_denoiser(str(home / "it-Q4_K_S.gguf")) == home / "it-Q4_K_S.gguf"
     (home / "it-Q8_0.gguf").touch()
     folder = fetch(cache, home, repo="org/packed")
-    assert hub.denoiser("org/packed/it-Q8_0.gguf") == folder / "it-Q8_0.gguf"
+    assert hub.find_denoiser("org/packed/it-Q8_0.gguf") == folder / "it-Q8_0.gguf"
     with pytest.raises(
         Error, match=r"has 2 files of weights \(it-Q4_K_S.gguf, it-Q8_0.gguf\); give one, as org/packed/"
     ):
-        hub.denoiser("org/packed")
+        hub.find_denoiser("org/packed")
 
 
 def test_a_library_that_does_not_fit_is_named(monkeypatch):
@@ -517,7 +521,7 @@ def test_a_library_that_does_not_fit_is_named(monkeypatch):
             )
 
     monkeypatch.setitem(sys.modules, "diffusers", Broken())
-    assert str(hub.lacking("sdxl", "StableDiffusionXLPipeline")) == (
+    assert str(hub.missing_requirement("sdxl", "StableDiffusionXLPipeline")) == (
         "diffusers cannot import StableDiffusionXLPipeline: cannot import name 'InterpolationMode' from "
         "'torchvision.transforms'; install that library again, from where torch is from"
     )
@@ -526,7 +530,7 @@ def test_a_library_that_does_not_fit_is_named(monkeypatch):
 @pytest.mark.parametrize("name", ["nosuch", "nosuch.gguf", "org/x/y.bin", "/nosuch/x.gguf", __file__])
 def test_what_is_no_denoiser_is_refused(cache, name):
     with pytest.raises(Error) as caught:
-        hub.denoiser(name)
+        hub.find_denoiser(name)
     absent = f"{name} is of another kind" if name == __file__ else f"there is no denoiser '{name}' here"
     assert str(caught.value) == (
         f"{absent}; it is own, or a .safetensors or .gguf file, or one on the hub, as org/name/file.gguf"
@@ -541,13 +545,13 @@ def test_of_a_model_with_another_denoiser_its_own_need_not_be_here(cache, tiny_f
     model = load("org/tiny", denoiser=other)
     np.testing.assert_array_equal(pictures(model, FOX), pictures(load(tiny_folder), FOX))
     with pytest.raises(Error, match="org/tiny is not on this machine and the hub is switched off"):
-        hub.find("org/tiny")
+        hub.find_model("org/tiny")
 
 
 def test_a_denoiser_given_for_a_model_says_how_it_is_given(checkpoint, cache, tmp_path):
     for name in (str(tmp_path / "it.gguf"), "org/packed/it.gguf"):
         with pytest.raises(Error) as caught:
-            hub.find(name)
+            hub.find_model(name)
         assert str(caught.value) == (
             f"{name} is a denoiser alone; give it as --denoiser {name}, and as --model what it was made from, such as "
             "flux-dev"
@@ -555,7 +559,7 @@ def test_a_denoiser_given_for_a_model_says_how_it_is_given(checkpoint, cache, tm
     tensors = {name: it for name, it in load_file(checkpoint).items() if name.startswith("model.diffusion_model.")}
     save_file(tensors, tmp_path / "unet.safetensors")
     with pytest.raises(Error) as caught:
-        hub.find(str(tmp_path / "unet.safetensors"))
+        hub.find_model(str(tmp_path / "unet.safetensors"))
     assert f"has no text encoder; if it is a denoiser alone, give it as --denoiser {tmp_path}" in str(caught.value)
     assert str(caught.value).endswith("what it was made from, such as stable-diffusion-v1-5/stable-diffusion-v1-5")
 
@@ -595,7 +599,7 @@ def test_numbers_that_mean_nothing_without_a_scale_are_refused(checkpoint, tiny_
 )
 def test_what_is_no_model_is_refused_with_what_is(cache, name, message):
     with pytest.raises(Error) as caught:
-        hub.find(name)
+        hub.find_model(name)
     assert str(caught.value).startswith(message)
 
 
@@ -611,7 +615,7 @@ def test_a_model_that_may_not_be_read_is_refused(tiny_folder, tmp_path, file):
 
 def test_a_folder_without_a_decoder_is_refused(tmp_path):
     with pytest.raises(Error) as caught:
-        hub.decoder(str(tmp_path))
+        hub.find_decoder(str(tmp_path))
     assert str(caught.value).startswith(
         f"{tmp_path} holds no VAE; a decoder is own, tiny, a VAE's .safetensors file, or"
     )

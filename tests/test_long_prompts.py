@@ -169,7 +169,7 @@ def test_no_letter_is_parted_that_is_several_tokens():
 def test_of_emoji_none_is_lost(tmp_path):
     model = load("toybox", steps=1)
     prompt = "🦊❄️🌙" * 12
-    parts, rest = model.reader._windows(prompt)
+    parts, rest = model.reader._split(prompt)
     read = [model.pipe.tokenizer(text, add_special_tokens=False).input_ids for text, _ in parts]
     assert max(map(len, read)) <= 30, "a longer part would be cut by the pipeline"
     assert "".join(text for text, _ in parts) + rest == prompt

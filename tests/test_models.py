@@ -21,7 +21,7 @@ import torch
 from oracle import assert_the_same, levels, load, pictures, plain
 from safetensors.torch import load_file, save_file
 
-from walk import Error, Keyframe, Settings, Walk, doctor, graphs, hub, loading, machine, models, offload, reading
+from walk import Error, Keyframe, Settings, Walk, cuda_graphs, doctor, hub, loading, machine, models, offload, reading
 from walk.render import render
 
 FOX = Keyframe("a red fox", seed=3)
@@ -30,8 +30,8 @@ OWL, BOATS = Keyframe("an owl", 5), Keyframe("two boats", 9, negative_prompt="ra
 
 @pytest.fixture(autouse=True)
 def _forget_what_was_found():
-    hub.find.cache_clear()
-    hub.lora.cache_clear()
+    hub.find_model.cache_clear()
+    hub.find_lora.cache_clear()
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_a_keyframe_is_the_plain_pipelines_picture(tmp_path, prediction, schedul
 
 @pytest.mark.parametrize("keyframe", [Keyframe("a red apple", 1), Keyframe("a green frog at night", 2, "trees")])
 def test_a_keyframe_of_the_built_in_model_is_the_plain_pipelines_picture(keyframe):
-    expected = plain(hub.find("toybox"), keyframe, num_inference_steps=3, guidance_scale=3.0)
+    expected = plain(hub.find_model("toybox"), keyframe, num_inference_steps=3, guidance_scale=3.0)
     assert_the_same(pictures(load("toybox", steps=3, guidance=3.0), keyframe)[0], expected)
 
 
@@ -209,8 +209,8 @@ def test_text_encoders_leave_the_gpu_once_the_prompts_are_read(tiny_folder, monk
 
     model.settings, model.reader.device = dataclasses.replace(model.settings, device="cuda:1"), "cuda:1"
     monkeypatch.setattr(model.reader, "_read", lambda keyframe, guided: {})
-    monkeypatch.setattr(model.painter, "to", lambda device: moves.append(f"the others to {device}"))
-    monkeypatch.setattr(machine, "forget_most", lambda device: None)
+    monkeypatch.setattr(model.textless_pipe, "to", lambda device: moves.append(f"the others to {device}"))
+    monkeypatch.setattr(machine, "reset_peak", lambda device: None)
     model.encode(OWL)
     assert moves == ["cuda:1"]
     there = "cuda:1"
@@ -239,7 +239,7 @@ def test_a_model_that_finds_no_room_says_what_to_try(tiny_folder, monkeypatch, w
     monkeypatch.setattr(model.pipe.text_encoder, "forward" if where == "cpu" else "to", full)
     if where != "cpu":
         model.settings, model.reader.device = dataclasses.replace(model.settings, device="cuda"), "cuda"
-    monkeypatch.setattr(model.painter, "to", full)
+    monkeypatch.setattr(model.textless_pipe, "to", full)
     with pytest.raises(Error, match=message):
         model.denoise(model.noise(3)[None], conditioning) if where == "denoise" else model.encode(OWL)
 
@@ -255,7 +255,7 @@ def test_what_finds_no_room_beside_recordings_is_done_without_them(tiny_folder, 
     usual = picture()
     owner = getattr(model.pipe, part)
     works = getattr(owner, method)
-    model.recorder = graphs.Recorder(torch.nn.Linear(1, 1), lambda: True)
+    model.recorder = cuda_graphs.Recorder(torch.nn.Linear(1, 1), lambda: True)
     model.recorder.recordings["some"] = object()
 
     def full(*args, **more):
@@ -274,8 +274,8 @@ def test_what_finds_no_room_beside_recordings_is_done_without_them(tiny_folder, 
 def test_with_smaller_batches_recording_begins_anew(tiny_folder, monkeypatch):
     """By what they take, not by what the larger ones took, which found no room."""
     model, forgotten = load(tiny_folder), []
-    monkeypatch.setattr(machine, "forget_most", forgotten.append)
-    model.recorder = graphs.Recorder(torch.nn.Linear(1, 1), lambda: True)
+    monkeypatch.setattr(machine, "reset_peak", forgotten.append)
+    model.recorder = cuda_graphs.Recorder(torch.nn.Linear(1, 1), lambda: True)
     model.recorder.stop()
     assert not model.at(dataclasses.replace(model.settings, steps=9)).recorder.able
     assert model.at(dataclasses.replace(model.settings, batch=1)).recorder.able
@@ -317,12 +317,12 @@ def test_a_part_that_is_larger_than_a_gpu_passes_through_it_block_by_block():
     every = [*part.blocks, *part.more]
     before = [(it, it.device) for it in part.parameters()]
     x = torch.zeros(1, 4, device="meta")
-    with offload.passed(part, "meta"):
+    with offload.block_by_block(part, "meta"):
         for block in every + every:
             x = part.first(block(x))
             together.append(sum(other.weight.is_meta for other in every))
     assert together == [1] * 12, "when one has got its work, it goes, and the next is brought"
-    with contextlib.suppress(TypeError), offload.passed(part, "meta"):
+    with contextlib.suppress(TypeError), offload.block_by_block(part, "meta"):
         every[0](None)
     assert all(one is other and one.device == device for other, (one, device) in zip(part.parameters(), before))
     assert not any(block._forward_hooks or block._forward_pre_hooks for block in every)
@@ -331,7 +331,7 @@ def test_a_part_that_is_larger_than_a_gpu_passes_through_it_block_by_block():
 def test_a_part_that_was_lent_is_back_without_a_copy():
     part = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
     before = [*part.parameters(), *part.buffers()]
-    with offload.lent(part, "meta"):
+    with offload.on_gpu(part, "meta"):
         assert {tensor.device.type for tensor in (*part.parameters(), *part.buffers())} == {"meta"}
     assert len(before) == 7
     assert all(one is other for one, other in zip(before, [*part.parameters(), *part.buffers()]))
@@ -361,7 +361,9 @@ def test_prompts_read_before_the_first_picture_are_kept_and_the_oldest_go_when_o
     tiny_folder, monkeypatch
 ):
     model, read = load(tiny_folder, steps=1), []
-    monkeypatch.setattr(model.reader, "_asked", lambda *a, asked=model.reader._asked: read.append(a[0]) or asked(*a))
+    monkeypatch.setattr(
+        model.reader, "_encode_prompt", lambda *a, encode=model.reader._encode_prompt: read.append(a[0]) or encode(*a)
+    )
 
     def read_of(*keyframes):
         read.clear()
@@ -371,7 +373,7 @@ def test_prompts_read_before_the_first_picture_are_kept_and_the_oldest_go_when_o
 
     fox = model.encode(FOX)
     # Two prompts, and the negative one, which they have in common.
-    monkeypatch.setattr(reading, "KEPT", 2 * fox["prompt_embeds"].nbytes + fox["negative_prompt_embeds"].nbytes)
+    monkeypatch.setattr(reading, "CACHE_BYTES", 2 * fox["prompt_embeds"].nbytes + fox["negative_prompt_embeds"].nbytes)
     boats = dataclasses.replace(BOATS, negative_prompt="")
     film = (FOX, OWL, boats)
     assert read_of(*film) == [OWL.prompt, boats.prompt]
@@ -479,7 +481,7 @@ def test_a_denoiser_that_finds_no_room_as_a_whole_passes_block_by_block(tiny_fol
     noise, conditioning = model.noise(1)[None], {name: it[None] for name, it in model.encode(FOX).items()}
     usual = model.denoise(noise, conditioning)
     model.settings = dataclasses.replace(model.settings, low_memory=True)
-    ways, bring = [], {True: offload.passed, False: offload.lent}
+    ways, bring = [], {True: offload.block_by_block, False: offload.on_gpu}
 
     def brought(passes):
         @contextlib.contextmanager
@@ -495,8 +497,8 @@ def test_a_denoiser_that_finds_no_room_as_a_whole_passes_block_by_block(tiny_fol
 
         return way
 
-    monkeypatch.setattr(offload, "passed", brought(True))
-    monkeypatch.setattr(offload, "lent", brought(False))
+    monkeypatch.setattr(offload, "block_by_block", brought(True))
+    monkeypatch.setattr(offload, "on_gpu", brought(False))
     for _ in range(2):
         assert torch.equal(model.denoise(noise, conditioning), usual)
     assert ways == [False, True, True]
@@ -582,8 +584,8 @@ def test_on_windows_a_gpus_memory_is_not_made_up_for_with_the_computers(monkeypa
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *share: kept.append(share))
     for name in ("benchmark", "deterministic"):  # as it was, afterwards
         monkeypatch.setattr(torch.backends.cudnn, name, getattr(torch.backends.cudnn, name))
-    machine.steady("cuda:1")
-    machine.steady("cpu")
+    machine.make_deterministic("cuda:1")
+    machine.make_deterministic("cpu")
     assert kept == share
 
 
@@ -756,7 +758,7 @@ def test_another_lora_or_weight_is_another_model(tiny_folder, tmp_path):
     before = deciding(lora=f"{a}:1.0")
     assert before == deciding(lora=f"{a}")
     a.rename(tmp_path / "renamed.safetensors")
-    hub.lora.cache_clear()
+    hub.find_lora.cache_clear()
     assert deciding(lora=str(tmp_path / "renamed.safetensors")) == before
 
 
@@ -788,7 +790,7 @@ def test_what_is_no_lora_of_this_model_is_refused(tiny_folder, tmp_path):
     with pytest.raises(Error, match=r"whole.safetensors is no LoRA; a whole checkpoint is given as --model"):
         load(tiny_folder, lora=weights)
     weights.write_bytes(weights.read_bytes()[:-1000])
-    hub.lora.cache_clear()
+    hub.find_lora.cache_clear()
     with pytest.raises(Error, match=r"whole.safetensors is cut off, after .* of .* MB; download it again"):
         load(tiny_folder, lora=weights)
 

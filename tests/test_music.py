@@ -29,11 +29,11 @@ from walk import (
     check,
     cli,
     commands,
-    films,
     manifest,
     music,
     order,
     pace,
+    probe,
     recipe,
     replay,
     sheet,
@@ -563,7 +563,7 @@ def test_a_loop_of_bars_is_a_whole_number_of_frames_and_closes_with_its_sound(wa
 def test_a_loop_beats_on_evenly_where_it_begins_again(tmp_path, lead, fps, percent):
     soundfile.write("song.wav", drums(bpm=112, beats=40, lead=lead), RATE)
     how = {"closed": True, "bars": 4, "bpm": Fraction(112), "offset": Fraction(str(lead))}
-    loop = music.hear(Path("song.wav"), tmp_path, Fraction(fps), **how)
+    loop = music.hear(Path("song.wav"), music.Request(Fraction(fps), **how), tmp_path)
     assert loop.notes[0].endswith(percent)
     assert abs(len(loop.sound.samples) - loop.seconds * RATE) <= 0.5
     assert np.diff([*loop.rhythm.beats, loop.seconds]) == pytest.approx(float(loop.seconds) / 16, abs=2e-4)
@@ -576,7 +576,9 @@ def test_a_loop_beats_on_evenly_where_it_begins_again(tmp_path, lead, fps, perce
 
 def test_a_sound_of_exactly_so_many_bars_is_enough_for_them():
     soundfile.write("loop.wav", drums(beats=16), RATE)
-    heard = music.hear(Path("loop.wav"), Path("film.walk"), Fraction(24), closed=True, bars=4, bpm=Fraction(120))
+    heard = music.hear(
+        Path("loop.wav"), music.Request(Fraction(24), closed=True, bars=4, bpm=Fraction(120)), Path("film.walk")
+    )
     assert (heard.seconds, len(heard.sound.samples), heard.notes) == (8, 8 * RATE, ())
 
 
@@ -588,7 +590,7 @@ def test_a_bar_line_where_the_film_ends_is_no_bar_and_one_where_it_begins_is(cha
     soundfile.write("four.wav", with_tone, RATE)
     soundfile.write("twelve.wav", np.concatenate([with_tone] * 3), RATE)
     for name, part in (("four.wav", {}), ("twelve.wav", {"start": Fraction(4), "seconds": Fraction(4)})):
-        rhythm = music.hear(Path(name), tmp_path, Fraction(24), offset=Fraction(0), **part).rhythm
+        rhythm = music.hear(Path(name), music.Request(Fraction(24), offset=Fraction(0), **part), tmp_path).rhythm
         assert (len(rhythm.beats), len(rhythm.bars)) == (8, 2)
         assert rhythm.beats[0] == pytest.approx(0, abs=0.01)
     heard = audio.Rhythm((1.9995, 2.5, 3.0, 3.5, 3.9991), (1.9995, 3.9991), ())
@@ -598,10 +600,10 @@ def test_a_bar_line_where_the_film_ends_is_no_bar_and_one_where_it_begins_is(cha
 def test_the_user_knows_better_where_a_beat_is(tmp_path):
     """Hats between the beats are louder than what is on them."""
     soundfile.write("song.wav", drums(beats=24, lead=0.35), RATE)
-    heard = music.hear(Path("song.wav"), tmp_path, Fraction(24)).rhythm
+    heard = music.hear(Path("song.wav"), music.Request(Fraction(24)), tmp_path).rhythm
     for start in (0, 4):
         how = {"start": Fraction(start), "offset": Fraction("0.6")}
-        moved = music.hear(Path("song.wav"), tmp_path, Fraction(24), **how).rhythm
+        moved = music.hear(Path("song.wav"), music.Request(Fraction(24), **how), tmp_path).rhythm
         assert np.diff(moved.beats) == pytest.approx(np.median(np.diff(heard.beats)), abs=1e-3)
         assert (np.array(moved.bars) + start) % 2 == pytest.approx(0.6, abs=0.01)
 
@@ -666,7 +668,8 @@ def test_a_stem_is_in_the_time_of_its_song(song):
     assert len(steps) == 4 * 24
     assert (np.flatnonzero(steps[1:] > 2.5 * steps[:-1]) + 1)[1:].tolist() == [19, 55, 77], "0.8, 2.3 and 3.2 s"
     heard = [
-        music.hear(Path("song.wav"), Path("heard"), Fraction(24), **chosen, listen=it) for it in (None, "stem.wav")
+        music.hear(Path("song.wav"), music.Request(Fraction(24), **chosen, listen=it), Path("heard"))
+        for it in (None, "stem.wav")
     ]
     assert heard[0].rhythm.beats == heard[1].rhythm.beats
     assert (heard[0].rhythm.bars, heard[0].start) == (heard[1].rhythm.bars, heard[1].start)
@@ -726,7 +729,7 @@ def test_what_was_heard_of_each_is_kept_and_known_by_its_contents(monkeypatch):
 def test_what_was_heard_for_a_loop_at_one_rate_is_not_taken_for_another(tmp_path):
     soundfile.write("song.wav", drums(), RATE)
     for fps in map(Fraction, (24, 7)):
-        heard = music.hear(Path("song.wav"), tmp_path, fps, closed=True, seconds=Fraction("3.1"))
+        heard = music.hear(Path("song.wav"), music.Request(fps, closed=True, seconds=Fraction("3.1")), tmp_path)
         assert heard.seconds == round(Fraction("3.1") * fps) / fps
 
 
@@ -1131,7 +1134,12 @@ def test_what_is_louder_than_a_film_can_be_is_counted(asked):
     loud = drums()
     loud[1000:1213] = 1.53 * np.sign(loud[1000:1213])
     for subtype, notes in (
-        ("FLOAT", ["note: loud.wav is louder than full scale (peak 1.53): 213 samples are cut off; lower it before"]),
+        (
+            "FLOAT",
+            [
+                "note: loud.wav is louder than full scale (peak 1.53): 213 samples will be clipped; lower its level first"
+            ],
+        ),
         ("PCM_16", []),  # which has cut them off already
     ):
         soundfile.write("loud.wav", loud, RATE, subtype=subtype)
@@ -1205,7 +1213,7 @@ def test_a_rest_between_beats_is_no_doubled_frame_and_one_on_the_way_is(walk, so
 def test_a_film_to_a_tempo_stays_as_long_as_it_was_asked_to_be_when_it_is_replayed_otherwise(walk):
     walk("--frames", "20", "--bpm", "120", "--pace", "beat", "--out", "a.mp4")
     walk("replay", "a.mp4", "--react", "0.5", "--out", "b.mp4", prompts=())
-    assert len(films.timestamps(Path("b.mp4"))[0]) == 20
+    assert len(probe.timestamps(Path("b.mp4"))[0]) == 20
 
 
 def test_beats_in_samples_instead_of_seconds_are_refused_at_once(walk):
@@ -1218,7 +1226,7 @@ def test_a_film_that_is_made_again_as_a_gif_keeps_its_tempo(walk):
     flags = ["--bpm", "120", "--bars", "1", "--loop", "--pace", "beat", "--fps", "12", "--size", "64"]
     walk(*flags, "--out", "film.mp4")
     walk("replay", "film.mp4", "--out", "film.gif", prompts=None)
-    times, *_ = films.timestamps(Path("film.gif"))
+    times, *_ = probe.timestamps(Path("film.gif"))
     assert len(times) * Fraction(2, 25) == 2, "two seconds are a bar, at 12.5 frames a second as at 12"
     told, _ = walk("info", "film.gif", prompts=None, model=False)
     assert "--fps 25/2" in told
@@ -1247,7 +1255,7 @@ def test_a_film_to_a_file_of_beats_is_not_moved_without_it(walk):
 
 
 def test_bars_of_a_tempo_begin_at_its_first_bar_line():
-    heard = music.tempo(Fraction(24), bars=2, bpm=Fraction(120), offset=Fraction(3, 2))
+    heard = music.tempo(music.Request(Fraction(24), bars=2, bpm=Fraction(120), offset=Fraction(3, 2)))
     assert (heard.start, heard.seconds) == (Fraction(3, 2), 4)
     assert heard.rhythm.bars == (0, 2)
 

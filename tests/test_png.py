@@ -19,7 +19,7 @@ def a_picture(height=37, width=53):
 def test_others_read_the_same_picture_and_texts(tmp_path, monkeypatch, compress, size):
     monkeypatch.setattr(png, "compress", compress)
     picture, texts = a_picture(*size), {"walk": '{"a": 1}', "empty": ""}
-    data = png.encoded(picture, texts)
+    data = png.encode(picture, texts)
     with Image.open(io.BytesIO(data)) as image:
         assert image.mode == "RGB"
         np.testing.assert_array_equal(np.asarray(image), picture)
@@ -30,7 +30,7 @@ def test_others_read_the_same_picture_and_texts(tmp_path, monkeypatch, compress,
 
 
 def test_damage_to_any_byte_is_found(tmp_path):
-    good, path = png.encoded(a_picture(13, 21), {"name": "abc"}), tmp_path / "a.png"
+    good, path = png.encode(a_picture(13, 21), {"name": "abc"}), tmp_path / "a.png"
     path.write_bytes(good)
     assert png.is_whole(path, "name", "abc")
     assert not png.is_whole(path, "name", "abd")
@@ -44,7 +44,7 @@ def test_damage_to_any_byte_is_found(tmp_path):
 
 
 def test_a_damaged_length_takes_no_more_memory_than_the_file(tmp_path):
-    good, path = png.encoded(a_picture(), {"name": "abc"}), tmp_path / "a.png"
+    good, path = png.encode(a_picture(), {"name": "abc"}), tmp_path / "a.png"
     path.write_bytes(good[:33] + b"\x7f\xff\xff\xff" + good[37:])
     tracemalloc.start()
     assert not png.is_whole(path, "name", "abc")
@@ -59,4 +59,4 @@ def test_files_are_no_larger_than_pillows_fastest():
     noise = np.random.default_rng(0).normal(0, 3, (512, 512, 3))
     picture = (np.asarray(coarse) + noise).clip(0, 255).astype(np.uint8)
     Image.fromarray(picture).save(pillows := io.BytesIO(), "png", compress_level=1)
-    assert len(png.encoded(picture, {})) < 1.1 * len(pillows.getvalue())
+    assert len(png.encode(picture, {})) < 1.1 * len(pillows.getvalue())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from walk import __version__, films, flags, read_prompts
+from walk import __version__, flags, probe, read_prompts
 from walk.check import check
 
 ROOT = Path(__file__).parent.parent
@@ -42,7 +42,7 @@ def test_the_code_in_readme_makes_an_even_film_and_a_keyframe(tmp_path, monkeypa
     capsys.readouterr()
     exec(code.replace("frames=200", "frames=30"), names)
     assert "30 of 30 frames are in night.walk already" in capsys.readouterr().err
-    assert len(films.timestamps(Path("night.mp4"))[0]) == 30
+    assert len(probe.timestamps(Path("night.mp4"))[0]) == 30
     steps = check("night.mp4").steps
     assert max(steps) < 3 * statistics.median(steps)
     exec(more, names)
@@ -56,7 +56,7 @@ def test_the_examples_make_their_films_and_go_on_with_them(tmp_path, monkeypatch
     for _ in range(2):
         runpy.run_path(str(ROOT / "examples" / f"{name}.py"), run_name="__main__")
         (made,) = tmp_path.glob("*.mp4")
-        assert len(films.timestamps(made)[0]) in (32, 48)
+        assert len(probe.timestamps(made)[0]) in (32, 48)
         before.append(sorted((path.name, path.stat().st_mtime_ns) for path in tmp_path.rglob("*.png")))
     assert before[0] == before[1]
 

@@ -19,9 +19,9 @@ from walk import (
     __version__,
     cli,
     commands,
-    films,
     flags,
     models,
+    probe,
     read_prompts,
     recipe,
     replay,
@@ -314,8 +314,8 @@ IMPOSSIBLE = {  # a form that is right, of a film that nobody can make
 def command(monkeypatch, comment, *arguments):
     """The command's exit status, where the film film.mp4 has this comment and others a good recipe."""
     texts = {"film.mp4": comment}
-    given = lambda film: films.Metadata("", texts.get(str(film), recipe.to_text(GOOD)))  # noqa: E731
-    monkeypatch.setattr(films, "read_metadata", given)
+    given = lambda film: probe.Metadata("", texts.get(str(film), recipe.to_text(GOOD)))  # noqa: E731
+    monkeypatch.setattr(probe, "read_metadata", given)
     return cli.main(list(arguments))
 
 
@@ -354,7 +354,7 @@ def test_what_is_no_recipe_is_refused_and_nothing_in_it_is_opened(monkeypatch, n
     def fail(*_, **__):
         pytest.fail("a file was opened")
 
-    monkeypatch.setattr(films, "read_metadata", lambda film: films.Metadata("", BROKEN[name]))
+    monkeypatch.setattr(probe, "read_metadata", lambda film: probe.Metadata("", BROKEN[name]))
     with monkeypatch.context() as patch:
         for module in (builtins, io, os):
             patch.setattr(module, "open", fail)
@@ -438,7 +438,7 @@ def film_with(tmp_path_factory):
         Image.new("RGB", (32, 32), (200, 30, 30)).save(frame)
 
     def of(comment, name="film.mp4"):
-        metadata = films.Metadata("a title", comment, ((Fraction(0), "a chapter"),))
+        metadata = probe.Metadata("a title", comment, ((Fraction(0), "a chapter"),))
         video.encode(frames, name, Fraction(24), size=32, metadata=metadata)
         return name
 

@@ -13,7 +13,7 @@ import soundfile
 from PIL import Image
 from test_commands import ABC, refusal, tree, walk  # noqa: F401
 
-from walk import cli, films, manifest, order, png, read_prompts
+from walk import cli, manifest, order, png, probe, read_prompts
 from walk.roughcut import cut, longest_hold
 from walk.run import Run, by_index
 from walk.timeline import Walk
@@ -120,7 +120,7 @@ def test_it_has_the_films_length_and_shows_what_is_there_in_its_order(monkeypatc
     assert cli.main(["rough", *flags]) == 0
     out, err = capsys.readouterr()
     assert out == "film.rough.mp4\n"
-    assert len(films.timestamps(Path("film.rough.mp4")).times) == 33
+    assert len(probe.timestamps(Path("film.rough.mp4")).times) == 33
     names = shown("film.rough.mp4")
     assert names == sorted(names), "its pictures come in the order of the path"
     there = sorted(path.name for path in Path("film.walk/frames").iterdir())
@@ -180,7 +180,7 @@ def test_a_noise_that_goes_its_own_way_and_a_folder_of_frames(monkeypatch, capsy
     stopped(monkeypatch, flags, 20)
     assert cli.main(["rough", *flags]) == 0
     assert capsys.readouterr().out.endswith("frames.rough.mp4\n")
-    assert len(films.timestamps(Path("frames.rough.mp4")).times) == 33
+    assert len(probe.timestamps(Path("frames.rough.mp4")).times) == 33
 
 
 def test_a_noise_that_pulses_has_its_own_frames_and_in_a_loop_the_first_comes_again(flags):
@@ -238,7 +238,7 @@ def test_frames_of_a_longer_walk_serve_as_far_as_this_one_goes(capsys, flags):
     assert cli.main([*flags, "--speed", "path", "--out", "film.mp4"]) == 0
     shorter = ["--prompts", *ABC[1:3], *flags[len(ABC) :], "--loop", "--out", "film.mp4"]
     assert cli.main(["rough", *shorter]) == 0
-    assert len(films.timestamps(Path("film.rough.mp4")).times) == 33
+    assert len(probe.timestamps(Path("film.rough.mp4")).times) == 33
 
 
 def test_it_has_the_films_sound_and_size(flags):

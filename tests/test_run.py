@@ -20,8 +20,8 @@ import pytest
 from PIL import Image
 
 from walk import Error, Keyframe, Settings, Walk, film, png, recipe, video
-from walk.films import read_metadata
 from walk.manifest import Manifest, fingerprints, read_manifest
+from walk.probe import read_metadata
 from walk.run import Run, ages, alike, films
 
 SETTINGS = Settings("fake", 16, 16, 1, 1.0, "fake", "cpu", "float32", batch=4, weights="fake", software=("fake 1",))

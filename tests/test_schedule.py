@@ -6,6 +6,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from walk import Error, Settings, Walk, loading, models, schedule
 from walk.render import render
 
 ELSEWHERE = Path(__file__).with_name("elsewhere.py")
-FETCHED = "machine.py: here = there.cpu()"
+FETCHED = "machine.py: copy = tensor.cpu()"
 KEYFRAMES_BROUGHT = "render.py: return tensor.to(self.device, torch.float32) if tensor.is_floating_point() else tensor"
 # Their pipelines have GPUs wait for something themselves, before the first step.
 WAITING = {
@@ -78,7 +79,7 @@ def names(folder):
 
 def test_every_scheduler_makes_the_pictures_that_it_makes_without_us(folder, monkeypatch):
     walk = Walk.through(KEYFRAMES, frames=3)  # two batches, of which the second follows the plan of the first
-    monkeypatch.setattr(schedule, "draws", lambda scheduler, steps: 0)
+    monkeypatch.setattr(schedule, "count_draws", lambda scheduler, steps: 0)
     found = names(folder)
     assert len(found) > 10
     pipe = load(folder).pipe
@@ -92,7 +93,7 @@ def test_every_scheduler_makes_the_pictures_that_it_makes_without_us(folder, mon
     for name in found:
         ours = made(name)
         with monkeypatch.context() as patch:
-            patch.setattr(schedule, "keep", lambda scheduler: lambda noises: None)
+            patch.setattr(schedule, "Planner", lambda scheduler: SimpleNamespace(give=lambda noises: None))
             plain = made(name)
         for index, picture in plain.items():
             np.testing.assert_array_equal(ours[index], picture)
@@ -103,9 +104,8 @@ def test_every_scheduler_makes_the_pictures_that_it_makes_without_us(folder, mon
 )
 def test_what_a_scheduler_draws_on_its_way_is_what_it_is_given(kind, draws):
     plain, ours = kind(), kind()
-    assert schedule.draws(ours, 3) == draws
-    give = schedule.keep(ours)
-    give(noises(draws, seed=0))
+    assert schedule.count_draws(ours, 3) == draws
+    schedule.Planner(ours).give(noises(draws, seed=0))
     assert torch.equal(stepped(ours), stepped(plain, seed=0))
 
 
@@ -139,7 +139,7 @@ def test_in_two_threads_schedulers_draw_each_their_own_noise_and_others_as_ever(
             return made
 
         scheduler.step = step
-        schedule.keep(scheduler)(noises(3, seed))
+        schedule.Planner(scheduler).give(noises(3, seed))
         return stepped(scheduler)
 
     alone = [stepped(EulerAncestralDiscreteScheduler(), seed) for seed in (0, 1)]
@@ -166,8 +166,7 @@ def test_where_steps_follow_from_the_pictures_size_stochastic_ones_make_the_same
 def test_noise_that_nobody_gave_or_seeded_is_refused():
     """It would be another in every run."""
     scheduler = LCMScheduler()
-    give = schedule.keep(scheduler)
-    give(noises(1, seed=0))
+    schedule.Planner(scheduler).give(noises(1, seed=0))
     scheduler.set_timesteps(3)
     sample = torch.ones(2, 4, 2, 2)
     scheduler.step(sample, scheduler.timesteps[0], sample)
@@ -177,7 +176,7 @@ def test_noise_that_nobody_gave_or_seeded_is_refused():
 
 def test_another_number_of_steps_is_planned_anew():
     scheduler = DDIMScheduler()
-    schedule.keep(scheduler)
+    schedule.Planner(scheduler)
     for steps in (4, 2, 4):
         scheduler.set_timesteps(steps, device="cpu")
         assert len(scheduler.timesteps) == steps
@@ -187,7 +186,7 @@ def test_a_schedule_whose_first_timesteps_are_one_is_followed_from_its_beginning
     scheduler = DPMSolverMultistepScheduler(
         use_karras_sigmas=True, rescale_betas_zero_snr=True, beta_schedule="scaled_linear", beta_end=0.012
     )
-    schedule.keep(scheduler)
+    schedule.Planner(scheduler)
     scheduler.set_timesteps(30)
     assert scheduler.timesteps[0] == scheduler.timesteps[1]
     sample = torch.ones(1, 4, 2, 2)

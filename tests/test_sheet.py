@@ -301,7 +301,7 @@ def test_the_prompt_is_the_heading():
 
 def a_film(frames, keyframes=(), speed=None, warnings=(), width=12, height=12):
     """Frame i of a film at 10 a second has colour i, as far as it is on the sheet."""
-    shown = [(i / 10, plain(k, width, height)) for k, i in enumerate(sheet.some(frames))]
+    shown = [(i / 10, plain(k, width, height)) for k, i in enumerate(sheet.sampled(frames))]
     times = [i / 10 for i in range(frames)]
     steps = [1.0] * (frames - 1) if speed is None else speed
     return np.asarray(sheet.film("film.mp4", ["a fact"], shown, times, steps, keyframes, warnings))
@@ -309,7 +309,7 @@ def a_film(frames, keyframes=(), speed=None, warnings=(), width=12, height=12):
 
 @pytest.mark.parametrize("frames", [1, 2, 7, 24, 25, 500])
 def test_a_films_sheet_shows_frames_from_the_first_to_the_last_evenly(frames):
-    some = sheet.some(frames)
+    some = sheet.sampled(frames)
     assert (some[0], some[-1], len(some)) == (0, frames - 1, min(frames, sheet.FRAMES))
     gaps = np.diff(some)
     assert len(gaps) == 0 or gaps.max() - gaps.min() <= 1 <= gaps.min()
@@ -319,7 +319,7 @@ def test_a_films_sheet_shows_frames_from_the_first_to_the_last_evenly(frames):
 @pytest.mark.parametrize("frames", [1, 2, 7, 40])
 def test_they_stand_in_order_in_rows(frames, shape):
     image = a_film(frames, width=shape[0], height=shape[1])
-    count = len(sheet.some(frames))
+    count = len(sheet.sampled(frames))
     found = boxes(image, count)
     assert found == sorted(found, key=lambda box: (box[1], box[0]))
     assert len({box[1] for box in found}) == -(-count // sheet.COLUMNS)
@@ -349,5 +349,5 @@ def test_a_film_that_stands_still_or_is_one_frame_has_a_sheet():
 def test_no_larger_picture_is_kept_than_a_sheet_shows():
     for width, height in ((1920, 1080), (1080, 1920), (100, 100)):
         small = sheet.reduced(plain(0, width, height))
-        assert small.shape[1] <= min(width, sheet.LARGEST)
+        assert small.shape[1] <= min(width, sheet.THUMBNAIL)
         assert (small == colour(0)).all()

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 import walk
-from walk import Error, Keyframe, Settings, Walk, cli, eye, films, models, outlook, pace, read_prompts, speed
+from walk import Error, Keyframe, Settings, Walk, cli, eye, models, outlook, pace, probe, read_prompts, speed
 from walk.check import check
 from walk.lazy import LazyModel
 from walk.manifest import read_manifest
@@ -768,7 +768,7 @@ def test_a_film_of_which_there_was_a_draft_is_made_again_from_itself_alone(draft
     assert "61 of 61 frames are in film.walk already" in capfd.readouterr().err
     # What is changed of it is laid out anew, and as long as it was.
     assert cli.main(["replay", "film.mp4", "--ease", "--out", "eased.mp4"]) == 0
-    assert len(films.timestamps(Path("eased.mp4"))[0]) == 61
+    assert len(probe.timestamps(Path("eased.mp4"))[0]) == 61
 
 
 def test_back_and_forth_between_rates_and_prompts_renders_nothing_and_changes_nothing(draft, capfd):
@@ -814,7 +814,7 @@ def test_another_rate_is_another_film_of_the_same_frames(tmp_path, monkeypatch, 
     frames = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "film.walk" / "frames").iterdir()}
     assert cli.main([*command, "--fps", "12"]) == 0
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "film.walk" / "frames").iterdir()} == frames
-    times, *_ = films.timestamps(tmp_path / "film.mp4")
+    times, *_ = probe.timestamps(tmp_path / "film.mp4")
     assert times == [Fraction(i, 12) for i in range(24)]
     capfd.readouterr()
     assert cli.main(["info", "film.mp4"]) == 0

@@ -23,10 +23,10 @@ from walk import (
     cli,
     enlargement,
     film,
-    films,
     hub,
     larger,
     models,
+    probe,
     read_prompts,
     replay,
     upscale,
@@ -78,7 +78,7 @@ def upscaler():
 
 
 def enlarger(name, settings):
-    return Upscaler(upscale.read(hub.own_upscaler(BUILT_IN) if name == "own" else Path(name)), settings)
+    return Upscaler(upscale.read(hub.find_own_upscaler(BUILT_IN) if name == "own" else Path(name)), settings)
 
 
 def noisy(width=32, height=32, seed=0):
@@ -230,7 +230,7 @@ def test_frames_are_enlarged_and_those_that_the_model_made_are_kept(walk, upscal
     _, err = walk("--prompts", *ABC, "--out", "film.mp4", "--upscale", upscaler, "--size", 64)
     assert "9 of 9 frames are in film.walk already" in err
     assert written("film.walk") == before
-    assert films.timestamps(Path("film.mp4")).size == (64, 64)
+    assert probe.timestamps(Path("film.mp4")).size == (64, 64)
     small, large = (sorted(Path(folder, "frames").glob("*.png")) for folder in ("film.walk", "film.walk/upscaled"))
     assert len(small) == len(large) == 9
     sizes = {Image.open(path).size for path in large}
@@ -301,11 +301,11 @@ def test_an_edit_enlarges_only_what_it_changes(walk, upscaler):
 
 def test_the_film_is_reduced_to_its_size_before_frames_are_kept(walk, upscaler):
     walk("--prompts", *ABC, "--out", "film.mp4", "--upscale", upscaler, "--size", "48x32")
-    assert films.timestamps(Path("film.mp4")).size == (48, 32)
+    assert probe.timestamps(Path("film.mp4")).size == (48, 32)
     assert {Image.open(path).size for path in Path("film.walk/upscaled/frames").glob("*.png")} == {(48, 48)}
     _, err = walk("--prompts", *ABC, "--out", "film.mp4", "--upscale", upscaler, "--size", "160x80")
     assert "note: the upscaler makes pictures of 64x64, and the film's are scaled to 160x160" in err
-    assert films.timestamps(Path("film.mp4")).size == (160, 80)
+    assert probe.timestamps(Path("film.mp4")).size == (160, 80)
 
 
 def test_a_film_that_is_no_larger_than_its_pictures_is_not_enlarged_for_nothing(walk, upscaler):
@@ -439,7 +439,7 @@ def test_an_upscaler_can_be_left_out_of_a_film_that_is_made_again(walk, upscaler
     _, err = walk("replay", "film.mp4", "--size", 32, film=False, status=2)
     assert "give a larger --size, or --upscale none" in err
     walk("replay", "film.mp4", "--size", 32, "--upscale", "none", "--run", "film.walk", film=False)
-    assert films.timestamps(Path("film-again.mp4")).size == (32, 32)
+    assert probe.timestamps(Path("film-again.mp4")).size == (32, 32)
     assert dict(replay.read_recipe("film-again.mp4").flags)["upscale"] == "none"
 
 
@@ -465,7 +465,7 @@ def test_the_built_in_models_own_makes_its_films_clearer_unless_told(walk):
     for out, more in (("own.mp4", []), ("none.mp4", ["--upscale", "none"]), ("own/", ["--size", 200])):
         walk(*ask, out, *more, film=False)
         shown[out] = {path.name for path in Path("all.walk/upscaled/frames").glob("*.png")}
-    assert films.timestamps(Path("own.mp4")).size == films.timestamps(Path("none.mp4")).size == (512, 512)
+    assert probe.timestamps(Path("own.mp4")).size == probe.timestamps(Path("none.mp4")).size == (512, 512)
     assert shown["own.mp4"] == shown["none.mp4"]
     assert len(shown["own.mp4"]) == 3
     assert {Image.open(path).size for path in Path("own").glob("*.png")} == {(200, 200)}
@@ -533,7 +533,7 @@ def test_a_film_of_enlarged_frames_in_python_says_so(upscaler, tiny_folder):
         with Larger(run, Upscaler(upscale.read(Path(upscaler)), run.settings), (64, 64)) as enlarged:
             enlarged.enlarge(work.listener)
             film.make(run, "film.mp4", shown=enlarged.run, size=64)
-    assert films.timestamps(Path("film.mp4")).size == (64, 64)
+    assert probe.timestamps(Path("film.mp4")).size == (64, 64)
     assert any(text.startswith("upscaler ") for text in replay.read_recipe("film.mp4").made_with)
 
 

@@ -20,8 +20,8 @@ from PIL.PngImagePlugin import PngInfo
 from test_files import watched
 from test_sounds import clicks, difference, made_of, music, wav
 
-from walk import Error, excerpts, ffmpeg, films, formats, sounds, video
-from walk.films import Metadata
+from walk import Error, excerpts, ffmpeg, formats, probe, sounds, video
+from walk.probe import Metadata
 from walk.rates import nearest
 from walk.sounds import Sound
 
@@ -391,7 +391,7 @@ def test_any_text_comes_back_byte_for_byte(tmp_path, name):
         (Fraction("0.12"), Fraction("0.32"), ""),
         (Fraction("0.32"), Fraction("0.48"), " ; # = \\"),
     ]
-    assert films.read_metadata(tmp_path / name) == said
+    assert probe.read_metadata(tmp_path / name) == said
 
 
 @every_container
@@ -451,7 +451,7 @@ def test_a_film_without_metadata_says_nothing(tmp_path, name, codec):
     film = tmp_path / name
     video.encode(frames_of(tmp_path), film, Fraction(25), size=64, codec=codec)
     assert said_by(film) == (None, None, [])
-    assert films.read_metadata(film) == Metadata("", "")
+    assert probe.read_metadata(film) == Metadata("", "")
     # Nor, by their versions and settings, who made it, when and on how many cores. Matroska wants a name.
     assert not re.findall(rb"Lav[cf]\d|x26[45] [-(]|threads=|creation_time", film.read_bytes())
 
@@ -464,8 +464,8 @@ def test_a_gif_has_room_for_the_comment_and_plays_as_without(tmp_path, comment):
     frames = frames_of(tmp_path, 4)
     video.encode(frames, said, Fraction(25), size=64, metadata=Metadata("a title", comment, ((Fraction(0), "one"),)))
     video.encode(frames, bare, Fraction(25), size=64)
-    assert films.read_metadata(said) == Metadata("", comment)
-    assert films.read_metadata(bare) == Metadata("", "")
+    assert probe.read_metadata(said) == Metadata("", comment)
+    assert probe.read_metadata(bare) == Metadata("", "")
     assert gif_parts(said) == gif_parts(bare)
     with Image.open(said) as one, Image.open(bare) as other:
         assert one.info["comment"].decode() == comment
@@ -486,11 +486,11 @@ def test_the_metadata_of_what_is_no_film_is_refused(tmp_path):
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *sound], check=True)
     for name in ("notes.mp4", "empty.mp4", "list.mp4", "live.mp4", "sound.mp4", frame.name):
         with pytest.raises(Error) as refusal:
-            films.read_metadata(tmp_path / name)
+            probe.read_metadata(tmp_path / name)
         assert str(refusal.value) == f"{tmp_path / name} is not a film that ffmpeg can read"
     for name, reason in (("nothing.mp4", "No such file or directory"), (".", "Is a directory")):
         with pytest.raises(Error) as refusal:
-            films.read_metadata(tmp_path / name)
+            probe.read_metadata(tmp_path / name)
         assert str(refusal.value) == f"{tmp_path / name} cannot be read ({reason})"
 
 
@@ -500,14 +500,14 @@ def test_what_players_are_told_of_the_colours_can_be_read_back(tmp_path, name, c
     video.encode(frames_of(tmp_path, 2), tmp_path / name, Fraction(25), size=64, codec=codec, metadata=said)
     rgb = {"hap": "rgb0, pc, gbr", "hapq": "rgb0, pc, gbr", "dxv": "rgba, pc, gbr"}
     pixels = "yuv422p10le" if codec == "prores" else "yuv420p"
-    assert films.told(tmp_path / name)[3] == rgb.get(codec, f"{pixels}, tv, bt709")
+    assert probe.stream_info(tmp_path / name)[3] == rgb.get(codec, f"{pixels}, tv, bt709")
 
 
 @every_format
 def test_timestamps_are_those_that_another_reader_sees(tmp_path, name, codec):
     film = tmp_path / name
     video.encode(frames_of(tmp_path), film, Fraction(24000, 1001), size=64, codec=codec)
-    assert films.timestamps(film)[:2] == (times_in(film), (64, 64))
+    assert probe.timestamps(film)[:2] == (times_in(film), (64, 64))
 
 
 # A folder of PNG files
@@ -516,7 +516,7 @@ def test_timestamps_are_those_that_another_reader_sees(tmp_path, name, codec):
 def test_an_export_is_the_frames_as_they_are_numbered_from_zero(tmp_path):
     frames = frames_of(tmp_path)
     video.validate(tmp_path / "folder")
-    video.encode(frames, tmp_path / "folder", Fraction(25), metadata=films.Metadata("", ""))
+    video.encode(frames, tmp_path / "folder", Fraction(25), metadata=probe.Metadata("", ""))
     pictures = sorted((tmp_path / "folder").iterdir())
     assert [picture.name for picture in pictures] == [f"{index:06d}.png" for index in range(12)]
     assert [picture.read_bytes() for picture in pictures] == [frame.read_bytes() for frame in frames]
@@ -609,7 +609,7 @@ def test_a_link_to_a_folder_is_replaced_and_not_what_it_leads_to(tmp_path):
 def test_a_broken_frame_leaves_no_export_and_the_old_one_untouched(tmp_path, size):
     frames = frames_of(tmp_path)
     folder = tmp_path / "folder"
-    video.encode(frames[:2], folder, Fraction(25), metadata=films.Metadata("", ""))
+    video.encode(frames[:2], folder, Fraction(25), metadata=probe.Metadata("", ""))
     frames[5].write_bytes(frames[5].read_bytes()[:-40])
     with pytest.raises(Error) as refusal:
         video.encode(frames, folder, Fraction(25), size=size)
@@ -937,10 +937,10 @@ def test_each_of_up_to_eight_channels_is_heard_where_it_was(tmp_path, name, code
     heard = np.round(powers_in(tmp_path / name, channels), 1)
     expected = np.eye(channels)
     if lost:
-        assert "keeps only what is below 120 Hz; .mov keeps all of it" in sounds.muffled(name, sound)
+        assert "keeps only what is below 120 Hz; .mov keeps all of it" in sounds.muffling_note(name, sound)
         expected[3] = 0
     else:
-        assert sounds.muffled(name, sound) == ""
+        assert sounds.muffling_note(name, sound) == ""
     assert (heard == expected).all()
 
 
@@ -954,9 +954,7 @@ def test_a_sounds_layout_stays_as_its_file_says(tmp_path, name, layout):
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *read], check=True)
     sound = sounds.read_sound(source)
     assert sound.layout == layout
-    video.encode(
-        frames_of(tmp_path, 25), tmp_path / name, Fraction(25), size=16, sound=excerpts.closed(sound, 0, 44100)
-    )
+    video.encode(frames_of(tmp_path, 25), tmp_path / name, Fraction(25), size=16, sound=excerpts.loop(sound, 0, 44100))
     assert sounds.read_sound(tmp_path / name).layout == layout
 
 
@@ -969,9 +967,9 @@ def test_a_subwoofer_keeps_its_channel_and_of_more_than_bass_is_said_what_is_los
     low, full = music(44100, 44100, 6), tones(6)
     video.encode(frames_of(tmp_path, 25), tmp_path / "film.mp4", Fraction(25), size=16, sound=low)
     assert sounds.read_sound(tmp_path / "film.mp4").layout == "5.1"
-    assert [sounds.muffled(name, low) for name in ("a.mp4", "a.webm", "a.mov")] == ["", "", ""]
+    assert [sounds.muffling_note(name, low) for name in ("a.mp4", "a.webm", "a.mov")] == ["", "", ""]
     said = Sound(full.samples, 44100, layout="5.1")
-    assert [sounds.muffled(name, said) for name in ("a.mp4", "a.mov")] == [
+    assert [sounds.muffling_note(name, said) for name in ("a.mp4", "a.mov")] == [
         "channel 4 of 6 is a subwoofer's (5.1), of which .mp4 keeps only what is below 120 Hz; .mov keeps all of it",
         "",
     ]
@@ -1044,7 +1042,7 @@ def test_a_film_with_sound_and_without_metadata_says_nothing(tmp_path, name):
     ],
 )
 def test_a_rate_that_the_format_does_not_have_becomes_the_next(tmp_path, name, rate, heard):
-    assert formats.heard_rate(name, rate) == heard
+    assert formats.sound_rate(name, rate) == heard
     video.encode(
         frames_of(tmp_path, 3), tmp_path / name, Fraction(10), size=16, codec=None, sound=music(rate * 3 // 10, rate)
     )
@@ -1121,7 +1119,7 @@ def test_where_there_is_no_room_for_sound_it_is_refused(tmp_path, name):
     assert [formats.holds_sound(tmp_path / other) for other in (name, "film.mp4", "film.WEBM", "a.mov")] == [False] + [
         True
     ] * 3
-    assert formats.heard_rate(tmp_path / name, 44100) == 44100
+    assert formats.sound_rate(tmp_path / name, 44100) == 44100
 
 
 @pytest.mark.parametrize("name", ["film.mp4", "film.mov", "film.webm"])

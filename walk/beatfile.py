@@ -1,4 +1,4 @@
-"""Beats that were written down: a text file with a beat a line, as walk and other programs write it.
+"""Files of beats: text with a beat a line, as walk and other programs write it.
 
 Knows no sounds.
 """
@@ -18,10 +18,12 @@ _EXPECTED = "a file of beats is text with the seconds of one beat a line"
 
 
 def as_file(rhythm: Rhythm, meter: int, name: str, start: float = 0.0) -> str:
-    """Beats as `listen` hears them and `read_beats` reads them: each with its number in its bar, also before the first.
-    Where another tempo begins within a bar, that one is longer.
+    """The text of a file of beats, as `read_beats` reads it: each with its number in its bar, even before the first bar
+    line. Where another tempo begins within a bar, that bar is longer.
 
-    name: of the sound, for a comment. start: in it, in seconds, of what was heard."""
+    rhythm: as `walk.audio.listen` returns it. name: of the sound, for a comment. start: where the rhythm begins in the
+    sound, in seconds.
+    """
     number = -rhythm.beats.index(rhythm.bars[0]) % meter if rhythm.bars else 0
     lines, bars = [], {*rhythm.bars}
     for time in rhythm.beats:
@@ -31,21 +33,23 @@ def as_file(rhythm: Rhythm, meter: int, name: str, start: float = 0.0) -> str:
 
 
 def read_beats(path: Path) -> tuple[tuple[float, ...], tuple[float, ...] | None]:
-    """(beats, bars) in seconds from a text file, one beat a line; bars None where it does not say.
+    """(beats, bars) in seconds from a text file with one beat a line; bars are None if it does not say where they begin.
 
-    Times are seconds or minutes:seconds, first in the line; what follows after a tab, comma, semicolon or
-    space is ignored (Audacity's and Sonic Visualiser's labels), unless every line has a whole number there
-    and some a 1: the beat's number in its bar (madmom, BeatNet, Beat This!). Blank lines and lines that
-    begin with # are skipped, and so is a header before the first time.
+    Each line begins with a time in seconds or minutes:seconds. What follows after a tab, comma, semicolon or space is
+    ignored (Audacity's and Sonic Visualiser's labels), unless every line ends in a whole number, and some in 1: the
+    beat's number in its bar (madmom, BeatNet, Beat This!). Blank lines, lines that begin with # and a header before the
+    first time are skipped.
 
     Raises Error with file and line.
     """
     times: list[float] = []
     numbers: list[str] = []
-    commas: list[tuple[str, str, str]] = []  # what may be whole seconds and a beat's number, or have a decimal comma
+    commas: list[
+        tuple[str, str, str]
+    ] = []  # (where, line, number) of lines that may have a decimal comma, or whole seconds and a beat's number
     for where, line in lines_of(path, read_text(path, _EXPECTED)):
-        if whole := re.match(r"(\d+),(\d+)(?![\d.:])", line):
-            commas.append((where, line, whole[2]))
+        if match := re.match(r"(\d+),(\d+)(?![\d.:])", line):
+            commas.append((where, line, match[2]))
         fields = [field.strip().strip('"') for field in re.split(r"[\t,;]|\s+", line.strip())]
         try:
             time = parse_time(fields[0])
@@ -57,8 +61,8 @@ def read_beats(path: Path) -> tuple[tuple[float, ...], tuple[float, ...] | None]
             raise Error(f"{where}: {fields[0]} is not after {times[-1]:g}; beats must increase from line to line")
         times.append(time)
         numbers.append(fields[-1] if len(fields) > 1 else "")
-    rises = all(a < b for a, b in pairwise(times))
-    if commas and not (rises and len(commas) == len(times) and _count_up([number for *_, number in commas])):
+    increasing = all(a < b for a, b in pairwise(times))
+    if commas and not (increasing and len(commas) == len(times) and _count_up([number for *_, number in commas])):
         where, line, _ = commas[0]
         raise Error(f"{where}: '{line[:40]}' has a decimal comma; write seconds with a point, as in 12.5")
     if len(times) < 2:
@@ -69,7 +73,7 @@ def read_beats(path: Path) -> tuple[tuple[float, ...], tuple[float, ...] | None]
 
 
 def _count_up(numbers: list[str]) -> bool:
-    """Whether these are the numbers of beats in their bars."""
+    """Whether these can be the numbers of beats in their bars: each is 1 or one more than the one before."""
     counts = [int(number) for number in numbers]
     plain = all(re.fullmatch(r"[1-9]\d?", number) for number in numbers)
     return plain and all(b in (1, a + 1) for a, b in pairwise(counts))

@@ -1,4 +1,4 @@
-"""Models with a short name: where they lie on the hub, what they make, and what their makers recommend.
+"""Models with a short name: their hub ids, the size of their pictures, and what their makers recommend.
 
 Knows no files and imports no library; `walk models` shows it.
 """
@@ -13,7 +13,7 @@ from walk.settings import BUILT_IN
 class Entry(NamedTuple):
     name: str
     repo: str
-    side: int  # pixels, of the pictures that it was made for
+    side: int  # pixels, of the square pictures that it was made for
     steps: int
     guidance: float
     licence: str
@@ -57,7 +57,7 @@ CATALOGUE = (
 # fmt: on
 
 
-def known(model: str) -> Entry | None:
-    """By its short name, or its hub id, with or without @revision."""
+def find_entry(model: str) -> Entry | None:
+    """The entry of a model, by its short name or its hub id, with or without @revision; None if it has none."""
     name = model.partition("@")[0]
     return next((entry for entry in CATALOGUE if name in (entry.name, entry.repo)), None)

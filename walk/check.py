@@ -1,7 +1,6 @@
-"""A finished film, read again as a player would: is anything in it that nobody meant?
+"""A finished film, read again as a player reads it: is there anything in it that nobody meant?
 
-moviepy reads its pictures, as any program would that has not made them. Knows no walks and no music: any film can be
-checked.
+moviepy reads its pictures, as a program that did not make them. Knows no walks and no music: any film can be checked.
 """
 
 from __future__ import annotations
@@ -17,22 +16,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-from walk import Error, eye, ffmpeg, films
+from walk import Error, eye, ffmpeg, probe
 from walk.text import clock
 
-JUMP = 3  # times what is around it; with three frames cut out of an even walk, a step is four times as large
-LEAST = 1.5  # times the usual step; less is no jump, however little is around it
-NEAR = Fraction(5, 2)  # seconds; around a step
+# A change is the mean difference between a frame's picture and the one before, in levels of 0 to 255.
+JUMP = 3  # times the changes around it; with three frames cut out of an even walk, a change is four times as large
+LEAST = 1.5  # times the usual change; less is no jump, however little is around it
+NEAR = Fraction(5, 2)  # seconds; around a change
 BLACK = 4  # levels; no pixel is lighter
-FLAT = 2  # levels; no pixel is further from another
-SAME = 0.02  # of the mean step: less is the same picture, encoded again
-REST = 3  # times the same picture again, or more, are meant
-DOUBLED = 0.05  # of the smaller step beside it: less, and only once or twice, is not
-# What an encoder adds to a picture that stands still, is 0.14 levels of the mean at most and 5.9 where most changes
-# (H.264 at 17 to 40, grain or plain); and 0.2 and 5 is the least in films that visibly glide, but there it adds up.
-UNSEEN = 0.25  # levels, of the mean difference, and
-FAINT = 6  # levels, of what changes most: less, nobody can see
-MOVES = 16  # levels, of what changes most; less can be too little for an encoder
+FLAT = 2  # levels; the most by which pixels differ
+SAME = 0.02  # of the mean change; less is the same picture, encoded again
+REST = 3  # repeats of a picture; so many or more are meant
+DOUBLED = 0.05  # of the smaller change beside it; less, and only once or twice, is not meant
+# What an encoder adds to a picture that stands still is 0.14 levels on average at most, and 5.9 where it adds most
+# (H.264 at 17 to 40, grain or plain). In films that visibly glide these are 0.2 and 5 at least, but there they add up.
+UNSEEN = 0.25  # levels on average, and
+FAINT = 6  # levels where most changes: less, nobody can see
+MOVES = 16  # levels where most changes; less can be too little for an encoder
 STILLS = 5  # rests that are listed one by one
 SIDE = 64  # pixels; pictures are compared at about this size
 QUICK, SLOW = Fraction(1, 500), 1  # seconds from frame to frame; outside these ffmpeg guesses the rate, often wrongly
@@ -41,10 +41,17 @@ TICK = Fraction(1, 500)  # seconds; some containers count in milliseconds
 
 @dataclass(frozen=True)
 class Report:
-    """facts: what the film is, a line each. size: (width, height). fps: frames a second, usually; 0: nobody
-    can say. faults: (seconds, what is wrong there). times: of its frames, in seconds.
-    steps: how far each frame but the first looks from the one before, as walk.eye.distance says; 0 where nothing can be
-    seen to move; of a loop, also the first from the last. still: the share of the film's seconds in which it rests."""
+    """What was found in a film.
+
+    facts: what the film is, a line each.
+    size: (width, height).
+    fps: frames a second, usually; 0: unknown.
+    faults: (seconds, what is wrong there).
+    times: of its frames, in seconds.
+    steps: how different each frame but the first looks from the one before (walk.eye.distance); 0 where nothing can be
+        seen to move; of a loop, also the first from the last.
+    still: the share of the film's seconds in which it rests.
+    """
 
     facts: tuple[str, ...]
     size: tuple[int, int]
@@ -56,38 +63,45 @@ class Report:
 
     @property
     def largest(self) -> float:
-        """The largest step over the usual (median) one; 0 where nothing moves."""
+        """The largest step over the median step; 0 where nothing moves."""
         return eye.unevenness(self.steps)
 
     @property
     def ppl(self) -> float:
-        """Perceptual path length: all steps together, of which one from black to white is 100."""
+        """Perceptual path length: the sum of all steps, where one from black to white is 100."""
         return 100 * sum(self.steps)
 
     @property
     def pdv(self) -> float:
-        """Perceptual distance variance, of the same steps."""
+        """Perceptual distance variance: that of the steps, on the same scale."""
         return 100**2 * pvariance(self.steps) if self.steps else 0.0
 
     def movement(self, uneven: bool = False, along: str = "") -> str:
-        """In words. uneven: it is meant to be. along: how it would be with equal steps along the path."""
+        """The movement, in words. uneven: it is meant to be. along: what it would be with equal steps along the path."""
         largest = f"the largest step from frame to frame is {self.largest:.1f} times the usual{along}; " * (not uneven)
         return f"movement, to the eye: {largest}PPL {self.ppl:.0f}, PDV {self.pdv:{'.0f' if self.pdv > 99 else '.2g'}}"
 
 
 class _Frame(NamedTuple):
-    """What is kept of a frame, in levels: the lightest, the largest range of a colour, and the mean and the
-    largest difference from the frame before and the mean one from that before it (0 where there is none).
-    unseen: whether nobody sees that difference. near: nor all that has changed since one that they did see."""
+    """What is kept of a frame, in levels unless otherwise stated; 0 where there is no frame before to compare with.
+
+    lightest: its lightest colour.
+    range: the largest range of a colour.
+    change, largest_change: the mean and the largest difference from the frame before.
+    change_in_two: the mean difference from the frame before that.
+    distance: how different it looks from the frame before (walk.eye.distance).
+    unseen: whether nobody can see the change.
+    still: nor has anything visible changed since the last change that could be seen.
+    """
 
     lightest: float
     range: float
-    step: float
-    most: float
-    past: float
-    seen: float  # by the eye
+    change: float
+    largest_change: float
+    change_in_two: float
+    distance: float
     unseen: bool
-    near: bool
+    still: bool
 
 
 def check(
@@ -104,50 +118,57 @@ def check(
     see: called with each frame's index and its picture, (height, width, 3) uint8.
     closed: the first frame follows the last.
     """
+    # 1. Read it.
     film = Path(film)
-    (times, (width, height), _), track = films.tracks(film)
+    (times, (width, height), _), track = probe.tracks(film)
     if not times:
         raise Error(f"{film} has no whole frame")
     gaps = [b - a for a, b in pairwise(times)]
     odd = bool(gaps) and (max(gaps) > 1.5 * min(gaps) or not QUICK <= median(gaps) <= SLOW)
-    frames, seam = _seen(film, len(times), odd, report, see)
-    silent = track is not None and ffmpeg.silent(film)
-    tick, rate, codec, colours = films.told(film)
-    usual = _every(gaps, tick, rate)
-    end = times[-1] + usual
+    frames, seam = _read(film, len(times), odd, report, see)
+    silent = track is not None and ffmpeg.is_silent(film)
+    tick, rate, codec, colours = probe.stream_info(film)
+    interval = _interval(gaps, tick, rate)
+    end = times[-1] + interval
+
+    # 2. How its pictures change. Where it rests they do not; to and from a foreign picture, half of what they do across it.
     resting = list(_resting(frames[1:]))
-    measured = [frame.step for frame in frames[1:]]
-    steps = [0.0 if rests else step for step, rests in zip(measured, resting)]
-    foreign = list(_foreign(frames, steps))
+    measured = [frame.change for frame in frames[1:]]
+    changes = [0.0 if still else change for change, still in zip(measured, resting)]
+    foreign = list(_foreign(frames, changes))
     for index in foreign:
-        steps[index - 1 : index + 1] = measured[index - 1 : index + 1] = [frames[index + 1].past / 2] * 2
-    still_for = list(_rests(steps, [*times, end]))
-    fps = float(1 / usual) if usual else 0.0
+        changes[index - 1 : index + 1] = measured[index - 1 : index + 1] = [frames[index + 1].change_in_two / 2] * 2
+    still_spans = list(_still_spans(changes, [*times, end]))
+
+    # 3. What it is, and what is wrong with it.
+    fps = float(1 / interval) if interval else 0.0
     facts = (
-        f"{len(times)} frames of {width}x{height}, {float(end):.2f} s, {f'{fps:.6g}' if usual else '?'} a second",
+        f"{len(times)} frames of {width}x{height}, {float(end):.2f} s, {f'{fps:.6g}' if interval else '?'} a second",
         f"{codec}, {_size(film.stat().st_size, end)}, colours: {colours}",
         _sound(track, silent),
-        *_listed(still_for),
+        *_listed(still_spans),
     )
-    faults = [*_uneven(times, usual), *_alone(frames, times), *_apart(track, end, usual)]
+    faults = [*_mistimed(times, interval), *_blank(frames, times), *_out_of_step(track, end, interval)]
     faults += [(float(times[index]), "the picture jumps away and back") for index in foreign]
-    faults += [*_doubled(measured, frames, times, rests), *_jumps(steps, times, [frame.unseen for frame in frames[1:]])]
-    seen = [0.0 if rests else frame.seen for frame, rests in zip(frames[1:], resting)]
-    seen += [seam] if closed and seen else []
-    still = float(sum((b - a for a, b in still_for), Fraction(0)) / (end - times[0])) if still_for else 0.0
-    return Report(facts, (width, height), fps, tuple(sorted(faults)), tuple(map(float, times)), tuple(seen), still)
+    unseen = [frame.unseen for frame in frames[1:]]
+    faults += [*_repeated(measured, frames, times, rests), *_jumps(changes, times, unseen)]
+    steps = [0.0 if still else frame.distance for frame, still in zip(frames[1:], resting)]
+    steps += [seam] if closed and steps else []
+    share = float(sum((b - a for a, b in still_spans), Fraction(0)) / (end - times[0])) if still_spans else 0.0
+    return Report(facts, (width, height), fps, tuple(sorted(faults)), tuple(map(float, times)), tuple(steps), share)
 
 
 # What a player sees and hears
 
 
-def _seen(
+def _read(
     film: Path, count: int, odd: bool, report: Callable[[int], object], see: Callable[[int, np.ndarray], object]
 ) -> tuple[list[_Frame], float]:
+    """As `_frames`. odd: as `probe.bare_copy` takes it."""
     from moviepy import VideoFileClip
 
     try:
-        with films.bare_copy(film, odd) as copy, VideoFileClip(str(copy.absolute()), audio=False) as clip:
+        with probe.bare_copy(film, odd) as copy, VideoFileClip(str(copy.absolute()), audio=False) as clip:
             return _frames(_pictures(clip.reader, count, see), report)
     except (OSError, KeyError, ValueError) as error:
         why = ffmpeg.complaint(film) or str(error).partition("\n")[0]  # after it comes what ffmpeg said of the copy
@@ -155,7 +176,7 @@ def _seen(
 
 
 def _pictures(reader: object, count: int, see: Callable[[int, np.ndarray], object]) -> Iterator[np.ndarray]:
-    """Every picture, reduced: (about SIDE, about SIDE, 3), float32 levels."""
+    """Every picture, reduced to float32 levels of shape (about SIDE, about SIDE, 3)."""
     for index in range(count):
         picture = reader.last_read if index == 0 else reader.read_frame()  # type: ignore[attr-defined]
         see(index, picture)
@@ -163,12 +184,12 @@ def _pictures(reader: object, count: int, see: Callable[[int, np.ndarray], objec
 
 
 def _frames(pictures: Iterator[np.ndarray], report: Callable[[int], object]) -> tuple[list[_Frame], float]:
-    """Of a film of any length, with no more than four pictures at a time; and how far the last looks from the first."""
+    """(frames, how different the last looks from the first). Holds no more than four pictures at a time."""
     frames: list[_Frame] = []
-    before: list[np.ndarray] = []
+    before: list[np.ndarray] = []  # the last two pictures
     first: eye.Features | None = None
     last: eye.Features | None = None
-    anchor = np.zeros(1)
+    anchor = np.zeros(1)  # the picture after the last change that could be seen
     for picture in pictures:
         features = eye.features(picture.round().astype(np.uint8))
         first = first or features
@@ -192,6 +213,7 @@ def _frames(pictures: Iterator[np.ndarray], report: Callable[[int], object]) -> 
 
 
 def _is_unseen(change: np.ndarray) -> bool:
+    """Whether nobody can see this difference between two pictures."""
     return bool(change.mean() <= UNSEEN and change.max() <= FAINT)
 
 
@@ -199,7 +221,7 @@ def _size(size: int, seconds: Fraction) -> str:
     return f"{size / 1e6:.1f} MB" + (f" ({8 * size / 1e6 / float(seconds):.1f} Mbit/s)" if seconds else "")
 
 
-def _sound(track: films.Track | None, silent: bool) -> str:
+def _sound(track: probe.Track | None, silent: bool) -> str:
     if track is None:
         return "no sound"
     channels = {1: "mono", 2: "stereo"}.get(track.channels, f"{track.channels} channels")
@@ -207,34 +229,36 @@ def _sound(track: films.Track | None, silent: bool) -> str:
     return f"sound: {channels}, {length}, {track.rate} a second" + ", all of it silence" * silent
 
 
-# When it is shown and heard
+# When frames are shown and sound is heard
 
 
-def _every(gaps: Sequence[Fraction], tick: Fraction, rate: Fraction | None) -> Fraction:
+def _interval(gaps: Sequence[Fraction], tick: Fraction, rate: Fraction | None) -> Fraction:
     """Seconds from a frame to the next, usually.
 
-    What the film says, if its frames agree: in thousandths of a second, 30 a second are 33 or 34 apart.
+    This is what the film says, if its frames agree: counted in milliseconds, 30 a second are 33 or 34 apart.
+
+    gaps: as measured. tick: the unit in which the film counts time. rate: the frames a second that it says it has.
     """
     usual = median(gaps or [Fraction(1)])
     even = [gap for gap in gaps if abs(gap - usual) <= TICK]
     if tick > TICK or not usual or not even:
         return usual
-    each = sum(even, Fraction(0)) / len(even)
-    rounded = tick * (1 + len(gaps) - len(even)) / len(even)  # of those side by side only both ends together
-    return 1 / rate if rate and abs(each - 1 / rate) <= rounded else each
+    mean_gap = sum(even, Fraction(0)) / len(even)
+    rounded = tick * (1 + len(gaps) - len(even)) / len(even)  # in a row of gaps only the two ends are rounded
+    return 1 / rate if rate and abs(mean_gap - 1 / rate) <= rounded else mean_gap
 
 
-def _uneven(times: Sequence[Fraction], usual: Fraction) -> Iterator[tuple[float, str]]:
+def _mistimed(times: Sequence[Fraction], interval: Fraction) -> Iterator[tuple[float, str]]:
     for before, time in pairwise(times):
-        if abs(time - before - usual) > TICK:
+        if abs(time - before - interval) > TICK:
             yield float(time), "the frame comes too early or too late"
 
 
-def _apart(track: films.Track | None, end: Fraction, frame: Fraction) -> Iterator[tuple[float, str]]:
+def _out_of_step(track: probe.Track | None, end: Fraction, interval: Fraction) -> Iterator[tuple[float, str]]:
     """Where the sound starts or ends without the pictures, by more than half a frame and more than a packet."""
     if track is None:
         return
-    slack = max(frame / 2, track.packet) + TICK
+    slack = max(interval / 2, track.packet) + TICK
     if track.start > slack:
         yield 0.0, f"the sound starts {float(track.start):.3f} s after the pictures"
     if abs(track.end - end) > slack:
@@ -245,7 +269,7 @@ def _apart(track: films.Track | None, end: Fraction, frame: Fraction) -> Iterato
 # What a picture shows
 
 
-def _alone(frames: Sequence[_Frame], times: Sequence[Fraction]) -> Iterator[tuple[float, str]]:
+def _blank(frames: Sequence[_Frame], times: Sequence[Fraction]) -> Iterator[tuple[float, str]]:
     for frame, time in zip(frames, times):
         if frame.lightest <= BLACK:
             yield float(time), "the frame is black"
@@ -253,35 +277,35 @@ def _alone(frames: Sequence[_Frame], times: Sequence[Fraction]) -> Iterator[tupl
             yield float(time), "the frame is of one colour"
 
 
-# How it changes. A step is the mean difference between a frame and the next.
+# How pictures change
 
 
-def _still(steps: Sequence[float]) -> float:
-    """The largest step that is no movement."""
-    return SAME * mean(steps) if steps else 0.0
+def _still_limit(changes: Sequence[float]) -> float:
+    """The largest change that is no movement."""
+    return SAME * mean(changes) if changes else 0.0
 
 
-def _usual(steps: Sequence[float]) -> float:
-    """The median step, of those that move."""
-    still = _still(steps)
-    return median([step for step in steps if step > still] or [0.0])
+def _usual(changes: Sequence[float]) -> float:
+    """The median change, of those that are movement."""
+    limit = _still_limit(changes)
+    return median([change for change in changes if change > limit] or [0.0])
 
 
 def _resting(frames: Sequence[_Frame]) -> Iterator[bool]:
-    """Whether each frame shows what the one before does: a film that glides too slowly for each of its steps to be
-    seen moves all the same."""
-    for unseen, run in groupby(frames, lambda frame: frame.unseen):
-        some = list(run)
-        yield from [unseen and all(frame.near for frame in some)] * len(some)
+    """Whether each frame shows what the one before does. (A film that glides too slowly for each change to be seen moves
+    all the same.)"""
+    for unseen, group in groupby(frames, lambda frame: frame.unseen):
+        run = list(group)
+        yield from [unseen and all(frame.still for frame in run)] * len(run)
 
 
-def _rests(steps: Sequence[float], times: Sequence[Fraction]) -> Iterator[tuple[Fraction, Fraction]]:
-    """Where the film stands still, from when to when. times: the film's end, too."""
-    place, most = 0, _still(steps)
-    for still, run in groupby(steps, lambda step: step <= most):
-        first, place = place, place + len(list(run))
-        if still and place - first >= REST:
-            yield times[first], times[place + 1]
+def _still_spans(changes: Sequence[float], times: Sequence[Fraction]) -> Iterator[tuple[Fraction, Fraction]]:
+    """(start, end) of each rest of the film, in seconds. times: of the frames, and of the film's end."""
+    index, limit = 0, _still_limit(changes)
+    for still, run in groupby(changes, lambda change: change <= limit):
+        first, index = index, index + len(list(run))
+        if still and index - first >= REST:
+            yield times[first], times[index + 1]
 
 
 def _listed(rests: Sequence[tuple[Fraction, Fraction]]) -> Iterator[str]:
@@ -291,50 +315,52 @@ def _listed(rests: Sequence[tuple[Fraction, Fraction]]) -> Iterator[str]:
         yield f"still {len(more)} times more, for {float(sum(end - start for start, end in more)):.1f} s together"
 
 
-def _doubled(
-    steps: Sequence[float], frames: Sequence[_Frame], times: Sequence[Fraction], rests: Collection[int]
+def _repeated(
+    changes: Sequence[float], frames: Sequence[_Frame], times: Sequence[Fraction], rests: Collection[int]
 ) -> Iterator[tuple[float, str]]:
-    """Frames that are shown twice or three times while all moves, and is meant to."""
-    for first in range(len(steps)):
-        for last in range(first + 1, min(first + REST, len(steps) + 1)):
-            around = [i for i in (first - 1, last) if 0 <= i < len(steps)]
-            moving = around and min(frames[i + 1].most for i in around) > MOVES
-            if moving and max(steps[first:last]) <= DOUBLED * min(steps[i] for i in around):
+    """Frames that repeat the one before, once or twice, where the film moves and is meant to."""
+    for first in range(len(changes)):
+        for last in range(first + 1, min(first + REST, len(changes) + 1)):
+            around = [i for i in (first - 1, last) if 0 <= i < len(changes)]
+            moving = around and min(frames[i + 1].largest_change for i in around) > MOVES
+            if moving and max(changes[first:last]) <= DOUBLED * min(changes[i] for i in around):
                 again = (index for index in range(first + 1, last + 1) if index not in rests)
                 yield from ((float(times[index]), "the frame repeats the one before") for index in again)
 
 
-def _foreign(frames: Sequence[_Frame], steps: Sequence[float]) -> Iterator[int]:
-    """Frames after which the film goes on as if they had not been."""
-    usual = _usual(steps)
+def _foreign(frames: Sequence[_Frame], changes: Sequence[float]) -> Iterator[int]:
+    """Indices of frames that belong to another picture: after them the film goes on as if they had not been there."""
+    usual = _usual(changes)
     for index in range(1, len(frames) - 1):
-        least = min(steps[index - 1 : index + 1])
+        least = min(changes[index - 1 : index + 1])
         if frames[index].unseen or frames[index + 1].unseen:
             continue
-        if least > JUMP * usual and least > JUMP * frames[index + 1].past:
+        if least > JUMP * usual and least > JUMP * frames[index + 1].change_in_two:
             yield index
 
 
-def _jumps(steps: Sequence[float], times: Sequence[Fraction], unseen: Sequence[bool]) -> Iterator[tuple[float, str]]:
-    """Steps that stand alone, but for those that nobody sees.
+def _jumps(changes: Sequence[float], times: Sequence[Fraction], unseen: Sequence[bool]) -> Iterator[tuple[float, str]]:
+    """Changes that stand alone, but for those that nobody sees.
 
-    In a film that moves with music some steps are large, too, but they fade over a few frames, or there
+    In a film that moves with music some changes are large, too, but they fade over a few frames, or there
     are others like them near. A jump has one other near it at most.
     """
-    usual = _usual(steps)
-    kicks = [i for i, step in enumerate(steps) if step > 2 * min(_beside(steps, i), default=step)]
-    kicks = [i for i in kicks if steps[i] >= max(_beside(steps, i))]
-    moments, sizes = [times[kick] for kick in kicks], [steps[kick] for kick in kicks]
-    for index, step in enumerate(steps):
-        if unseen[index] or step <= LEAST * usual or step <= JUMP * max(_beside(steps, index), default=step):
+    usual = _usual(changes)
+    kicks = [i for i, change in enumerate(changes) if change > 2 * min(_neighbours(changes, i), default=change)]
+    kicks = [i for i in kicks if changes[i] >= max(_neighbours(changes, i))]
+    moments, sizes = [times[kick] for kick in kicks], [changes[kick] for kick in kicks]
+    for index, change in enumerate(changes):
+        around = max(_neighbours(changes, index), default=change)
+        if unseen[index] or change <= LEAST * usual or change <= JUMP * around:
             continue
         time = times[index]
         before = slice(bisect_left(moments, time - NEAR), bisect_left(moments, time))
         after = slice(bisect_right(moments, time), bisect_right(moments, time + NEAR))
         near = sorted(sizes[before] + sizes[after])
-        if step > JUMP * max(near[-2:-1], default=0):
-            yield float(times[index + 1]), f"the picture jumps: {step / usual:.1f} times the usual step"
+        if change > JUMP * max(near[-2:-1], default=0):
+            yield float(times[index + 1]), f"the picture jumps: {change / usual:.1f} times the usual step"
 
 
-def _beside(steps: Sequence[float], index: int) -> Sequence[float]:
-    return [*steps[max(index - 1, 0) : index], *steps[index + 1 : index + 2]]
+def _neighbours(changes: Sequence[float], index: int) -> Sequence[float]:
+    """The changes before and after this one."""
+    return [*changes[max(index - 1, 0) : index], *changes[index + 1 : index + 2]]

@@ -29,10 +29,10 @@ from walk import (
     Settings,
     Walk,
     ffmpeg,
-    films,
     flags,
     outlook,
     paths,
+    probe,
     read_prompts,
     recipe,
     sounds,
@@ -337,7 +337,7 @@ def replay(**chosen: Any) -> str:
         from walk import downloads, hub
 
         own = chosen.get("denoiser", dict(made.flags).get("denoiser", "own")) == "own"
-        with in_bytes(_listener(chosen)) as report, downloads.telling(report):
+        with in_bytes(_listener(chosen)) as report, downloads.reporting(report):
             another = not recipe.weights(made).startswith(hub.model_identity(chosen["model"], own, report))
     if another and set(OF_MODEL) - set(chosen):
         _listener(chosen).say("another model: its own size, steps, guidance and scheduler are taken, unless given")
@@ -434,8 +434,8 @@ def check(film: str, **chosen: Any) -> str:
     paths.check_is_film(film)
     if out := paths.expanded(chosen["out"]) if "out" in chosen else None:
         paths.check_sheet(out)
-    count = len(films.timestamps(Path(film))[0])
-    drawn: dict[int, Any] = dict.fromkeys(sheet.some(count) if out else ())
+    count = len(probe.timestamps(Path(film))[0])
+    drawn: dict[int, Any] = dict.fromkeys(sheet.sampled(count) if out else ())
     made = None
     with contextlib.suppress(Error):
         made = read_recipe(film)
@@ -460,7 +460,7 @@ def check(film: str, **chosen: Any) -> str:
         *(f"{clock(seconds)}  {fault}" for seconds, fault in report.faults),
     ]
     if out:
-        chapters = films.read_metadata(Path(film)).chapters if made else ()  # others' are no keyframes
+        chapters = probe.read_metadata(Path(film)).chapters if made else ()  # others' are no keyframes
         marks = [(float(start), title) for start, title in chapters]
         pictures = [(report.times[index], picture) for index, picture in drawn.items()]
         _save_sheet(sheet.film(Path(film).name, facts, pictures, report.times, report.steps, marks, wrong), out)
@@ -527,9 +527,9 @@ def list_models() -> str:
 
     rows = [("name", "pixels", "steps", "guidance", "here", "licence", "hub id")]
     for it in CATALOGUE:
-        here = "yes" if it.name == BUILT_IN or hub.is_here(it.repo) else "no"
+        here = "yes" if it.name == BUILT_IN or hub.is_downloaded(it.repo) else "no"
         rows.append((it.name, str(it.side), str(it.steps), f"{it.guidance:g}", here, it.licence, it.repo))
-    rows += [("", "", "", "", "yes", "", repo) for repo in hub.also_here()]
+    rows += [("", "", "", "", "yes", "", repo) for repo in hub.other_downloads()]
     widths = [max(map(len, column)) for column in zip(*rows)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
@@ -636,7 +636,7 @@ def _assemble(order: Order, run: Run, work: Work, enlargement: Enlargement, list
 
     sound = order.sound_of(order.out)
 
-    def described(enlarged: Run | None) -> films.Metadata | None:
+    def described(enlarged: Run | None) -> probe.Metadata | None:
         settings = as_shown(run, enlarged)
         refined = run.manifest.refined
         return orders.metadata(order, run.walk, settings, refined, enlargement.name) if order.describe else None

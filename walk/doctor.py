@@ -1,4 +1,4 @@
-"""What this machine can do for a film, and what to do where it cannot. Prints nothing."""
+"""Examines whether this machine can make films, and says what to do about what is wrong. Prints nothing."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "imageio-ffmpeg", "m
 
 class Finding(NamedTuple):
     text: str
-    remedy: str = ""  # '' if all is well
-    fatal: bool = False  # no film can be made here
+    remedy: str = ""  # '' if nothing is wrong
+    fatal: bool = False  # no film can be made before it is remedied
 
 
 def examine(folder: Path) -> list[Finding]:
@@ -25,12 +25,12 @@ def examine(folder: Path) -> list[Finding]:
 
 
 def _devices() -> list[Finding]:
-    found = [Finding(f"{name}: {about}, computes in {dtype}") for name, about, dtype in machine.devices()]
-    useless = [why.partition("; ") for why in machine.unusable().values()]
-    if len(found) == 1 and not useless:
+    usable = [Finding(f"{name}: {about}, computes in {dtype}") for name, about, dtype in machine.devices()]
+    unusable = [why.partition("; ") for why in machine.unusable().values()]
+    if len(usable) == 1 and not unusable:
         remedy = "large models will take minutes a frame; with a GPU, install the torch build for it (pytorch.org)"
-        found = [found[0]._replace(remedy=remedy)]
-    return [*found, *(Finding(text, remedy) for text, _, remedy in useless)]
+        usable = [usable[0]._replace(remedy=remedy)]
+    return [*usable, *(Finding(text, remedy) for text, _, remedy in unusable)]
 
 
 def _ffmpeg() -> list[Finding]:
@@ -42,9 +42,9 @@ def _ffmpeg() -> list[Finding]:
     if "libx264" not in encoders:
         return [Finding("ffmpeg has no H.264 encoder", "pip install --force-reinstall imageio-ffmpeg", fatal=True)]
     hardware = [name for name in encoders if name.endswith(("_nvenc", "_videotoolbox", "_qsv", "_amf"))]
-    known = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "prores_ks", "hap", "dxv")
-    named = f"; hardware encoders, if the hardware is there: {', '.join(hardware)}" if hardware else ""
-    return [Finding(f"ffmpeg: {', '.join(name for name in known if name in encoders)}{named}")]
+    software = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "prores_ks", "hap", "dxv")
+    others = f"; hardware encoders, if the hardware is there: {', '.join(hardware)}" if hardware else ""
+    return [Finding(f"ffmpeg: {', '.join(name for name in software if name in encoders)}{others}")]
 
 
 def _versions() -> list[Finding]:
@@ -60,7 +60,7 @@ def _disk(folder: Path) -> list[Finding]:
 
 
 def _hub() -> list[Finding]:
-    if downloads.answers():
+    if downloads.hub_answers():
         return [Finding("the Hugging Face hub answers")]
     remedy = "only models on this machine can be used: go online, unset HF_HUB_OFFLINE, or give --model a folder"
     return [Finding("the Hugging Face hub does not answer", remedy)]

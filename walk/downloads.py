@@ -1,4 +1,4 @@
-"""What the hub has, asked for and brought: answered in time, with progress, stopped at once. Knows no pipelines."""
+"""Look-ups and downloads, with a time limit, progress and a prompt stop. Knows no pipelines."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from walk import Error
 from walk.digests import Report
 
 TIMEOUT = 5  # seconds that the hub has to answer
-PAUSE = 0.25  # seconds from one look at how much has arrived to the next
-PATIENCE = 2  # seconds for a download to end that is stopped
-ELSEWHERE = "go online, or choose a model that is here (toybox is built in)"
+PAUSE = 0.25  # seconds between two looks at how much has arrived
+PATIENCE = 2  # seconds that a stopped download has to end
+OFFLINE_REMEDY = "go online, or choose a model that is here (toybox is built in)"
 
 _report: ContextVar[Report | None] = ContextVar("report", default=None)
 
 
 @contextlib.contextmanager
-def telling(report: Report) -> Iterator[None]:
-    """What is downloaded within is reported: called with what is done, the bytes that have arrived, and all of them.
-    Elsewhere the hub's own client shows it."""
+def reporting(report: Report) -> Iterator[None]:
+    """Within, downloads are reported: what is done, how many bytes have arrived, and of how many. Elsewhere the hub's
+    own client shows its bars."""
     token = _report.set(report)
     try:
         yield
@@ -37,7 +37,7 @@ def telling(report: Report) -> Iterator[None]:
 
 
 def is_id(name: str) -> bool:
-    """Whether a repository can be called so."""
+    """Whether this is a valid name of a repository."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
@@ -49,15 +49,15 @@ def is_id(name: str) -> bool:
 
 
 class File(NamedTuple):
-    """size: in bytes, 0 where nobody says. blob: what the hub's cache calls it, whatever names it has."""
+    """size: in bytes, 0 if the hub does not say. blob: its one name in the hub's cache, to which all others lead."""
 
     size: int
     blob: str
 
 
 class Repository(NamedTuple):
-    """What the hub has under a name. revision: None: the newest. pipeline: the class that it says it holds, '' if it does
-    not say."""
+    """What the hub has under a name. revision: None for the newest. pipeline: the class that the hub says it holds, ''
+    if it does not say."""
 
     name: str
     revision: str | None
@@ -66,21 +66,21 @@ class Repository(NamedTuple):
     pipeline: str
 
 
-def ask(repo: str, revision: str | None, accepted: str, elsewhere: str = ELSEWHERE) -> Repository:
-    """What it is, within seconds; the hub's own client tries for half a minute.
+def look_up(repo: str, revision: str | None, accepted: str, offline_remedy: str = OFFLINE_REMEDY) -> Repository:
+    """What the hub says of a repository, within seconds; its own client tries for half a minute.
 
-    accepted, elsewhere: what to do if it is not there, or the hub does not answer, which ends the Error's sentence.
+    accepted, offline_remedy: what to do if the hub has none, or does not answer; they end the Error's sentence.
     """
     import huggingface_hub.errors as hub
     from huggingface_hub import HfApi, constants
 
-    def known() -> Any:
+    def model_info() -> Any:
         return HfApi().model_info(repo, revision=revision, timeout=TIMEOUT, files_metadata=True)
 
     if constants.HF_HUB_OFFLINE:
-        raise Error(f"{_absent(repo)} and the hub is switched off (HF_HUB_OFFLINE); {elsewhere}")
+        raise Error(f"{_absent(repo)} and the hub is switched off (HF_HUB_OFFLINE); {offline_remedy}")
     try:
-        about = _beside(known).result(TIMEOUT)
+        about = _in_thread(model_info).result(TIMEOUT)
     except hub.GatedRepoError:
         raise _gated(repo) from None
     except hub.RevisionNotFoundError:
@@ -91,76 +91,79 @@ def ask(repo: str, revision: str | None, accepted: str, elsewhere: str = ELSEWHE
         if status := getattr(getattr(error, "response", None), "status_code", 0):
             remedy = "run hf auth login again, since it knows no such token" if status == 401 else "try again later"
             raise Error(f"{_absent(repo)} and the hub refuses to tell of it (HTTP {status}); {remedy}") from None
-        raise Error(f"{_absent(repo)} and the hub does not answer; {elsewhere}") from None
+        raise Error(f"{_absent(repo)} and the hub does not answer; {offline_remedy}") from None
     files = {
         str(file.rfilename): File(file.size or 0, str(file.lfs.sha256 if file.lfs else file.blob_id))
         for file in about.siblings or ()
     }
-    holds = ((about.config or {}).get("diffusers") or {}).get("_class_name") or ""
-    return Repository(repo, revision, str(about.sha), files, str(holds))
+    pipeline = ((about.config or {}).get("diffusers") or {}).get("_class_name") or ""
+    return Repository(repo, revision, str(about.sha), files, str(pipeline))
 
 
-def answers() -> bool:
+def hub_answers() -> bool:
     """Whether models can be downloaded; takes a few seconds at most."""
     with contextlib.suppress(Error):
-        ask("stable-diffusion-v1-5/stable-diffusion-v1-5", None, "")
+        look_up("stable-diffusion-v1-5/stable-diffusion-v1-5", None, "")
         return True
     return False
 
 
-def here(repo: str, patterns: list[str]) -> Path | None:
-    """Where the files of these names are on this machine, if any of the repository's are."""
+def cached(repo: str, patterns: list[str]) -> Path | None:
+    """The repository's folder on this machine, with whichever of its files are there; None if none are."""
     from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(repo, allow_patterns=patterns, local_files_only=True))
-    except (OSError, ValueError):  # its own class for that is both
+    except (OSError, ValueError):  # the hub's own error for that is both
         return None
 
 
-def bring(it: Repository, names: Collection[str]) -> Path:
-    """Where these of its files are on this machine, once all of them are.
+def download(repo: Repository, names: Collection[str]) -> Path:
+    """The repository's folder on this machine, once these of its files are all there.
 
-    Raises Error for what does not arrive. Stopped, it does not wait for a file's end; what is whole is kept.
+    Raises Error for what does not arrive. Stopped, it does not wait for a file's end; whole files are kept.
     """
     from huggingface_hub import constants, snapshot_download
 
-    home = Path(constants.HF_HUB_CACHE) / f"models--{it.name.replace('/', '--')}"
+    # 1. How much is missing, and whether there is room for it
+    home = Path(constants.HF_HUB_CACHE) / f"models--{repo.name.replace('/', '--')}"
     patterns = [glob.escape(name) for name in names]
-    missing = {file.blob: file.size for file in map(it.files.__getitem__, names) if not _is_held(home, file)}
+    missing = {file.blob: file.size for file in map(repo.files.__getitem__, names) if not _is_cached(home, file)}
     size = sum(missing.values())
-    _check_room(it.name, home, size)
-    before, others, stop = _held(home), _begun(home), threading.Event()
+    _check_room(repo.name, home, size)
+    # 2. Download it in a thread, and report how much has arrived
+    bytes_before, begun_before, stop = _size(home), _incomplete(home), threading.Event()
     bars: Any = _stoppable(stop)
-    how = {"revision": it.revision, "allow_patterns": patterns, "tqdm_class": bars}
-    with _quietly() if (report := _report.get()) else contextlib.nullcontext():
-        done = _beside(lambda: Path(snapshot_download(it.name, **how)))
+    how = {"revision": repo.revision, "allow_patterns": patterns, "tqdm_class": bars}
+    with _quiet() if (report := _report.get()) else contextlib.nullcontext():
+        snapshot = _in_thread(lambda: Path(snapshot_download(repo.name, **how)))
         try:
-            while not done.done():
-                concurrent.futures.wait([done], PAUSE)
+            while not snapshot.done():
+                concurrent.futures.wait([snapshot], PAUSE)
                 if report:
-                    report(f"downloading {it.name}", min(max(_held(home) - before, 0), size), size)
+                    report(f"downloading {repo.name}", min(max(_size(home) - bytes_before, 0), size), size)
         except BaseException as error:
             stop.set()
-            concurrent.futures.wait([done], PATIENCE)
-            for path in _begun(home) - others:  # newer clients give them random names, and never go on with them
+            concurrent.futures.wait([snapshot], PATIENCE)
+            for path in _incomplete(home) - begun_before:  # newer clients name them at random, and never resume them
                 with contextlib.suppress(OSError):
                     path.unlink()
             if not isinstance(error, KeyboardInterrupt):
                 raise
-            kept = f"what has arrived of {it.name} whole is kept; run the same command to go on"
+            kept = f"what has arrived of {repo.name} whole is kept; run the same command to go on"
             raise KeyboardInterrupt(kept) from None
+    # 3. See that all of it is there
     try:
-        folder: Path = done.result()
+        folder: Path = snapshot.result()
     except Exception as error:  # of whichever HTTP library the hub's client uses
-        raise _failed(it.name, error) from error
-    if not all(os.path.exists(folder / name) for name in names):  # some clients then give what is there
-        raise _failed(it.name, ConnectionError("the hub stopped answering"))
+        raise _failed(repo.name, error) from error
+    if not all(os.path.exists(folder / name) for name in names):  # after an error, some clients return what is there
+        raise _failed(repo.name, ConnectionError("the hub stopped answering"))
     return folder
 
 
 def _stoppable(stop: threading.Event) -> type:
-    """Bars for the hub's client that end what they show, where they are told how far it is."""
+    """A class of bars for the hub's client, which end a download at their next update once it is to stop."""
     from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
     class Bar(tqdm):
@@ -181,32 +184,32 @@ def _failed(repo: str, error: Exception) -> Error:
     return Error(f"{repo} could not be downloaded: {reason}; what is whole is kept: run the same command to go on")
 
 
-def _held(home: Path) -> int:
-    """Bytes of a repository that have arrived."""
+def _size(home: Path) -> int:
+    """How many bytes of a repository have arrived."""
     size = 0
     for folder, _, files in os.walk(home):
         for file in files:
-            with contextlib.suppress(OSError):  # it may have got its name meanwhile
+            with contextlib.suppress(OSError):  # it may have been renamed meanwhile
                 size += os.lstat(os.path.join(folder, file)).st_size
     return size
 
 
-def _is_held(home: Path, file: File) -> bool:
+def _is_cached(home: Path, file: File) -> bool:
     return os.path.exists(home / "blobs" / file.blob)
 
 
-def _begun(home: Path) -> set[Path]:
-    """Files of which a part has arrived."""
+def _incomplete(home: Path) -> set[Path]:
+    """Files of which only a part has arrived."""
     with contextlib.suppress(OSError):
         return {*home.glob("blobs/*.????????.incomplete")}
     return set()
 
 
 def _check_room(repo: str, home: Path, size: int) -> None:
-    """Raise Error where there is less room than that."""
-    above = next(folder for folder in (home, *home.parents) if os.path.exists(folder))
+    """Raise Error if a disk has less room than this many bytes."""
+    existing = next(folder for folder in (home, *home.parents) if os.path.exists(folder))
     with contextlib.suppress(OSError):
-        if (free := shutil.disk_usage(above).free) < size:
+        if (free := shutil.disk_usage(existing).free) < size:
             raise Error(
                 f"{repo} needs {size / 1e9:.1f} GB, and {home.parent} has room for {free / 1e9:.1f}; make room, or let "
                 "HF_HOME name a folder on another disk"
@@ -214,8 +217,8 @@ def _check_room(repo: str, home: Path, size: int) -> None:
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Without the bars and advice of the hub's client."""
+def _quiet() -> Iterator[None]:
+    """Within, the hub's client shows no bars and no advice."""
     from huggingface_hub.utils import (  # type: ignore[attr-defined]
         are_progress_bars_disabled,
         disable_progress_bars,
@@ -225,7 +228,7 @@ def _quietly() -> Iterator[None]:
 
     off, verbosity = are_progress_bars_disabled(), logging.get_verbosity()
     disable_progress_bars()
-    logging.set_verbosity(50)  # as Python's logging has it: nothing but what ends the program
+    logging.set_verbosity(50)  # Python's CRITICAL: only what ends the program
     try:
         yield
     finally:
@@ -234,18 +237,18 @@ def _quietly() -> Iterator[None]:
             enable_progress_bars()
 
 
-def _beside(work: Callable[[], Any]) -> Future[Any]:
-    """In a thread that nobody need wait for."""
-    promise: Future[Any] = Future()
+def _in_thread(work: Callable[[], Any]) -> Future[Any]:
+    """The result to come of work in a thread for which the program does not wait when it ends."""
+    future: Future[Any] = Future()
 
     def run() -> None:
         try:
-            promise.set_result(work())
+            future.set_result(work())
         except BaseException as error:
-            promise.set_exception(error)
+            future.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    return promise
+    return future
 
 
 def _absent(repo: str) -> str:

@@ -6,10 +6,10 @@ Knows flags and sizes; loads no network into a model, and enlarges nothing.
 from __future__ import annotations
 
 import math
-import os
 from typing import NamedTuple
 
 from walk import Error, Settings, downloads, flags, formats, hub, upscale
+from walk.files import at_home
 from walk.order import Order
 from walk.progress import Listener, in_bytes
 from walk.settings import BUILT_IN, LARGEST
@@ -34,13 +34,13 @@ def find_network(order: Order, listener: Listener) -> Network | None:
     name, model = order.flags.get("upscale", flags.OWN), order.settings.model
     if name == flags.NONE:
         return None
-    with in_bytes(listener) as report, downloads.telling(report):
-        path = hub.own_upscaler(model) if name == flags.OWN else hub.upscaler(name)
+    with in_bytes(listener) as report, downloads.reporting(report):
+        path = hub.find_own_upscaler(model) if name == flags.OWN else hub.find_upscaler(name)
     if path is None and "upscale" in order.flags:
         raise Error(f"{model} has no upscaler of its own; give a file as --upscale, or none")
     if path is None:
         return None
-    is_file = name != flags.OWN and os.path.exists(os.path.expanduser(name))
+    is_file = name != flags.OWN and at_home(name).exists()
     return upscale.read(path)._replace(name=path.name if is_file else name)
 
 
@@ -58,7 +58,7 @@ def plan(order: Order, settings: Settings, network: Network | None, listener: Li
     own = network is not None and network.name == flags.OWN
     whole = frame if own else large
     film = formats.film_size(whole, size, order.out, codec)
-    covering = formats.covering(whole, size, film)
+    covering = formats.scaled_size(whole, size, film)
     share = math.prod(film) / math.prod(covering)
     if share < SHOWN:
         more = "; give --width and --height of nearly its proportions for more"

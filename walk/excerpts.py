@@ -1,4 +1,4 @@
-"""The part of a sound that a film plays: exactly so many samples, and in a loop without a click at the seam.
+"""The part of a sound that a film plays: an exact number of samples, and for a loop, without a click at the seam.
 
 Knows no beats, no frames and no files.
 """
@@ -12,11 +12,11 @@ import numpy as np
 
 from walk.sounds import Sound
 
-FADE = 0.03  # seconds in which a loop's end becomes its start
+FADE = 0.03  # seconds in which a loop's end fades into its start
 
 
 def part(sound: Sound, start_sample: int, count: int) -> Sound:
-    """`count` samples from `start_sample` on, exactly; silence where the sound has none."""
+    """Exactly `count` samples from `start_sample` on, with silence where the sound has none."""
     samples = np.zeros((count, sound.samples.shape[1]), np.float32)
     first, last = max(start_sample, 0), min(start_sample + count, len(sound.samples))
     if first < last:
@@ -24,20 +24,20 @@ def part(sound: Sound, start_sample: int, count: int) -> Sound:
     return dataclasses.replace(sound, samples=samples)
 
 
-def closed(sound: Sound, start_sample: int, count: int) -> Sound:
-    """As `part`, but its end meets its start without a click when it is played round and round.
+def loop(sound: Sound, start_sample: int, count: int) -> Sound:
+    """The same part, but its end meets its start without a click when it is played round and round.
 
-    What comes before the part fades in under its end, so that the first beat stays as it is; where the
-    sound begins there, what comes after it fades out under its start; where there is nothing else, both fade
-    within 5 ms. If they meet already, nothing changes. Takes FADE seconds or less.
+    What comes before the part fades in under its end, so that the first beat stays as it is. If nothing comes before it,
+    what comes after it fades out under its start; if nothing comes after it either, both ends fade within 5 ms. Fades take
+    FADE seconds or less. If the ends meet already, nothing changes.
     """
     samples = part(sound, start_sample, count).samples
-    most = min(round(FADE * sound.rate), count // 2)
-    if not most or _meets(samples):
+    longest = min(round(FADE * sound.rate), count // 2)
+    if not longest or _meets(samples):
         return dataclasses.replace(sound, samples=samples)
-    before = min(most, start_sample)
-    after = min(most, len(sound.samples) - start_sample - count)
-    if max(before, after) < min(most, 0.001 * sound.rate):
+    before = min(longest, start_sample)
+    after = min(longest, len(sound.samples) - start_sample - count)
+    if max(before, after) < min(longest, 0.001 * sound.rate):
         _fade_ends(samples, min(count // 2, round(0.005 * sound.rate)))
     elif before >= after:
         samples[-before:] = _blend(samples[-before:], sound.samples[start_sample - before : start_sample])
@@ -47,36 +47,36 @@ def closed(sound: Sound, start_sample: int, count: int) -> Sound:
     return dataclasses.replace(sound, samples=_eased(samples, sound.rate))
 
 
-def stretched(sound: Sound, count: int) -> Sound:
-    """A loop in so many samples: a little slower and lower, or faster and higher."""
-    samples, long = sound.samples, len(sound.samples)
-    if count == long:
+def stretch(sound: Sound, count: int) -> Sound:
+    """A loop, resampled to `count` samples: a little slower and lower, or faster and higher."""
+    samples, length = sound.samples, len(sound.samples)
+    if count == length:
         return sound
     import soxr
 
-    past = min(long, 4096)  # samples beyond its ends, where it begins again: more than the filter hears
-    wide = soxr.resample(np.concatenate([samples[-past:], samples, samples[:past]]), long, count)
-    first, most = round(past * count / long), np.abs(samples).max(initial=0)  # nothing gets louder than it was
-    return dataclasses.replace(sound, samples=wide[first : first + count].clip(-most, most))
+    beyond = min(length, 4096)  # samples past both ends, where the loop begins again: more than the filter's length
+    wide = soxr.resample(np.concatenate([samples[-beyond:], samples, samples[:beyond]]), length, count)
+    first, peak = round(beyond * count / length), np.abs(samples).max(initial=0)
+    return dataclasses.replace(sound, samples=wide[first : first + count].clip(-peak, peak))  # no louder than it was
 
 
 def _meets(samples: np.ndarray) -> bool:
-    """Whether neither the step across the seam nor its bend is unusual for the sound."""
+    """Whether neither the step across the seam nor the change of slope there is unusual for the sound."""
     seam = np.concatenate([samples[-2:], samples[:2]])
     step, bend = np.abs(np.diff(seam, axis=0))[1:2], np.abs(np.diff(seam, 2, axis=0))
-    return bool((step <= _usual(samples, 1, 0.99)).all() and (bend <= _usual(samples, 2, 0.99)).all())
+    return bool((step <= _quantile(samples, 1, 0.99)).all() and (bend <= _quantile(samples, 2, 0.99)).all())
 
 
-def _usual(samples: np.ndarray, n: int, share: float) -> np.ndarray:
-    """What this share of each channel's n-th differences does not exceed."""
+def _quantile(samples: np.ndarray, n: int, share: float) -> np.ndarray:
+    """The quantile, at this share, of each channel's absolute n-th differences."""
     differences = np.abs(np.diff(samples, n, axis=0))
     return np.quantile(differences, share, axis=0) if len(differences) else np.zeros(samples.shape[1])
 
 
 def _blend(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """From a to b. Gains for signals as alike as these, so that none swells or dips on the way (M. Fink,
-    M. Holters & U. Zoelzer, 'Signal-matched power-complementary cross-fading and dry-wet mixing', DAFx 2016):
-    linear for the same sound, of equal power for unlike ones."""
+    """A cross-fade from a to b. Its gains follow from how alike they are, so that loudness neither swells nor dips on the
+    way: linear for equal sounds, of equal power for unlike ones (M. Fink, M. Holters & U. Zoelzer, 'Signal-matched
+    power-complementary cross-fading and dry-wet mixing', DAFx 2016)."""
     t = (np.arange(len(a), dtype=np.float32)[:, None] + 0.5) / len(a)
     alike = float((a * b).sum()) / (math.sqrt(float((a * a).sum()) * float((b * b).sum())) + 1e-12)
     gain = 1 / np.sqrt((1 - t) ** 2 + t**2 + 2 * max(alike, 0) * t * (1 - t))
@@ -90,10 +90,10 @@ def _fade_ends(samples: np.ndarray, count: int) -> None:
 
 
 def _eased(samples: np.ndarray, rate: int) -> np.ndarray:
-    """The last millisecond bent so that the step across the seam is no larger than most that the sound has."""
-    usual = _usual(samples, 1, 0.95)
+    """The samples, with the last millisecond bent so that the step across the seam is no larger than most in the sound."""
+    largest = _quantile(samples, 1, 0.95)
     step = samples[0] - samples[-1]
-    excess = step - np.clip(step, -usual, usual)
+    excess = step - np.clip(step, -largest, largest)
     count = min(len(samples) // 2, max(1, rate // 1000))
     samples[-count:] += np.linspace(0, 1, count + 1, dtype=np.float32)[1:, None] * excess
     return samples

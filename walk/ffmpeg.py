@@ -1,4 +1,4 @@
-"""ffmpeg, which comes with imageio-ffmpeg, so that none need be installed: the only file that starts it.
+"""How ffmpeg is run: the only file that starts it. It comes with imageio-ffmpeg, so that none need be installed.
 
 Knows files and streams, and not what is asked of ffmpeg.
 """
@@ -25,26 +25,26 @@ from walk import Error
 from walk.files import reading
 from walk.rates import nearest
 
-# It may be anybody's film: one that is a playlist would make ffmpeg open what it names.
+# A film may come from anybody: one that is a playlist would make ffmpeg open the files that it names.
 _FILMS = "mov,matroska,webm,gif,avi,mpegts,flv,ogg"
 _SOUNDS = "3gp,aac,ac3,aiff,amr,ape,asf,au,caf,dts,eac3,flac,mp3,mpc,mpc8,mpeg,nut,tak,tta,voc,w64,wav,wv"
 _SAFE = ["-protocol_whitelist", "file", "-format_whitelist", _FILMS]
 _SAFE_SOUND = ["-protocol_whitelist", "file", "-format_whitelist", f"{_FILMS},{_SOUNDS}"]
 _HEAD = 29  # bytes of a PNG, up to its size and kind
-FAINTEST = 2**-16  # of the loudest: half of what 16 bits tell apart
+FAINTEST = 2**-16  # of full scale: half of the smallest step of 16 bits
 
 
 def program() -> list[str]:
-    """The beginning of each command."""
+    """The beginning of each ffmpeg command. Raises Error if there is no ffmpeg."""
     try:
         path = imageio_ffmpeg.get_ffmpeg_exe()
     except RuntimeError:
         path = ""
     if not shutil.which(path):
-        named = "IMAGEIO_FFMPEG_EXE" in os.environ
+        by_user = "IMAGEIO_FFMPEG_EXE" in os.environ
         raise Error(
             f"IMAGEIO_FFMPEG_EXE names {path}, which is not a program; name another, or leave it out"
-            if named
+            if by_user
             else "there is no ffmpeg; pip install --force-reinstall imageio-ffmpeg"
         )
     return [path, "-hide_banner", "-loglevel", "error", "-nostdin"]
@@ -52,16 +52,19 @@ def program() -> list[str]:
 
 @functools.cache
 def encoders() -> dict[str, str]:
-    """The video encoders that this ffmpeg lists, and the codec that each makes."""
+    """{encoder: its codec} for all video encoders that this ffmpeg lists."""
     text = subprocess.run([*program(), "-encoders"], capture_output=True, text=True, check=False).stdout
     return {name: codec or name for name, codec in re.findall(r"^ V\S+ (\w\S*)(?:.*\(codec (\w+)\))?", text, re.M)}
 
 
 def feed(command: list[str], frames: Sequence[Path], report: Callable[[int], object]) -> None:
-    """Run ffmpeg with the files' bytes on its standard input."""
+    """Run ffmpeg with the frames' bytes on its standard input. report: called with the number handed over so far.
+
+    Raises Error if it fails, or if the frames are not all of one size and kind.
+    """
     quiet, head = os.environ | {"SVT_LOG": "1"}, b""  # errors only
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said, env=quiet)
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log, env=quiet)
         assert process.stdin is not None
         try:
             for count, frame in enumerate(frames, 1):
@@ -72,7 +75,7 @@ def feed(command: list[str], frames: Sequence[Path], report: Callable[[int], obj
                     raise Error(f"{frame} is not a picture of the same size and kind as {frames[0]}")
                 try:
                     process.stdin.write(data)
-                except OSError:  # of a pipe that nobody reads any more; Windows calls it an invalid argument
+                except OSError:  # nobody reads the pipe any more; Windows calls that an invalid argument
                     break
                 report(count)
             with contextlib.suppress(OSError):
@@ -80,31 +83,31 @@ def feed(command: list[str], frames: Sequence[Path], report: Callable[[int], obj
             status = process.wait()
         finally:
             process.kill()
-            with contextlib.suppress(OSError):  # or it would complain later, of what it has not written
+            with contextlib.suppress(OSError):  # or Python would complain later of what was not written
                 process.stdin.close()
             process.wait()
         if status:
-            said.seek(0)
-            complaints = said.read().decode(errors="replace")
+            log.seek(0)
+            complaints = log.read().decode(errors="replace")
             if "No space left" in complaints:
                 raise Error("the disk is full")
-            # The first says why, as in "[h264_nvenc @ 0x1] Cannot load libcuda.so.1"; the others, that it was in vain.
+            # The first line says why, as in "[h264_nvenc @ 0x1] Cannot load libcuda.so.1"; the others follow from it.
             why = (complaints.strip() or f"exit status {status}").splitlines()[0].rpartition("] ")[2]
             raise Error(f"ffmpeg could not make the film: {why}")
 
 
-def copied(film: Path, copy: Path, odd: bool) -> bool:
-    """Whether there was room for a film's pictures, without metadata. Raises OSError for what cannot be read.
+def copy_pictures(film: Path, copy: Path, odd: bool) -> bool:
+    """Copy a film's pictures, without metadata. Returns whether there was room. Raises OSError for what cannot be read.
 
-    They are not decoded, but where they come at odd moments, and of a GIF: of some delays, such as of 0.17 s, ffmpeg
-    guesses a wrong rate. At 25 a second, whenever they came, whoever reads them is given each once. Those of a GIF keep
-    their size; others are at most 640 pixels wide, since what is decoded needs room.
+    They are not decoded unless they come at odd moments or from a GIF: for some of its delays, such as 0.17 s, ffmpeg
+    guesses a wrong rate. These are copied at 25 a second, whenever they came, so that a reader gets each of them once;
+    those of a GIF keep their size, and others are at most 640 pixels wide, since decoded pictures need room.
     """
     try:
         copy.touch()
     except OSError:
         return False
-    # One track alone: what a decoder needs before a sound's start would make the pictures late.
+    # Only the pictures: what a decoder needs before a sound's start would make them late.
     gif = film.suffix.lower() == ".gif"
     rate, codec = (["-r", "25"], ["ffv1"]) if gif or odd else ([], ["copy"])
     if odd and not gif:
@@ -118,7 +121,8 @@ def copied(film: Path, copy: Path, odd: bool) -> bool:
 
 
 def read(film: Path, *options: str, track: str = "v:0") -> str:
-    """What ffmpeg tells of a film's pictures (or of another track), or Error if there are none."""
+    """What ffmpeg prints when it reads a film's pictures, or another track, with these options. Raises Error if there are
+    none."""
     check_readable(film)
     command = [*program(), *_SAFE, "-i", f"file:{film}", "-map", f"0:{track}", *options, "-"]
     done = subprocess.run(command, capture_output=True, check=False)
@@ -127,35 +131,35 @@ def read(film: Path, *options: str, track: str = "v:0") -> str:
     return (done.stdout or done.stderr).decode(errors="replace")
 
 
-def shown(film: Path) -> str:
+def first_frame_info(film: Path) -> str:
     """What ffmpeg says of a film's first frame, after the film's own texts."""
     return read(film, "-frames:v", "1", "-vf", "showinfo", "-map_metadata", "-1", "-f", "null", "-loglevel", "info")
 
 
 def complaint(film: Path) -> str:
-    """What ffmpeg first complains of when it decodes all the pictures and the sound of a film; '' if of nothing."""
+    """The first complaint of ffmpeg when it decodes all the pictures and the sound of a film; '' if there is none."""
     check_readable(film)
     command = [*program(), *_SAFE, "-i", f"file:{film}", "-map", "0:v:0", "-map", "0:a:0?", "-f", "null", "-"]
-    said = subprocess.run(command, capture_output=True, check=False).stderr.decode(errors="replace").splitlines()
-    # Frames closer together than the film's own unit of time are no damage, but more than nothing's muxer can count.
-    heard = [line.rpartition("] ")[2] for line in said if "Application provided invalid" not in line]
-    return heard[0] if heard else ""
+    lines = subprocess.run(command, capture_output=True, check=False).stderr.decode(errors="replace").splitlines()
+    # Frames closer together than the film's own unit of time are no damage, but the null muxer cannot count them.
+    complaints = [line.rpartition("] ")[2] for line in lines if "Application provided invalid" not in line]
+    return complaints[0] if complaints else ""
 
 
 def check_readable(path: Path) -> None:
-    """Raise Error for what ffmpeg would complain of in its own way, and for what cannot be read twice, as sounds and
-    films are."""
+    """Raise Error for a file that cannot be read, of which ffmpeg would complain in its own way, and for a pipe, since
+    sounds and films are read twice."""
     with reading(path):
         if path.is_fifo():
             raise Error(f"{path} is a pipe, and would be read more than once; give a file")
         path.open("rb").close()
 
 
-# How a sound is read
+# Reading sound
 
 
-def silent(film: Path) -> bool:
-    """Whether nothing can be heard in the first sound of any film. Reads it as far as to the first sound in it.
+def is_silent(film: Path) -> bool:
+    """Whether nothing can be heard in a film's first sound track, which is read only until something is.
 
     Raises Error if it cannot be decoded.
     """
@@ -176,46 +180,51 @@ def silent(film: Path) -> bool:
     return True
 
 
-def listened(path: Path, start: Fraction, seconds: Fraction | None) -> tuple[np.ndarray, int, int, str]:
-    """A part's samples, their rate (0: there is no sound), the number read to its end, and what ffmpeg said."""
-    # Whatever it was, it comes as plain numbers behind a few that say what they are.
+def decode_sound(path: Path, start: Fraction, seconds: Fraction | None) -> tuple[np.ndarray, int, int, str]:
+    """(samples, rate, number, report) of a part of a file's first sound track.
+
+    seconds: None: to its end.
+    samples: (n, channels) float32. rate: samples a second; 0 if there is no sound.
+    number: of samples a channel from the beginning of the file to the end of the part. report: what ffmpeg printed.
+    """
+    # Whatever the format, the samples come as big-endian floats after a header with their rate and channels.
     plain = ["-map", "0:a:0", "-map_metadata", "-1", "-map_chapters", "-1", "-c:a", "pcm_f32be", "-f", "au", "-"]
     command = [*program(), "-loglevel", "info", "-nostats", *_SAFE_SOUND, "-i", f"file:{path}", *plain]
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said)
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
         assert process.stdout is not None
         try:
-            samples, rate, heard = _decoded(process.stdout, start, seconds)
+            samples, rate, number = _read_au(process.stdout, start, seconds)
             if seconds is None:
                 process.wait()
         finally:
-            process.kill()  # there may be hours more; and before the pipe is closed, lest it complains of that
+            process.kill()  # there may be hours more; before the pipe is closed, or it would complain of that
             process.stdout.close()
             process.wait()
-        said.seek(0)
-        return samples, rate, heard, said.read().decode(errors="replace")
+        log.seek(0)
+        return samples, rate, number, log.read().decode(errors="replace")
 
 
-def _decoded(stream: IO[bytes], start: Fraction, seconds: Fraction | None) -> tuple[np.ndarray, int, int]:
-    """What `listened` says of a stream in Sun's au format."""
+def _read_au(stream: IO[bytes], start: Fraction, seconds: Fraction | None) -> tuple[np.ndarray, int, int]:
+    """(samples, rate, number) as `decode_sound` returns them, from a stream in Sun's au format."""
     head = stream.read(24)
     if len(head) < 24:
         return np.zeros((0, 1), np.float32), 0, 0
     _, offset, _, _, rate, channels = struct.unpack(">4s5I", head)
     stream.read(offset - len(head))
-    wide = 4 * channels
-    # Samples are counted, for a place that is looked up in a compressed file is not exact.
-    skipped = sum(map(len, _chunks(stream, nearest(start * rate) * wide)))
-    data = bytearray()  # grows where it is: an hour of stereo is more than a gigabyte
-    for chunk in _chunks(stream, None if seconds is None else max(1, nearest(seconds * rate)) * wide):
+    size = 4 * channels  # bytes of a sample
+    # Samples are counted, since a place that is looked up in a compressed file is not exact.
+    skipped = sum(map(len, _chunks(stream, nearest(start * rate) * size)))
+    data = bytearray()  # grows in place: an hour of stereo is more than a gigabyte
+    for chunk in _chunks(stream, None if seconds is None else max(1, nearest(seconds * rate)) * size):
         data += np.frombuffer(chunk, ">f4", len(chunk) // 4).astype(np.float32).tobytes()
-    count = len(data) // wide
+    count = len(data) // size
     samples = np.frombuffer(data, np.float32, count * channels).reshape(count, channels)
-    return samples, rate, skipped // wide + count
+    return samples, rate, skipped // size + count
 
 
 def _chunks(stream: IO[bytes], size: int | None) -> Iterator[bytes]:
-    """So many bytes of the stream, or all to its end."""
+    """The next bytes of a stream, of this size altogether, or None: to its end."""
     while chunk := stream.read(1 << 20 if size is None else min(size, 1 << 20)):
         size = None if size is None else size - len(chunk)
         yield chunk

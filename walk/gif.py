@@ -1,4 +1,4 @@
-"""The comment of a GIF, in which a film of that format carries its recipe. Knows nothing of what it says.
+"""The comment of a GIF, which holds the recipe of such a film. Knows nothing of what a comment says.
 
 (GIF89a specification, https://www.w3.org/Graphics/GIF/spec-gif89a.txt, sections 18, 24 and 26)
 """
@@ -14,11 +14,11 @@ from typing import BinaryIO
 from walk.files import replace
 
 _EXTENSION, _COMMENT, _APPLICATION = 0x21, 0xFE, 0xFF
-_BLOCK = 255  # bytes of data, at most
+_BLOCK = 255  # bytes of data in a block at most
 
 
 def comment(path: Path) -> str | None:
-    """What a GIF says of itself before its first picture; '' if nothing; None if it is not a GIF."""
+    """The comment before a GIF's first picture; '' if there is none; None if the file is not a GIF."""
     try:
         with path.open("rb") as file:
             _skip_head(file)
@@ -32,11 +32,11 @@ def comment(path: Path) -> str | None:
 
 
 def put_comment(path: Path, text: str) -> None:
-    """Have a GIF say it, after what tells players how often to play and before the first picture."""
+    """Insert a comment before a GIF's first picture, after the extension that tells players how often to play it."""
     data = text.encode("utf-8")
     parts = [data[i : i + _BLOCK] for i in range(0, len(data), _BLOCK)]
-    said = bytes([_EXTENSION, _COMMENT]) + b"".join(bytes([len(part)]) + part for part in parts) + b"\0"
-    other = path.with_suffix(".said.part")  # which is cleaned up like `path`, should nobody be left to do it
+    extension = bytes([_EXTENSION, _COMMENT]) + b"".join(bytes([len(part)]) + part for part in parts) + b"\0"
+    other = path.with_suffix(".said.part")  # a name that is cleaned up like `path` after a kill
     try:
         with path.open("rb") as file, other.open("wb") as target:
             _skip_head(file)
@@ -46,7 +46,7 @@ def put_comment(path: Path, text: str) -> None:
                 at = file.tell()
             file.seek(0)
             target.write(file.read(at))
-            target.write(said)
+            target.write(extension)
             shutil.copyfileobj(file, target)
         replace(other, path)
     finally:
@@ -54,21 +54,22 @@ def put_comment(path: Path, text: str) -> None:
 
 
 def _skip_head(file: BinaryIO) -> None:
+    """Raises ValueError if the file is not a GIF."""
     head = file.read(13)
     if head[:6] not in (b"GIF87a", b"GIF89a") or len(head) < 13:
         raise ValueError("no GIF")
-    if head[10] & 0x80:  # there are colours for all pictures
+    if head[10] & 0x80:  # a colour table for all pictures
         file.seek(3 << ((head[10] & 7) + 1), os.SEEK_CUR)
 
 
 def _extension(file: BinaryIO) -> int | None:
-    """What kind of extension begins here; None if a picture does, or the end."""
+    """The kind of the extension that begins here; None for a picture or the end."""
     head = file.read(2)
     return head[1] if len(head) == 2 and head[0] == _EXTENSION else None
 
 
 def _blocks(file: BinaryIO) -> Iterator[bytes]:
-    """The data of an extension. Raises ValueError where the file breaks off."""
+    """The blocks of an extension's data. Raises ValueError where the file breaks off."""
     while True:
         size = file.read(1)
         data = file.read(size[0]) if size else b""

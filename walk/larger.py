@@ -98,7 +98,7 @@ def trial(run: Run, upscaler: Upscaler, size: tuple[int, int], picture: np.ndarr
         progress.more(1)
         begun = time.monotonic()
         large = upscaler(picture, size)
-        data = png.encoded(large, {})
+        data = png.encode(large, {})
         return Trial(large, missing * (time.monotonic() - begun), missing * len(data))
 
     with listener.progress("timing the upscaler", 2, after=2, unit="pictures") as progress:

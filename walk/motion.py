@@ -20,7 +20,7 @@ from walk.rates import METER
 from walk.text import format_time, plural, short
 
 if TYPE_CHECKING:
-    from walk.music import Music
+    from walk.music import Music, Request
 
 RHYTHM = {"audio", "bpm", "beats"}  # flags with which a film has beats
 LANDING = ("beat", "bar")  # paces that land on something
@@ -46,7 +46,7 @@ def find_music(
     for note in _notes(music, chosen, out):
         listener.note(note)
     if music.sound and formats.holds_sound(out):
-        rate = formats.heard_rate(out, music.sound.rate)
+        rate = formats.sound_rate(out, music.sound.rate)
         if rate != music.sound.rate:
             listener.say(f"{out.suffix} cannot hold {music.sound.rate} samples a second: the film will have {rate}")
     return music
@@ -67,31 +67,36 @@ def _check_needs_no_beats(music: Music, chosen: dict[str, Any]) -> None:
         raise Error(f"{none}, and {flag} {name} moves on them; {better} another {flag}")
 
 
-def _asked(chosen: dict[str, Any]) -> dict[str, Any]:
-    """What a sound and a tempo are asked for alike."""
-    asked = {"closed": chosen.get("loop", False), **given(chosen, "bars", "meter", "bpm", "offset", "seconds")}
-    return asked | ({"beats": Path(chosen["beats"])} if "beats" in chosen else {})
-
-
 def _heard(chosen: dict[str, Any], folder: Path, listener: Listener) -> Music:
     from walk import music
 
-    asked = _asked(chosen) | given(chosen, "start", "listen") | {"strength": bool(chosen.get("pulse"))}
-    if not {"seconds", "bars"} & set(chosen):
-        asked |= given(chosen, "frames")
-    return music.hear(Path(chosen["audio"]), folder, chosen["fps"], **asked, listener=listener)
+    known = given(chosen, "start", "listen", "frames") | {"strength": bool(chosen.get("pulse"))}
+    return music.hear(Path(chosen["audio"]), _request(chosen, **known), folder, listener)
 
 
 def _counted(chosen: dict[str, Any], keyframes: Sequence[Keyframe]) -> Music:
     """A tempo without a sound; as long as the keyframes need it, unless flags say how long."""
     from walk import music
 
-    asked, fps = _asked(chosen), chosen["fps"]
+    request = _request(chosen)
     if "frames" in chosen and not {"seconds", "bars"} & set(chosen):
-        asked["seconds"] = chosen["frames"] / fps
-    if not {"beats", "seconds"} & set(asked):
-        asked.setdefault("bars", _bars_needed(keyframes, asked["closed"], asked["bpm"], asked.get("meter", METER)))
-    return music.tempo(fps, **asked)
+        request = dataclasses.replace(request, seconds=chosen["frames"] / request.fps)
+    if request.bpm is not None and request.seconds is None and request.bars is None:
+        bars = _bars_needed(keyframes, request.closed, request.bpm, request.beats_per_bar)
+        request = dataclasses.replace(request, bars=bars)
+    return music.tempo(request)
+
+
+def _request(chosen: dict[str, Any], **more: Any) -> Request:
+    """What a film asks of a sound or a tempo. frames: not, where --seconds or --bars say how long it is."""
+    from walk import music
+
+    asked = given(chosen, "bars", "meter", "bpm", "offset", "seconds", closed="loop") | more
+    if {"seconds", "bars"} & set(chosen):
+        asked.pop("frames", None)
+    if "beats" in chosen:
+        asked["beats"] = Path(chosen["beats"])
+    return music.Request(chosen["fps"], **asked)
 
 
 def _bars_needed(keyframes: Sequence[Keyframe], closed: bool, bpm: Fraction, meter: int) -> int:
@@ -143,7 +148,7 @@ def _notes(music: Music, chosen: dict[str, Any], out: Path) -> Iterator[str]:
     if music.sound and not formats.holds_sound(out):
         yield f"{out.suffix or 'a folder'} has no sound: the film moves to {music.name} without playing it"
     elif music.sound:
-        yield from filter(None, (sounds.muffled(out, music.sound), sounds.cut_off(music.name, music.sound)))
+        yield from filter(None, (sounds.muffling_note(out, music.sound), sounds.clipping_note(music.name, music.sound)))
 
 
 def _stumbles(music: Music, chosen: dict[str, Any]) -> Iterator[str]:

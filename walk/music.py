@@ -1,8 +1,7 @@
-"""What a film moves to: the part of a sound that it plays, and the beats in it. Heard once, and kept.
+"""What a film moves to: the part of a sound that it plays, and the beats in it. Listened to once, and kept.
 
-Joins walk.audio and walk.sounds; knows no keyframes. What was heard is written down beside the film's
-frames, so that neither another version of a library nor a sound that has moved changes a film that
-was begun.
+Joins walk.audio and walk.sounds; knows no keyframes. What is heard is kept in the run folder, so that neither another
+version of a library nor a sound file that has moved changes a film that was begun.
 """
 
 from __future__ import annotations
@@ -23,19 +22,70 @@ from walk.rates import METER, check_length, nearest
 from walk.sounds import Sound
 from walk.text import format_time, plural
 
-CONTEXT = 15  # seconds around a part that are heard, too: beats are known by what comes before and after
+CONTEXT = 15  # seconds before and after the part that are listened to as well: they tell where its beats are
 THREE = "it sounds like three beats in a bar; if it has, give --meter 3"
-UNLIKE = 0.15  # seconds between the ends of a song and its stem; what encoders add is less
-AT_ONCE = 0.01  # seconds: a sound that was cut on a bar line begins with it, and not within its first beat
+UNLIKE = 0.15  # seconds by which the lengths of a song and its stem may differ; what encoders add is less
+AT_ONCE = 0.01  # seconds: a bar line so soon is the sound's beginning, which was cut there
 SLACK = 0.15  # of a bar that may be missing at a sound's end
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a film asks of a sound or a tempo.
+
+    fps: frames a second.
+    closed: the part's end meets its start, and it is stretched to a whole number of frames. (Cut there instead, it would
+        begin its first beat twice, or break off its last.)
+    start, seconds: which part of the sound; seconds None: to its end.
+    frames: instead of seconds; the last frame may end after the sound, by half its length.
+    bars: instead of seconds, from the first bar line after `start` on.
+    meter: beats in a bar; None: four, with a note if it sounds like three.
+    bpm, offset: what is known of the beats, in the time of the sound file (see `walk.audio.listen`).
+    beats: a file that says where they are (`walk.beatfile`), in the same time.
+    listen: whose onsets the envelope shows: a stem, in the time of the sound file, or one of `walk.audio.RANGES`; None:
+        those of the whole sound.
+    strength: whether `Music.strength` is wanted.
+    """
+
+    fps: Fraction
+    closed: bool = False
+    start: Fraction = Fraction(0)
+    seconds: Fraction | None = None
+    frames: int | None = None
+    bars: int | None = None
+    meter: int | None = None
+    bpm: Fraction | None = None
+    offset: Fraction | None = None
+    beats: Path | None = None
+    listen: Path | str | None = None
+    strength: bool = False
+
+    @property
+    def beats_per_bar(self) -> int:
+        return self.meter or METER
+
+    @property
+    def stem(self) -> Path | None:
+        return None if self.listen is None else stem_of(self.listen)
+
+    @property
+    def band(self) -> str | None:
+        """One of `walk.audio.RANGES`."""
+        return None if self.listen is None or self.stem else str(self.listen).lower()
 
 
 @dataclass(frozen=True, eq=False)
 class Music:
-    """name: of the sound, or of the tempo. sound: what the film plays; None: there is only a tempo.
-    seconds: of the film. rhythm: in the film's time. notes: what the user should know. start: where in the sound, or
-    after the tempo's first moment, the film begins, in seconds. strength: as the rhythm's envelope, but 1 is the strongest
-    of the whole sound; (): it was not asked for."""
+    """What a film moves to.
+
+    name: of the sound, or of the tempo.
+    sound: what the film plays; None: there is only a tempo.
+    seconds: the film's length.
+    rhythm: in the film's time.
+    notes: what the user should know.
+    start: where the film begins, in seconds of the sound, or of the tempo's beats.
+    strength: like the rhythm's envelope, but 1 is the strongest onset of the whole sound file; () unless requested.
+    """
 
     name: str
     sound: Sound | None
@@ -47,7 +97,7 @@ class Music:
 
     @property
     def bars(self) -> float:
-        """How many bars it is long, with the parts of bars at its ends; 0 where there are no two bar lines to tell."""
+        """The film's length in bars, with the parts of bars at its ends; 0 with fewer than two bar lines."""
         lines = self.rhythm.bars
         if len(lines) < 2:
             return 0.0
@@ -56,188 +106,180 @@ class Music:
 
     @property
     def whole_bars(self) -> int:
-        """How many it has from one bar line to the next, as `bars` asks for them."""
+        """How many bars it has from bar line to bar line, as `Request.bars` counts them."""
         return max(len(_bar_lines(self.rhythm, float(self.seconds))) - 1, 0)
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Of a sound, in samples, which fill so many seconds of film; and what is heard in it, in the film's time."""
+    """The part of a sound that the film plays, and what is heard in it, as the run folder keeps it (as JSON, with these
+    names).
+
+    first, count: its samples, counted from where the sound around it begins.
+    seconds: of film that it fills.
+    rhythm, notes, strength: as in `Music`.
+    three: whether it sounds like three beats in a bar.
+    """
 
     first: int
     count: int
     seconds: Fraction
     rhythm: Rhythm
     notes: tuple[str, ...]
-    three: bool = False  # whether it sounds like three beats in a bar
+    three: bool = False
     strength: tuple[float, ...] = ()
 
 
-def hear(
-    path: Path,
-    folder: Path,
-    fps: Fraction,
-    closed: bool = False,
-    start: Fraction = Fraction(0),
-    seconds: Fraction | None = None,
-    frames: int | None = None,
-    bars: int | None = None,
-    meter: int | None = None,
-    bpm: Fraction | None = None,
-    offset: Fraction | None = None,
-    beats: Path | None = None,
-    listen: Path | str | None = None,
-    strength: bool = False,
-    listener: Listener | None = None,
-) -> Music:
-    """The sound of a film, and its beats.
+def hear(path: Path, request: Request, folder: Path, listener: Listener | None = None) -> Music:
+    """The part of a sound that a film plays, and its beats.
 
-    start, seconds: which part of the sound; None: up to its end.
-    frames: instead of seconds, at `fps`; the last may be longer than the sound by half of it.
-    bars: instead of seconds, and from the first bar line after `start` on.
-    closed: the part's end meets its start, and it is stretched to a whole number of frames at `fps`. (Cut there, it would
-        begin its first beat twice, or break off its last.)
-    meter: beats in a bar; None: four, and a note if it sounds like three.
-    bpm, offset, beats: what is known of the beats, in the time of the sound file (see `walk.audio.listen`).
-    listen: what the envelope is of, if not of all of the sound: a stem, in the time of the sound file, or one of
-        `walk.audio.RANGES`.
-    strength: whether it is also to be known how strong it is in the whole sound.
-    folder: where what was heard is kept, and found again by the sound's contents and all of these.
+    folder: where what is heard is kept, and found again by the sound's contents and the request.
 
-    Raises Error if the sound, the beats or the stem cannot be read, or there is not as much of it, or nothing in what
-    is to be listened to.
+    Raises Error if the sound, the beats or the stem cannot be read, if the sound is too short, or if nothing begins in
+    what is to be listened to.
     """
+    # 1. The sound around the part.
     path = at_home(path)
-    asks, meter = meter is None, meter or METER
-    begin = max(start - CONTEXT, Fraction(0))
-    if frames is not None:
-        seconds = _of_frames(path, start, frames, fps)
-    sound = _around(path, begin, start, seconds)
-    _check_offset(path, offset, begin + sound.seconds)
-    first = nearest((start - begin) * sound.rate)
-    there = len(sound.samples) - first
-    known = _written(beats, None if asks else meter) if beats else None
-    asked = [digests.of_file(path), *map(str, (start, seconds, bars, closed and fps, meter, bpm, offset, known))]
-    stem = None if listen is None else stem_of(listen)
-    band = None if stem or listen is None else str(listen).lower()
-    if listen is not None:  # else nothing more, so that films go on that were begun before there was a choice
-        asked.append(_digest(stem) if stem else str(band))
-    asked += ["strength"] * strength
-    kept = folder / f"sound-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]}.json"
-    part = _kept(kept)
+    begin = max(request.start - CONTEXT, Fraction(0))
+    if request.frames is not None:
+        request = dataclasses.replace(request, seconds=_seconds_of_frames(path, request), frames=None)
+    sound = _read_around(path, begin, request)
+    _check_offset(path, request.offset, begin + sound.seconds)
+
+    # 2. What is heard in it, now or before.
+    known = _read_rhythm(request.beats, request.meter) if request.beats else None
+    kept = folder / f"sound-{_key(path, request, known)}.json"
+    part = _load(kept)
     if part is None:
-        followed = _as_much(stem, begin, sound.seconds) if stem else sound
-        listener = listener or Listener()
-        listener.say(f"listening to {path.name}")
-        given = _within(known, float(begin), float(sound.seconds)) if known else None
-        with listener.progress("listening", 100, after=2, unit="%") as progress:
-            rhythm = audio.listen(
-                sound,
-                meter,
-                None if bpm is None else float(bpm),
-                None if offset is None else float(offset - begin),
-                given.beats if given else None,
-                given.bars if given else None,
-                progress.reached,
-            )
-        if listen is not None:
-            rhythm = dataclasses.replace(rhythm, envelope=audio.strength(followed, band))
-        count = there if seconds is None else nearest(seconds * sound.rate)
-        rhythm = _within(rhythm, float(start - begin), count / sound.rate)
-        part = _cut(path.name, sound.rate, first, count, rhythm, fps, closed, bars)
-        if meter == METER and offset is None and beats is None:
-            heard = [beat + float(start - begin) for beat in rhythm.beats]
-            part = dataclasses.replace(part, three=audio.in_three(sound, heard))
-        if listen is not None:
-            came, went = (Fraction(sample, sound.rate) for sample in (part.first, part.first + part.count))
-            _check_strength(part, stem.name if stem else f"{path.name} ({listen})", begin + came, begin + went)
-            notes = _stem_notes(stem, path, followed, went, 1 / fps) if stem else ()
-            part = dataclasses.replace(part, notes=part.notes + notes)
-        if strength:
-            whole = sound if not start and seconds is None and not stem else sounds.read_sound(stem or path)
-            part = dataclasses.replace(part, strength=_strength(audio.strength(whole, band), begin, part, sound.rate))
-        _keep(kept, part)
-    cut = excerpts.closed if closed else excerpts.part
-    played = excerpts.stretched(cut(sound, part.first, part.count), nearest(part.seconds * sound.rate))
-    notes = (*filter(None, [sound.damage]), *part.notes, *[THREE] * (asks and part.three))
-    return Music(
-        path.name, played, part.seconds, part.rhythm, notes, begin + Fraction(part.first, sound.rate), part.strength
-    )
+        part = _listen(path, sound, begin, request, known, listener or Listener())
+        _save(kept, part)
+
+    # 3. What the film plays of it.
+    cut = excerpts.loop if request.closed else excerpts.part
+    played = excerpts.stretch(cut(sound, part.first, part.count), nearest(part.seconds * sound.rate))
+    damage = [sound.damage] if sound.damage else []
+    three = [THREE] if part.three and request.meter is None else []
+    start = begin + Fraction(part.first, sound.rate)
+    return Music(path.name, played, part.seconds, part.rhythm, (*damage, *part.notes, *three), start, part.strength)
 
 
 def stem_of(listen: Path | str) -> Path | None:
-    """The file that is to be listened to, if it is not one of `walk.audio.RANGES`."""
+    """The file that is to be listened to; None for one of `walk.audio.RANGES`."""
     return None if str(listen).lower() in audio.RANGES else at_home(listen)
 
 
-def tempo(
-    fps: Fraction,
-    closed: bool = False,
-    seconds: Fraction | None = None,
-    bars: int | None = None,
-    meter: int | None = None,
-    bpm: Fraction | None = None,
-    offset: Fraction = Fraction(0),
-    beats: Path | None = None,
-) -> Music:
-    """Beats without a sound: of a tempo, or of a file. The film lasts so many bars, or seconds, or as long as the file's beats.
+def tempo(request: Request) -> Music:
+    """Beats without a sound: at a tempo, or from a file. The film lasts as many bars or seconds as are requested, or else
+    as long as the file's beats.
 
     Raises Error like `hear`.
     """
-    if beats is not None:
-        heard, name = _written(beats, meter), beats.name
-        seconds = seconds or Fraction(repr(heard.beats[-1]))
+    if request.beats is not None:
+        rhythm, name = _read_rhythm(request.beats, request.meter), request.beats.name
+        seconds = request.seconds or Fraction(repr(rhythm.beats[-1]))
     else:
+        bpm, meter, offset = request.bpm, request.beats_per_bar, request.offset or Fraction(0)
         assert bpm is not None
-        meter = meter or METER
         name = f"{float(bpm):g} beats a minute"
-        seconds = seconds or offset + ((bars or 0) + 1) * meter * 60 / bpm
-        check_length(nearest(seconds * fps))
-        heard = audio.grid(float(bpm), meter, float(offset), float(seconds))
-    if bars is None:
-        return Music(name, None, seconds, _within(heard, 0.0, float(seconds)))
-    part = _cut(name, 10**6, 0, nearest(seconds * 10**6), heard, fps, closed, bars)
-    return Music(name, None, part.seconds, part.rhythm, part.notes, Fraction(part.first, 10**6))
+        seconds = request.seconds or offset + ((request.bars or 0) + 1) * meter * 60 / bpm
+        check_length(nearest(seconds * request.fps))
+        rhythm = audio.grid(float(bpm), meter, float(offset), float(seconds))
+    if request.bars is None:
+        return Music(name, None, seconds, _within(rhythm, 0.0, float(seconds)))
+    start, _, seconds, rhythm, notes = _cut(name, seconds, rhythm, request)
+    return Music(name, None, seconds, rhythm, notes, start)
 
 
-def _of_frames(path: Path, start: Fraction, frames: int, fps: Fraction) -> Fraction | None:
-    """Seconds of so many frames; None: as many as there are to the sound's end."""
-    there = nearest((sounds.length_of(path) - start) * fps)
-    if there <= 0:
-        sounds.read_sound(path, start)  # which says that this is past its end
-    if frames > there:
+# The sound around the part
+
+
+def _seconds_of_frames(path: Path, request: Request) -> Fraction | None:
+    """How long the requested frames last; None if they are all up to the sound's end."""
+    frames, fps = request.frames or 0, request.fps
+    available = nearest((sounds.length_of(path) - request.start) * fps)
+    if available <= 0:
+        sounds.read_sound(path, request.start)  # which says that this is past its end
+    if frames > available:
         raise Error(
-            f"--frames {frames} is more than {path.name} lasts from there, {plural(there, 'frame')}; give fewer"
+            f"--frames {frames} is more than {path.name} lasts from there, {plural(available, 'frame')}; give fewer"
         )
-    return None if frames == there else frames / fps
+    return None if frames == available else frames / fps
 
 
-def _around(path: Path, begin: Fraction, start: Fraction, seconds: Fraction | None) -> Sound:
-    """The sound from `begin` on, and what follows the part that is asked for, as far as there is any."""
+def _read_around(path: Path, begin: Fraction, request: Request) -> Sound:
+    """The sound from `begin` to CONTEXT after the requested part, or to its end."""
+    before, seconds = request.start - begin, request.seconds
     try:
-        sound = sounds.read_sound(path, begin, None if seconds is None else start - begin + seconds + CONTEXT)
+        sound = sounds.read_sound(path, begin, None if seconds is None else before + seconds + CONTEXT)
     except Error:
         sound = None  # it ends before that
-    if sound is None or sound.seconds <= start - begin:
-        sounds.read_sound(path, start, seconds)  # which says what is wrong, if the part is not there
+    if sound is None or sound.seconds <= before:
+        sounds.read_sound(path, request.start, seconds)  # which says what is wrong, if the part is not there
     return sound or sounds.read_sound(path, begin)
 
 
 def _check_offset(path: Path, offset: Fraction | None, end: Fraction) -> None:
-    """Raise Error if the sound, of which there is as much as up to `end`, has no bar there."""
+    """Raise Error if the offset is past the sound's end. end: of what was read of it, in seconds."""
     if offset is None or offset < end:
         return
     if offset >= (length := sounds.length_of(path)):
         raise Error(f"--offset {float(offset):g} s is past the end; {path.name} lasts {float(length):.4g} s")
 
 
-def _digest(path: Path) -> str:
-    with reading(path, "; give a sound file, or low, mid or high"):
-        return digests.of_file(path)
+# What is heard in it
 
 
-def _as_much(path: Path, begin: Fraction, seconds: Fraction) -> Sound:
-    """A sound from `begin` on, for so many seconds, or for as many as there are."""
+def _listen(
+    path: Path, sound: Sound, begin: Fraction, request: Request, known: Rhythm | None, listener: Listener
+) -> _Part:
+    """The requested part of a sound and what is heard in it.
+
+    sound: read from `begin` seconds into its file.
+    known: the rhythm from a file, in the time of the sound file.
+    """
+    rate, start, stem = sound.rate, request.start - begin, request.stem
+    followed = _read_at_most(stem, begin, sound.seconds) if stem else sound
+    listener.say(f"listening to {path.name}")
+    rhythm = _rhythm_of(sound, begin, request, known, listener)
+    if request.listen is not None:
+        rhythm = dataclasses.replace(rhythm, envelope=audio.strength(followed, request.band))
+    first = nearest(start * rate)
+    count = len(sound.samples) - first if request.seconds is None else nearest(request.seconds * rate)
+    rhythm = _within(rhythm, float(start), count / rate)
+    three = False
+    if request.beats_per_bar == METER and request.offset is None and request.beats is None:
+        three = audio.in_three(sound, [beat + float(start) for beat in rhythm.beats])
+    later, exact, seconds, rhythm, notes = _cut(path.name, Fraction(count, rate), rhythm, request)
+    first, count = first + nearest(later * rate), nearest(exact * rate)
+    if request.listen is not None:
+        end = Fraction(first + count, rate)
+        name = stem.name if stem else f"{path.name} ({request.listen})"
+        _check_envelope(rhythm, name, begin + Fraction(first, rate), begin + end)
+        notes += _stem_notes(stem, path, followed, end, 1 / request.fps) if stem else ()
+    part = _Part(first, count, seconds, rhythm, notes, three)
+    if request.strength:
+        whole = sound if not request.start and request.seconds is None and not stem else sounds.read_sound(stem or path)
+        part = dataclasses.replace(part, strength=_strength(audio.strength(whole, request.band), begin, part, rate))
+    return part
+
+
+def _rhythm_of(sound: Sound, begin: Fraction, request: Request, known: Rhythm | None, listener: Listener) -> Rhythm:
+    """The rhythm of all that was read of a sound, in its time, which is `begin` at 0."""
+    known = _within(known, float(begin), float(sound.seconds)) if known else None
+    with listener.progress("listening", 100, after=2, unit="%") as progress:
+        return audio.listen(
+            sound,
+            request.beats_per_bar,
+            None if request.bpm is None else float(request.bpm),
+            None if request.offset is None else float(request.offset - begin),
+            known.beats if known else None,
+            known.bars if known else None,
+            progress.reached,
+        )
+
+
+def _read_at_most(path: Path, begin: Fraction, seconds: Fraction) -> Sound:
+    """A sound from `begin` on, of this length, or as much as there is."""
     try:
         return sounds.read_sound(path, begin, seconds)
     except Error:  # it ends before that
@@ -245,67 +287,72 @@ def _as_much(path: Path, begin: Fraction, seconds: Fraction) -> Sound:
     return dataclasses.replace(sound, samples=sound.samples[nearest(begin * sound.rate) :])
 
 
-def _check_strength(part: _Part, name: str, start: Fraction, end: Fraction) -> None:
-    """Raise Error if nothing begins in what is followed. start, end: of the part, in the time of the sound."""
-    if not any(part.rhythm.envelope):
+def _check_envelope(rhythm: Rhythm, name: str, start: Fraction, end: Fraction) -> None:
+    """Raise Error if nothing begins in what is followed. start, end: of the part, in seconds of the sound file."""
+    if not any(rhythm.envelope):
         times = f"{format_time(float(start))} to {format_time(float(end))}"
         raise Error(f"there is nothing to follow in {name} from {times}, which the film plays; give another --listen")
 
 
-def _stem_notes(path: Path, song: Path, stem: Sound, seconds: Fraction, frame: Fraction) -> tuple[str, ...]:
-    """What the user should know of a song's stem that the film follows for so many seconds from its beginning on."""
+def _stem_notes(path: Path, song: Path, stem: Sound, end: Fraction, frame: Fraction) -> tuple[str, ...]:
+    """What the user should know of a song's stem.
+
+    path, song: their files. stem: read from where the song was.
+    end: of the part that the film plays, in seconds of what was read.
+    frame: seconds of a frame.
+    """
     notes = [stem.damage] if stem.damage else []
-    if seconds - stem.seconds > frame:  # less cannot be seen
-        end = format_time(float(seconds - stem.seconds))
-        notes.append(f"{path.name} ends {end} before the film does, and is silent from there on")
+    if end - stem.seconds > frame:  # less cannot be seen
+        missing = format_time(float(end - stem.seconds))
+        notes.append(f"{path.name} ends {missing} before the film does, and is silent from there on")
         return tuple(notes)
-    lasts, other = (float(sounds.length_of(whole)) for whole in (path, song))
-    if abs(lasts - other) > UNLIKE:
-        told = f"{path.name} lasts {format_time(lasts)}, and {song.name} {format_time(other)}"
-        notes.append(f"{told}: it is followed as if both began together")
+    stem_length, song_length = (float(sounds.length_of(file)) for file in (path, song))
+    if abs(stem_length - song_length) > UNLIKE:
+        lengths = f"{path.name} lasts {format_time(stem_length)}, and {song.name} {format_time(song_length)}"
+        notes.append(f"{lengths}: it is followed as if both began together")
     return tuple(notes)
 
 
 def _cut(
-    name: str,
-    rate: int,
-    first: int,
-    count: int,
-    rhythm: Rhythm,
-    fps: Fraction,
-    closed: bool,
-    bars: int | None,
-) -> _Part:
-    """The whole number of bars, or in a loop of frames, that is asked for."""
-    start, seconds = Fraction(0), Fraction(count, rate)
-    notes: list[str] = []
+    name: str, seconds: Fraction, rhythm: Rhythm, request: Request
+) -> tuple[Fraction, Fraction, Fraction, Rhythm, tuple[str, ...]]:
+    """The whole number of bars that is requested, stretched to a whole number of frames if the film is closed.
+
+    name: of the sound or the tempo. seconds: its length.
+
+    Returns (start, seconds of sound, seconds of film, rhythm in the film's time, notes).
+    """
+    start, exact, bars = Fraction(0), seconds, request.bars
     if bars is not None:
         if not rhythm.beats:
             raise Error(f"no beats are heard in {name} there, and so no bars; give --bpm, or --seconds for --bars")
         lines = _bar_lines(rhythm, float(seconds))
         if len(lines) <= bars:
             raise Error(f"{name} has {plural(max(len(lines) - 1, 0), 'whole bar')} there, and --bars asks for {bars}")
-        start, seconds = (Fraction(round(x * 1e6), 10**6) for x in (lines[0], lines[bars] - lines[0]))
+        start, exact = (Fraction(round(x * 1e6), 10**6) for x in (lines[0], lines[bars] - lines[0]))
         start = start if start > AT_ONCE else Fraction(0)
-    first, count = first + nearest(start * rate), nearest(seconds * rate)
-    part = _within(rhythm, float(start), float(seconds))
-    if closed:
-        exact, frames = seconds, max(nearest(seconds * fps), 1)
-        seconds = frames / fps
-        part = _stretched(part, float(seconds / exact))
-        percent = round(float(100 * (seconds / exact - 1)), 2)
-        if percent:
-            what, are = (plural(bars, "bar"), "is" if bars == 1 else "are") if bars else (name, "is")
-            notes.append(
-                f"{what} {are} {float(exact):.4g} s; the loop of {plural(frames, 'frame')} plays {abs(percent):g} % "
-                f"{'slower' if percent > 0 else 'faster'}"
-            )
-    return _Part(first, count, seconds, part, tuple(notes))
+    rhythm = _within(rhythm, float(start), float(exact))
+    if not request.closed:
+        return start, exact, exact, rhythm, ()
+    frames = max(nearest(exact * request.fps), 1)
+    seconds = frames / request.fps
+    rhythm = _stretched(rhythm, float(seconds / exact))
+    percent = round(float(100 * (seconds / exact - 1)), 2)
+    if not percent:
+        return start, exact, seconds, rhythm, ()
+    what, are = (plural(bars, "bar"), "is" if bars == 1 else "are") if bars else (name, "is")
+    note = (
+        f"{what} {are} {float(exact):.4g} s; the loop of {plural(frames, 'frame')} plays {abs(percent):g} % "
+        f"{'slower' if percent > 0 else 'faster'}"
+    )
+    return start, exact, seconds, rhythm, (note,)
 
 
-def _written(path: Path, meter: int | None) -> Rhythm:
-    """What a file of beats says; each first of so many begins a bar. Raises Error if it says itself which do, and a meter
-    was given."""
+def _read_rhythm(path: Path, meter: int | None) -> Rhythm:
+    """The beats and bars of a file of beats; if it does not say which beats begin a bar, the first of every `meter` do.
+
+    Raises Error if it does say so, and a meter was given.
+    """
     beats, bars = beatfile.read_beats(at_home(path))
     if meter and bars:
         raise Error(f"{path} says itself which beats begin a bar; leave out --meter")
@@ -313,34 +360,39 @@ def _written(path: Path, meter: int | None) -> Rhythm:
 
 
 def _within(rhythm: Rhythm, start: float, seconds: float) -> Rhythm:
-    """The same in the time of a part; its onsets as strong as if they were all. A beat that was heard a moment before
-    the part is at its beginning, and one a moment before its end is the next part's."""
+    """A part of a rhythm, in the part's time; its strongest onset has strength 1. A beat that was heard up to EARLY before
+    the part is at its beginning, and one as little before its end is the next part's."""
     beats, bars = (
         tuple(max(round(time - start, 4), 0.0) for time in times if -EARLY <= time - start < seconds - EARLY)
         for times in (rhythm.beats, rhythm.bars)
     )
     first = round(start * ENVELOPE_RATE)
     envelope = rhythm.envelope[first : first + math.ceil(seconds * ENVELOPE_RATE)]
-    most = max(envelope, default=0) or 1
-    return Rhythm(beats, bars, tuple(round(value / most, 4) for value in envelope))
+    largest = max(envelope, default=0) or 1
+    return Rhythm(beats, bars, tuple(round(value / largest, 4) for value in envelope))
 
 
-def _stretched(rhythm: Rhythm, by: float) -> Rhythm:
-    beats, bars = (tuple(round(time * by, 4) for time in times) for times in (rhythm.beats, rhythm.bars))
+def _stretched(rhythm: Rhythm, factor: float) -> Rhythm:
+    """A rhythm that takes `factor` times as long."""
+    beats, bars = (tuple(round(time * factor, 4) for time in times) for times in (rhythm.beats, rhythm.bars))
     envelope, last = rhythm.envelope, len(rhythm.envelope) - 1
-    return Rhythm(beats, bars, tuple(envelope[min(round(k / by), last)] for k in range(round(len(envelope) * by))))
+    count = round(len(envelope) * factor)
+    return Rhythm(beats, bars, tuple(envelope[min(round(k / factor), last)] for k in range(count)))
 
 
 def _strength(whole: tuple[float, ...], begin: Fraction, part: _Part, rate: int) -> tuple[float, ...]:
-    """Of a part of a sound. begin: in it, where the part's samples are counted from."""
+    """The part's strength, stretched as it is.
+
+    whole: the strength of the whole sound file. begin: seconds in it from where the part's samples are counted.
+    """
     first = round((begin + Fraction(part.first, rate)) * ENVELOPE_RATE)
     played = Fraction(part.count, rate)
-    some = whole[first : first + math.ceil(played * ENVELOPE_RATE)]
-    return _stretched(Rhythm((), (), some), float(part.seconds / played)).envelope
+    envelope = whole[first : first + math.ceil(played * ENVELOPE_RATE)]
+    return _stretched(Rhythm((), (), envelope), float(part.seconds / played)).envelope
 
 
 def _bar_lines(rhythm: Rhythm, seconds: float) -> list[float]:
-    """Where bars begin, and where the last one ends, if that is about where the sound does."""
+    """Where bars begin, in seconds, and where the last one ends if the sound, of this length, goes on until about there."""
     lines = list(rhythm.bars)
     if len(lines) > 1:
         end = lines[-1] + lines[-1] - lines[-2]
@@ -349,20 +401,40 @@ def _bar_lines(rhythm: Rhythm, seconds: float) -> list[float]:
     return lines
 
 
-def _keep(path: Path, part: _Part) -> None:
+# What the run folder keeps
+
+
+def _key(path: Path, request: Request, known: Rhythm | None) -> str:
+    """A name for what is heard of a sound with these contents for this request. It stays the same from version to version:
+    films that were begun go on with what was heard."""
+    closed_fps = request.closed and request.fps
+    values = (request.start, request.seconds, request.bars, closed_fps, request.beats_per_bar)
+    key = [digests.of_file(path), *map(str, (*values, request.bpm, request.offset, known))]
+    if request.listen is not None:  # otherwise no entry: films were begun before there was a choice
+        key.append(_stem_digest(request.stem) if request.stem else str(request.band))
+    key += ["strength"] * request.strength
+    return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+
+
+def _stem_digest(path: Path) -> str:
+    with reading(path, "; give a sound file, or low, mid or high"):
+        return digests.of_file(path)
+
+
+def _save(path: Path, part: _Part) -> None:
     data = dataclasses.asdict(part) | {"seconds": str(part.seconds)}
     with writing(path.parent, "; give another --out"):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, json.dumps(data).encode())
 
 
-def _kept(path: Path) -> _Part | None:
-    """What was heard before; None if nothing was, or it is damaged."""
+def _load(path: Path) -> _Part | None:
+    """What was heard before; None if nothing was, or the file is damaged."""
     try:
         data = json.loads(path.read_text("utf-8"))
         rhythm = Rhythm(**{name: tuple(values) for name, values in data["rhythm"].items()})
-        made = {"seconds": Fraction(data["seconds"]), "rhythm": rhythm, "notes": tuple(data["notes"])}
-        made["strength"] = tuple(data.get("strength", ()))
-        return _Part(**data | made)
+        typed = {"seconds": Fraction(data["seconds"]), "rhythm": rhythm, "notes": tuple(data["notes"])}
+        typed["strength"] = tuple(data.get("strength", ()))
+        return _Part(**data | typed)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Callable
 
 from walk.emphasis import Leftover, leftovers, unescaped
-from walk.hub import find
+from walk.hub import find_model
 from walk.settings import BUILT_IN
 from walk.text import plural
 
@@ -103,7 +103,7 @@ def _words(text: str) -> dict[str, None]:
 @functools.lru_cache
 def _vocabulary() -> dict[str, None]:
     """Every word of the captions that the built-in model learned from."""
-    lines = (find(BUILT_IN) / "words.txt").read_text("utf-8").splitlines()
+    lines = (find_model(BUILT_IN) / "words.txt").read_text("utf-8").splitlines()
     return _words(" ".join(line for line in lines if not line.startswith("#")))
 
 

@@ -20,12 +20,12 @@ from walk import (
     Error,
     Settings,
     Walk,
-    films,
     flags,
     formats,
     lyrics,
     motion,
     paths,
+    probe,
     rates,
     read_prompts,
     sounds,
@@ -319,7 +319,7 @@ def _shifted(before: Sequence[Keyframe], keyframes: Sequence[Keyframe]) -> list[
 
 def metadata(
     order: Order, walk: Walk, settings: Settings, refined: bool = False, upscale: str | None = None
-) -> films.Metadata:
+) -> probe.Metadata:
     """What the film says of itself. walk, settings: complete ones, as they were rendered. refined: frames are also where
     those of an earlier film were, which its recipe must tell. upscale: what enlarged them."""
     from walk import film
@@ -342,7 +342,7 @@ def metadata(
         **({"upscale": upscale} if upscale else {}),
         **order.look,
     }
-    return film.described(walk, settings, deciding, refined or order.music is not None or order.placed)
+    return film.describe(walk, settings, deciding, refined or order.music is not None or order.placed)
 
 
 def _without_folder(listen: str) -> str:

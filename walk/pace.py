@@ -1,7 +1,7 @@
-"""How much of the way is done in each frame: evenly, with a sound's energy, or on its beats.
+"""How far along its way a film moves in each frame: evenly, with a sound's energy, or on its beats.
 
-Numbers in, numbers out: knows neither sounds nor keyframes. walk.timeline spreads the frames of each
-segment by these steps, so only their proportions count, and every keyframe arrives when it should.
+Numbers in, numbers out: knows neither sounds nor keyframes. walk.timeline spreads the frames of each segment by these
+steps, so only their proportions count, and every keyframe arrives when it should.
 """
 
 from __future__ import annotations
@@ -14,48 +14,48 @@ from statistics import median
 
 PACES = ("even", "energy", "beat", "bar")
 REACT = {"energy": 0.8, "beat": 1.0, "bar": 1.0}  # how far from even speed
-LEAST = 0.03  # of even speed: never quite still
-FADE = 0.12  # seconds in which what an onset moves fades to 1/e
-KICK = 0.1  # seconds in which a move to a beat grows e-fold; on fast beats at most a fifth of one
-SWING = 1 / 7  # of a bar in which a move to one does: faster, a step would be steeper than walk.timeline has them
-GAP = 2.5  # usual beats without any: there the picture glides
+LEAST = 0.03  # of even speed: the picture is never quite still
+FADE = 0.12  # seconds in which the movement after an onset fades to 1/e
+KICK = 0.1  # seconds in which the movement to a beat grows e-fold; on fast beats a fifth of a beat at most
+SWING = 1 / 7  # of a bar, in which the movement to one grows e-fold: less would be steeper than walk.timeline allows
+GAP = 2.5  # median beats; in longer gaps the picture glides
 
 
 def on_beats(
     beats: Sequence[float], frames: int, fps: Fraction, react: float = REACT["beat"], kick: float = KICK
 ) -> list[float]:
-    """Steps that grow towards each beat, are largest into the frame nearest to it, and rest from there on.
+    """Steps that grow towards each beat, are largest into the frame nearest to it, and are small from there on.
 
-    So a beat is when the picture arrives, as a ball does on the ground, and what it rests on until the next one nears is
-    what it has arrived at: a keyframe, if that comes on a beat. (Moves that begin on the beat and fade would pass the
-    keyframe at their fastest, and rest on what is half of it and half of the next.)
+    So the picture arrives on the beat, like a ball on the ground, and until the next beat nears it rests where it arrived:
+    on a keyframe, if that comes on a beat. (If it moved off on the beat, it would pass the keyframe at its fastest, and
+    rest half-way between that and the next.)
 
-    beats: increasing seconds. kick: as KICK. Returns one step for each frame, over 0, of mean 1: the way from the
-    frame before it. Without a pulse, before the first beat, and in long gaps between beats, it is even. The film's end
-    is arrived at like a beat.
+    beats: in seconds, increasing. kick: as KICK. Returns one step for each frame: the way from the frame before it, above 0
+    and of mean 1. Steps are even without a pulse, before the first beat, and in long gaps between beats. The film's end
+    counts as a beat.
     """
     at = sorted({int(beat * fps + Fraction(1, 2)) for beat in map(Fraction, beats) if beat >= 0})
     if len(at) < 2:
         return [1.0] * frames
-    usual = median(float(b - a) for a, b in pairwise(at))
-    growth = min(kick * float(fps), usual / 5)
-    move = [math.exp(-i / growth) for i in range(int(usual * GAP) + 1)]  # by frames before the beat
-    glide = sum(move[: max(1, int(usual))]) / usual
+    beat = median(float(b - a) for a, b in pairwise(at))  # frames
+    growth = min(kick * float(fps), beat / 5)
+    move = [math.exp(-i / growth) for i in range(int(beat * GAP) + 1)]  # by frames before the beat
+    glide = sum(move[: max(1, int(beat))]) / beat
     steps = [glide] * frames
     for start, end in pairwise([at[0] - 1, *at, frames]):
         for frame in range(start + 1, min(end + 1, frames)):
             fast = move[end - frame] if end - frame < len(move) else 0.0
-            steps[frame] = fast + (glide if end - start > usual * GAP else 0.0)
+            steps[frame] = fast + (glide if end - start > beat * GAP else 0.0)
     return _mixed(steps, react)
 
 
 def on_bars(
     bars: Sequence[float], seconds: float, frames: int, fps: Fraction, react: float = REACT["bar"]
 ) -> list[float]:
-    """The same for bars, and for the film's end, lest one of a single bar has no pulse. seconds: the film lasts."""
+    """The same for bars, and for the film's end, so that a film of a single bar has a pulse. seconds: the film's length."""
     pulse = [*bars, seconds]
-    usual = median([b - a for a, b in pairwise(pulse)] or [seconds])
-    return on_beats(pulse, frames, fps, react, SWING * usual)
+    bar = median([b - a for a, b in pairwise(pulse)] or [seconds])
+    return on_beats(pulse, frames, fps, react, SWING * bar)
 
 
 def with_energy(
@@ -63,16 +63,17 @@ def with_energy(
 ) -> list[float]:
     """Steps that follow the strength of a sound's onsets.
 
-    envelope, rate: as `strengths` takes them. Returns as `on_beats`; in silence all is even.
+    envelope, rate: as `strengths` takes them. Returns steps as `on_beats` does; in silence they are even.
     """
     return _mixed(strengths(envelope, rate, frames, fps), react)
 
 
 def strengths(envelope: Sequence[float], rate: float, frames: int, fps: Fraction, closed: bool = False) -> list[float]:
-    """How strong a sound is at each frame; closed: also after the last one, where it begins again.
+    """How strong a sound is at each frame: the largest value that is nearer to it than to other frames, or what is left of
+    earlier ones, which fade.
 
-    envelope: 0 or more, `rate` values a second from time 0 on. A frame has the strongest of what is
-    nearer to it than to other frames, or what the frames before have left: what an onset moves fades.
+    envelope: 0 or more, `rate` values a second from time 0 on. closed: what is left after the last frame goes on fading in
+    the first.
     """
     edges = [math.ceil(max(2 * frame - 1, 0) * Fraction(rate) / (2 * fps)) for frame in range(frames + 1)]
     peaks = [max((*envelope[first : max(last, first + 1)], 0.0)) for first, last in pairwise(edges)]
@@ -80,19 +81,19 @@ def strengths(envelope: Sequence[float], rate: float, frames: int, fps: Fraction
     for _ in range(1 + closed):
         for frame, peak in enumerate(peaks):
             left = result[frame] = max(left * fading, peak)
-        if closed and peaks:  # what is nearest to the frame after the last
+        if closed and peaks:  # what is nearest to the frame after the last, which is the first again
             peaks[0] = max((peaks[0], *envelope[edges[-1] :]))
     return result
 
 
 def strikes(beats: Sequence[float], frames: int, fps: Fraction, closed: bool = False) -> list[float]:
-    """The same of beats that are known without a sound: each is 1."""
+    """The same for beats without a sound: each has strength 1."""
     at = {int(beat * fps + Fraction(1, 2)) for beat in map(Fraction, beats) if beat >= 0}
     return strengths([float(frame in at) for frame in range(frames + 1)], float(fps), frames, fps, closed)
 
 
 def _mixed(steps: list[float], react: float) -> list[float]:
-    """Of even speed and these steps, at a mean of 1."""
+    """A mixture of even steps and of these, with a mean of 1. react: the share of these."""
     mean = sum(steps) / max(len(steps), 1)
     if not mean:
         return [1.0] * len(steps)

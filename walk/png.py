@@ -1,4 +1,4 @@
-"""PNG files of frames: made fast, and read to tell whether every byte is there. Knows no walks and no folders.
+"""PNG files of frames: encoded fast, and checked for missing or changed bytes. Knows no walks and no folders.
 
 (PNG specification, third edition, https://www.w3.org/TR/png-3/)
 """
@@ -16,19 +16,19 @@ import numpy as np
 
 try:
     from isal.isal_zlib import compress
-except ImportError:  # it is not made for every processor
+except ImportError:  # it does not exist for every processor
     from zlib import compress
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_UP = 2  # the filter that leaves what differs from the line above
+_UP = 2  # the filter that leaves the difference from the line above
 _RGB = 2
 
 
-def encoded(picture: np.ndarray, texts: Mapping[str, str]) -> bytes:
-    """A PNG file of a picture (height, width, 3; uint8), with texts of ASCII letters by keyword.
+def encode(picture: np.ndarray, texts: Mapping[str, str]) -> bytes:
+    """The PNG file of a picture, (height, width, 3) uint8. texts: ASCII, by keyword.
 
-    Pillow, at its fastest level, takes ten times as long for files of the same size: it tries all filters on every
-    line, and its deflation is slower.
+    Pillow at its fastest level takes ten times as long for files of the same size: it tries all filters on every line,
+    and its compression is slower.
     """
     height, width, _ = picture.shape
     pixels = picture.reshape(height, -1)
@@ -49,18 +49,18 @@ def encoded(picture: np.ndarray, texts: Mapping[str, str]) -> bytes:
 
 
 def is_whole(path: Path, keyword: str, text: str) -> bool:
-    """Whether a file is a PNG of which no byte is missing or changed, and that holds this text.
+    """Whether a file is a PNG with no byte missing or changed, and with this text.
 
-    Every chunk's CRC-32 is checked (section 5.3), and that the last is IEND. Raises PermissionError for a file that may not be read:
-    it may be whole.
+    Checks every chunk's CRC-32 (section 5.3), and that the last chunk is IEND. Raises PermissionError for a file that may
+    not be read, since it may be whole.
     """
     try:
-        file = io.BytesIO(path.read_bytes())  # of which no damaged length makes more
+        file = io.BytesIO(path.read_bytes())  # in memory, where a damaged length cannot ask for more than there is
         if file.read(len(_SIGNATURE)) != _SIGNATURE:
             return False
         chunks = list(_chunks(file))
-        held = b"tEXt", f"{keyword}\0{text}".encode("ascii")
-        return chunks[-1:] == [(b"IEND", b"")] and held in chunks and not file.read(1)
+        text_chunk = b"tEXt", f"{keyword}\0{text}".encode("ascii")
+        return chunks[-1:] == [(b"IEND", b"")] and text_chunk in chunks and not file.read(1)
     except PermissionError:
         raise
     except (OSError, ValueError):
@@ -68,11 +68,11 @@ def is_whole(path: Path, keyword: str, text: str) -> bool:
 
 
 def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
-    """(kind, data) of every chunk up to IEND. Raises ValueError for a damaged one."""
+    """(kind, data) of every chunk up to IEND, without the pixels. Raises ValueError for a damaged one."""
     kind = b""
     while kind != b"IEND":
         head = file.read(8)
-        if len(head) < 8:  # else the end of the file would pass for empty chunks without end
+        if len(head) < 8:  # otherwise the end of the file would read as empty chunks for ever
             raise ValueError("no IEND")
         length, kind = int.from_bytes(head[:4], "big"), head[4:]
         data = file.read(length)

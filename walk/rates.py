@@ -1,4 +1,4 @@
-"""Frames a second, as they are written and as they are meant, exactly; how many a film may have; and beats in a bar.
+"""Frame rates, as people write them and as exact fractions; how many frames a film may have; beats in a bar.
 
 Knows neither what frames show nor what is heard.
 """
@@ -12,22 +12,23 @@ from fractions import Fraction
 
 from walk import Error
 
-FPS: Fraction = Fraction(24)  # annotated, since mypy reads it in a circle with walk itself
+FPS: Fraction = Fraction(24)  # annotated, since it and walk itself import each other and mypy cannot infer it
 METER = 4  # beats in a bar
-MOST_BEATS = 64  # in one
-FINEST = 1_001_000  # numbers in a fraction of frames a second that ffmpeg keeps as they are
+MOST_BEATS = 64  # in a bar
+FINEST = 1_001_000  # the largest numerator or denominator of a rate that ffmpeg keeps exactly
 MAX_FRAMES = 1_000_000  # eleven hours
 
-# How people write the rates of NTSC video, whose true values are multiples of 1000/1001, or else as near to them.
+# How people write the rates of NTSC video, which are multiples of 1000/1001; other spellings are within the slack of one.
 _NTSC = {"23.98": 24, "47.95": 48, "119.88": 120}
 _NTSC_SLACK = Fraction(1, 10_000)
 
 
 def rate(fps: Fraction | float | str) -> Fraction:
-    """Exactly: 23.976 and 24000 / 1001 are 24000/1001; 33.333333 is 100/3. Raises Error if it is not from 1/100 to 1000."""
+    """The exact rate: 23.976 and 24000 / 1001 are 24000/1001; 33.333333 is 100/3. Raises Error unless it is from 1/100 to
+    1000."""
     try:
         exact = Fraction(fps) if isinstance(fps, numbers.Rational) else _meant(fps)
-    except (TypeError, ValueError, OverflowError, ZeroDivisionError):  # no number, nan or infinite
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError):  # not a number, nan or infinite
         exact = Fraction(0)
     if not Fraction(1, 100) <= exact <= 1000:
         raise Error(f"fps {fps} is out of range; it is a number from 0.01 to 1000")
@@ -35,7 +36,7 @@ def rate(fps: Fraction | float | str) -> Fraction:
 
 
 def _meant(fps: float | str) -> Fraction:
-    """As it is written, or where it has been calculated the nearest simple fraction."""
+    """The rate as it is written, or the nearest simple fraction if it looks calculated."""
     try:
         return parse_fps(str(fps))
     except ValueError:
@@ -53,11 +54,11 @@ def parse_fps(text: str) -> Fraction:
 
 
 def check_length(frames: int) -> None:
-    """Raises Error for more frames than a film may have."""
+    """Raise Error for more frames than a film may have."""
     if frames > MAX_FRAMES:
         raise Error(f"{frames if frames < 10**30 else 'so many'} frames are too many; the limit is {MAX_FRAMES}")
 
 
 def nearest(x: Fraction) -> int:
-    """The nearest whole number; of two, the larger."""
+    """The nearest integer; of two, the larger."""
     return math.floor(x + Fraction(1, 2))  # round() takes halves to the even side

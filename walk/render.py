@@ -101,7 +101,7 @@ class Renderer:
         the memory only for a moment, and with a smaller batch all frames would have to be rendered again."""
         for pause in (*(PAUSES if self.inputs.gpu and self.count else ()), None):
             try:
-                with machine.room(OutOfMemoryError(self.model.settings)):
+                with machine.out_of_memory_as(OutOfMemoryError(self.model.settings)):
                     latents = self.model.denoise(*self.inputs.batch(walk, batch))
                     self.begun.append(_Begun(of, walk, batch, asked, latents, self._decode(latents)))
                 return
@@ -143,7 +143,7 @@ class Renderer:
     def _collect(self) -> Iterator[tuple[Any, Batch]]:
         """Wait for the oldest batch; yield its good pictures, then raise for bad ones."""
         it = self.begun.popleft()
-        with machine.room(OutOfMemoryError(self.model.settings)):
+        with machine.out_of_memory_as(OutOfMemoryError(self.model.settings)):
             pictures = it.pictures().numpy()
             for at, picture in enumerate(pictures):
                 if _is_of_one_colour(picture):

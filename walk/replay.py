@@ -11,7 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from walk import Error, Walk, films, flags, formats, rates, recipe
+from walk import Error, Walk, flags, formats, probe, rates, recipe
 from walk.flags import EXCLUSIVE
 from walk.keyframes import read_lines
 from walk.motion import RHYTHM, paces
@@ -36,7 +36,7 @@ class Again(NamedTuple):
 def read_recipe(film: str) -> Recipe:
     """A film's recipe, of which every flag has been checked like one that was typed."""
     check_is_film(film)
-    made = recipe.from_text(films.read_metadata(Path(film)).comment, film)
+    made = recipe.from_text(probe.read_metadata(Path(film)).comment, film)
     try:
         unknown = [name for name, _ in made.flags if name not in flags.RECIPE]
         if unknown:

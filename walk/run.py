@@ -226,7 +226,7 @@ class Run:
             texts["walk"] = manifest.canonical([self.settings.deciding(), *manifest.place(self.walk, index)]).decode()
         # Ten decimals tell GRAINs apart.
         path = self._frames / f"{self.walk.positions[index]:016.10f}-{fingerprint}.png"
-        self._write(path, png.encoded(picture, texts))
+        self._write(path, png.encode(picture, texts))
         self._checked.add(fingerprint)
         self._finished[fingerprint] = path
 

@@ -1,9 +1,9 @@
 """A scheduler that keeps no GPU waiting: what it works out for a number of steps is kept from the first batch on.
 
-To read a number that lies on a GPU, or to bring one there, waits until all is done that the GPU was given, and then the
-GPU has nothing to do. diffusers' pipelines have their scheduler plan its steps anew at each call, and hand it timesteps
-that lie on the GPU; several schedulers look something up by those at every step. Stochastic ones draw noise, which must
-not be another in each frame: they are given it.
+To read a number from a GPU, or to bring one there, is to wait until the GPU has done all that it was given, and then it
+has nothing to do. diffusers' pipelines have their scheduler plan its steps anew at each call, and hand it timesteps
+that lie on the GPU; several schedulers look something up by those at every step. Stochastic schedulers draw noise,
+which must not be different in each frame: they are given theirs.
 
 Knows no models and no pictures.
 """
@@ -25,80 +25,75 @@ from torch import Tensor
 
 from walk import Error
 
-# What a scheduler raises for steps and models that it is not made for. RuntimeError, too, where no model is at work that
-# may find no room in memory.
+# What a scheduler raises for steps and models that it is not made for. RuntimeError, too, but only where no model is at
+# work, which may run out of memory.
 _UNFIT = ArithmeticError, AssertionError, IndexError, TypeError, ValueError
 REFUSALS = *_UNFIT, RuntimeError
 
-_Draw = Callable[..., Tensor]  # diffusers' own way to draw noise, or ours, which is handed that first
-_draw: ContextVar[_Draw | None] = ContextVar("_draw", default=None)  # of each thread its own
-_installing = threading.Lock()
+_Draw = Callable[..., Tensor]  # diffusers' `randn_tensor`, or ours, whose first argument is that
+_thread_draw: ContextVar[_Draw | None] = ContextVar("_thread_draw", default=None)  # each thread has its own
+_redirecting = threading.Lock()
 
 
-def keep(scheduler: Any) -> Callable[[Iterable[Tensor]], None]:
-    """Change one of diffusers' schedulers, so that it plans the same steps but once, and from then on finds its
-    timesteps on the CPU. What it makes of a picture stays the same.
+class Planner:
+    """In the place of a scheduler's methods: it plans the same steps only once, and from then on finds its timesteps on
+    the CPU. What it makes of a picture stays the same.
 
-    A pipeline asks in the same order each time; what it hands over the first time is what is kept.
-    Its methods raise Error for steps and models that it is not made for, and where they would draw noise that nobody
-    has given or seeded: it would be another in every run.
-
-    Returns a function: give it the noise of the next pictures' steps, a tensor for each draw.
+    A pipeline calls the methods in the same order each time; what it hands over the first time is what is kept.
+    They raise Error for steps and models that the scheduler is not made for, and where it would draw noise that nobody
+    has given or seeded: that would be different in every run.
     """
-    plans: dict[str, _Plan] = {}
-    plan: _Plan  # the one that is followed
-    noises: Iterator[Tensor] = iter(())
 
-    def drawn(
-        usual: _Draw, shape: Any, generator: Any = None, device: Any = None, dtype: Any = None, **how: Any
-    ) -> Any:
-        if (given := next(noises, None)) is not None:
-            return given.reshape(shape).to(device, dtype)
-        if generator is None:
-            name = type(scheduler).__name__
-            raise Error(f"{name} draws noise of its own, so that no two runs would agree; give another --scheduler")
-        return usual(shape, generator, device, dtype, **how)  # of which nobody knew; the same for all frames
+    def __init__(self, scheduler: Any) -> None:
+        self.scheduler = scheduler
+        self.noises: Iterator[Tensor] = iter(())
+        self.plans: dict[str, _Plan] = {}  # by the arguments of `set_timesteps`
+        self.plan: _Plan  # the one that is followed
+        ours: dict[str, Callable[..., Any]] = {
+            name: functools.partial(self._call, name)
+            for name in ("scale_model_input", "step")
+            if hasattr(scheduler, name)
+        }
+        ours["set_timesteps"] = functools.partial(self._set_timesteps)
+        self.usual = {name: getattr(scheduler, name) for name in ours}
+        for name, method in ours.items():  # with the usual signature, which pipelines read
+            setattr(scheduler, name, functools.update_wrapper(method, self.usual[name]))
 
-    def handed(method: str) -> Any:
-        usual = getattr(scheduler, method)
+    def give(self, noises: Iterable[Tensor]) -> None:
+        """The noise of the next pictures' steps, a tensor for each draw."""
+        self.noises = iter(noises)
 
-        @functools.wraps(usual)
-        def call(given: Tensor, timestep: Any, *args: Any, **more: Any) -> Any:
-            scheduler.timesteps = plan.timesteps
-            with _fits(scheduler), _drawing(scheduler, drawn):
-                return usual(given, plan.here(method, timestep), *args, **more)
-
-        return call
-
-    set_timesteps = scheduler.set_timesteps
-
-    @functools.wraps(set_timesteps)
-    def planned(*args: Any, **more: Any) -> None:
-        nonlocal plan
-        wanted = repr((args, sorted(more.items())))
-        if wanted not in plans:
+    def _set_timesteps(self, *args: Any, **more: Any) -> None:
+        scheduler, wanted = self.scheduler, repr((args, sorted(more.items())))
+        if wanted not in self.plans:
             with _fits(scheduler):
-                set_timesteps(*args, **more)
+                self.usual["set_timesteps"](*args, **more)
             if hasattr(scheduler, "set_begin_index") and scheduler.begin_index is None:
                 scheduler.set_begin_index(0)  # it would look its first timestep up, which may be there twice
-            plans[wanted] = _Plan({name: value for name, value in vars(scheduler).items() if name not in ours})
-        plan = plans[wanted]
-        plan.begin(scheduler)
+            self.plans[wanted] = _Plan({k: value for k, value in vars(scheduler).items() if k not in self.usual})
+        self.plan = self.plans[wanted]
+        self.plan.begin(scheduler)
 
-    ours = {name: handed(name) for name in ("scale_model_input", "step") if hasattr(scheduler, name)}
-    ours["set_timesteps"] = planned
-    for name, method in ours.items():
-        setattr(scheduler, name, method)
+    def _call(self, name: str, tensor: Tensor, /, timestep: Any, *args: Any, **more: Any) -> Any:
+        """The usual `step` or `scale_model_input`, with a timestep on the CPU."""
+        self.scheduler.timesteps = self.plan.timesteps
+        with _fits(self.scheduler), _drawing(self.scheduler, self._draw):
+            return self.usual[name](tensor, self.plan.on_cpu(name, timestep), *args, **more)
 
-    def give(those: Iterable[Tensor]) -> None:
-        nonlocal noises
-        noises = iter(those)
-
-    return give
+    def _draw(
+        self, usual: _Draw, shape: Any, generator: Any = None, device: Any = None, dtype: Any = None, **how: Any
+    ) -> Tensor:
+        if (noise := next(self.noises, None)) is not None:
+            return noise.reshape(shape).to(device, dtype)
+        if generator is None:
+            name = type(self.scheduler).__name__
+            raise Error(f"{name} draws noise of its own, so that no two runs would agree; give another --scheduler")
+        return usual(shape, generator, device, dtype, **how)  # missed by `count_draws`; the same for all frames
 
 
 @contextlib.contextmanager
 def _fits(scheduler: Any) -> Iterator[None]:
+    """Raise Error if a scheduler fails within because it is not made for the model or its steps."""
     try:
         yield
     except _UNFIT as error:
@@ -110,38 +105,40 @@ def _fits(scheduler: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _drawing(scheduler: Any, draw: _Draw) -> Iterator[None]:
-    """Within which one of diffusers' schedulers draws its noise so, in this thread."""
-    _install(sys.modules[type(scheduler).step.__module__])
-    before = _draw.set(draw)
+    """Within, in this thread, one of diffusers' schedulers draws its noise by `draw`."""
+    _redirect_draws(sys.modules[type(scheduler).step.__module__])
+    before = _thread_draw.set(draw)
     try:
         yield
     finally:
-        _draw.reset(before)
+        _thread_draw.reset(before)
 
 
-def _install(module: ModuleType) -> None:
-    """What asks, whenever a module's schedulers draw noise, how this thread wants it. For good: a function that is put
-    there and taken away again, other threads would meet, too."""
-    with _installing:
+def _redirect_draws(module: ModuleType) -> None:
+    """Let a module's schedulers draw noise as each thread wants it. For good: other threads would meet a function that
+    is put there and taken away again, too."""
+    with _redirecting:
         usual = getattr(module, "randn_tensor", None)
-        if usual is not None and not isinstance(usual, _Asking):
-            module.randn_tensor = _Asking(usual)  # type: ignore[attr-defined]
+        if usual is not None and not isinstance(usual, _ThreadDraw):
+            module.randn_tensor = _ThreadDraw(usual)  # type: ignore[attr-defined]
 
 
-class _Asking:
+class _ThreadDraw:
+    """In the place of diffusers' `randn_tensor`: draws as this thread wants it."""
+
     def __init__(self, usual: _Draw) -> None:
         self.usual = usual
 
     def __call__(self, *args: Any, **how: Any) -> Tensor:
-        draw = _draw.get()
+        draw = _thread_draw.get()
         return draw(self.usual, *args, **how) if draw else self.usual(*args, **how)
 
 
-def draws(scheduler: Any, steps: int) -> int:
-    """How often one of diffusers' schedulers draws noise on the way of so many steps, as far as that can be told."""
-    own = type(scheduler).from_config(scheduler.config)
-    stepping, planning = (inspect.signature(method).parameters for method in (own.step, own.set_timesteps))
-    if "generator" not in stepping:
+def count_draws(scheduler: Any, steps: int) -> int:
+    """How often one of diffusers' schedulers draws noise in so many steps, as far as that can be told."""
+    fresh = type(scheduler).from_config(scheduler.config)
+    step_parameters = inspect.signature(fresh.step).parameters
+    if "generator" not in step_parameters:
         return 0
     count = 0
 
@@ -150,39 +147,41 @@ def draws(scheduler: Any, steps: int) -> int:
         count += 1
         return torch.zeros(shape)
 
-    more = {"eta": 0.0} if "eta" in stepping else {}
+    plan_parameters = inspect.signature(fresh.set_timesteps).parameters
     plan: dict[str, Any] = {}
-    if "intermediate_timesteps" in planning and steps != 2:
+    if "intermediate_timesteps" in plan_parameters and steps != 2:
         plan["intermediate_timesteps"] = None
-    if "mu" in planning and own.config.get("use_dynamic_shifting"):
-        plan["mu"] = 1.0  # which follows from the picture's size, and moves steps, but adds none
+    if "mu" in plan_parameters and fresh.config.get("use_dynamic_shifting"):
+        plan["mu"] = 1.0  # follows from the picture's size; it moves steps, but adds none
+    eta = {"eta": 0.0} if "eta" in step_parameters else {}
     sample = torch.zeros(1, 4, 8, 8)
-    # Past its last step, or what it does not take: that is told when it is used.
-    with contextlib.suppress(*REFUSALS), _drawing(own, counted):
-        own.set_timesteps(steps, **plan)
-        for timestep in own.timesteps:
-            if hasattr(own, "scale_model_input"):
-                own.scale_model_input(sample, timestep)  # else some complain
-            own.step(torch.zeros_like(sample), timestep, sample, generator=torch.Generator(), **more)
+    # Of a step too many, or arguments that it does not take, the user hears when the scheduler is used.
+    with contextlib.suppress(*REFUSALS), _drawing(fresh, counted):
+        fresh.set_timesteps(steps, **plan)
+        for timestep in fresh.timesteps:
+            if hasattr(fresh, "scale_model_input"):
+                fresh.scale_model_input(sample, timestep)  # else some complain
+            fresh.step(torch.zeros_like(sample), timestep, sample, generator=torch.Generator(), **eta)
     return count
 
 
 class _Plan:
-    """What a scheduler is before its first step, and which timesteps it is handed, call by call."""
+    """A scheduler's state before its first step, and the timesteps that it is handed, call by call."""
 
     def __init__(self, state: dict[str, Any]) -> None:
         self.state = state
         self.timesteps = state["timesteps"].cpu()
-        self.known: dict[str, list[Any]] = {}
-        self.calls: dict[str, int] = {}
+        self.handed: dict[str, list[Any]] = {}  # by the method's name, in the order of its calls
+        self.calls: dict[str, int] = {}  # how many there were of each method since the first step
 
     def begin(self, scheduler: Any) -> None:
         vars(scheduler).update({name: list(v) if isinstance(v, list) else v for name, v in self.state.items()})
         self.calls = {}
 
-    def here(self, method: str, timestep: Any) -> Any:
-        known = self.known.setdefault(method, [])
+    def on_cpu(self, method: str, timestep: Any) -> Any:
+        """The timestep of a method's next call, copied from the GPU only if this is the first time."""
+        handed = self.handed.setdefault(method, [])
         call = self.calls[method] = self.calls.get(method, 0) + 1
-        if call > len(known):
-            known.append(timestep.cpu() if isinstance(timestep, Tensor) else timestep)
-        return known[call - 1]
+        if call > len(handed):
+            handed.append(timestep.cpu() if isinstance(timestep, Tensor) else timestep)
+        return handed[call - 1]

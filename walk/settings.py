@@ -1,6 +1,6 @@
-"""Everything but the walk itself that decides a pixel, with its default, once.
+"""Everything but the walk itself that decides a pixel, each with its default.
 
-Knows no models: what is None here is filled in from the model by `walk.models.complete`.
+Knows no models: `walk.models.complete` fills in what is None here.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ BUILT_IN = "toybox"
 LARGEST = 8192  # pixels of a side
 DTYPES = ("float32", "float16", "bfloat16")
 
-# Raised when the same walk and settings would give other pixels than before, so that a run
-# begun by an older version is rendered again rather than mixed.
+# Raised by one when the same walk and settings give other pixels than before, so that a run that an older version began
+# is rendered again, rather than mixed.
 ALGORITHM = 3  # the noise of stochastic schedulers' steps is the keyframes', too
 
-_NAMES = ("model", "lora", "decoder", "denoiser")  # of files and of what the hub has
+_NAMES = ("model", "lora", "decoder", "denoiser")  # settings that name files, or repositories of the hub
 _LORA = re.compile(r"(.+?)(?::(-?\d+(?:\.\d*)?|-?\.\d+))?")
 
 
@@ -36,20 +36,20 @@ class Settings:
     width, height: pixels; None: what the model was trained for.
     steps: denoising steps; None: the model's own.
     guidance: classifier-free guidance scale, 1 or less (of some models 0): off; None: the model's own.
-    scheduler: as `walk.samplers.chosen` reads it, such as 'Euler a' or 'EulerDiscreteScheduler:timestep_spacing=trailing';
-        None: the model's own.
+    scheduler: as `walk.samplers.chosen` reads it, such as 'Euler a' or
+        'EulerDiscreteScheduler:timestep_spacing=trailing'; None: the model's own.
     device: 'auto', 'cpu', 'cuda', 'cuda:1', 'mps'.
     dtype: 'auto', 'float32', 'float16' or 'bfloat16'.
     batch: frames denoised together; None: by picture size, and the GPU. It decides pixels (by about 1e-4, since
-        other matrix shapes round otherwise), so it is kept with the run.
+        other matrix shapes round differently), so it is kept with the run.
     weights, software: identity of the model's files, and versions of the libraries; found, not chosen. A model of your
-        own says there which one it is: whatever changes its pictures changes these, else old frames are found again.
+        own says here which one it is: whatever changes its pictures must change these, else old frames are found again.
     lora: .safetensors files or hub ids with commas between, each with its weight: 'a.safetensors:0.8,org/b'.
     low_memory: parts of the model are on the GPU only while they work. Decides no pixel.
-    compile: what denoises and decodes is compiled (torch.compile), which rounds otherwise: about as another batch does.
-        None: if the frames to render repay it, which `walk.lazy.LazyModel` finds out.
-    decoder: 'own', 'tiny' (the family's TAESD: faster, a little softer), or another VAE: a .safetensors file, or a folder
-        or hub id in diffusers' format.
+    compile: the denoiser and the decoder are compiled (torch.compile), which rounds differently, about as another batch
+        does. None: if the frames to render repay it, which `walk.lazy.LazyModel` finds out.
+    decoder: 'own', 'tiny' (the family's TAESD: faster, a little softer), or another VAE: a .safetensors file, or a
+        folder or hub id in diffusers' format.
     denoiser: 'own', or a .safetensors or .gguf file with another one (of the hub's, 'org/name/file.gguf').
 
     Raises Error for values outside these.
@@ -73,9 +73,9 @@ class Settings:
     denoiser: str = "own"
 
     def __post_init__(self) -> None:
-        for name in _NAMES:  # a Path will do
+        for name in _NAMES:  # a Path is accepted, too
             object.__setattr__(self, name, _name(name, getattr(self, name)))
-        object.__setattr__(self, "device", str(self.device))  # torch's will do, and its dtypes
+        object.__setattr__(self, "device", str(self.device))  # torch's devices are accepted, too, and its dtypes
         object.__setattr__(self, "dtype", str(self.dtype).removeprefix("torch."))
         if self.scheduler is not None:
             object.__setattr__(self, "scheduler", _name("scheduler", self.scheduler))
@@ -94,35 +94,36 @@ class Settings:
                 raise Error(f"{name} {getattr(self, name)!a} is not UTF-8 text; give its file another name")
 
     def left_open(self) -> list[str]:
-        """Names of what is left to the model and the machine: `walk.models.complete` fills them in, but for `compile`."""
+        """Names of settings left to the model and the machine: `walk.models.complete` fills in all but `compile`."""
         unset = (None, "auto", "", ())
         return [name for name, value in vars(self).items() if value in unset and name not in ("model", "lora")]
 
     def loras(self) -> list[tuple[str, float]]:
-        """Each with its weight, 1 unless it is given."""
-        whole = _LORA.fullmatch(self.lora.strip())
+        """(name, weight) of each LoRA; the weight is 1 unless it is given."""
+        whole = _LORA.fullmatch(self.lora.strip())  # one file may have commas in its name
         texts = [self.lora] if whole and os.path.isfile(whole[1]) else self.lora.split(",")
-        found = [_LORA.fullmatch(text.strip()) for text in texts if text.strip()]
-        return [(match[1], float(match[2] or 1)) for match in found if match]
+        matches = [_LORA.fullmatch(text.strip()) for text in texts if text.strip()]
+        return [(match[1], float(match[2] or 1)) for match in matches if match]
 
     def deciding(self) -> dict[str, Any]:
-        """What decides pixels, as plain data: a model's identity, not the place where it lies."""
+        """The settings that decide pixels, as plain data: the model by its identity, not by its name or place."""
         values = dataclasses.asdict(self)
         values["model"] = self.weights
-        values["device"] = self.device.split(":")[0]  # cuda:0 and cuda:1 are taken for twins
-        del values["weights"], values["lora"]  # their identity is the model's
+        values["device"] = self.device.split(":")[0]  # cuda:0 and cuda:1 are taken to be alike
+        del values["weights"], values["lora"]  # the identity is the model's, and has the LoRAs'
         del values["low_memory"], values["decoder"], values["denoiser"]
         if not self.compile:
             del values["compile"]
         return values | {"algorithm": ALGORITHM}
 
 
-def _name(of: str, value: object) -> str:
+def _name(setting: str, value: object) -> str:
+    """A setting's text; of a path, its own. Raises Error for anything else."""
     try:
         return os.fspath(value)  # type: ignore[call-overload]
     except TypeError:
-        several = "; of several, put commas between" * (of == "lora")
-        raise Error(f"{of} {value!r} is not text{several}") from None
+        several = "; of several, put commas between" * (setting == "lora")
+        raise Error(f"{setting} {value!r} is not text{several}") from None
 
 
 def _is_number(value: object) -> bool:
@@ -130,7 +131,7 @@ def _is_number(value: object) -> bool:
 
 
 def _whole(name: str, value: object, low: int, high: int) -> int | None:
-    """As Python's own integer, whichever library's it is."""
+    """A whole number of any library's as Python's own. Raises Error for anything else, and out of range."""
     if value is None:
         return None
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or not low <= int(value) <= high:

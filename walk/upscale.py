@@ -102,7 +102,7 @@ class Upscaler:
         half = kind == "cuda" and network.supports_half and settings.dtype != "float32"
         self.dtype = torch.float16 if half else torch.float32
         self.tile = (TILE[kind] if network.tileable else 0) if tile is None else tile
-        machine.steady(settings.device)
+        machine.make_deterministic(settings.device)
 
     def smaller(self) -> Upscaler | None:
         """The same with tiles of half the side, which need a quarter of the memory; None if they cannot be smaller."""
@@ -122,7 +122,10 @@ class Upscaler:
 
         Raises NoRoomError for a tile that does not fit in memory, and Error if what the network makes is not finite.
         """
-        with torch.inference_mode(), machine.room(NoRoomError("the upscaler finds no room; give another --upscale")):
+        with (
+            torch.inference_mode(),
+            machine.out_of_memory_as(NoRoomError("the upscaler finds no room; give another --upscale")),
+        ):
             pixels = torch.from_numpy(np.array(picture)).to(self.settings.device).permute(2, 0, 1)[None] / 255
             large = self._tiled(pixels, self.dtype)
             if self.dtype != torch.float32 and not large.isfinite().all():

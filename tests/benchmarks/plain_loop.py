@@ -157,7 +157,7 @@ def main() -> None:
     asked: dict[str, Any] = {"width": options.side, "height": options.side, "batch": options.batch}
     with tempfile.TemporaryDirectory() as home:
         if options.architecture == "toybox":
-            folder, steps, guidance = hub.find("toybox"), 4, 1.0
+            folder, steps, guidance = hub.find_model("toybox"), 4, 1.0
         else:
             steps, guidance, decoder = architectures.ARCHITECTURES[options.architecture]
             folder = architectures.build(options.architecture, options.home or Path(home), torch.float16)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import group_norm
 
-from walk import layout
+from walk import channels_last
 
 
 @pytest.mark.parametrize("mean", [0, 5, 50])
@@ -16,7 +16,7 @@ def test_group_norm_is_as_exact_as_pytorchs_own(dtype, mean):
     x = (torch.randn(3, 32, 24, 17, generator=generator) * 3 + mean).to(dtype)
     x = x.contiguous(memory_format=torch.channels_last)
     weight, bias = torch.randn(2, 32, generator=generator).to(dtype)
-    ours = layout.group_norm(x, 8, weight, bias, 1e-5)
+    ours = channels_last.group_norm(x, 8, weight, bias, 1e-5)
     own, exact = group_norm(x, 8, weight, bias, 1e-5), group_norm(x.double(), 8, weight.double(), bias.double(), 1e-5)
     assert ours.dtype == dtype
     assert ours.shape == x.shape
@@ -26,22 +26,22 @@ def test_group_norm_is_as_exact_as_pytorchs_own(dtype, mean):
 
 def test_a_picture_of_one_colour_is_no_division_by_nought():
     x = torch.full((1, 4, 8, 8), 3.0).contiguous(memory_format=torch.channels_last)
-    made = layout.group_norm(x, 2, torch.ones(4), torch.full((4,), 0.5), 1e-5)
+    made = channels_last.group_norm(x, 2, torch.ones(4), torch.full((4,), 0.5), 1e-5)
     assert torch.allclose(made, torch.tensor(0.5), atol=1e-2)
 
 
 def test_weights_lie_otherwise_and_are_the_same():
     part = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.GroupNorm(2, 8))
     other, x = copy.deepcopy(part), torch.randn(1, 3, 8, 8)
-    layout.channels_last(other)
+    channels_last.apply(other)
     assert other[0].weight.is_contiguous(memory_format=torch.channels_last)
     assert torch.allclose(other(x), part(x), atol=1e-6)
     assert "forward" in vars(other[1])
-    layout.as_usual(other)
+    channels_last.undo(other)
     assert "forward" not in vars(other[1])
 
 
 def test_what_is_made_for_films_stays_as_it_is():
     part = torch.nn.Conv3d(3, 8, 3)
-    layout.channels_last(part)
+    channels_last.apply(part)
     assert part.weight.is_contiguous()

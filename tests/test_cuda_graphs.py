@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from walk import graphs, machine
+from walk import cuda_graphs, machine
 
 POOL = (0, 1)
 
@@ -28,14 +28,14 @@ class Recording:
         assert pool == POOL
         Recording.made += 1
 
-    def played(self, tensors):
+    def play(self, tensors):
         sample, timestep, *_ = tensors
         return (sample * 2 + timestep, None)
 
 
 @pytest.fixture
 def denoiser(monkeypatch):
-    monkeypatch.setattr(graphs, "_Recording", Recording)
+    monkeypatch.setattr(cuda_graphs, "_Recording", Recording)
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: POOL)
     Recording.made = 0
     return Denoiser()
@@ -47,7 +47,7 @@ def asked(denoiser, rows=2, at=1.0):
 
 
 def test_a_call_that_comes_again_is_played_back_as_soon_as_it_is_known_what_pictures_take(denoiser):
-    recorder = graphs.Recorder(denoiser, lambda: True)
+    recorder = cuda_graphs.Recorder(denoiser, lambda: True)
     for step in range(3):
         asked(denoiser, at=step)
     assert denoiser.calls == 3
@@ -58,8 +58,8 @@ def test_a_call_that_comes_again_is_played_back_as_soon_as_it_is_known_what_pict
 
 
 def test_other_shapes_are_other_recordings_and_there_are_but_so_many(denoiser, monkeypatch):
-    monkeypatch.setattr(graphs, "MOST", 2)
-    graphs.Recorder(denoiser, lambda: True).ready = True
+    monkeypatch.setattr(cuda_graphs, "MOST", 2)
+    cuda_graphs.Recorder(denoiser, lambda: True).ready = True
     for _ in range(3):
         for rows in (1, 2, 3):
             asked(denoiser, rows)
@@ -67,7 +67,7 @@ def test_other_shapes_are_other_recordings_and_there_are_but_so_many(denoiser, m
 
 
 def test_without_room_nothing_is_recorded(denoiser):
-    graphs.Recorder(denoiser, lambda: False).ready = True
+    cuda_graphs.Recorder(denoiser, lambda: False).ready = True
     for _ in range(3):
         asked(denoiser)
     assert (denoiser.calls, Recording.made) == (3, 0)
@@ -83,7 +83,7 @@ def test_there_is_room_where_twice_of_what_pictures_take_is_left(monkeypatch, fr
 
 
 def test_what_cannot_be_recorded_is_called_as_usual_and_leaves_nothing(denoiser, monkeypatch):
-    recorder = graphs.Recorder(denoiser, lambda: True)
+    recorder = cuda_graphs.Recorder(denoiser, lambda: True)
     recorder.ready = True
     for _ in range(2):
         asked(denoiser, rows=1)
@@ -91,18 +91,18 @@ def test_what_cannot_be_recorded_is_called_as_usual_and_leaves_nothing(denoiser,
     def fails(*_):
         raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
 
-    monkeypatch.setattr(graphs, "_Recording", fails)
+    monkeypatch.setattr(cuda_graphs, "_Recording", fails)
     for _ in range(3):
         asked(denoiser, rows=2)
     assert denoiser.calls == 1 + 3
     assert not recorder.recordings
-    monkeypatch.setattr(graphs, "_Recording", Recording)
+    monkeypatch.setattr(cuda_graphs, "_Recording", Recording)
     asked(denoiser, rows=2)
     assert Recording.made == 1, "it is tried once"
 
 
 def test_a_tensor_that_lies_elsewhere_is_not_played_back(denoiser):
-    graphs.Recorder(denoiser, lambda: True).ready = True
+    cuda_graphs.Recorder(denoiser, lambda: True).ready = True
     for _ in range(3):
         made, _ = denoiser(torch.ones(1), torch.tensor(1.0), context=torch.empty(1, device="meta"))
         assert made.item() == 3
@@ -110,7 +110,7 @@ def test_a_tensor_that_lies_elsewhere_is_not_played_back(denoiser):
 
 
 def test_with_smaller_batches_it_begins_anew(denoiser):
-    recorder = graphs.Recorder(denoiser, lambda: True)
+    recorder = cuda_graphs.Recorder(denoiser, lambda: True)
     recorder.ready = True
     for _ in range(2):
         asked(denoiser, rows=2)
@@ -127,7 +127,7 @@ def test_with_smaller_batches_it_begins_anew(denoiser):
 
 
 def test_it_can_be_removed(denoiser):
-    recorder = graphs.Recorder(denoiser, lambda: True)
+    recorder = cuda_graphs.Recorder(denoiser, lambda: True)
     recorder.ready = True
     for _ in range(2):
         asked(denoiser)
