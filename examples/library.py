@@ -1,8 +1,8 @@
-"""A walk without the command: the same parts, to be put together in other ways.
+"""Makes a film without the command, from the parts that the command uses, so that you can combine them in other ways.
 
     python examples/library.py
 
-Makes library.mp4 from two keyframes and prints how far each frame is from the one before.
+Makes library.mp4 from two keyframes, and prints how far each frame is from the one before.
 """
 
 import numpy as np

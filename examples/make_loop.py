@@ -3,9 +3,9 @@
     pip install soundfile
     python examples/make_loop.py [loop.ogg]
 
-Everything is synthesised here and may be used freely. Every sound is put on a ring, so that what rings
-on past the end is heard at the start: the file can be played round and round. 112 beats a minute make
-eight bars exactly 756000 samples.
+Everything is synthesised here and may be used freely. Sounds are placed on a ring: what rings on past the end
+is heard at the start, so that the file loops without a gap. At 112 beats a minute, eight bars are exactly
+756000 samples.
 """
 
 import sys

@@ -1,8 +1,8 @@
-"""A model of your own: here a formula, without weights.
+"""A model of your own; here it is a formula without weights.
 
     python examples/own_model.py
 
-Makes waves.mp4, even for the eye, and goes on with it if it was stopped.
+Makes waves.mp4, even to the eye. After a stop, run it again, and it goes on.
 """
 
 import torch
@@ -18,8 +18,8 @@ class Waves(Model):
 
     settings = walk.Settings(
         **{"model": "waves", "width": SIDE, "height": SIDE, "batch": 8, "device": "cpu", "dtype": "float32"},
-        **{"steps": 1, "guidance": 1.0, "scheduler": "none"},  # of no use to a formula, but every run notes them
-        weights="waves 1",  # by this frames are found again: with another formula, write another number
+        **{"steps": 1, "guidance": 1.0, "scheduler": "none"},  # unused by a formula, but every run records them
+        weights="waves 1",  # identifies the frames: if you change the formula, change the number
         software=(f"torch {torch.__version__}",),
     )
 
@@ -29,7 +29,7 @@ class Waves(Model):
     def noise(self, seed):
         return torch.randn(3, 2, generator=torch.Generator().manual_seed(seed))  # a place for each colour
 
-    def denoise(self, noise, conditioning):  # all with a batch dimension before
+    def denoise(self, noise, conditioning):  # all have a batch dimension in front
         y, x = torch.meshgrid(*[torch.linspace(-1, 1, SIDE)] * 2, indexing="ij")
         far = torch.hypot(x[..., None] - noise[:, None, None, :, 0], y[..., None] - noise[:, None, None, :, 1])
         return torch.cos(conditioning["rings"][:, None, None] * far)

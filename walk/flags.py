@@ -171,61 +171,61 @@ _WHOLE = "a whole number, 1 or more"
 
 # fmt: off
 FLAGS: dict[str, dict[str, Flag]] = {
-    "What is seen": {
-        "prompts": Flag("FILE | PROMPT ...", _prompts, "a prompt file, or prompts", "one prompt a line (- for stdin), a song's .lrc, .srt or .vtt, or prompts"),
-        "seed": Flag("N", _integer, "a whole number", "seed of the first keyframe; the next ones count up from it (0)"),
-        "seeds": Flag("N,N,... | words", _seeds, "whole numbers with commas between, 1-8, or words", "one per prompt, one for all, 1-8 for one; words: from its words"),
-        "negative": Flag("TEXT", str, 'text, or "" for none', "what no picture should show"),
-        "style": Flag("TEXT", str, "text with {} in it", "wrapped around every prompt: 'an oil painting of {}'"),
+    "Prompts": {
+        "prompts": Flag("FILE | PROMPT ...", _prompts, "a prompt file, or prompts", "a prompt file, - for stdin, lyrics (.lrc, .srt, .vtt), or prompts"),
+        "seed": Flag("N", _integer, "a whole number", "seed of the first keyframe; each later one gets 1 more (0)"),
+        "seeds": Flag("N,N,... | words", _seeds, "whole numbers with commas between, 1-8, or words", "one for each prompt, or for all; 1-8 for one prompt; words: from its words"),
+        "negative": Flag("TEXT", str, 'text, or "" for none', "what no picture should show; only with models that use guidance (none)"),
+        "style": Flag("TEXT", str, "text with {} in it", "words around every prompt, such as 'an oil painting of {}' (none)"),
     },
-    "When": {
-        "frames": Flag("N", _count, _WHOLE, "frames in the film"),
-        "seconds": Flag("S", _duration, f"{_TIME}, over 0", f"or its length: 12.5, 1:02.5 (the sound's, or {SECONDS_A_SEGMENT} for each pair of prompts)"),
+    "Timing": {
+        "frames": Flag("N", _count, _WHOLE, "length of the film in frames (as --seconds says)"),
+        "seconds": Flag("S", _duration, f"{_TIME}, over 0", f"or in time: 12.5, 1:02.5 (the sound's, or {SECONDS_A_SEGMENT} for each pair of prompts)"),
         "fps": Flag("N", _fps, "a number over 0, such as 25, 23.976 or 24000/1001", f"frames a second, such as 25, 23.976 or 24000/1001 ({FPS})"),
         "loop": Flag("", _switch, "", "lead back to the first keyframe, for endless playback"),
         "path": Flag("smooth | slerp", _one_of(*PATHS), "smooth or slerp", "smooth: no corners at keyframes; slerp: great circles (smooth)"),
-        "speed": Flag("even | constant | path", _one_of(*SPEEDS), "even, constant or path", "even between keyframes, constant throughout, or by the path (even)"),
-        "ease": Flag("", _switch, "", "slow down at keyframes"),
-        "pace": Flag("even | energy | beat | bar", _one_of(*PACES), _PACE, "energy: with the sound; beat, bar: land there (even; energy with --audio)"),
-        "pace_noise": Flag("NAME", _one_of(*PACES), _PACE, "the same for the noise alone, so that prompts can glide (as --pace)"),
-        "pulse": Flag("X", _share, "a number from 0 to 1", "how far the noise swings out to the sound or tempo, also at rest (0)"),
+        "speed": Flag("even | constant | path", _one_of(*SPEEDS), "even, constant or path", "even to the eye between keyframes, or constant throughout, which moves the keyframes; path: equal steps along the path (even)"),
+        "ease": Flag("", _switch, "", "slow down at each keyframe"),
+        "pace": Flag("even | energy | beat | bar", _one_of(*PACES), _PACE, "move evenly, with the sound's energy, or to arrive on each beat or bar (even; energy with --audio)"),
+        "pace_noise": Flag("NAME", _one_of(*PACES), _PACE, "another pace for the noise, while the prompts keep theirs (as --pace)"),
+        "pulse": Flag("X", _share, "a number from 0 to 1", "how far the noise swings with the sound or tempo, also at rest, 0 to 1 (0)"),
         "react": Flag("X", _share, "a number from 0 to 1", "how far the pace departs from even, 0 to 1 ({energy:g}; {beat:g} for beat and bar)".format(**REACT)),
     },
     "Music": {
-        "audio": Flag("FILE", str, "a sound file", "the soundtrack, to move to and end with: mp3, wav, ..., or a video's"),
-        "start": Flag("TIME", _moment, _TIME, "where in the sound the film begins (0)"),
-        "bars": Flag("N", _count, _WHOLE, "or the film's length in bars, from the first bar line after --start"),
-        "align": Flag("bar | beat | off", _one_of(*ALIGN), "bar, beat or off", "what keyframes without a time snap to (bar)"),
-        "bpm": Flag("X", _tempo, "a number from 20 to 400", "the tempo, with --audio or without (detected)"),
+        "audio": Flag("FILE", str, "a sound file", "a sound to move to, and the film's sound: .mp3, .wav, ..., or a video"),
+        "start": Flag("TIME", _moment, _TIME, "where in the sound the film begins, 12.5 or 1:02.5 (0)"),
+        "bars": Flag("N", _count, _WHOLE, "length of the film in bars, from the first bar line after --start"),
+        "align": Flag("bar | beat | off", _one_of(*ALIGN), "bar, beat or off", "what keyframes without a time are moved to; off: nothing (bar)"),
+        "bpm": Flag("X", _tempo, "a number from 20 to 400", "tempo in beats a minute, with --audio or without (detected)"),
         "offset": Flag("TIME", _moment, _TIME, "where in the sound a bar begins (detected)"),
         "meter": Flag("N", _meter, f"a whole number up to {MOST_BEATS}", f"beats in a bar ({METER})"),
-        "beats": Flag("FILE", str, "a file name", "the beats: seconds, one a line (detected)"),
-        "listen": Flag("FILE | low | mid | high", str, "a sound file, low, mid or high", "what --pace energy follows: a stem, or low, mid, high notes (all of it)"),
+        "beats": Flag("FILE", str, "a file name", "a file of beats: seconds, one beat a line (detected)"),
+        "listen": Flag("FILE | low | mid | high", str, "a sound file, low, mid or high", "what --pace energy and --pulse follow: a stem of the sound, or its low, mid or high notes (all of it)"),
     },
-    "How": {
-        "model": Flag("NAME", str, "a model", f"a short name (walk models), folder, file, or hub id ({BUILT_IN}, built in)"),
-        "lora": Flag("NAME:WEIGHT,...", _loras, "a .safetensors file or a hub id, and its weight if not 1", "LoRAs: files or hub ids, each with its weight if not 1 (none)"),
+    "Model": {
+        "model": Flag("NAME", str, "a model", f"a short name (see walk models), hub id, folder or file ({BUILT_IN}, built in)"),
+        "lora": Flag("NAME:WEIGHT,...", _loras, "a .safetensors file or a hub id, and its weight if not 1", "LoRA files or hub ids, each with its weight if not 1 (none)"),
         "steps": Flag("N", _count, _WHOLE, "denoising steps (the model's)"),
-        "guidance": Flag("X", _decimal, "a number, 0 or more", "how closely to follow the prompt; 0: off (the model's)"),
-        "scheduler": Flag("NAME", _scheduler, "a name", "such as 'Euler a' or 'DPM++ 2M Karras' (own)"),
-        "width": Flag("PIXELS", _count, _WHOLE, "width of the pictures (the model's)"),
-        "height": Flag("PIXELS", _count, _WHOLE, "height of the pictures (the model's); for a larger film --size"),
-        "device": Flag("NAME", str, "a name", "cpu, cuda, cuda:1, mps (the fastest available)"),
-        "dtype": Flag("NAME", _dtype, "a name", "float32, float16, bfloat16 (the model's on cuda, else float32)"),
-        "decoder": Flag("own | tiny | FILE", str, "own, tiny, or a VAE's file, folder or hub id", "tiny: faster and a little softer; or another VAE (own)"),
+        "guidance": Flag("X", _decimal, "a number, 0 or more", "how closely pictures follow the prompt; 0: no guidance (the model's)"),
+        "scheduler": Flag("NAME", _scheduler, "a name", "the sampler, such as 'Euler a' or 'DPM++ 2M Karras' (own)"),
+        "width": Flag("PIXELS", _count, _WHOLE, "width of the pictures that the model makes (the model's)"),
+        "height": Flag("PIXELS", _count, _WHOLE, "height of the pictures that the model makes (the model's)"),
+        "device": Flag("NAME", str, "a name", "cpu, cuda, cuda:1 or mps (the fastest available)"),
+        "dtype": Flag("NAME", _dtype, "a name", "float32, float16 or bfloat16 (the model's on cuda, else float32)"),
+        "decoder": Flag("own | tiny | FILE", str, "own, tiny, or a VAE's file, folder or hub id", "tiny: faster, a little softer; or another VAE, file or hub id (own)"),
         "denoiser": Flag("FILE", str, "own, or a .safetensors or .gguf file", "other denoiser weights: fine-tuned, or a .gguf for a small GPU (own)"),
-        "compile": Flag("on | off | auto", _compiling, "on, off or auto", "torch.compile: starts slowly, runs faster; auto: where that pays (auto)", "on"),
-        "low_memory": Flag("", _switch, "", "keep parts of the model on the GPU only while they work"),
+        "compile": Flag("on | off | auto", _compiling, "on, off or auto", "torch.compile, slow to start and then faster; auto: if that pays (auto)", "on"),
+        "low_memory": Flag("", _switch, "", "keep each part of the model on the GPU only while it works"),
         "batch": Flag("N", _count, _WHOLE, "frames denoised together (chosen by size and GPU, at most 16)"),
     },
-    "The film": {
-        "out": Flag("FILE.mp4", str, "a file name", "the film, or .webm, .mov, .gif, or FOLDER/ for PNG files (.mp4)"),
-        "run": Flag("FOLDER.walk", str, "a run folder", "the folder of its frames; another film's, to reuse them (FILM.walk)"),
+    "Output": {
+        "out": Flag("FILE.mp4", str, "a file name", "the film: .mp4, .webm, .mov, .gif, or FOLDER/ for PNG files (PROMPTS.mp4)"),
+        "run": Flag("FOLDER.walk", str, "a run folder", "the folder of its frames; another film's, to share its frames (FILM.walk)"),
         "codec": Flag("NAME", str.lower, "a codec", "h264, h265, av1, vp9, prores, hap, hapq, dxv, or ffmpeg's name (by suffix)"),
-        "no_metadata": Flag("", _switch, "", "leave prompts, settings and chapters out of the film and new frames"),
+        "no_metadata": Flag("", _switch, "", "leave prompts, settings and chapters out of the film and of new frames"),
         "size": Flag("PIXELS | WxH", _size, "its short side's pixels, such as 1080, or both sides, such as 1080x1920", f"short side, or both, cropped to fit (the pictures'; films {formats.SHORT_SIDE} or more)"),
-        "upscale": Flag("FILE | none", _upscaler, "an upscaler's file, .safetensors or .pth, own or none", "a network that enlarges frames: ESRGAN and its kin (own, of the toybox)"),
-        "quality": Flag("CRF", _integer, "a whole number", f"1 is the best, 51 the worst ({formats.QUALITY})"),
+        "upscale": Flag("FILE | none", _upscaler, "an upscaler's file, .safetensors or .pth, own or none", "a network that enlarges frames, such as ESRGAN (own, if the model has one)"),
+        "quality": Flag("CRF", _integer, "a whole number", f"1 (best) to 51 (worst) for h264; other codecs have other scales ({formats.QUALITY})"),
         "quiet": Flag("", _switch, "", "print nothing but the result"),
     },
 }
@@ -237,9 +237,9 @@ def _only(*names: str) -> dict[str, Flag]:
 
 
 ALL = {name: flag for group in FLAGS.values() for name, flag in group.items()}
-SETTINGS = tuple(FLAGS["How"])
+SETTINGS = tuple(FLAGS["Model"])
 MUSIC = tuple(FLAGS["Music"])
-TIMING = (*FLAGS["When"], *MUSIC)  # what decides where frames are on the path
+TIMING = (*FLAGS["Timing"], *MUSIC)  # what decides where frames are on the path
 RECIPE = tuple(
     name for name in ALL if name not in (*WHAT, "out", "run", "quiet")
 )  # what decides a film, not where it lies
@@ -259,35 +259,35 @@ COMMANDS = {
     "": Command((), ALL, "--prompts FILE ...", "make a film"),
     "preview": Command(
         (),
-        ALL | {"quick": Flag("", _switch, "", "fewer steps, for a first look")},
+        ALL | {"quick": Flag("", _switch, "", "fewer denoising steps, for a first look")},
         "--prompts FILE ...",
-        "look before the long render: one picture of the keyframes, what lies between, and the speed; --out FILE.png "
-        "names it, --out FILE.mp4 the film whose frames it renders",
+        "before the film, draw its keyframes, what lies between, and its speed; --out FILE.png "
+        "names the picture, --out FILE.mp4 the film whose frames it renders",
     ),
     "rough": Command(
         (),
         ALL,
         "--prompts FILE ...",
-        "look during the long render, or after a stop: FILM.rough.mp4, in which the nearest frame that is there stands in "
-        "for each that is not",
+        "make FILM.rough.mp4 from the frames rendered so far, at any moment; the nearest one stands "
+        "in for each that is missing",
     ),
     "seeds": Command(
         ("prompt",),
         {
             "prompt": Flag("PROMPT", str, "a prompt", "what the pictures show"),
-            "count": Flag("N", _count, _WHOLE, f"how many ({SEEDS})"),
+            "count": Flag("N", _count, _WHOLE, f"how many seeds ({SEEDS})"),
             "from": Flag("N", _integer, "a whole number", "the first seed (0)"),
             **_only("negative", "style", *SETTINGS, "quiet"),
-            "out": Flag("FILE.png", str, "a file name", "the sheet"),
+            "out": Flag("FILE.png", str, "a file name", "the sheet (PROMPT.seeds.png)"),
         },
         "PROMPT",
-        "one sheet of numbered seeds to choose from",
+        "draw one prompt with several seeds, on a numbered sheet to choose from",
     ),
     "info": Command(
         ("film",),
-        {"film": _FILM, "json": Flag("", _switch, "", "for programs")},
+        {"film": _FILM, "json": Flag("", _switch, "", "print JSON, for programs")},
         "FILM",
-        "how a film was made: its prompts as a prompt file, and the command",
+        "print how a film was made: its prompts, as a prompt file, and the command",
     ),
     "replay": Command(
         ("film",),
@@ -296,53 +296,52 @@ COMMANDS = {
             **{name: flag for name, flag in ALL.items() if name not in WHAT},
         },
         "FILM",
-        "make a film again from the recipe in it, as FILM-again, with any flags changed; --run FILM.walk reuses its "
-        "frames",
+        "make a film again from its recipe, as FILM-again, with flags changed; --run FILM.walk reuses its frames",
     ),
     "diff": Command(
-        ("film", "other"), {"film": _FILM, "other": _FILM}, "FILM FILM", "how the recipes of two films differ"
+        ("film", "other"), {"film": _FILM, "other": _FILM}, "FILM FILM", "list how the recipes of two films differ"
     ),
     "check": Command(
         ("film",),
         {
             "film": _FILM,
-            "out": Flag("FILE.png", str, "a file name", "draw it, too: frames of it, and its speed"),
-            "json": Flag("", _switch, "", "for programs"),
+            "out": Flag("FILE.png", str, "a file name", "also draw a contact sheet, with the film's speed"),
+            "json": Flag("", _switch, "", "print JSON, for programs"),
         },
         "FILM",
-        "read a film again: what it is, and black, repeated or jumping frames; --out FILE.png draws a contact sheet",
+        "read a film, and report black, repeated, damaged or jumping frames; --out FILE.png draws a contact sheet",
     ),
     "beats": Command(
         ("audio",),
         {
             **_only("audio", "offset", "meter"),
-            "start": ALL["start"]._replace(help="where in the sound to begin (0)"),
-            "seconds": ALL["seconds"]._replace(help="for how long to listen: 12.5, 1:02.5 (to its end)"),
-            "bpm": ALL["bpm"]._replace(help="the tempo (detected)"),
+            "start": ALL["start"]._replace(help="where in the sound to begin, 12.5 or 1:02.5 (0)"),
+            "seconds": ALL["seconds"]._replace(help="how long to listen, 12.5 or 1:02.5 (to the end)"),
+            "bpm": ALL["bpm"]._replace(help="tempo in beats a minute (detected)"),
         },
         "SONG",
-        "the beats of a sound, as a file to correct for --beats, or for other tools",
+        "print a sound's beats, as a file to correct for --beats or other tools",
     ),
     "bench": Command(
         (),
         {
             **_only(*SETTINGS, "quiet"),
-            "frames": Flag("N", _count, _WHOLE, f"frames of the film whose time is told ({BENCH_FRAMES})"),
-            "json": Flag("", _switch, "", "for programs"),
+            "frames": Flag("N", _count, _WHOLE, f"estimate the time of a film of this many frames ({BENCH_FRAMES})"),
+            "json": Flag("", _switch, "", "print JSON, for programs"),
         },
         "--model NAME ...",
-        "how many frames a second a model makes on this machine, and where the time goes",
+        "measure a model's frames a second on this machine, and where the time goes",
     ),
-    "models": Command((), {}, "", "models with a short name, what they are made for, and which are on this machine"),
-    "doctor": Command((), {}, "", "what this machine can do, and what to do about what it cannot"),
+    "models": Command((), {}, "", "list models by short name, with licences, and which are on this machine"),
+    "doctor": Command((), {}, "", "report what this machine can do, and how to fix what it cannot"),
     "prune": Command(
         ("folder",),
         {
             "folder": Flag("FOLDER", str, "a run folder", "a run folder"),
-            "yes": Flag("", _switch, "", "remove them"),
+            "yes": Flag("", _switch, "", "remove these frames"),
         },
         "FOLDER.walk",
-        "list the frames that a run folder's newest film does not use (--yes removes them)",
+        "list frames that a folder's newest film does not use; --yes removes them",
     ),
 }
 
@@ -533,7 +532,7 @@ def help_text(command: str = "") -> str:
             own = {name: flag for name, flag in COMMANDS[command].flags.items() if name not in ALL}
             more = [
                 "and all the flags of walk --help"
-                + " but --prompts, --seed, --seeds and --style" * (command == "replay")
+                + " but --prompts, --seed, --seeds, --negative and --style" * (command == "replay")
             ]
         else:
             own, more = COMMANDS[command].flags, []
@@ -547,16 +546,15 @@ def help_text(command: str = "") -> str:
         '  walk --prompts "a red apple" "a green frog" --seconds 8 --loop',
         '  walk --prompts "a robot in the city at night" --seeds 1,2,3',
         "",
-        "Run the same command again to go on after a stop; change it to render only what changes.",
-        "--prompts can be left out before a prompt file, or prompts of several words, that come first.",
+        "After a stop, run the same command again to go on. After a change, it renders only what changed.",
+        "You can omit --prompts if a prompt file, or a prompt of several words, comes first.",
     ]
     for title, flags in FLAGS.items():
-        lines += ["", f"{title} (defaults in brackets):" if title == "What is seen" else f"{title}:", *_table(flags)]
+        lines += ["", f"{title} (defaults in brackets):" if title == "Prompts" else f"{title}:", *_table(flags)]
     lines += ["", "Other commands (each has a --help):"]
     for name, other in COMMANDS.items():
         if name:
-            head = f"  {_usage(name)}"
-            lines += [head, *textwrap.wrap(other.summary, 100, initial_indent=" " * 26, subsequent_indent=" " * 26)]
+            lines += _row(_usage(name), other.summary)
     lines += ["", "  --help, --version", "", *textwrap.wrap(_PROMPT_FILE, 92)]
     return "\n".join(lines)
 
@@ -566,15 +564,20 @@ def _usage(command: str) -> str:
 
 
 def _table(flags: dict[str, Flag]) -> list[str]:
-    lines = []
-    for name, flag in flags.items():
-        head = f"  {as_flag(name)} {flag.value}".rstrip()
-        lines += [f"{head:<26}{flag.help}"] if len(head) < 25 else [head, " " * 26 + flag.help]
-    return lines
+    return [line for name, flag in flags.items() for line in _row(f"{as_flag(name)} {flag.value}", flag.help)]
+
+
+def _row(head: str, text: str) -> list[str]:
+    """What something is called, and beside it, or below if that is long, what it does."""
+    head = f"  {head}".rstrip()
+    beside = len(head) < 25
+    first = f"{head:<26}" if beside else " " * 26
+    lines = textwrap.wrap(text, 100, initial_indent=first, subsequent_indent=" " * 26, break_on_hyphens=False)
+    return lines if beside else [head, *lines]
 
 
 _PROMPT_FILE = (
-    "A prompt file is UTF-8 with one prompt a line; lines that begin with # are skipped. A line may end in settings: "
-    "a fox in the snow | seed=7 | time=1:02.5 | negative=blurry. In place of a time: frame=48, beat=32 or bar=9; "
-    "until=1:05 or until=bar=11 holds the picture until then. (red:1.5) counts for more than other words, (red:0.5) for less."
+    "A prompt file is UTF-8 text with one prompt a line; lines that begin with # are skipped. A line may end in "
+    "settings: a fox in the snow | seed=7 | time=1:02.5 | negative=blurry. Instead of a time, give frame=48, beat=32 or "
+    "bar=9; until=1:05 or until=bar=11 holds the picture until then. (red:1.5) gives a word more weight, (red:0.5) less."
 )
