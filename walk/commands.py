@@ -107,7 +107,7 @@ def film(*, loaded: Model | None = None, again: Again | None = None, **chosen: A
         from walk.work import Work  # and with it torch, after what can be refused without
     pictures = len(set(order.walk.coordinates))
     model, enlargement = _prepared(order, listener, loaded, pictures)
-    if chosen.get("batch", 1) > pictures:
+    if chosen.get("batch", 1) > pictures and not again:
         each = f"is more than the film's {plural(pictures, 'picture')}, and a batch takes as long as a full one"
         listener.note(f"--batch {chosen['batch']} {each}")
     if again:
