@@ -56,9 +56,8 @@ _WEAKEST = 0.1  # of the loudest moment: where no onset is stronger, none has st
 _DRUM_AND_BASS = 1.2  # how much stronger bass drums are between beats than on them; in drum and bass 1.3 at least
 _PIECE = 12.0  # seconds that are listened to on their own, for their own tempo
 _SAME_TEMPO = 0.04  # log of the ratio to a tempo, or to two or three times it; what is nearer is followed as a drift
-_TWO_TEMPI = (
-    1.15  # how much more emphasis two tempi must have than one; in tests/benchmarks/beats.py 1.02 is the most for one
-)
+# How much more emphasis two tempi must have than one; in tests/benchmarks/beats.py 1.02 is the most for one.
+_TWO_TEMPI = 1.15
 _LEAST_LIKENESS = 0.1  # mean autocorrelation at a beat, two, a bar and two; less is no pulse
 # How much stronger onsets must be at uneven beats than anywhere, or else these are what noise happens to do: 1.46 is the
 # most in 33 pieces of swelling sines and noise, 2.4 the least in the songs of tests/benchmarks/beats.py.
@@ -159,9 +158,8 @@ def grid(bpm: float, meter: int, offset: float, seconds: float) -> Rhythm:
     beats = _even_beats(60 / bpm, offset, seconds)
     first = -round((beats[0] - offset) * bpm / 60) % meter if len(beats) else 0
     moments = np.arange(math.ceil(seconds * ENVELOPE_RATE)) / ENVELOPE_RATE
-    last = (
-        np.searchsorted(beats - 0.5 / ENVELOPE_RATE, moments, side="right") - 1
-    )  # the moment nearest to a beat has its full strength
+    # The moment nearest to a beat has its full strength.
+    last = np.searchsorted(beats - 0.5 / ENVELOPE_RATE, moments, side="right") - 1
     since = np.maximum(moments - beats[last], 0) if len(beats) else moments
     strength = np.where((last - first) % meter, 0.6, 1.0) * (last >= 0)
     return Rhythm(_rounded(beats), _rounded(beats[first::meter]), _rounded(strength * np.exp(-since / 0.1)))

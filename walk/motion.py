@@ -70,8 +70,7 @@ def _check_needs_no_beats(music: Music, chosen: dict[str, Any]) -> None:
 def _heard(chosen: dict[str, Any], folder: Path, listener: Listener) -> Music:
     from walk import music
 
-    known = given(chosen, "start", "listen", "frames") | {"strength": bool(chosen.get("pulse"))}
-    return music.hear(Path(chosen["audio"]), _request(chosen, **known), folder, listener)
+    return music.hear(Path(chosen["audio"]), _request(chosen), folder, listener)
 
 
 def _counted(chosen: dict[str, Any], keyframes: Sequence[Keyframe]) -> Music:
@@ -79,24 +78,24 @@ def _counted(chosen: dict[str, Any], keyframes: Sequence[Keyframe]) -> Music:
     from walk import music
 
     request = _request(chosen)
-    if "frames" in chosen and not {"seconds", "bars"} & set(chosen):
-        request = dataclasses.replace(request, seconds=chosen["frames"] / request.fps)
+    if request.frames is not None:
+        request = dataclasses.replace(request, seconds=request.frames / request.fps, frames=None)
     if request.bpm is not None and request.seconds is None and request.bars is None:
         bars = _bars_needed(keyframes, request.closed, request.bpm, request.beats_per_bar)
         request = dataclasses.replace(request, bars=bars)
     return music.tempo(request)
 
 
-def _request(chosen: dict[str, Any], **more: Any) -> Request:
-    """What a film asks of a sound or a tempo. frames: not, where --seconds or --bars say how long it is."""
+def _request(chosen: dict[str, Any]) -> Request:
+    """What a film asks of a sound or a tempo."""
     from walk import music
 
-    asked = given(chosen, "bars", "meter", "bpm", "offset", "seconds", closed="loop") | more
-    if {"seconds", "bars"} & set(chosen):
+    asked = given(chosen, "start", "seconds", "frames", "bars", "meter", "bpm", "offset", "listen", closed="loop")
+    if {"seconds", "bars"} & set(chosen):  # which say how long it is; --frames may agree
         asked.pop("frames", None)
     if "beats" in chosen:
         asked["beats"] = Path(chosen["beats"])
-    return music.Request(chosen["fps"], **asked)
+    return music.Request(chosen["fps"], **asked, strength=bool(chosen.get("pulse")))
 
 
 def _bars_needed(keyframes: Sequence[Keyframe], closed: bool, bpm: Fraction, meter: int) -> int:
