@@ -71,10 +71,17 @@ def model(home):
     return lambda name, **settings: loaded(name).at(dataclasses.replace(loaded(name).settings, **settings))
 
 
-def plain(folder, keyframe, steps=2, guidance=None, **call):
-    """The same picture as any user of diffusers makes it, without us."""
+@functools.cache
+def plain_pipe(folder):
     pipe = diffusers.DiffusionPipeline.from_pretrained(folder)
     pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def plain(folder, keyframe, steps=2, guidance=None, **call):
+    """The same picture as any user of diffusers makes it, without us."""
+    pipe = plain_pipe(folder)
+    pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
     name = type(pipe).__name__
     call = {"generator": torch.Generator().manual_seed(keyframe.seed)} | call
     if keyframe.negative_prompt:
