@@ -632,7 +632,6 @@ def _assemble(order: Order, run: Run, work: Work, enlargement: Enlargement, list
     """The frames of a run become its film, unless it is finished."""
     from walk.film import as_shown, is_finished, make
     from walk.larger import Larger, forget
-    from walk.run import films as run_films
     from walk.upscale import Upscaler
 
     sound = order.sound_of(order.out)
@@ -651,7 +650,7 @@ def _assemble(order: Order, run: Run, work: Work, enlargement: Enlargement, list
             larger = held.enter_context(Larger(run, upscaler, enlargement.pictures))
             enlarged = larger.run
         if is_finished(run, order.out, described(enlarged), sound, enlarged, **order.look):
-            run.record_film(order.out.name, run_films(run.folder)[order.out.name])  # which is the newest again
+            run.record_newest(order.out.name)
             listener.say(f"{order.out} is finished already")
             return
         if larger:

@@ -261,6 +261,10 @@ class Run:
         if made_of:
             self._write(self.folder / "made", json.dumps(made_of_films(self.folder) | {name: made_of}).encode())
 
+    def record_newest(self, name: str) -> None:
+        """Record that a film that was made before is the newest again."""
+        self.record_film(name, films(self.folder)[name])
+
     def picture(self, index: int) -> np.ndarray:
         """A finished frame, (height, width, 3) uint8. Raises Error if it was removed or damaged meanwhile."""
         path = self._finished[self.fingerprints[index]]
