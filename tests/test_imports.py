@@ -2,11 +2,22 @@
 
 import ast
 import functools
+import importlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path
 
-PACKAGE = Path(__file__).parent.parent / "walk"
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "walk"
+# Programs that no test runs on a CPU.
+PROGRAMS = [
+    ROOT / "tests" / "test_gpu.py",
+    *(ROOT / "tests" / "benchmarks").glob("*.py"),
+    *(ROOT / "examples").rglob("*.py"),
+]
 MODULES = sorted(path.stem for path in PACKAGE.glob("[!_]*.py"))
 
 # Who may import a library; whoever is not named here may not.
@@ -160,3 +171,23 @@ def test_only_the_command_prints_and_what_shows_progress():
 def test_importing_walk_imports_nothing_heavy():
     script = "import sys, walk; print(sorted({'torch', 'diffusers', 'transformers', 'numpy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", sorted(PROGRAMS), ids=lambda path: path.name)
+def test_what_a_program_uses_of_walk_is_there(path):
+    nodes = [*ast.walk(ast.parse(path.read_text("utf-8")))]
+    used = {}
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "walk":
+            module = importlib.import_module(node.module)
+            for name in (alias.name for alias in node.names):
+                used[name] = getattr(module, name, None) or importlib.import_module(f"{node.module}.{name}")
+    variables = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    modules = {name: it for name, it in used.items() if inspect.ismodule(it) and name not in variables}
+    missing = [
+        f"{node.lineno}: {node.value.id}.{node.attr}"
+        for node in nodes
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules
+        if not hasattr(modules[node.value.id], node.attr)
+    ]
+    assert missing == []

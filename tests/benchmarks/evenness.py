@@ -18,7 +18,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from walk import Settings, Walk, eye, models, read_prompts, speed
+from walk import Settings, Walk, eye, hub, models, read_prompts, speed
 from walk.render import render
 
 BACKGROUNDS = ["white", "blue", "pink", "teal", "red", "purple", "yellow", "green"]
@@ -75,7 +75,7 @@ def main() -> None:
     options = parser.parse_args()
 
     model = models.load(Settings(model=options.model))
-    text = (models.find("toybox") / "words.txt").read_text("utf-8")
+    text = (hub.find_model("toybox") / "words.txt").read_text("utf-8")
     things = [line for line in text.split("# Things:")[1].split("#")[0].splitlines() if line]
     draw = random.Random(options.seed)
     rows = []
