@@ -409,6 +409,7 @@ def test_a_tempo_alone_makes_a_film_of_whole_bars(asked):
     made, err = asked("--bpm", "120", "--bars", "3", "--pace", "beat")
     assert "120 beats a minute: 6 s, 3 bars" in err
     assert arrivals(made) == [0, 2, 143 / 24]  # half-way is 2.98 s
+    assert "120 beats a minute: 2 s, 1 bar" in asked("--bpm", "120", prompts=ABC[:2])[1]
     assert made.frames == 144
 
 

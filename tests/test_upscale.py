@@ -386,8 +386,11 @@ def test_tiles_that_find_no_room_are_halved_and_that_is_said_once(walk, upscaler
 
 
 def test_a_preview_says_how_long_it_takes_to_enlarge(walk, upscaler, monkeypatch):
-    ask = "--prompts", *ABC, "--out", "film.mp4", "--upscale", upscaler
-    _, err = walk("preview", *ask)
+    ask, loads, load = ("--prompts", *ABC, "--out", "film.mp4", "--upscale", upscaler), [], models.load
+    with monkeypatch.context() as patch:
+        patch.setattr(models, "load", lambda *given: loads.append(given) or load(*given))
+        _, err = walk("preview", *ask)
+    assert len(loads) == 1, "the model makes room for the upscaler, and does not come back"
     assert re.search(r"\nthe film: about \d.* more, .*0\.\d MB of frames\n", err)
     assert not Path("film.walk/upscaled").exists()
     with monkeypatch.context() as patch:

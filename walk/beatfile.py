@@ -44,9 +44,8 @@ def read_beats(path: Path) -> tuple[tuple[float, ...], tuple[float, ...] | None]
     """
     times: list[float] = []
     numbers: list[str] = []
-    commas: list[
-        tuple[str, str, str]
-    ] = []  # (where, line, number) of lines that may have a decimal comma, or whole seconds and a beat's number
+    # (where, line, number) of lines that may have a decimal comma, or whole seconds and a beat's number.
+    commas: list[tuple[str, str, str]] = []
     for where, line in lines_of(path, read_text(path, _EXPECTED)):
         if match := re.match(r"(\d+),(\d+)(?![\d.:])", line):
             commas.append((where, line, match[2]))

@@ -167,11 +167,11 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
     surprises = _surprises(order, look)
     for note in surprises:
         listener.note(note)
-    tried = None
+    notes, tried = [*model.notes(), *surprises], None
     if enlargement.network and not quick:
         work.release()
         tried = _try_upscaler(enlargement, look, settings, listener)
-    drawn = _draw_preview(order, look, [*model.notes(), *surprises], enlargement, tried)
+    drawn = _draw_preview(order, look, notes, enlargement, tried)
     _save_sheet(drawn, picture)
     if not quick:
         listener.say(_time_left(order, look, work, model, enlargement, tried))

@@ -6,6 +6,7 @@ Knows flags and sizes; loads no network into a model, and enlarges nothing.
 from __future__ import annotations
 
 import math
+import os
 from typing import NamedTuple
 
 from walk import Error, Settings, downloads, flags, formats, hub, upscale
@@ -40,7 +41,7 @@ def find_network(order: Order, listener: Listener) -> Network | None:
         raise Error(f"{model} has no upscaler of its own; give a file as --upscale, or none")
     if path is None:
         return None
-    is_file = name != flags.OWN and at_home(name).exists()
+    is_file = name != flags.OWN and os.path.exists(at_home(name))
     return upscale.read(path)._replace(name=path.name if is_file else name)
 
 

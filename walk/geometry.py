@@ -29,9 +29,7 @@ _Constants = tuple[Tensor, ...]
 class Way(NamedTuple):
     """A curve, with all that can be computed before it is known where on it. `path` makes it."""
 
-    curve: (
-        Callable[[_Constants, Tensor], Tensor] | None
-    )  # the point at t, of its dimensions; None: it stays at one point
+    curve: Callable[[_Constants, Tensor], Tensor] | None  # at t, a tensor with as many dimensions; None: it stays
     constants: _Constants  # the curve's; or the one point
     dtype: torch.dtype
 

@@ -39,11 +39,15 @@ def find_music(
     """What the film moves to, if anything: heard, told of, and kept in the run folder."""
     if not RHYTHM & set(chosen):
         return None
-    music = _heard(chosen, folder, listener) if "audio" in chosen else _counted(chosen, keyframes)
-    listener.say(_summary(music, chosen))
+    from walk.music import hear, tempo
+
+    request = _request(chosen, keyframes)
+    music = hear(Path(chosen["audio"]), request, folder, listener) if "audio" in chosen else tempo(request)
+    bars = request.bars or music.bars
+    listener.say(_summary(music, chosen, bars))
     if not music.rhythm.beats:
         _check_needs_no_beats(music, chosen)
-    for note in _notes(music, chosen, out):
+    for note in _notes(music, chosen, bars, out):
         listener.note(note)
     if music.sound and formats.holds_sound(out):
         rate = formats.sound_rate(out, music.sound.rate)
@@ -67,35 +71,22 @@ def _check_needs_no_beats(music: Music, chosen: dict[str, Any]) -> None:
         raise Error(f"{none}, and {flag} {name} moves on them; {better} another {flag}")
 
 
-def _heard(chosen: dict[str, Any], folder: Path, listener: Listener) -> Music:
-    from walk import music
-
-    return music.hear(Path(chosen["audio"]), _request(chosen), folder, listener)
-
-
-def _counted(chosen: dict[str, Any], keyframes: Sequence[Keyframe]) -> Music:
-    """A tempo without a sound; as long as the keyframes need it, unless flags say how long."""
-    from walk import music
-
-    request = _request(chosen)
-    if request.frames is not None:
-        request = dataclasses.replace(request, seconds=request.frames / request.fps, frames=None)
-    if request.bpm is not None and request.seconds is None and request.bars is None:
-        bars = _bars_needed(keyframes, request.closed, request.bpm, request.beats_per_bar)
-        request = dataclasses.replace(request, bars=bars)
-    return music.tempo(request)
-
-
-def _request(chosen: dict[str, Any]) -> Request:
-    """What a film asks of a sound or a tempo."""
-    from walk import music
+def _request(chosen: dict[str, Any], keyframes: Sequence[Keyframe]) -> Request:
+    """What a film asks of a sound or a tempo. A tempo is as long as the keyframes need it, unless flags say how long."""
+    from walk.music import Request
 
     asked = given(chosen, "start", "seconds", "frames", "bars", "meter", "bpm", "offset", "listen", closed="loop")
     if {"seconds", "bars"} & set(chosen):  # which say how long it is; --frames may agree
         asked.pop("frames", None)
     if "beats" in chosen:
         asked["beats"] = Path(chosen["beats"])
-    return music.Request(chosen["fps"], **asked, strength=bool(chosen.get("pulse")))
+    if "audio" not in chosen and "frames" in asked:
+        asked["seconds"] = asked.pop("frames") / chosen["fps"]
+    request = Request(chosen["fps"], **asked, strength=bool(chosen.get("pulse")))
+    if "audio" in chosen or request.bpm is None or request.seconds is not None or request.bars is not None:
+        return request
+    bars = _bars_needed(keyframes, request.closed, request.bpm, request.beats_per_bar)
+    return dataclasses.replace(request, bars=bars)
 
 
 def _bars_needed(keyframes: Sequence[Keyframe], closed: bool, bpm: Fraction, meter: int) -> int:
@@ -115,11 +106,11 @@ def _bars_needed(keyframes: Sequence[Keyframe], closed: bool, bpm: Fraction, met
     return max(needed)
 
 
-def _summary(music: Music, chosen: dict[str, Any]) -> str:
+def _summary(music: Music, chosen: dict[str, Any], bars: float) -> str:
     """'song.mp3: 1:02.5, from 0:10 on, 120 beats a minute, 31 bars'"""
     from walk import audio
 
-    beats, bars = music.rhythm.beats, chosen.get("bars") or music.bars
+    beats = music.rhythm.beats
     parts = [format_time(float(music.seconds))]
     if music.sound and music.start != chosen.get("start", 0):
         parts.append(f"from {format_time(float(music.start))} on")
@@ -139,10 +130,10 @@ def _bars(count: float) -> str:
     return f"about {plural(round(count), 'bar')}" if text.endswith(".0") else f"{text} bars"
 
 
-def _notes(music: Music, chosen: dict[str, Any], out: Path) -> Iterator[str]:
+def _notes(music: Music, chosen: dict[str, Any], bars: float, out: Path) -> Iterator[str]:
     """What may surprise in how the film moves to it, and in how it plays it."""
     if chosen.get("loop"):
-        yield from _stumbles(music, chosen)
+        yield from _stumbles(music, bars, chosen.get("meter", METER))
     yield from music.notes
     if music.sound and not formats.holds_sound(out):
         yield f"{out.suffix or 'a folder'} has no sound: the film moves to {music.name} without playing it"
@@ -150,15 +141,15 @@ def _notes(music: Music, chosen: dict[str, Any], out: Path) -> Iterator[str]:
         yield from filter(None, (sounds.muffling_note(out, music.sound), sounds.clipping_note(music.name, music.sound)))
 
 
-def _stumbles(music: Music, chosen: dict[str, Any]) -> Iterator[str]:
+def _stumbles(music: Music, bars: float, meter: int) -> Iterator[str]:
     """A note if a loop is not of whole bars; one of less than two, of whole beats."""
-    bars, beats = chosen.get("bars") or music.bars, music.rhythm.beats
+    beats = music.rhythm.beats
     if abs(bars - round(bars)) >= INAUDIBLE:
         whole = music.whole_bars if music.sound else round(bars)  # a sound has no more of them
         better = f"; --bars {whole} ends on a bar line" if whole else ""
         yield f"the loop is {_bars(bars)} long, so the beat stumbles where it begins again{better}"
     if not bars and len(beats) > 1:
-        beat, meter = beats[1] - beats[0], chosen.get("meter", METER)
+        beat = beats[1] - beats[0]
         count = float(music.seconds) / beat
         if abs(count - round(count)) >= INAUDIBLE * meter:
             yield (

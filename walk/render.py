@@ -291,9 +291,8 @@ class _Inputs:
         try:
             batches = [_filled(walk, rows) for rows in self.batches(walk, known, {})]
             self.prepared = {places: self._compute(places) for places in batches}
-        except (
-            RuntimeError
-        ):  # mostly for want of memory beside a batch at work; when that is done, they are computed anyway
+        # Mostly for want of memory beside a batch at work; when that is done, they are computed anyway.
+        except RuntimeError:
             self.prepared = {}
 
     def _compute(self, places: Sequence[_Places]) -> tuple[Tensor, Conditioning]:

@@ -92,9 +92,8 @@ def replayed(film: str, made: Recipe, chosen: dict[str, Any], another: bool = Fa
     # 2. Its frames stay where they are, or are laid out anew.
     keyframes = read_lines(made.prompts)
     moved = bool(set(chosen) & set(flags.TIMING))
-    if _is_stretched(carried, chosen, out) and any(
-        keyframe.time is not None for keyframe in keyframes
-    ):  # lest they move
+    has_times = any(keyframe.time is not None for keyframe in keyframes)
+    if has_times and _is_stretched(carried, chosen, out):  # lest they move
         carried, moved = _without(carried, "frames") | {"seconds": carried["frames"] / carried["fps"]}, True
     if made.positions and RHYTHM & set(carried):
         moved |= formats.shown_fps(out, carried["fps"]) != carried["fps"]  # lest it leaves its tempo

@@ -29,14 +29,8 @@ from walk.loading import reason
 TILE = {"cpu": 256, "mps": 256, "cuda": 512}  # pixels of a side that are enlarged at once, by kind of device
 SMALLEST = 64
 MARGIN = 32  # pixels around a tile that the network sees, too: what is further away hardly matters to a pixel
-WRAPPERS = (
-    "params_ema",
-    "params",
-    "model_state_dict",
-    "state_dict",
-    "model",
-    "net",
-)  # keys that trainers put weights under
+# Keys that trainers put weights under.
+WRAPPERS = ("params_ema", "params", "model_state_dict", "state_dict", "model", "net")
 
 
 class NoRoomError(Error):

@@ -321,10 +321,8 @@ def _replacing(out: Path) -> Iterator[Path]:
     for path in out.parent.glob("*.part"):
         if re.fullmatch(rf"\.{re.escape(out.name)}\.\d+(\.\w+)?\.part", path.name):
             with contextlib.suppress(OSError):  # a leftover that cannot be removed does no harm
-                if (
-                    path.name.endswith(".old.part") and not out.exists()
-                ):  # a kill came before the new folder took its place
-                    replace(path, out)
+                if path.name.endswith(".old.part") and not out.exists():
+                    replace(path, out)  # a kill came before the new folder took its place
                 else:
                     _remove(path)
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
