@@ -257,7 +257,9 @@ def rough(**chosen: Any) -> str:
     find = run.newest if order.constant else run.decided
     decided = find(order.folder, order.walk, model.settings) if order.even else None
     if order.constant and decided is None:
-        listener.note("keyframes come evenly in it; when one speed brings them is known when the film is made")
+        listener.note(
+            "keyframes are spaced evenly in it; where one speed puts them is known only when the film is made"
+        )
     walk = decided.walk if decided else order.walk
     # 2. Those that exist, and for others the nearest.
     spreading = order.even and not decided and not walk.has_own_noise
