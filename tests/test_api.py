@@ -19,6 +19,7 @@ import walk
 from walk import Error, OutOfMemoryError, Settings, cli, commands, models, probe, read_prompts
 from walk.given import Given
 from walk.manifest import read_manifest
+from walk.models import Model
 
 ABC = ["a red apple", "a green frog", "a blue whale"]
 
@@ -307,3 +308,12 @@ def test_a_nul_is_refused_like_all_that_nobody_can_type(cheap, given):
     (name,) = given
     with pytest.raises(walk.Error, match=f"--{name} has a NUL in it; give "):
         walk.make(ABC, frames=3, **{**cheap, **given})
+
+
+def test_a_model_whose_settings_leave_something_open_is_refused_with_what(cheap):
+    class Open(Model):
+        settings = Settings(model="mine")
+        encode = noise = denoise = decode = None
+
+    with pytest.raises(Error, match=r"not complete: they lack width, .*; software is what computes the pictures"):
+        walk.make(ABC, Open(), frames=3)

@@ -646,3 +646,12 @@ def test_of_a_film_of_a_few_frames_no_step_is_called_usual(tmp_path):
     few = check(scenery(np.array([0, 0.1, 0.2, 3.0]), tmp_path, 25))
     assert few.faults == ()
     assert check(scenery(np.array([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 3.4]), tmp_path, 25)).faults
+
+
+def test_of_many_faults_that_are_alike_the_first_and_the_last_are_listed(tmp_path, capsys):
+    scenery(np.repeat(np.arange(30) * 0.1, 2), tmp_path, 24, name="film.mov")
+    assert cli.main(["check", str(tmp_path / "film.mov")]) == 1
+    faults = [line for line in capsys.readouterr().out.splitlines() if "repeats" in line]
+    assert len(faults) == 8
+    assert faults[0] == "0:00.042  the frame repeats the one before"
+    assert faults[-1] == "0:02.458  the frame repeats the one before (the last of 30; 22 between are not listed)"

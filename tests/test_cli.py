@@ -934,7 +934,10 @@ def test_a_model_that_cannot_be_written_down_is_refused(refusal):
 
 def test_a_film_in_place_of_a_prompt_file_is_said_to_be_none(refusal):
     Path("film.mp4").write_bytes(b"\0 film")
-    assert refusal("film.mp4") == "film.mp4 is not a prompt file; if it is a film, walk info film.mp4 tells its prompts"
+    assert (
+        refusal("film.mp4")
+        == "film.mp4 is not a prompt file; if it is a film, walk info film.mp4 tells its prompts, and walk replay film.mp4 makes it again"
+    )
 
 
 @pytest.mark.parametrize(

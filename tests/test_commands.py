@@ -509,7 +509,9 @@ def test_a_preview_may_have_a_name_of_its_own(walk):
     assert out == "look.png"
     assert sorted(path.name for path in Path().iterdir()) == ["a-red-apple-a-green-frog-a-blue-whale.walk", "look.png"]
     name = "a-red-apple-a-green-frog-a-blue-whale"
-    assert f"its frames are kept in {name}.walk, for {name}.mp4; to name another film give --out FILE.mp4" in err
+    assert (
+        f"its frames are kept in {name}.walk, where a film {name}.mp4 finds them; --out FILE.mp4 names another" in err
+    )
     assert Image.open(out).size > (400, 400)
 
 
@@ -663,7 +665,7 @@ def test_pictures_much_larger_than_the_models_own_are_warned_of(walk):
 
 
 def test_a_prompt_with_a_seed_of_its_own_has_no_sheet(refusal):
-    message = "prompt 1 has seed=3, and seeds for all prompts were given too; keep one"
+    message = "prompt 1 has seed=3, and seeds for all prompts (--seeds) were given too; keep one"
     assert refusal("seeds", "a red apple | seed=3") == message
 
 

@@ -128,12 +128,18 @@ def test_a_file_that_is_no_list_of_prompts_is_refused(content, message):
     [
         ("nosuch.txt", f"nosuch.txt does not exist; {FORMAT}"),
         ("no such.txt", f"no such.txt does not exist; {FORMAT}"),
-        ("folder/prompts", f"folder/prompts does not exist; {FORMAT}; a prompt that looks like a file goes into one"),
+        (
+            "folder/prompts",
+            f"folder/prompts does not exist; {FORMAT}; a prompt that looks like a file's name is written into a file",
+        ),
         (
             "/no/such/prompts",
-            f"/no/such/prompts does not exist; {FORMAT}; a prompt that looks like a file goes into one",
+            f"/no/such/prompts does not exist; {FORMAT}; a prompt that looks like a file's name is written into a file",
         ),
-        (Path("a fox"), f"a fox does not exist; {FORMAT}; a prompt that looks like a file goes into one"),
+        (
+            Path("a fox"),
+            f"a fox does not exist; {FORMAT}; a prompt that looks like a file's name is written into a file",
+        ),
         ("./folder", f"folder is a folder; {FORMAT}"),
         (Path("folder"), f"folder is a folder; {FORMAT}"),
         ("fox.txt/prompts.txt", f"fox.txt/prompts.txt cannot be read (Not a directory); {FORMAT}"),
@@ -412,7 +418,7 @@ def test_several_seeds_repeat_the_one_prompt_with_its_negative_prompt():
         ("a\nb", {"seeds": [1, 2, 3]}, f"2 prompts and 3 seeds; {PAIRING}"),
         ("a\nb\nc\nd", {"seeds": [1, 2]}, f"4 prompts and 2 seeds; {PAIRING}"),
         ("a\nb", {"seeds": []}, f"2 prompts and 0 seeds; {PAIRING}"),
-        ("# x\na\nb | seed=3", {"seeds": [1, 2]}, "a.txt:3 has seed=3, and seeds for all prompts were given too; keep one"),
+        ("# x\na\nb | seed=3", {"seeds": [1, 2]}, "a.txt:3 has seed=3, and seeds for all prompts (--seeds) were given too; keep one"),
         ("a | time=3", {"seeds": [1, 2]}, "a.txt:1 has a time, but becomes 2 keyframes, one for each seed; drop the time"),
         ("a", {"seeds": "word"}, "seeds 'word': give whole numbers, or 'words'"),
         ("a", {"seeds": 1.5}, "seeds '1.5': give whole numbers, or 'words'"),

@@ -201,3 +201,22 @@ def test_a_song_without_times_or_words_is_refused(tmp_path, name, text, message)
 def test_a_style_without_a_place_for_the_prompt_or_with_settings_is_refused(style):
     with pytest.raises(Error, match=r"^style "):
         read_prompts(["a cat"], style=style)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("song.lrc", "[00:00.00]a cat | seed=7\n[00:02.00]a red | apple | negative=blurry | seed=9\n[00:04.00]an owl"),
+        (
+            "song.srt",
+            "1\n00:00:00,000 --> 00:00:02,000\na cat | seed=7\n\n2\n00:00:02,000 --> 00:00:04,000\na red |\napple |"
+            " negative=blurry | seed=9\n\n3\n00:00:04,000 --> 00:00:05,000\nan owl\n",
+        ),
+    ],
+)
+def test_a_line_may_end_in_a_seed_and_a_negative_prompt(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    keyframes = read_prompts(tmp_path / name)
+    assert [it.prompt for it in keyframes] == ["a cat", "a red / apple", "an owl"]
+    assert [it.seed for it in keyframes] == [7, 9, 2]
+    assert [it.negative_prompt for it in keyframes] == ["", "blurry", ""]

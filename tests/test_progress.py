@@ -90,6 +90,17 @@ def test_where_nothing_can_be_drawn_a_line_comes_now_and_then(capsys, monkeypatc
     assert len(lines) == 4
 
 
+def test_what_came_before_the_first_picture_is_not_in_the_rate(monkeypatch, capsys):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with Bars().progress("rendering", 31, after=2) as shown:
+        for seconds in (60, *[1] * 20):  # a model is loaded first, say
+            now[0] += seconds
+            shown.more(1)
+    *_, line = capsys.readouterr().err.splitlines()
+    assert line == "rendering: 12 of 31 frames, 1 a second, 0:19 left"
+
+
 @pytest.mark.skipif(os.name != "posix", reason="there are no such terminals")
 def test_a_terminal_that_does_not_know_its_width_has_a_bar_of_80_columns(monkeypatch):
     import pty

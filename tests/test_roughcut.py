@@ -214,7 +214,7 @@ def test_at_one_speed_keyframes_come_when_they_do_in_the_film_once_that_is_known
         stopped(monkeypatch, flags, 6)
     capsys.readouterr()
     assert cli.main(["rough", *flags]) == 0
-    assert ("note: keyframes come evenly in it" in capsys.readouterr().err) is not whole
+    assert ("note: keyframes are spaced evenly in it" in capsys.readouterr().err) is not whole
     if whole:
         assert np.array_equal(pictures("film.mp4"), pictures("film.rough.mp4"))
 

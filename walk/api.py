@@ -94,6 +94,7 @@ def _called(command: str, prompts: Any, model: Any, given: dict[str, Any]) -> st
         if isinstance(model, Settings):
             raise Error("Settings are not a model; give walk.models.load of them")
         check(model, "settings", "at")
+        model.settings.check_complete()
     given = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in given.items()}  # NumPy's
     words = {
         name: _word(name, value)

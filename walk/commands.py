@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from walk.work import Look, Work
 
 MAX_SEEDS = 256  # on one sheet
+MOST_ALIKE = 8  # faults of a film that are listed
 PATIENCE = 2.0  # seconds
 
 
@@ -144,7 +146,7 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
         from walk.work import Work
     if picture:
         listener.say(
-            f"its frames are kept in {order.folder}, for {order.out}; to name another film give --out FILE.mp4"
+            f"its frames are kept in {order.folder}, where a film {order.out} finds them; --out FILE.mp4 names another"
         )
     picture = picture or order.out.with_name(order.out.stem + ".preview.png")
     paths.check_sheet(picture)
@@ -456,13 +458,12 @@ def check(film: str, **chosen: Any) -> str:
     # 3. What is wrong.
     uneven = bool(RHYTHM & carried.keys())  # it moves to them
     movement = [report.movement(uneven)] if report.largest else []
-    facts = [*report.facts, *movement, *_frames_missing(made, count)]
-    wrong = [
-        *([f"it is damaged: {damage}"] if damage else []),
-        *(f"{clock(seconds)}  {fault}" for seconds, fault in report.faults),
-    ]
+    missing = [*_frames_missing(made, count)]
+    facts = [*report.facts, *movement, *missing]
+    wrong = [*([f"it is damaged: {damage}"] if damage else []), *_lines_of(report.faults)]
     if out:
-        chapters = probe.read_metadata(Path(film)).chapters if made else ()  # others' are no keyframes
+        # Others' are no keyframes, and those of a film that was cut are elsewhere.
+        chapters = probe.read_metadata(Path(film)).chapters if made and not missing else ()
         marks = [(float(start), title) for start, title in chapters]
         pictures = [(report.times[index], picture) for index, picture in drawn.items()]
         _save_sheet(sheet.film(Path(film).name, facts, pictures, report.times, report.steps, marks, wrong), out)
@@ -473,6 +474,21 @@ def check(film: str, **chosen: Any) -> str:
     else:
         text = "\n".join([*facts, *(wrong or ["nothing is wrong"])])
     return Wrong(text) if wrong else text
+
+
+def _lines_of(faults: Sequence[tuple[float, str]]) -> list[str]:
+    """A line for each fault; of many that are alike, for the first and the last."""
+    often, seen, lines = Counter(fault for _, fault in faults), Counter[str](), []
+    for seconds, fault in faults:
+        seen[fault] += 1
+        left_out = often[fault] - MOST_ALIKE
+        if left_out > 0 and MOST_ALIKE <= seen[fault] < often[fault]:
+            continue
+        last = f" (the last of {often[fault]}; {left_out} between are not listed)" * (
+            left_out > 0 and seen[fault] == often[fault]
+        )
+        lines.append(f"{clock(seconds)}  {fault}{last}")
+    return lines
 
 
 def _frames_missing(made: recipe.Recipe | None, count: int) -> Iterator[str]:
@@ -683,8 +699,8 @@ def _watch(order: Order, walk: Walk, listener: Listener) -> None:
         listener.say(report.movement(uneven, along))
     if report.still - len(order.walk.rests()) / walk.frames >= outlook.STILL:  # more than it was meant to
         listener.note(f"the film stands still for {report.still:.0%} of its length")
-    for seconds, fault in report.faults:
-        listener.note(f"{clock(seconds)}  {fault}")
+    for line in _lines_of(report.faults):
+        listener.note(line)
     if any("picture jumps:" in fault for _, fault in report.faults):
         listener.note("where it jumps, another seed for the next keyframe, or one more between, may help")
 

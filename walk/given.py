@@ -101,7 +101,9 @@ class Given(Model):
         own = self.model.encode(SHORT)
         parts = dict(conditioning) if isinstance(conditioning, Mapping) else {}
         if parts.keys() != own.keys():
-            has = ", ".join(map(str, parts)) or f"no dict of tensors, but a {type(conditioning).__name__}"
+            has = ", ".join(map(str, parts)) or f"an empty {type(conditioning).__name__}"
+            if not isinstance(conditioning, Mapping):
+                has = f"no dict of tensors, but a {type(conditioning).__name__}"
             raise Error(
                 f"the conditioning of '{name}' is {has}; with guidance {self.settings.guidance} the model takes "
                 f"{', '.join(own)}, as encode returns them"

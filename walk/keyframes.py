@@ -284,7 +284,11 @@ def looks_like_a_file(text: str) -> bool:
 def _file_lines(path: Path) -> Iterator[tuple[str, str]]:
     """(where, text) for every prompt of a file."""
     expected = "a prompt file is UTF-8 text with one prompt a line"
-    hint = "" if path.suffix.lower() in TEXT_SUFFIXES else "; a prompt that looks like a file goes into one"
+    hint = (
+        ""
+        if path.suffix.lower() in TEXT_SUFFIXES
+        else "; a prompt that looks like a file's name is written into a file"
+    )
     text = read_text(path, expected, hint)
     if path.suffix.lower() in lyrics.SUFFIXES:
         yield from lyrics.prompt_lines(text, str(path))
@@ -477,7 +481,9 @@ def _paired(lines: list[_Line], seeds: Sequence[int]) -> tuple[list[_Line], list
     """One seed for each prompt, or one of them repeated to match the other."""
     for line in lines:
         if line.seed is not None:
-            raise Error(f"{line.where} has seed={line.seed}, and seeds for all prompts were given too; keep one")
+            raise Error(
+                f"{line.where} has seed={line.seed}, and seeds for all prompts (--seeds) were given too; keep one"
+            )
     count = max(len(lines), len(seeds))
     if len(lines) not in (1, count) or len(seeds) not in (1, count):
         raise Error(

@@ -25,6 +25,7 @@ _CLOCK = r"(?:(\d{1,3}):)?(\d{1,2}):(\d{1,2}(?:[,.]\d{1,3})?)"
 _CUE_TIMES = re.compile(rf"\s*{_CLOCK}\s*-->(?:\s*{_CLOCK})?")
 _OFFSET = re.compile(r"\s*\[offset:\s*([+-]?\d{1,7})\s*\]", re.IGNORECASE)
 _LINE_END = re.compile(r"\r\n|\r|\n")
+_SETTINGS = re.compile(r"(\|\s*(seed|negative)\s*=[^|]*)+$")  # at the end of a line
 _TAGS = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")  # word times <01:02.50>, <i>, <v Speaker>, {\an8}
 _WORD_TIME = re.compile(r"<[\d:]+\.\d{3}>")
 _NOTES = re.compile("[♪♫♬♩]")
@@ -44,12 +45,15 @@ class _Line(NamedTuple):
     time: Decimal
     number: int  # of the file's line
     words: str
+    settings: str = ""  # ' | seed=7', as a prompt file has them
     until: Decimal | None = None  # when a pause begins after it
 
     @property
     def prompt(self) -> str:
         """As a prompt file has it."""
-        return f"{self.words} | time={self.time:f}" + ("" if self.until is None else f" | until={self.until:f}")
+        return f"{self.words}{self.settings} | time={self.time:f}" + (
+            "" if self.until is None else f" | until={self.until:f}"
+        )
 
 
 class _Cue(NamedTuple):
@@ -64,7 +68,7 @@ class _Cue(NamedTuple):
 def prompt_lines(text: str, where: str) -> list[tuple[str, str]]:
     """(place, line of a prompt file) for every line that is sung; `where` names the file.
 
-    Tags within a line are left out, of subtitles also `asides`, and what is sung at one moment is one line. An empty
+    A line may end in settings, `| seed=7 | negative=blurry`. Tags within a line are left out, of subtitles also `asides`, and what is sung at one moment is one line. An empty
     line is a pause: from its time on the picture of the line before turns into the next. So is a gap of a PAUSE or more
     between subtitles, from the end of the first on.
 
@@ -78,7 +82,8 @@ def prompt_lines(text: str, where: str) -> list[tuple[str, str]]:
     for line in sung:
         last = lines[-1] if lines else None
         if line.words and last and last.time == line.time:
-            lines[-1] = last._replace(words=f"{last.words} {line.words}", until=None)
+            words, settings = f"{last.words} {line.words}", last.settings + line.settings
+            lines[-1] = last._replace(words=words, settings=settings, until=None)
         elif line.words:
             lines.append(line)
         elif last and last.until is None and line.time > last.time:
@@ -107,17 +112,17 @@ def _lrc(text: str) -> Iterator[_Line]:
             times.append(_seconds(match))
             line = line[match.end() :]
         for time in times:
-            yield _Line(max(time - offset, Decimal(0)), number, _words(_TAGS.sub(" ", line)))
+            yield _Line(max(time - offset, Decimal(0)), number, *_with_settings(_TAGS.sub(" ", line)))
 
 
 def _subtitles(text: str, suffix: str) -> Iterator[_Line]:
     """With an empty line where a pause begins."""
     sung: list[_Cue] = []
     for cue in _cues(text, suffix):
-        words = _words(_ASIDE.sub(" ", "\n".join(cue.lines)))
+        words, settings = _with_settings(_ASIDE.sub(" ", "\n".join(cue.lines)))
         if words:
             sung.append(cue)
-        yield _Line(cue.start, cue.number, words)
+        yield _Line(cue.start, cue.number, words, settings)
     end = Decimal(0)
     for cue, following in pairwise(sorted(sung, key=lambda cue: cue.start)):
         end = max(end, cue.start, following.start if cue.end is None else cue.end)  # an earlier one may last longer
@@ -159,6 +164,13 @@ def _spoken(text: str) -> str:
     """A subtitle's lines without tags, musical notes, and the dashes before what each speaker says."""
     text = _ENTITY.sub(lambda match: html.unescape(match[0]), _TAGS.sub(" ", text))
     return _DASH.sub("", _NOTES.sub(" ", text))
+
+
+def _with_settings(text: str) -> tuple[str, str]:
+    """A line's words, and the settings in which it ends."""
+    match = _SETTINGS.search(text)
+    settings = [f" | {' '.join(each.split())}" for each in match[0].split("|")[1:]] if match else []
+    return _words(text[: match.start()] if match else text), "".join(settings)
 
 
 def _words(text: str) -> str:

@@ -220,7 +220,9 @@ def _keyframes(chosen: dict[str, Any], listener: Listener) -> tuple[Keyframe, ..
     prompts = chosen["prompts"]
     file = prompt_file(prompts)
     if file is not None and file.suffix.lower() in formats.SUFFIXES and os.path.isfile(file):
-        raise Error(f"{file} is not a prompt file; if it is a film, walk info {file} tells its prompts")
+        raise Error(
+            f"{file} is not a prompt file; if it is a film, walk info {file} tells its prompts, and walk replay {file} makes it again"
+        )
     notes: list[str] = []
     asked = given(chosen, "seed", "seeds", "negative", "style")
     keyframes = read_prompts(prompts, **asked, tell=notes.append, fps=chosen.get("fps", rates.FPS))

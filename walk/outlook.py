@@ -123,8 +123,8 @@ def _between_note(walk: Walk, rests: Sequence[float]) -> str:
     if not off or len(off) < BETWEEN * len(within):
         return ""
     return (
-        f"the film rests {plural(len(within), 'time')}, {len(off)} of them between keyframes, where it shows a mixture; as many prompts "
-        "would leave none"
+        f"the film rests {plural(len(within), 'time')}, {len(off)} of them between keyframes, where it shows a mixture; "
+        f"with {len(off)} more prompts, one for each rest, it shows none"
     )
 
 

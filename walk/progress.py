@@ -99,6 +99,7 @@ class _Bar(Progress):
     def __enter__(self) -> _Bar:
         self.begun = self.last_line = time.monotonic()
         self.bar: Any = None
+        self.first: tuple[int, float] | None = None  # the first count, and when: what came before took its own time
         if not self.after:
             self._draw()
         return self
@@ -126,13 +127,15 @@ class _Bar(Progress):
     def reached(self, count: int) -> None:
         super().reached(count)
         now = time.monotonic()
+        self.first = self.first or (count, now)
         if self.bar is None and now - self.begun >= self.after:
             self._draw()
         if self.bar is not None:
             self.bar.update(count - self.bar.n)
         elif now - self.last_line > PLAIN_SECONDS or (self.last_line == self.begun and not self.after):
             self.last_line = now
-            rate = count / max(now - self.begun, 1e-9)
+            base, since = self.first if self.first and self.first[0] < count else (0, self.begun)
+            rate = (count - base) / max(now - since, 1e-9)
             left = round((self.total - count) / max(rate, 1e-9))
             pace = f"{rate:.3g} a second, {left // 60}:{left % 60:02d} left"
             Bars().say(f"{self.what}: {count} of {self.total} {self.unit}, {pace}")

@@ -66,11 +66,7 @@ class Run:
         """
         if not isinstance(settings, Settings):
             raise Error(f"a {type(settings).__name__} is not Settings; give model.settings")
-        if left := settings.left_open():
-            raise Error(
-                f"these settings are not complete: they lack {', '.join(left)}; give model.settings, or for a model of "
-                "your own all of them"
-            )
+        settings.check_complete()
         self.folder = Path(folder)
         self.describe = describe
         self._take(Manifest(walk, settings), decided)

@@ -98,6 +98,15 @@ class Settings:
         unset = (None, "auto", "", ())
         return [name for name, value in vars(self).items() if value in unset and name not in ("model", "lora")]
 
+    def check_complete(self) -> None:
+        """Raise Error for settings that leave something open, naming what."""
+        if left := self.left_open():
+            software = "; software is what computes the pictures, such as ('torch 2.13',)" * ("software" in left)
+            raise Error(
+                f"these settings are not complete: they lack {', '.join(left)}; give model.settings, or for a model of "
+                f"your own all of them{software}"
+            )
+
     def loras(self) -> list[tuple[str, float]]:
         """(name, weight) of each LoRA; the weight is 1 unless it is given."""
         whole = _LORA.fullmatch(self.lora.strip())  # one file may have commas in its name
