@@ -116,7 +116,7 @@ BELOW = {
     "lazy": {"bench", "keyframes", "machine", "manifest", "models", "progress", "render", "run", "text"},
     "upscale": {"digests", "loading", "machine", "settings"},
     "larger": {"manifest", "png", "progress", "run", "text", "upscale"},
-    "work": {"eye", "lazy", "models", "outlook", "progress", "render", "run", "speed", "timeline"},
+    "work": {"eye", "lazy", "models", "outlook", "progress", "render", "run", "speed", "text", "timeline"},
 }
 
 

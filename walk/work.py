@@ -26,6 +26,7 @@ from walk.progress import Listener
 from walk.render import Batch, Renderer, row
 from walk.run import WRITERS, Run
 from walk.speed import Earlier, Evener
+from walk.text import plural
 from walk.timeline import Walk, by_segment
 
 
@@ -74,7 +75,7 @@ class Work:
             model = LazyModel(model.settings, model=model)
         self.model = model
         self.listener = listener or Listener()
-        self.frames = run.walk.frames
+        self.frames, self.has_own_noise = run.walk.frames, run.walk.has_own_noise
         self.uses = Counter(run.fingerprints)  # how many frames show each picture: a rest is one picture
         self.total = len(self.uses)  # pictures that it will take, as far as is known
         self.extra = 0  # of them those that are only looked at
@@ -108,19 +109,29 @@ class Work:
                 raise
             error = error or late
         enlarged = f", {self.enlarged()} of them enlarged" if self.enlarged else ""
-        safe = f"{self.count()} of {self.frames} frames are safe in {self.run.folder}{enlarged}; run the same command to go on"
+        safe = f"{self._kept()} are safe in {self.run.folder}{enlarged}; run the same command to go on"
         if not self.run.folder.is_dir():
             safe = f"{self.run.folder} was moved or removed meanwhile; put it back to go on"
-        if isinstance(error, Error) and self.count():
+        if isinstance(error, Error) and self._kept():
             raise Error(f"{error}; {safe}") from error
         if isinstance(error, KeyboardInterrupt):
-            raise KeyboardInterrupt(safe if self.count() else "") from None
+            raise KeyboardInterrupt(safe if self._kept() else "") from None
 
     def count(self) -> int:
         """How many of the film's frames are finished."""
         finished = self.run.here(self.asked | self.reusable)
+        if self.has_own_noise:
+            return sum(self.uses.get(name, 0) for name in finished)
         serving = sum(self.uses.get(name, 1) for name in finished) - self.unused()
         return min(max(self.run.count(), serving), self.frames)
+
+    def _kept(self) -> str:
+        """'3 of 60 frames', and whatever else is finished; '' if nothing is."""
+        frames, others = self.count(), 0
+        if self.has_own_noise:  # else nearly all that is looked at becomes a frame, and is counted as one
+            others = len(self.run.here(self.asked | self.reusable) - self.uses.keys())
+        looked_at = f" and {plural(others, 'picture')} that tell where they belong" if others else ""
+        return f"{frames} of {self.frames} frames{looked_at}" if frames or others else ""
 
     def survey(self, run: Run) -> tuple[list[float], dict[int, Earlier]]:
         """How far it is from each keyframe to the next to the eye; and the places of the few pictures of each segment
@@ -386,9 +397,10 @@ class Work:
     def _say_found(self) -> None:
         self.progress.__exit__()  # of reading, whose bar would stand in the way
         damaged = len(self.run.damaged)
-        if self.count() or damaged:
+        if self._kept() or damaged:
             again = f", {damaged} damaged and made again" if damaged else ""
-            self.listener.say(f"{self.count()} of {self.frames} frames are in {self.run.folder} already{again}")
+            kept = self._kept() or f"0 of {self.frames} frames"
+            self.listener.say(f"{kept} are in {self.run.folder} already{again}")
 
 
 def _at(run: Run, rows: Mapping[str, int], positions: Sequence[float]) -> Run:
