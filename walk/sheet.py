@@ -214,7 +214,9 @@ def _sheet(parts: Sequence[Image.Image]) -> Image.Image:
 
 def _legend(speed: Sequence[float], marked: bool) -> str:
     """What the plot of a speed shows. marked: it has lines where keyframes arrive."""
-    lines = "; ".join([NUMBERED] * marked + [MEDIAN] * bool(np.median(speed)))
+    usual = float(np.median(speed))
+    heights = [MEDIAN, f"the film is at most {max(speed) / usual:.2g} times as fast as that"] if usual else []
+    lines = "; ".join([NUMBERED] * marked + heights)
     return f"{LEGEND} {lines[0].upper()}{lines[1:]}." if lines else LEGEND
 
 
