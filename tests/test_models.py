@@ -152,6 +152,17 @@ def test_a_stochastic_schedulers_picture_does_not_depend_on_its_batch_mates(tiny
     assert levels(pictures(model, BOATS, OWL, FOX)[2], first) <= 1
 
 
+def test_on_a_cpu_pictures_are_decoded_a_few_at_a_time_in_parts_of_one_size(tiny_folder, monkeypatch):
+    model = load(tiny_folder)
+    whole = {count: pictures(model, *[FOX, OWL, BOATS, FOX][:count]) for count in (3, 4)}
+    monkeypatch.setattr(models, "DECODED_PIXELS", 2 * 32 * 32)
+    decode, sizes = model.pipe.vae.decode, []
+    monkeypatch.setattr(model.pipe.vae, "decode", lambda latents: sizes.append(len(latents)) or decode(latents))
+    for count, expected in whole.items():
+        assert levels(pictures(model, *[FOX, OWL, BOATS, FOX][:count]), expected) <= 1
+    assert sizes == [1, 1, 1, 2, 2]
+
+
 def test_a_stochastic_scheduler_keeps_its_noise_from_frame_to_frame_so_nothing_flickers(tiny_folder):
     model = load(tiny_folder, scheduler="EulerAncestralDiscreteScheduler")
     conditioning = {name: torch.stack([c, c * 1.001]) for name, c in model.encode(FOX).items()}
