@@ -25,7 +25,7 @@ import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -53,6 +53,7 @@ from walk.notes import leftover, shortened, unknown
 from walk.settings import BUILT_IN, Settings
 
 Conditioning = reading.Conditioning
+T = TypeVar("T")
 
 BUILT_IN_WEIGHTS = "sha256 a03921264584a567039a912e8bcce21175ef86d6931b03260bffbacfb29658b6"
 CHANGEABLE = ("steps", "guidance", "batch")  # settings of a model that is loaded
@@ -387,7 +388,7 @@ class Pipeline(Model):
             return contextlib.nullcontext()
         return torch.compiler.set_stance("force_eager") if seldom else loading.compiling()
 
-    def _with_room(self, work: Callable[[], Tensor]) -> Tensor:
+    def _with_room(self, work: Callable[[], T]) -> T:
         """The result of work; if it runs out of memory beside recordings, once more without them."""
         if self.recorder and self.recorder.recordings:
             try:
@@ -505,7 +506,8 @@ class Pipeline(Model):
                 vae.to(torch.float32)
             with self._compiling(seldom=exact):
                 parts = torch.split(latents.to(vae.dtype), self._decoded_together(len(latents)))
-                pictures = self._with_room(lambda: torch.cat([vae.decode(self._to_vae(it)).sample for it in parts]))
+                decoded = self._with_room(lambda: [vae.decode(self._to_vae(it)).sample for it in parts])
+                pictures = decoded[0] if len(decoded) == 1 else torch.cat(decoded)
         finally:
             if exact:
                 vae.to(dtype)

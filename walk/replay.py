@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from walk import Error, Walk, flags, formats, probe, rates, recipe
 from walk.flags import EXCLUSIVE
 from walk.keyframes import read_lines
-from walk.motion import RHYTHM, paces
+from walk.motion import RHYTHM, is_smooth, paces
 from walk.paths import check_is_film, expanded
 from walk.rates import METER
 from walk.recipe import Recipe
@@ -66,11 +66,10 @@ def told_rests(made: Recipe, count: int) -> set[int]:
     with contextlib.suppress(Error):
         keyframes, closed = read_lines(made.prompts), "loop" in carried
         if made.positions is None:
-            smooth = carried.get("path") != "slerp"
             # At one speed, it is found out while it is rendered when keyframes without a time come, and slow down.
             ease = "ease" in carried and carried.get("speed") != "constant"
             fps = carried.get("fps", rates.FPS)
-            return Walk.through(keyframes, count, fps=fps, closed=closed, smooth=smooth, ease=ease).rests()
+            return Walk.through(keyframes, count, fps=fps, closed=closed, smooth=is_smooth(carried), ease=ease).rests()
         if len(made.positions.path) == count:
             return Walk(keyframes, (), rates.FPS, closed).with_positions(*made.positions).rests()
     return set()

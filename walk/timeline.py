@@ -138,8 +138,7 @@ class Walk:
         _check_order(keyframes)
         count = _frame_count(keyframes, frames, seconds, fps, closed)
         stays = _stays(keyframes, count, fps, closed, _checked_moments(moments))
-        following = [*keyframes[1:], keyframes[0] if closed else None]
-        same = [b is not None and a.identity == b.identity for a, b in zip(keyframes, following)]
+        same = _same_as_next(keyframes, closed)
 
         def laid_out(name: str, strides: Sequence[float] | None) -> tuple[float, ...]:
             if strides is None or (isinstance(strides, Sequence) and not strides):
@@ -239,14 +238,13 @@ class Walk:
 
     def _is_slow(self, positions: Sequence[float]) -> list[bool]:
         """For each stride from a frame to the next, whether it is a rest."""
-        strides = [abs(b - a) for a, b in pairwise(positions)]
+        count, same = len(self.keyframes), _same_as_next(self.keyframes, self.closed)
+        strides = [
+            0.0 if same[int(a)] and b == (int(a) + 1) % count else abs(b - a)  # from one picture to the same: none
+            for a, b in pairwise(positions)
+        ]
         if self.closed:
-            strides = [min(stride, len(self.keyframes) - stride) for stride in strides]
-        count = len(self.keyframes)
-        same = [a.identity == b.identity for a, b in zip(self.keyframes, [*self.keyframes[1:], self.keyframes[0]])]
-        for i, (a, b) in enumerate(pairwise(positions)):
-            if same[int(a)] and b in (a, float((int(a) + 1) % count)):  # from one picture to the same
-                strides[i] = 0.0
+            strides = [min(stride, count - stride) for stride in strides]
         moving: defaultdict[int, list[float]] = defaultdict(list)  # strides by segment
         for a, stride in zip(positions, strides):
             moving[int(a)] += [stride] * (stride > 0)
@@ -266,6 +264,12 @@ class Walk:
         if self.closed:
             return tuple(k % len(self.keyframes) for k in reach), t
         return tuple(k if 0 <= k < len(self.keyframes) else None for k in reach), t
+
+
+def _same_as_next(keyframes: Sequence[Keyframe], closed: bool) -> list[bool]:
+    """For each keyframe, whether the one that the walk goes to from there is the same picture."""
+    following = [*keyframes[1:], keyframes[0] if closed else None]
+    return [b is not None and a.identity == b.identity for a, b in zip(keyframes, following)]
 
 
 def beats_to_seconds(
