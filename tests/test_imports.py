@@ -48,7 +48,7 @@ BELOW = {
     "text": set(),
     "foreign": {"text"},
     "lyrics": set(),
-    "keyframes": {"emphasis", "files", "foreign", "lyrics", "text"},
+    "keyframes": {"emphasis", "files", "foreign", "lyrics", "pace", "text"},
     "pace": set(),
     "progress": set(),
     "rates": set(),

@@ -12,7 +12,7 @@ from walk.keyframes import MAX_SEED, read_lines
 from walk.text import parse_time
 
 FORMAT = "a prompt file is UTF-8 text with one prompt a line"
-SETTINGS = "(settings are seed=, time=, beat=, bar=, frame=, until= and negative=)"
+SETTINGS = "(settings are seed=, time=, beat=, bar=, frame=, until=, pace=, pulse= and negative=)"
 SEED = f"write a whole number from 0 to {MAX_SEED}"
 TIME = "write seconds (12.5) or minutes:seconds (1:02.5)"
 PAIRING = "give one seed for each prompt, one seed for all, or several seeds for one prompt"

@@ -317,6 +317,73 @@ def test_a_pulse_is_as_strong_as_what_sets_in_and_fades(asked, song):
     assert asked("--audio", song, "--seconds", "4", "--pace", "even", "--pulse", "0")[0] == plain
 
 
+@pytest.mark.parametrize("loop", [False, True])
+def test_each_prompt_may_have_a_pace_of_its_own(asked, song, loop):
+    flags = ["--audio", song, *["--loop"] * loop, "--fps", "30"]
+    own = ["a | pace=bar", "b", "c | pace=beat", "d | pace=even", "e"]
+    mixed, _ = asked(*flags, prompts=own)
+    of_all = {name: asked(*flags, "--pace", name, prompts=[*"abcde"])[0] for name in ("bar", "energy", "beat", "even")}
+    for k, name in enumerate(["bar", "energy", "beat", "even", *["energy"] * loop]):
+        part, whole = ([p for p in walk.positions if k <= p < k + 1] for walk in (mixed, of_all[name]))
+        assert part == whole, name
+        assert len(part) > 10
+
+
+def test_a_pace_of_a_prompt_is_its_noises_too_unless_that_has_its_own(asked, song):
+    own = ["a", "b | pace=beat", "c"]
+    assert asked("--audio", song, "--pace", "even", prompts=own)[0].noise == ()
+    made, _ = asked("--audio", song, "--pace", "even", "--pace-noise", "even", prompts=own)
+    assert made.noise == asked("--audio", song, "--pace", "even")[0].positions != made.positions
+
+
+def test_verses_stay_calm_where_choruses_pulse_and_what_sets_in_fades_after_them(asked, song):
+    made, _ = asked("--audio", song, "--pace", "even", prompts=["verse", "chorus | pulse=0.8", "verse two"])
+    whole, _ = asked("--audio", song, "--pace", "even", "--pulse", "0.8", prompts=[*"abc"])
+    start, end = 96, 191  # a loop would go on; this is an open walk, whose last keyframe is its end
+    assert not any(made.pulse[:start])
+    assert made.pulse[start + 5 : end] == whole.pulse[start + 5 : end]
+    calm, _ = asked("--audio", song, "--pulse", "0.8", prompts=["a", "b | time=2 | pulse=0", "c"])
+    loud, _ = asked("--audio", song, "--pulse", "0.8", prompts=["a", "b | time=2", "c"])
+    assert calm.pulse[:48] == loud.pulse[:48]
+    fading = [calm.pulse[47] * math.exp(-i / (0.12 * 24)) for i in range(1, 13)]
+    assert calm.pulse[48:60] == pytest.approx(fading, abs=1e-4), "it is not cut off"
+    assert max(calm.pulse[80:]) < 0.001
+
+
+def test_a_film_rests_on_the_beats_or_bars_of_those_prompts_that_say_so(walk, monkeypatch):
+    orders = []
+    monkeypatch.setattr(
+        order, "read_order", lambda *given, real=order.read_order: orders.append(real(*given)) or orders[0]
+    )
+    lines = ["a | pace=bar", "b | bar=3 | pace=beat", "c | bar=4 | pace=even", "d | bar=6"]
+    walk("--bpm", "120", "--bars", "6", "--fps", "4", "--out", "film.mp4", prompts=lines)
+    # The end of a segment is on its last landing, its beginning on the one before.
+    assert orders[0].rests == (0.0, 2.0, 4.0, 4.5, 5.0, 5.5, 6.0)
+
+
+def test_a_films_prompts_keep_their_paces_and_pulses(walk, song):
+    lines = ["a red apple | pace=beat", "a green frog | pulse=0.25", "a blue whale"]
+    walk("--audio", song, "--seconds", "2", "--fps", "8", "--out", "film.mp4", prompts=lines)
+    written = walk("info", "film.mp4", prompts=None, model=False)[0]
+    assert "a red apple | seed=0 | pace=beat\na green frog | seed=1 | pulse=0.25\na blue whale | seed=2" in written
+    before = manifest.read_manifest(Path("film.walk")).walk
+    Path("again.txt").write_text(written)
+    walk("--audio", song, "--seconds", "2", "--fps", "8", "--out", "again.mp4", prompts=["again.txt"])
+    assert manifest.read_manifest(Path("again.walk")).walk == before
+    assert cli.main(["replay", "film.mp4", "--fps", "12", "--run", "twelve.walk"]) == 0
+    again = manifest.read_manifest(Path("twelve.walk")).walk
+    assert again.keyframes == before.keyframes
+    assert any(again.pulse)
+    assert not any(again.pulse[:11])
+
+
+def test_a_replay_follows_a_stem_if_a_prompts_pace_or_pulse_does(song):
+    told = {"frames": "3", "fps": "24", "audio": str(song), "pace": "even", "listen": "low", "react": "0.5"}
+    for setting, kept in (("pulse=0.5", {"listen"}), ("pace=energy", {"listen", "react"}), ("pace=even", set())):
+        made = recipe.Recipe((f"a fox | seed=0 | {setting}", "an owl | seed=1"), tuple(told.items()), ("walk 0",))
+        assert {"listen", "react"} & replay.replayed("film.mp4", made, {})[0].keys() == kept
+
+
 def test_a_part_pulses_as_it_does_in_the_whole_song(asked):
     quiet, loud = hits(80, [0.5, 1.5], seconds=2.0, level=0.1), hits(80, [0.5, 1.5], seconds=2.0)
     soundfile.write("song.wav", np.concatenate([quiet, loud]), RATE)
@@ -1010,12 +1077,26 @@ def test_a_sound_or_a_film_that_cannot_be_read_twice_is_refused(walk, song, pipe
         (["a cat | beat=0", "a dog"], "prompt 1: beat '0' is not possible; they are counted from 1, and 2.5 is half-way on"),
         (["a cat | bar=3", "a dog | bar=2"], "prompt 2: bar 2 is not after 3 (prompt 1); bars must increase from keyframe to keyframe"),
         (["a cat | time=3 | until=2", "a dog"], "prompt 1: until 2 s is not after its time 3 s"),
+        (["a cat | pace=beat", "a dog"], "keyframe 1 ('a cat') has pace=beat, which needs a sound or a tempo; give --audio, or --bpm"),
+        (["a cat", "a dog | pace=energy"], "keyframe 2 ('a dog') has pace=energy, which follows a sound; give --audio"),
+        (["a cat | pulse=.5", "a dog"], "keyframe 1 ('a cat') has pulse=0.5, which needs a sound or a tempo; give --audio, or --bpm"),
+        (["a cat | pace=fast", "a dog"], "prompt 1: pace 'fast' is unknown; write even, energy, beat or bar"),
+        (["a cat | pulse=2", "a dog"], "prompt 1: pulse '2' is not possible; write a number from 0 to 1"),
+        (["a cat | pulse=", "a dog"], "prompt 1: pulse '' is not possible; write a number from 0 to 1"),
     ],
     ids=str,
 )  # fmt: skip
-def test_musical_times_that_cannot_be_are_refused(walk, prompts, message):
+def test_musical_settings_that_cannot_be_are_refused(walk, prompts, message):
     _, err = walk(prompts=prompts, model=False, status=2)
     assert err[-1] == f"walk: {message}"
+
+
+def test_a_prompt_moves_on_no_beats_where_none_are_heard(walk):
+    soundfile.write("silent.wav", np.zeros(2 * RATE), RATE)
+    _, err = walk("--audio", "silent.wav", prompts=["a cat | pace=bar", "a dog"], model=False, status=2)
+    assert err[-1].endswith(
+        "no beats are heard in silent.wav, and pace=bar moves on them; give --bpm, or another pace="
+    )
 
 
 def test_a_recipe_with_positions_elsewhere_is_refused():

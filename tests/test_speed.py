@@ -883,6 +883,9 @@ def test_a_part_that_is_three_times_as_fast_as_the_rest_is_told_of():
     (note,) = outlook.hurries(walk, [1.0] * 20 + [3.0] * 20 + [1.0] * 20, music=True)
     assert note.endswith("; give it more time")
     assert outlook.hurries(walk, [1.0] * 20 + [2.0] * 20 + [1.0] * 20) == []
+    wild = dataclasses.replace(walk.keyframes[1], pulse=0.8)
+    walk = dataclasses.replace(walk, keyframes=(walk.keyframes[0], wild, *walk.keyframes[2:]))
+    assert outlook.hurries(walk, [1.0] * 20 + [3.0] * 20 + [1.0] * 20) == [], "it is meant to"
 
 
 def test_half_way_is_a_frame_that_was_seen_if_one_was():

@@ -489,6 +489,25 @@ def test_the_noise_is_paced_apart_when_it_is_asked_for():
     assert Walk.through(cast, frames=24, strides=strides, noise_strides=strides).noise == ()
 
 
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_segment_without_strides_is_laid_out_as_if_there_were_none(closed):
+    cast = keyframes(None, 1.0, 3.0, 3.5)
+    strides = [1.0 + (i % 7) for i in range(120)]
+    some = [None if 48 < i <= 84 else stride for i, stride in enumerate(strides)]
+    mixed, without, with_ = (
+        Walk.through(cast, frames=120, closed=closed, strides=each).positions for each in (some, None, strides)
+    )
+    assert mixed[24:72] == without[24:72], "one is enough"
+    assert mixed[:24] + mixed[84:] == with_[:24] + with_[84:]
+
+
+def test_frames_are_in_the_segment_between_their_keyframes():
+    walk = Walk.through(keyframes(0.5, 1.0, 2.0), frames=72)
+    assert walk.segments_at([0, 11.5, 12, 23.5, 24, 47.5, 48, 71]) == [0, 0, 0, 0, 1, 1, 1, 1]
+    loop = Walk.through(keyframes(0.5, 1.0, 2.0), frames=72, closed=True)
+    assert loop.segments_at([-0.5, 0, 11.5, 12, 23.5, 24, 48, 71]) == [2, 2, 2, 0, 0, 1, 2, 2]
+
+
 def test_the_noise_goes_with_the_prompts_unless_it_is_to_be_even():
     cast, strides = keyframes(None, None), [1.0, 5.0] * 12
     assert Walk.through(cast, frames=24, strides=strides).noise == ()

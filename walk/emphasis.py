@@ -28,7 +28,8 @@ _LEFTOVER = re.compile(  # its groups name the kinds of a Leftover
     |(?P<choice>\{[^{}|]*\|[^{}]*\})
     |(?P<wildcard>(?<!\w)__[^\W_][\w/-]{0,60}?__(?!\w))
     |(?P<embedding>\bembedding:[\w.-]+)
-    |(?P<setting>(?<![\w|])(?:seed|time|until|beat|bar|frame)=\d[\d:.]*|(?<![\w|])negative=[^|]+)
+    |(?P<setting>(?<![\w|])(?:seed|time|until|beat|bar|frame|pulse)=\.?\d[\d:.]*
+        |(?<![\w|])pace=[a-z]+|(?<![\w|])negative=[^|]+)
     |(?P<quieter>\[\[+[^][]+\]\]+)
     |(?P<steps>\[[^][|]+\|[^][]+\]
         |\[[^][]*[^\W\d_]:+\s*\d*\.?\d+\])

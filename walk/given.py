@@ -62,7 +62,7 @@ class Given(Model):
         noise: of the shape of `noise(0)`, mostly (channels, height, width) of the latents, with a deviation of 1,
             that is, before a scheduler scales it. None: that of `seed`.
         seed: None: 0.
-        when: time, frame, beat, bar or until, as a `Keyframe` has them.
+        when: time, frame, beat, bar, until, pace or pulse, as a `Keyframe` has them.
 
         Raises Error, which names the tensor, for what the model would not take, and for numbers that are not finite.
         """

@@ -9,10 +9,10 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import hashlib
-import math
 import numbers
 import os
 import re
+import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from walk import Error, emphasis, foreign, lyrics
 from walk.files import at_home, lines_of, read_text
+from walk.pace import PACES
 from walk.text import either, format_time, has_control_characters, parse_time, plural
 
 MAX_SEED = 2**63 - 1  # torch.Generator.manual_seed takes no more
@@ -42,6 +43,8 @@ class Keyframe:
     time: seconds of the film at which the walk arrives here; None: wherever there is room.
     until: seconds of the film until which it rests here; None: it goes on at once.
     until_in: the unit of `until`: 'time' (seconds), 'beat', 'bar' or 'frame'.
+    pace: how the walk moves from here to the next keyframe, one of `walk.pace.PACES`; None: as it does elsewhere.
+    pulse: how far the noise swings with the music from here to the next keyframe, 0 .. 1; None: as it does elsewhere.
     beat, bar: in place of a time, counted from 1; 2.5 is half-way between the second and the third.
         `walk.timeline.beats_to_seconds` makes times of them.
     frame: in place of a time, counted from 0. `walk.timeline.frames_to_seconds` makes a time of it.
@@ -58,6 +61,8 @@ class Keyframe:
     bar: float | None = None
     frame: int | None = None
     until_in: str = "time"
+    pace: str | None = None
+    pulse: float | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.prompt, str) or not self.prompt.strip():
@@ -71,11 +76,15 @@ class Keyframe:
         _check_weights("negative prompt", self.negative_prompt)
         if self.until_in not in WHEN:
             raise Error(f"until_in {self.until_in!r} is unknown; it is {either(WHEN)}")
-        for name, low in (("time", 0), ("until", self.until_in in ("beat", "bar")), ("beat", 1), ("bar", 1)):
-            value = getattr(self, name)
-            if value is not None and not (isinstance(value, numbers.Real) and low <= float(value) < math.inf):
-                raise Error(f"{name} {value!r} is out of range; it is a number from {int(low)}, or None")
+        lowest = {"time": 0, "until": int(self.until_in in ("beat", "bar")), "beat": 1, "bar": 1, "pulse": 0}
+        for name, low in lowest.items():
+            value, most = getattr(self, name), 1.0 if name == "pulse" else sys.float_info.max
+            if value is not None and not (isinstance(value, numbers.Real) and low <= float(value) <= most):
+                to = " to 1" * (most == 1)
+                raise Error(f"{name} {value!r} is out of range; it is a number from {low}{to}, or None")
             object.__setattr__(self, name, None if value is None else float(value))
+        if self.pace is not None and self.pace not in PACES:
+            raise Error(f"pace {self.pace!r} is unknown; it is {either(PACES)}, or None")
         if self.frame is not None:
             if not isinstance(self.frame, numbers.Integral) or self.frame < 0:
                 raise Error(f"frame {self.frame!r} is out of range; it is a whole number from 0, or None")
@@ -114,8 +123,9 @@ def read_prompts(
 
     A file has one prompt a line; blank lines and lines that begin with `#` are skipped. A prompt
     may end in settings: `a fox in the snow | seed=7 | time=1:02.5 | negative=blurry`, `beat=32`,
-    `bar=9` or `frame=48` in place of a time, and `until=1:05`, or `until=bar=11`, to rest there. `(red:1.3)` counts for
-    more than other words; `walk.emphasis` has the notation.
+    `bar=9` or `frame=48` in place of a time, and `until=1:05`, or `until=bar=11`, to rest there; `pace=bar` and `pulse=0.5`
+    say how it moves from there to the next keyframe. `(red:1.3)` counts for more than other words; `walk.emphasis` has the
+    notation.
 
     Keyframes among the prompts are as lines that set all of this.
 
@@ -409,6 +419,18 @@ def _parse_frame(where: str, text: str) -> int:
     return int(text)
 
 
+def _parse_pace(where: str, text: str) -> str:
+    if text.lower() not in PACES:
+        raise Error(f"{where}: pace '{text}' is unknown; write {either(PACES)}")
+    return text.lower()
+
+
+def _parse_pulse(where: str, text: str) -> float:
+    if not re.fullmatch(r"\d+\.?\d*|\.\d+", text) or float(text) > 1:
+        raise Error(f"{where}: pulse '{text}' is not possible; write a number from 0 to 1")
+    return float(text)
+
+
 _PARSERS: dict[str, Callable[[str, str], Any]] = {
     "seed": _parse_seed,
     "time": _time_parser("time"),
@@ -416,9 +438,11 @@ _PARSERS: dict[str, Callable[[str, str], Any]] = {
     "beat": _count_parser("beat"),
     "bar": _count_parser("bar"),
     "frame": _parse_frame,
+    "pace": _parse_pace,
+    "pulse": _parse_pulse,
     "negative": lambda where, text: text,
 }
-_SETTINGS = "seed=, time=, beat=, bar=, frame=, until= and negative="
+_SETTINGS = "seed=, time=, beat=, bar=, frame=, until=, pace=, pulse= and negative="
 
 
 def _check_times(lines: Sequence[_Line]) -> None:

@@ -6,8 +6,9 @@ Knows flags and music; no files but the sound's, and no models.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,22 @@ def paces(chosen: dict[str, Any]) -> tuple[str, str]:
     return prompts, chosen.get("pace_noise", prompts)
 
 
+def used_paces(chosen: dict[str, Any], keyframes: Sequence[Keyframe]) -> set[str]:
+    """All paces of a film: the flags', and those that keyframes have of their own."""
+    own = {keyframe.pace for keyframe in keyframes if keyframe.pace is not None}
+    return own | set(paces(chosen))
+
+
+def pulses(chosen: dict[str, Any], keyframes: Sequence[Keyframe]) -> bool:
+    """Whether the noise swings with the music anywhere."""
+    return any(_depths(chosen, keyframes))
+
+
+def _depths(chosen: dict[str, Any], keyframes: Sequence[Keyframe]) -> list[float]:
+    """How far the noise swings from each keyframe to the next."""
+    return [chosen.get("pulse", 0.0) if keyframe.pulse is None else keyframe.pulse for keyframe in keyframes]
+
+
 def find_music(
     chosen: dict[str, Any], keyframes: Sequence[Keyframe], out: Path, folder: Path, listener: Listener
 ) -> Music | None:
@@ -46,7 +63,7 @@ def find_music(
     bars = request.bars or music.bars
     listener.say(_summary(music, chosen, bars))
     if not music.rhythm.beats:
-        _check_needs_no_beats(music, chosen)
+        _check_needs_no_beats(music, chosen, keyframes)
     for note in _notes(music, chosen, bars, out):
         listener.note(note)
     if music.sound and formats.holds_sound(out):
@@ -56,9 +73,10 @@ def find_music(
     return music
 
 
-def _check_needs_no_beats(music: Music, chosen: dict[str, Any]) -> None:
+def _check_needs_no_beats(music: Music, chosen: dict[str, Any], keyframes: Sequence[Keyframe]) -> None:
     """Raise Error for a pace that lands on beats, of which the film has none."""
-    for flag, name in zip(("--pace", "--pace-noise"), paces(chosen)):
+    of_all = zip(("--pace ", "--pace-noise "), paces(chosen))
+    for what, name in (*of_all, *(("pace=", keyframe.pace) for keyframe in keyframes)):
         if name not in LANDING:
             continue
         if "beats" in chosen:
@@ -68,7 +86,7 @@ def _check_needs_no_beats(music: Music, chosen: dict[str, Any]) -> None:
             better = "give another part, or" if "audio" in chosen else "make it longer, or give"
         else:
             none, better = f"no beats are heard in {music.name}", "give --bpm, or"
-        raise Error(f"{none}, and {flag} {name} moves on them; {better} another {flag}")
+        raise Error(f"{none}, and {what}{name} moves on them; {better} another {what.strip()}")
 
 
 def _request(chosen: dict[str, Any], keyframes: Sequence[Keyframe]) -> Request:
@@ -82,7 +100,7 @@ def _request(chosen: dict[str, Any], keyframes: Sequence[Keyframe]) -> Request:
         asked["beats"] = Path(chosen["beats"])
     if "audio" not in chosen and "frames" in asked:
         asked["seconds"] = asked.pop("frames") / chosen["fps"]
-    request = Request(chosen["fps"], **asked, strength=bool(chosen.get("pulse")))
+    request = Request(chosen["fps"], **asked, strength=pulses(chosen, keyframes))
     if "audio" in chosen or request.bpm is None or request.seconds is not None or request.bars is not None:
         return request
     bars = _bars_needed(keyframes, request.closed, request.bpm, request.beats_per_bar)
@@ -184,17 +202,17 @@ def lay_out(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Musi
     align = chosen.get("align", flags.ALIGN[0])
     moments = {"bar": (rhythm.bars, rhythm.beats), "beat": (rhythm.beats,), "off": ()}[align]
     # 3. What is done of the way from frame to frame.
-    prompts, noise = paces(chosen)
-    walk = Walk.through(
-        keyframes,
-        moments=moments,
-        strides=_strides(prompts, chosen, music, frames),
-        noise_strides=None if noise == prompts else _strides(noise, chosen, music, frames),
-        **{**timing, "seconds": music.seconds, "frames": None},
+    laid = functools.partial(
+        Walk.through, keyframes, moments=moments, **{**timing, "seconds": music.seconds, "frames": None}
     )
-    if depth := chosen.get("pulse"):
-        pulse = tuple(round(depth * strength, 4) for strength in _strengths(music, frames, fps, walk.closed))
-        walk = dataclasses.replace(walk, pulse=pulse)
+    prompts, noise = paces(chosen)
+    apart = "pace_noise" in chosen and (noise != prompts or used_paces(chosen, keyframes) != {prompts})
+    walk = laid(
+        strides=_strides_by_segment(prompts, chosen, keyframes, music, frames, laid),
+        noise_strides=_strides(noise, chosen, music, frames) if apart else None,
+    )
+    if pulses(chosen, keyframes):
+        walk = dataclasses.replace(walk, pulse=_pulse(walk, _depths(chosen, keyframes), music))
     if align == "bar" and (note := _off_the_bars(walk, keyframes, music, chosen)):
         listener.note(note)
     return walk
@@ -202,6 +220,24 @@ def lay_out(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Musi
 
 def is_smooth(chosen: dict[str, Any]) -> bool:
     return chosen.get("path", flags.PATHS[0]) == "smooth"
+
+
+def _strides_by_segment(
+    name: str,
+    chosen: dict[str, Any],
+    keyframes: Sequence[Keyframe],
+    music: Music,
+    frames: int,
+    laid: Callable[[], Walk],
+) -> Sequence[float | None]:
+    """What is done of the way in each frame: at the pace of the keyframe before it, or else at the one with this name.
+    laid: returns the walk, as far as it does not depend on paces."""
+    used = [keyframe.pace or name for keyframe in keyframes]
+    strides = {each: _strides(each, chosen, music, frames) for each in set(used)}
+    if len(strides) == 1:
+        return strides[used[0]]
+    segments = laid().segments_at(frame - 0.5 for frame in range(frames))  # of the way into each frame
+    return [strides[used[k]][frame] if strides[used[k]] else None for frame, k in enumerate(segments)]
 
 
 def _strides(name: str, chosen: dict[str, Any], music: Music, frames: int) -> list[float]:
@@ -218,13 +254,18 @@ def _strides(name: str, chosen: dict[str, Any], music: Music, frames: int) -> li
     return []
 
 
-def _strengths(music: Music, frames: int, fps: Fraction, closed: bool) -> list[float]:
-    """How strong the music is at each frame, 0 .. 1."""
+def _pulse(walk: Walk, depths: Sequence[float], music: Music) -> tuple[float, ...]:
+    """How far each frame's noise swings out: as strong as the music is, times the depth of the keyframe before it."""
     from walk.audio import ENVELOPE_RATE
 
+    most = max(depths)
+    shares = [depths[k] / most for k in walk.segments_at(range(walk.frames))]
+    film = (walk.frames, walk.fps, walk.closed, shares)
     if envelope := music.strength or music.rhythm.envelope:
-        return pace.strengths(envelope, ENVELOPE_RATE, frames, fps, closed)
-    return pace.strikes(music.rhythm.beats, frames, fps, closed)  # of written beats there is no sound
+        strengths = pace.strengths(envelope, ENVELOPE_RATE, *film)
+    else:  # of written beats there is no sound
+        strengths = pace.strikes(music.rhythm.beats, *film)
+    return tuple(round(most * strength, 4) for strength in strengths)
 
 
 def _sung(keyframes: tuple[Keyframe, ...], music: Music, pause: float, listener: Listener) -> tuple[Keyframe, ...]:

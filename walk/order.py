@@ -35,7 +35,7 @@ from walk import (
 from walk.files import lines_of, read_input, read_text
 from walk.flags import EXCLUSIVE, given
 from walk.keyframes import WORDS, Keyframe, check_no_tensors, prompt_file, read_lines
-from walk.motion import LANDING, RHYTHM, paces
+from walk.motion import LANDING, RHYTHM, paces, pulses, used_paces
 from walk.progress import Listener
 from walk.replay import Again, read_recipe
 from walk.text import as_flag, format_time, plural, together
@@ -108,7 +108,11 @@ class Order:
         """Beats or bars that the film rests on, in seconds."""
         if self.music is None or self.placed or self.flags.get("react", 1) < RESTS:
             return ()
-        return {"beat": self.music.rhythm.beats, "bar": self.music.rhythm.bars}.get(paces(self.flags)[0], ())
+        usual, found = paces(self.flags)[0], set()
+        for name, moments in (("beat", self.music.rhythm.beats), ("bar", self.music.rhythm.bars)):
+            segments = self.walk.segments_at(moment * float(self.walk.fps) - 0.5 for moment in moments)
+            found |= {at for at, k in zip(moments, segments) if (self.walk.keyframes[k].pace or usual) == name}
+        return tuple(sorted(found))
 
 
 def read_order(
@@ -129,6 +133,8 @@ def read_order(
     if positions is None:
         _check_together(chosen)
     keyframes = _keyframes(chosen, listener)
+    if positions is None:
+        _check_movement(chosen, keyframes)
     if loaded is None:
         check_no_tensors(keyframes)
     _check_misread(chosen["prompts"], keyframes)
@@ -207,11 +213,23 @@ def _check_together(chosen: dict[str, Any]) -> None:
             raise Error(f"{as_flag(name)} energy follows a sound; give --audio")
         if chosen.get(name) in LANDING and not rhythm:
             raise Error(f"{as_flag(name)} {chosen[name]} needs beats; give --audio, --bpm or --beats")
-    if "react" in chosen and set(paces(chosen)) == {"even"}:
-        raise Error("--react says how far the pace departs from even; give --pace energy, beat or bar, too")
     if "listen" in chosen and "audio" not in chosen:
         raise Error("--listen says what of a sound is followed; give --audio, too")
-    if "listen" in chosen and "energy" not in paces(chosen) and "pulse" not in chosen:
+
+
+def _check_movement(chosen: dict[str, Any], keyframes: Sequence[Keyframe]) -> None:
+    """Raise Error for paces and pulses of keyframes that need a sound or a tempo, and for flags that none of them needs."""
+    for k, keyframe in enumerate(keyframes):
+        name = f"{timeline.keyframe_name(keyframes, k)} has"
+        if keyframe.pace == "energy" and "audio" not in chosen:
+            raise Error(f"{name} pace=energy, which follows a sound; give --audio")
+        if (keyframe.pace in LANDING or keyframe.pulse) and not RHYTHM & set(chosen):
+            setting = f"pace={keyframe.pace}" if keyframe.pace in LANDING else f"pulse={keyframe.pulse:g}"
+            raise Error(f"{name} {setting}, which needs a sound or a tempo; give --audio, or --bpm")
+    used = used_paces(chosen, keyframes)
+    if "react" in chosen and used == {"even"}:
+        raise Error("--react says how far the pace departs from even; give --pace energy, beat or bar, too")
+    if "listen" in chosen and "energy" not in used and not pulses(chosen, keyframes):
         raise Error("--listen says whose energy is followed; give --pace energy, --pace-noise energy or --pulse, too")
 
 

@@ -54,16 +54,17 @@ def half_ways(walk: Walk, distances: Sequence[tuple[float, float]], even: bool =
 
 
 def hurries(walk: Walk, steps: Sequence[float], music: bool = False) -> list[str]:
-    """Notes on segments that change much faster than the rest. steps: how much changes from each frame to the next.
-    music: whether that decides when keyframes come."""
+    """Notes on segments that change much faster than the rest, but for those that move in a way of their own.
+
+    steps: how much changes from each frame to the next. music: whether that decides when keyframes come."""
     remedy = "give it more time" + ", as --speed constant does" * (not music)
     rounds = [*steps, *steps]  # a closed walk's segments may run past its last frame
     speeds = [sum(rounds[key : key + length]) / length for key, length in zip(*walk.landmarks())]
-    usual = median(speeds)
+    usual, own = median(speeds), [it.pace is not None or it.pulse is not None for it in walk.keyframes]
     return [
         f"{walk.segment_name(k)} is {speed / usual:.1f} times as fast as the rest; {remedy}"
         for k, speed in enumerate(speeds)
-        if len(speeds) > 2 and speed > HURRY * usual > 0
+        if len(speeds) > 2 and speed > HURRY * usual > 0 and not own[k]
     ]
 
 

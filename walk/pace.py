@@ -68,28 +68,42 @@ def with_energy(
     return _mixed(strengths(envelope, rate, frames, fps), react)
 
 
-def strengths(envelope: Sequence[float], rate: float, frames: int, fps: Fraction, closed: bool = False) -> list[float]:
+def strengths(
+    envelope: Sequence[float],
+    rate: float,
+    frames: int,
+    fps: Fraction,
+    closed: bool = False,
+    shares: Sequence[float] = (),
+) -> list[float]:
     """How strong a sound is at each frame: the largest value that is nearer to it than to other frames, or what is left of
     earlier ones, which fade.
 
     envelope: 0 or more, `rate` values a second from time 0 on. closed: what is left after the last frame goes on fading in
-    the first.
+    the first. shares: for each frame, what of the strength at it counts; (): all of it. What fades of it is not cut off
+    where the next share is less.
     """
     edges = [math.ceil(max(2 * frame - 1, 0) * Fraction(rate) / (2 * fps)) for frame in range(frames + 1)]
-    peaks = [max((*envelope[first : max(last, first + 1)], 0.0)) for first, last in pairwise(edges)]
+    shares = shares or [1.0] * frames
+    peaks = [
+        share * max((*envelope[first : max(last, first + 1)], 0.0))
+        for share, (first, last) in zip(shares, pairwise(edges))
+    ]
     result, left, fading = [0.0] * frames, 0.0, math.exp(-1 / (FADE * float(fps)))
     for _ in range(1 + closed):
         for frame, peak in enumerate(peaks):
             left = result[frame] = max(left * fading, peak)
         if closed and peaks:  # what is nearest to the frame after the last, which is the first again
-            peaks[0] = max((peaks[0], *envelope[edges[-1] :]))
+            peaks[0] = max((peaks[0], *(shares[0] * value for value in envelope[edges[-1] :])))
     return result
 
 
-def strikes(beats: Sequence[float], frames: int, fps: Fraction, closed: bool = False) -> list[float]:
+def strikes(
+    beats: Sequence[float], frames: int, fps: Fraction, closed: bool = False, shares: Sequence[float] = ()
+) -> list[float]:
     """The same for beats without a sound: each has strength 1."""
     at = {int(beat * fps + Fraction(1, 2)) for beat in map(Fraction, beats) if beat >= 0}
-    return strengths([float(frame in at) for frame in range(frames + 1)], float(fps), frames, fps, closed)
+    return strengths([float(frame in at) for frame in range(frames + 1)], float(fps), frames, fps, closed, shares)
 
 
 def _mixed(steps: list[float], react: float) -> list[float]:

@@ -185,6 +185,10 @@ def _line(keyframe: Keyframe) -> str:
     for name, time in (("time", keyframe.time), ("until", keyframe.until)):
         if time is not None:
             settings.append(f"{name}={without_exponent(time)}")
+    if keyframe.pace is not None:
+        settings.append(f"pace={keyframe.pace}")
+    if keyframe.pulse is not None:
+        settings.append(f"pulse={without_exponent(keyframe.pulse)}")
     if keyframe.negative_prompt:
         settings.append(f"negative={keyframe.negative_prompt}")
     return " | ".join([keyframe.prompt, *settings])

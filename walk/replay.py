@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from walk import Error, Walk, flags, formats, probe, rates, recipe
 from walk.flags import EXCLUSIVE
-from walk.keyframes import read_lines
-from walk.motion import RHYTHM, is_smooth, paces
+from walk.keyframes import Keyframe, read_lines
+from walk.motion import RHYTHM, is_smooth, pulses, used_paces
 from walk.paths import check_is_film, expanded
 from walk.rates import METER
 from walk.recipe import Recipe
@@ -84,12 +85,12 @@ def replayed(film: str, made: Recipe, chosen: dict[str, Any], another: bool = Fa
     # 1. What is chosen takes the place of what contradicts it.
     carried = _carried(film, made, chosen, another)
     beats = carried.pop("beats", None)  # no path that a film names is opened
-    carried = _without_contradictions(carried, chosen)
+    keyframes = read_lines(made.prompts)
+    carried = _without_contradictions(carried, chosen, keyframes)
     if out.suffix.lower() != path.suffix.lower():  # another format may not have these
         carried = _without(carried, "codec", "quality")
     carried.setdefault("fps", rates.FPS)
     # 2. Its frames stay where they are, or are laid out anew.
-    keyframes = read_lines(made.prompts)
     moved = bool(set(chosen) & set(flags.TIMING))
     has_times = any(keyframe.time is not None for keyframe in keyframes)
     if has_times and _is_stretched(carried, chosen, out):  # lest they move
@@ -104,7 +105,7 @@ def replayed(film: str, made: Recipe, chosen: dict[str, Any], another: bool = Fa
     if "audio" in carried and "audio" not in chosen:
         carried = _with_own_sound(film, carried, chosen, moved)
     if moved or not made.positions:
-        carried = _without_lost_stem(film, carried, chosen)
+        carried = _without_lost_stem(film, carried, chosen, keyframes)
     if made.positions and moved and RHYTHM & set(carried):  # as long as the music is
         carried = _without(carried, "frames")
     _check_upscaler(film, made, carried, chosen)
@@ -131,12 +132,14 @@ def _carried(film: str, made: Recipe, chosen: dict[str, Any], another: bool) -> 
     return carried
 
 
-def _without_contradictions(carried: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
+def _without_contradictions(
+    carried: dict[str, Any], chosen: dict[str, Any], keyframes: Sequence[Keyframe]
+) -> dict[str, Any]:
     """What a film carries, without what contradicts the flags that were chosen."""
     pairs = (*EXCLUSIVE, ("frames", "seconds"), ("frames", "bars"))
     replaced = {instead for a, b in pairs for name, instead in ((a, b), (b, a)) if chosen.get(name, False) is not False}
     carried = _without(carried, *replaced)
-    if "react" not in chosen and set(paces(carried | chosen)) == {"even"}:
+    if "react" not in chosen and used_paces(carried | chosen, keyframes) == {"even"}:
         carried = _without(carried, "react")
     if RHYTHM & set(chosen) and carried.get("speed") == "constant":
         carried = _without(carried, "speed")
@@ -177,13 +180,16 @@ def _own_bar(film: str, carried: dict[str, Any]) -> Fraction | None:
     return bar
 
 
-def _without_lost_stem(film: str, carried: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
+def _without_lost_stem(
+    film: str, carried: dict[str, Any], chosen: dict[str, Any], keyframes: Sequence[Keyframe]
+) -> dict[str, Any]:
     """What a film carries, without --listen if nothing follows it any more. Raises Error for a stem that would have to be
     found, or put in its place in a sound that is but a part now."""
     from walk.music import stem_of
 
     listen = chosen.get("listen", carried.get("listen"))
-    if "energy" not in paces(carried | chosen) and "pulse" not in carried | chosen:
+    flags_then = carried | chosen
+    if "energy" not in used_paces(flags_then, keyframes) and not pulses(flags_then, keyframes):
         return _without(carried, "listen")
     if listen and stem_of(listen) and not {"listen", "audio"} <= set(chosen):
         raise Error(

@@ -255,6 +255,11 @@ def _keyframe_cell(
     keyframe = walk.keyframes[k]
     arrival = _text(short_clock(frame / float(walk.fps)), width)
     texts = [_text(keyframe.prompt, text_width, lines=4), _text(f"seed {keyframe.seed}", text_width, colour=MUTED)]
+    moves = [
+        f"{name} {value}" for name, value in (("pace", keyframe.pace), ("pulse", keyframe.pulse)) if value is not None
+    ]
+    if moves:
+        texts.append(_text(", ".join(moves), text_width, colour=MUTED))
     if keyframe.negative_prompt:
         texts.append(_text(f"negative: {keyframe.negative_prompt}", text_width, colour=MUTED, lines=3))
     return _below([strip, _below([_beside([_badge(str(k + 1)), arrival], 12), *texts], 8)], 14)

@@ -106,8 +106,8 @@ class Walk:
         smooth: bool = True,
         ease: bool = False,
         moments: Sequence[Sequence[float]] = (),
-        strides: Sequence[float] | None = None,
-        noise_strides: Sequence[float] | None = None,
+        strides: Sequence[float | None] | None = None,
+        noise_strides: Sequence[float | None] | None = None,
     ) -> Walk:
         """Lay keyframes out over `frames` frames or `seconds` seconds.
 
@@ -123,7 +123,8 @@ class Walk:
         moments: increasing seconds, such as the bars of a song, to the nearest of which keyframes
             without a time move; where they are too few for that, the next list's, such as the beats.
         strides: for each frame how far it is from the one before it, over 0, in any unit (see walk.pace); None or ():
-            all the same. Within a segment only their proportions count.
+            all the same. Within a segment only their proportions count; one with a None among them is laid out as if there
+            were no strides.
         noise_strides: those of the noise, if it is paced apart, where () means all the same; None: it goes with the prompts.
 
         Raises Error if the keyframes do not fit, or are not Keyframes (`walk.read_prompts` makes them), or come on beats or
@@ -140,11 +141,10 @@ class Walk:
         stays = _stays(keyframes, count, fps, closed, _checked_moments(moments))
         same = _same_as_next(keyframes, closed)
 
-        def laid_out(name: str, strides: Sequence[float] | None) -> tuple[float, ...]:
-            if strides is None or (isinstance(strides, Sequence) and not strides):
-                progress = _even(stays, count, closed, smooth, ease)
-            else:
-                progress = _paced(_checked_strides(name, strides, count))
+        def laid_out(name: str, strides: Sequence[float | None] | None) -> tuple[float, ...]:
+            progress = _even(stays, count, closed, smooth, ease)
+            if strides is not None and not (isinstance(strides, Sequence) and not strides):
+                progress = _paced(_checked_strides(name, strides, count), progress)
             return tuple(float(int(p)) if same[int(p)] else p for p in _positions(stays, count, closed, progress))
 
         positions = laid_out("strides", strides)
@@ -228,6 +228,13 @@ class Walk:
         following = [*keys[1:], *(keys[:1] if self.closed else [])]
         return keys, [(b - a) % self.frames for a, b in zip(keys, following)]
 
+    def segments_at(self, frames: Iterable[float]) -> list[int]:
+        """The segments that the film is in at these frames, or between two; at a keyframe, the one that begins there.
+        Before the first arrival and after the last it is the nearest, or in a closed walk the last."""
+        arrivals = sorted((arrival, k) for k, arrival in enumerate(self.landmarks()[0]))
+        found = [bisect.bisect_right(arrivals, (frame, len(arrivals))) - 1 for frame in frames]
+        return [arrivals[at][1] if self.closed else min(max(at, 0), self.segments - 1) for at in found]
+
     def rests(self) -> set[int]:
         """Frames that are meant to look like the one before, or nearly: the stride into them is at most RESTING of the
         segment's mean, and their pulse stays."""
@@ -292,7 +299,7 @@ def beats_to_seconds(
                 has = f"no {name}s are heard in what the film plays of {where}"
             elif not seconds:
                 has = "there are none without a sound or a tempo; give --audio or --bpm"
-            raise Error(f"{_name(keyframes, k)} {does} {name} {number:g}, but {has}")
+            raise Error(f"{keyframe_name(keyframes, k)} {does} {name} {number:g}, but {has}")
         i, part = int(number) - 1, number % 1
         return seconds[i] + part * (seconds[min(i + 1, len(seconds) - 1)] - seconds[i])
 
@@ -308,7 +315,7 @@ def check_rests(keyframes: Sequence[Keyframe]) -> None:
     """Raise Error for a keyframe that rests until some time without a time of its own, which might come later than that."""
     for k, keyframe in enumerate(keyframes):
         if k and keyframe.until is not None and all(getattr(keyframe, name) is None for name in WHEN):
-            raise Error(f"{_name(keyframes, k)} is to rest, but it is not said from when; give it a time, too")
+            raise Error(f"{keyframe_name(keyframes, k)} is to rest, but it is not said from when; give it a time, too")
 
 
 def space_by_length(
@@ -359,7 +366,9 @@ def _to_seconds(
                 format_time(number) if name == "time" else f"{name} {number:g}"
                 for name, number in ((keyframe.until_in, keyframe.until or 0.0), (unit, getattr(keyframe, unit)))
             )
-            raise Error(f"{_name(keyframes, k)} is to rest until {until}, which is not after {arrival}") from None
+            raise Error(
+                f"{keyframe_name(keyframes, k)} is to rest until {until}, which is not after {arrival}"
+            ) from None
     return tuple(result)
 
 
@@ -432,7 +441,7 @@ def _check_order(keyframes: Sequence[Keyframe]) -> None:
     for (before, earlier), (k, time) in pairwise(timed):
         if time < earlier:
             raise Error(
-                f"{_name(keyframes, k)} is at {format_time(time)}, before {_name(keyframes, before)} at "
+                f"{keyframe_name(keyframes, k)} is at {format_time(time)}, before {keyframe_name(keyframes, before)} at "
                 f"{format_time(earlier)}; times must increase from keyframe to keyframe"
             )
 
@@ -481,16 +490,17 @@ def _checked_moments(lists: Sequence[Sequence[float]]) -> list[list[float]]:
         raise Error(f"moments are lists of seconds, such as [bars, beats]; not {reprlib.repr(lists)}") from None
 
 
-def _checked_strides(name: str, values: Sequence[float], count: int) -> list[float]:
+def _checked_strides(name: str, values: Sequence[float | None], count: int) -> list[float | None]:
     """As floats, at such a scale that sums neither overflow nor lose the smallest."""
     try:
-        strides = [float(stride) for stride in values]
+        strides = [None if stride is None else float(stride) for stride in values]
     except (TypeError, ValueError):
         strides = []
-    if len(strides) != count or not all(0 < stride < math.inf for stride in strides):
+    told = [stride for stride in strides if stride is not None]
+    if len(strides) != count or not all(0 < stride < math.inf for stride in told):
         raise Error(f"{name} are numbers over 0, one for each of {count} frames; not {reprlib.repr(values)}")
-    scale = math.frexp(max(strides))[1]  # by a power of two, which changes no digit
-    return [max(math.ldexp(stride, -scale), _LEAST) for stride in strides]
+    scale = math.frexp(max(told, default=1.0))[1]  # by a power of two, which changes no digit
+    return [None if stride is None else max(math.ldexp(stride, -scale), _LEAST) for stride in strides]
 
 
 def _exact(time: float) -> Fraction:
@@ -527,7 +537,7 @@ def _stays(
                 if nearest(x) > count:
                     ends = f"the film is {length} long, {plural(count, 'frame')}"
                 raise Error(
-                    f"{_name(keyframes, k)} {does} {format_time(float(x / fps))}, frame {nearest(x)}, but {ends}; give an "
+                    f"{keyframe_name(keyframes, k)} {does} {format_time(float(x / fps))}, frame {nearest(x)}, but {ends}; give an "
                     "earlier time, or a longer film"
                 )
     arrivals = _aligned(at, until, [[_exact(moment) * fps for moment in some] for some in moments])
@@ -539,10 +549,10 @@ def _stays(
             after = (k + 1) % len(keyframes)
             if arrival < following:
                 raise Error(
-                    f"{_name(keyframes, k)} rests until {_name(keyframes, after)} is there; give an earlier until="
+                    f"{keyframe_name(keyframes, k)} rests until {keyframe_name(keyframes, after)} is there; give an earlier until="
                 )
             raise Error(
-                f"{_name(keyframes, k)} and {_name(keyframes, after)} would be shown on the same frame; "
+                f"{keyframe_name(keyframes, k)} and {keyframe_name(keyframes, after)} would be shown on the same frame; "
                 "give them more room: a later time, more frames, or a higher fps"
             )
     return list(zip(arrivals, departures))
@@ -582,7 +592,8 @@ def _spaced_evenly(at: Sequence[Fraction | None], until: Sequence[Fraction | Non
     return times
 
 
-def _name(keyframes: Sequence[Keyframe], k: int) -> str:
+def keyframe_name(keyframes: Sequence[Keyframe], k: int) -> str:
+    """'keyframe 3 ('a fox')' for keyframe 2: people count from 1."""
     prompt = keyframes[k].prompt
     return f"keyframe {k + 1} ('{prompt if len(prompt) <= 40 else prompt[:39] + '…'}')"
 
@@ -619,10 +630,12 @@ def _even(stays: list[tuple[int, int]], count: int, closed: bool, smooth: bool, 
     return progress
 
 
-def _paced(strides: Sequence[float]) -> _Progress:
-    """Within each segment progress follows the strides, with an even part added if one of them were too steep."""
-    twice = [*strides, *strides]  # a closed walk's segments may run past its last frame
+def _paced(strides: Sequence[float | None], otherwise: _Progress) -> _Progress:
+    """Within each segment progress follows the strides, with an even part added if one of them were too steep; or, where
+    one is None, goes otherwise."""
+    twice = [stride or 0.0 for stride in strides] * 2  # a closed walk's segments may run past its last frame
     done = [0.0, *accumulate(twice)]
+    untold = [0, *accumulate(stride is None for stride in [*strides, *strides])]
 
     @lru_cache(None)
     def even_part(start: int, end: int) -> float:
@@ -634,7 +647,9 @@ def _paced(strides: Sequence[float]) -> _Progress:
         room = most * len(some) - 1
         return max(0.0, max(some) - most * sum(some)) / room if room > 2 else 0.0
 
-    def progress(k: int, frame: int, start: int, end: int) -> float:
+    def progress(k: int, frame: int, start: int, end: int) -> Fraction | float:
+        if untold[end + 1] > untold[start + 1]:
+            return otherwise(k, frame, start, end)
         more = even_part(start, end)
         part, whole = (done[at + 1] - done[start + 1] + more * (at - start) for at in (frame, end))
         return round(part / whole * HEARD_GRAIN) / HEARD_GRAIN
