@@ -275,6 +275,14 @@ def test_seeds_are_a_picture(cheap):
     assert list(named.getdata()) == list(drawn.getdata())
 
 
+def test_seeds_are_drawn_of_all_that_a_film_is_made_of(cheap):
+    Path("list.txt").write_text("a fox | seed=3\nan owl\n")
+    ways = (Path("list.txt"), ["a fox | seed=3", "an owl"], (it for it in read_prompts("list.txt")))
+    drawn = [walk.seeds(way, Plain(), count=2, out="sheet.png", quiet=True).tobytes() for way in ways]
+    assert drawn[0] == drawn[1] == drawn[2]
+    assert drawn[0] != walk.seeds(["a fox", "an owl"], Plain(), count=2, out="sheet.png", quiet=True).tobytes()
+
+
 def test_a_preview_is_a_picture(cheap):
     shown = walk.preview(ABC, frames=9, out="film.mp4", **cheap)
     assert isinstance(shown, Image.Image)

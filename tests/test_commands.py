@@ -243,8 +243,7 @@ def test_a_folder_is_not_taken_for_a_prompt(refusal):
 def test_standard_input_is_not_taken_for_a_prompt_among_others(refusal):
     told = "- stands for prompts on standard input, and for all of them; give it alone"
     assert refusal("--prompts", "-", "a fox", "--frames", "5") == told
-    told = "walk seeds draws one prompt, and - is standard input; give one of the prompts in it"
-    assert refusal("seeds", "-") == told
+    assert refusal("seeds", "a fox", "-") == told
 
 
 def test_a_prompt_put_before_others_says_that_it_moves_their_seeds_and_how_to_keep_their_pictures(walk):
@@ -647,10 +646,150 @@ def test_more_seeds_than_a_sheet_can_show_are_refused(refusal, monkeypatch, coun
     assert str(count) in refusal("seeds", "a red apple", "--count", str(count))
 
 
-def test_a_sheet_of_a_file_of_prompts_is_refused(refusal):
-    Path("prompts.txt").write_text("a fox\na frog\n")
-    message = "walk seeds draws one prompt, and prompts.txt is a file; give one of the prompts in it"
-    assert refusal("seeds", "prompts.txt") == message
+@pytest.fixture
+def rows(monkeypatch):
+    """What the sheet of several prompts shows, and of which seeds."""
+    made = []
+    real = sheet.choices
+
+    def choices(rows, numbers):
+        made.append((rows, [*numbers]))
+        return real(rows, numbers)
+
+    monkeypatch.setattr(sheet, "choices", choices)
+    return made
+
+
+def told(rows):
+    """(prompt, negative prompt, its seeds in the film, the seeds of its pictures) of each row."""
+    return [(row.prompt, row.negative, list(row.film), list(row.pictures)) for row in rows]
+
+
+SONG = """# a song
+a castle | time=0
+a fox | seed=70
+a castle | time=2 | until=3
+an owl | negative=blurry
+a castle | seed=1
+"""
+
+
+def test_a_sheet_of_a_file_shows_each_prompt_once_with_its_seeds_in_the_film_and_those_asked_for(walk, rows):
+    Path("lists").mkdir()
+    Path("lists/song.txt").write_text(SONG)
+    out, err = walk("seeds", "lists/song.txt", "--count", "3")
+    assert [path.name for path in Path().iterdir() if path.is_file()] == [out] == ["song.seeds.png"]
+    ((shown, numbers),) = rows
+    assert numbers == [0, 1, 2]
+    assert told(shown) == [
+        ("a castle", "", [0, 2, 1], [0, 1, 2]),
+        ("a fox", "", [70], [70, 0, 1, 2]),
+        ("an owl", "blurry", [3], [3, 0, 1, 2]),
+    ]
+    assert any(" of 11 pictures" in line for line in err)
+
+
+def test_a_row_of_a_sheet_has_the_very_pictures_of_the_film(walk, rows):
+    Path("song.txt").write_text("a red apple | seed=7\na green frog | negative=blurry\n")
+    Path("five.txt").write_text("a red apple | seed=5\na green frog | negative=blurry | seed=5\n")
+    walk("seeds", "song.txt", "--count", "1", "--from", "5", "--batch", "1")
+    ((shown, _),) = rows
+    for name, seeds in (("song", (7, 1)), ("five", (5, 5))):
+        walk("--prompts", f"{name}.txt", "--frames", "2", "--out", f"{name}/", "--batch", "1")
+        for row, seed, picture in zip(shown, seeds, pixels(name)):
+            assert (row.pictures[seed] == picture).all()
+
+
+def test_prompts_as_words_or_on_standard_input_have_a_sheet_as_in_a_file(walk, typed):
+    command = ["--count", "2", "--style", "a photo of {}"]
+    Path("list.txt").write_text("a fox\na frog\n")
+    typed(b"a fox\na frog\n")
+    outs = [walk("seeds", *words, *command)[0] for words in (["list.txt"], ["a fox", "a frog"], ["-"])]
+    assert outs == ["list.seeds.png", *["a-photo-of-a-fox-a-photo-of-a-frog.seeds.png"] * 2]
+    assert Path(outs[0]).read_bytes() == Path(outs[1]).read_bytes()
+
+
+def test_each_line_of_lyrics_is_drawn_once(walk, rows):
+    Path("song.lrc").write_text("[00:01.00] fire\n[00:03.00] rain | seed=9\n[00:05.00] fire\n[00:07.00]\n")
+    assert walk("seeds", "song.lrc", "--count", "1", "--from", "4")[0] == "song.seeds-from-4.png"
+    assert told(rows[0][0]) == [("fire", "", [0, 2], [0, 4]), ("rain", "", [9], [9, 4])]
+
+
+def test_several_prompts_have_eight_seeds_each_and_a_file_of_one_is_drawn_like_that_prompt(walk, rows, sheets):
+    Path("two.txt").write_text("fox\nowl\n")
+    walk("seeds", "two.txt")
+    assert rows[0][1] == [*range(8)]
+    Path("one.txt").write_text("fox\n")
+    assert walk("seeds", "one.txt")[0] == "one.seeds.png"
+    walk("seeds", "fox")
+    assert len(rows) == 1
+    assert list(sheets[0]) == [*range(16)]
+    assert Path("one.seeds.png").read_bytes() == Path("fox.seeds.png").read_bytes()
+
+
+def test_one_prompt_with_a_seed_of_its_own_is_shown_with_that_too(walk, rows):
+    walk("seeds", "a red apple | seed=30", "--count", "2")
+    assert told(rows[0][0]) == [("a red apple", "", [30], [30, 0, 1])]
+
+
+def test_a_sheet_encodes_each_prompt_once_and_fills_its_batches(walk, monkeypatch):
+    encoded, batches = [], []
+    encode, denoise = models.Pipeline.encode, models.Pipeline.denoise
+    monkeypatch.setattr(models.Pipeline, "encode", lambda self, it: encoded.append(it.prompt) or encode(self, it))
+    monkeypatch.setattr(
+        models.Pipeline, "denoise", lambda self, noise, c: batches.append(len(noise)) or denoise(self, noise, c)
+    )
+    Path("song.txt").write_text(SONG)
+    walk("seeds", "song.txt", "--count", "3", "--batch", "4")
+    assert sorted(encoded) == ["a castle", "a fox", "an owl"]
+    assert batches == [4, 4, 4]  # for 3 + 4 + 4 pictures
+
+
+@pytest.mark.parametrize(
+    ("prompts", "count", "remedy"),
+    [
+        (20, [], None),
+        (28, ["--count", "9"], "28 prompts with 9 seeds each, and the film's own, are 280 pictures, and a sheet has room for 256; give --count 8, or fewer prompts"),
+        (29, [], "29 prompts with 8 seeds each, and the film's own, are 261 pictures, and a sheet has room for 256; give --count 7, or fewer prompts"),
+        (200, ["--count", "1"], "200 prompts with 1 seed each, and the film's own, are 400 pictures, and a sheet has room for 256; give 128 prompts, or fewer"),
+        (1, ["--count", "257"], "1 prompt with 257 seeds are 257 pictures, and a sheet has room for 256; give --count 256"),
+    ],
+)  # fmt: skip
+def test_more_pictures_than_a_sheet_has_room_for_are_refused_with_what_fits(refusal, prompts, count, remedy):
+    Path("song.txt").write_text("".join(f"thing {k}\n" for k in range(prompts)))
+    if remedy:
+        assert refusal("seeds", "song.txt", *count) == remedy
+    else:  # it goes on, to what is refused later
+        assert refusal("seeds", "song.txt", *count, "--model", "./nosuch").startswith("there is no model './nosuch'")
+
+
+@pytest.mark.parametrize("prompts", [["fox", "frog"], ["fox"]])
+def test_a_stop_leaves_a_sheet_of_the_pictures_that_are_made(walk, rows, sheets, monkeypatch, prompts):
+    real = render.render
+
+    def stopped(*arguments):
+        for made, pair in enumerate(real(*arguments)):
+            if made == 4:
+                raise KeyboardInterrupt
+            yield pair
+
+    monkeypatch.setattr(render, "render", stopped)
+    out, err = walk("seeds", *prompts, "--count", "6", "--batch", "2", "--out", "a.png", status=130)
+    total = 12 if len(prompts) == 2 else 6
+    assert (out, err[-1]) == ("", f"walk: stopped; a.png shows the 4 of {total} pictures that were made")
+    assert Image.open("a.png")
+    if len(prompts) == 2:
+        assert told(rows[0][0]) == [("fox", "", [0], [0, 1, 2, 3])]
+    else:
+        assert list(sheets[0]) == [0, 1, 2, 3]
+
+
+def test_a_stop_before_the_first_picture_leaves_the_sheet_that_is_there(walk, monkeypatch):
+    walk("seeds", "a fox", "--count", "1", "--out", "a.png")
+    before = Path("a.png").read_bytes()
+    monkeypatch.setattr(render, "render", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert walk("seeds", "a fox", "a frog", "--out", "a.png", status=130)[1][-1] == "walk: stopped; no sheet is made"
+    assert Path("a.png").read_bytes() == before
 
 
 def test_words_without_quotes_are_refused(walk, refusal):
@@ -662,11 +801,6 @@ def test_words_without_quotes_are_refused(walk, refusal):
 def test_pictures_much_larger_than_the_models_own_are_warned_of(walk):
     _, err = walk("--prompts", "a fox", "an owl", "--frames", "2", "--width", "64", "--height", "64", "--size", "64")
     assert any(line.endswith("; --size enlarges a film") for line in err)
-
-
-def test_a_prompt_with_a_seed_of_its_own_has_no_sheet(refusal):
-    message = "prompt 1 has seed=3, and seeds for all prompts (--seeds) were given too; keep one"
-    assert refusal("seeds", "a red apple | seed=3") == message
 
 
 def test_another_size_renders_nothing_and_a_film_of_both_sides_can_be_made_again(walk):

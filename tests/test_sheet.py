@@ -299,6 +299,57 @@ def test_the_prompt_is_the_heading():
     assert sheet.MARGIN <= changed.min() < changed.max() < box(before, 0)[1]
 
 
+def a_choice(i, film, numbers, **more):
+    """A prompt whose picture in the film, which is none of the others, has colour i, and the others those after it."""
+    pictures = {seed: plain(i + k) for k, seed in enumerate([film[0], *numbers])}
+    return sheet.Choice("a fox", "", film, pictures)._replace(**more)
+
+
+@pytest.mark.parametrize(("count", "columns"), [(1, 1), (6, 6), (8, 8), (9, 5), (16, 8)])
+def test_rows_have_each_seed_below_the_same_one_and_the_films_own_pictures_apart(count, columns):
+    choices = [a_choice(k * (count + 1), [30], range(count)) for k in range(4)]
+    image = np.asarray(sheet.choices(choices, range(count)))
+    assert image.shape[1] <= 1600
+    found = boxes(image, 4 * (count + 1))
+    rows = [found[i : i + count + 1] for i in range(0, len(found), count + 1)]
+    for row in rows:
+        assert [box[0] for box in row] == [box[0] for box in rows[0]]
+        tops = [box[1] for box in row]
+        assert tops == sorted(tops)
+        assert len(set(tops)) == -(-count // columns)
+    own, *others = (box[0] for box in rows[0])
+    assert len(set(others)) == columns
+    assert columns == 1 or others[0] - own > others[1] - others[0]
+    assert all(above[-1][3] < below[0][1] for above, below in pairwise(rows))
+
+
+def test_the_seeds_that_the_film_has_are_framed_wherever_they_are():
+    image = np.asarray(sheet.choices([a_choice(0, [30, 2], range(4)), a_choice(5, [33], range(4))], range(4)))
+    above = [image[top - 4, left:right].tolist() for left, top, right, _ in boxes(image, 10)]
+    assert [all(pixel == [*sheet.CURVE] for pixel in line) for line in above] == [k in (0, 3, 5) for k in range(10)]
+
+
+def test_above_a_row_is_its_prompt():
+    before, after = (
+        np.asarray(sheet.choices([a_choice(0, [7], range(4)), a_choice(5, [7], range(4), prompt=prompt)], range(4)))
+        for prompt in ("a fox", "an owl")
+    )
+    changed = np.nonzero((before != after).any(2))[0]
+    assert box(before, 1)[3] < changed.min() < changed.max() < boxes(before, 10)[5][1]
+
+
+@pytest.mark.parametrize("more", [{"negative": "blurry"}, {"film": [7, 8]}, {"film": [7, 7]}], ids=str)
+def test_below_its_prompt_are_its_negative_prompt_and_how_often_it_comes(more):
+    plainly, told = (sheet.choices([a_choice(0, [7], range(4))._replace(**it)], range(4)) for it in ({}, more))
+    assert 20 < told.height - plainly.height < 60
+
+
+def test_a_sheet_of_what_was_made_before_a_stop_has_gaps():
+    whole, stopped = a_choice(0, [7], range(6)), a_choice(7, [8], range(2))
+    boxes(np.asarray(sheet.choices([whole, stopped], range(6))), 10)
+    assert sheet.choices([a_choice(0, [7], [])], range(6))
+
+
 def a_film(frames, keyframes=(), speed=None, warnings=(), width=12, height=12):
     """Frame i of a film at 10 a second has colour i, as far as it is on the sheet."""
     shown = [(i / 10, plain(k, width, height)) for k, i in enumerate(sheet.sampled(frames))]

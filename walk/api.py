@@ -68,9 +68,11 @@ def preview(
     return _picture(_called("preview", prompts, model, flags))
 
 
-def seeds(prompt: str, model: str | Path | Model | None = None, **flags: Any) -> Image.Image:
-    """One prompt from several seeds, on a numbered sheet, as `walk seeds` draws it."""
-    return _picture(_called("seeds", prompt, model, flags))
+def seeds(
+    prompts: str | Path | Sequence[str | Keyframe], model: str | Path | Model | None = None, **flags: Any
+) -> Image.Image:
+    """Each prompt from several seeds, on a numbered sheet, as `walk seeds` draws it: prompts and model as for `make`."""
+    return _picture(_called("seeds", prompts, model, flags))
 
 
 def _picture(path: str) -> Image.Image:

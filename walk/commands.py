@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,13 +34,11 @@ from walk import (
     outlook,
     paths,
     probe,
-    read_prompts,
     recipe,
     sounds,
 )
 from walk import order as orders
 from walk.files import at_home, write_whole, writing
-from walk.flags import given
 from walk.keyframes import Keyframe, prompt_file
 from walk.motion import RHYTHM
 from walk.order import Order
@@ -300,37 +298,81 @@ def _stand_ins(folder: Path, walk: Walk, settings: Settings, spreading: bool) ->
 
 @_halving
 def seeds(*, loaded: Model | None = None, **chosen: Any) -> str:
-    """Render one prompt from several seeds; returns the path of a sheet of them."""
-    count, first = chosen.get("count", flags.SEEDS), chosen.get("from", 0)
-    if count > MAX_SEEDS:
-        raise Error(f"--count {count} is too many for one sheet; the limit is {MAX_SEEDS}")
-    prompt = chosen["prompt"]
-    if prompt == "-" or prompt_file(prompt):
-        what = "standard input" if prompt == "-" else "a file"
-        raise Error(f"walk seeds draws one prompt, and {prompt} is {what}; give one of the prompts in it")
-    keyframes = read_prompts([prompt], seeds=range(first, first + count), **given(chosen, "negative", "style"))
-    prompt = keyframes[0].prompt  # in its style
-    out = paths.expanded(chosen.get("out", f"{paths.slug(prompt)}.seeds{f'-from-{first}' if first else ''}.png"))
-    paths.check_sheet(out)
+    """Render each prompt from several seeds; returns the path of a sheet of them."""
+    # 1. What is asked for, and whether it can be drawn.
     listener = _listener(chosen)
+    chosen = orders.with_prompts(chosen)
+    film = orders.read_keyframes(chosen, listener, tensors=loaded is not None)
+    prompts = _seeds_in_film(film)
+    numbers = _numbers(chosen, prompts)
+    shown = ((*it, seed) for it, own in prompts.items() for seed in (*own[:1], *numbers))
+    keyframes = tuple(Keyframe(prompt, seed, negative) for prompt, negative, seed in dict.fromkeys(shown))
+    out = _name_of_sheet(chosen, prompts, numbers[0])
+    paths.check_sheet(out)
+    # 2. The pictures.
     with _importing(listener):
-        from walk import sheet
         from walk.render import render
     settings = orders.settings(chosen, loaded.settings if loaded else None)
-    lazy = _lazy_model(settings, listener, keyframes[:1], loaded=loaded)
-    walk = Walk(keyframes, tuple(map(float, range(count))), Fraction(1))
+    lazy = _lazy_model(settings, listener, film, loaded=loaded)
+    walk = Walk(keyframes, tuple(map(float, range(len(keyframes)))), Fraction(1))
     pictures = {}
     model = lazy.loaded()
     lazy.tell_notes()
-    with listener.progress("rendering", count, unit="pictures") as progress:
+    with listener.progress("rendering", walk.frames, unit="pictures") as progress:
         try:
-            for index, picture in render(model, walk, range(count)):
-                pictures[index] = picture
+            for index, picture in render(model, walk, range(walk.frames)):
+                pictures[keyframes[index].identity] = picture
                 progress.reached(len(pictures))
         except KeyboardInterrupt:
-            raise KeyboardInterrupt("no sheet is made") from None
-    _save_sheet(sheet.seeds([pictures[i] for i in range(count)], [k.seed for k in keyframes], prompt), out)
+            if not pictures:
+                raise KeyboardInterrupt("no sheet is made") from None
+    # 3. The sheet.
+    _save_sheet(_draw_seeds(prompts, numbers, pictures), out)
+    if len(pictures) < walk.frames:
+        raise KeyboardInterrupt(f"{out} shows the {len(pictures)} of {walk.frames} pictures that were made")
     return as_word(out)
+
+
+def _seeds_in_film(film: Sequence[Keyframe]) -> dict[tuple[str, str], list[int]]:
+    """The seeds that each prompt, with its negative prompt, has in the film of these keyframes. There is none of one
+    keyframe; of that, a seed counts only if it is given."""
+    seeds: dict[tuple[str, str], list[int]] = {keyframe.identity[:2]: [] for keyframe in film}
+    for keyframe in film if len(film) > 1 or film[0].seed else ():
+        seeds[keyframe.identity[:2]].append(keyframe.seed)
+    return seeds
+
+
+def _numbers(chosen: dict[str, Any], prompts: Mapping[tuple[str, str], Sequence[int]]) -> range:
+    """The seeds to choose from. prompts: as `_seeds_in_film` tells them. Raises Error for more than a sheet can show."""
+    own = any(prompts.values())
+    count, first = chosen.get("count", flags.SEEDS_EACH if own else flags.SEEDS), chosen.get("from", 0)
+    if (total := len(prompts) * (count + own)) > MAX_SEEDS:
+        asked = f"{plural(len(prompts), 'prompt')} with {plural(count, 'seed')}" + " each, and the film's own," * own
+        fitting = MAX_SEEDS // len(prompts) - own
+        less = f"--count {fitting}" + ", or fewer prompts" * own if fitting else f"{MAX_SEEDS // 2} prompts, or fewer"
+        raise Error(f"{asked} are {total} pictures, and a sheet has room for {MAX_SEEDS}; give {less}")
+    return range(first, first + count)
+
+
+def _name_of_sheet(chosen: dict[str, Any], prompts: Iterable[tuple[str, str]], first: int) -> Path:
+    file = prompt_file(chosen["prompts"])
+    name = file.stem if file else paths.slug([prompt for prompt, _ in prompts])  # in its style
+    return paths.expanded(chosen.get("out", f"{name}.seeds{f'-from-{first}' if first else ''}.png"))
+
+
+def _draw_seeds(
+    prompts: Mapping[tuple[str, str], Sequence[int]], numbers: range, pictures: Mapping[tuple[str, str, int], Any]
+) -> Any:
+    """pictures: of each prompt from each seed, as far as they were made."""
+    from walk import sheet
+
+    choices = []
+    for it, own in prompts.items():
+        made = {seed: pictures[(*it, seed)] for seed in (*own[:1], *numbers) if (*it, seed) in pictures}
+        choices.append(sheet.Choice(*it, own, made))
+    if not any(prompts.values()):
+        return sheet.seeds([*made.values()], [*made], choices[0].prompt)
+    return sheet.choices([it for it in choices if it.film[0] in it.pictures], numbers)
 
 
 def replay(**chosen: Any) -> str:
@@ -739,13 +781,10 @@ def called(
     if "torch" not in sys.modules:  # else it is too late
         share_processors()
     known = flags.COMMANDS[command].flags
-    if "prompt" in known:  # of which there is one
-        words = {"prompt": str(prompts), **words}
     checked = flags.checked([f"--{name}={word}" for name, word in words.items()], command)
     pairs = (argument.removeprefix("--").split("=", 1) for argument in checked)
     chosen = {name: known[name].parse(word) for name, word in pairs}
-    if "prompt" not in known:
-        chosen["prompts"] = prompts
+    chosen["prompts"] = prompts
     return str(COMMANDS[command](**({} if model is None else {"loaded": model}), **chosen))
 
 

@@ -162,7 +162,7 @@ _LISTS = ("seeds", "lora")  # with commas or blanks between
 PATHS = ("smooth", "slerp")
 SPEEDS = ("even", "constant", "path")
 ALIGN = ("bar", "beat", "off")
-SEEDS = 16  # on a sheet
+SEEDS, SEEDS_EACH = 16, 8  # on a sheet of one prompt; and of each of several
 BENCH_FRAMES = 720  # half a minute
 WHAT = ("prompts", "seed", "seeds", "negative", "style")  # flags of which a film carries the outcome: its keyframes
 _PACE = "even, energy, beat or bar"
@@ -272,16 +272,16 @@ COMMANDS = {
         "in for each that is missing",
     ),
     "seeds": Command(
-        ("prompt",),
+        (),
         {
-            "prompt": Flag("PROMPT", str, "a prompt", "what the pictures show"),
-            "count": Flag("N", _count, _WHOLE, f"how many seeds ({SEEDS})"),
+            **_only("prompts"),
+            "count": Flag("N", _count, _WHOLE, f"how many seeds ({SEEDS}; for each of several prompts {SEEDS_EACH})"),
             "from": Flag("N", _integer, "a whole number", "the first seed (0)"),
             **_only("negative", "style", *SETTINGS, "quiet"),
-            "out": Flag("FILE.png", str, "a file name", "the sheet (PROMPT.seeds.png)"),
+            "out": Flag("FILE.png", str, "a file name", "the sheet (PROMPTS.seeds.png)"),
         },
-        "PROMPT",
-        "draw one prompt with several seeds, on a numbered sheet to choose from",
+        "FILE | PROMPT ...",
+        "draw each prompt with several seeds, on a numbered sheet to choose from",
     ),
     "info": Command(
         ("film",),
@@ -411,8 +411,6 @@ def _split(arguments: Sequence[str], command: str) -> dict[str, list[str]]:
         if re.match(r"[-–—]+[A-Za-z]|--$", argument):
             head, equals, value = argument.partition("=")
             name = head.lstrip("-–—").replace("-", "_")
-            if name == "prompts" and "prompt" in flags:  # what all other commands call it
-                name = "prompt"
             if name not in flags or not re.match(r"--[A-Za-z]", head):
                 if command == "replay" and name in WHAT:
                     way = "walk info FILM > FILM.txt, and walk --prompts FILM.txt"
@@ -433,13 +431,12 @@ def _split(arguments: Sequence[str], command: str) -> dict[str, list[str]]:
         elif words:
             values[words.pop(0)] = [argument]
         elif "prompts" in flags and (
-            " " in argument.strip() or looks_like_a_file(argument) or os.path.isfile(argument)
+            command == "seeds" or " " in argument.strip() or looks_like_a_file(argument) or os.path.isfile(argument)
         ):
             name = "prompts"  # what else could it be
             values[name] = [argument]
         elif command:
-            quotes = "; put a prompt of several words in quotes" if "prompt" in flags else ""
-            raise Error(f"'{argument}' is one too many: {_usage(command)}{quotes}")
+            raise Error(f"'{argument}' is one too many: {_usage(command)}")
         else:
             near_command = difflib.get_close_matches(argument, filter(None, COMMANDS), n=1, cutoff=0.7)
             hint = f"; did you mean walk {near_command[0]}?" if near_command else ""
@@ -493,7 +490,8 @@ _NEAR = 0.72  # of difflib: further off, most are words of their own, as --name 
 
 
 def _hint(name: str, command: str, help_line: str) -> str:
-    if name in _WAYS and "prompts" in COMMANDS[command].flags and name not in COMMANDS[command].flags:
+    films = {"prompts", "run"} <= COMMANDS[command].flags.keys()
+    if name in _WAYS and films and name not in COMMANDS[command].flags:
         return _WAYS[name]
     if not set(COMMANDS[command].flags) - set(COMMANDS[command].words):
         return f"walk {command} takes none"

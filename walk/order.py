@@ -128,16 +128,13 @@ def read_order(
     the frames that exist, so that the film may be under way, or be anything.
     """
     # 1. The keyframes.
-    chosen = _with_prompts(chosen)
+    chosen = with_prompts(chosen)
     positions = again.positions if again else None
     if positions is None:
         _check_together(chosen)
-    keyframes = _keyframes(chosen, listener)
+    keyframes = read_keyframes(chosen, listener, tensors=loaded is not None)
     if positions is None:
         _check_movement(chosen, keyframes)
-    if loaded is None:
-        check_no_tensors(keyframes)
-    _check_misread(chosen["prompts"], keyframes)
     # 2. Where the film and its frames go, and how it looks.
     out, folder = paths.film_and_run(chosen)
     look = given(chosen, "size", "quality", "codec")
@@ -176,7 +173,7 @@ def settings(chosen: dict[str, Any], loaded: Settings | None = None) -> Settings
     return dataclasses.replace(loaded, **changed)
 
 
-def _with_prompts(chosen: dict[str, Any]) -> dict[str, Any]:
+def with_prompts(chosen: dict[str, Any]) -> dict[str, Any]:
     """The flags, with the prompts of standard input in place of '-'."""
     if "prompts" not in chosen:
         raise Error("--prompts is missing; give a prompt file, or the prompts themselves")
@@ -233,8 +230,9 @@ def _check_movement(chosen: dict[str, Any], keyframes: Sequence[Keyframe]) -> No
         raise Error("--listen says whose energy is followed; give --pace energy, --pace-noise energy or --pulse, too")
 
 
-def _keyframes(chosen: dict[str, Any], listener: Listener) -> tuple[Keyframe, ...]:
-    """The keyframes of prompts, with notes of what in them is read in a special way, or left out."""
+def read_keyframes(chosen: dict[str, Any], listener: Listener, tensors: bool = False) -> tuple[Keyframe, ...]:
+    """The keyframes of prompts, with notes of what in them is read in a special way, or left out. tensors: whether some
+    may stand for tensors."""
     prompts = chosen["prompts"]
     file = prompt_file(prompts)
     if file is not None and file.suffix.lower() in formats.SUFFIXES and os.path.isfile(file):
@@ -250,6 +248,9 @@ def _keyframes(chosen: dict[str, Any], listener: Listener) -> tuple[Keyframe, ..
         notes += _asides(file)
     for note in notes:
         listener.note(note)
+    if not tensors:
+        check_no_tensors(keyframes)
+    _check_misread(prompts, keyframes)
     return keyframes
 
 
@@ -266,7 +267,7 @@ def _check_misread(prompts: Any, keyframes: Sequence[Keyframe]) -> None:
     if len(keyframes) == 1 and os.path.isdir(keyframes[0].prompt):
         raise Error(f"{keyframes[0].prompt} is a folder; give a prompt file, or prompts")
     words = [it for it in prompts if isinstance(it, str)] if isinstance(prompts, list) else []
-    single = len(words) > 2 and not any(" " in word.strip() for word in words)
+    single = len(words) > 1 and not any(" " in word.strip() for word in words)
     if single and {"a", "an", "the"} & set(words) and max(map(len, words)) > 2:
         raise Error(
             f"these are {len(words)} prompts of one word each: {together([repr(word) for word in words])}; put a prompt "

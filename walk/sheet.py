@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import NamedTuple
@@ -17,11 +17,13 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from walk.text import clock, plural, short_clock
+from walk.text import clock, plural, short_clock, together
 from walk.timeline import Walk
 
 WIDTH, MARGIN, GAP = 1600, 48, 16  # pixels; of the widest sheet
 THUMBNAIL = 320  # pixels; width of a picture at most
+MOST_COLUMNS = 8  # of pictures to choose from
+APART, FRAME = 56, 6  # pixels; around the film's own among them
 FRAMES, COLUMNS = 24, 6  # pictures of a film's sheet at most, and how many of them in a row
 LISTED = 12  # keyframes or warnings that are listed one by one
 HEADING, TEXT = 36, 26  # sizes of type
@@ -32,6 +34,8 @@ CURVE, AREA = (128, 184, 255), (52, 82, 122)
 # Pillow's own font has little more than ASCII; these are asked for the rest.
 FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "msyh.ttc")
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+CHOOSE = "The number below a picture is its seed: to have it in the film, end the prompt in | seed=N."
+OWN = "Left, and framed: what the film has so far, without --seed or --seeds."
 LEGEND = "How much the picture changes from one frame to the next."
 NUMBERED = "the numbered lines are the keyframes"
 MEDIAN = "the dashed line is the median: half of the film is faster, half is slower"
@@ -69,16 +73,66 @@ class Closer(NamedTuple):
     by: str
 
 
+class Choice(NamedTuple):
+    """A prompt with pictures to choose from.
+
+    film: the seeds that it has in the film so far, one for each time that it comes.
+    pictures: (height, width, 3) uint8, by their seeds; the first of the film among them.
+    """
+
+    prompt: str
+    negative: str
+    film: Sequence[int]
+    pictures: Mapping[int, np.ndarray]
+
+
 def seeds(pictures: Sequence[np.ndarray], seeds: Sequence[int], prompt: str) -> Image.Image:
     """A sheet of pictures to choose from, (height, width, 3) uint8, each with its seed below."""
-    least = min(8, math.ceil(math.sqrt(len(pictures))))  # nearly a square, with few empty places
-    columns = min(range(least, min(8, least + 2) + 1), key=lambda columns: -len(pictures) % columns)
+    least = min(MOST_COLUMNS, math.ceil(math.sqrt(len(pictures))))  # nearly a square, with few empty places
+    columns = min(range(least, min(MOST_COLUMNS, least + 2) + 1), key=lambda columns: -len(pictures) % columns)
     rows, full_width = _grid([(picture, str(seed)) for picture, seed in zip(pictures, seeds)], columns)
     heading = [
         _text(prompt, full_width, HEADING, lines=3),
         _text("The number below a picture is its seed.", full_width, colour=MUTED),
     ]
     return _sheet([_below([_below(heading, 10), *rows], 28)])
+
+
+def choices(choices: Sequence[Choice], numbers: Sequence[int]) -> Image.Image:
+    """A sheet of several prompts: of each the picture that the film has, and apart from it those from these seeds."""
+    columns = math.ceil(len(numbers) / math.ceil(len(numbers) / MOST_COLUMNS))
+    width = min(THUMBNAIL, (WIDTH - 2 * MARGIN - APART - (columns - 1) * GAP) // (columns + 1) - 2 * FRAME)
+    full_width = max((columns + 1) * (width + 2 * FRAME) + (columns - 1) * GAP + APART, 2 * THUMBNAIL)
+    rows = [_choice(choice, numbers, columns, width, full_width) for choice in choices]
+    title = f"{plural(len(choices), 'prompt')}, {plural(len(numbers), 'seed')}" + " each" * (len(choices) > 1)
+    facts = [_text(fact, full_width, colour=MUTED) for fact in (CHOOSE, OWN)]
+    return _sheet([_below([_text(title, full_width, HEADING), *facts], 10), *rows])
+
+
+def _choice(choice: Choice, numbers: Sequence[int], columns: int, width: int, full_width: int) -> Image.Image:
+    """A prompt, and below it its pictures."""
+    cells = [
+        _candidate(choice.pictures[seed], seed, seed in choice.film, width)
+        for seed in (choice.film[0], *(seed for seed in numbers if seed in choice.pictures))
+    ]
+    texts = [_text(choice.prompt, full_width, lines=3)]
+    if choice.negative:
+        texts.append(_text(f"negative: {choice.negative}", full_width, colour=MUTED, lines=2))
+    if len(choice.film) > 1:
+        seeds = together([str(seed) for seed in dict.fromkeys(choice.film)])
+        often = f"{len(choice.film)} times in the film, with seed{'s' * (len(set(choice.film)) > 1)} {seeds}"
+        texts.append(_text(often, full_width, colour=MUTED, lines=2))
+    lines = [_beside(cells[i : i + columns], GAP) for i in range(1, len(cells), columns)]
+    pictures = [cells[0], *([_below(lines, GAP)] if lines else [])]
+    return _below([_below(texts, 8), _beside(pictures, APART)], 12)
+
+
+def _candidate(picture: np.ndarray, seed: int, framed: bool, width: int) -> Image.Image:
+    """A picture with its seed below."""
+    apart = ImageOps.expand(_thumbnail(picture, width), 2, BACKGROUND)  # else a blue picture would swallow its frame
+    frame = ImageOps.expand(apart, FRAME - 2, CURVE if framed else BACKGROUND)
+    number = ImageOps.expand(_text(str(seed), width, colour=CURVE if framed else BRIGHT), (FRAME, 0), BACKGROUND)
+    return _below([frame, number], 4)
 
 
 def preview(
