@@ -430,7 +430,8 @@ def predicted_steps(
     distances: (position, how far from it the next looks), in any order, of pictures that were seen, the keyframes
     at both ends of a segment among them, and `cuts`. A segment of which nobody saw the inside counts as still.
     noise: by segment, which share of a change is the noise's, where that goes its own way; half, where nobody knows.
-    swings: by how far the noise swings out, 0 the first, how far from each keyframe's picture it looks.
+    swings: by how far the noise swings out, 0 the first, how far from each keyframe's picture it looks; in between,
+        nobody looked.
     """
     gaps: defaultdict[int, dict[float, float]] = defaultdict(dict)
     for position, d in sorted(distances):
@@ -461,8 +462,9 @@ def predicted_steps(
         steps = [(1 - x) * a + x * b for x, a, b in zip(shares, steps, steps_of(walk.noise))]
     if swings and walk.pulse:
         turns = pairwise((*walk.pulse, *walk.pulse[: walk.closed]))
-        pulses, looks = [*swings], np.array([*swings.values()])
-        swung = [np.interp(abs(b - a), pulses, looks[:, int(at)]) for at, (a, b) in zip(walk.positions, turns)]
+        pulses, looks = [*swings], np.array([[*some, some[0]] for some in swings.values()])
+        between = [looks[:, int(at)] + at % 1 * (looks[:, int(at) + 1] - looks[:, int(at)]) for at in walk.positions]
+        swung = [np.interp(abs(b - a), pulses, here) for here, (a, b) in zip(between, turns)]
         steps = [math.hypot(*both) for both in zip(steps, swung)]
     return steps
 
