@@ -630,7 +630,7 @@ def test_keyframes_that_do_not_fit_the_film_are_refused(refusal, arguments, mess
         (["empty.txt"], f"empty.txt has nothing in it; {FORMAT}"),
         (
             ["bad.txt"],
-            "bad.txt:2: unknown setting sede=; did you mean seed=? (settings are seed=, time=, beat=, bar=, frame=, until= and negative=)",
+            "bad.txt:2: unknown setting sede=; did you mean seed=? (settings are seed=, time=, beat=, bar=, frame=, until=, pace=, pulse= and negative=)",
         ),
         (["a fox", "bad.txt"], "'bad.txt' looks like a file; give one prompt file, or prompts, not both"),
         (["a fox", ""], "prompt 2 is empty"),
