@@ -17,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from walk import Error, eye, ffmpeg, probe
-from walk.text import clock
+from walk.flashes import ALLOWED, Flashes
+from walk.text import clock, plural
 
 # A change is the mean difference between a frame's picture and the one before, in levels of 0 to 255.
 JUMP = 3  # times the changes around it; with three frames cut out of an even walk, a change is four times as large
@@ -34,7 +35,7 @@ DOUBLED = 0.05  # of the smaller change beside it; less, and only once or twice,
 UNSEEN = 0.25  # levels on average, and
 FAINT = 6  # levels where most changes: less, nobody can see
 MOVES = 16  # levels where most changes; less can be too little for an encoder
-STILLS = 5  # rests that are listed one by one
+LISTED = 5  # rests, or parts that flash, that are listed one by one
 SIDE = 64  # pixels; pictures are compared at about this size
 QUICK, SLOW = Fraction(1, 500), 1  # seconds from frame to frame; outside these ffmpeg guesses the rate, often wrongly
 TICK = Fraction(1, 500)  # seconds; some containers count in milliseconds
@@ -52,6 +53,8 @@ class Report:
     steps: how different each frame but the first looks from the one before (walk.eye.distance); 0 where nothing can be
         seen to move; of a loop, also the first from the last.
     still: the share of the film's seconds in which it rests.
+    flashing: (start, end, flashes in a second at most), in seconds, of each part that flashes more often than is safe
+        for people with photosensitive epilepsy (walk.flashes). That may be meant, so it is no fault.
     """
 
     facts: tuple[str, ...]
@@ -61,6 +64,7 @@ class Report:
     times: tuple[float, ...]
     steps: tuple[float, ...]
     still: float
+    flashing: tuple[tuple[float, float, int], ...]
 
     @property
     def largest(self) -> float:
@@ -81,6 +85,11 @@ class Report:
         """The movement, in words. uneven: it is meant to be. along: what it would be with equal steps along the path."""
         largest = f"the largest step from frame to frame is {self.largest:.1f} times the usual{along}; " * (not uneven)
         return f"movement, to the eye: {largest}PPL {self.ppl:.0f}, PDV {self.pdv:{'.0f' if self.pdv > 99 else '.2g'}}"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Where it flashes, a line each."""
+        return tuple(_flashing(self.flashing))
 
 
 class _Frame(NamedTuple):
@@ -126,7 +135,8 @@ def check(
         raise Error(f"{film} has no whole frame")
     gaps = [b - a for a, b in pairwise(times)]
     odd = bool(gaps) and (max(gaps) > 1.5 * min(gaps) or not QUICK <= median(gaps) <= SLOW)
-    frames, seam = _read(film, len(times), odd, report, see)
+    flashes = Flashes(closed)
+    frames, seam = _read(film, times, odd, report, see, flashes)
     silent = track is not None and ffmpeg.is_silent(film)
     tick, rate, codec, colours = probe.stream_info(film)
     interval = _interval(gaps, tick, rate)
@@ -157,32 +167,42 @@ def check(
     steps = [0.0 if still else frame.distance for frame, still in zip(frames[1:], resting)]
     steps += [seam] if closed and steps else []
     share = float(sum((b - a for a, b in still_spans), Fraction(0)) / (end - times[0])) if still_spans else 0.0
-    return Report(facts, (width, height), fps, tuple(sorted(faults)), tuple(map(float, times)), tuple(steps), share)
+    shown, flashing = tuple(map(float, times)), flashes.spans(float(end))
+    return Report(facts, (width, height), fps, tuple(sorted(faults)), shown, tuple(steps), share, flashing)
 
 
 # What a player sees and hears
 
 
 def _read(
-    film: Path, count: int, odd: bool, report: Callable[[int], object], see: Callable[[int, np.ndarray], object]
+    film: Path,
+    times: Sequence[Fraction],
+    odd: bool,
+    report: Callable[[int], object],
+    see: Callable[[int, np.ndarray], object],
+    flashes: Flashes,
 ) -> tuple[list[_Frame], float]:
     """As `_frames`. odd: as `probe.bare_copy` takes it."""
     from moviepy import VideoFileClip
 
     try:
         with probe.bare_copy(film, odd) as copy, VideoFileClip(str(copy.absolute()), audio=False) as clip:
-            return _frames(_pictures(clip.reader, count, see), report)
+            return _frames(_pictures(clip.reader, times, see, flashes), report)
     except (OSError, KeyError, ValueError) as error:
         why = ffmpeg.complaint(film) or str(error).partition("\n")[0]  # after it comes what ffmpeg said of the copy
         raise Error(f"{film} cannot be played: {why}") from None
 
 
-def _pictures(reader: object, count: int, see: Callable[[int, np.ndarray], object]) -> Iterator[np.ndarray]:
+def _pictures(
+    reader: object, times: Sequence[Fraction], see: Callable[[int, np.ndarray], object], flashes: Flashes
+) -> Iterator[np.ndarray]:
     """Every picture, reduced to float32 levels of shape (about SIDE, about SIDE, 3)."""
-    for index in range(count):
+    for index, time in enumerate(times):
         picture = reader.last_read if index == 0 else reader.read_frame()  # type: ignore[attr-defined]
         see(index, picture)
-        yield eye.block_means(picture, max(1, min(picture.shape[:2]) // SIDE))
+        reduced = eye.block_means(picture, max(1, min(picture.shape[:2]) // SIDE))
+        flashes.see(float(time), reduced)
+        yield reduced
 
 
 def _frames(pictures: Iterator[np.ndarray], report: Callable[[int], object]) -> tuple[list[_Frame], float]:
@@ -229,6 +249,17 @@ def _sound(track: probe.Track | None, silent: bool) -> str:
     channels = {1: "mono", 2: "stereo"}.get(track.channels, f"{track.channels} channels")
     length = f"{float(track.end - track.start):.2f} s"
     return f"sound: {channels}, {length}, {track.rate} a second" + ", all of it silence" * silent
+
+
+def _flashing(spans: Sequence[tuple[float, float, int]]) -> Iterator[str]:
+    harm = f"; more than {ALLOWED} can harm people with photosensitive epilepsy (WCAG 2.3.1)"
+    for start, end, most in spans[:LISTED]:
+        yield f"flashes up to {most} times a second from {clock(start, 1)} to {clock(end, 1)}{harm}"
+        harm = ""
+    if more := spans[LISTED:]:
+        most = max(most for _, _, most in more)
+        between = f"from {clock(more[0][0], 1)} to {clock(more[-1][1], 1)}"
+        yield f"flashes up to {most} times a second in {plural(len(more), 'place')} more, {between}"
 
 
 # When frames are shown and sound is heard
@@ -311,9 +342,9 @@ def _still_spans(changes: Sequence[float], times: Sequence[Fraction]) -> Iterato
 
 
 def _listed(rests: Sequence[tuple[Fraction, Fraction]]) -> Iterator[str]:
-    for start, end in rests[:STILLS]:
+    for start, end in rests[:LISTED]:
         yield f"still from {clock(start, 1)} to {clock(end, 1)}"
-    if more := rests[STILLS:]:
+    if more := rests[LISTED:]:
         yield f"still {len(more)} times more, for {float(sum(end - start for start, end in more)):.1f} s together"
 
 

@@ -40,13 +40,13 @@ from walk import (
 from walk import order as orders
 from walk.files import at_home, write_whole, writing
 from walk.keyframes import Keyframe, prompt_file
-from walk.motion import RHYTHM
+from walk.motion import RHYTHM, pulses
 from walk.order import Order
 from walk.progress import Bars, Listener, in_bytes
 from walk.rates import METER
 from walk.replay import OF_MODEL, Again, files_named, read_recipe, replayed, told_rests
 from walk.settings import BUILT_IN
-from walk.text import as_word, clock, format_time, plural, together
+from walk.text import as_word, clock, either, format_time, plural, together
 
 if TYPE_CHECKING:
     from walk import sheet
@@ -508,13 +508,15 @@ def check(film: str, **chosen: Any) -> str:
         chapters = probe.read_metadata(Path(film)).chapters if made and not missing else ()
         marks = [(float(start), title) for start, title in chapters]
         pictures = [(report.times[index], picture) for index, picture in drawn.items()]
-        _save_sheet(sheet.film(Path(film).name, facts, pictures, report.times, report.steps, marks, wrong), out)
+        warnings = [*report.warnings, *wrong]
+        _save_sheet(sheet.film(Path(film).name, facts, pictures, report.times, report.steps, marks, warnings), out)
         Bars().say(f"drawn in {out}")
     if chosen.get("json"):
         figures = {"largest": report.largest, "ppl": report.ppl, "pdv": report.pdv}
         text = json.dumps({"film": film} | dataclasses.asdict(report) | figures | {"facts": facts, "damage": damage})
     else:
-        text = "\n".join([*facts, *(wrong or ["nothing is wrong"])])
+        fine = "otherwise nothing is wrong" if report.warnings else "nothing is wrong"
+        text = "\n".join([*facts, *report.warnings, *(wrong or [fine])])
     return Wrong(text) if wrong else text
 
 
@@ -745,6 +747,13 @@ def _watch(order: Order, walk: Walk, listener: Listener) -> None:
         listener.note(line)
     if any("picture jumps:" in fault for _, fault in report.faults):
         listener.note("where it jumps, another seed for the next keyframe, or one more between, may help")
+    for line in report.warnings:
+        listener.note(line)
+    if report.warnings:
+        paced = order.music and order.flags.get("pace") != "even"
+        ways = ["a smaller --pulse"] * pulses(order.flags, order.walk.keyframes) + ["a smaller --react"] * bool(paced)
+        ways += ["keyframes further apart", "prompts nearer to each other in brightness"]
+        listener.note(f"where it flashes, {either(ways)} may help")
 
 
 def _save_sheet(sheet: Any, path: Path) -> None:

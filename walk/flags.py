@@ -309,7 +309,8 @@ COMMANDS = {
             "json": Flag("", _switch, "", "print JSON, for programs"),
         },
         "FILM",
-        "read a film, and report black, repeated, damaged or jumping frames; --out FILE.png draws a contact sheet",
+        "read a film, and report black, repeated, damaged or jumping frames, and flashing; --out FILE.png draws a "
+        "contact sheet",
     ),
     "beats": Command(
         ("audio",),
