@@ -81,6 +81,14 @@ def shared_weights(request, monkeypatch, _loaded):
     monkeypatch.setattr(loading, "load", shared)
 
 
+@pytest.fixture
+def unwatched(request, monkeypatch):
+    """Films are made, but not read once more as a player would, to be told of their movement and their faults: that takes
+    a third of the time of a small one. Tests for which it matters are marked watched."""
+    if not request.node.get_closest_marker("watched"):
+        monkeypatch.setattr("walk.commands._watch", lambda *_: None)
+
+
 @pytest.fixture(scope="module")
 def _made(tmp_path_factory):
     return tmp_path_factory.mktemp("made")

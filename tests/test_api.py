@@ -21,18 +21,19 @@ from walk.given import Given
 from walk.manifest import read_manifest
 from walk.models import Model
 
+pytestmark = pytest.mark.usefixtures("unwatched")
+
 ABC = ["a red apple", "a green frog", "a blue whale"]
 
 
 @pytest.fixture
 def cheap(tiny_folder, empty_folder):
-    return {"model": tiny_folder, "steps": 1, "speed": "path", "quiet": True}
+    return {"model": tiny_folder, "steps": 1, "size": 32, "speed": "path", "quiet": True}
 
 
 def test_a_film_is_the_commands(cheap, capsys):
-    film = walk.make(
-        ABC, frames=6, seeds=[5, 6, 7], size=(96, 64), loop=True, fps=Fraction(25, 2), out="film.mp4", **cheap
-    )
+    flags = {"frames": 6, "seeds": [5, 6, 7], "loop": True, "fps": Fraction(25, 2), "out": "film.mp4"}
+    film = walk.make(ABC, **cheap | flags | {"size": (96, 64)})
     assert capsys.readouterr().out == ""
     typed = ["--frames", "6", "--seeds", "5,6,7", "--size", "96x64", "--loop", "--fps", "12.5", "--out", "typed.mp4"]
     few = ["--model", str(cheap["model"]), "--steps", "1", "--speed", "path", "--quiet"]
@@ -66,7 +67,7 @@ def test_numbers_that_python_writes_otherwise_are_taken(monkeypatch, empty_folde
 
 def test_a_loaded_model_takes_compile_auto_as_it_is(cheap):
     loaded = walk.models.load(Settings(str(cheap["model"]), steps=1))
-    assert walk.make(ABC, loaded, frames=3, compile="auto", out="film.mp4", quiet=True).path.exists()
+    assert walk.make(ABC, loaded, frames=3, size=32, compile="auto", out="film.mp4", quiet=True).path.exists()
 
 
 def test_threads_that_share_a_model_take_turns(cheap):
@@ -116,7 +117,7 @@ def test_loras_are_given_with_their_weights(monkeypatch, empty_folder, lora):
 
 def test_a_model_that_is_loaded_makes_the_commands_film_of_keyframes_too(cheap):
     loaded = models.load(Settings(cheap["model"], steps=1))
-    flags = {"frames": 6, "quiet": True}
+    flags = {"frames": 6, "size": 32, "quiet": True}
     walk.make(ABC, out="typed.mp4", steps=1, model=cheap["model"], **flags)
     typed = Path("typed.mp4").read_bytes()
     assert walk.make(read_prompts(ABC), loaded, out="film.mp4", **flags).path.read_bytes() == typed
@@ -146,7 +147,7 @@ class Plain(models.Model):
 
 @pytest.mark.parametrize("speed", ["even", "constant"])
 def test_a_model_of_ones_own_makes_previews_and_films(cheap, speed, capfd):
-    flags = {"frames": 20, "out": "film.mp4", "speed": speed, "quiet": True}
+    flags = {"frames": 20, "size": 32, "out": "film.mp4", "speed": speed, "quiet": True}
     assert isinstance(walk.preview(ABC, Plain(), **flags), Image.Image)
     assert len(probe.timestamps(walk.make(ABC, Plain(), **flags).path)[0]) == 20
     assert cli.main(["replay", "film.mp4"]) == 2
@@ -164,11 +165,11 @@ def test_out_of_memory_a_model_of_ones_own_goes_on_with_half(cheap):
 
     model = Large()
     model.settings = dataclasses.replace(model.settings, batch=4)
-    walk.make(ABC, model, frames=6, out="film.mp4", quiet=True)
+    walk.make(ABC, model, frames=6, size=32, out="film.mp4", quiet=True)
     assert read_manifest("film.walk").settings.batch == 1
     made = sorted(path.read_bytes() for path in Path("film.walk/frames").glob("*.png"))
     model.settings = dataclasses.replace(model.settings, batch=1)
-    walk.make(ABC, model, frames=6, out="one.mp4", quiet=True)
+    walk.make(ABC, model, frames=6, size=32, out="one.mp4", quiet=True)
     assert made == sorted(path.read_bytes() for path in Path("one.walk/frames").glob("*.png"))
 
 
@@ -224,7 +225,7 @@ def test_tensors_are_keyframes_of_a_film(cheap):
     given = Given(models.load(Settings(cheap["model"], steps=1)))
     a, b = (given.encode(keyframe) for keyframe in read_prompts(ABC[:2]))
     half = given.keyframe("half", {name: (a[name] + b[name]) / 2 for name in a}, seed=7, frame=2)
-    walk.make([ABC[0], half, ABC[2]], given, frames=6, out="film.mp4", quiet=True)
+    walk.make([ABC[0], half, ABC[2]], given, frames=6, size=32, out="film.mp4", quiet=True)
     assert read_manifest("film.walk").walk.keyframes[1].prompt == half.prompt
     with pytest.raises(Error, match="stands for tensors, which only the program that made them has"):
         walk.make([ABC[0], half], given.model, frames=6, quiet=True)

@@ -48,7 +48,7 @@ from walk.check import Report, check
 from walk.families import FAMILIES
 from walk.run import unused
 
-pytestmark = pytest.mark.usefixtures("shared_weights")
+pytestmark = pytest.mark.usefixtures("shared_weights", "unwatched")
 
 ABC = ["--prompts", "a red apple", "a green frog", "a blue whale"]
 
@@ -118,7 +118,7 @@ def test_timecodes_are_of_the_films_own_rate(walk):
 
 @pytest.mark.parametrize("prompt", [r"a \(fox:5\)", r"a (red:5\)) fox"])
 def test_parentheses_after_a_backslash_are_letters_to_the_notes_too(walk, prompt):
-    small = ["--width", "64", "--height", "64", "--steps", "1", "--speed", "path"]
+    small = ["--width", "64", "--height", "64", "--size", "64", "--steps", "1", "--speed", "path"]
     walk("--prompts", prompt, "a frog", "--frames", "2", "--out", "film.mp4", *small, model=False)
     assert check(Path("film.mp4")).facts[0].startswith("2 frames of ")
 
@@ -156,6 +156,7 @@ def test_a_film_of_other_prompts_is_said_to_be_replaced(walk):
     assert said not in err
 
 
+@pytest.mark.watched
 def test_a_film_with_a_colon_in_its_name_is_checked(walk):
     _, err = walk(*ABC, "--frames", "4", "--out", "take 2:b.mp4")
     assert not [line for line in err if line.startswith("note: ") and "played" in line]
@@ -181,6 +182,7 @@ def test_a_chorus_comes_back_with_its_picture(walk):
     assert [(pixels("moved")[i] == pixels("same")[j]).all() for i, j in ((0, 0), (4, 2))] == [True, True]
 
 
+@pytest.mark.watched
 def test_a_rest_between_keyframes_that_are_the_same_is_rendered_once_as_one_with_until_is(walk):
     for name, lines in (
         ("twice", "a | seed=1\na | seed=1 | time=2\nb"),
@@ -550,6 +552,7 @@ def test_what_a_preview_renders_makes_no_film_frame_useless(walk):
 # What a stop says
 
 
+@pytest.mark.watched
 def test_a_stop_while_the_film_is_watched_says_that_it_is_made(walk, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
@@ -1080,16 +1083,16 @@ def test_diff_tells_keyframes_apart(walk):
 @pytest.mark.parametrize(
     ("flags", "chapters"),
     [
-        ([*ABC, "--frames", "49"], [(0, "a red apple"), (1, "a green frog"), (2, "a blue whale")]),
-        ([*ABC, "--frames", "72", "--loop"], [(0, "a red apple"), (1, "a green frog"), (2, "a blue whale")]),
+        ([*ABC, "--frames", "17"], [(0, "a red apple"), (1, "a green frog"), (2, "a blue whale")]),
+        ([*ABC, "--frames", "24", "--loop"], [(0, "a red apple"), (1, "a green frog"), (2, "a blue whale")]),
         (["--prompts", "a", "b | time=0.5", "--seconds", "1"], [(0, "a"), (0.5, "b")]),
         # From 1 s on; the last keyframe, at 2 s, is where the round begins again: at 0 s.
-        (["--prompts", "a | time=1", "b", "--loop", "--frames", "48"], [(0, "b"), (1, "a")]),
+        (["--prompts", "a | time=1", "b", "--loop", "--frames", "16"], [(0, "b"), (1, "a")]),
     ],
     ids=str,
 )
 def test_a_film_has_a_chapter_where_it_arrives_at_each_keyframe(walk, flags, chapters):
-    walk(*flags, "--speed", "path", "--size", "64", "--out", "film.mp4")
+    walk(*flags, "--fps", "8", "--speed", "path", "--size", "64", "--out", "film.mp4")
     assert list(probe.read_metadata(Path("film.mp4")).chapters) == chapters
 
 
@@ -1310,6 +1313,7 @@ def test_a_folder_of_an_earlier_film_is_replaced_and_any_other_is_not(walk, refu
     assert "mine.png" in refusal(*ABC, "--frames", "3", "--out", "pngs/")
 
 
+@pytest.mark.watched
 @pytest.mark.parametrize(
     ("suffix", "flags", "size"), [(".mp4", [], 512), (".webm", ["--size", "64"], 64), (".mov", ["--size", "64"], 64)]
 )
@@ -1324,6 +1328,7 @@ def test_a_film_of_each_format_has_its_frames_and_can_be_replayed(walk, suffix, 
     assert Path(out).read_bytes() == Path(f"film-again{suffix}").read_bytes()
 
 
+@pytest.mark.watched
 @pytest.mark.parametrize(("fps", "shown", "delay"), [("24", "25", 40), ("30", "33.3333", 30), ("25", None, 40)])
 def test_a_gif_has_its_frames_at_the_rate_that_is_said(walk, fps, shown, delay):
     out, err = walk(*ABC, "--frames", "7", "--fps", fps, "--size", "64", "--out", "film.gif")
@@ -1553,6 +1558,7 @@ def test_sparing_a_gpus_memory_without_a_gpu_is_refused(refusal):
     )
 
 
+@pytest.mark.watched
 @pytest.mark.parametrize(
     ("prompts", "how"),
     [

@@ -16,7 +16,7 @@ from walk.run import Run, unused
 from walk.sounds import Sound
 from walk.work import Work
 
-pytestmark = pytest.mark.usefixtures("shared_weights")
+pytestmark = pytest.mark.usefixtures("shared_weights", "unwatched")
 
 ABC = ["a red apple", "a green frog", "a blue whale"]
 

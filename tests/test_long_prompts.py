@@ -101,13 +101,13 @@ def test_a_picture_is_the_same_where_its_prompt_is_said_twice(model):
 
 @pytest.mark.parametrize("smooth", [True, False])
 def test_a_walk_between_short_and_long_prompts_does_not_jump_and_any_frame_is_the_same_alone(model, smooth):
-    walk = Walk.through([SHORT, LONG, Keyframe(f"{PARTS[0]} {PARTS[1]}", 5), SHORT], frames=31, smooth=smooth)
-    whole = dict(render(model, walk, range(31)))
-    for indices in ([1], [9, 10, 11], [30, 20, 15]):
+    walk = Walk.through([SHORT, LONG, Keyframe(f"{PARTS[0]} {PARTS[1]}", 5), SHORT], frames=16, smooth=smooth)
+    whole = dict(render(model, walk, range(16)))
+    for indices in ([1], [4, 5, 6], [15, 10, 7]):
         for index, picture in render(model, walk, indices):
             np.testing.assert_array_equal(picture, whole[index])
-    steps = [np.abs(whole[i].astype(int) - whole[i + 1]).mean() for i in range(30)]
-    beside = [steps[i] for key in (0, 10, 20, 30) for i in (key - 1, key) if 0 <= i < 30]
+    steps = [np.abs(whole[i].astype(int) - whole[i + 1]).mean() for i in range(15)]
+    beside = [steps[i] for key in (0, 5, 10, 15) for i in (key - 1, key) if 0 <= i < 15]
     assert max(beside) <= 1.5 * max(set(steps) - set(beside)), "a jump where the number of tokens changes"
 
 

@@ -77,6 +77,12 @@ def test_a_keyframe_of_another_size_is_the_plain_pipelines_picture(tiny_folder):
     assert_the_same(picture, expected)
 
 
+@pytest.fixture(scope="module")
+def with_its_own_scheduler(tiny_folder):
+    """The plain pipeline's picture."""
+    return plain(tiny_folder, FOX, num_inference_steps=3, guidance_scale=3.0)
+
+
 @pytest.mark.parametrize(
     ("name", "scheduler", "options"),
     [
@@ -90,10 +96,11 @@ def test_a_keyframe_of_another_size_is_the_plain_pipelines_picture(tiny_folder):
         (":timestep_spacing=trailing", "PNDMScheduler", {"timestep_spacing": "trailing"}),
     ],
 )
-def test_a_keyframe_with_another_scheduler_is_the_plain_pipelines_picture(tiny_folder, name, scheduler, options):
-    call = {"num_inference_steps": 3, "guidance_scale": 3.0}
-    expected = plain(tiny_folder, FOX, scheduler, options, **call)
-    assert levels(expected, plain(tiny_folder, FOX, **call)) > 1
+def test_a_keyframe_with_another_scheduler_is_the_plain_pipelines_picture(
+    tiny_folder, with_its_own_scheduler, name, scheduler, options
+):
+    expected = plain(tiny_folder, FOX, scheduler, options, num_inference_steps=3, guidance_scale=3.0)
+    assert levels(expected, with_its_own_scheduler) > 1
     model = load(tiny_folder, steps=3, guidance=3.0, scheduler=name)
     assert_the_same(pictures(model, FOX)[0], expected)
     assert_the_same(pictures(models.load(model.settings), FOX)[0], expected)  # as a recipe would name it

@@ -37,12 +37,12 @@ def test_the_code_in_readme_makes_an_even_film_and_a_keyframe(tmp_path, monkeypa
     (tmp_path / "examples").symlink_to(ROOT / "examples", target_is_directory=True)
     monkeypatch.chdir(tmp_path)
     names = {}
-    exec(once.replace("frames=200", "frames=24"), names)
+    exec(once.replace("frames=200", "frames=16"), names)
     assert names["film"].path == Path("night.mp4")
     capsys.readouterr()
-    exec(code.replace("frames=200", "frames=24"), names)
-    assert "24 of 24 frames are in night.walk already" in capsys.readouterr().err
-    assert len(probe.timestamps(Path("night.mp4"))[0]) == 24
+    exec(code.replace("frames=200", "frames=16"), names)
+    assert "16 of 16 frames are in night.walk already" in capsys.readouterr().err
+    assert len(probe.timestamps(Path("night.mp4"))[0]) == 16
     steps = check("night.mp4").steps
     assert max(steps) < 3 * statistics.median(steps)
     exec(more, names)

@@ -18,7 +18,7 @@ from walk.roughcut import cut, longest_hold
 from walk.run import Run, by_index
 from walk.timeline import Walk
 
-pytestmark = pytest.mark.usefixtures("shared_weights")
+pytestmark = pytest.mark.usefixtures("shared_weights", "unwatched")
 PLACES = [Walk.through(read_prompts(["a", "b", "c"]), 25, closed=closed).positions for closed in (False, True)]
 
 

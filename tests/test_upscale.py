@@ -37,7 +37,7 @@ from walk.settings import BUILT_IN
 from walk.upscale import Upscaler
 from walk.work import Work
 
-pytestmark = pytest.mark.usefixtures("shared_weights", "empty_folder")
+pytestmark = pytest.mark.usefixtures("shared_weights", "unwatched", "empty_folder")
 
 ABC = ["a red apple", "a green frog", "a blue whale"]
 
@@ -61,8 +61,12 @@ def settings(tiny_folder):
 
 @pytest.fixture
 def walk(tiny_folder, capsys):
+    """(stdout, stderr) of a command; films are as large as what the upscaler makes, unless told."""
+
     def of(*arguments, status=0, film=True):
         cheap = ["--model", tiny_folder, "--steps", 1, "--frames", 9] if film else []
+        if film and "--size" not in arguments:
+            cheap += ["--size", 64]
         done = cli.main([*map(str, arguments), *map(str, cheap)])
         out, err = capsys.readouterr()
         assert done == status, err
@@ -462,6 +466,7 @@ def test_a_film_does_not_tell_where_its_upscaler_lies(walk, upscaler):
     assert Path("0.mp4").read_bytes() == Path("1.mp4").read_bytes()
 
 
+@pytest.mark.watched
 def test_the_built_in_models_own_makes_its_films_clearer_unless_told(walk):
     ask = "--prompts", "a fox", "an owl", "--frames", 3, "--run", "all.walk", "--out"
     shown = {}
