@@ -76,9 +76,9 @@ def test_threads_that_share_a_model_take_turns(cheap):
     def film(steps, name):
         return walk.make(ABC, loaded, frames=9, steps=steps, size=32, out=f"{name}.mp4", quiet=True).path.read_bytes()
 
-    alone = [film(steps, f"alone{steps}") for steps in (3, 4, 5)]
+    alone = [film(steps, f"alone{steps}") for steps in (1, 2, 3)]
     with ThreadPoolExecutor(3) as pool:
-        assert [*pool.map(film, (3, 4, 5), "abc")] == alone
+        assert [*pool.map(film, (1, 2, 3), "abc")] == alone
 
 
 def _renders():

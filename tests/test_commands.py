@@ -250,7 +250,7 @@ def test_standard_input_is_not_taken_for_a_prompt_among_others(refusal):
 
 def test_a_prompt_put_before_others_says_that_it_moves_their_seeds_and_how_to_keep_their_pictures(walk):
     file, lines = Path("film.txt"), ["a fox", "an apple", "a frog | seed=7", "a panda", "a whale"]
-    command = ["--prompts", file, "--fps", "4", "--size", "32"]
+    command = ["--prompts", file, "--fps", "2", "--size", "32"]
 
     def told(*lines, more=(), film=True):
         file.write_text("\n".join(lines))
