@@ -15,8 +15,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # on busy cores, threads th
 
 # Files of tests that take more than ten seconds, the longest first.
 LONGEST = (
-    *("families", "commands", "music", "speed", "video", "check", "upscale", "models"),
-    *("schedule", "downloads", "audio", "cli", "readme", "api", "sheet", "roughcut"),
+    *("families", "commands", "check", "music", "video", "models", "speed", "schedule"),
+    *("cli", "audio", "downloads", "upscale", "readme", "sheet", "roughcut"),
 )
 
 
@@ -84,7 +84,7 @@ def shared_weights(request, monkeypatch, _loaded):
 @pytest.fixture
 def unwatched(request, monkeypatch):
     """Films are made, but not read once more as a player would, to be told of their movement and their faults: that takes
-    a third of the time of a small one. Tests for which it matters are marked watched."""
+    a sixth of all the time. Tests for which it matters are marked watched."""
     if not request.node.get_closest_marker("watched"):
         monkeypatch.setattr("walk.commands._watch", lambda *_: None)
 

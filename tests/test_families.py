@@ -709,6 +709,6 @@ def test_where_torch_cannot_compile_that_is_said(monkeypatch, device, error, mes
 
 def test_where_nothing_can_be_compiled_that_is_said(home, compiler, monkeypatch):
     monkeypatch.setattr(compiler, "cxx", ("no-such-compiler",))
-    compiled = load(home("PixArtSigmaPipeline"), **SIZE, steps=2, batch=1, compile=True)
+    compiled = load(home("Krea2Pipeline"), **SIZE, steps=1, batch=1, compile=True)
     with pytest.raises(Error, match=r"^the model cannot be compiled here: .*; give --compile off$"):
         pictures(compiled, FOX)
