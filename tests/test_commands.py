@@ -549,6 +549,18 @@ def test_what_a_preview_renders_makes_no_film_frame_useless(walk):
     assert unused_names() == others
 
 
+@pytest.mark.watched
+def test_where_the_film_flashes_is_told_with_what_may_help_of_what_was_chosen(walk, monkeypatch):
+    flashing = Report((), (32, 32), 24.0, (), (0.0,), (), 0.0, ((1.0, 2.5, 5),))
+    monkeypatch.setattr("walk.check.check", lambda *_, **__: flashing)
+    _, err = walk(*ABC, "--bpm", "120", "--frames", "6", "--pace", "beat", "--pulse", "0.5", "--out", "beat.mp4")
+    assert err[-2].startswith("note: flashes up to 5 times a second from 0:01.0 to 0:02.5; more than 3 can harm")
+    others = "keyframes further apart or prompts nearer to each other in brightness may help"
+    assert err[-1] == f"note: where it flashes, a smaller --pulse, a smaller --react, {others}"
+    _, err = walk(*ABC, "--frames", "6", "--out", "plain.mp4")
+    assert err[-1] == f"note: where it flashes, {others}"
+
+
 # What a stop says
 
 
@@ -561,17 +573,6 @@ def test_a_stop_while_the_film_is_watched_says_that_it_is_made(walk, monkeypatch
     out, err = walk(*ABC, "--frames", "6", "--out", "film.mp4", status=130)
     assert (out, err[-1]) == ("", "walk: stopped; film.mp4 is made, but was not checked")
     assert len(probe.timestamps(Path("film.mp4"))[0]) == 6
-
-
-def test_where_the_film_flashes_is_told_with_what_may_help_of_what_was_chosen(walk, monkeypatch):
-    flashing = Report((), (32, 32), 24.0, (), (0.0,), (), 0.0, ((1.0, 2.5, 5),))
-    monkeypatch.setattr("walk.check.check", lambda *_, **__: flashing)
-    _, err = walk(*ABC, "--bpm", "120", "--frames", "6", "--pace", "beat", "--pulse", "0.5", "--out", "beat.mp4")
-    assert err[-2].startswith("note: flashes up to 5 times a second from 0:01.0 to 0:02.5; more than 3 can harm")
-    others = "keyframes further apart or prompts nearer to each other in brightness may help"
-    assert err[-1] == f"note: where it flashes, a smaller --pulse, a smaller --react, {others}"
-    _, err = walk(*ABC, "--frames", "6", "--out", "plain.mp4")
-    assert err[-1] == f"note: where it flashes, {others}"
 
 
 # seeds

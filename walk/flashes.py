@@ -149,9 +149,8 @@ class _Red:
         far = away[0] ** 2 + away[1] ** 2 > COLOUR**2
         rise, fall = far & red & ~self._red, far & self._red
         self._red = rise | self._red & ~fall
-        further = np.where(
-            self._red, red & (away[0] > 0), away[0] < 0
-        )  # of all colours, the reddest has the largest u'
+        # Of all colours, the reddest has the largest u'.
+        further = np.where(self._red, red & (away[0] > 0), away[0] < 0)
         np.copyto(self._from, colour, where=further | rise | fall)
         return rise, fall
 
