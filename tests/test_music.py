@@ -1283,9 +1283,9 @@ def test_a_rest_between_beats_is_no_doubled_frame_and_one_on_the_way_is(walk, so
     """Both are shown like the frames before them: 26 comes two after a beat, 35 is the last before one."""
     pictures = check._pictures
 
-    def doubled(reader, count, see):
+    def doubled(*given):
         shown = None
-        for index, picture in enumerate(pictures(reader, count, see)):
+        for index, picture in enumerate(pictures(*given)):
             shown = shown if index in (26, 35) else picture
             yield shown
 
