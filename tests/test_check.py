@@ -207,6 +207,18 @@ def test_a_foreign_frame_is_found_among_kicks(tmp_path, fps):
     assert fault[1] == "the picture jumps away and back"
 
 
+def test_a_frame_that_a_pulse_makes_unlike_the_others_is_no_fault(tmp_path):
+    film = scenery(kicks(24, 3, 3), tmp_path, 24, replaced(31, FOREIGN))
+    assert check(film, swings={31}).faults == ()
+    assert len(check(film, swings={30, 32}).faults) == 1
+
+
+def test_a_jump_is_as_large_as_the_speed_that_is_drawn_of_it(tmp_path):
+    report = check(scenery(np.delete(np.arange(75) / 20, [41, 42, 43]), tmp_path, 25))
+    ((_, fault),) = report.faults
+    assert fault == f"the picture jumps: {report.largest:.1f} times the usual step"
+
+
 @pytest.mark.parametrize("name", ["film.mp4", "film.webm"])
 def test_three_frames_cut_out_of_a_smooth_film_are_found_where_they_were(tmp_path, name):
     places = np.cumsum(0.05 + 0.01 * np.sin(np.arange(75) / 25))
@@ -317,7 +329,7 @@ def test_a_step_like_two_others_near_it_is_no_jump():
         steps, times = [1.0] * 200, [Fraction(i, 10) for i in range(202)]
         for place in places:
             steps[place] = 9.0
-        return [round(time * 10) - 1 for time, _ in checking._jumps(steps, times, [False] * 200)]
+        return [*checking._jumps(steps, times, [False] * 200)]
 
     assert found(50) == [50]
     assert found(50, 60) == [50, 60]

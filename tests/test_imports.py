@@ -98,7 +98,7 @@ BELOW = {
     "doctor": {"downloads", "ffmpeg", "machine", "models"},
     "film": {"digests", "ffmpeg", "files", "probe", "recipe", "run", "settings", "sounds", "video"},
     "flags": {"formats", "keyframes", "pace", "rates", "settings", "text", "timeline"},
-    "outlook": {"settings", "text", "timeline"},
+    "outlook": {"rates", "settings", "text", "timeline"},
     "paths": {"film", "formats", "keyframes", "png", "run", "text"},
     "motion": {
         *("audio", "flags", "formats", "keyframes", "lyrics", "music", "pace", "progress", "rates", "recipe", "sounds"),

@@ -254,6 +254,7 @@ def test_settings_end_a_line_and_any_other_bar_belongs_to_the_prompt(line, keyfr
     ("line", "message"),
     [
         ("fox | sede=3", f"unknown setting sede=; did you mean seed=? {SETTINGS}"),
+        ("fox | SEED=3", f"unknown setting SEED=; did you mean seed=? {SETTINGS}"),
         ("fox | Seed=3", f"unknown setting Seed=; did you mean seed=? {SETTINGS}"),
         ("fox | negative_prompt=x", f"unknown setting negative_prompt=; did you mean negative=? {SETTINGS}"),
         ("fox | seed=3 | colour=red", f"unknown setting colour= {SETTINGS}"),
@@ -569,6 +570,8 @@ def test_a_rest_until_a_time_says_nothing_of_beats_bars_or_frames():
         ("a | negative : blurry", "'negative : blurry' looks like a setting; write negative=blurry"),
         ("a | time:", "'time:' looks like a setting; write time="),
         ("a | frame 48", "'frame 48' looks like a setting; write frame=48"),
+        ("a | pace bar", "'pace bar' looks like a setting; write pace=bar"),
+        ("a | pulse 0.5", "'pulse 0.5' looks like a setting; write pulse=0.5"),
     ],
 )
 def test_what_is_nearly_a_setting_is_refused_and_not_drawn(line, message):

@@ -350,6 +350,29 @@ def test_verses_stay_calm_where_choruses_pulse_and_what_sets_in_fades_after_them
     assert max(calm.pulse[80:]) < 0.001
 
 
+def test_a_pulse_is_that_of_the_prompt_that_is_shown_also_of_the_last_one_and_while_it_is_held(asked):
+    for lines, wild in (
+        (["a", "b | bar=2 | pulse=1"], range(48, 144)),
+        (["a | pulse=1", "b | bar=2 | pulse=0"], range(48)),
+        (["a", "b | bar=2 | until=bar=3 | pulse=1", "c | bar=3.5"], range(48, 120)),
+    ):
+        made, _ = asked("--bpm", "120", "--bars", "3", "--pace", "even", prompts=lines)
+        assert [i for i, pulse in enumerate(made.pulse) if pulse > 0.9] == [*wild[::48]], "on each bar"
+
+
+def test_on_beats_on_which_a_picture_is_held_no_mixture_is_shown(walk, monkeypatch):
+    orders = []
+    monkeypatch.setattr(
+        order, "read_order", lambda *given, real=order.read_order: orders.append(real(*given)) or orders[-1]
+    )
+    held = ["a fox", "a frog | beat=2 | pace=beat", "an owl | beat=3"]
+    _, err = walk("--bpm", "120", "--bars", "2", "--fps", "8", "--out", "film.mp4", prompts=held)
+    assert not [line for line in err if "mixture" in line]
+    rest = ["a fox | pace=beat", "a frog | bar=2 | until=bar=4 | pace=beat", "an owl | bar=5"]
+    _, err = walk("--bpm", "120", "--bars", "5", "--fps", "8", "--out", "film.mp4", prompts=rest)
+    assert [line for line in err if line.startswith("note: the film rests 9 times, 6 of them between keyframes")]
+
+
 def test_a_film_rests_on_the_beats_or_bars_of_those_prompts_that_say_so(walk, monkeypatch):
     orders = []
     monkeypatch.setattr(
@@ -382,6 +405,17 @@ def test_a_replay_follows_a_stem_if_a_prompts_pace_or_pulse_does(song):
     for setting, kept in (("pulse=0.5", {"listen"}), ("pace=energy", {"listen", "react"}), ("pace=even", set())):
         made = recipe.Recipe((f"a fox | seed=0 | {setting}", "an owl | seed=1"), tuple(told.items()), ("walk 0",))
         assert {"listen", "react"} & replay.replayed("film.mp4", made, {})[0].keys() == kept
+
+
+def test_a_replay_with_another_pulse_tells_that_prompts_keep_their_own():
+    lines = ("a fox | seed=0 | pulse=0.5", "an owl | seed=1 | pace=bar", "a frog | seed=2 | pulse=0.2")
+    made = recipe.Recipe(lines, (("frames", "3"),), ("walk 0",))
+    kept = "which they keep; walk info tells the prompts, to change them"
+    assert replay.told_own_movement(made, {"pulse": 0.0}) == f"2 prompts have a pulse of their own, {kept}"
+    assert replay.told_own_movement(made, {"pace": "even"}).startswith(
+        "1 prompt has a pace of its own, which it keeps; "
+    )
+    assert replay.told_own_movement(made, {"fps": 12}) == ""
 
 
 def test_a_part_pulses_as_it_does_in_the_whole_song(asked):
@@ -438,7 +472,7 @@ def test_a_pulse_alone_follows_what_is_listened_to_and_a_replay_does_too(asked, 
 def test_a_film_that_is_checked_is_not_expected_to_rest_where_it_pulses():
     places = recipe.Positions((0.0, 0.0, 0.0, 0.0, 1.0), pulse=(0.0, 0.5, 0.495, 0.1, 0.0))
     made = recipe.Recipe(("a fox | seed=0", "an owl | seed=1"), (("frames", "5"),), ("walk 0",), places)
-    assert replay.told_rests(made, 5) == {2}
+    assert replay.told_walk(made, 5).rests() == {2}
 
 
 def test_a_resting_film_pulses_and_is_made_again_frame_for_frame(walk, song):

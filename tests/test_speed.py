@@ -284,6 +284,7 @@ def test_a_preview_names_the_time_of_what_may_be_a_jump():
     walk = a_walk(97, "abc")
     first, _, _ = paced(walk, picture, further=False)
     (note,) = outlook.turns(first.original, first.distances)
+    assert outlook.turns(first.original, first.distances, {k: "bar" for k in range(9)}) == []
     at, what = note.split(": ", 1)
     assert re.fullmatch(
         r"9\d% of the change from keyframe 2 to 3 comes at once; a prompt in between would soften it", what

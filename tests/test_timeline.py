@@ -501,11 +501,17 @@ def test_a_segment_without_strides_is_laid_out_as_if_there_were_none(closed):
     assert mixed[:24] + mixed[84:] == with_[:24] + with_[84:]
 
 
-def test_frames_are_in_the_segment_between_their_keyframes():
+def test_a_walk_swings_where_its_pulse_turns():
+    walk = Walk.through(keyframes(None, None), frames=9)
+    walk = dataclasses.replace(walk, pulse=(0.5, 0.1, 0.6, 0.6, 0.3, 0.305, 0.3, 0.9, 0.2))
+    assert walk.swings() == {1, 7}
+
+
+def test_a_keyframe_is_the_last_that_was_reached_until_the_next_is():
     walk = Walk.through(keyframes(0.5, 1.0, 2.0), frames=72)
-    assert walk.segments_at([0, 11.5, 12, 23.5, 24, 47.5, 48, 71]) == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert walk.reached([0, 11.5, 12, 23.5, 24, 47.5, 48, 71]) == [0, 0, 0, 0, 1, 1, 2, 2]
     loop = Walk.through(keyframes(0.5, 1.0, 2.0), frames=72, closed=True)
-    assert loop.segments_at([-0.5, 0, 11.5, 12, 23.5, 24, 48, 71]) == [2, 2, 2, 0, 0, 1, 2, 2]
+    assert loop.reached([-0.5, 0, 11.5, 12, 23.5, 24, 48, 71]) == [2, 2, 2, 0, 0, 1, 2, 2]
 
 
 def test_the_noise_goes_with_the_prompts_unless_it_is_to_be_even():

@@ -118,6 +118,7 @@ def check(
     film: Path | str,
     report: Callable[[int], object] = lambda count: None,
     rests: Collection[int] = frozenset(),
+    swings: Collection[int] = frozenset(),
     see: Callable[[int, np.ndarray], object] = lambda index, picture: None,
     closed: bool = False,
 ) -> Report:
@@ -125,6 +126,7 @@ def check(
 
     report: called with the number of frames read so far.
     rests: indices of frames that are meant to look like the one before (`Walk.rests`), which is no fault of theirs.
+    swings: indices of frames that may be unlike those before and after them (`Walk.swings`).
     see: called with each frame's index and its picture, (height, width, 3) uint8.
     closed: the first frame follows the last.
     """
@@ -146,7 +148,7 @@ def check(
     resting = list(_resting(frames[1:]))
     measured = [frame.change for frame in frames[1:]]
     changes = [0.0 if still else change for change, still in zip(measured, resting)]
-    foreign = list(_foreign(frames, changes))
+    foreign = [index for index in _foreign(frames, changes) if index not in swings]
     for index in foreign:
         changes[index - 1 : index + 1] = measured[index - 1 : index + 1] = [frames[index + 1].change_in_two / 2] * 2
     still_spans = list(_still_spans(changes, [*times, end]))
@@ -163,9 +165,13 @@ def check(
     faults += [(float(times[index]), "the picture jumps away and back") for index in foreign]
     unseen = [frame.unseen for frame in frames[1:]]
     faults += _repeated(measured, frames, times, rests)
-    faults += _jumps(changes, times, unseen) if len(changes) >= FEWEST else ()
     steps = [0.0 if still else frame.distance for frame, still in zip(frames[1:], resting)]
     steps += [seam] if closed and steps else []
+    jumps = _jumps(changes, times, unseen) if len(changes) >= FEWEST else ()
+    usual = eye.usual(steps)
+    faults += [
+        (float(times[i + 1]), f"the picture jumps: {steps[i] / usual:.1f} times the usual step") for i in jumps if usual
+    ]
     share = float(sum((b - a for a, b in still_spans), Fraction(0)) / (end - times[0])) if still_spans else 0.0
     shown, flashing = tuple(map(float, times)), flashes.spans(float(end))
     return Report(facts, (width, height), fps, tuple(sorted(faults)), shown, tuple(steps), share, flashing)
@@ -372,8 +378,8 @@ def _foreign(frames: Sequence[_Frame], changes: Sequence[float]) -> Iterator[int
             yield index
 
 
-def _jumps(changes: Sequence[float], times: Sequence[Fraction], unseen: Sequence[bool]) -> Iterator[tuple[float, str]]:
-    """Changes that stand alone, but for those that nobody sees.
+def _jumps(changes: Sequence[float], times: Sequence[Fraction], unseen: Sequence[bool]) -> Iterator[int]:
+    """The indices of changes that stand alone, but for those that nobody sees.
 
     In a film that moves with music some changes are large, too, but they fade over a few frames, or there
     are others like them near. A jump has one other near it at most.
@@ -391,7 +397,7 @@ def _jumps(changes: Sequence[float], times: Sequence[Fraction], unseen: Sequence
         after = slice(bisect_right(moments, time), bisect_right(moments, time + NEAR))
         near = sorted(sizes[before] + sizes[after])
         if change > JUMP * max(near[-2:-1], default=0):
-            yield float(times[index + 1]), f"the picture jumps: {change / usual:.1f} times the usual step"
+            yield index
 
 
 def _neighbours(changes: Sequence[float], index: int) -> Sequence[float]:

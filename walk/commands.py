@@ -44,7 +44,7 @@ from walk.motion import RHYTHM, pulses
 from walk.order import Order
 from walk.progress import Bars, Listener, in_bytes
 from walk.rates import METER
-from walk.replay import OF_MODEL, Again, files_named, read_recipe, replayed, told_rests
+from walk.replay import OF_MODEL, Again, files_named, read_recipe, replayed, told_own_movement, told_walk
 from walk.settings import BUILT_IN
 from walk.text import as_word, clock, either, format_time, plural, together
 
@@ -181,11 +181,10 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
 def _surprises(order: Order, look: Look) -> list[str]:
     """What may surprise in a film, as far as a first look tells."""
     walk, has_music = look.run.walk, order.music is not None
-    turns = [] if order.rests else outlook.turns(look.along, look.distances)  # else it is meant to come at once
     return [
         *outlook.surprises(order.walk, order.rests, has_music),
         *outlook.hurries(walk, look.steps(walk), has_music),
-        *turns,
+        *outlook.turns(look.along, look.distances, order.landing),
     ]
 
 
@@ -387,6 +386,8 @@ def replay(**chosen: Any) -> str:
             another = not recipe.weights(made).startswith(hub.model_identity(chosen["model"], own, report))
     if another and set(OF_MODEL) - set(chosen):
         _listener(chosen).say("another model: its own size, steps, guidance and scheduler are taken, unless given")
+    if told := told_own_movement(made, chosen):
+        _listener(chosen).note(told)
     chosen, again = replayed(path, made, chosen, another)
     return film(again=again, **chosen)
 
@@ -493,8 +494,9 @@ def check(film: str, **chosen: Any) -> str:
             drawn[index] = sheet.reduced(picture)
 
     with Bars().progress(f"reading {film}", count, after=2) as progress:
-        rests = told_rests(made, count) if made else set()
-        report = check(Path(film), progress.reached, rests, see, "loop" in carried)
+        told = told_walk(made, count) if made else None
+        meant = {"rests": told.rests(), "swings": told.swings()} if told else {}
+        report = check(Path(film), progress.reached, **meant, see=see, closed="loop" in carried)
         damage = ffmpeg.complaint(Path(film))
 
     # 3. What is wrong.
@@ -731,7 +733,7 @@ def _watch(order: Order, walk: Walk, listener: Listener) -> None:
 
     try:
         with listener.progress(f"watching {order.out.name}", walk.frames, after=2) as progress:
-            report = check(order.out, progress.reached, order.walk.rests(), closed=walk.closed)
+            report = check(order.out, progress.reached, order.walk.rests(), walk.swings(), closed=walk.closed)
     except Error as error:  # the film is made all the same
         listener.note(str(error))
         return

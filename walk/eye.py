@@ -92,11 +92,17 @@ def distance(a: Features, b: Features) -> float:
     return float(scales + math.sqrt(levels @ levels / levels.size)) / (2 * ONE)
 
 
-def unevenness(steps: Sequence[float]) -> float:
-    """The largest step over the median of those that move; 0 where nothing moves."""
+def usual(steps: Sequence[float]) -> float:
+    """The median of the steps that move; 0 where nothing moves."""
     still = STILL * sum(steps) / max(len(steps), 1)
     moving = [step for step in steps if step > still]
-    return max(moving) / float(np.median(moving)) if moving else 0.0
+    return float(np.median(moving)) if moving else 0.0
+
+
+def unevenness(steps: Sequence[float]) -> float:
+    """The largest step over the usual one; 0 where nothing moves."""
+    median = usual(steps)
+    return max(steps) / median if median else 0.0
 
 
 def block_means(x: np.ndarray, step: int) -> np.ndarray:

@@ -348,7 +348,9 @@ def _split(where: str, text: str) -> tuple[str, dict[str, str]]:
     for field in fields:
         match = re.match(r"\s*([\w-]+)\s*=(.*)", field, re.DOTALL)
         almost = re.match(
-            rf"\s*({'|'.join(_PARSERS)})\s*:\s*(.*)|\s*(seed|beat|bar|frame)\s+(\d+\s*)$", field, re.DOTALL
+            rf"\s*({'|'.join(_PARSERS)})\s*:\s*(.*)|\s*(?:(seed|beat|bar|frame|pulse)\s+([\d.]+)|(pace)\s+({'|'.join(PACES)}))\s*$",
+            field,
+            re.DOTALL,
         )
         if match:
             name = match[1]
@@ -356,8 +358,8 @@ def _split(where: str, text: str) -> tuple[str, dict[str, str]]:
                 raise Error(f"{where}: {name} is set twice")
             settings[name] = match[2].strip()
         elif almost:
-            name, value = almost[1] or almost[3], almost[2] or almost[4]
-            raise Error(f"{where}: '{field.strip()}' looks like a setting; write {name}={(value or '').strip()}")
+            name, value = (next(filter(None, some), "") for some in (almost.groups()[::2], almost.groups()[1::2]))
+            raise Error(f"{where}: '{field.strip()}' looks like a setting; write {name}={value.strip()}")
         elif settings:
             what = f"'{field.strip()}'" if field.strip() else "a bar"
             raise Error(f"{where}: {what} comes after {name}=; settings go at the end of the line")
@@ -375,7 +377,7 @@ def _check_settings(where: str, prompt: str, settings: Mapping[str, str]) -> Non
         raise Error(f"{where}: there is no prompt before the settings")
     unknown = [name for name in settings if name not in _PARSERS]
     if unknown:
-        near = ["time"] if unknown[0] in ("at", "t") else difflib.get_close_matches(unknown[0], _PARSERS, n=1)
+        near = ["time"] if unknown[0] in ("at", "t") else difflib.get_close_matches(unknown[0].lower(), _PARSERS, n=1)
         hint = f"; did you mean {near[0]}=?" if near else ""
         raise Error(f"{where}: unknown setting {unknown[0]}={hint} (settings are {_SETTINGS})")
     arrivals = [name for name in WHEN if name in settings]

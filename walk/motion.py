@@ -236,8 +236,8 @@ def _strides_by_segment(
     strides = {each: _strides(each, chosen, music, frames) for each in set(used)}
     if len(strides) == 1:
         return strides[used[0]]
-    segments = laid().segments_at(frame - 0.5 for frame in range(frames))  # of the way into each frame
-    return [strides[used[k]][frame] if strides[used[k]] else None for frame, k in enumerate(segments)]
+    keys = laid().reached(frame - 0.5 for frame in range(frames))  # before each frame
+    return [strides[used[k]][frame] if strides[used[k]] else None for frame, k in enumerate(keys)]
 
 
 def _strides(name: str, chosen: dict[str, Any], music: Music, frames: int) -> list[float]:
@@ -259,7 +259,7 @@ def _pulse(walk: Walk, depths: Sequence[float], music: Music) -> tuple[float, ..
     from walk.audio import ENVELOPE_RATE
 
     most = max(depths)
-    shares = [depths[k] / most for k in walk.segments_at(range(walk.frames))]
+    shares = [depths[k] / most for k in walk.reached(range(walk.frames))]
     film = (walk.frames, walk.fps, walk.closed, shares)
     if envelope := music.strength or music.rhythm.envelope:
         strengths = pace.strengths(envelope, ENVELOPE_RATE, *film)

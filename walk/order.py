@@ -104,14 +104,22 @@ class Order:
         return self.music.sound if self.music and formats.holds_sound(out) else None
 
     @property
+    def landing(self) -> dict[int, str]:
+        """By keyframe from which the film moves so that it rests on each beat, or bar, which of them."""
+        if self.music is None or self.placed or self.flags.get("react", 1) < RESTS:
+            return {}
+        used = [keyframe.pace or paces(self.flags)[0] for keyframe in self.walk.keyframes]
+        return {k: name for k, name in enumerate(used) if name in LANDING}
+
+    @property
     def rests(self) -> tuple[float, ...]:
         """Beats or bars that the film rests on, in seconds."""
-        if self.music is None or self.placed or self.flags.get("react", 1) < RESTS:
+        landing, found = self.landing, set()
+        if self.music is None or not landing:
             return ()
-        usual, found = paces(self.flags)[0], set()
         for name, moments in (("beat", self.music.rhythm.beats), ("bar", self.music.rhythm.bars)):
-            segments = self.walk.segments_at(moment * float(self.walk.fps) - 0.5 for moment in moments)
-            found |= {at for at, k in zip(moments, segments) if (self.walk.keyframes[k].pace or usual) == name}
+            keys = self.walk.reached(moment * float(self.walk.fps) - 0.5 for moment in moments)
+            found |= {moment for moment, k in zip(moments, keys) if landing.get(k) == name}
         return tuple(sorted(found))
 
 

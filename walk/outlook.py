@@ -8,10 +8,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from fractions import Fraction
 from itertools import groupby
 from statistics import median
 
+from walk.rates import nearest
 from walk.settings import Settings
 from walk.text import clock, plural
 from walk.timeline import Walk
@@ -68,10 +70,11 @@ def hurries(walk: Walk, steps: Sequence[float], music: bool = False) -> list[str
     ]
 
 
-def turns(walk: Walk, distances: Sequence[tuple[float, float]]) -> list[str]:
+def turns(walk: Walk, distances: Sequence[tuple[float, float]], meant: Collection[int] = ()) -> list[str]:
     """Notes on segments that change nearly at once: a first look cannot tell a steep turn from a jump without frames.
 
-    distances: (position, how far from it the next looks), in order, of pictures that were seen.
+    distances: (position, how far from it the next looks), in order, of pictures that were seen. meant: segments that are
+        to change so.
     """
     notes, inside = [], _inside(walk)
     seen: defaultdict[int, list[tuple[float, float]]] = defaultdict(list)
@@ -82,7 +85,7 @@ def turns(walk: Walk, distances: Sequence[tuple[float, float]]) -> list[str]:
         at, most = max(gaps, key=lambda gap: gap[1], default=(0.0, 0.0))
         share = most / (sum(distance for _, distance in gaps) or 1)
         later = [index for index in inside[start] if walk.positions[index] > at]
-        if len(gaps) > 3 and share > TURN and later:
+        if len(gaps) > 3 and share > TURN and later and start not in meant:
             notes.append(
                 f"{clock(min(later) / walk.fps)}: {share:.0%} of the change from {walk.segment_name(start)} comes at once; a prompt in "
                 "between would soften it"
@@ -117,14 +120,15 @@ def _flicker_note(walk: Walk) -> str:
 
 
 def _between_note(walk: Walk, rests: Sequence[float]) -> str:
-    """A note if the film rests between keyframes much of the time; else ''."""
-    arrivals = [key / float(walk.fps) for key in walk.landmarks()[0]]
-    within = [time for time in rests if 0 <= time < float(walk.seconds)]
-    off = [time for time in within if min(abs(time - arrival) for arrival in arrivals) > 0.51 / walk.fps]
-    if not off or len(off) < BETWEEN * len(within):
+    """A note if the film lands between keyframes much of the time; else ''."""
+    frames = [nearest(Fraction(time) * walk.fps) for time in rests]
+    at = walk.positions
+    landed = [at[i] for i in frames if i == 0 or (0 < i < walk.frames and at[i] != at[i - 1])]  # else it is held
+    off = [position for position in landed if position % 1]
+    if not off or len(off) < BETWEEN * len(landed):
         return ""
     return (
-        f"the film rests {plural(len(within), 'time')}, {len(off)} of them between keyframes, where it shows a mixture; "
+        f"the film rests {plural(len(landed), 'time')}, {len(off)} of them between keyframes, where it shows a mixture; "
         f"with {len(off)} more prompts, one for each rest, it shows none"
     )
 

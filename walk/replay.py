@@ -61,8 +61,8 @@ def files_named(made: Recipe) -> list[str]:
     return [named[name] for name in ("audio", "beats", "listen", "upscale") if name in named]
 
 
-def told_rests(made: Recipe, count: int) -> set[int]:
-    """Which of a film's frames are meant to look like the one before, as far as its recipe tells. count: of its frames."""
+def told_walk(made: Recipe, count: int) -> Walk | None:
+    """The walk that a film shows, as far as its recipe tells. count: of its frames."""
     carried = dict(made.flags)
     with contextlib.suppress(Error):
         keyframes, closed = read_lines(made.prompts), "loop" in carried
@@ -70,10 +70,21 @@ def told_rests(made: Recipe, count: int) -> set[int]:
             # At one speed, it is found out while it is rendered when keyframes without a time come, and slow down.
             ease = "ease" in carried and carried.get("speed") != "constant"
             fps = carried.get("fps", rates.FPS)
-            return Walk.through(keyframes, count, fps=fps, closed=closed, smooth=is_smooth(carried), ease=ease).rests()
+            return Walk.through(keyframes, count, fps=fps, closed=closed, smooth=is_smooth(carried), ease=ease)
         if len(made.positions.path) == count:
-            return Walk(keyframes, (), rates.FPS, closed).with_positions(*made.positions).rests()
-    return set()
+            return Walk(keyframes, (), rates.FPS, closed).with_positions(*made.positions)
+    return None
+
+
+def told_own_movement(made: Recipe, chosen: dict[str, Any]) -> str:
+    """A note if prompts keep a pace or a pulse of their own although another is given for all; else ''."""
+    for name in ("pace", "pulse"):
+        own = sum(getattr(keyframe, name) is not None for keyframe in read_lines(made.prompts))
+        if own and name in chosen:
+            have = "prompt has" if own == 1 else "prompts have"
+            keep = "which it keeps" if own == 1 else "which they keep"
+            return f"{own} {have} a {name} of {'its' if own == 1 else 'their'} own, {keep}; walk info tells the prompts, to change them"
+    return ""
 
 
 def replayed(film: str, made: Recipe, chosen: dict[str, Any], another: bool = False) -> tuple[dict[str, Any], Again]:

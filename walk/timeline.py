@@ -228,12 +228,12 @@ class Walk:
         following = [*keys[1:], *(keys[:1] if self.closed else [])]
         return keys, [(b - a) % self.frames for a, b in zip(keys, following)]
 
-    def segments_at(self, frames: Iterable[float]) -> list[int]:
-        """The segments that the film is in at these frames, or between two; at a keyframe, the one that begins there.
-        Before the first arrival and after the last it is the nearest, or in a closed walk the last."""
+    def reached(self, frames: Iterable[float]) -> list[int]:
+        """The keyframe at which the walk arrived last, at each of these frames, which may be between two; before the first
+        arrival, in a closed walk the last one, else the first."""
         arrivals = sorted((arrival, k) for k, arrival in enumerate(self.landmarks()[0]))
         found = [bisect.bisect_right(arrivals, (frame, len(arrivals))) - 1 for frame in frames]
-        return [arrivals[at][1] if self.closed else min(max(at, 0), self.segments - 1) for at in found]
+        return [arrivals[at][1] if self.closed else max(at, 0) for at in found]
 
     def rests(self) -> set[int]:
         """Frames that are meant to look like the one before, or nearly: the stride into them is at most RESTING of the
@@ -242,6 +242,13 @@ class Walk:
         if self.pulse:
             slow.append([abs(b - a) < CALM for a, b in pairwise(self.pulse)])
         return {index for index, all_slow in enumerate(map(all, zip(*slow)), 1) if all_slow}
+
+    def swings(self) -> set[int]:
+        """Frames at which the pulse turns: before and after, their noise is less far out, or at both further."""
+        turns = zip(self.pulse, self.pulse[1:], self.pulse[2:])
+        return {
+            i for i, (a, b, c) in enumerate(turns, 1) if (b - a) * (b - c) > 0 and min(abs(b - a), abs(b - c)) >= CALM
+        }
 
     def _is_slow(self, positions: Sequence[float]) -> list[bool]:
         """For each stride from a frame to the next, whether it is a rest."""

@@ -130,8 +130,8 @@ class Work:
         frames, others = self.count(), 0
         if self.has_own_noise:  # else nearly all that is looked at becomes a frame, and is counted as one
             others = len(self.run.here(self.asked | self.reusable) - self.uses.keys())
-        looked_at = f" and {plural(others, 'picture')} that tell where they belong" if others else ""
-        return f"{frames} of {self.frames} frames{looked_at}" if frames or others else ""
+        more = f" and {plural(others, 'more picture')} that may serve" if others else ""
+        return f"{frames} of {self.frames} frames{more}" if frames or others else ""
 
     def survey(self, run: Run) -> tuple[list[float], dict[int, Earlier]]:
         """How far it is from each keyframe to the next to the eye; and the places of the few pictures of each segment
