@@ -555,8 +555,10 @@ def test_where_the_film_flashes_is_told_with_what_may_help_of_what_was_chosen(wa
     monkeypatch.setattr("walk.check.check", lambda *_, **__: flashing)
     _, err = walk(*ABC, "--bpm", "120", "--frames", "6", "--pace", "beat", "--pulse", "0.5", "--out", "beat.mp4")
     assert err[-2].startswith("note: flashes up to 5 times a second from 0:01.0 to 0:02.5; more than 3 can harm")
-    others = "keyframes further apart or prompts nearer to each other in brightness may help"
+    others = "keyframes further apart or prompts nearer in brightness may help"
     assert err[-1] == f"note: where it flashes, a smaller --pulse, a smaller --react, {others}"
+    own = ["--prompts", "a fox | pulse=0.5", "an owl", "--bpm", "120", "--frames", "6"]
+    assert walk(*own, "--out", "own.mp4")[1][-1] == f"note: where it flashes, a smaller pulse=, {others}"
     _, err = walk(*ABC, "--frames", "6", "--out", "plain.mp4")
     assert err[-1] == f"note: where it flashes, {others}"
 
@@ -767,6 +769,7 @@ def test_a_sheet_encodes_each_prompt_once_and_fills_its_batches(walk, monkeypatc
         (28, ["--count", "9"], "28 prompts with 9 seeds each, and the film's own, are 280 pictures, and a sheet has room for 256; give --count 8, or fewer prompts"),
         (29, [], "29 prompts with 8 seeds each, and the film's own, are 261 pictures, and a sheet has room for 256; give --count 7, or fewer prompts"),
         (200, ["--count", "1"], "200 prompts with 1 seed each, and the film's own, are 400 pictures, and a sheet has room for 256; give 128 prompts, or fewer"),
+        (300, [], "300 prompts with 8 seeds each, and the film's own, are 2700 pictures, and a sheet has room for 256; give 128 prompts, or fewer"),
         (1, ["--count", "257"], "1 prompt with 257 seeds are 257 pictures, and a sheet has room for 256; give --count 256"),
     ],
 )  # fmt: skip
@@ -805,6 +808,13 @@ def test_a_stop_before_the_first_picture_leaves_the_sheet_that_is_there(walk, mo
     monkeypatch.setattr(render, "render", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     assert walk("seeds", "a fox", "a frog", "--out", "a.png", status=130)[1][-1] == "walk: stopped; no sheet is made"
     assert Path("a.png").read_bytes() == before
+
+
+def test_a_second_stop_while_the_sheet_is_drawn_says_that_there_is_none(walk, monkeypatch):
+    monkeypatch.setattr(sheet, "choices", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    _, err = walk("seeds", "a fox", "a frog", "--count", "2", "--out", "a.png", status=130)
+    assert err[-1] == "walk: stopped; 4 pictures were drawn, but no sheet is made"
+    assert not Path("a.png").exists()
 
 
 def test_words_without_quotes_are_refused(walk, refusal):

@@ -220,3 +220,10 @@ def test_a_line_may_end_in_a_seed_and_a_negative_prompt(tmp_path, name, text):
     assert [it.prompt for it in keyframes] == ["a cat", "a red / apple", "an owl"]
     assert [it.seed for it in keyframes] == [7, 9, 2]
     assert [it.negative_prompt for it in keyframes] == ["", "blurry", ""]
+
+
+def test_two_lines_of_one_moment_may_say_the_same_of_it(tmp_path):
+    path = tmp_path / "song.lrc"
+    path.write_text("[00:01]a cat | pace=bar\n[00:01]on a mat | pace=bar\n[00:03]a frog | pulse=0.5\n")
+    cat, frog = read_prompts(path)
+    assert (cat.prompt, cat.pace, frog.pulse) == ("a cat on a mat", "bar", 0.5)

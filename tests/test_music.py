@@ -1371,8 +1371,10 @@ def test_a_film_to_a_file_of_beats_is_not_moved_without_it(walk):
         == manifest.read_manifest(Path("film.walk")).walk.positions
     )
     _, err = walk("replay", "film.mp4", "--fps", "9", prompts=None, model=False, status=2)
-    said = "film.mp4 moves to the beats in beats.txt, which it does not carry; give that file as --beats"
-    assert err[-1] == f"walk: {said}"
+    said = "moves to the beats in beats.txt, which it does not carry; give that file as --beats"
+    assert err[-1] == f"walk: film.mp4 {said}"
+    _, err = walk("replay", "again.mp4", "--fps", "9", prompts=None, model=False, status=2)
+    assert err[-1] == f"walk: again.mp4 {said}"
     walk("replay", "film.mp4", "--fps", "9", "--beats", "beats.txt", prompts=None, model=False)
 
 

@@ -40,7 +40,7 @@ from walk import (
 from walk import order as orders
 from walk.files import at_home, write_whole, writing
 from walk.keyframes import Keyframe, prompt_file
-from walk.motion import RHYTHM, pulses
+from walk.motion import RHYTHM, used_paces
 from walk.order import Order
 from walk.progress import Bars, Listener, in_bytes
 from walk.rates import METER
@@ -326,7 +326,10 @@ def seeds(*, loaded: Model | None = None, **chosen: Any) -> str:
             if not pictures:
                 raise KeyboardInterrupt("no sheet is made") from None
     # 3. The sheet.
-    _save_sheet(_draw_seeds(prompts, numbers, pictures), out)
+    try:
+        _save_sheet(_draw_seeds(prompts, numbers, pictures), out)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{plural(len(pictures), 'picture')} were drawn, but no sheet is made") from None
     if len(pictures) < walk.frames:
         raise KeyboardInterrupt(f"{out} shows the {len(pictures)} of {walk.frames} pictures that were made")
     return as_word(out)
@@ -348,7 +351,9 @@ def _numbers(chosen: dict[str, Any], prompts: Mapping[tuple[str, str], Sequence[
     if (total := len(prompts) * (count + own)) > MAX_SEEDS:
         asked = f"{plural(len(prompts), 'prompt')} with {plural(count, 'seed')}" + " each, and the film's own," * own
         fitting = MAX_SEEDS // len(prompts) - own
-        less = f"--count {fitting}" + ", or fewer prompts" * own if fitting else f"{MAX_SEEDS // 2} prompts, or fewer"
+        less = (
+            f"--count {fitting}" + ", or fewer prompts" * own if fitting > 0 else f"{MAX_SEEDS // 2} prompts, or fewer"
+        )
         raise Error(f"{asked} are {total} pictures, and a sheet has room for {MAX_SEEDS}; give {less}")
     return range(first, first + count)
 
@@ -752,10 +757,15 @@ def _watch(order: Order, walk: Walk, listener: Listener) -> None:
     for line in report.warnings:
         listener.note(line)
     if report.warnings:
-        paced = order.music and order.flags.get("pace") != "even"
-        ways = ["a smaller --pulse"] * pulses(order.flags, order.walk.keyframes) + ["a smaller --react"] * bool(paced)
-        ways += ["keyframes further apart", "prompts nearer to each other in brightness"]
-        listener.note(f"where it flashes, {either(ways)} may help")
+        listener.note(f"where it flashes, {either(_calmer(order))} may help")
+
+
+def _calmer(order: Order) -> list[str]:
+    """What may keep a film of this kind from flashing."""
+    own = any(keyframe.pulse for keyframe in order.walk.keyframes)
+    paced = order.music and used_paces(order.flags, order.walk.keyframes) != {"even"}
+    ways = {"a smaller --pulse": order.flags.get("pulse"), "a smaller pulse=": own, "a smaller --react": paced}
+    return [*(way for way, helps in ways.items() if helps), "keyframes further apart", "prompts nearer in brightness"]
 
 
 def _save_sheet(sheet: Any, path: Path) -> None:

@@ -12,8 +12,10 @@ It leaves open what 'concurrently' means. Here a change counts if more than a qu
 same direction within a moment, and fewer places do so before and after: in water that twinkles, or a pattern that passes,
 as many turn lighter at any time, and no place flashes with the others. Such changes are counted in each place for itself,
 so that two that flash in turns do not add up; and in one direction, since between four to lighter there are three to
-darker, even if those come sooner in one place than in another, as where a pulse fades. (Not found: seven flashes a second
-or more at 24 frames, if half of the picture turns darker as the other half turns lighter, and both slowly return.)
+darker, even if those come sooner in one place than in another, as where a pulse fades.
+
+Not found is what then looks like twinkling: where one half of the picture turns darker as the other turns lighter, and back
+within one or two frames. (At 24 frames a second that is nine such flashes or more, or seven that fade; at 12, five.)
 """
 
 from __future__ import annotations

@@ -423,13 +423,13 @@ def _parse_frame(where: str, text: str) -> int:
 
 def _parse_pace(where: str, text: str) -> str:
     if text.lower() not in PACES:
-        raise Error(f"{where}: pace '{text}' is unknown; write {either(PACES)}")
+        raise Error(f"{where}: pace '{text[:40]}' is unknown; write {either(PACES)}")
     return text.lower()
 
 
 def _parse_pulse(where: str, text: str) -> float:
-    if not re.fullmatch(r"\d+\.?\d*|\.\d+", text) or float(text) > 1:
-        raise Error(f"{where}: pulse '{text}' is not possible; write a number from 0 to 1")
+    if not re.fullmatch(r"[0-9]+\.?[0-9]*|\.[0-9]+", text) or float(text) > 1:
+        raise Error(f"{where}: pulse '{text[:40]}' is not possible; write a number from 0 to 1")
     return float(text)
 
 

@@ -83,7 +83,8 @@ def prompt_lines(text: str, where: str) -> list[tuple[str, str]]:
     for line in sung:
         last = lines[-1] if lines else None
         if line.words and last and last.time == line.time:
-            words, settings = f"{last.words} {line.words}", last.settings + line.settings
+            words, settings = f"{last.words} {line.words}", last.settings
+            settings += line.settings if line.settings != settings else ""
             lines[-1] = last._replace(words=words, settings=settings, until=None)
         elif line.words:
             lines.append(line)

@@ -120,6 +120,8 @@ def replayed(film: str, made: Recipe, chosen: dict[str, Any], another: bool = Fa
     if made.positions and moved and RHYTHM & set(carried):  # as long as the music is
         carried = _without(carried, "frames")
     _check_upscaler(film, made, carried, chosen)
+    if beats and not moved:  # which the new film tells, too
+        carried["beats"] = beats
     fixed = {"prompts": list(keyframes), "out": chosen.get("out", str(out))}
     again = Again(recipe.weights(made), recipe.upscaler(made), None if moved else made.positions)
     return carried | chosen | fixed, again
