@@ -34,6 +34,11 @@ def paces(chosen: dict[str, Any]) -> tuple[str, str]:
     return prompts, chosen.get("pace_noise", prompts)
 
 
+def pace_of_each(chosen: dict[str, Any], keyframes: Sequence[Keyframe]) -> list[str]:
+    """How the prompts move from each keyframe to the next."""
+    return [keyframe.pace or paces(chosen)[0] for keyframe in keyframes]
+
+
 def used_paces(chosen: dict[str, Any], keyframes: Sequence[Keyframe]) -> set[str]:
     """All paces of a film: the flags', and those that keyframes have of their own."""
     own = {keyframe.pace for keyframe in keyframes if keyframe.pace is not None}
@@ -208,7 +213,7 @@ def lay_out(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Musi
     prompts, noise = paces(chosen)
     apart = "pace_noise" in chosen and (noise != prompts or used_paces(chosen, keyframes) != {prompts})
     walk = laid(
-        strides=_strides_by_segment(prompts, chosen, keyframes, music, frames, laid),
+        strides=_strides_by_segment(chosen, keyframes, music, frames, laid),
         noise_strides=_strides(noise, chosen, music, frames) if apart else None,
     )
     if pulses(chosen, keyframes):
@@ -223,16 +228,17 @@ def is_smooth(chosen: dict[str, Any]) -> bool:
 
 
 def _strides_by_segment(
-    name: str,
     chosen: dict[str, Any],
     keyframes: Sequence[Keyframe],
     music: Music,
     frames: int,
     laid: Callable[[], Walk],
 ) -> Sequence[float | None]:
-    """What is done of the way in each frame: at the pace of the keyframe before it, or else at the one with this name.
-    laid: returns the walk, as far as it does not depend on paces."""
-    used = [keyframe.pace or name for keyframe in keyframes]
+    """What is done of the way in each frame: at the pace of the keyframe before it.
+
+    laid: returns the walk, as far as it does not depend on paces.
+    """
+    used = pace_of_each(chosen, keyframes)
     strides = {each: _strides(each, chosen, music, frames) for each in set(used)}
     if len(strides) == 1:
         return strides[used[0]]

@@ -35,7 +35,7 @@ from walk import (
 from walk.files import lines_of, read_input, read_text
 from walk.flags import EXCLUSIVE, given
 from walk.keyframes import WORDS, Keyframe, check_no_tensors, prompt_file, read_lines
-from walk.motion import LANDING, RHYTHM, paces, pulses, used_paces
+from walk.motion import LANDING, RHYTHM, pace_of_each, pulses, used_paces
 from walk.progress import Listener
 from walk.replay import Again, read_recipe
 from walk.text import as_flag, format_time, plural, together
@@ -108,8 +108,8 @@ class Order:
         """By keyframe from which the film moves so that it rests on each beat, or bar, which of them."""
         if self.music is None or self.placed or self.flags.get("react", 1) < RESTS:
             return {}
-        used = [keyframe.pace or paces(self.flags)[0] for keyframe in self.walk.keyframes]
-        return {k: name for k, name in enumerate(used) if name in LANDING}
+        used = enumerate(pace_of_each(self.flags, self.walk.keyframes))
+        return {k: name for k, name in used if name in LANDING}
 
     @property
     def rests(self) -> tuple[float, ...]:

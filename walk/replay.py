@@ -78,8 +78,9 @@ def told_walk(made: Recipe, count: int) -> Walk | None:
 
 def told_own_movement(made: Recipe, chosen: dict[str, Any]) -> str:
     """A note if prompts keep a pace or a pulse of their own although another is given for all; else ''."""
+    keyframes = read_lines(made.prompts)
     for name in ("pace", "pulse"):
-        own = sum(getattr(keyframe, name) is not None for keyframe in read_lines(made.prompts))
+        own = sum(getattr(keyframe, name) is not None for keyframe in keyframes)
         if own and name in chosen:
             have = "prompt has" if own == 1 else "prompts have"
             keep = "which it keeps" if own == 1 else "which they keep"

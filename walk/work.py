@@ -109,13 +109,14 @@ class Work:
                 raise
             error = error or late
         enlarged = f", {self.enlarged()} of them enlarged" if self.enlarged else ""
-        safe = f"{self._kept()} are safe in {self.run.folder}{enlarged}; run the same command to go on"
+        kept = self._kept()
+        safe = f"{kept} are safe in {self.run.folder}{enlarged}; run the same command to go on"
         if not self.run.folder.is_dir():
             safe = f"{self.run.folder} was moved or removed meanwhile; put it back to go on"
-        if isinstance(error, Error) and self._kept():
+        if isinstance(error, Error) and kept:
             raise Error(f"{error}; {safe}") from error
         if isinstance(error, KeyboardInterrupt):
-            raise KeyboardInterrupt(safe if self._kept() else "") from None
+            raise KeyboardInterrupt(safe if kept else "") from None
 
     def count(self) -> int:
         """How many of the film's frames are finished."""
@@ -397,10 +398,9 @@ class Work:
     def _say_found(self) -> None:
         self.progress.__exit__()  # of reading, whose bar would stand in the way
         damaged = len(self.run.damaged)
-        if self._kept() or damaged:
+        if (kept := self._kept()) or damaged:
             again = f", {damaged} damaged and made again" if damaged else ""
-            kept = self._kept() or f"0 of {self.frames} frames"
-            self.listener.say(f"{kept} are in {self.run.folder} already{again}")
+            self.listener.say(f"{kept or f'0 of {self.frames} frames'} are in {self.run.folder} already{again}")
 
 
 def _at(run: Run, rows: Mapping[str, int], positions: Sequence[float]) -> Run:
