@@ -14,6 +14,7 @@ from walk.text import parse_time
 FORMAT = "a prompt file is UTF-8 text with one prompt a line"
 SETTINGS = "(settings are seed=, time=, beat=, bar=, frame=, until=, pace=, pulse= and negative=)"
 SEED = f"write a whole number from 0 to {MAX_SEED}"
+SECTION = "pace=, pulse= and negative= can do without, and are then for all prompts after them"
 TIME = "write seconds (12.5) or minutes:seconds (1:02.5)"
 PAIRING = "give one seed for each prompt, one seed for all, or several seeds for one prompt"
 
@@ -206,7 +207,8 @@ def test_a_sequence_is_one_prompt_each_with_settings_at_its_end(kind):
         (["a fox", Path("a.txt")], "prompt 2 is 'a.txt', which is not text"),
         (None, "None is not a prompt; give a prompt file, or the prompts themselves"),
         (5, "5 is not a prompt; give a prompt file, or the prompts themselves"),
-        (["a fox", "| seed=3"], "prompt 2: there is no prompt before the settings"),
+        (["a fox", "| seed=3"], f"prompt 2: there is no prompt before seed=; {SECTION}"),
+        (["a fox", "| pace=bar"], "prompt 2: settings without a prompt are for all prompts after them, and there are none"),
         (["a fox", "a frog | seed=x"], f"prompt 2: seed 'x' is not a seed; {SEED}"),
         (["a fox | time=4", "b", "c | time=4"], "prompt 3: time 4 s is not after 4 s (prompt 1); " + "times must increase from keyframe to keyframe"),
     ],
@@ -275,12 +277,38 @@ def test_settings_end_a_line_and_any_other_bar_belongs_to_the_prompt(line, keyfr
         ("fox | negative=a | seed=3 | negative=b", "negative is set twice"),
         ("fox | seed=3 | oil on canvas", "'oil on canvas' comes after seed=; settings go at the end of the line"),
         ("fox | seed=3 | negative=a | b", "'b' comes after negative=; settings go at the end of the line"),
-        ("| seed=3", "there is no prompt before the settings"),
-        (" \t| time=3 | seed=3", "there is no prompt before the settings"),
+        ("| seed=3", f"there is no prompt before seed=; {SECTION}"),
+        (" \t| pace=bar | time=3", f"there is no prompt before time=; {SECTION}"),
+        ("| pulze=1", f"there is no prompt before pulze=; {SECTION}"),
+        ("| pulse=2", "pulse '2' is not possible; write a number from 0 to 1"),
+        ("| negative=(blurry:9)", "a weight of 9 is too much; (words:1.3) is possible up to 4, and \\( is a parenthesis"),
     ],
 )
 def test_a_line_that_is_not_understood_is_refused_with_its_number(line, message):
     assert refusal(read, f"# films\r\n\r\na frog\r\n{line}\r\n") == f"a.txt:4: {message}"
+
+
+def test_settings_on_a_line_of_their_own_are_for_all_prompts_after_it():
+    keyframes = read(
+        "an owl | negative=blurry\n"
+        "| pace=bar | pulse=0.8 | negative=dark\n"
+        "a fox\na frog | pulse=0.2\n"
+        "# the verse\n"
+        "| pulse=0\n"
+        "a cat | negative=text\n"
+        "| pace=even | negative=\n"
+        "a moon\n"
+        "| oil on canvas | seed=9\n"
+    )
+    moves = [(it.prompt, it.pace, it.pulse, it.negative_prompt, it.seed) for it in keyframes]
+    assert moves == [
+        ("an owl", None, None, "blurry", 0),
+        ("a fox", "bar", 0.8, "dark", 1),
+        ("a frog", "bar", 0.2, "dark", 2),
+        ("a cat", "bar", 0, "text", 3),
+        ("a moon", "even", 0, "", 4),
+        ("| oil on canvas", "even", 0, "", 9),
+    ]
 
 
 def test_a_seed_with_more_digits_than_python_reads_is_refused_too():

@@ -227,3 +227,30 @@ def test_two_lines_of_one_moment_may_say_the_same_of_it(tmp_path):
     path.write_text("[00:01]a cat | pace=bar\n[00:01]on a mat | pace=bar\n[00:03]a frog | pulse=0.5\n")
     cat, frog = read_prompts(path)
     assert (cat.prompt, cat.pace, frog.pulse) == ("a cat on a mat", "bar", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "song.lrc",
+            "[00:01]a cat\n[00:03]a frog\n[00:03] | pace=bar | pulse=0.5\n[00:05]\n[00:06][00:08]| pulse=0\n[00:07]an owl"
+            "\n[00:09]a moon",
+        ),
+        (
+            "song.srt",
+            "1\n00:00:01,000 --> 00:00:03,000\na cat\n\n2\n00:00:03,000 --> 00:00:05,000\na frog\n\n"
+            "3\n00:00:03,000 --> 00:00:03,100\n| pace=bar | pulse=0.5\n\n4\n00:00:06,000 --> 00:00:06,100\n| pulse=0\n\n"
+            "5\n00:00:07,000 --> 00:00:09,000\nan owl\n\n6\n00:00:09,000 --> 00:00:10,000\na moon\n",
+        ),
+    ],
+)
+def test_settings_without_words_are_for_all_lines_from_their_time_on(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    keyframes = read_prompts(tmp_path / name)
+    assert [(it.prompt, it.time, it.until, it.pace, it.pulse) for it in keyframes] == [
+        ("a cat", 1, None, None, None),
+        ("a frog", 3, 5, "bar", 0.5),
+        ("an owl", 7, None, "bar", 0),
+        ("a moon", 9, None, "bar", 0),
+    ]

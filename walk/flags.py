@@ -578,6 +578,6 @@ def _row(head: str, text: str) -> list[str]:
 _PROMPT_FILE = (
     "A prompt file is UTF-8 text with one prompt a line; lines that begin with # are skipped. A line may end in "
     "settings: a fox in the snow | seed=7 | time=1:02.5 | negative=blurry. Instead of a time, give frame=48, beat=32 or "
-    "bar=9; until=1:05 or until=bar=11 holds the picture until then; pace=bar and pulse=0.5 say how it moves on. (red:1.5) "
-    "gives a word more weight, (red:0.5) less."
+    "bar=9; until=1:05 or until=bar=11 holds the picture until then; pace=bar and pulse=0.5 say how it moves on, for all "
+    "prompts after them if on a line of their own. (red:1.5) gives a word more weight, (red:0.5) less."
 )

@@ -124,8 +124,9 @@ def read_prompts(
     A file has one prompt a line; blank lines and lines that begin with `#` are skipped. A prompt
     may end in settings: `a fox in the snow | seed=7 | time=1:02.5 | negative=blurry`, `beat=32`,
     `bar=9` or `frame=48` in place of a time, and `until=1:05`, or `until=bar=11`, to rest there; `pace=bar` and `pulse=0.5`
-    say how it moves from there to the next keyframe. `(red:1.3)` counts for more than other words; `walk.emphasis` has the
-    notation.
+    say how it moves from there to the next keyframe. `| pace=bar | pulse=0.5 | negative=blurry`, or some of these, without a
+    prompt, is for all lines after it that say nothing else, up to the next such line. `(red:1.3)` counts for more than other
+    words; `walk.emphasis` has the notation.
 
     Keyframes among the prompts are as lines that set all of this.
 
@@ -152,7 +153,7 @@ def read_prompts(
     for where, text in texts:
         _check_text(where, text)
     foreign.check_no_data(texts)
-    lines = [_line(where, entry) for where, entry in entries]
+    lines = list(_lines(entries))
     _check_weights("negative prompt", negative)
     _check_weights("style", style)
     negative, style = _one_line("negative prompt", negative), _checked_style(style)
@@ -313,10 +314,41 @@ def _file_lines(path: Path) -> Iterator[tuple[str, str]]:
 # What a line says
 
 
-def _line(where: str, entry: str | Keyframe) -> _Line:
+def _lines(entries: foreign.Entries) -> Iterator[_Line]:
+    """The lines that have prompts, with what lines without one say for all after them."""
+    section: dict[str, Any] = {}
+    unused = ""  # where the last line without a prompt is, if no prompt comes after it
+    for where, entry in entries:
+        if isinstance(entry, str) and (settings := _section(where, entry)):
+            section |= settings
+            unused = where
+        else:
+            yield _line(where, entry, section)
+            unused = ""
+    if unused:
+        raise Error(f"{unused}: settings without a prompt are for all prompts after them, and there are none")
+
+
+def _section(where: str, text: str) -> dict[str, Any]:
+    """What a line without a prompt says for all after it; {} of a line with one."""
+    prompt, fields = _split(where, text)
+    if prompt:
+        return {}
+    if other := [name for name in fields if name not in _IN_SECTIONS]:
+        raise Error(
+            f"{where}: there is no prompt before {other[0]}=; pace=, pulse= and negative= can do without, and are then for "
+            "all prompts after them"
+        )
+    _check_weights(where, fields.get("negative", ""))
+    return {name: _PARSERS[name](where, value) for name, value in fields.items()}
+
+
+def _line(where: str, entry: str | Keyframe, section: Mapping[str, Any] | None = None) -> _Line:
+    """section: what is set for it, if it sets nothing else."""
     if isinstance(entry, Keyframe):  # whoever made it may have left its negative prompt out
         return _Line(where, entry, entry.seed, entry.negative_prompt or None)
     prompt, settings = _parse(where, entry)
+    settings = {**(section or {}), **settings}
     seed, negative = settings.pop("seed", None), settings.pop("negative", None)
     for text in (prompt, negative or ""):  # Keyframe checks this and `until`, too, but knows no line to name
         _check_weights(where, text)
@@ -365,14 +397,15 @@ def _split(where: str, text: str) -> tuple[str, dict[str, str]]:
             raise Error(f"{where}: {what} comes after {name}=; settings go at the end of the line")
         else:
             prompt += "|" + field
-    return prompt.strip(), settings
+    prompt = prompt.strip()
+    for name, value in (("prompt", prompt), *settings.items()):
+        if len(value) > MAX_PROMPT:
+            raise Error(f"{where}: the {name} has {len(value)} characters; at most {MAX_PROMPT} are possible")
+    return prompt, settings
 
 
 def _check_settings(where: str, prompt: str, settings: Mapping[str, str]) -> None:
     """Raise Error for settings of which some are unknown, or which do not go together."""
-    for name, value in (("prompt", prompt), *settings.items()):
-        if len(value) > MAX_PROMPT:
-            raise Error(f"{where}: the {name} has {len(value)} characters; at most {MAX_PROMPT} are possible")
     if not prompt:
         raise Error(f"{where}: there is no prompt before the settings")
     unknown = [name for name in settings if name not in _PARSERS]
@@ -444,6 +477,7 @@ _PARSERS: dict[str, Callable[[str, str], Any]] = {
     "pulse": _parse_pulse,
     "negative": lambda where, text: text,
 }
+_IN_SECTIONS = ("pace", "pulse", "negative")
 _SETTINGS = "seed=, time=, beat=, bar=, frame=, until=, pace=, pulse= and negative="
 
 

@@ -49,8 +49,15 @@ class _Line(NamedTuple):
     until: Decimal | None = None  # when a pause begins after it
 
     @property
+    def is_section(self) -> bool:
+        """Whether it has settings for all lines after it, and no words."""
+        return bool(self.settings and not self.words)
+
+    @property
     def prompt(self) -> str:
         """As a prompt file has it."""
+        if self.is_section:
+            return self.settings.strip()
         return f"{self.words}{self.settings} | time={self.time:f}" + (
             "" if self.until is None else f" | until={self.until:f}"
         )
@@ -69,20 +76,24 @@ def prompt_lines(text: str, where: str) -> list[tuple[str, str]]:
     """(place, line of a prompt file) for every line that is sung; `where` names the file.
 
     A line may end in settings, `| seed=7 | negative=blurry | pace=bar | pulse=0.5`. Tags within a line are left out, of
-    subtitles also `asides`, and what is sung at one moment is one line. An empty line is a pause: from its time on the
-    picture of the line before turns into the next. So is a gap of a PAUSE or more between subtitles, from the end of the
-    first on.
+    subtitles also `asides`, and what is sung at one moment is one line. Settings without words are for all lines from their
+    time on. An empty line is a pause: from its time on the picture of the line before turns into the next. So is a gap of a
+    PAUSE or more between subtitles, from the end of the first on.
 
     Raises Error if there are no times, or nothing is sung.
     """
     suffix = PurePath(where).suffix.lower()
-    sung = sorted(_lrc(text) if suffix == ".lrc" else _subtitles(text, suffix), key=lambda line: line.time)
+    read = _lrc(text) if suffix == ".lrc" else _subtitles(text, suffix)
+    sung = sorted(read, key=lambda line: (line.time, not line.is_section))
     if not sung:
         raise Error(f"{where} has no line with a time; expected is something like {_EXAMPLES[suffix]}")
     lines: list[_Line] = []
+    sections: list[_Line] = []
     for line in sung:
         last = lines[-1] if lines else None
-        if line.words and last and last.time == line.time:
+        if line.is_section:
+            sections.append(line)
+        elif line.words and last and last.time == line.time:
             words, settings = f"{last.words} {line.words}", last.settings
             settings += line.settings if line.settings != settings else ""
             lines[-1] = last._replace(words=words, settings=settings, until=None)
@@ -92,7 +103,8 @@ def prompt_lines(text: str, where: str) -> list[tuple[str, str]]:
             lines[-1] = last._replace(until=line.time)
     if not lines:
         raise Error(f"{where} has times, but no words{' outside brackets' * bool(asides(text, where))}")
-    return [(f"{where}:{line.number}", line.prompt) for line in lines]
+    entries = sorted([*sections, *lines], key=lambda line: line.time)
+    return [(f"{where}:{line.number}", line.prompt) for line in entries]
 
 
 def asides(text: str, where: str) -> list[str]:
