@@ -33,6 +33,7 @@ BUILDERS = {
     "StableDiffusionPipeline": tiny.stable_diffusion,
     "LatentConsistencyModelPipeline": tiny.latent_consistency,
     "StableDiffusionXLPipeline": tiny.stable_diffusion_xl,
+    "KolorsPipeline": tiny.kolors,
     "StableDiffusion3Pipeline": tiny.stable_diffusion_3,
     "FluxPipeline": tiny.flux,
     "Flux2Pipeline": tiny.flux2,
@@ -541,6 +542,16 @@ def test_stable_diffusion_3_without_its_largest_text_encoder(home, tmp_path):
     assert levels(pictures(model, FOX)[0], np.asarray(expected)) <= 1
     heavier = model.encode(dataclasses.replace(FOX, prompt="a (red:1.5) fox"))["prompt_embeds"]
     assert not torch.equal(heavier, model.encode(FOX)["prompt_embeds"])
+
+
+def test_a_text_encoder_of_diffusers_own_without_some_of_its_weights_is_refused(home, tmp_path):
+    folder = shutil.copytree(home("KolorsPipeline"), tmp_path / "model")
+    (file,) = (folder / "text_encoder").glob("*.safetensors")
+    weights = load_file(file)
+    del weights["encoder.layers.0.mlp.dense_h_to_4h.weight"]
+    save_file(weights, file, {"format": "pt"})
+    with pytest.raises(Error, match=r"text_encoder has no encoder\.layers\.0\.mlp\.dense_h_to_4h\.weight$"):
+        load(folder)
 
 
 def test_a_tokenizer_of_sentencepiece_alone_is_read(home, tmp_path):

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
+import sentencepiece
 import torch
 from diffusers.pipelines.flux2.system_messages import SYSTEM_MESSAGE
+from diffusers.pipelines.kolors import ChatGLMModel, ChatGLMTokenizer
+from diffusers.pipelines.kolors.text_encoder import ChatGLMConfig
 from safetensors.torch import load_file, save_file
 from tokenizers import pre_tokenizers
 from transformers import (
@@ -116,6 +119,26 @@ def stable_diffusion_xl(folder: Path, scheduler: str = "EulerDiscreteScheduler")
                 projection_class_embeddings_input_dim=WIDTH + 6 * 8,
             ),
             scheduler=_scheduler(scheduler, **({"timestep_spacing": "trailing"} if "Ancestral" in scheduler else {})),
+        ).save_pretrained(folder)
+    return folder
+
+
+def kolors(folder: Path) -> Path:
+    with _seeded(0):
+        tokenizer = _glm_tokenizer(folder / "tokenizer")
+        diffusers.KolorsPipeline(
+            vae=_vae(latent_channels=4),
+            text_encoder=_chat_glm(tokenizer.vocab_size),
+            tokenizer=tokenizer,
+            unet=_unet(
+                sample_size=16,
+                encoder_hid_dim=WIDTH,
+                encoder_hid_dim_type="text_proj",
+                addition_embed_type="text_time",
+                addition_time_embed_dim=8,
+                projection_class_embeddings_input_dim=WIDTH + 6 * 8,
+            ),
+            scheduler=_scheduler("EulerDiscreteScheduler"),
         ).save_pretrained(folder)
     return folder
 
@@ -859,6 +882,30 @@ def _glm() -> GlmModel:
     special = {"pad_token_id": 0, "eos_token_id": 1}
     heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
     return GlmModel(GlmConfig(vocab_size=len(_gemma_tokenizer()), **size, **heads, **special)).eval()
+
+
+def _chat_glm(tokens: int) -> ChatGLMModel:
+    size = {"hidden_size": WIDTH, "ffn_hidden_size": 32, "num_layers": 2, "kv_channels": 8, "num_attention_heads": 4}
+    own = {"multi_query_attention": True, "multi_query_group_num": 2, "add_qkv_bias": True, "original_rope": True}
+    model = ChatGLMModel(ChatGLMConfig(padded_vocab_size=tokens, seq_length=256, **size, **own), empty_init=False)
+    for name, weight in model.named_parameters():
+        if "norm" in name:  # diffusers leaves them undefined
+            torch.nn.init.ones_(weight)
+    return model.eval()
+
+
+def _glm_tokenizer(folder: Path) -> ChatGLMTokenizer:
+    """A token for each letter. It reads a file, which it copies when it is saved."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(_LETTERS),
+        model_prefix=str(folder / "tokenizer"),
+        model_type="char",
+        character_coverage=1.0,
+        vocab_size=len(_LETTERS) + 4,
+        minloglevel=2,
+    )
+    return ChatGLMTokenizer(str(folder / "tokenizer.model"))
 
 
 def _gemma_tokenizer() -> GemmaTokenizer:

@@ -28,6 +28,7 @@ CATALOGUE = (
     Entry("lcm", "SimianLuo/LCM_Dreamshaper_v7", 768, 4, 8.5, "MIT"),
     Entry("sdxl", "stabilityai/stable-diffusion-xl-base-1.0", 1024, 30, 5.0, "CreativeML Open RAIL++-M"),
     Entry("sdxl-turbo", "stabilityai/sdxl-turbo", 512, 1, 0.0, f"{_STABILITY}, non-commercial"),
+    Entry("kolors", "Kwai-Kolors/Kolors-diffusers", 1024, 50, 5.0, "Kolors, commercial use by registration"),
     Entry("sd3.5", "stabilityai/stable-diffusion-3.5-medium", 1024, 40, 4.5, f"{_STABILITY}, gated"),
     Entry("sd3.5-large", "stabilityai/stable-diffusion-3.5-large", 1024, 28, 3.5, f"{_STABILITY}, gated"),
     Entry("sd3.5-turbo", "stabilityai/stable-diffusion-3.5-large-turbo", 1024, 4, 0.0, f"{_STABILITY}, gated"),

@@ -113,6 +113,8 @@ FAMILIES = {
     "LatentConsistencyModelPipeline": Family(("prompt_embeds", ""), 4, 8.5, tiny="madebyollin/taesd", **_UNET),
     # Podell et al., ICLR 2024
     "StableDiffusionXLPipeline": Family(_POOLED, 30, 5.0, upcast=True, tiny="madebyollin/taesdxl", **_UNET),
+    # Kuaishou, 2024. Its tokenizer does not say where in a prompt its tokens stand: words have no weights.
+    "KolorsPipeline": Family(_POOLED, 50, 5.0, upcast=True, **_UNET | {"tokens": (), "windows": 1}),
     # Esser et al., ICML 2024
     "StableDiffusion3Pipeline": Family(_POOLED, 28, 7.0, tokens=("tokenizer", "tokenizer_3"), tiny="madebyollin/taesd3"),
     # Guidance is built in, into schnell none.

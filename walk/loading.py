@@ -160,9 +160,9 @@ def _load_pipeline(folder: Path, name: str, dtype: torch.dtype, file: Path | Non
     given |= {part: None for part, value in index.items() if value == [None, None]}  # left out, as SD3's T5 may be
     variant = weights_variant(folder)
     parts: dict[str, Any] = {
-        part: _load_text_encoder(folder / part, value[1], dtype, variant)
+        part: _load_text_encoder(folder / part, kind, dtype, variant)
         for part, value in index.items()
-        if part.startswith("text_encoder") and isinstance(value, list) and value[0] == "transformers"
+        if part.startswith("text_encoder") and isinstance(value, list) and (kind := _text_encoder_class(*value))
     }
     parts |= given
     return loader.from_pretrained(
@@ -170,15 +170,22 @@ def _load_pipeline(folder: Path, name: str, dtype: torch.dtype, file: Path | Non
     )
 
 
-def _load_text_encoder(folder: Path, name: str, dtype: torch.dtype, variant: str | None) -> Any:
+def _text_encoder_class(library: str | None, name: str | None) -> Any:
+    """What a pipeline's `model_index.json` says of a text encoder: a class of transformers, or one that diffusers has
+    beside the pipeline; None for any other."""
+    import diffusers
+    import transformers
+
+    where = transformers if library == "transformers" else getattr(diffusers.pipelines, str(library), None)
+    return getattr(where, str(name), None)
+
+
+def _load_text_encoder(folder: Path, kind: Any, dtype: torch.dtype, variant: str | None) -> Any:
     """The text encoder of this class. Raises ValueError if weights are missing, in whose place transformers puts random
     numbers, which differ at each load."""
     variant = variant if variant and any(folder.glob(f"*.{variant}*")) else None
-    import transformers
-
     read_json(folder / "config.json")
-    loader: Any = getattr(transformers, name)
-    encoder, info = loader.from_pretrained(
+    encoder, info = kind.from_pretrained(
         folder, dtype=dtype, use_safetensors=True, local_files_only=True, variant=variant, output_loading_info=True
     )
     if info["missing_keys"]:
@@ -508,7 +515,10 @@ def text_encoders(pipe: Any) -> list[tuple[str, Any]]:
 
 def tokenizers(pipe: Any) -> list[tuple[str, Any]]:
     """(name, tokenizer) of each. Some pipelines have it inside a processor, which reads pictures, too."""
-    return [(name, getattr(part, "tokenizer", part)) for name, part in _parts(pipe, "tokenizer", "processor")]
+    from transformers import ProcessorMixin
+
+    parts = _parts(pipe, "tokenizer", "processor")
+    return [(name, part.tokenizer if isinstance(part, ProcessorMixin) else part) for name, part in parts]
 
 
 def _parts(pipe: Any, *kinds: str) -> list[tuple[str, Any]]:
