@@ -47,6 +47,7 @@ BUILDERS = {
     "ZImagePipeline": tiny.z_image,
     "QwenImagePipeline": tiny.qwen_image,
     "QwenImage21Pipeline": tiny.qwen_image21,
+    "NucleusMoEImagePipeline": tiny.nucleus,
     "Krea2Pipeline": tiny.krea2,
     "CogView4Pipeline": tiny.cogview4,
     "OvisImagePipeline": tiny.ovis_image,
@@ -463,7 +464,8 @@ def test_a_decoder_that_is_not_there_or_is_none_is_refused(home, tmp_path):
 
 ALONE = sorted(
     set(BUILDERS)
-    - {"PixArtAlphaPipeline", "PixArtSigmaPipeline", "CogView4Pipeline", "OvisImagePipeline", "PRXPipeline"}
+    - {"PixArtAlphaPipeline", "PixArtSigmaPipeline", "NucleusMoEImagePipeline", "CogView4Pipeline", "OvisImagePipeline"}
+    - {"PRXPipeline"}
 )  # of which diffusers reads files of a denoiser alone
 
 

@@ -17,6 +17,7 @@ import torch
 from diffusers.pipelines.flux2.system_messages import SYSTEM_MESSAGE
 from diffusers.pipelines.kolors import ChatGLMModel, ChatGLMTokenizer
 from diffusers.pipelines.kolors.text_encoder import ChatGLMConfig
+from diffusers.pipelines.nucleusmoe_image.pipeline_nucleusmoe_image import DEFAULT_SYSTEM_PROMPT
 from safetensors.torch import load_file, save_file
 from tokenizers import pre_tokenizers
 from transformers import (
@@ -385,6 +386,45 @@ def qwen_image21(folder: Path, sigmas: list[float] | None = None) -> Path:
             ),
             scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
             sample_sigmas=sigmas,
+        ).save_pretrained(folder)
+    return folder
+
+
+def nucleus(folder: Path) -> Path:
+    """Its processor is another's, as that of Qwen-Image 2.1."""
+    with _seeded(0):
+        tokenizer = _qwen_tokenizer("assistant", "<|image_pad|>", DEFAULT_SYSTEM_PROMPT)
+        tokenizer.chat_template = (
+            "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+            "{{ m.content if m.content is string else m.content[0].text }}<|im_end|>\n{% endfor %}"
+            "<|im_start|>assistant\n"
+        )
+        transformer = diffusers.NucleusMoEImageTransformer2DModel(
+            in_channels=16,
+            out_channels=4,
+            num_layers=2,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            joint_attention_dim=WIDTH,
+            axes_dims_rope=(4, 6, 6),
+            mlp_ratio=6.5,
+            dense_moe_strategy="leave_first_block_dense",
+            num_experts=2,
+            moe_intermediate_dim=16,
+            capacity_factors=1.0,
+        )
+        experts: Any = transformer.transformer_blocks[1].img_mlp.experts
+        for weight in (experts.gate_up_proj, experts.down_proj):  # diffusers leaves them undefined
+            torch.nn.init.normal_(weight, std=0.1)
+        diffusers.NucleusMoEImagePipeline(
+            vae=_qwen_vae(),
+            text_encoder=Qwen3VLForConditionalGeneration(_qwen3_vl_config(len(tokenizer), layers=8)).eval(),
+            processor=LlavaProcessor(
+                CLIPImageProcessor(), tokenizer, image_token="<|image_pad|>", chat_template=tokenizer.chat_template
+            ),
+            transformer=_loud(transformer, 8, "add_"),  # what reads the prompt: louder experts round too much
+            scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
         ).save_pretrained(folder)
     return folder
 
@@ -952,9 +992,9 @@ def _qwen3_vl() -> Qwen3VLModel:
     return Qwen3VLModel(_qwen3_vl_config(len(_qwen_tokenizer("assistant")))).eval()
 
 
-def _qwen3_vl_config(tokens: int) -> Qwen3VLConfig:
+def _qwen3_vl_config(tokens: int, layers: int = 2) -> Qwen3VLConfig:
     rope = {"rope_type": "default", "mrope_section": [2, 1, 1], "mrope_interleaved": True, "rope_theta": 1e4}
-    text = _qwen_size(vocab_size=tokens, num_hidden_layers=2, head_dim=8)
+    text = _qwen_size(vocab_size=tokens, num_hidden_layers=layers, head_dim=8)
     vision = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": WIDTH}
     vision |= {"num_position_embeddings": 16, "deepstack_visual_indexes": [0]}
     return Qwen3VLConfig(text_config=text | {"rope_parameters": rope}, vision_config=vision)

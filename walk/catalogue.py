@@ -44,6 +44,7 @@ CATALOGUE = (
     Entry("z-image-turbo", "Tongyi-MAI/Z-Image-Turbo", 1024, 8, 0.0, "Apache 2.0"),
     Entry("qwen-image", "Qwen/Qwen-Image", 1024, 50, 4.0, "Apache 2.0"),
     Entry("qwen-image-2.1", "Qwen/Qwen-Image-2.1", 1024, 40, 1.0, "Qwen Research, non-commercial"),
+    Entry("nucleus", "NucleusAI/Nucleus-Image", 1024, 50, 4.0, "Apache 2.0"),
     Entry("krea2-turbo", "krea/Krea-2-Turbo", 1024, 8, 0.0, "Krea 2 Community, gated"),
     Entry("cogview4", "THUDM/CogView4-6B", 1024, 50, 3.5, "Apache 2.0"),
     Entry("ovis-image", "AIDC-AI/Ovis-Image-7B", 1024, 50, 5.0, "Apache 2.0"),

@@ -29,7 +29,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pixel_shuffle
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from walk import (
     Error,
@@ -371,9 +371,8 @@ class Pipeline(Model):
         if self.family.latents == "list":
             return torch.randn(channels, height // self.scale, width // self.scale, generator=generator).flatten(1).mT
         if self.family.latents == "packed":
-            latents = self.pipe.prepare_latents(1, channels // 4, height, width, torch.float32, "cpu", generator)
-            start: Tensor = latents[0][0] if isinstance(latents, tuple) else latents[0]  # Flux returns coordinates, too
-            return start
+            grid = torch.randn(channels // 4, height // self.scale, width // self.scale, generator=generator)
+            return pixel_unshuffle(grid, 2).flatten(1).mT.contiguous()  # as the pipelines lay it
         scale = self.scale * (2 if self.family.latents == "patched" else 1)
         return torch.randn(channels, height // scale, width // scale, generator=generator)
 

@@ -52,7 +52,8 @@ class Reader:
         self.pipe, self.family, self.defaults, self.model = pipe, family, defaults, model
         self.encoders = [encoder for _, encoder in loading.text_encoders(pipe)]
         self.device = machine.encoder_device(device, self.encoders)
-        self.most: int = defaults.get("max_sequence_length", family.most_tokens)  # tokens; 0: what the tokenizers know
+        # Tokens; 0: what the tokenizers know.
+        self.most: int = defaults.get("max_sequence_length") or family.most_tokens
         self.mask_dtypes: dict[str, torch.dtype] = {}  # as the pipeline made them
         self.cache: dict[tuple[str, str, bool], Conditioning] = {}  # the oldest first
         # Tensors of negative prompts, mostly all the same, and with some encoders a hundred megabytes each. They last
@@ -180,7 +181,7 @@ class Reader:
             if name in conditioning and words is not None and words.is_weighted:
                 conditioning[name] = self._emphasise(conditioning[name].float(), words, guided)
         if self.family.ragged:
-            return _pad(conditioning, self.most)
+            return _pad(_heard(conditioning), self.most)
         # A mask of floating point is no yes or no, but added to the attention: it hides nothing.
         hides = self.family.masked and not any(mask.is_floating_point() for mask in masks.values())
         return _fill_hidden(conditioning) if hides else conditioning
@@ -193,6 +194,8 @@ class Reader:
             "device": self.device,
             "do_classifier_free_guidance": guided,
         }
+        if self.most:
+            arguments["max_sequence_length"] = self.most
         wanted = inspect.signature(self.pipe.encode_prompt).parameters
         try:
             result = self.pipe.encode_prompt(**{name: arguments[name] for name in wanted if name in arguments})
@@ -242,6 +245,15 @@ def _ends(text: str, tokens: Sequence[int], room: int) -> list[int]:
 
 
 # Embeddings of unequal length. Masks are integers, which tells them from what is interpolated.
+
+
+def _heard(conditioning: Conditioning) -> Conditioning:
+    """Embeddings without the tokens that their masks hide, and without the masks."""
+    return {
+        name: tensor[conditioning[f"{name}_mask"].bool()] if f"{name}_mask" in conditioning else tensor
+        for name, tensor in conditioning.items()
+        if not name.endswith("_mask")
+    }
 
 
 def _pad(conditioning: Conditioning, length: int) -> Conditioning:
