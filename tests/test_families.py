@@ -21,7 +21,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch.utils._pytree import tree_leaves
 
-from walk import Error, Keyframe, Settings, Walk, families, hub, loading, models
+from walk import Error, Keyframe, Settings, Walk, families, hub, loading, machine, models
 from walk.given import Given
 from walk.render import inputs, render
 
@@ -49,6 +49,7 @@ BUILDERS = {
     "QwenImage21Pipeline": tiny.qwen_image21,
     "NucleusMoEImagePipeline": tiny.nucleus,
     "Krea2Pipeline": tiny.krea2,
+    "CogView3PlusPipeline": tiny.cogview3,
     "CogView4Pipeline": tiny.cogview4,
     "OvisImagePipeline": tiny.ovis_image,
     "PRXPipeline": tiny.prx,
@@ -339,6 +340,16 @@ def test_a_negative_prompt_that_is_not_heard_is_noted(model):
     assert note == "with guidance 1 the negative prompt has no effect; give --guidance, over 1"
 
 
+def test_a_picture_is_denoised_twice_where_zeros_stand_for_a_negative_prompt_that_is_not_heard(home, model):
+    cogview3 = model("CogView3PlusPipeline")
+    deaf = ["the model takes no negative prompt, so it has no effect"]
+    assert cogview3.notes(dataclasses.replace(FOX, negative_prompt="fog")) == deaf
+    for guidance, guided in ((5.0, True), (1.0, False)):
+        with mock.patch.object(machine, "batch", return_value=1) as batch:
+            models.complete(Settings(model=str(home("CogView3PlusPipeline")), device="cpu", guidance=guidance))
+        assert batch.call_args.args[1] == guided
+
+
 # Other decoders
 
 
@@ -465,7 +476,7 @@ def test_a_decoder_that_is_not_there_or_is_none_is_refused(home, tmp_path):
 ALONE = sorted(
     set(BUILDERS)
     - {"PixArtAlphaPipeline", "PixArtSigmaPipeline", "NucleusMoEImagePipeline", "CogView4Pipeline", "OvisImagePipeline"}
-    - {"PRXPipeline"}
+    - {"CogView3PlusPipeline", "PRXPipeline"}
 )  # of which diffusers reads files of a denoiser alone
 
 

@@ -462,6 +462,34 @@ def krea2(folder: Path, distilled: bool = False) -> Path:
     return folder
 
 
+def cogview3(folder: Path) -> Path:
+    with _seeded(0):
+        diffusers.CogView3PlusPipeline(
+            vae=_vae(latent_channels=4),
+            text_encoder=_t5(WIDTH),
+            tokenizer=_t5_tokenizer(),
+            transformer=_loud(
+                diffusers.CogView3PlusTransformer2DModel(
+                    in_channels=4,
+                    out_channels=4,
+                    num_layers=1,
+                    attention_head_dim=8,
+                    num_attention_heads=4,
+                    text_embed_dim=WIDTH,
+                    time_embed_dim=16,
+                    condition_dim=8,
+                    pos_embed_max_size=16,
+                    sample_size=16,
+                ),
+                2,
+            ),
+            scheduler=diffusers.CogVideoXDDIMScheduler(
+                prediction_type="v_prediction", timestep_spacing="trailing", rescale_betas_zero_snr=True
+            ),
+        ).save_pretrained(folder)
+    return folder
+
+
 def cogview4(folder: Path) -> Path:
     with _seeded(0):
         diffusers.CogView4Pipeline(

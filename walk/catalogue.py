@@ -46,6 +46,7 @@ CATALOGUE = (
     Entry("qwen-image-2.1", "Qwen/Qwen-Image-2.1", 1024, 40, 1.0, "Qwen Research, non-commercial"),
     Entry("nucleus", "NucleusAI/Nucleus-Image", 1024, 50, 4.0, "Apache 2.0"),
     Entry("krea2-turbo", "krea/Krea-2-Turbo", 1024, 8, 0.0, "Krea 2 Community, gated"),
+    Entry("cogview3", "THUDM/CogView3-Plus-3B", 1024, 50, 5.0, "Apache 2.0"),
     Entry("cogview4", "THUDM/CogView4-6B", 1024, 50, 3.5, "Apache 2.0"),
     Entry("ovis-image", "AIDC-AI/Ovis-Image-7B", 1024, 50, 5.0, "Apache 2.0"),
     Entry("ernie-image", "baidu/ERNIE-Image", 1024, 50, 4.0, "Apache 2.0"),

@@ -26,6 +26,7 @@ class Family:
         stand one after the other: attention that gives tokens no order of its own hears them all.
     negative_apart: `encode_prompt` knows no negative prompt, and is called a second time for it.
     empty: the negative prompt where there is none; None: the pipeline's own.
+    zeroed: with guidance, its pipeline puts zeros in the place of a negative prompt, whatever is handed on.
     masked: a mask says which tokens are heard; the others' embeddings mean nothing.
     ragged: embeddings have as many tokens as the prompt, or a few more, which a mask hides.
     unbatched: pictures are denoised one at a time even so, since its denoiser would pad the rows of a batch.
@@ -63,6 +64,7 @@ class Family:
     windows: int = 1
     negative_apart: bool = False
     empty: str | None = None
+    zeroed: bool = False
     masked: bool = False
     ragged: bool = False
     unbatched: bool = False
@@ -138,10 +140,12 @@ FAMILIES = {
     "QwenImagePipeline": Family(("prompt_embeds", ""), 50, 4.0, guidance_name="true_cfg_scale", negative_apart=True, empty=" ", ragged=True, latents="packed", sample=128),
     # Made for no guidance. It keeps what it makes of a prompt from one step to the next, and reads masks on the CPU.
     "QwenImage21Pipeline": Family(("prompt_embeds", "", ""), 40, 1.0, guidance_name="true_cfg_scale", negative_apart=True, empty=" ", ragged=True, most_tokens=1024, template_tokens=16, syncs=True, compiles=False, latents="list", sample=64, needs="torchvision"),
-    # Its experts choose among a picture's tokens, and a GPU is asked how many each has got.
+    # At every step it has a GPU wait for tokens' positions, and asks it how many tokens each expert has.
     "NucleusMoEImagePipeline": Family(("prompt_embeds", "prompt_embeds_mask"), 50, 4.0, negative_apart=True, ragged=True, most_tokens=1024, template_tokens=80, syncs=True, latents="packed", sample=128, needs="torchvision"),
     # Its padding stands between the prompt and the template's end; its transformer gives tokens no order.
     "Krea2Pipeline": Family(("prompt_embeds", "prompt_embeds_mask"), 28, 4.5, unguided_up_to=0.0, negative_apart=True, masked=True, latents="packed", sample=128, distilled=("model_index.json", "is_distilled", True, 8)),
+    # Its prompts are filled up with tokens that are heard.
+    "CogView3PlusPipeline": Family(("prompt_embeds", ""), 50, 5.0, tokens=("tokenizer",), zeroed=True),
     # Its prompts' lengths are filled up to multiples of 16 by tokens that are heard.
     "CogView4Pipeline": Family(_BOTH, 50, 5.0, ragged=True, multiple=16, float32=True),
     # Tokens beyond the prompt are zeros.

@@ -179,7 +179,7 @@ def _complete(settings: Settings, report: Report) -> Settings:
         or (
             1
             if family.one_at_a_time
-            else machine.batch(filled, family.negatives and guidance > family.unguided_up_to, wide)
+            else machine.batch(filled, (family.negatives or family.zeroed) and guidance > family.unguided_up_to, wide)
         ),
     )
 
