@@ -42,6 +42,7 @@ BUILDERS = {
     "ErnieImagePipeline": tiny.ernie_image,
     "PixArtAlphaPipeline": tiny.pixart_alpha,
     "PixArtSigmaPipeline": tiny.pixart_sigma,
+    "HunyuanDiTPipeline": tiny.hunyuan_dit,
     "SanaPipeline": tiny.sana,
     "SanaSprintPipeline": tiny.sana_sprint,
     "ZImagePipeline": tiny.z_image,
@@ -56,7 +57,11 @@ BUILDERS = {
     "Lumina2Pipeline": tiny.lumina2,
     "AuraFlowPipeline": tiny.aura_flow,
 }
-STOCHASTIC = {"LatentConsistencyModelPipeline", "SanaSprintPipeline"}  # their schedulers draw noise at each step
+STOCHASTIC = {
+    "LatentConsistencyModelPipeline",
+    "HunyuanDiTPipeline",
+    "SanaSprintPipeline",
+}  # their schedulers draw noise at each step
 LARGE_BATCHES = {"StableDiffusionPipeline", "StableDiffusion3Pipeline"}  # a UNet and a transformer, tried with them
 EVERY = pytest.mark.parametrize("name", BUILDERS)
 
@@ -94,7 +99,7 @@ def plain(folder, keyframe, steps=2, guidance=None, **call):
         call["negative_prompt"] = " "  # as its makers do; without, it has no guidance
     if guidance is not None:
         call["true_cfg_scale" if name.startswith("QwenImage") else "guidance_scale"] = guidance
-    if name.startswith(("PixArt", "Sana", "PRX")):
+    if name.startswith(("PixArt", "HunyuanDiT", "Sana", "PRX")):
         call["use_resolution_binning"] = False
     return opaque(pipe(prompt=keyframe.prompt, num_inference_steps=steps, **SIZE, **call).images[0])
 
@@ -209,7 +214,8 @@ def test_everything_that_a_frame_is_made_from_moves_without_a_jump(model, name):
     keyframes = [dataclasses.replace(k, negative_prompt=word) for k, word in zip(KEYFRAMES, ("", "fog", "a cat"))]
     film(recorder, Walk.through(keyframes, frames=25))
     family = families.FAMILIES[name]
-    assert {n for n in family.returns if n} <= set(recorder.made[0])
+    names = {name for name in family.returns if name}
+    assert names | {f"{name}_{i}" for name in names for i in range(2, family.readers + 1)} <= set(recorder.made[0])
     for part, first in recorder.made[0].items():
         if not first.is_floating_point():
             continue
@@ -308,6 +314,7 @@ def test_sigmas_that_a_model_was_made_for_are_taken_for_as_many_steps_and_no_oth
     [
         ("SanaPipeline", 48, 32),
         ("FluxPipeline", 34, 8),
+        ("HunyuanDiTPipeline", 40, 16),
         ("Lumina2Pipeline", 40, 16),
         ("CogView4Pipeline", 40, 16),
         ("PRXPipeline", 34, 8),
@@ -323,7 +330,13 @@ def test_a_size_that_the_family_cannot_make_is_refused(home, name, width, multip
 
 
 @pytest.mark.parametrize(
-    ("name", "limit"), [("StableDiffusionXLPipeline", 4 * 14), ("StableDiffusion3Pipeline", 255), ("FluxPipeline", 511)]
+    ("name", "limit"),
+    [
+        ("StableDiffusionXLPipeline", 4 * 14),
+        ("StableDiffusion3Pipeline", 255),
+        ("FluxPipeline", 511),
+        ("HunyuanDiTPipeline", 255),
+    ],
 )
 def test_only_what_no_encoder_reads_is_noted_as_cut(model, name, limit):
     words = "x" * (limit + 3)  # a token each, beside those that begin and end a prompt
@@ -476,7 +489,7 @@ def test_a_decoder_that_is_not_there_or_is_none_is_refused(home, tmp_path):
 ALONE = sorted(
     set(BUILDERS)
     - {"PixArtAlphaPipeline", "PixArtSigmaPipeline", "NucleusMoEImagePipeline", "CogView4Pipeline", "OvisImagePipeline"}
-    - {"CogView3PlusPipeline", "PRXPipeline"}
+    - {"HunyuanDiTPipeline", "CogView3PlusPipeline", "PRXPipeline"}
 )  # of which diffusers reads files of a denoiser alone
 
 
@@ -626,7 +639,7 @@ def test_in_half_precision_a_keyframe_is_about_the_plain_pipelines_picture(home,
     )
     if name.startswith("QwenImage"):
         call["negative_prompt"] = " "
-    if name.startswith(("PixArt", "Sana", "PRX")):
+    if name.startswith(("PixArt", "HunyuanDiT", "Sana", "PRX")):
         call["use_resolution_binning"] = False
     if name == "SanaSprintPipeline":
         call["intermediate_timesteps"] = None

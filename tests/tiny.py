@@ -21,6 +21,9 @@ from diffusers.pipelines.nucleusmoe_image.pipeline_nucleusmoe_image import DEFAU
 from safetensors.torch import load_file, save_file
 from tokenizers import pre_tokenizers
 from transformers import (
+    BertConfig,
+    BertModel,
+    BertTokenizer,
     CLIPImageProcessor,
     CLIPTextConfig,
     CLIPTextModel,
@@ -249,6 +252,39 @@ def pixart_sigma(
                 2,
             ),
             scheduler=getattr(diffusers, scheduler)(),
+        ).save_pretrained(folder)
+    return folder
+
+
+def hunyuan_dit(folder: Path) -> Path:
+    with _seeded(0):
+        diffusers.HunyuanDiTPipeline(
+            vae=_vae(latent_channels=4, blocks=4),
+            text_encoder=_bert(),
+            tokenizer=_bert_tokenizer(),
+            text_encoder_2=_t5(WIDTH),
+            tokenizer_2=_t5_tokenizer(),
+            transformer=_loud(
+                diffusers.HunyuanDiT2DModel(
+                    sample_size=8,
+                    patch_size=2,
+                    in_channels=4,
+                    hidden_size=32,
+                    num_layers=4,
+                    attention_head_dim=8,
+                    num_attention_heads=4,
+                    mlp_ratio=2.0,
+                    cross_attention_dim=WIDTH,
+                    cross_attention_dim_t5=WIDTH,
+                    pooled_projection_dim=16,
+                    use_style_cond_and_image_meta_size=False,
+                ),
+                2,
+            ),
+            scheduler=_scheduler("DDPMScheduler", prediction_type="v_prediction"),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
         ).save_pretrained(folder)
     return folder
 
@@ -925,6 +961,17 @@ def _tokenizer() -> CLIPTokenizer:
     """A token for each letter, and one for each letter that ends a word."""
     tokens = ["<|startoftext|>", "<|endoftext|>", *_LETTERS, *(letter + "</w>" for letter in _LETTERS)]
     return CLIPTokenizer({token: i for i, token in enumerate(tokens)}, merges=[], model_max_length=TOKENS)
+
+
+def _bert() -> BertModel:
+    size = {"hidden_size": WIDTH, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    return BertModel(BertConfig(vocab_size=len(_bert_tokenizer()), max_position_embeddings=77, **size)).eval()
+
+
+def _bert_tokenizer() -> BertTokenizer:
+    """A token for each letter, and one for each letter within a word."""
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *_LETTERS, *(f"##{letter}" for letter in _LETTERS)]
+    return BertTokenizer({token: i for i, token in enumerate(tokens)}, model_max_length=77)
 
 
 def _t5(width: int, kind: Any = T5EncoderModel, config: Any = T5Config) -> Any:

@@ -38,6 +38,7 @@ CATALOGUE = (
     Entry("flux2-klein", "black-forest-labs/FLUX.2-klein-4B", 1024, 4, 0.0, "Apache 2.0"),
     Entry("chroma", "lodestones/Chroma1-HD", 1024, 40, 3.0, "Apache 2.0"),
     Entry("pixart-sigma", "PixArt-alpha/PixArt-Sigma-XL-2-1024-MS", 1024, 20, 4.5, "CreativeML Open RAIL++-M"),
+    Entry("hunyuan-dit", "Tencent-Hunyuan/HunyuanDiT-v1.2-Diffusers", 1024, 50, 5.0, "Tencent Hunyuan Community"),
     Entry("sana", "Efficient-Large-Model/SANA1.5_1.6B_1024px_diffusers", 1024, 20, 4.5, "NVIDIA NSCL, non-commercial"),
     Entry("sana-sprint", "Efficient-Large-Model/Sana_Sprint_1.6B_1024px_diffusers", 1024, 2, 4.5, "NVIDIA NSCL, non-commercial"),
     Entry("z-image", "Tongyi-MAI/Z-Image", 1024, 50, 4.0, "Apache 2.0"),

@@ -26,6 +26,7 @@ class Family:
         stand one after the other: attention that gives tokens no order of its own hears them all.
     negative_apart: `encode_prompt` knows no negative prompt, and is called a second time for it.
     empty: the negative prompt where there is none; None: the pipeline's own.
+    readers: so many text encoders, of which `encode_prompt` asks one at a time; names of the second's end in _2.
     zeroed: with guidance, its pipeline puts zeros in the place of a negative prompt, whatever is handed on.
     masked: a mask says which tokens are heard; the others' embeddings mean nothing.
     ragged: embeddings have as many tokens as the prompt, or a few more, which a mask hides.
@@ -64,6 +65,7 @@ class Family:
     windows: int = 1
     negative_apart: bool = False
     empty: str | None = None
+    readers: int = 1
     zeroed: bool = False
     masked: bool = False
     ragged: bool = False
@@ -132,6 +134,8 @@ FAMILIES = {
     # Chen et al., ICLR 2024, and ECCV 2024
     "PixArtAlphaPipeline": Family(_MASKED, 20, 4.5, tokens=("tokenizer",), masked=True, dtype="float16", tiny="madebyollin/taesd", distilled=("scheduler/scheduler_config.json", "_class_name", "LCMScheduler", 4)),
     "PixArtSigmaPipeline": Family(_MASKED, 20, 4.5, tokens=("tokenizer",), masked=True, dtype="float16"),
+    # Of T5's embeddings one is made that stands for all: there, tokens beyond the prompt are heard, too.
+    "HunyuanDiTPipeline": Family((*_BOTH, "prompt_attention_mask", "negative_prompt_attention_mask"), 50, 5.0, readers=2, most_tokens=256, dtype="float16"),
     # Xie et al., ICLR 2025
     "SanaPipeline": Family(_MASKED, 20, 4.5, masked=True, patch=1, multiple=32, float32=True),
     "SanaSprintPipeline": Family(_MASKED[:2], 2, 4.5, masked=True, patch=1, multiple=32, float32=True),

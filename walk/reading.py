@@ -174,7 +174,7 @@ class Reader:
     def _read_window(self, window: _Window, negative: _Window | None, guided: bool) -> Conditioning:
         """The conditioning of a window, with the weights of its words, and as long as that of any other."""
         result = self._encode_prompt(window.text, None if negative is None else negative.text, guided)
-        masks = {name: tensor for name, tensor in result.items() if name.endswith("mask")}
+        masks = {name: tensor for name, tensor in result.items() if "mask" in name}
         self.mask_dtypes |= {name: mask.dtype for name, mask in masks.items()}
         conditioning = {name: tensor.long() if name in masks else tensor for name, tensor in result.items()}
         for name, words in zip(_EMBEDDINGS, (window, negative)):
@@ -194,8 +194,16 @@ class Reader:
             "device": self.device,
             "do_classifier_free_guidance": guided,
         }
-        if self.most:
+        if "max_sequence_length" in self.defaults:
             arguments["max_sequence_length"] = self.most
+        named = self._call_encode_prompt(arguments)
+        for number in range(1, self.family.readers):
+            more = self._call_encode_prompt(arguments | {"text_encoder_index": number})
+            named |= {f"{name}_{number + 1}": value for name, value in more.items()}
+        return named
+
+    def _call_encode_prompt(self, arguments: dict[str, Any]) -> dict[str, Tensor]:
+        """What one call of it returns, by name; it is given those of the arguments that it takes."""
         wanted = inspect.signature(self.pipe.encode_prompt).parameters
         try:
             result = self.pipe.encode_prompt(**{name: arguments[name] for name in wanted if name in arguments})
