@@ -163,6 +163,7 @@ FAMILIES = {
     "ChromaPipeline": tiny.chroma,
     "PixArtAlphaPipeline": tiny.pixart_alpha,
     "PixArtSigmaPipeline": tiny.pixart_sigma,
+    "BriaPipeline": tiny.bria,
     "CogView3PlusPipeline": tiny.cogview3,
     "AuraFlowPipeline": tiny.aura_flow,
 }

@@ -42,6 +42,7 @@ BUILDERS = {
     "ErnieImagePipeline": tiny.ernie_image,
     "PixArtAlphaPipeline": tiny.pixart_alpha,
     "PixArtSigmaPipeline": tiny.pixart_sigma,
+    "BriaPipeline": tiny.bria,
     "HunyuanDiTPipeline": tiny.hunyuan_dit,
     "SanaPipeline": tiny.sana,
     "SanaSprintPipeline": tiny.sana_sprint,
@@ -489,7 +490,7 @@ def test_a_decoder_that_is_not_there_or_is_none_is_refused(home, tmp_path):
 ALONE = sorted(
     set(BUILDERS)
     - {"PixArtAlphaPipeline", "PixArtSigmaPipeline", "NucleusMoEImagePipeline", "CogView4Pipeline", "OvisImagePipeline"}
-    - {"HunyuanDiTPipeline", "CogView3PlusPipeline", "PRXPipeline"}
+    - {"BriaPipeline", "HunyuanDiTPipeline", "CogView3PlusPipeline", "PRXPipeline"}
 )  # of which diffusers reads files of a denoiser alone
 
 

@@ -198,6 +198,29 @@ def flux(folder: Path, guided: bool = True) -> Path:
     return folder
 
 
+def bria(folder: Path) -> Path:
+    with _seeded(0):
+        diffusers.BriaPipeline(
+            vae=_vae(latent_channels=4, shift_factor=0.1),
+            text_encoder=_t5(WIDTH),
+            tokenizer=_t5_tokenizer(),
+            transformer=_loud(
+                diffusers.BriaTransformer2DModel(
+                    in_channels=16,
+                    num_layers=1,
+                    num_single_layers=1,
+                    attention_head_dim=16,
+                    num_attention_heads=2,
+                    joint_attention_dim=WIDTH,
+                    axes_dims_rope=(4, 6, 6),
+                ),
+                2,
+            ),
+            scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        ).save_pretrained(folder)
+    return folder
+
+
 def chroma(folder: Path) -> Path:
     with _seeded(0):
         diffusers.ChromaPipeline(

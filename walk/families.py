@@ -134,6 +134,8 @@ FAMILIES = {
     # Chen et al., ICLR 2024, and ECCV 2024
     "PixArtAlphaPipeline": Family(_MASKED, 20, 4.5, tokens=("tokenizer",), masked=True, dtype="float16", tiny="madebyollin/taesd", distilled=("scheduler/scheduler_config.json", "_class_name", "LCMScheduler", 4)),
     "PixArtSigmaPipeline": Family(_MASKED, 20, 4.5, tokens=("tokenizer",), masked=True, dtype="float16"),
+    # Tokens beyond the prompt are zeros. Its makers keep the VAE and a layer of the text encoder in float32.
+    "BriaPipeline": Family((*_BOTH, ""), 30, 5.0, tokens=("tokenizer",), latents="packed", sample=128, dtype="float32"),
     # Of T5's embeddings one is made that stands for all: there, tokens beyond the prompt are heard, too.
     "HunyuanDiTPipeline": Family((*_BOTH, "prompt_attention_mask", "negative_prompt_attention_mask"), 50, 5.0, readers=2, most_tokens=256, dtype="float16"),
     # Xie et al., ICLR 2025
