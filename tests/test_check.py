@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from fractions import Fraction
 from pathlib import Path
+from unittest import mock
 
 import imageio_ffmpeg
 import numpy as np
@@ -486,6 +487,16 @@ def test_a_film_is_watched_beside_itself_and_nothing_is_left_there(tmp_path, mon
     with pytest.raises(KeyboardInterrupt):
         check(film, stop)
     assert set(os.listdir(tmp_path)) == names
+
+
+@pytest.mark.parametrize("name", ["film.mp4", f"{'a-robot-in-the-city-at-night-' * 7}.mp4"])
+def test_a_copy_that_a_kill_left_is_removed_when_the_film_is_made_again(tmp_path, name):
+    film = a_film(tmp_path).rename(tmp_path / name)
+    with pytest.raises(KeyboardInterrupt), mock.patch.object(Path, "unlink"), probe.bare_copy(film, False):
+        raise KeyboardInterrupt
+    assert len(list(tmp_path.glob(".*.part"))) == 1
+    video.encode(sorted(tmp_path.rglob("*.png"))[:2], film, Fraction(25))
+    assert not list(tmp_path.glob(".*.part"))
 
 
 def test_a_film_may_have_as_long_a_name_as_there_can_be(tmp_path):

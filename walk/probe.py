@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 from walk import Error, ffmpeg, gif
 
+LONGEST = 220  # bytes of a film's name, beside which there is room for what a temporary one adds
+
 
 class Pictures(NamedTuple):
     """times: when each frame is shown, in seconds and in order. size: (width, height). tick: the unit in which the film
@@ -137,7 +139,8 @@ def bare_copy(film: Path, odd: bool) -> Iterator[Path]:
     ffmpeg.check_readable(film)
     folders = [film.parent, Path(tempfile.gettempdir())]
     for folder in folders:
-        name = film.name[:40]  # what is added must not make a long name too long
+        # Whole, since by it a film that is made again finds what a kill has left; unless what is added made it too long.
+        name = film.name if len(os.fsencode(film.name)) <= LONGEST else film.name[:40]
         copy = temporary_path(folder / name, f"watched{threading.get_native_id()}")
         try:
             if ffmpeg.copy_pictures(film, copy, odd):
