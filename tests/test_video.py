@@ -801,6 +801,18 @@ def test_a_full_disk_is_said(tmp_path, name):
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_sound_for_which_there_is_no_room_says_so(tmp_path):
+    frames, sound = frames_of(tmp_path), Sound(np.zeros((23040, 2), np.float32), 48000)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(Error, match=r"film\.mp4 cannot be written \(File too large\)$"):
+            video.encode(frames, tmp_path / "film.mp4", Fraction(25), sound=sound)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.glob(".*"))
+
+
 @pytest.mark.parametrize("planted", ["count", "rate", "size", "metadata"])
 @every_container
 def test_a_film_that_is_not_what_was_asked_is_found(tmp_path, name, planted):

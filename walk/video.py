@@ -250,7 +250,7 @@ def _sound_options(file: Path, sound: Sound | None, out: Path) -> tuple[list[str
     clock = [] if out.suffix.lower() == ".webm" else ["-movie_timescale", str(math.lcm(rate, 1000))]
     if sound is None:
         return [], clock
-    np.asarray(sound.samples, "<f4").tofile(file)
+    file.write_bytes(np.ascontiguousarray(sound.samples, "<f4"))  # NumPy's own `tofile` does not say why it fails
     channels = ["-ac", str(sound.channels)] if sound.channels < 3 else ["-ch_layout", layout_of(sound)]
     read = ["-f", "f32le", "-ar", str(sound.rate), *channels, "-i"]
     codec = formats.format_of(out).sound.format(128 * sound.channels).split()
