@@ -662,6 +662,27 @@ def test_a_film_is_on_the_disk_before_it_takes_its_place(tmp_path, monkeypatch, 
     assert on_disk == {name: True}
 
 
+@pytest.mark.skipif(os.name != "posix", reason="no such call")
+@pytest.mark.parametrize("name", ["film.mp4", "folder"])
+def test_a_film_has_its_place_for_good_before_it_is_said_to_be_made(tmp_path, monkeypatch, name):
+    # Else after a power cut the film before it could be there again, which its run folder no longer knows.
+    done, usual, sync = [], os.replace, os.fsync
+
+    def replace(part, path):
+        usual(part, path)
+        done.append(path)
+
+    def fsync(handle):
+        sync(handle)
+        if os.path.samestat(os.fstat(handle), tmp_path.stat()):
+            done.append("lasts")
+
+    monkeypatch.setattr(os, "replace", replace)
+    monkeypatch.setattr(os, "fsync", fsync)
+    video.encode(frames_of(tmp_path, 2), tmp_path / name, Fraction(25))
+    assert done == [tmp_path / name, "lasts"]
+
+
 def test_a_film_below_what_is_no_folder_is_refused(tmp_path):
     (tmp_path / "file").write_bytes(b"dear")
     with pytest.raises(Error, match=r"film\.mp4 cannot be written"):

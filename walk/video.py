@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from walk import Error, ffmpeg, formats, gif, png, probe
-from walk.files import flush, replace, writing
+from walk.files import flush, replace, sync_folder, writing
 from walk.probe import Metadata, Pictures, Track
 from walk.rates import nearest, rate
 from walk.sounds import Sound, fits, layout_of
@@ -343,6 +343,7 @@ def _replacing(out: Path) -> Iterator[Path]:
             if os.path.lexists(old):
                 replace(old, out)
             raise
+        sync_folder(out.parent)
         _remove(old)
     except ConnectionError:  # raised by whoever follows the progress, and has gone
         raise
