@@ -83,7 +83,7 @@ BELOW = {
     "eye": set(),
     "flashes": set(),
     "speed": {"eye", "timeline"},
-    "gif": {"files"},
+    "gif": set(),
     "ffmpeg": {"files", "rates"},
     "formats": {"ffmpeg", "text"},
     "probe": {"ffmpeg", "gif"},

@@ -689,25 +689,6 @@ def test_a_film_below_what_is_no_folder_is_refused(tmp_path):
         video.encode(frames_of(tmp_path, 1), tmp_path / "file" / "film.mp4", Fraction(25))
 
 
-def test_nothing_is_left_where_a_kill_comes_while_a_gif_gets_its_recipe(tmp_path, monkeypatch):
-    def killed(*_):
-        left.extend(path.name for path in tmp_path.glob(".*"))
-        raise KeyboardInterrupt
-
-    left = []
-    frames = frames_of(tmp_path, 2)
-    said = {"size": 64, "metadata": Metadata("", "a recipe")}
-    monkeypatch.setattr("walk.gif.os.replace", killed)
-    with pytest.raises(KeyboardInterrupt):
-        video.encode(frames, tmp_path / "film.gif", Fraction(25), **said)
-    monkeypatch.undo()
-    assert len(left) == 2, "the film, and the one with its recipe"
-    for name in left:
-        (tmp_path / name).write_bytes(b"half a film")
-    video.encode(frames, tmp_path / "film.gif", Fraction(25), **said)
-    assert not list(tmp_path.glob(".*"))
-
-
 # What is refused before anything is rendered
 
 

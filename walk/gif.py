@@ -6,12 +6,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
-
-from walk.files import replace
 
 _EXTENSION, _COMMENT, _APPLICATION = 0x21, 0xFE, 0xFF
 _BLOCK = 255  # bytes of data in a block at most
@@ -36,21 +33,16 @@ def put_comment(path: Path, text: str) -> None:
     data = text.encode("utf-8")
     parts = [data[i : i + _BLOCK] for i in range(0, len(data), _BLOCK)]
     extension = bytes([_EXTENSION, _COMMENT]) + b"".join(bytes([len(part)]) + part for part in parts) + b"\0"
-    other = path.with_suffix(".said.part")  # a name that is cleaned up like `path` after a kill
-    try:
-        with path.open("rb") as file, other.open("wb") as target:
-            _skip_head(file)
+    with path.open("rb+") as file:
+        _skip_head(file)
+        at = file.tell()
+        while _extension(file) == _APPLICATION:
+            list(_blocks(file))
             at = file.tell()
-            while _extension(file) == _APPLICATION:
-                list(_blocks(file))
-                at = file.tell()
-            file.seek(0)
-            target.write(file.read(at))
-            target.write(extension)
-            shutil.copyfileobj(file, target)
-        replace(other, path)
-    finally:
-        other.unlink(missing_ok=True)
+        file.seek(at)
+        rest = file.read()
+        file.seek(at)
+        file.write(extension + rest)
 
 
 def _skip_head(file: BinaryIO) -> None:
