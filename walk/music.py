@@ -208,14 +208,11 @@ def _seconds_of_frames(path: Path, request: Request) -> Fraction | None:
 
 def _read_around(path: Path, begin: Fraction, request: Request) -> Sound:
     """The sound from `begin` to CONTEXT after the requested part, or to its end."""
-    before, seconds = request.start - begin, request.seconds
-    try:
-        sound = sounds.read_sound(path, begin, None if seconds is None else before + seconds + CONTEXT)
-    except Error:
-        sound = None  # it ends before that
-    if sound is None or sound.seconds <= before:
-        sounds.read_sound(path, request.start, seconds)  # which says what is wrong, if the part is not there
-    return sound or sounds.read_sound(path, begin)
+    end = None if request.seconds is None else request.start + request.seconds
+    sound = sounds.read_sound(path, begin, None if end is None else end + CONTEXT - begin, whole=False)
+    if begin + sound.seconds <= (request.start if end is None else end):
+        sounds.read_sound(path, request.start, request.seconds)  # which says what is wrong, if the part is not there
+    return sound
 
 
 def _check_offset(path: Path, offset: Fraction | None, end: Fraction) -> None:
@@ -238,7 +235,7 @@ def _listen(
     known: the rhythm from a file, in the time of the sound file.
     """
     rate, start, stem = sound.rate, request.start - begin, request.stem
-    followed = _read_at_most(stem, begin, sound.seconds) if stem else sound
+    followed = sounds.read_sound(stem, begin, sound.seconds, whole=False) if stem else sound
     listener.say(f"listening to {path.name}")
     rhythm = _rhythm_of(sound, begin, request, known, listener)
     if request.listen is not None:
@@ -276,15 +273,6 @@ def _rhythm_of(sound: Sound, begin: Fraction, request: Request, known: Rhythm | 
             known.bars if known else None,
             progress.reached,
         )
-
-
-def _read_at_most(path: Path, begin: Fraction, seconds: Fraction) -> Sound:
-    """A sound from `begin` on, of this length, or as much as there is."""
-    try:
-        return sounds.read_sound(path, begin, seconds)
-    except Error:  # it ends before that
-        sound = sounds.read_sound(path)  # which says what is wrong, if it is something else
-    return dataclasses.replace(sound, samples=sound.samples[nearest(begin * sound.rate) :])
 
 
 def _check_envelope(rhythm: Rhythm, name: str, start: Fraction, end: Fraction) -> None:

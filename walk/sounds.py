@@ -87,12 +87,15 @@ def muffling_note(out: Path | str, sound: Sound) -> str:
     )
 
 
-def read_sound(path: Path | str, start: Fraction = Fraction(0), seconds: Fraction | None = None) -> Sound:
+def read_sound(
+    path: Path | str, start: Fraction = Fraction(0), seconds: Fraction | None = None, whole: bool = True
+) -> Sound:
     """The first sound track of any file, or a part of it, with its own channels and rate.
 
     start, seconds: of the part, to the nearest sample; seconds None: to the end. What an encoder added before and after
     the sound is left out, if the file says so. A file that breaks off or has gaps gives what there is, and `damage` says
-    what is missing. Raises Error if there is no such sound.
+    what is missing. Raises Error if there is no such sound. whole: also if the file ends before the part does; else the
+    sound is as much of the part as there is, perhaps nothing.
     """
     path, start = Path(path), Fraction(start)
     if start < 0 or (seconds is not None and seconds <= 0):
@@ -104,7 +107,7 @@ def read_sound(path: Path | str, start: Fraction = Fraction(0), seconds: Fractio
     end = Fraction(number, rate)  # of what was read
     to_end = seconds is None or len(samples) < max(1, nearest(seconds * rate))
     damage = _damage(path, report, end if to_end else None)
-    if to_end and (seconds is not None or not len(samples)):
+    if whole and to_end and (seconds is not None or not len(samples)):
         past = f"start {short(start)} s is"
         if seconds is not None and start < end:
             past = f"{short(start)} s and {short(seconds)} s more are"
