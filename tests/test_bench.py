@@ -28,8 +28,6 @@ class Clock(threading.local):
 class Slow:
     """Takes so many seconds for each part, and a second more for its first batch."""
 
-    at = notes = None
-
     def __init__(self, denoise, decode, sleep=None, device="cpu"):
         """sleep: None: as `time.sleep` is when it is called."""
         size = {"width": 8, "height": 8, "batch": 2, "device": device}

@@ -5,10 +5,11 @@ Times what a film's frames go through, too: `render`, and the way onto the disk.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,19 +66,19 @@ def measure(
 
     seconds: are timed at least, after the first batch. report: called for each batch.
     """
-    timed = _Timed(model)
+    parts: defaultdict[str, float] = defaultdict(float)  # seconds
     batch = model.settings.batch or 1
     # Prompts that have not been encoded before, as those of KEYFRAMES may have been, so that encoding is timed.
     keyframes = [dataclasses.replace(each, prompt=f"{each.prompt}, timed") for each in KEYFRAMES]
     walk = Walk.through(keyframes, frames=min(MOST * batch, MAX_FRAMES))
     # 1. The first batch, in which libraries choose their algorithms and memory is allocated.
-    pictures = render(timed, walk, range(walk.frames))
+    pictures = render(_timed(model, parts), walk, range(walk.frames))
     begun = time.perf_counter()
     first = [next(pictures) for _ in range(batch)]
     report()
-    warmed = time.perf_counter() - begun - timed.seconds["encode"]
-    encode = timed.seconds.pop("encode") / len(KEYFRAMES)
-    timed.seconds.clear()
+    warmed = time.perf_counter() - begun - parts["encode"]
+    encode = parts.pop("encode") / len(KEYFRAMES)
+    parts.clear()
 
     # 2. Whole batches.
     def timed_saves(pictures: Iterator[tuple[int, np.ndarray]]) -> tuple[int, float]:
@@ -95,7 +96,7 @@ def measure(
 
     with Run(folder, walk, model.settings) as run:
         count, total = timed_saves(pictures)
-        denoise, decode = (timed.seconds[name] / count for name in ("denoise", "decode"))
+        denoise, decode = (parts[name] / count for name in ("denoise", "decode"))
         if model.settings.device != "cpu":  # once more, without waiting for each part
             count, total = timed_saves(render(model, walk, range(batch, walk.frames)))
 
@@ -106,25 +107,22 @@ def measure(
     return Measured(count, warmed, encode, denoise * count, decode * count, write, total)
 
 
-class _Timed:
-    """A model that counts its seconds by part. It waits for each part to end, as a film on a GPU does not."""
+def _timed(model: models.Model, seconds: dict[str, float]) -> models.Model:
+    """The model, counting its seconds by part. It waits for each part to end, as a film on a GPU does not."""
 
-    def __init__(self, model: models.Model) -> None:
-        self.settings = model.settings
-        self.noise = model.noise
-        self.seconds: defaultdict[str, float] = defaultdict(float)
-        self.encode = self._timed("encode", model.encode)
-        self.denoise = self._timed("denoise", model.denoise)
-        self.decode = self._timed("decode", model.decode)
-        self.at, self.notes = model.at, model.notes
-        self.remarks: Sequence[str] = ()
+    def counting(name: str) -> Callable[..., Any]:
+        part = getattr(model, name)
 
-    def _timed(self, name: str, part: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*arguments: Any, **named: Any) -> Any:
             begun = time.perf_counter()
             result = part(*arguments, **named)
-            machine.wait(self.settings.device)
-            self.seconds[name] += time.perf_counter() - begun
+            machine.wait(model.settings.device)
+            seconds[name] += time.perf_counter() - begun
             return result
 
         return timed
+
+    timed = copy.copy(model)
+    for name in ("encode", "denoise", "decode"):
+        setattr(timed, name, counting(name))
+    return timed
