@@ -139,6 +139,20 @@ def test_a_manifest_whose_walk_is_none_is_damaged(tmp_path, harm):
         read_manifest(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "harm", [{"rows": [0]}, {"rows": [9] * 12}, {"asked_positions": [0.0]}, {"asked_positions": [-1.0] * 12}]
+)
+def test_a_manifest_that_knows_not_where_its_frames_were_asked_for_is_damaged(tmp_path, harm):
+    with Run(tmp_path, a_walk(), SETTINGS, decided=False) as run:
+        moved = elsewhere(a_walk())
+        run.decide(moved, dict.fromkeys(fingerprints(moved, SETTINGS), 0))
+    manifest = tmp_path / "walk.json"
+    assert read_manifest(tmp_path).asked == a_walk()
+    manifest.write_text(json.dumps(json.loads(manifest.read_text("utf-8")) | harm))
+    with pytest.raises(Error, match=r"walk.json is damaged \("):
+        read_manifest(tmp_path)
+
+
 def test_the_manifest_says_what_was_asked_and_answered(tmp_path):
     walk = a_walk(fps=Fraction(24000, 1001), closed=True)
     with Run(tmp_path / "film.walk", walk, SETTINGS):

@@ -123,16 +123,17 @@ def read(path: Path) -> Manifest:
         )
         settings = Settings(**data["settings"] | {"software": tuple(data["settings"]["software"])})
         _check_plain(settings)
-    except (Error, ValueError, ArithmeticError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise Error(f"{path} is damaged ({error})") from None
-    try:
+        if "asked_positions" not in data:
+            return Manifest(walk, settings)
         asked = dataclasses.replace(walk, positions=data["asked_positions"], noise=data["asked_noise"])
         rows, batch = tuple(data["rows"]), settings.batch or 1
-        if asked.frames == len(rows) == walk.frames and all(isinstance(it, int) and 0 <= it < batch for it in rows):
-            return Manifest(walk, settings, asked, rows, bool(data["refined"]))
-    except (Error, ValueError, ArithmeticError, TypeError, KeyError):
-        pass  # the film can be made without knowing where its frames were asked for
-    return Manifest(walk, settings)
+        if not asked.frames == len(rows) == walk.frames or not all(
+            isinstance(it, int) and 0 <= it < batch for it in rows
+        ):
+            raise ValueError("rows")
+        return Manifest(walk, settings, asked, rows, bool(data["refined"]))
+    except (Error, ValueError, ArithmeticError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise Error(f"{path} is damaged ({error})") from None
 
 
 def _check_plain(settings: Settings) -> None:
