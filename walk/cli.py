@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     _prepare_libraries()
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal cannot show is no reason to fail
-        # Into a file goes UTF-8, which prompt files are; Windows would write what its old programs read.
+        # Into a file, write UTF-8, as prompt files are; Windows would use a code page of its own.
         told = sys.stdout.isatty() or "PYTHONIOENCODING" in os.environ
         sys.stdout.reconfigure(encoding=None if told else "utf-8", errors="backslashreplace")
     ours = threading.current_thread() is threading.main_thread()  # which alone hears signals

@@ -49,7 +49,7 @@ def is_id(name: str) -> bool:
 
 
 class File(NamedTuple):
-    """size: in bytes, 0 if the hub does not say. blob: its one name in the hub's cache, to which all others lead."""
+    """size: in bytes, 0 if the hub does not say. blob: the name under which the hub's cache keeps its content."""
 
     size: int
     blob: str

@@ -82,8 +82,8 @@ def without_weights(prompt: str) -> str:
 def leftovers(prompt: str) -> list[Leftover]:
     """What looks like notation, walk's or another tool's, but is read as letters: in the prompt's order, each text once.
 
-    An unclosed (panda:1.5, a number that is none as in (panda:1,5), settings without a bar before them;
-    AUTOMATIC1111's ((panda)), [[panda]], [fox:panda:0.5], [fox|panda], <lora:panda:0.8>, AND, BREAK, {fox|panda},
+    A weight whose parenthesis is not closed, or whose number is none, as in (panda:1,5); settings without a bar before
+    them; AUTOMATIC1111's ((panda)), [[panda]], [fox:panda:0.5], [fox|panda], <lora:panda:0.8>, AND, BREAK, {fox|panda},
     and __animal__; a list's 1. or -, and quotes around all of it; compel's (panda)++, ComfyUI's embedding:panda,
     Midjourney's panda::1.5 and --ar 16:9.
     Parentheses and brackets around plain words are not among them, nor are times and proportions, 3:4.

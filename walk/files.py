@@ -19,7 +19,7 @@ from pathlib import Path
 
 from walk import Error
 
-MAX_FILE_BYTES = 1 << 20  # a megabyte of prompts is some other file
+MAX_FILE_BYTES = 1 << 20  # no file of prompts is larger than a megabyte
 # Seconds to wait before trying again to put a file in its place: on Windows, virus scanners hold new ones open.
 PAUSES = (0.01, 0.05, 0.2, 0.5) if os.name == "nt" else ()
 # Errors of file systems that cannot make a folder's changes last at once, such as network shares.

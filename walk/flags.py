@@ -487,7 +487,7 @@ _WAYS = {  # what no flag is for
         "a prompt and noise alone",
     ),
 }
-_NEAR = 0.72  # of difflib: further off, most are words of their own, as --name is none for --frames
+_NEAR = 0.72  # likeness, by difflib: at less, most are other words and no slips, as --name for --frames
 
 
 def _hint(name: str, command: str, help_line: str) -> str:

@@ -202,7 +202,7 @@ def encoder_for(out: Path, size: int | str | None, quality: int | None, codec: s
 def _encoder(where: str, form: Format, codec: str) -> str:
     """The encoder for a codec, or of this name. Raises Error that says what is available."""
     families = ["hevc" if name == "h265" else name for name in form.codecs]  # as ffmpeg calls them
-    # Without those that take frames only in the device's memory, or make RGB, which hardly anything plays.
+    # Without encoders that take frames only from the device's memory, and those of RGB, which hardly anything plays.
     fitting = [name for name, family in ffmpeg.encoders().items() if family in families]
     fitting = [name for name in fitting if not name.endswith(("_vaapi", "_vulkan", "rgb"))]
     available = {name: [encoder for encoder in CODECS[name] if encoder.split()[0] in fitting] for name in form.codecs}

@@ -242,7 +242,7 @@ def check_no_tensors(keyframes: Iterable[Keyframe]) -> None:
 
 
 def prompt_file(prompts: str | Path | Sequence[str | Keyframe]) -> Path | None:
-    """The file that is meant, a Path or a string that names a file or looks like one; None: prompts are meant."""
+    """The prompt file, if prompts are a Path, or a string that names a file or looks like one; else None."""
     if isinstance(prompts, str) and prompts.strip() and (looks_like_a_file(prompts) or os.path.isfile(prompts)):
         prompts = Path(prompts)
     if not isinstance(prompts, Path):

@@ -196,9 +196,9 @@ def _keyframes(numbers: Sequence[int], of: int) -> str:
 def _as_rendered_before(
     settings: Settings, free: bool, keyframes: Sequence[Keyframe], folder: Path, asked: Walk | None
 ) -> Settings:
-    """The settings by which most of the keyframes' pictures in a run folder were rendered, so that these serve: with a
-    smaller batch, if that is free to choose (the larger one may not have fitted in memory), or compiled, if that is.
-    Few pictures, as a preview leaves them, decide nothing about compiling."""
+    """The settings, but with the batch, if `free`, and compiled or not, if that is open, as most of the keyframes' pictures
+    in a run folder were rendered: so these serve. (A larger batch may not have fitted in memory.) Few pictures, as a
+    preview leaves them, decide nothing about compiling."""
     walks = [Walk(tuple(keyframes), tuple(map(float, range(len(keyframes)))), Fraction(1))]
     if asked and asked.pulse:  # then the film may show none of these, but swung out
         keys = asked.landmarks()[0]

@@ -538,7 +538,7 @@ def without_text(pipe: Any) -> Any:
 
 
 def sampler(folder: Path, name: str | None) -> Sampler:
-    """Which scheduler a model is to have, and with which options: its own, or the named one if that can stand in."""
+    """Which scheduler a model is to have, with which options: its own, or the named one, if that can take its place."""
     import diffusers
 
     file = folder / "scheduler" / "scheduler_config.json"

@@ -71,8 +71,10 @@ class Manifest:
         return dict(zip(fingerprints(self.walk, self.settings), self.rows))
 
     def moves(self, walk: Walk) -> dict[int, dict[float, float]]:
-        """By segment of a walk that is asked for, where the frames of its places belong; of those segments of which
-        there is one here with the same keyframes around it and frames at the same places."""
+        """Where this film has put frames that a walk asks for: by segment of the walk, {place asked for: place}.
+
+        Only of segments that this film has, too: with the same keyframes around them, and frames asked for at the same
+        places."""
         if not self.asked:
             return {}
         here = {segment: start for start, segment in enumerate(_segments(self.asked))}
@@ -80,8 +82,8 @@ class Manifest:
         return {start: moves[here[segment]] for start, segment in enumerate(_segments(walk)) if segment in here}
 
     def related_moves(self, walk: Walk) -> dict[int, dict[float, float]]:
-        """By segment of a walk that is asked for, the same of one here with the same keyframes around it and any number
-        of frames: the places that these were asked for at, in order, and where they belong."""
+        """As `moves`, in order of the places, but also of segments in which this film has another number of frames: the
+        keyframes around them are the same."""
         if not self.asked or self.asked.has_own_noise or walk.has_own_noise:
             return {}
         moves = self._moves(self.asked)
@@ -137,7 +139,7 @@ def read(path: Path) -> Manifest:
 
 
 def _check_plain(settings: Settings) -> None:
-    """Raise TypeError or ValueError for values that no settings of ours have, and that `Settings` does not check."""
+    """Raise TypeError or ValueError for values that are not of their type, where `Settings` itself does not check."""
     json.dumps(dataclasses.asdict(settings), ensure_ascii=False).encode()
     kinds: dict[str, Any] = {
         "weights": str,

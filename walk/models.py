@@ -114,8 +114,7 @@ class Model(Protocol):
 
 
 def check(model: object, *names: str) -> None:
-    """Raise Error for something that lacks one of these attributes, and so is not a model: somebody's own class, or
-    another thing taken for one."""
+    """Raise Error for something that is not a model, since it lacks one of these attributes."""
     if missing := [name for name in names if getattr(model, name, None) is None]:
         raise Error(
             f"{type(model).__name__} has no {', '.join(missing)}, so it is not a model; models.load loads one, and one of "

@@ -113,7 +113,7 @@ def _request(chosen: dict[str, Any], keyframes: Sequence[Keyframe]) -> Request:
 
 
 def _bars_needed(keyframes: Sequence[Keyframe], closed: bool, bpm: Fraction, meter: int) -> int:
-    """Of a tempo: one for each pair, but at least up to where keyframes are to be."""
+    """How many bars of a tempo a film needs: one for each pair of keyframes, but enough for those that say when they come."""
     beats, needed = 60 / bpm, [len(keyframes) - 1 + closed]
     for k, keyframe in enumerate(keyframes):
         following = len(keyframes) - 1 - k + closed

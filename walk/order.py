@@ -65,7 +65,7 @@ class Order:
 
     @property
     def placed(self) -> bool:
-        """Whether frames are where those of another film are."""
+        """Whether each frame is where another film's is, which is made again."""
         return self.again is not None and self.again.positions is not None
 
     @property
@@ -105,7 +105,7 @@ class Order:
 
     @property
     def landing(self) -> dict[int, str]:
-        """By keyframe from which the film moves so that it rests on each beat, or bar, which of them."""
+        """By keyframe, 'beat' or 'bar': on each of these the film rests, from there to the next keyframe."""
         if self.music is None or self.placed or self.flags.get("react", 1) < RESTS:
             return {}
         used = enumerate(pace_of_each(self.flags, self.walk.keyframes))

@@ -56,7 +56,7 @@ def half_ways(walk: Walk, distances: Sequence[tuple[float, float]], even: bool =
 
 
 def hurries(walk: Walk, steps: Sequence[float], music: bool = False) -> list[str]:
-    """Notes on segments that change much faster than the rest, but for those that move in a way of their own.
+    """Notes on segments that change much faster than the rest, unless a pace or pulse of their own explains it.
 
     steps: how much changes from each frame to the next. music: whether that decides when keyframes come."""
     remedy = "give it more time" + ", as --speed constant does" * (not music)
@@ -71,7 +71,8 @@ def hurries(walk: Walk, steps: Sequence[float], music: bool = False) -> list[str
 
 
 def turns(walk: Walk, distances: Sequence[tuple[float, float]], meant: Collection[int] = ()) -> list[str]:
-    """Notes on segments that change nearly at once: a first look cannot tell a steep turn from a jump without frames.
+    """Notes on segments of which nearly all comes between two neighbouring pictures of a first look: it may be a steep
+    turn, or a jump that no frame can come between.
 
     distances: (position, how far from it the next looks), in order, of pictures that were seen. meant: segments that are
         to change so.

@@ -72,7 +72,7 @@ def _named_run(name: str, out: Path) -> Path:
 
 
 def rough_cut(out: Path) -> Path:
-    """The name of a film's rough cut. Raises Error if it cannot be written, or would replace a film that is none."""
+    """The name of a film's rough cut. Raises Error if it cannot be written, or would replace what is no rough cut."""
     from walk.film import check_rough
 
     out = out.with_name(f"{out.stem}.rough{out.suffix or '.mp4'}")
@@ -112,7 +112,7 @@ def check_film(out: Path, folder: Path) -> None:
 
 
 def check_sheet(out: Path) -> None:
-    """Raise Error if a sheet cannot be written, or would replace a picture that is none."""
+    """Raise Error if a sheet cannot be written, or would replace a picture that is no sheet."""
     if out.suffix.lower() != ".png":
         raise Error(f"{out}: a sheet's name ends in .png, as in sheet.png")
     check_writable(out)

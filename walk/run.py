@@ -112,7 +112,7 @@ class Run:
     def _take(self, its: Manifest, decided: bool) -> None:
         self.manifest = its
         self.fingerprints = fingerprints(its.walk, its.settings)
-        self.rows = dict(zip(self.fingerprints, its.rows))  # of frames that do not take the row that their index says
+        self.rows = dict(zip(self.fingerprints, its.rows))  # of frames whose row does not follow from their index
         self._decided = decided
 
     @property
@@ -250,15 +250,17 @@ class Run:
         self.record_film(name, films(self.folder).get(name, ""))
 
     def record_film(self, name: str, digest: str, made_of: str = "") -> None:
-        """Record the digest of a film that was made from here; while it is about to replace another, the other's and
-        its own, with a space between. The newest is the last. made_of: the digest of what it was made of."""
+        """Record that a film was made from here, as the newest.
+
+        digest: of its file; while it is about to replace an older film, the older one's digest, a space, and its own.
+        made_of: the digest of all that decides its bytes."""
         others = {other: text for other, text in films(self.folder).items() if other != name}
         self._write(self.folder / "films", json.dumps(others | {name: digest}).encode())
         if made_of:
             self._write(self.folder / "made", json.dumps(made_of_films(self.folder) | {name: made_of}).encode())
 
     def record_newest(self, name: str) -> None:
-        """Record that a film that was made before is the newest again."""
+        """Record that a film, which was made before, is the newest again."""
         self.record_film(name, films(self.folder)[name])
 
     def picture(self, index: int) -> np.ndarray:
@@ -337,8 +339,8 @@ def finished(folder: Path) -> dict[str, Path]:
 
 
 def by_place(folder: Path, walk: Walk, settings: Settings) -> dict[float, Path]:
-    """By position, the frames in a run folder that lie on this walk's path, wherever on it the walk has its own; only
-    those whose noise is at the same position. Takes no lock."""
+    """By position, all frames in a run folder that are pictures of this walk's path, whether the walk shows them or not;
+    only those whose noise is at the same position. Takes no lock."""
     frames = finished(folder)
     end = walk.segments - (1 / GRAIN if walk.closed else 0)
     named = {round(float(path.name.partition("-")[0]) * GRAIN) / GRAIN: name for name, path in frames.items()}
@@ -354,8 +356,9 @@ def by_index(folder: Path, walk: Walk, settings: Settings) -> dict[int, Path]:
 
 
 def best_served(folder: Path, candidates: Mapping[T, Iterable[str]]) -> tuple[T, int]:
-    """The first of the candidates, each with its frames' fingerprints, of which most are finished in a run folder; and
-    how many are."""
+    """(candidate, count): the candidate that has most frames finished in a run folder, the first of equals; and how many.
+
+    candidates: of each the fingerprints of its frames."""
     here = finished(folder).keys()
     counts = {candidate: len(here & set(names)) for candidate, names in candidates.items()}
     best = max(counts, key=counts.__getitem__)

@@ -30,7 +30,9 @@ LEAST = 4  # and frames that there are for each of them, at least
 WIDE = 3  # mean steps; between two pictures further apart than that another one is looked at
 FINE = 512  # if so small a part (1 / FINE) of a mean step along the path looks WIDE, the model jumps there
 PRICE = 0.15  # of a picture that becomes no frame, in squares of a step's logarithm
-EARLIER_PRICE = 0.03  # the same for an earlier film's: at twice its frames all serve, at 1.2 times they would stutter
+# The same for an earlier film's: so that all of them serve a film of twice as many frames, where they fit, but not one of
+# 1.2 times as many, which would stutter.
+EARLIER_PRICE = 0.03
 REACH = 7  # pictures among which the next frame is looked for,
 CLOSE = 0.3  # or all that are within this part of a step for each of them, as beside a jump
 STEADY = 0.05  # of the way is spread evenly along the path, whatever the pictures say

@@ -91,7 +91,7 @@ class Work:
         self.rows: dict[str, int] = {}  # of those that are looked at, which row of its batch each takes
         self.keeps_features = False  # whether those that are rendered now will be looked at
         self.enlarged: Callable[[], int] | None = None  # how many of the frames are, if that has begun
-        self.unused: Callable[[], int] = lambda: 0  # how many of an earlier film's frames may serve nowhere
+        self.unused: Callable[[], int] = lambda: 0  # how many of an earlier film's frames are of no use for this one
         self._pools = contextlib.ExitStack()
 
     def __enter__(self) -> Work:
