@@ -347,6 +347,15 @@ def tone(seconds, rate=44100, channels=2, loud=0.3):
     return sounds.Sound((loud * np.sin(2770 * t * np.ones(channels))).astype(np.float32), rate)
 
 
+@pytest.mark.parametrize("name", ["film.mp4", "film.mov", "film.webm"])
+@pytest.mark.parametrize("fps", [Fraction(1, 3), Fraction(24000, 1001)])
+def test_a_film_of_one_frame_is_as_long_as_its_sound(tmp_path, name, fps):
+    a_film(tmp_path)
+    sound = tone(1 / fps)
+    video.encode([tmp_path / "000.png"], tmp_path / name, fps, size=64, sound=sound)
+    assert check(tmp_path / name).faults == ()
+
+
 def with_sound(film, sound, name):
     """The film with another sound, put there by ffmpeg itself."""
     raw, copy = film.with_name("sound.raw"), film.with_name(f"other-{name}")

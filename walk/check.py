@@ -278,7 +278,7 @@ def _interval(gaps: Sequence[Fraction], tick: Fraction, rate: Fraction | None) -
 
     gaps: as measured. tick: the unit in which the film counts time. rate: the frames a second that it says it has.
     """
-    usual = median(gaps or [Fraction(1)])
+    usual = median(gaps or [1 / rate if rate and tick <= TICK else Fraction(1)])  # of a GIF's only frame, nobody knows
     even = [gap for gap in gaps if abs(gap - usual) <= TICK]
     if tick > TICK or not usual or not even:
         return usual
