@@ -281,7 +281,10 @@ def test_settings_end_a_line_and_any_other_bar_belongs_to_the_prompt(line, keyfr
         (" \t| pace=bar | time=3", f"there is no prompt before time=; {SECTION}"),
         ("| pulze=1", f"there is no prompt before pulze=; {SECTION}"),
         ("| pulse=2", "pulse '2' is not possible; write a number from 0 to 1"),
-        ("| negative=(blurry:9)", "a weight of 9 is too much; (words:1.3) is possible up to 4, and \\( is a parenthesis"),
+        (
+            "| negative=(blurry:9)",
+            "a weight of 9 is too much; (words:1.3) is possible up to 4, and \\( is a parenthesis",
+        ),
     ],
 )
 def test_a_line_that_is_not_understood_is_refused_with_its_number(line, message):
