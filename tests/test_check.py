@@ -508,6 +508,16 @@ def test_a_copy_that_a_kill_left_is_removed_when_the_film_is_made_again(tmp_path
     assert not list(tmp_path.glob(".*.part"))
 
 
+@pytest.mark.parametrize("fps", [Fraction(1, 2), Fraction(1000)])
+def test_a_film_at_a_rare_rate_is_seen_in_its_own_colours(tmp_path, fps):
+    seen = []
+    check(a_film(tmp_path, name="film.mov", fps=fps), see=lambda index, picture: seen.append(picture))
+    assert len(seen) == 40
+    for index, picture in enumerate(seen):
+        frame = np.asarray(Image.open(tmp_path / f"{index:03d}.png"), int)
+        assert np.abs(picture - frame).mean() < 3
+
+
 def test_a_film_may_have_as_long_a_name_as_there_can_be(tmp_path):
     film = a_film(tmp_path)
     assert check(film.rename(tmp_path / f"{'あ' * 83}.mp4")).faults == ()

@@ -96,6 +96,19 @@ def feed(command: list[str], frames: Sequence[Path], report: Callable[[int], obj
             raise Error(f"ffmpeg could not make the film: {why}")
 
 
+@contextlib.contextmanager
+def _at_work(
+    command: list[str], errors: IO[bytes] | int = subprocess.DEVNULL
+) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+    """(process, what it writes); it ends on leaving, though there may be hours more."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as process:
+        assert process.stdout is not None
+        try:
+            yield process, process.stdout
+        finally:
+            process.kill()  # before the pipe is closed, or it would complain of that
+
+
 def copy_pictures(film: Path, copy: Path, odd: bool) -> bool:
     """Copy a film's pictures, without metadata. Returns whether there was room. Raises OSError for what cannot be read.
 
@@ -111,7 +124,8 @@ def copy_pictures(film: Path, copy: Path, odd: bool) -> bool:
     gif = film.suffix.lower() == ".gif"
     rate, codec = (["-r", "25"], ["ffv1"]) if gif or odd else ([], ["copy"])
     if odd and not gif:
-        codec += ["-vf", "scale='min(iw,640)':-2"]
+        # As red, green and blue: the copy would not say which matrix made other numbers of them.
+        codec += ["-vf", "scale='min(iw,640)':-2", "-pix_fmt", "bgr0"]
     safe = [*_SAFE, *rate, "-i", f"file:{film}", "-map", "0:v:0", "-map_chapters", "-1", "-map_metadata", "-1"]
     command = [*program(), *safe, "-c", *codec, "-f", "nut", "-y", f"file:{copy}"]
     done = subprocess.run(command, capture_output=True, check=False)
@@ -165,18 +179,11 @@ def is_silent(film: Path) -> bool:
     """
     check_readable(film)
     command = [*program(), *_SAFE, "-i", f"file:{film}", "-map", "0:a:0", "-c:a", "pcm_f32le", "-f", "f32le", "-"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    assert process.stdout is not None
-    try:
-        if any(np.abs(np.frombuffer(chunk, "<f4")).max() > FAINTEST for chunk in _chunks(process.stdout, None)):
+    with _at_work(command) as (process, output):
+        if any(np.abs(np.frombuffer(chunk, "<f4")).max() > FAINTEST for chunk in _chunks(output, None)):
             return False
-        failed = process.wait()
-    finally:
-        process.stdout.close()
-        process.kill()  # there may be hours more
-        process.wait()
-    if failed:
-        raise Error(f"the sound of {film} cannot be played")
+        if process.wait():
+            raise Error(f"the sound of {film} cannot be played")
     return True
 
 
@@ -191,16 +198,10 @@ def decode_sound(path: Path, start: Fraction, seconds: Fraction | None) -> tuple
     plain = ["-map", "0:a:0", "-map_metadata", "-1", "-map_chapters", "-1", "-c:a", "pcm_f32be", "-f", "au", "-"]
     command = [*program(), "-loglevel", "info", "-nostats", *_SAFE_SOUND, "-i", f"file:{path}", *plain]
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
-        assert process.stdout is not None
-        try:
-            samples, rate, number = _read_au(process.stdout, start, seconds)
+        with _at_work(command, log) as (process, output):
+            samples, rate, number = _read_au(output, start, seconds)
             if seconds is None:
                 process.wait()
-        finally:
-            process.kill()  # there may be hours more; before the pipe is closed, or it would complain of that
-            process.stdout.close()
-            process.wait()
         log.seek(0)
         return samples, rate, number, log.read().decode(errors="replace")
 
