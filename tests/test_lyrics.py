@@ -73,13 +73,13 @@ def test_each_line_of_an_lrc_file_is_a_keyframe_at_its_time_and_empty_lines_are_
 
 
 def test_each_subtitle_is_a_keyframe_at_its_time(tmp_path):
-    expected = [("a cat on a mat", 1.0, 2.0), ("99 dogs", 65.0, None)]
+    expected = [("a cat on a mat", 1.0, 2.0), ("99 dogs", 65.0, 66.0)]
     assert heard(tmp_path, "song.SRT", SRT) == expected
     assert heard(tmp_path, "windows.srt", SRT.replace("\n", "\r\n")) == expected
 
 
 def test_each_cue_of_a_webvtt_file_is_a_keyframe_at_its_time(tmp_path):
-    expected = [("a cat & a dog <3 on a mat", 1.0, 2.0), ("99 dogs", 3665.0, None)]
+    expected = [("a cat & a dog <3 on a mat", 1.0, 2.0), ("99 dogs", 3665.0, 3666.0)]
     assert heard(tmp_path, "song.vtt", VTT) == expected
     assert heard(tmp_path, "windows.VTT", "\ufeff" + VTT.replace("\n", "\r\n")) == expected
 
@@ -93,7 +93,7 @@ def test_a_line_that_rolls_up_above_the_next_one_is_said_once(tmp_path):
         ("00:00:09.000 --> 00:00:10.000", "a<00:00:09.500><c> cat</c>"),
     ]
     rolling = "WEBVTT\n\n" + "\n\n".join(f"{times} align:start position:0%\n{words}" for times, words in cues)
-    assert heard(tmp_path, "a.vtt", rolling) == [("la la", 1, None), ("a cat", 3.01, 5), ("a cat", 9, None)]
+    assert heard(tmp_path, "a.vtt", rolling) == [("la la", 1, None), ("a cat", 3.01, 5), ("a cat", 9, 10)]
     sung_twice = "WEBVTT\n\n00:01.000 --> 00:02.000\nla la\n\n00:02.000 --> 00:03.000\nla la\n"
     assert [time for _, time, _ in heard(tmp_path, "b.vtt", sung_twice)] == [1, 2]
 
@@ -142,23 +142,27 @@ def until(seconds):
 @pytest.mark.parametrize(
     ("times", "rests"),
     [
-        ([(1, 2), (3, 4), (6.5, 7)], [2, 4, None]),  # it rests while it is sung, and the next comes in the pause
-        ([(1, 2), (2, 3), (3.08, 4)], [None, None, None]),  # as most are: in a twelfth of a second it would jump
-        ([(1, 2.1), (3, 3.9), (4.95, 6)], [None, 3.9, None]),
-        ([(1, 10), (3, 4), (12, 13)], [None, 10, None]),  # the first is still to be read
-        ([(1, 10), (3, 12), (12.5, 13)], [None, None, None]),
-        ([(3, 4), (1, 2)], [2, None]),  # in any order
-        ([(1, 0.5), (3, 4)], [None, None]),
+        ([(1, 2), (3, 4), (6.5, 7)], [2, 4, 7]),  # it rests while it is sung, and the next comes in the pause
+        ([(1, 2), (2, 3), (3.08, 4)], [None, None, 4]),  # as most are: in a twelfth of a second it would jump
+        ([(1, 2.1), (3, 3.9), (4.95, 6)], [None, 3.9, 6]),
+        ([(1, 10), (3, 4), (12, 13)], [None, 10, 13]),  # the first is still to be read
+        ([(1, 10), (3, 12), (12.5, 13)], [None, None, 13]),
+        ([(3, 4), (1, 2)], [2, 4]),  # in any order
+        ([(1, 0.5), (3, 4)], [None, 4]),
+        ([(1, 5), (3, 4)], [None, 5]),
+        ([(1, 2), (3, 3)], [2, None]),
     ],
 )
-def test_a_subtitle_rests_to_its_end_if_there_is_a_pause(tmp_path, times, rests):
+def test_a_subtitle_rests_to_its_end_if_there_is_a_pause_or_it_is_the_last(tmp_path, times, rests):
     text = subtitles(*((a, until(b)) for a, b in times))
     assert [rest for _, _, rest in heard(tmp_path, "a.srt", text)] == rests
 
 
 def test_a_subtitle_without_an_end_goes_on_at_once(tmp_path):
     text = subtitles((1, ""), (3, until(4)), (9, until(10)))
-    assert [rest for _, _, rest in heard(tmp_path, "a.srt", text)] == [None, 4, None]
+    assert [rest for _, _, rest in heard(tmp_path, "a.srt", text)] == [None, 4, 10]
+    text = subtitles((1, until(2)), (3, ""))
+    assert [rest for _, _, rest in heard(tmp_path, "b.srt", text)] == [2, None]
 
 
 def test_the_offset_of_an_lrc_file_moves_all_of_it(tmp_path):
@@ -252,5 +256,5 @@ def test_settings_without_words_are_for_all_lines_from_their_time_on(tmp_path, n
         ("a cat", 1, None, None, None),
         ("a frog", 3, 5, "bar", 0.5),
         ("an owl", 7, None, "bar", 0),
-        ("a moon", 9, None, "bar", 0),
+        ("a moon", 9, 10 if name == "song.srt" else None, "bar", 0),
     ]

@@ -1226,6 +1226,20 @@ def test_lines_that_come_after_the_end_are_counted(walk, asked, song):
     )
 
 
+def test_a_song_without_its_sound_is_as_long_as_its_lines_or_as_flags_say(asked):
+    Path("song.srt").write_text(
+        "1\n00:00:00,000 --> 00:00:01,000\na fox\n\n2\n00:00:02,000 --> 00:00:04,000\nan owl\n\n"
+        "3\n00:00:06,000 --> 00:00:09,000\na boat\n"
+    )
+    whole, _ = asked(prompts=["song.srt"])
+    assert arrivals(whole) == [0, 2, 6]
+    assert float(whole.frames / whole.fps) == pytest.approx(9, abs=1 / 12)
+    part, err = asked("--seconds", "3", prompts=["song.srt"])
+    assert arrivals(part) == [0, 2]
+    assert part.frames == 3 * part.fps
+    assert "note: 1 of 3 lines comes after the film's end, and is not shown" in err
+
+
 def test_of_lines_that_are_refused_nothing_is_left(asked, walk, song):
     Path("song.lrc").write_text("[01:00.00]a fox\n[01:03.00]an owl\n")
     walk("--audio", song, "--out", "film.mp4", prompts=["song.lrc"], model=False, status=2)

@@ -78,7 +78,7 @@ def prompt_lines(text: str, where: str) -> list[tuple[str, str]]:
     A line may end in settings, `| seed=7 | negative=blurry | pace=bar | pulse=0.5`. Tags within a line are left out, of
     subtitles also `asides`, and what is sung at one moment is one line. Settings without words are for all lines from their
     time on. An empty line is a pause: from its time on the picture of the line before turns into the next. So is a gap of a
-    PAUSE or more between subtitles, from the end of the first on.
+    PAUSE or more between subtitles, from the end of the first on; and the last one is shown to its end.
 
     Raises Error if there are no times, or nothing is sung.
     """
@@ -142,6 +142,8 @@ def _subtitles(text: str, suffix: str) -> Iterator[_Line]:
         end = max(end, cue.start, following.start if cue.end is None else cue.end)  # an earlier one may last longer
         if following.start - end >= PAUSE:
             yield _Line(end, 0, "")
+    if sung and (last := max(sung, key=lambda cue: cue.start)).end is not None:
+        yield _Line(max(end, last.end), 0, "")
 
 
 def _cues(text: str, suffix: str) -> Iterator[_Cue]:

@@ -184,7 +184,13 @@ def _stumbles(music: Music, bars: float, meter: int) -> Iterator[str]:
 def lay_out(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Music | None, listener: Listener) -> Walk:
     """The keyframes, laid out in time as the flags and the music say."""
     timing = given(chosen, "frames", "seconds", "fps", "ease", closed="loop") | {"smooth": is_smooth(chosen)}
+    file = prompt_file(chosen["prompts"])
+    is_song = file is not None and file.suffix.lower() in lyrics.SUFFIXES
+    # A loop leads back to its first keyframe, and would at one stroke if the last one rested to its end.
+    pause = lyrics.PAUSE if timing.get("closed") else 0.0
     if music is None:
+        if file is not None and is_song and (length := _length(timing)):
+            keyframes = _sung(keyframes, 0.0, length, file.name, pause, listener)
         return Walk.through(keyframes, **timing)
     # 1. As long as the music.
     fps, rhythm = chosen["fps"], music.rhythm
@@ -198,11 +204,8 @@ def lay_out(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Musi
             f"--frames {chosen['frames']} does not agree with {length}, which lasts {plural(frames, 'frame')}; drop --frames"
         )
     # 2. Keyframes at moments of it.
-    file = prompt_file(chosen["prompts"])
-    if file is not None and file.suffix.lower() in lyrics.SUFFIXES:
-        # A loop leads back to its first keyframe, and would at one stroke if the last one rested to its end.
-        pause = lyrics.PAUSE if timing.get("closed") else 0.0
-        keyframes = _sung(keyframes, music, pause, listener)
+    if is_song:
+        keyframes = _sung(keyframes, float(music.start), float(music.seconds), music.name, pause, listener)
     keyframes = timeline.beats_to_seconds(keyframes, rhythm.beats, rhythm.bars, music.name)
     align = chosen.get("align", flags.ALIGN[0])
     moments = {"bar": (rhythm.bars, rhythm.beats), "beat": (rhythm.beats,), "off": ()}[align]
@@ -274,14 +277,21 @@ def _pulse(walk: Walk, depths: Sequence[float], music: Music) -> tuple[float, ..
     return tuple(round(most * strength, 4) for strength in strengths)
 
 
-def _sung(keyframes: tuple[Keyframe, ...], music: Music, pause: float, listener: Listener) -> tuple[Keyframe, ...]:
-    """The lines of a song that come in the part of it that the film plays. pause: after their rests, before its end."""
-    start, seconds = float(music.start), float(music.seconds)
+def _length(timing: dict[str, Any]) -> float:
+    """Seconds of a film, as flags say; 0: they do not."""
+    return float(timing.get("seconds", timing.get("frames", 0) / timing["fps"]))
+
+
+def _sung(
+    keyframes: tuple[Keyframe, ...], start: float, seconds: float, name: str, pause: float, listener: Listener
+) -> tuple[Keyframe, ...]:
+    """The lines of a song that come in the part of it, from `start` on, that the film plays. name: of the song. pause: after
+    their rests, before its end."""
     part = timeline.excerpt(keyframes, start, seconds, pause)
     if len(part) < 2:
         raise Error(
             f"of {plural(len(keyframes), 'line')} {len(part) or 'none'} comes in the {format_time(seconds)} of "
-            f"{music.name} that the film plays, and a walk needs two; give another --start, or a longer part"
+            f"{name} that the film plays, and a walk needs two; give another --start, or a longer part"
         )
     if late := sum((keyframe.time or 0.0) >= start + seconds for keyframe in keyframes):
         after = "comes after the film's end, and is" if late == 1 else "come after the film's end, and are"
