@@ -1,5 +1,8 @@
 """A keyframe's picture, made by walk and made without it; and how far two pictures are apart."""
 
+import copy
+import functools
+
 import diffusers
 import numpy as np
 import torch
@@ -27,11 +30,17 @@ def mean(model, *keyframes):
     }
 
 
+@functools.lru_cache(maxsize=2)
+def plain_pipe(folder):
+    """Not to be changed; nor is the folder."""
+    return diffusers.StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
+
+
 def plain(folder, keyframe, scheduler=None, options=None, **call):
     """The same picture as any user of diffusers makes it, without us."""
-    pipe = diffusers.StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
-    if scheduler:
-        pipe.scheduler = getattr(diffusers, scheduler).from_config(pipe.scheduler.config, **options or {})
+    pipe = copy.copy(plain_pipe(folder))
+    kind = getattr(diffusers, scheduler) if scheduler else type(pipe.scheduler)
+    pipe.scheduler = kind.from_config(pipe.scheduler.config, **options or {})
     generator = torch.Generator().manual_seed(keyframe.seed)
     image = pipe(keyframe.prompt, negative_prompt=keyframe.negative_prompt, generator=generator, **call).images[0]
     return np.asarray(image)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import pickle
@@ -663,6 +664,12 @@ def test_a_pipeline_in_memory_is_a_model_of_its_own_once_it_is_saved(tiny_folder
 # LoRAs
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """What these builders make, made once; not to be changed."""
+    return functools.cache(lambda build: build(tmp_path_factory.mktemp("built")))
+
+
 def test_loras_are_the_plain_pipelines_with_their_weights(tiny_folder, tmp_path):
     pytest.importorskip("peft")
     one, other = (tiny.lora(tiny_folder, tmp_path / f"{seed}.safetensors", seed) for seed in (1, 2))
@@ -692,9 +699,9 @@ def test_loras_are_the_plain_pipelines_with_their_weights(tiny_folder, tmp_path)
         (tiny.flux, ("transformer",), True),
     ],
 )
-def test_a_lora_changes_every_part_of_the_model_that_it_is_for(tmp_path, build, parts, norms):
+def test_a_lora_changes_every_part_of_the_model_that_it_is_for(tmp_path, built, build, parts, norms):
     pytest.importorskip("peft")
-    folder, size = build(tmp_path / "model"), {"width": 64, "height": 32}
+    folder, size = built(build), {"width": 64, "height": 32}
     whole = tiny.lora(folder, tmp_path / "whole.safetensors", 1, parts, norms)
     model = load(folder, lora=f"{whole}:0.7", **size)
     (picture,) = pictures(model, FOX)

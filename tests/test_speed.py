@@ -1,6 +1,7 @@
 """Even speed: what is looked at, and where the frames are put."""
 
 import dataclasses
+import functools
 import math
 import re
 import shutil
@@ -327,7 +328,7 @@ def test_a_quick_look_takes_fewer_steps(settings, quick):
 
 
 def test_a_long_film_is_paced_in_no_time_and_in_little_memory():
-    walk = a_walk(4001, "abc")
+    walk = a_walk(2001, "abc")
     looks = 0
 
     def picture(walk, position):
@@ -362,7 +363,7 @@ def test_work_grows_as_a_film_does(monkeypatch, keyframes):
     monkeypatch.setattr(speed._Segment, "_position", counted(speed._Segment._position, lambda *_: 1))
     monkeypatch.setattr(speed, "_monotone", counted(speed._monotone, lambda x, *_: len(x)))
     amounts = []
-    for frames in (481, 1921):
+    for frames in (241, 961):
         work, before = 0, []
         walk = a_walk(frames, "abcdefgh" * (keyframes(frames) // 8) + "abcdefgh"[: keyframes(frames) % 8])
         evener = speed.Evener(walk, glide)
@@ -385,6 +386,7 @@ def test_keyframes_come_first_then_segments_take_turns_and_in_a_turn_what_is_wan
     evener = speed.Evener(walk, glide)
     lists, named, before = {}, set(), []
 
+    @functools.cache
     def turn(p):
         """Of the segment that a picture is of; keyframes are seen before others."""
         if not p % 1:

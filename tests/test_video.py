@@ -1,5 +1,7 @@
 """Films, read back by other readers than the one that wrote them: PyAV, moviepy, Pillow, and by hand."""
 
+import functools
+import io
 import os
 import random
 import re
@@ -46,17 +48,28 @@ def frames_of(folder, count=12, size=(64, 64)):
     paths = []
     for index in range(count):
         paths.append(folder / f"{index}.png")
-        Image.new("RGB", size, COLOURS[index % len(COLOURS)]).save(paths[-1])
+        paths[-1].write_bytes(of_one_colour(COLOURS[index % len(COLOURS)], size))
     return paths
+
+
+@functools.cache
+def of_one_colour(colour, size):
+    Image.new("RGB", size, colour).save(file := io.BytesIO(), "PNG")
+    return file.getvalue()
 
 
 def busy_frames(folder, count=6, size=(256, 192)):
     """Frames with something for every thread to do."""
-    rng = np.random.default_rng(0)
-    noise = Image.fromarray(rng.integers(0, 255, (24, 32, 3), dtype=np.uint8))
     for index in range(count):
-        noise.resize(size, box=(index, 0, index + 16, 16)).save(folder / f"busy{index}.png")
+        (folder / f"busy{index}.png").write_bytes(busy(index, size))
     return [folder / f"busy{index}.png" for index in range(count)]
+
+
+@functools.cache
+def busy(index, size):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (24, 32, 3), dtype=np.uint8))
+    noise.resize(size, box=(index, 0, index + 16, 16)).save(file := io.BytesIO(), "PNG")
+    return file.getvalue()
 
 
 def colours_in(film):
@@ -118,7 +131,7 @@ def test_every_frame_is_in_the_film_in_its_place_and_colour(tmp_path, name, code
 
 
 def test_another_reader_sees_the_same_colours(tmp_path):
-    video.encode(frames_of(tmp_path), tmp_path / "film.mp4", Fraction(25))
+    video.encode(frames_of(tmp_path), tmp_path / "film.mp4", Fraction(25), size=64)
     reader = imageio_ffmpeg.read_frames(tmp_path / "film.mp4")
     size = next(reader)["size"]
     seen = np.array([np.frombuffer(data, np.uint8).reshape(*size[::-1], 3).mean((0, 1)) for data in reader])
@@ -245,7 +258,7 @@ def test_a_gif_of_many_colours_is_near_them(tmp_path):
 
 
 @every_format
-@pytest.mark.parametrize("shown", [[0], [0, 0], [0, 1, 1, 1, 2]], ids=str)
+@pytest.mark.parametrize("shown", [[0], [0, 0, 1, 1, 1, 2, 2]], ids=str)
 def test_a_frame_that_is_listed_twice_is_shown_twice(tmp_path, name, codec, shown):
     frames = frames_of(tmp_path, 3)
     video.encode([frames[index] for index in shown], tmp_path / name, Fraction(10), size=64, codec=codec)
@@ -269,7 +282,8 @@ def test_textures_are_near_the_frames_at_sizes_of_whole_blocks_and_hapq_is_the_n
 
 @pytest.mark.parametrize("name", ["film.mp4", "film.mov"])
 def test_the_film_starts_before_it_is_loaded(tmp_path, name):
-    video.encode(frames_of(tmp_path), tmp_path / name, Fraction(25), metadata=Metadata("title", "x" * 100_000))
+    said = Metadata("title", "x" * 100_000)
+    video.encode(frames_of(tmp_path), tmp_path / name, Fraction(25), size=64, metadata=said)
     data = (tmp_path / name).read_bytes()
     assert 0 < data.index(b"moov") < data.index(b"mdat")
 
@@ -815,21 +829,20 @@ def test_a_sound_for_which_there_is_no_room_says_so(tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
-@pytest.mark.parametrize("planted", ["count", "rate", "size", "metadata"])
 @every_container
-def test_a_film_that_is_not_what_was_asked_is_found(tmp_path, name, planted):
+def test_a_film_that_is_not_what_was_asked_is_found(tmp_path, name):
     said = Metadata("title", "comment", ((Fraction(0), "start"),))
     video.encode(frames_of(tmp_path), tmp_path / name, Fraction(25), size=64, metadata=said)
     video.check(tmp_path / name, 12, Fraction(25), (64, 64), said)
-    changes, message = {
-        "count": ({"frames": 13}, "12 frames instead of 13"),
-        "rate": ({"fps": Fraction(24)}, "frames that are not at 24 a second"),
-        "size": ({"size": (64, 66)}, "64x64 pixels instead of 64x66"),
-        "metadata": ({"metadata": Metadata("title", "Comment")}, "other metadata than it was given"),
-    }[planted]
-    with pytest.raises(Error) as refusal:
-        video.check(tmp_path / name, **({"frames": 12, "fps": Fraction(25), "size": (64, 64)} | changes))
-    assert str(refusal.value) == f"the film that ffmpeg made has {message}"
+    for changes, message in (
+        ({"frames": 13}, "12 frames instead of 13"),
+        ({"fps": Fraction(24)}, "frames that are not at 24 a second"),
+        ({"size": (64, 66)}, "64x64 pixels instead of 64x66"),
+        ({"metadata": Metadata("title", "Comment")}, "other metadata than it was given"),
+    ):
+        with pytest.raises(Error) as refusal:
+            video.check(tmp_path / name, **({"frames": 12, "fps": Fraction(25), "size": (64, 64)} | changes))
+        assert str(refusal.value) == f"the film that ffmpeg made has {message}"
 
 
 def test_rates_that_are_nearly_the_same_are_told_apart(tmp_path):
@@ -924,9 +937,9 @@ def test_sound_keeps_its_channels_its_rate_and_its_length(tmp_path, name, codec,
 
 
 def tones(channels, rate=44100):
-    """A second of another tone in each channel."""
-    hertz = 500 + 300 * np.arange(channels)
-    return Sound(0.2 * np.sin(2 * np.pi * hertz * np.arange(rate)[:, None] / rate).astype(np.float32), rate)
+    """Another tone in each channel, for 0.6 s."""
+    hertz, k = 500 + 300 * np.arange(channels), np.arange(rate * 3 // 5)
+    return Sound(0.2 * np.sin(2 * np.pi * hertz * k[:, None] / rate).astype(np.float32), rate)
 
 
 def powers_in(film, channels):
@@ -947,7 +960,7 @@ def powers_in(film, channels):
 )
 def test_each_of_up_to_eight_channels_is_heard_where_it_was(tmp_path, name, codec, channels):
     sound, lost = tones(channels), name == "film.webm" and channels == 6  # Vorbis has a subwoofer among six
-    video.encode(frames_of(tmp_path, 25), tmp_path / name, Fraction(25), size=16, codec=codec, sound=sound)
+    video.encode(frames_of(tmp_path, 15), tmp_path / name, Fraction(25), size=16, codec=codec, sound=sound)
     heard = np.round(powers_in(tmp_path / name, channels), 1)
     expected = np.eye(channels)
     if lost:
@@ -963,12 +976,12 @@ def test_each_of_up_to_eight_channels_is_heard_where_it_was(tmp_path, name, code
 def test_a_sounds_layout_stays_as_its_file_says(tmp_path, name, layout):
     channels = round(sum(map(int, layout[:3].split(".")))) if layout != "quad" else 4
     raw, source = tmp_path / "a.raw", tmp_path / "a.wav"
-    music(44100, 44100, channels).samples.tofile(raw)
+    music(8820, 44100, channels).samples.tofile(raw)
     read = ["-f", "f32le", "-ar", "44100", "-ch_layout", layout, "-i", raw, source]
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *read], check=True)
     sound = sounds.read_sound(source)
     assert sound.layout == layout
-    video.encode(frames_of(tmp_path, 25), tmp_path / name, Fraction(25), size=16, sound=excerpts.loop(sound, 0, 44100))
+    video.encode(frames_of(tmp_path, 5), tmp_path / name, Fraction(25), size=16, sound=excerpts.loop(sound, 0, 8820))
     assert sounds.read_sound(tmp_path / name).layout == layout
 
 
