@@ -1,6 +1,8 @@
 import copy
 import dataclasses
+import functools
 import gc
+import importlib.metadata
 import os
 import shutil
 import signal
@@ -13,6 +15,9 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the cores are shared by processes of tests
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # on busy cores, threads that spin are a hundred times slower
+
+# Which versions there are does not change meanwhile, and is asked for each film.
+importlib.metadata.version = functools.cache(importlib.metadata.version)
 
 # Files of tests that take more than ten seconds, the longest first.
 LONGEST = (
