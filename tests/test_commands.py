@@ -259,16 +259,20 @@ def test_a_prompt_put_before_others_says_that_it_moves_their_seeds_and_how_to_ke
 
     assert told(*lines) == []
     note = "note: 3 prompts have other seeds than in the film that is here, since seeds follow the order of the list; "
-    keep = "to keep their pictures, stop, and take their lines from walk info film.mp4, where they end in | seed="
-    assert told(lines[0], "a new one", *lines[1:], film=False) == [note + keep]
-    assert told(*lines[1:], film=False) == [note + keep]
+    keep = "to keep their pictures, end the lines of keyframe "
+    kept = keep + "3 in | seed=1, 5 in | seed=3, 6 in | seed=4"
+    assert told(lines[0], "a new one", *lines[1:], film=False) == [note + kept]
+    kept = keep + "1 in | seed=1, 3 in | seed=3, 4 in | seed=4"
+    assert told(*lines[1:], film=False) == [note + kept]
     assert told(lines[1], lines[0], *lines[2:], film=False)[0].startswith("note: 2 prompts have other seeds than in")
     assert told(*lines, "a new one", film=False) == told(*lines[:2], "a new one", *lines[3:], film=False) == []
     unset = [line.partition(" |")[0] for line in lines]
     assert told(unset[0], "a new one", *unset[1:], film=False, more=["--seeds", "0-5"]) == []
     Path("film.mp4").rename("other.mp4")
-    keep = "to keep their pictures, end their lines in | seed=, which was 1 of keyframe 3"
-    assert told(lines[0], "a new one", *lines[1:], film=False) == [note + keep]
+    more = [f"thing {i}" for i in range(20)]
+    told(*more)
+    kept = keep + ", ".join(f"{i + 2} in | seed={i}" for i in range(8)) + ", and so on, to 21 in | seed=19"
+    assert told("a new one", *more, film=False) == [note.replace("3 prompts", "20 prompts") + kept]
     # What is advised works: only what lies up to two keyframes away is rendered.
     comments, kept = [], walk("info", "other.mp4", model=False)[0].splitlines()
     while kept[0].startswith("#"):
@@ -704,6 +708,24 @@ def test_a_sheet_of_a_file_shows_each_prompt_once_with_its_seeds_in_the_film_and
         ("an owl", "blurry", [3], [3, 0, 1, 2]),
     ]
     assert any(" of 11 pictures" in line for line in err)
+
+
+def test_a_sheet_frames_the_seeds_that_flags_give_the_film(walk, rows):
+    Path("song.txt").write_text("a castle\na fox | seed=70\na castle\n")
+    walk("seeds", "song.txt", "--seeds", "words", "--count", "1")
+    (castle, _, _) = read_prompts(Path("song.txt"), seeds="words")
+    assert told(rows[0][0]) == [
+        ("a castle", "", [castle.seed, castle.seed], [castle.seed, 0]),
+        ("a fox", "", [70], [70, 0]),
+    ]
+    walk("seeds", "song.txt", "--seed", "8", "--count", "1")
+    assert told(rows[1][0]) == [("a castle", "", [8, 10], [8, 0]), ("a fox", "", [70], [70, 0])]
+
+
+def test_which_seeds_of_a_prompt_are_drawn_other_flags_say(refusal):
+    assert refusal("seeds", "a castle", "--seeds", "3-5") == (
+        "--seeds are those of the film's prompts; which ones to draw of a prompt, --from and --count say"
+    )
 
 
 def test_a_row_of_a_sheet_has_the_very_pictures_of_the_film(walk, rows):

@@ -92,6 +92,7 @@ LEFTOVERS = {
     "12) a fox": "a list's number is read as words: a prompt needs none",
     "- a lemon": "a list's - is read as a word: a prompt needs none",
     "* a frog": "a list's * is read as a word: a prompt needs none",
+    "[Chorus 2]": "'[Chorus 2]' is drawn like any other prompt; lines that begin with # are skipped",
     '"a frog"': "quotes around all of it are read as letters: a prompt needs none",
     "'a frog'": "quotes around all of it are read as letters: a prompt needs none",
     "“a frog”": "quotes around all of it are read as letters: a prompt needs none",

@@ -288,6 +288,12 @@ def test_an_object_of_more_than_prompts_is_no_schedule():
         read(text)
 
 
+def test_an_expression_in_place_of_a_frames_number_is_named():
+    assert refusal(read, '{"0": "a fox",\n"max_f/2": "a frog"}') == (
+        "a.txt:1: 'max_f/2' is not the number of a frame; expressions are not read"
+    )
+
+
 def test_a_keyframe_among_prompts_with_numbers_is_not_lost():
     mixed = read_prompts(["0: a fox", "30: a frog", Keyframe("an owl", 5)])
     assert [keyframe.prompt for keyframe in mixed] == ["0: a fox", "30: a frog", "an owl"]

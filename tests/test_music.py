@@ -32,6 +32,7 @@ from walk import (
     manifest,
     music,
     order,
+    outlook,
     pace,
     probe,
     recipe,
@@ -1324,6 +1325,16 @@ def test_a_film_that_mostly_stands_still_says_so(walk, song):
     _, err = walk("preview", "--audio", song, "--fps", "12", "--out", "film.mp4", prompts=prompts)
     assert note in err
     assert not [line for line in err if "times the usual" in line]
+
+
+def test_a_film_that_stands_still_at_its_end_says_so(asked):
+    def told(*flags, last="an owl | bar=4"):
+        made, _ = asked("--bpm", "120", "--bars", "5", *flags, prompts=["a fox", "a frog | bar=2", last])
+        return [note for note in outlook.surprises(made, [2.0] * ("bar" in flags)) if "stands still" in note]
+
+    note = "the film stands still from 0:06.0 to its end at 0:10.0, after the last keyframe; one without a time would come at"
+    assert told() == told("--pace", "bar") == [f"{note} the end"]
+    assert told("--loop") == told(last="an owl | bar=4 | until=bar=6") == told(last="an owl | bar=5.5") == []
 
 
 @pytest.mark.watched

@@ -865,17 +865,23 @@ def test_text_that_looks_like_what_ffmpeg_reports_does_not_confuse_the_check(tmp
         video.encode(frames_of(tmp_path, 2), tmp_path / name, Fraction(25), size=64, metadata=said)
 
 
-def test_frames_handed_over_are_reported(tmp_path):
-    for name in ("film.mp4", "folder"):
-        counts = []
-        video.encode(frames_of(tmp_path), tmp_path / name, Fraction(25), report=counts.append)
-        assert counts == list(range(1, 13))
+def test_frames_are_done_when_they_are_encoded(tmp_path):
+    counts = []
+    video.encode(frames_of(tmp_path), tmp_path / "film.mp4", Fraction(25), report=counts.append)
+    assert counts[:12] == [count // 2 for count in range(1, 13)]  # x264 looks ahead at more than there are
+    assert counts == sorted(counts)
+    assert counts[-1] == 12
+    counts.clear()
+    video.encode(frames_of(tmp_path), tmp_path / "folder", Fraction(25), report=counts.append)
+    assert counts == list(range(1, 13))
 
 
 def test_both_passes_of_a_gif_are_half_of_the_progress(tmp_path):
     counts = []
     video.encode(frames_of(tmp_path, 4), tmp_path / "film.gif", Fraction(25), size=64, report=counts.append)
-    assert counts == [0, 1, 1, 2, 2, 3, 3, 4]
+    assert counts == sorted(counts)
+    assert (counts[0], counts[-1]) == (0, 4)
+    assert counts.count(2) >= 3  # the end of one, and the first two frames of the other
 
 
 def test_every_row_of_options_is_one_that_ffmpeg_knows():

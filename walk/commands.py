@@ -39,7 +39,7 @@ from walk import (
 )
 from walk import order as orders
 from walk.files import at_home, write_whole, writing
-from walk.keyframes import Keyframe, prompt_file
+from walk.keyframes import WORDS, Keyframe, prompt_file
 from walk.motion import RHYTHM, used_paces
 from walk.order import Order
 from walk.progress import Bars, Listener, in_bytes
@@ -303,6 +303,8 @@ def seeds(*, loaded: Model | None = None, **chosen: Any) -> str:
     chosen = orders.with_prompts(chosen)
     film = orders.read_keyframes(chosen, listener, tensors=loaded is not None)
     prompts = _seeds_in_film(film)
+    if len(prompts) == 1 and len(film) > 1 and chosen.get("seeds", WORDS) != WORDS:
+        raise Error("--seeds are those of the film's prompts; which ones to draw of a prompt, --from and --count say")
     numbers = _numbers(chosen, prompts)
     shown = ((*it, seed) for it, own in prompts.items() for seed in (*own[:1], *numbers))
     keyframes = tuple(Keyframe(prompt, seed, negative) for prompt, negative, seed in dict.fromkeys(shown))

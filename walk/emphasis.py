@@ -33,6 +33,7 @@ _LEFTOVER = re.compile(  # its groups name the kinds of a Leftover
     |(?P<quieter>\[\[+[^][]+\]\]+)
     |(?P<steps>\[[^][|]+\|[^][]+\]
         |\[[^][]*[^\W\d_]:+\s*\d*\.?\d+\])
+    |(?P<heading>^\[[^][|]+\]$)
     |(?P<weight>\([^()]*[^\W\d_]:[-+]?\d+(?:[.,]\d+)*    # whose number is none,
         (?:\)|(?=[^()]*(?:\(|$))))                        # or whose parenthesis is not closed
     """,
@@ -84,9 +85,9 @@ def leftovers(prompt: str) -> list[Leftover]:
 
     A weight whose parenthesis is not closed, or whose number is none, as in (panda:1,5); settings without a bar before
     them; AUTOMATIC1111's ((panda)), [[panda]], [fox:panda:0.5], [fox|panda], <lora:panda:0.8>, AND, BREAK, {fox|panda},
-    and __animal__; a list's 1. or -, and quotes around all of it; compel's (panda)++, ComfyUI's embedding:panda,
+    and __animal__; a list's 1. or -, and quotes or brackets around all of it, as of a [chorus]; compel's (panda)++, ComfyUI's embedding:panda,
     Midjourney's panda::1.5 and --ar 16:9.
-    Parentheses and brackets around plain words are not among them, nor are times and proportions, 3:4.
+    Parentheses and brackets around some plain words are not among them, nor are times and proportions, 3:4.
     """
     matches = _LEFTOVER.finditer(unescaped(prompt))
     return list({match[0]: Leftover(match.lastgroup or "", match[0]) for match in matches}.values())

@@ -63,10 +63,9 @@ def plan(order: Order, settings: Settings, network: Network | None, listener: Li
     share = math.prod(film) / math.prod(covering)
     if share < SHOWN:
         more = "; give --width and --height of nearly its proportions for more"
-        listener.note(
-            f"--size {size} shows {share:.0%} of the pictures, which are {frame[0]}x{frame[1]}"
-            + more * (settings.model != BUILT_IN)  # which knows one size
-        )
+        if settings.model == BUILT_IN:
+            more = ", the one size of the built-in model's; other models take --width and --height"
+        listener.note(f"--size {size} shows {share:.0%} of the pictures, which are {frame[0]}x{frame[1]}{more}")
     if scale > 1 and covering[0] <= frame[0]:
         if own:
             return Enlargement(film, frame, None, name)

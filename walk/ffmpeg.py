@@ -13,6 +13,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -58,14 +59,20 @@ def encoders() -> dict[str, str]:
 
 
 def feed(command: list[str], frames: Sequence[Path], report: Callable[[int], object]) -> None:
-    """Run ffmpeg with the frames' bytes on its standard input. report: called with the number handed over so far.
+    """Run ffmpeg with the frames' bytes on its standard input. report: called with how many are done: half of the work is
+    to hand them over, and half to encode them, which may be seconds behind.
 
     Raises Error if it fails, or if the frames are not all of one size and kind.
     """
     quiet, head = os.environ | {"SVT_LOG": "1"}, b""  # errors only
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log, env=quiet)
+        command = [*command, "-progress", "pipe:1"]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=quiet)
         assert process.stdin is not None
+        assert process.stdout is not None
+        encoded = [0]
+        follower = threading.Thread(target=_follow, args=(process.stdout, encoded), daemon=True)
+        follower.start()
         try:
             for count, frame in enumerate(frames, 1):
                 with reading(frame):
@@ -77,14 +84,19 @@ def feed(command: list[str], frames: Sequence[Path], report: Callable[[int], obj
                     process.stdin.write(data)
                 except OSError:  # nobody reads the pipe any more; Windows calls that an invalid argument
                     break
-                report(count)
+                report((count + encoded[0]) // 2)
             with contextlib.suppress(OSError):
                 process.stdin.close()
+            while follower.is_alive():
+                follower.join(0.25)
+                report((len(frames) + encoded[0]) // 2)
             status = process.wait()
         finally:
             process.kill()
             with contextlib.suppress(OSError):  # or Python would complain later of what was not written
                 process.stdin.close()
+            follower.join()
+            process.stdout.close()
             process.wait()
         if status:
             log.seek(0)
@@ -94,6 +106,14 @@ def feed(command: list[str], frames: Sequence[Path], report: Callable[[int], obj
             # The first line says why, as in "[h264_nvenc @ 0x1] Cannot load libcuda.so.1"; the others follow from it.
             why = (complaints.strip() or f"exit status {status}").splitlines()[0].rpartition("] ")[2]
             raise Error(f"ffmpeg could not make the film: {why}")
+        report(len(frames))
+
+
+def _follow(progress: IO[bytes], encoded: list[int]) -> None:
+    """Keep in `encoded` how many frames ffmpeg says that it has encoded."""
+    for line in progress:
+        if line.startswith(b"frame="):
+            encoded[0] = int(line[6:])
 
 
 @contextlib.contextmanager

@@ -277,7 +277,7 @@ COMMANDS = {
             **_only("prompts"),
             "count": Flag("N", _count, _WHOLE, f"how many seeds ({SEEDS}; for each of several prompts {SEEDS_EACH})"),
             "from": Flag("N", _integer, "a whole number", "the first seed (0)"),
-            **_only("negative", "style", *SETTINGS, "quiet"),
+            **_only("seed", "seeds", "negative", "style", *SETTINGS, "quiet"),
             "out": Flag("FILE.png", str, "a file name", "the sheet (PROMPTS.seeds.png)"),
         },
         "FILE | PROMPT ...",
@@ -440,7 +440,7 @@ def _split(arguments: Sequence[str], command: str) -> dict[str, list[str]]:
             raise Error(f"'{argument}' is one too many: {_usage(command)}")
         else:
             near_command = difflib.get_close_matches(argument, filter(None, COMMANDS), n=1, cutoff=0.7)
-            hint = f"; did you mean walk {near_command[0]}?" if near_command else ""
+            hint = f"; did you mean walk {near_command[0]}?" if near_command else ", each in quotes"
             raise Error(f"'{argument}' is not a command; prompts come after --prompts{hint}")
     return values
 
@@ -450,7 +450,6 @@ _ELSEWHERE = {  # what other tools call it; of several flags the first that a co
     "out": "o output output_dir output_path output_name outdir save_dir name filename film folder",
     "frames": "n count num_interpolation_steps interpolation_steps",
     "count": "n num_images images num_images_per_prompt",
-    "from": "seed seeds",
     "seconds": "duration length",
     "fps": "framerate frame_rate",
     "loop": "closed seamless",

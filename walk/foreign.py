@@ -248,6 +248,10 @@ def _in_place_of(code: re.Match[str]) -> str:
 def check_no_data(texts: Sequence[tuple[str, str]]) -> None:
     """Raise Error for JSON: a model would draw it."""
     data = _json("\n".join(text for _, text in texts))
+    if isinstance(data, tuple) and all(isinstance(value, str) for _, value in data):
+        odd = [key for key, _ in data if not re.fullmatch(r"\s*\d+(\.\d+)?\s*", key)]
+        if odd and len(odd) < len(data):
+            raise Error(f"{texts[0][0]}: '{odd[0][:60]}' is not the number of a frame; expressions are not read")
     for where, text in texts:
         if data is not None or _DATA.fullmatch(text) or _json(text) is not None:
             raise Error(

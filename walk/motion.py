@@ -189,8 +189,8 @@ def lay_out(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Musi
     # A loop leads back to its first keyframe, and would at one stroke if the last one rested to its end.
     pause = lyrics.PAUSE if timing.get("closed") else 0.0
     if music is None:
-        if file is not None and is_song and (length := _length(timing)):
-            keyframes = _sung(keyframes, 0.0, length, file.name, pause, listener)
+        if file is not None and is_song and (asked := _seconds_asked(timing)):
+            keyframes = _sung(keyframes, 0.0, asked, file.name, pause, listener)
         return Walk.through(keyframes, **timing)
     # 1. As long as the music.
     fps, rhythm = chosen["fps"], music.rhythm
@@ -277,7 +277,7 @@ def _pulse(walk: Walk, depths: Sequence[float], music: Music) -> tuple[float, ..
     return tuple(round(most * strength, 4) for strength in strengths)
 
 
-def _length(timing: dict[str, Any]) -> float:
+def _seconds_asked(timing: dict[str, Any]) -> float:
     """Seconds of a film, as flags say; 0: they do not."""
     return float(timing.get("seconds", timing.get("frames", 0) / timing["fps"]))
 

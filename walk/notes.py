@@ -89,10 +89,11 @@ _NOTES: dict[str, Callable[[str], str]] = {
     "embedding": lambda text: _as_words(text, ": embeddings are not loaded"),
     "setting": lambda text: _as_words(text, f"; give it after a bar: | {text}"),
     "quieter": lambda text: _nested(text, 1 / 1.1),
+    "heading": lambda text: f"'{text}' is drawn like any other prompt; lines that begin with # are skipped",
     "steps": lambda text: _as_letters(text, ": words stay the same from step to step"),
     "weight": _weight,
 }
-_READ_AS_WORDS = ("lora", "option", "divider", "embedding", "setting")  # of which `unknown` says no more
+_READ_AS_WORDS = ("heading", "lora", "option", "divider", "embedding", "setting")  # of which `unknown` says no more
 
 
 def _words(text: str) -> dict[str, None]:

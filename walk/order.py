@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -34,16 +33,17 @@ from walk import (
 )
 from walk.files import lines_of, read_input, read_text
 from walk.flags import EXCLUSIVE, given
-from walk.keyframes import WORDS, Keyframe, check_no_tensors, prompt_file, read_lines
+from walk.keyframes import WORDS, Keyframe, check_no_tensors, prompt_file
 from walk.motion import LANDING, RHYTHM, pace_of_each, pulses, used_paces
 from walk.progress import Listener
-from walk.replay import Again, read_recipe
+from walk.replay import Again
 from walk.text import as_flag, format_time, plural, together
 
 if TYPE_CHECKING:
     from walk.music import Music
 
 _TO_SOUND = ("bars", "meter", "align", "pace", "pace_noise", "react", "pulse")  # flags that say how it moves to one
+SHIFTS = 8  # seeds that a note tells one by one
 RESTS = 0.5  # of --react, from which on a film is said to rest on its beats
 
 
@@ -321,19 +321,13 @@ def _tell_of_film_before(
     shifted = _shifted(before, keyframes)
     if not shifted:
         return
-    first, seed = shifted[0]
-    remedy = f"end their lines in | seed=, which was {seed} of keyframe {first + 1}"
-    with contextlib.suppress(Error):
-        made = read_lines(read_recipe(str(out)).prompts)
-        if [keyframe.identity for keyframe in made] == [keyframe.identity for keyframe in before]:
-            styled = ", and with the style" * ("style" in chosen)
-            remedy = (
-                f"stop, and take their lines from walk info {shlex.quote(str(out))}, where they end in | seed={styled}"
-            )
+    told = [f"{k + 1} in | seed={seed}" for k, seed in shifted[:SHIFTS]]
+    if more := shifted[SHIFTS:]:
+        told.append(f"and so on, to {more[-1][0] + 1} in | seed={more[-1][1]}")
     have = "prompt has another seed" if len(shifted) == 1 else "prompts have other seeds"
     listener.note(
         f"{len(shifted)} {have} than in the film that is here, since seeds follow the order of the list; to keep "
-        f"their pictures, {remedy}"
+        f"their pictures, end the {'lines' if len(shifted) > 1 else 'line'} of keyframe {', '.join(told)}"
     )
 
 

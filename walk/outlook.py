@@ -24,7 +24,8 @@ STILL = 0.5  # of a film at rest is worth a note
 RESTS = 1.0  # seconds; shorter rests are its rhythm
 FLICKER = 0.25  # seconds from a keyframe to the next: if that is shorter,
 FLASHES = 3  # and more often than this, the film is seen to flicker, which harms some people
-BETWEEN = 0.5  # of a film's rests are worth a note if they are between keyframes
+HELD = 2.0  # seconds that the end stands still for, because a last keyframe came early, are worth a note, too
+BETWEEN = 0.25  # of a film's rests are worth a note if they are between keyframes
 SPARE = 0.15  # more batches at even speed: some pictures become no frames, and some batches have empty rows
 ENCODING = 45e-9  # seconds that encoding and checking a pixel take on two cores
 
@@ -96,7 +97,7 @@ def turns(walk: Walk, distances: Sequence[tuple[float, float]], meant: Collectio
 
 def surprises(walk: Walk, rests: Sequence[float] = (), music: bool = False) -> list[str]:
     """Notes on what the walk alone tells. rests: where it is meant to rest, in seconds. music: whether it has beats."""
-    notes = [] if rests else [standstill_note(walk, music)]
+    notes = [(not rests and standstill_note(walk, music)) or _end_note(walk)]
     if walk.first_frames().keys() >= set(map(float, range(len(walk.keyframes)))):  # it shows every keyframe
         notes += [_flicker_note(walk), _between_note(walk, rests)]
     return [note for note in notes if note]
@@ -148,6 +149,23 @@ def standstill_note(walk: Walk, music: bool = False) -> str:
     return (
         f"the film stands still for {share:.0%} of its length, longest from {clock((longest[0] - 1) / walk.fps, 1)} to "
         f"{clock((longest[-1] + 1) / walk.fps, 1)}{what}{'; with --pulse 0.5 it pulses meanwhile' * music}"
+    )
+
+
+def _end_note(walk: Walk) -> str:
+    """A note if the film's end stands still for long, and no keyframe says that it should; else ''."""
+    start = walk.first_frames().get(len(walk.keyframes) - 1.0, walk.frames)
+    held = range(start + 1, walk.frames)
+    if (
+        walk.closed
+        or walk.keyframes[-1].until is not None
+        or len(held) < HELD * walk.fps
+        or not walk.rests().issuperset(held)
+    ):
+        return ""
+    return (
+        f"the film stands still from {clock(start / walk.fps, 1)} to its end at {clock(walk.frames / walk.fps, 1)}, after the "
+        "last keyframe; one without a time would come at the end"
     )
 
 

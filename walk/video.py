@@ -51,7 +51,7 @@ def encode(
     quality: on the encoder's own scale (formats.ENCODERS); None: its default.
     codec: one of the format's codecs, or an encoder by ffmpeg's own name, such as h264_nvenc.
     metadata: what the film says of itself; None: nothing. A GIF has room only for the comment, a folder for nothing.
-    report: called with the number of frames handed over so far.
+    report: called with how many frames are done.
     sound: what is heard from the first frame on, as long as the pictures to half a frame; it keeps its channels and its
         rate, or gets the nearest that the format has (`formats.sound_rate`). A film of one frame may have less: silence
         follows.
