@@ -281,7 +281,10 @@ def test_a_film_that_hardly_reacts_is_not_said_to_rest(walk):
     made = walk("--bpm", "120", "--bars", "2", "--pace", "beat", "--react", "0.1", "--fps", "4", "--out", "film.mp4")[1]
     assert not [line for line in made if "rests" in line]
     made = walk("--bpm", "120", "--bars", "2", "--pace", "beat", "--fps", "4", "--out", "film.mp4")[1]
-    assert "note: the film rests 8 times, 6 of them between keyframes, where it shows a mixture" in "\n".join(made)
+    assert (
+        "note: the film rests 8 times, 6 of them between keyframes, first at 0:00.5, where it shows a mixture"
+        in "\n".join(made)
+    )
 
 
 def test_a_loop_of_a_single_bar_moves_into_its_end(asked):

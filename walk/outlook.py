@@ -125,13 +125,14 @@ def _between_note(walk: Walk, rests: Sequence[float]) -> str:
     """A note if the film lands between keyframes much of the time; else ''."""
     frames = [nearest(Fraction(time) * walk.fps) for time in rests]
     at = walk.positions
-    landed = [at[i] for i in frames if i == 0 or (0 < i < walk.frames and at[i] != at[i - 1])]  # else it is held
-    off = [position for position in landed if position % 1]
+    landed = [i for i in frames if i == 0 or (0 < i < walk.frames and at[i] != at[i - 1])]  # else it is held
+    off = [i for i in landed if at[i] % 1]
     if not off or len(off) < BETWEEN * len(landed):
         return ""
     return (
-        f"the film rests {plural(len(landed), 'time')}, {len(off)} of them between keyframes, where it shows a mixture; "
-        f"with {len(off)} more prompts, one for each rest, it shows none"
+        f"the film rests {plural(len(landed), 'time')}, {len(off)} of them between keyframes, first at "
+        f"{clock(off[0] / walk.fps, 1)}, where it shows a mixture; {len(off)} more prompts would leave none, and --ease in "
+        "place of a pace slows down at keyframes alone"
     )
 
 
