@@ -29,6 +29,7 @@ from walk import (
     OutOfMemoryError,
     Settings,
     Walk,
+    excerpts,
     ffmpeg,
     flags,
     outlook,
@@ -43,7 +44,7 @@ from walk.keyframes import WORDS, Keyframe, prompt_file
 from walk.motion import RHYTHM, used_paces
 from walk.order import Order
 from walk.progress import Bars, Listener, in_bytes
-from walk.rates import METER
+from walk.rates import METER, nearest
 from walk.replay import OF_MODEL, Again, files_named, read_recipe, replayed, told_own_movement, told_walk
 from walk.settings import BUILT_IN
 from walk.text import as_word, clock, either, format_time, plural, together
@@ -274,6 +275,48 @@ def rough(**chosen: Any) -> str:
         video.encode(
             pictures, out, walk.fps, metadata=film.ROUGH, sound=order.sound_of(out), report=progress.reached, **look
         )
+    return as_word(out)
+
+
+@_halving
+def part(*, loaded: Model | None = None, **chosen: Any) -> str:
+    """Render a film's frames from one moment to another, and make a film of these alone; returns its path."""
+    # 1. Which frames, and whether they can be made.
+    listener = _listener(chosen)
+    start, end = chosen.pop("from", None), chosen.pop("to", None)
+    if start is None and end is None:
+        raise Error(
+            "give --from, --to or both, such as --from bar=9 --to bar=17; without them, walk makes the whole film"
+        )
+    order = orders.read_order(chosen, listener, loaded.settings if loaded else None)
+    out = paths.rough_cut(order.out, "part")
+    shown = order.frames_between(start, end)
+    with _importing(listener):
+        from walk import film, video
+        from walk.run import Run
+        from walk.work import Work
+    model, enlargement = _prepared(order, listener, loaded, len(shown))
+    fps = order.walk.fps
+    listener.say(
+        f"of them {plural(len(shown), 'frame')}, from {format_time(round(float(shown.start / fps), 2))} to "
+        f"{format_time(round(float(shown.stop / fps), 2))}"
+    )
+    # 2. The frames, which are those of the film.
+    with (
+        Run(order.folder, order.walk, model.settings, order.describe, decided=False) as run,
+        Work(run, model, listener) as work,
+    ):
+        order, run, looked = _at_one_speed(order, run, work, listener)
+        run = work.part(run, shown, order.even, looked)
+        pictures = run.frames(shown)
+    # 3. The film of them.
+    sound = order.sound_of(out)
+    if sound:
+        first, after = (nearest(frame / fps * sound.rate) for frame in (shown.start, shown.stop))
+        sound = excerpts.part(sound, first, after - first)
+    look = order.look | {"size": "{}x{}".format(*enlargement.film)}
+    with listener.progress(f"making {out.name}", len(shown), after=2) as progress:
+        video.encode(pictures, out, fps, metadata=film.ROUGH, sound=sound, report=progress.reached, **look)
     return as_word(out)
 
 
@@ -609,6 +652,7 @@ COMMANDS: dict[str, Callable[..., str | None]] = {
     "": film,
     "preview": preview,
     "rough": rough,
+    "part": part,
     "seeds": seeds,
     "info": info,
     "replay": replay,

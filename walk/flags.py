@@ -17,7 +17,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from walk import Error, formats
-from walk.keyframes import WORDS, looks_like_a_file
+from walk.keyframes import WORDS, looks_like_a_file, read_moment
 from walk.pace import PACES, REACT
 from walk.rates import FPS, METER, MOST_BEATS, parse_fps, rate
 from walk.settings import BUILT_IN, Settings
@@ -167,6 +167,7 @@ BENCH_FRAMES = 720  # half a minute
 WHAT = ("prompts", "seed", "seeds", "negative", "style")  # flags of which a film carries the outcome: its keyframes
 _PACE = "even, energy, beat or bar"
 _TIME = "seconds (12.5) or minutes:seconds (1:02.5)"
+_MOMENT = "a time, such as 1:02.5, or bar=9, beat=32 or frame=48"
 _WHOLE = "a whole number, 1 or more"
 
 # fmt: off
@@ -270,6 +271,16 @@ COMMANDS = {
         "--prompts FILE ...",
         "make FILM.rough.mp4 from the frames rendered so far, at any moment; the nearest one stands "
         "in for each that is missing",
+    ),
+    "part": Command(
+        (),
+        ALL
+        | {
+            "from": Flag("TIME | bar=N", read_moment, _MOMENT, "where in the film the part begins (its beginning)"),
+            "to": Flag("TIME | bar=N", read_moment, _MOMENT, "where in the film it ends (its end)"),
+        },
+        "--from TIME --to TIME --prompts FILE ...",
+        "render a part of the film, and make FILM.part.mp4 of it; the film uses its frames",
     ),
     "seeds": Command(
         (),
@@ -526,7 +537,7 @@ def help_text(command: str = "") -> str:
     """What `walk --help`, or the help of a command, prints."""
     if command:
         usage, summary = _usage(command), COMMANDS[command].summary
-        if command in ("preview", "rough", "replay"):
+        if command in ("preview", "rough", "part", "replay"):
             own = {name: flag for name, flag in COMMANDS[command].flags.items() if name not in ALL}
             more = [
                 "and all the flags of walk --help"

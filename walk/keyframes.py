@@ -170,6 +170,18 @@ def read_prompts(
     )
 
 
+def read_moment(text: str) -> tuple[str, float]:
+    """(unit, number) of a moment of a film, such as 1:02.5, bar=9, beat=32 or frame=48; the unit is one of WHEN. Raises
+    ValueError for anything else."""
+    name, _, number = text.rpartition("=")
+    try:
+        return (unit := name.strip().lower() or "time"), {unit: _PARSERS[unit] for unit in WHEN}[unit](
+            text, number.strip()
+        )
+    except (Error, KeyError):
+        raise ValueError(text) from None
+
+
 def read_lines(lines: Sequence[str]) -> tuple[Keyframe, ...]:
     """Keyframes from lines of a prompt file that leave nothing to defaults, as a recipe's do. A time or a frame's number
     before a prompt is part of it here. Raises Error like `read_prompts`."""

@@ -36,6 +36,7 @@ from walk.flags import EXCLUSIVE, given
 from walk.keyframes import WORDS, Keyframe, check_no_tensors, prompt_file
 from walk.motion import LANDING, RHYTHM, pace_of_each, pulses, used_paces
 from walk.progress import Listener
+from walk.rates import nearest
 from walk.replay import Again
 from walk.text import as_flag, format_time, plural, together
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 _TO_SOUND = ("bars", "meter", "align", "pace", "pace_noise", "react", "pulse")  # flags that say how it moves to one
 SHIFTS = 8  # seeds that a note tells one by one
+Moment = tuple[str, float]  # as `walk.keyframes.read_moment` tells it
 RESTS = 0.5  # of --react, from which on a film is said to rest on its beats
 
 
@@ -102,6 +104,38 @@ class Order:
     def sound_of(self, out: Path) -> sounds.Sound | None:
         """What a film of this name plays, if anything."""
         return self.music.sound if self.music and formats.holds_sound(out) else None
+
+    def frames_between(self, start: Moment | None, end: Moment | None) -> range:
+        """The frames from one moment on and up to another. None: the film's beginning, or its end. Raises Error for
+        moments that are not in it, or in the wrong order."""
+        first = 0 if start is None else self._frame("--from", start)
+        last = self.walk.frames if end is None else self._frame("--to", end)
+        if first >= last:
+            earlier = f"--to, frame {last}," if end else f"the film's end, frame {last},"
+            raise Error(f"{earlier} is not after --from, frame {first}; give a later --to, or an earlier --from")
+        return range(first, last)
+
+    def _frame(self, flag: str, moment: Moment) -> int:
+        """The frame at a moment. flag: that names it."""
+        unit, number = moment
+        if unit == "frame":
+            frame = int(number)
+        elif unit == "time":
+            frame = nearest(Fraction(str(number)) * self.walk.fps)
+        elif self.music is None:
+            raise Error(f"{flag} {unit}={number:g} needs a sound or a tempo; give --audio, --bpm or --beats, or a time")
+        else:
+            rhythm, there = self.music.rhythm, dataclasses.replace(Keyframe(flag, 0), **{unit: number})  # type: ignore[arg-type]
+            try:
+                (found,) = timeline.beats_to_seconds((there,), rhythm.beats, rhythm.bars, self.music.name)
+            except Error as error:  # which speaks of a keyframe
+                raise Error(f"{flag} is at {str(error).partition(' is at ')[2]}") from None
+            frame = nearest(Fraction(str(found.time)) * self.walk.fps)
+        if frame > self.walk.frames:
+            raise Error(
+                f"{flag} is frame {frame}, and the film has {self.walk.frames}, {format_time(float(self.walk.seconds))}"
+            )
+        return frame
 
     @property
     def landing(self) -> dict[int, str]:

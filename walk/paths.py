@@ -71,11 +71,12 @@ def _named_run(name: str, out: Path) -> Path:
     return folder
 
 
-def rough_cut(out: Path) -> Path:
-    """The name of a film's rough cut. Raises Error if it cannot be written, or would replace what is no rough cut."""
+def rough_cut(out: Path, kind: str = "rough") -> Path:
+    """The name of a film's rough cut, of this kind. Raises Error if it cannot be written, or would replace what is no
+    rough cut."""
     from walk.film import check_rough
 
-    out = out.with_name(f"{out.stem}.rough{out.suffix or '.mp4'}")
+    out = out.with_name(f"{out.stem}.{kind}{out.suffix or '.mp4'}")
     check_writable(out)
     check_rough(out)
     return out

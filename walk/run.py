@@ -236,12 +236,13 @@ class Run:
             finally:
                 save.wait(0)
 
-    def frames(self) -> list[Path]:
-        """The film's frames in its order. Raises Error if any is missing."""
-        missing = self.missing()
+    def frames(self, indices: Sequence[int] | None = None) -> list[Path]:
+        """The film's frames in its order, all or these. Raises Error if any is missing."""
+        missing = self.missing(indices)
         if missing:
             raise Error(f"{len(missing)} of {self.walk.frames} frames are missing in {self.folder}")
-        return [self._finished[fingerprint] for fingerprint in self.fingerprints]
+        wanted = range(self.walk.frames) if indices is None else indices
+        return [self._finished[self.fingerprints[index]] for index in wanted]
 
     def claim(self, name: str) -> None:
         """Record, before it is made, that a film of this name will be made from here, of this walk."""

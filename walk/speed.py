@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from heapq import heappop, heappush
 from itertools import accumulate, pairwise
@@ -82,11 +82,13 @@ class Evener:
         even: bool = True,
         further: bool = True,
         earlier: Mapping[int, Earlier] | None = None,
+        only: Collection[int] | None = None,
     ) -> None:
         """features_at: of the picture at a position that was seen. even: whether to move frames, or only to
         look at some. further: whether to go beyond a first look at a few pictures of each segment.
         earlier: by segment, the frames that a film before had in it. If it had as many, all are kept; if it had another
-        number, as a draft at half the rate has, those that serve."""
+        number, as a draft at half the rate has, those that serve. only: look at no segments but these, of which each has
+        the frames that it would have among all."""
         self.original = walk
         self._seen: set[float] = set()
         self._pending: set[float] = set()  # positions that were handed out and not seen yet
@@ -98,6 +100,8 @@ class Evener:
             return distance(cached_features_at(a % cycle), cached_features_at(b % cycle))
 
         paths, noises = _places(walk.positions), _places(walk.noise)
+        if only is not None:
+            paths = {start: places for start, places in paths.items() if start in only}
         before = [0, *accumulate(len(places) + 1 for places in paths.values())]
         groups = math.ceil(before[-1] / TOGETHER)
         self._groups = {start: count * groups // before[-1] for start, count in zip(paths, before)}

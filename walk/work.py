@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
@@ -182,11 +182,34 @@ class Work:
         pictures = [run.picture(index) for index in indices]
         return Look(run, evener.original, pictures, distances, shares, swings, len(run.missing()))
 
+    def part(
+        self, run: Run, indices: Sequence[int], even: bool = True, surveyed: Mapping[int, Earlier] | None = None
+    ) -> Run:
+        """The run of the film, with these of its frames where they belong, and on the disk. even, surveyed: as for
+        `spread`. Between keyframes that lie elsewhere, it is not found out where frames belong."""
+        decided, positions = run.decided() if even else None, run.walk.positions
+        segments = {int(positions[index]) for index in indices if positions[index] % 1}
+        if decided:
+            run = run.of(decided)
+        elif even and segments:
+            evener = self.spread(run, surveyed=surveyed, only=segments)
+            run = run.at(evener.walk)
+        else:
+            self.total = len({run.fingerprints[index] for index in indices})
+        self.make(run, indices)
+        self.settle()
+        return run
+
     def spread(
-        self, run: Run, even: bool = True, further: bool = True, surveyed: Mapping[int, Earlier] | None = None
+        self,
+        run: Run,
+        even: bool = True,
+        further: bool = True,
+        surveyed: Mapping[int, Earlier] | None = None,
+        only: Collection[int] | None = None,
     ) -> Evener:
         """Find out where the frames of a walk belong, and render them; the evener knows the result. If not `even`, only
-        look at some; if not `further`, only at the few of a first look."""
+        look at some; if not `further`, only at the few of a first look. only: in no segments but these."""
         near = run.before.related_moves(run.walk) if even else {}
         earlier = {k: Earlier([*known], [*known.values()]) for k, known in near.items() if known}
         # A film with equal steps along the path takes its rows by its indices, and these are frames of it.
@@ -194,10 +217,18 @@ class Work:
         rows = {} if even else {name: row(index, batch) for index, name in enumerate(run.fingerprints)}
         at = partial(_at, run, rows)
         evener = Evener(
-            run.walk, lambda position: self._features_of(at([position])), even, further, {**(surveyed or {}), **earlier}
+            run.walk,
+            lambda position: self._features_of(at([position])),
+            even,
+            further,
+            {**(surveyed or {}), **earlier},
+            only,
         )
         self.unused = lambda: evener.unused
-        if further:
+        if only is not None:
+            places = zip(run.walk.positions, run.fingerprints)
+            self.total = len({name for position, name in places if int(position) in only})
+        elif further:
             self._read_reusable(run, run.reusable() | set(at(evener.unseen()).fingerprints))
         else:
             self.total = len(evener.unseen())
