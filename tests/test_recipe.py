@@ -147,6 +147,11 @@ def test_the_command_line_of_a_prompt_file_gives_the_same_flags(settings, chosen
     assert (walk, *map(tuple, checked)) == ("walk", ("prompts", "it's.txt"), *made.flags)
 
 
+def test_a_name_with_a_line_break_makes_no_prompt():
+    lines = recipe.as_prompt_file(GOOD, "a\ncat.txt").splitlines()
+    assert [line for line in lines if not line.startswith("#")] == [*GOOD.prompts]
+
+
 # What differs
 
 

@@ -157,7 +157,8 @@ def as_prompt_file(recipe: Recipe, name: str, files: Sequence[str] = ()) -> str:
     if files:
         them = "its folder" if len(files) == 1 else "their folders"
         told.append(f"a film carries no folders: run this beside {together(files)}, or write {them}, too")
-    return "\n".join([*(f"# {line}" for line in told), *recipe.prompts])
+    # A name may have a line break.
+    return "\n".join([*(f"# {line}" for line in "\n".join(told).splitlines()), *recipe.prompts])
 
 
 def differences(a: Recipe, b: Recipe) -> list[str]:
