@@ -294,6 +294,28 @@ def test_an_expression_in_place_of_a_frames_number_is_named():
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "times"),
+    [
+        ("| negative=dark\n0: a fox\n| pulse=0.5\n20: a frog", "frame"),
+        ("| negative=dark\n0:00 a fox\n| pulse=0.5\n0:20 a frog", "time"),
+        ("| negative=dark\n01:00:00:00 a fox\n| pulse=0.5\n01:00:20:00 a frog", "time"),
+    ],
+)
+def test_settings_without_a_prompt_stand_between_prompts_with_times(text, times):
+    fox, frog = read_prompts(text.splitlines(), fps=Fraction(25))
+    assert [(it.prompt, getattr(it, times), it.negative_prompt, it.pulse) for it in (fox, frog)] == [
+        ("a fox", 0, "dark", None),
+        ("a frog", 20, "dark", 0.5),
+    ]
+
+
+def test_settings_without_a_prompt_are_refused_within_json():
+    assert refusal(read_prompts, ["{", '"0": "a fox",', '"9": "a frog"', "| pulse=1", "}"]) == (
+        "prompt 4: '| pulse=1' has no place in JSON"
+    )
+
+
 def test_a_keyframe_among_prompts_with_numbers_is_not_lost():
     mixed = read_prompts(["0: a fox", "30: a frog", Keyframe("an owl", 5)])
     assert [keyframe.prompt for keyframe in mixed] == ["0: a fox", "30: a frog", "an owl"]

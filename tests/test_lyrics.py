@@ -258,3 +258,33 @@ def test_settings_without_words_are_for_all_lines_from_their_time_on(tmp_path, n
         ("an owl", 7, None, "bar", 0),
         ("a moon", 9, 10 if name == "song.srt" else None, "bar", 0),
     ]
+
+
+def test_what_is_only_heard_ends_no_line(tmp_path):
+    cues = [((0, 8), "a fox"), ((1, 2), "[MUSIC]"), ((10, 12), "a frog"), ((11, 30), "[APPLAUSE]")]
+    text = "".join(f"{i}\n{until(a)} --> {until(b)}\n{words}\n\n" for i, ((a, b), words) in enumerate(cues, 1))
+    assert heard(tmp_path, "song.srt", text.replace(".", ",")) == [("a fox", 0, 8), ("a frog", 10, 12)]
+
+
+def test_settings_without_words_and_without_a_time_are_for_the_whole_song(tmp_path):
+    path = tmp_path / "song.lrc"
+    path.write_text("| pulse=0.5\n[offset:+500]\n[00:01]a cat\n[00:03]a frog\n[00:09]| pulse=0\n")
+    assert [(it.time, it.pulse) for it in read_prompts(path)] == [(0.5, 0.5), (2.5, 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            "| puls=0.5",
+            "there is no prompt before puls=; pace=, pulse= and negative= can do without, and are then for all ",
+        ),
+        ("| pace: bar", "'pace: bar' looks like a setting; write pace=bar"),
+    ],
+)
+def test_settings_that_are_not_understood_are_no_words(tmp_path, line, message):
+    path = tmp_path / "song.lrc"
+    path.write_text(f"[00:01]a cat\n[00:02]{line}\n[00:03]a frog\n")
+    with pytest.raises(Error) as refused:
+        read_prompts(path)
+    assert str(refused.value).startswith(f"{path}:2: {message}")

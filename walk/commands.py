@@ -270,12 +270,17 @@ def rough(**chosen: Any) -> str:
         f"{format_time(round(float(held), 2))}"
     )
     # 3. The film.
-    look = order.look | {"size": "{}x{}".format(*enlargement.film)}
+    look = _look_of_cut(order, enlargement)
     with listener.progress(f"making {out.name}", walk.frames, after=2) as progress:
         video.encode(
             pictures, out, walk.fps, metadata=film.ROUGH, sound=order.sound_of(out), report=progress.reached, **look
         )
     return as_word(out)
+
+
+def _look_of_cut(order: Order, enlargement: Enlargement) -> dict[str, Any]:
+    """How a rough cut looks: as the film does, but with even sides, which a folder of frames need not have."""
+    return order.look | {"size": "{}x{}".format(*(side // 2 * 2 for side in enlargement.film))}
 
 
 @_halving
@@ -314,7 +319,7 @@ def part(*, loaded: Model | None = None, **chosen: Any) -> str:
     if sound:
         first, after = (nearest(frame / fps * sound.rate) for frame in (shown.start, shown.stop))
         sound = excerpts.part(sound, first, after - first)
-    look = order.look | {"size": "{}x{}".format(*enlargement.film)}
+    look = _look_of_cut(order, enlargement)
     with listener.progress(f"making {out.name}", len(shown), after=2) as progress:
         video.encode(pictures, out, fps, metadata=film.ROUGH, sound=sound, report=progress.reached, **look)
     return as_word(out)

@@ -29,6 +29,7 @@ MAX_SEED = 2**63 - 1  # torch.Generator.manual_seed takes no more
 WORDS = "words"  # in place of seeds: each prompt's seed follows from its words
 MAX_PROMPT = 20_000  # characters; no model reads a tenth of it
 WHEN = ("time", "beat", "bar", "frame")  # settings that say when; a keyframe has one of them at most
+_SECTION = re.compile(r"\s*\|\s*[\w-]+\s*=")  # how a line without a prompt begins
 _TENSORS = re.compile(r"\(tensors [0-9a-f]{16}\)")  # in the prompt of a keyframe of tensors
 TEXT_SUFFIXES = {".txt", ".text", ".md", ".csv", ".json", ".yaml", ".yml", *lyrics.SUFFIXES}
 
@@ -148,7 +149,7 @@ def read_prompts(
         if not isinstance(text, str):
             raise Error(f"{name} {text!r} is not text")
     seed = _checked_seed(seed)
-    entries = foreign.as_lines(list(_entries(prompts)), fps, tell)
+    entries = _as_lines(list(_entries(prompts)), fps, tell)
     texts = [(where, text) for where, text in entries if isinstance(text, str)]
     for where, text in texts:
         _check_text(where, text)
@@ -324,6 +325,19 @@ def _file_lines(path: Path) -> Iterator[tuple[str, str]]:
 
 
 # What a line says
+
+
+def _as_lines(entries: foreign.Entries, fps: Fraction | None, tell: Callable[[str], object]) -> foreign.Entries:
+    """As `foreign.as_lines`, with lines without a prompt among those of another tool."""
+    apart = {i: (where, text) for i, (where, text) in enumerate(entries) if _SECTION.match(str(text))}
+    others = [entry for i, entry in enumerate(entries) if i not in apart]
+    lines = foreign.as_lines(others, fps, tell)
+    if apart and len(lines) != len(others):
+        where, text = next(iter(apart.values()))
+        raise Error(f"{where}: '{text.strip()[:60]}' has no place in JSON")
+    for i, entry in apart.items():
+        lines.insert(i, entry)
+    return lines
 
 
 def _lines(entries: foreign.Entries) -> Iterator[_Line]:

@@ -103,6 +103,7 @@ def prompt_lines(text: str, where: str) -> list[tuple[str, str]]:
             lines[-1] = last._replace(until=line.time)
     if not lines:
         raise Error(f"{where} has times, but no words{' outside brackets' * bool(asides(text, where))}")
+    sections = [section for section in sections if section.time <= lines[-1].time]
     entries = sorted([*sections, *lines], key=lambda line: line.time)
     return [(f"{where}:{line.number}", line.prompt) for line in entries]
 
@@ -125,6 +126,8 @@ def _lrc(text: str) -> Iterator[_Line]:
         while match := _LRC.match(line):
             times.append(_seconds(match))
             line = line[match.end() :]
+        if not times and line.lstrip().startswith("|"):
+            times.append(offset)  # settings from the beginning on
         for time in times:
             yield _Line(max(time - offset, Decimal(0)), number, *_with_settings(_TAGS.sub(" ", line)))
 
@@ -136,7 +139,8 @@ def _subtitles(text: str, suffix: str) -> Iterator[_Line]:
         words, settings = _with_settings(_ASIDE.sub(" ", "\n".join(cue.lines)))
         if words:
             sung.append(cue)
-        yield _Line(cue.start, cue.number, words, settings)
+        # What is only heard is no pause in what is sung: at 0 none can begin.
+        yield _Line(cue.start if words or settings else Decimal(0), cue.number, words, settings)
     end = Decimal(0)
     for cue, following in pairwise(sorted(sung, key=lambda cue: cue.start)):
         end = max(end, cue.start, following.start if cue.end is None else cue.end)  # an earlier one may last longer
@@ -185,6 +189,8 @@ def _spoken(text: str) -> str:
 def _with_settings(text: str) -> tuple[str, str]:
     """A line's words, and the settings in which it ends."""
     match = _SETTINGS.search(text)
+    if text.lstrip().startswith("|") and not (match and not text[: match.start()].strip()):
+        return " ".join(text.split()), ""  # which is no settings, as a prompt file's reader will say
     settings = [f" | {' '.join(each.split())}" for each in match[0].split("|")[1:]] if match else []
     return _words(text[: match.start()] if match else text), "".join(settings)
 

@@ -190,7 +190,7 @@ def lay_out(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Musi
     pause = lyrics.PAUSE if timing.get("closed") else 0.0
     if music is None:
         if file is not None and is_song and (asked := _seconds_asked(timing)):
-            keyframes = _sung(keyframes, 0.0, asked, file.name, pause, listener)
+            keyframes = _sung(keyframes, 0.0, asked, file.name, "a longer film", pause, listener)
         return Walk.through(keyframes, **timing)
     # 1. As long as the music.
     fps, rhythm = chosen["fps"], music.rhythm
@@ -205,7 +205,8 @@ def lay_out(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Musi
         )
     # 2. Keyframes at moments of it.
     if is_song:
-        keyframes = _sung(keyframes, float(music.start), float(music.seconds), music.name, pause, listener)
+        another = "another --start, or a longer part"
+        keyframes = _sung(keyframes, float(music.start), float(music.seconds), music.name, another, pause, listener)
     keyframes = timeline.beats_to_seconds(keyframes, rhythm.beats, rhythm.bars, music.name)
     align = chosen.get("align", flags.ALIGN[0])
     moments = {"bar": (rhythm.bars, rhythm.beats), "beat": (rhythm.beats,), "off": ()}[align]
@@ -283,15 +284,21 @@ def _seconds_asked(timing: dict[str, Any]) -> float:
 
 
 def _sung(
-    keyframes: tuple[Keyframe, ...], start: float, seconds: float, name: str, pause: float, listener: Listener
+    keyframes: tuple[Keyframe, ...],
+    start: float,
+    seconds: float,
+    name: str,
+    remedy: str,
+    pause: float,
+    listener: Listener,
 ) -> tuple[Keyframe, ...]:
-    """The lines of a song that come in the part of it, from `start` on, that the film plays. name: of the song. pause: after
-    their rests, before its end."""
+    """The lines of a song that come in the part of it, from `start` on, that the film plays. name: of the song. remedy: for
+    too few. pause: after their rests, before its end."""
     part = timeline.excerpt(keyframes, start, seconds, pause)
     if len(part) < 2:
         raise Error(
             f"of {plural(len(keyframes), 'line')} {len(part) or 'none'} comes in the {format_time(seconds)} of "
-            f"{name} that the film plays, and a walk needs two; give another --start, or a longer part"
+            f"{name} that the film plays, and a walk needs two; give {remedy}"
         )
     if late := sum((keyframe.time or 0.0) >= start + seconds for keyframe in keyframes):
         after = "comes after the film's end, and is" if late == 1 else "come after the film's end, and are"

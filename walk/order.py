@@ -358,10 +358,11 @@ def _tell_of_film_before(
     told = [f"{k + 1} in | seed={seed}" for k, seed in shifted[:SHIFTS]]
     if more := shifted[SHIFTS:]:
         told.append(f"and so on, to {more[-1][0] + 1} in | seed={more[-1][1]}")
-    have = "prompt has another seed" if len(shifted) == 1 else "prompts have other seeds"
+    one = len(shifted) == 1
+    have = "prompt has another seed" if one else "prompts have other seeds"
     listener.note(
         f"{len(shifted)} {have} than in the film that is here, since seeds follow the order of the list; to keep "
-        f"their pictures, end the {'lines' if len(shifted) > 1 else 'line'} of keyframe {', '.join(told)}"
+        f"{'its picture, end the line' if one else 'their pictures, end the lines'} of keyframe {', '.join(told)}"
     )
 
 

@@ -131,7 +131,7 @@ def _between_note(walk: Walk, rests: Sequence[float]) -> str:
         return ""
     return (
         f"the film rests {plural(len(landed), 'time')}, {len(off)} of them between keyframes, first at "
-        f"{clock(off[0] / walk.fps, 1)}, where it shows a mixture; {len(off)} more prompts would leave none, and --ease in "
+        f"{clock(off[0] / walk.fps, 1)}, where it shows a mixture; {plural(len(off), 'more prompt')} would leave none, and --ease in "
         "place of a pace slows down at keyframes alone"
     )
 
@@ -145,7 +145,8 @@ def standstill_note(walk: Walk, music: bool = False) -> str:
     if share < STILL:
         return ""
     longest = max(long, key=len)
-    ends = longest[-1] == walk.frames - 1 and walk.positions[longest[0] - 1] == len(walk.keyframes) - 1
+    arrival = walk.first_frames().get(len(walk.keyframes) - 1.0, walk.frames)
+    ends = longest[-1] == walk.frames - 1 and longest[0] - 1 <= arrival <= longest[-1]
     what = ", after the last keyframe; one without a time would come at the end" if ends else ""
     return (
         f"the film stands still for {share:.0%} of its length, longest from {clock((longest[0] - 1) / walk.fps, 1)} to "

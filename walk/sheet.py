@@ -35,7 +35,7 @@ CURVE, AREA = (128, 184, 255), (52, 82, 122)
 FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "msyh.ttc")
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 CHOOSE = "The number below a picture is its seed: to have it in the film, end the prompt in | seed=N."
-OWN = "Left, and framed: what the film has so far, without --seed or --seeds."
+OWN = "Left, and framed: what the film has so far."
 LEGEND = "How much the picture changes from one frame to the next."
 NUMBERED = "the numbered lines are the keyframes"
 MEDIAN = "the dashed line is the median: half of the film is faster, half is slower"
