@@ -146,7 +146,7 @@ def standstill_note(walk: Walk, music: bool = False) -> str:
         return ""
     longest = max(long, key=len)
     arrival = walk.first_frames().get(len(walk.keyframes) - 1.0, walk.frames)
-    ends = longest[-1] == walk.frames - 1 and longest[0] - 1 <= arrival <= longest[-1]
+    ends = longest[-1] == walk.frames - 1 and 0 <= arrival - longest[0] + 1 < len(longest) / 2
     what = ", after the last keyframe; one without a time would come at the end" if ends else ""
     return (
         f"the film stands still for {share:.0%} of its length, longest from {clock((longest[0] - 1) / walk.fps, 1)} to "
