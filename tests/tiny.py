@@ -62,6 +62,14 @@ from transformers import (
 from transformers.models.t5gemma.modeling_t5gemma import T5GemmaEncoder
 
 WIDTH = 32  # of the text encoder
+FLUX_SIZE: dict[str, Any] = {  # of the transformers that are made as Flux's
+    "num_layers": 1,
+    "num_single_layers": 1,
+    "attention_head_dim": 16,
+    "num_attention_heads": 2,
+    "joint_attention_dim": WIDTH,
+    "axes_dims_rope": (4, 6, 6),
+}
 TOKENS = 16  # a prompt's length
 _LUMINA = (  # what Lumina puts before each prompt
     "You are an assistant designed to generate superior images with the superior degree of image-text alignment "
@@ -182,14 +190,9 @@ def flux(folder: Path, guided: bool = True) -> Path:
             transformer=_loud(
                 diffusers.FluxTransformer2DModel(
                     in_channels=16,
-                    num_layers=1,
-                    num_single_layers=1,
-                    attention_head_dim=16,
-                    num_attention_heads=2,
-                    joint_attention_dim=WIDTH,
                     pooled_projection_dim=WIDTH,
                     guidance_embeds=guided,
-                    axes_dims_rope=(4, 6, 6),
+                    **FLUX_SIZE,
                 ),
                 2,
             ),
@@ -207,12 +210,7 @@ def bria(folder: Path) -> Path:
             transformer=_loud(
                 diffusers.BriaTransformer2DModel(
                     in_channels=16,
-                    num_layers=1,
-                    num_single_layers=1,
-                    attention_head_dim=16,
-                    num_attention_heads=2,
-                    joint_attention_dim=WIDTH,
-                    axes_dims_rope=(4, 6, 6),
+                    **FLUX_SIZE,
                 ),
                 2,
             ),
@@ -230,12 +228,7 @@ def chroma(folder: Path) -> Path:
             transformer=_loud(
                 diffusers.ChromaTransformer2DModel(
                     in_channels=16,
-                    num_layers=1,
-                    num_single_layers=1,
-                    attention_head_dim=16,
-                    num_attention_heads=2,
-                    joint_attention_dim=WIDTH,
-                    axes_dims_rope=(4, 6, 6),
+                    **FLUX_SIZE,
                     approximator_hidden_dim=32,
                     approximator_layers=1,
                 ),
@@ -588,12 +581,7 @@ def ovis_image(folder: Path) -> Path:
                 diffusers.OvisImageTransformer2DModel(
                     in_channels=16,
                     out_channels=16,
-                    num_layers=1,
-                    num_single_layers=1,
-                    attention_head_dim=16,
-                    num_attention_heads=2,
-                    joint_attention_dim=WIDTH,
-                    axes_dims_rope=(4, 6, 6),
+                    **FLUX_SIZE,
                 ),
                 2,
             ),

@@ -252,7 +252,7 @@ def rough(**chosen: Any) -> str:
     order = orders.read_order(chosen, listener, looking=True)
     out = paths.rough_cut(order.out)
     with _importing(listener):
-        from walk import film, roughcut, run, video
+        from walk import roughcut, run
     model, enlargement = _prepared(order, listener)
     find = run.newest if order.constant else run.decided
     decided = find(order.folder, order.walk, model.settings) if order.even else None
@@ -270,17 +270,24 @@ def rough(**chosen: Any) -> str:
         f"{format_time(round(float(held), 2))}"
     )
     # 3. The film.
-    look = _look_of_cut(order, enlargement)
-    with listener.progress(f"making {out.name}", walk.frames, after=2) as progress:
-        video.encode(
-            pictures, out, walk.fps, metadata=film.ROUGH, sound=order.sound_of(out), report=progress.reached, **look
-        )
+    _save_cut(pictures, order.sound_of(out), out, order, enlargement, listener)
     return as_word(out)
 
 
-def _look_of_cut(order: Order, enlargement: Enlargement) -> dict[str, Any]:
-    """How a rough cut looks: as the film does, but with even sides, which a folder of frames need not have."""
-    return order.look | {"size": "{}x{}".format(*(side // 2 * 2 for side in enlargement.film))}
+def _save_cut(
+    pictures: Sequence[Path],
+    sound: sounds.Sound | None,
+    out: Path,
+    order: Order,
+    enlargement: Enlargement,
+    listener: Listener,
+) -> None:
+    """A film of these pictures, which looks as that of the order will, but has even sides, which a folder need not have."""
+    from walk import film, video
+
+    look = order.look | {"size": "{}x{}".format(*(side // 2 * 2 for side in enlargement.film))}
+    with listener.progress(f"making {out.name}", len(pictures), after=2) as progress:
+        video.encode(pictures, out, order.walk.fps, metadata=film.ROUGH, sound=sound, report=progress.reached, **look)
 
 
 @_halving
@@ -296,16 +303,15 @@ def part(*, loaded: Model | None = None, **chosen: Any) -> str:
     order = orders.read_order(chosen, listener, loaded.settings if loaded else None)
     out = paths.rough_cut(order.out, "part")
     shown = order.frames_between(start, end)
-    with _importing(listener):
-        from walk import film, video
-        from walk.run import Run
-        from walk.work import Work
-    model, enlargement = _prepared(order, listener, loaded, len(shown))
     fps = order.walk.fps
     listener.say(
         f"of them {plural(len(shown), 'frame')}, from {format_time(round(float(shown.start / fps), 2))} to "
         f"{format_time(round(float(shown.stop / fps), 2))}"
     )
+    with _importing(listener):
+        from walk.run import Run
+        from walk.work import Work
+    model, enlargement = _prepared(order, listener, loaded, len(shown))
     # 2. The frames, which are those of the film.
     with (
         Run(order.folder, order.walk, model.settings, order.describe, decided=False) as run,
@@ -319,9 +325,7 @@ def part(*, loaded: Model | None = None, **chosen: Any) -> str:
     if sound:
         first, after = (nearest(frame / fps * sound.rate) for frame in (shown.start, shown.stop))
         sound = excerpts.part(sound, first, after - first)
-    look = _look_of_cut(order, enlargement)
-    with listener.progress(f"making {out.name}", len(shown), after=2) as progress:
-        video.encode(pictures, out, fps, metadata=film.ROUGH, sound=sound, report=progress.reached, **look)
+    _save_cut(pictures, sound, out, order, enlargement, listener)
     return as_word(out)
 
 

@@ -85,8 +85,8 @@ def leftovers(prompt: str) -> list[Leftover]:
 
     A weight whose parenthesis is not closed, or whose number is none, as in (panda:1,5); settings without a bar before
     them; AUTOMATIC1111's ((panda)), [[panda]], [fox:panda:0.5], [fox|panda], <lora:panda:0.8>, AND, BREAK, {fox|panda},
-    and __animal__; a list's 1. or -, and quotes or brackets around all of it, as of a [chorus]; compel's (panda)++, ComfyUI's embedding:panda,
-    Midjourney's panda::1.5 and --ar 16:9.
+    and __animal__; a list's 1. or -, and quotes or brackets around all of it, as of a [chorus]; compel's (panda)++,
+    ComfyUI's embedding:panda, Midjourney's panda::1.5 and --ar 16:9.
     Parentheses and brackets around some plain words are not among them, nor are times and proportions, 3:4.
     """
     matches = _LEFTOVER.finditer(unescaped(prompt))

@@ -32,7 +32,8 @@ class Family:
     ragged: embeddings have as many tokens as the prompt, or a few more, which a mask hides.
     unbatched: pictures are denoised one at a time even so, since its denoiser would pad the rows of a batch.
     listed: embeddings are handed on as a list.
-    most_tokens: its limit, where the pipeline's `__call__` names none; most_tokens_distilled: that of a distilled model, if it is less.
+    most_tokens: its limit, where the pipeline's `__call__` names none; most_tokens_distilled: that of a distilled model,
+        if it is less.
     template_tokens: so many of them, at most, stand around a prompt.
     needs: a library that reads its prompts, beside those that walk brings with it.
 

@@ -175,11 +175,12 @@ def read_moment(text: str) -> tuple[str, float]:
     """(unit, number) of a moment of a film, such as 1:02.5, bar=9, beat=32 or frame=48; the unit is one of WHEN. Raises
     ValueError for anything else."""
     name, _, number = text.rpartition("=")
+    unit = name.strip().lower() or "time"
+    if unit not in WHEN:
+        raise ValueError(text)
     try:
-        return (unit := name.strip().lower() or "time"), {unit: _PARSERS[unit] for unit in WHEN}[unit](
-            text, number.strip()
-        )
-    except (Error, KeyError):
+        return unit, _PARSERS[unit](text, number.strip())
+    except Error:
         raise ValueError(text) from None
 
 
@@ -345,8 +346,8 @@ def _lines(entries: foreign.Entries) -> Iterator[_Line]:
     section: dict[str, Any] = {}
     unused = ""  # where the last line without a prompt is, if no prompt comes after it
     for where, entry in entries:
-        if isinstance(entry, str) and (settings := _section(where, entry)):
-            section |= settings
+        if isinstance(entry, str) and _SECTION.match(entry):
+            section |= _section(where, entry)
             unused = where
         else:
             yield _line(where, entry, section)
@@ -356,10 +357,8 @@ def _lines(entries: foreign.Entries) -> Iterator[_Line]:
 
 
 def _section(where: str, text: str) -> dict[str, Any]:
-    """What a line without a prompt says for all after it; {} of a line with one."""
-    prompt, fields = _split(where, text)
-    if prompt:
-        return {}
+    """What a line without a prompt says for all after it."""
+    _, fields = _split(where, text)
     if other := [name for name in fields if name not in _IN_SECTIONS]:
         raise Error(
             f"{where}: there is no prompt before {other[0]}=; pace=, pulse= and negative= can do without, and are then for "

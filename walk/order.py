@@ -125,12 +125,9 @@ class Order:
         elif self.music is None:
             raise Error(f"{flag} {unit}={number:g} needs a sound or a tempo; give --audio, --bpm or --beats, or a time")
         else:
-            rhythm, there = self.music.rhythm, dataclasses.replace(Keyframe(flag, 0), **{unit: number})  # type: ignore[arg-type]
-            try:
-                (found,) = timeline.beats_to_seconds((there,), rhythm.beats, rhythm.bars, self.music.name)
-            except Error as error:  # which speaks of a keyframe
-                raise Error(f"{flag} is at {str(error).partition(' is at ')[2]}") from None
-            frame = nearest(Fraction(str(found.time)) * self.walk.fps)
+            times = self.music.rhythm.beats if unit == "beat" else self.music.rhythm.bars
+            second = timeline.second_of(f"{flag} is at", unit, number, times, self.music.name)
+            frame = nearest(Fraction(str(round(second, 6))) * self.walk.fps)
         if frame > self.walk.frames:
             raise Error(
                 f"{flag} is frame {frame}, and the film has {self.walk.frames}, {format_time(float(self.walk.seconds))}"

@@ -26,6 +26,7 @@ FLICKER = 0.25  # seconds from a keyframe to the next: if that is shorter,
 FLASHES = 3  # and more often than this, the film is seen to flicker, which harms some people
 HELD = 2.0  # seconds that the end stands still for, because a last keyframe came early, are worth a note, too
 BETWEEN = 0.25  # of a film's rests are worth a note if they are between keyframes
+_EARLY = ", after the last keyframe; one without a time would come at the end"
 SPARE = 0.15  # more batches at even speed: some pictures become no frames, and some batches have empty rows
 ENCODING = 45e-9  # seconds that encoding and checking a pixel take on two cores
 
@@ -145,18 +146,22 @@ def standstill_note(walk: Walk, music: bool = False) -> str:
     if share < STILL:
         return ""
     longest = max(long, key=len)
-    arrival = walk.first_frames().get(len(walk.keyframes) - 1.0, walk.frames)
-    ends = longest[-1] == walk.frames - 1 and 0 <= arrival - longest[0] + 1 < len(longest) / 2
-    what = ", after the last keyframe; one without a time would come at the end" if ends else ""
+    ends = longest[-1] == walk.frames - 1 and 0 <= _last_arrival(walk) - longest[0] + 1 < len(longest) / 2
+    what = _EARLY * ends
     return (
         f"the film stands still for {share:.0%} of its length, longest from {clock((longest[0] - 1) / walk.fps, 1)} to "
         f"{clock((longest[-1] + 1) / walk.fps, 1)}{what}{'; with --pulse 0.5 it pulses meanwhile' * music}"
     )
 
 
+def _last_arrival(walk: Walk) -> int:
+    """The frame at which the last keyframe is there; after the film's end if it never is."""
+    return walk.first_frames().get(len(walk.keyframes) - 1.0, walk.frames)
+
+
 def _end_note(walk: Walk) -> str:
     """A note if the film's end stands still for long, and no keyframe says that it should; else ''."""
-    start = walk.first_frames().get(len(walk.keyframes) - 1.0, walk.frames)
+    start = _last_arrival(walk)
     held = range(start + 1, walk.frames)
     if (
         walk.closed
@@ -165,10 +170,7 @@ def _end_note(walk: Walk) -> str:
         or not walk.rests().issuperset(held)
     ):
         return ""
-    return (
-        f"the film stands still from {clock(start / walk.fps, 1)} to its end at {clock(walk.frames / walk.fps, 1)}, after the "
-        "last keyframe; one without a time would come at the end"
-    )
+    return f"the film stands still from {clock(start / walk.fps, 1)} to its end at {clock(walk.frames / walk.fps, 1)}{_EARLY}"
 
 
 def _inside(walk: Walk) -> defaultdict[int, list[int]]:

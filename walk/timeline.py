@@ -295,22 +295,26 @@ def beats_to_seconds(
     Raises Error for a beat or a bar that is not there.
     """
     times = {"beat": beats, "bar": bars}
-    # The last one is as long as the one before.
-    ends = {name: [*some, *[2 * some[-1] - some[-2] for _ in some[1:2]]] for name, some in times.items()}
 
     def second(k: int, does: str, name: str, number: float) -> float:
-        seconds = ends[name]
-        if number > len(seconds):
-            has = f"the film has {plural(len(times[name]), name)}"
-            if not seconds and where:
-                has = f"no {name}s are heard in what the film plays of {where}"
-            elif not seconds:
-                has = "there are none without a sound or a tempo; give --audio or --bpm"
-            raise Error(f"{keyframe_name(keyframes, k)} {does} {name} {number:g}, but {has}")
-        i, part = int(number) - 1, number % 1
-        return seconds[i] + part * (seconds[min(i + 1, len(seconds) - 1)] - seconds[i])
+        return second_of(f"{keyframe_name(keyframes, k)} {does}", name, number, times[name], where)
 
     return _to_seconds(keyframes, tuple(times), second)
+
+
+def second_of(what: str, name: str, number: float, times: Sequence[float], where: str = "") -> float:
+    """The second of a beat or a bar, as `name` says. times: of all of them. what: for errors, 'keyframe 2 is at'; where: as
+    `beats_to_seconds` takes it. Raises Error for one that is not there."""
+    seconds = [*times, *[2 * times[-1] - times[-2] for _ in times[1:2]]]  # the last one is as long as the one before
+    if number > len(seconds):
+        has = f"the film has {plural(len(times), name)}"
+        if not seconds and where:
+            has = f"no {name}s are heard in what the film plays of {where}"
+        elif not seconds:
+            has = "there are none without a sound or a tempo; give --audio or --bpm"
+        raise Error(f"{what} {name} {number:g}, but {has}")
+    i, part = int(number) - 1, number % 1
+    return seconds[i] + part * (seconds[min(i + 1, len(seconds) - 1)] - seconds[i])
 
 
 def frames_to_seconds(keyframes: Sequence[Keyframe], fps: Fraction) -> tuple[Keyframe, ...]:
