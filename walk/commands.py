@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import functools
 import gc
-import io
 import json
 import math
 import os
@@ -824,15 +823,14 @@ def _calmer(order: Order) -> list[str]:
 
 
 def _save_sheet(sheet: Any, path: Path) -> None:
-    from PIL import PngImagePlugin
+    import numpy as np
 
-    info = PngImagePlugin.PngInfo()
-    info.add_text("Software", "walk")
-    data = io.BytesIO()
-    sheet.save(data, "png", pnginfo=info)
+    from walk import png
+
+    data = png.encode(np.asarray(sheet), dict([paths.SHEET]))
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, data.getvalue())
+        write_whole(path, data)
 
 
 # What is shown

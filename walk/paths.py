@@ -20,6 +20,7 @@ from walk import Error, formats, png
 from walk.keyframes import Keyframe, prompt_file
 from walk.text import either
 
+SHEET = ("Software", "walk")  # the PNG text chunk by which a sheet is known for walk's: keyword and text
 LONGEST_SLUG = 60  # letters
 LONGEST_NAME = 220  # bytes of the 255 that file systems take: there has to be room for a temporary name
 
@@ -118,7 +119,7 @@ def check_sheet(out: Path) -> None:
         raise Error(f"{out}: a sheet's name ends in .png, as in sheet.png")
     check_writable(out)
     with contextlib.suppress(OSError):
-        if not out.exists() or png.is_whole(out, "Software", "walk"):
+        if not out.exists() or png.is_whole(out, *SHEET):
             return
     raise Error(f"{out} exists and is not a sheet of walk's, so it is not overwritten; give another --out")
 
