@@ -1,5 +1,6 @@
 """Files of the hub, brought from one on this machine: whole, with progress, stopped at once."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -12,9 +13,11 @@ from types import SimpleNamespace
 
 import fakehub
 import pytest
+import torch
 from huggingface_hub import constants
+from oracle import levels, pictures
 
-from walk import Error, downloads, hub, models
+from walk import Error, Keyframe, downloads, hub, models
 from walk.settings import Settings
 
 
@@ -53,6 +56,21 @@ def test_a_pipeline_is_brought_whole_and_nothing_else(server, tiny_folder, tmp_p
     assert capfd.readouterr() == ("", "")
 
 
+def test_what_judges_pictures_is_neither_brought_nor_missed(server, tiny_folder, tmp_path):
+    """As Stable Diffusion 1.5 has it, with what reads pictures for it."""
+    home = shutil.copytree(tiny_folder, tmp_path / "home")
+    index = json.loads((home / "model_index.json").read_text())
+    index["feature_extractor"] = ["transformers", "CLIPImageProcessor"]
+    index["safety_checker"] = ["stable_diffusion", "StableDiffusionSafetyChecker"]
+    (home / "model_index.json").write_text(json.dumps(index))
+    (home / "feature_extractor").mkdir()
+    (home / "feature_extractor" / "preprocessor_config.json").write_text("{}")
+    server.repositories["org/tiny"] = home
+    model = models.load(Settings(model="org/tiny", device="cpu", width=32, height=32, steps=1))
+    assert model.pipe.feature_extractor is None
+    assert files(hub.find_model("org/tiny")) == files(tiny_folder)
+
+
 def test_half_precision_is_taken_where_there_is_no_other(server, tiny_folder, tmp_path):
     home = shutil.copytree(tiny_folder, tmp_path / "home")
     for part in ("unet", "vae"):
@@ -62,6 +80,29 @@ def test_half_precision_is_taken_where_there_is_no_other(server, tiny_folder, tm
     server.repositories["org/half"] = home
     folder = hub.find_model("org/half")
     assert files(folder) == [name for name in files(home) if name != "text_encoder/model.safetensors"]
+
+
+def test_of_weights_in_two_forms_those_in_half_precision_are_brought_and_load(server, tiny_folder, tmp_path):
+    """As Stable Diffusion XL has them."""
+    import diffusers
+
+    home = shutil.copytree(tiny_folder, tmp_path / "home")
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(tiny_folder, safety_checker=None)
+    pipe.to(torch.float16).save_pretrained(tmp_path / "half", variant="fp16")
+    for weights in (tmp_path / "half").glob("*/*.fp16.safetensors"):
+        if weights.parent.name != "text_encoder":  # a part may have but one
+            shutil.copy(weights, home / weights.parent.name)
+    server.repositories["org/both"] = home
+    settings = Settings(model="org/both", device="cpu", width=32, height=32, steps=2)
+    model = models.load(settings)
+    folder = hub.find_model("org/both")
+    full = {f"{part}/diffusion_pytorch_model.safetensors" for part in ("unet", "vae")}
+    assert files(folder) == [name for name in files(home) if name not in full]
+    assert "fp16" in model.settings.weights
+    assert hub.is_downloaded("org/both")
+    fox = Keyframe("a fox", 3)
+    own = pictures(models.load(dataclasses.replace(settings, model=str(tiny_folder))), fox)[0]
+    assert 0 < levels(pictures(model, fox)[0], own) <= 2
 
 
 def test_of_shards_in_two_forms_the_usual_ones_are_brought_with_their_index(server, tiny_folder, tmp_path):

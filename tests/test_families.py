@@ -20,6 +20,7 @@ from oracle import levels, load, mean, pictures
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch.utils._pytree import tree_leaves
+from transformers import BertTokenizer
 
 from walk import Error, Keyframe, Settings, Walk, families, hub, loading, machine, models
 from walk.given import Given
@@ -114,6 +115,14 @@ def opaque(image):
 
 def test_every_family_has_a_tiny_pipeline():
     assert set(BUILDERS) == set(families.FAMILIES)
+
+
+@EVERY
+def test_its_parts_are_found_whole(home, name):
+    """Options that are lists, too, as Krea 2's layers, are no parts."""
+    parts = hub._parts(home(name))
+    assert {"scheduler", "vae"} < {*parts}
+    assert all(hub._is_complete(home(name) / part) for part in parts)
 
 
 @pytest.mark.parametrize("name", sorted(set(BUILDERS) - STOCHASTIC))
@@ -245,7 +254,7 @@ def test_a_tokenizer_within_a_processor_reads_prompts_and_says_where_it_cuts_the
     pytest.importorskip("torchvision", reason="the processor of Flux 2 imports it", exc_type=ImportError)
     model = load(tiny.flux2(tmp_path, processor=True), **SIZE, steps=2)
     assert levels(pictures(model, FOX)[0], plain(tmp_path, FOX)) <= 1
-    assert model.notes(Keyframe("x" * 515, 0)) == ["the prompt is too long for the model, which does not read 'xxx'"]
+    assert model.notes(Keyframe("x" * 480, 0)) == ["the prompt is too long for the model, which does not read 'xxx'"]
 
 
 def test_what_would_rewrite_prompts_is_left_out(home, tmp_path):
@@ -275,7 +284,7 @@ def test_a_prompt_beyond_the_most_tokens_is_cut_and_noted(model):
         (functools.partial(tiny.flux, guided=False), (4, 0.0)),
         (functools.partial(tiny.flux2_klein, distilled=False), (50, 4.0)),
         (functools.partial(tiny.flux2_klein, distilled=True), (4, 0.0)),
-        (functools.partial(tiny.krea2, distilled=False), (28, 4.5)),
+        (functools.partial(tiny.krea2, distilled=False), (52, 3.5)),
         (functools.partial(tiny.krea2, distilled=True), (8, 0.0)),
         (functools.partial(tiny.qwen_image21, sigmas=[1.0, 0.8, 0.3]), (3, 1.0)),
         (functools.partial(tiny.pixart_alpha, scheduler="LCMScheduler"), (4, 0.0)),
@@ -337,6 +346,7 @@ def test_a_size_that_the_family_cannot_make_is_refused(home, name, width, multip
         ("StableDiffusion3Pipeline", 255),
         ("FluxPipeline", 511),
         ("HunyuanDiTPipeline", 255),
+        ("Lumina2Pipeline", 223),
     ],
 )
 def test_only_what_no_encoder_reads_is_noted_as_cut(model, name, limit):
@@ -595,6 +605,17 @@ def test_a_tokenizer_of_sentencepiece_alone_is_read(home, tmp_path):
     (folder / "tokenizer" / "spiece.vocab").unlink()
     (folder / "tokenizer" / "tokenizer_config.json").write_text('{"tokenizer_class": "T5Tokenizer", "extra_ids": 0}')
     assert pictures(load(folder, **SIZE, steps=1), FOX)[0].std() > 10
+
+
+def test_a_tokenizer_of_a_list_of_words_is_read(home, tmp_path):
+    """BERT's, as Hunyuan-DiT has it."""
+    folder = shutil.copytree(home("HunyuanDiTPipeline"), tmp_path / "model")
+    words = BertTokenizer.from_pretrained(folder / "tokenizer").get_vocab()
+    (folder / "tokenizer" / "tokenizer.json").unlink()
+    (folder / "tokenizer" / "vocab.txt").write_text("\n".join(sorted(words, key=words.get)), "utf-8")
+    assert hub._is_complete(folder / "tokenizer")
+    expected = load(home("HunyuanDiTPipeline"), **SIZE).encode(FOX)["prompt_embeds"]
+    assert torch.equal(load(folder, **SIZE).encode(FOX)["prompt_embeds"], expected)
 
 
 @pytest.mark.parametrize(("guided", "tokens"), [(True, 512), (False, 256)])

@@ -19,7 +19,7 @@ from oracle import load, pictures
 from safetensors.torch import load_file, save_file
 
 from walk import Error, Keyframe, Settings, downloads, hub, models
-from walk.catalogue import CATALOGUE
+from walk.catalogue import CATALOGUE, find_entry
 
 FOX = Keyframe("a red fox", seed=3)
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -259,6 +259,10 @@ def test_a_short_name_is_its_hub_ids_model_with_its_makers_steps_and_guidance(ca
     assert (done.steps, done.guidance) == (1, 0.0)
     asked = models.complete(Settings(model=name, device="cpu", steps=3, guidance=2.0))
     assert (asked.steps, asked.guidance) == (3, 2.0)
+
+
+def test_a_repository_has_its_short_name_by_the_name_that_it_had_before_too():
+    assert find_entry("THUDM/CogView4-6B") == find_entry("cogview4") == find_entry("zai-org/CogView4-6B@main")
 
 
 def test_a_misspelt_short_name_is_mended(cache):

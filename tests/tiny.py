@@ -497,7 +497,7 @@ def krea2(folder: Path, distilled: bool = False) -> Path:
                     intermediate_size=32,
                     timestep_embed_dim=32,
                     text_hidden_dim=WIDTH,
-                    num_text_layers=2,
+                    num_text_layers=3,
                     text_num_attention_heads=2,
                     text_num_key_value_heads=1,
                     text_intermediate_size=32,
@@ -508,7 +508,7 @@ def krea2(folder: Path, distilled: bool = False) -> Path:
                 4,
             ),
             scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
-            text_encoder_select_layers=(1, 2),
+            text_encoder_select_layers=(0, 1, 2),
             is_distilled=distilled,
         ).save_pretrained(folder)
     return folder

