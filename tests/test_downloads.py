@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import fakehub
 import pytest
 import torch
-from huggingface_hub import constants
+from huggingface_hub import constants, file_download
 from oracle import levels, pictures
 
 from walk import Error, Keyframe, downloads, hub, models
@@ -69,6 +69,29 @@ def test_what_judges_pictures_is_neither_brought_nor_missed(server, tiny_folder,
     model = models.load(Settings(model="org/tiny", device="cpu", width=32, height=32, steps=1))
     assert model.pipe.feature_extractor is None
     assert files(hub.find_model("org/tiny")) == files(tiny_folder)
+
+
+def test_where_no_links_can_be_made_what_is_there_needs_no_room(server, tiny_folder, monkeypatch):
+    monkeypatch.setattr(file_download, "are_symlinks_supported", lambda cache_dir=None: False)
+    server.repositories["org/tiny"] = tiny_folder
+    listing = downloads.look_up("org/tiny", None, "")
+    folder = downloads.download(listing, [name for name in listing.files if name != "vae/config.json"])
+    assert not (folder / "unet" / "config.json").is_symlink()
+    free = 2 * listing.files["vae/config.json"].size
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
+    assert (downloads.download(listing, list(listing.files)) / "vae" / "config.json").is_file()
+
+
+def test_what_the_hubs_client_moves_to_a_shared_store_has_arrived(tmp_path):
+    """As huggingface_hub 2.4 does with each file that comes by its Xet, once it is whole."""
+    home, stored = tmp_path / "models--org--tiny", tmp_path / "blobs" / "ab" / "abcd"
+    blob, link = home / "blobs" / "1234", home / "snapshots" / "main" / "a.safetensors"
+    for path in (stored, blob, link):
+        path.parent.mkdir(parents=True)
+    stored.write_bytes(bytes(1000))
+    blob.symlink_to(stored)
+    link.symlink_to(blob)
+    assert downloads._size(home) == 1000
 
 
 def test_half_precision_is_taken_where_there_is_no_other(server, tiny_folder, tmp_path):

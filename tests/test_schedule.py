@@ -12,7 +12,13 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerAncestralDiscreteScheduler, LCMScheduler
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    KDPM2DiscreteScheduler,
+    LCMScheduler,
+)
 from oracle import load
 from test_families import KEYFRAMES, film
 from torch.utils import backend_registration
@@ -97,6 +103,24 @@ def test_every_scheduler_makes_the_pictures_that_it_makes_without_us(folder, mon
             plain = made(name)
         for index, picture in plain.items():
             np.testing.assert_array_equal(ours[index], picture)
+
+
+def test_apples_gpus_are_given_no_float64(monkeypatch):
+    scheduler = KDPM2DiscreteScheduler(use_karras_sigmas=True)
+    schedule.Planner(scheduler)
+    brought, usual = [], torch.Tensor.to
+
+    def to(tensor, *where, **how):
+        if "mps" not in map(str, (*where, how.get("device"))):
+            return usual(tensor, *where, **how)
+        brought.append(
+            next((each for each in (*where, how.get("dtype")) if isinstance(each, torch.dtype)), tensor.dtype)
+        )
+        return usual(tensor, brought[-1])
+
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    scheduler.set_timesteps(3, device="mps")
+    assert brought == [torch.float32]
 
 
 @pytest.mark.parametrize(

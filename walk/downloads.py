@@ -128,7 +128,7 @@ def download(repo: Repository, names: Collection[str]) -> Path:
     # 1. How much is missing, and whether there is room for it
     home = Path(constants.HF_HUB_CACHE) / f"models--{repo.name.replace('/', '--')}"
     patterns = [glob.escape(name) for name in names]
-    missing = {file.blob: file.size for file in map(repo.files.__getitem__, names) if not _is_cached(home, file)}
+    missing = {repo.files[name].blob: repo.files[name].size for name in names if not _is_cached(home, repo, name)}
     size = sum(missing.values())
     _check_room(repo.name, home, size)
     # 2. Download it in a thread, and report how much has arrived
@@ -185,17 +185,21 @@ def _failed(repo: str, error: Exception) -> Error:
 
 
 def _size(home: Path) -> int:
-    """How many bytes of a repository have arrived."""
+    """How many bytes of a repository have arrived. The hub's client lays a whole file into a store that repositories
+    share, and leaves links to it here."""
+    files = {os.path.realpath(os.path.join(folder, file)) for folder, _, files in os.walk(home) for file in files}
     size = 0
-    for folder, _, files in os.walk(home):
-        for file in files:
-            with contextlib.suppress(OSError):  # it may have been renamed meanwhile
-                size += os.lstat(os.path.join(folder, file)).st_size
+    for file in files:
+        with contextlib.suppress(OSError):  # it may have been renamed meanwhile
+            size += os.stat(file).st_size
     return size
 
 
-def _is_cached(home: Path, file: File) -> bool:
-    return os.path.exists(home / "blobs" / file.blob)
+def _is_cached(home: Path, repo: Repository, name: str) -> bool:
+    """Whether a file is there: among the blobs, or, where no links can be made, as for most users of Windows, in the
+    snapshot, to which the hub's client then moves it."""
+    places = f"blobs/{repo.files[name].blob}", f"snapshots/{repo.commit}/{name}"
+    return any(os.path.exists(home / place) for place in places)
 
 
 def _incomplete(home: Path) -> set[Path]:

@@ -67,12 +67,23 @@ class Planner:
         scheduler, wanted = self.scheduler, repr((args, sorted(more.items())))
         if wanted not in self.plans:
             with _fits(scheduler):
-                self.usual["set_timesteps"](*args, **more)
+                self._plan_steps(*args, **more)
             if hasattr(scheduler, "set_begin_index") and scheduler.begin_index is None:
                 scheduler.set_begin_index(0)  # it would look its first timestep up, which may be there twice
             self.plans[wanted] = _Plan({k: value for k, value in vars(scheduler).items() if k not in self.usual})
         self.plan = self.plans[wanted]
         self.plan.begin(scheduler)
+
+    def _plan_steps(self, *args: Any, **more: Any) -> None:
+        """The usual `set_timesteps`; for Apple's GPUs on the CPU, since they have no float64, in which some schedulers
+        plan (KDPM2DiscreteScheduler with Karras' sigmas)."""
+        device = more.get("device")
+        if device is None or torch.device(device).type != "mps":
+            self.usual["set_timesteps"](*args, **more)
+            return
+        self.usual["set_timesteps"](*args, **more | {"device": "cpu"})
+        timesteps = self.scheduler.timesteps
+        self.scheduler.timesteps = timesteps.to(device, torch.float32 if timesteps.is_floating_point() else None)
 
     def _call(self, name: str, tensor: Tensor, /, timestep: Any, *args: Any, **more: Any) -> Any:
         """The usual `step` or `scale_model_input`, with a timestep on the CPU."""
