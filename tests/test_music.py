@@ -146,7 +146,7 @@ def test_the_tempo_that_was_heard_is_told_with_the_other_one_that_it_might_be(wa
     assert err == ["listening to drums.wav"]
 
 
-def test_beats_of_a_part_are_heard_for_themselves_and_written_in_the_songs_time(walk):
+def test_beats_of_a_part_are_those_of_a_film_of_it_and_written_in_the_songs_time(walk, asked):
     """Of twelve seconds at 100 beats a minute, four bars at 130 follow, and are heard alone."""
     soundfile.write("two.wav", np.concatenate([drums(100, beats=20), drums(130)]), RATE)
     part = ("--start", "12", "--seconds", "7")
@@ -156,7 +156,24 @@ def test_beats_of_a_part_are_heard_for_themselves_and_written_in_the_songs_time(
     beats, bars = beatfile.read_beats(Path("beats.txt"))
     assert beats == pytest.approx(12 + np.arange(16) * 60 / 130, abs=0.01)
     assert bars == beats[::4]
+    film = ("--audio", "two.wav", *part)
+    assert asked(*film, "--beats", "beats.txt")[0] == asked(*film)[0]
     assert walk("beats", "two.wav", *part, "--offset", beats[1], prompts=(), model=False)[0].splitlines()[2][-1] == "1"
+
+
+@pytest.mark.parametrize("start", [0, 12, 25])
+def test_beats_of_a_part_are_those_of_the_song_where_its_tempo_drifts(walk, start):
+    """Heard on their own, with no more than eight seconds to tell the tempo, they are up to 73 ms off."""
+    samples, grid = drums(124, beats=96)[:, 0], np.arange(0, 45, 1e-3)
+    even = grid + 0.1 * np.sin(2 * np.pi * grid / 15)  # where in the song it would be at one tempo
+    moments = np.arange(len(samples)) / RATE
+    drifting = np.interp(np.interp(moments, grid, even), moments, samples)
+    soundfile.write("drummer.wav", drifting, RATE)
+    beats = np.interp(np.arange(96) * 60 / 124, even, grid)
+    written, _ = walk("beats", "drummer.wav", "--start", start, "--seconds", 8, prompts=(), model=False)
+    found = [float(line.split("\t")[0]) for line in written.splitlines()[1:]]
+    expected = beats[(beats > start - 0.02) & (beats < start + 7.98)]
+    assert found == pytest.approx(expected, abs=0.01)
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,7 @@ def listen(
     beats: Sequence[float] | None = None,
     bars: Sequence[float] | None = None,
     report: Callable[[int], object] = lambda percent: None,
+    part: tuple[float, float] | None = None,
 ) -> Rhythm:
     """The beats, bars and onsets of a sound; beats and bars are heard unless they are given. Where the tempo changes
     from one moment to the next, each piece is listened to on its own.
@@ -105,6 +106,8 @@ def listen(
         are moved so that one is there.
     beats, bars: in seconds; bars without beats are ignored.
     report: called with how much is done, in per cent.
+    part: the seconds that matter, from and to; the rest helps to hear them. If they have much clearer beats when they are
+        listened to on their own, these are all that is heard: it is a short passage at another tempo.
 
     No content of a sound makes it fail: samples that are not numbers are silence, and silence has no beats and an
     envelope of zeros. Raises Error for a bpm that is not positive or a meter below 1.
@@ -117,7 +120,7 @@ def listen(
     elif bpm is not None:
         pieces = [_at_tempo(onsets, bpm, offset, length)]
     else:
-        pieces = _audible_pieces(onsets, loudness, meter, length)
+        pieces = _audible_pieces(onsets, loudness, meter, length, part)
     report(BEATS_DONE)
     anchor = _piece_at(pieces, offset)
     if beats is None and bpm is None:
@@ -311,13 +314,18 @@ def _fitted(strength: np.ndarray, period: float, first: float, length: float) ->
     return _even_beats(period, 0.0 if period - first < EARLY / 2 else first, length)
 
 
-def _audible_pieces(onsets: np.ndarray, loudness: np.ndarray, meter: int, length: float) -> list[np.ndarray]:
-    """The beats of each piece with a tempo of its own, as far as the sound is audible."""
+def _audible_pieces(
+    onsets: np.ndarray, loudness: np.ndarray, meter: int, length: float, part: tuple[float, float] | None = None
+) -> list[np.ndarray]:
+    """The beats of each piece with a tempo of its own, as far as the sound is audible. part: as for `listen`."""
     audible = np.flatnonzero(loudness[_LEAD:].sum(axis=1) > AUDIBLE**_EXPONENT) / _RATE  # seconds
     if not len(audible):
         return [np.zeros(0)]
     first, end = max(audible[0] - 0.03, 0), min(audible[-1] + 0.03, length - EARLY)
-    pieces = [beats[(beats >= first) & (beats < end)] for beats in _pieces(onsets, meter)]
+    found = _pieces(onsets, meter)
+    if part and (own := _clearer_alone(onsets, np.concatenate(found), meter, part)) is not None:
+        found = [own]
+    pieces = [beats[(beats >= first) & (beats < end)] for beats in found]
     return [beats for beats in pieces if len(beats)] or [np.zeros(0)]
 
 
@@ -599,6 +607,22 @@ def _tempo_change(onsets: np.ndarray, beats: np.ndarray, meter: int) -> int | No
         if min(own) > _LEAST_EMPHASIS and sum(own) > max(largest, _TWO_TEMPI * sum(one)):
             largest, best = sum(own), (sooner, later)
     return best and round((_seam(strength, *best) - EARLY) * _RATE)
+
+
+def _clearer_alone(onsets: np.ndarray, beats: np.ndarray, meter: int, part: tuple[float, float]) -> np.ndarray | None:
+    """The beats of a part that is listened to on its own, if they have much more emphasis there than these have, which
+    were heard in all of the sound."""
+    first, end = (min(round(seconds * _RATE), len(onsets)) for seconds in part)
+    own = _beats(onsets[first:end], meter) + first / _RATE
+    around = beats[(beats * _RATE >= first) & (beats * _RATE < end)]
+    if end - first == len(onsets) or len(own) < 4:
+        return None
+    # Half a tempo may have more emphasis than the tempo itself.
+    if len(around) > 1 and _is_multiple(own, around) and len(own) < 0.7 * len(around):
+        return None
+    strength = _levelled(onsets.sum(axis=1))
+    mine, theirs = (_emphasis(strength, each, range(first, end)) for each in (own, around))
+    return own if mine > max(_LEAST_EMPHASIS, _TWO_TEMPI * theirs) else None
 
 
 def _emphasis(strength: np.ndarray, beats: np.ndarray, moments: range) -> float:

@@ -43,7 +43,7 @@ from walk.keyframes import WORDS, Keyframe, prompt_file
 from walk.motion import RHYTHM, used_paces
 from walk.order import Order
 from walk.progress import Bars, Listener, in_bytes
-from walk.rates import METER, nearest
+from walk.rates import nearest
 from walk.replay import OF_MODEL, Again, files_named, read_recipe, replayed, told_own_movement, told_walk
 from walk.settings import BUILT_IN
 from walk.text import as_word, clock, either, format_time, plural, together
@@ -604,30 +604,24 @@ def _frames_missing(made: recipe.Recipe | None, count: int) -> Iterator[str]:
 
 def beats(audio: str, **chosen: Any) -> str:
     """The beats of a sound, as a file of beats."""
-    from walk.audio import FASTEST, SLOWEST, in_three, listen, tempi, tempo
+    from walk.audio import FASTEST, SLOWEST, tempi, tempo
     from walk.beatfile import as_file
-    from walk.music import THREE
+    from walk.music import Request, heard
 
-    path, start = at_home(audio), chosen.get("start", Fraction(0))
-    sound = sounds.read_sound(path, start, chosen.get("seconds"))
-    listener = Bars()
-    if sound.damage:
-        listener.note(sound.damage)
-    listener.say(f"listening to {path.name}")
-    bpm = float(chosen["bpm"]) if "bpm" in chosen else None
-    offset = float(chosen["offset"] - start) if "offset" in chosen else None
-    meter = chosen.get("meter", METER)
-    with listener.progress("listening", 100, after=2, unit="%") as progress:
-        rhythm = listen(sound, meter, bpm, offset, report=progress.reached)
+    path, listener = at_home(audio), Bars()
+    asked = {name: chosen[name] for name in ("start", "seconds", "bpm", "offset", "meter") if name in chosen}
+    request = Request(Fraction(1), **asked)
+    music = heard(path, request, listener)
+    rhythm = music.rhythm
     if not rhythm.beats:
         there = " there" if {"start", "seconds"} & set(chosen) else ""
         raise Error(f"no beats are heard in {audio}{there}; give --bpm, if you know its tempo")
-    if bpm is None and (heard := tempi(rhythm.beats)):
-        others = [f" (or {x:.4g}: --bpm {x:.4g})" for x in (2 * heard[0], heard[0] / 2) if SLOWEST <= x <= FASTEST]
-        listener.say(f"{path.name}: {tempo(rhythm.beats)}{''.join(others) if len(heard) == 1 else ''}")
-    if "meter" not in chosen and offset is None and in_three(sound, rhythm.beats):
-        listener.note(THREE)
-    return as_file(rhythm, meter, path.name, float(start))
+    if request.bpm is None and (found := tempi(rhythm.beats)):
+        others = [f" (or {x:.4g}: --bpm {x:.4g})" for x in (2 * found[0], found[0] / 2) if SLOWEST <= x <= FASTEST]
+        listener.say(f"{path.name}: {tempo(rhythm.beats)}{''.join(others) if len(found) == 1 else ''}")
+    for note in music.notes:
+        listener.note(note)
+    return as_file(rhythm, request.beats_per_bar, path.name, float(request.start))
 
 
 def doctor() -> str:

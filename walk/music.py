@@ -163,6 +163,21 @@ def hear(path: Path, request: Request, folder: Path, listener: Listener | None =
     return Music(path.name, played, part.seconds, part.rhythm, (*damage, *part.notes, *three), start, part.strength)
 
 
+def heard(path: Path, request: Request, listener: Listener) -> Music:
+    """The beats that a film of this part of a sound moves to, without the sound. Raises Error like `hear`."""
+    begin = max(request.start - CONTEXT, Fraction(0))
+    sound = _read_around(path, begin, request)
+    _check_offset(path, request.offset, begin + sound.seconds)
+    if sound.damage:
+        listener.note(sound.damage)
+    listener.say(f"listening to {path.name}")
+    rhythm = _rhythm_of(sound, begin, request, None, listener)
+    three = request.meter is None and request.offset is None and audio.in_three(sound, rhythm.beats)
+    start, end = _part_of(sound, begin, request)
+    rhythm = _within(rhythm, start, end - start)
+    return Music(path.name, None, Fraction(end - start), rhythm, (THREE,) * three, request.start)
+
+
 def stem_of(listen: Path | str) -> Path | None:
     """The file that is to be listened to; None for one of `walk.audio.RANGES`."""
     return None if str(listen).lower() in audio.RANGES else at_home(listen)
@@ -272,7 +287,14 @@ def _rhythm_of(sound: Sound, begin: Fraction, request: Request, known: Rhythm | 
             known.beats if known else None,
             known.bars if known else None,
             progress.reached,
+            _part_of(sound, begin, request),
         )
+
+
+def _part_of(sound: Sound, begin: Fraction, request: Request) -> tuple[float, float]:
+    """From and to which second of what was read of a sound the requested part is."""
+    start = request.start - begin
+    return float(start), float(sound.seconds if request.seconds is None else start + request.seconds)
 
 
 def _check_envelope(rhythm: Rhythm, name: str, start: Fraction, end: Fraction) -> None:
