@@ -609,6 +609,29 @@ def test_keyframes_for_which_there_are_too_few_bars_are_counted(asked, song):
     assert not [line for line in err if line.startswith("note:")]
 
 
+def test_keyframes_for_which_there_are_too_few_beats_are_counted(asked):
+    moved = ["--bpm", "120", "--bars", "2", "--pace", "beat", "--align", "beat"]
+    made, err = asked(*moved, prompts=[*"abcdefghij"])
+    assert "note: 7 of 10 keyframes come between beats, since there are too few" in err
+    (note,) = outlook.surprises(made, [beat / 2 for beat in range(8)], music=True)
+    assert "for 10 prompts, that is too few rests: leave out 2, and" in note
+    _, err = asked(*moved, prompts=[*"abcdefgh"])
+    assert not [line for line in err if line.startswith("note:")]
+
+
+def test_a_prompt_at_the_time_that_is_said_leaves_one_rest_less_between_keyframes(asked):
+    flags = ["--bpm", "124", "--offset", "1.3", "--seconds", "16.5", "--pace", "bar"]
+    bars, prompts, counts = [1.3 + k * 240 / 124 for k in range(8)], [*"abcde"], []
+    made, _ = asked(*flags, prompts=prompts)
+    while notes := outlook.surprises(made, bars, music=True):
+        note = re.search(r"rests 8 times, (\d) of them between .* ends in \| (time=0:(.*?)) puts a prompt", notes[0])
+        counts.append(int(note[1]))
+        prompts.insert(sum(at < float(note[3]) for at in arrivals(made)), f"{len(prompts)} | {note[2]}")
+        made, _ = asked(*flags, prompts=prompts)
+    assert counts[0] > 3
+    assert counts == [*range(counts[0], counts[0] - len(counts), -1)]
+
+
 def test_a_number_of_frames_is_a_part_of_the_sound(asked, song):
     made, _ = asked("--audio", song, "--frames", "100")
     assert made.frames == 100

@@ -222,7 +222,7 @@ def lay_out(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Musi
     )
     if pulses(chosen, keyframes):
         walk = dataclasses.replace(walk, pulse=_pulse(walk, _depths(chosen, keyframes), music))
-    if align == "bar" and (note := _off_the_bars(walk, keyframes, music, chosen)):
+    if note := _off_the_moments(align, walk, keyframes, music, chosen):
         listener.note(note)
     return walk
 
@@ -306,9 +306,15 @@ def _sung(
     return part
 
 
-def _off_the_bars(walk: Walk, keyframes: Sequence[Keyframe], music: Music, chosen: dict[str, Any]) -> str:
-    """A note if there are too few bar lines for the keyframes; else ''."""
+def _off_the_moments(
+    align: str, walk: Walk, keyframes: Sequence[Keyframe], music: Music, chosen: dict[str, Any]
+) -> str:
+    """A note if there are too few bar lines, or beats, for the keyframes; else ''."""
     bars, beats = music.rhythm.bars, music.rhythm.beats
+    if align == "beat" and beats and (off := _off(walk, keyframes, beats)):
+        return f"{off} of {len(keyframes)} keyframes {'comes' if off == 1 else 'come'} between beats, since there are too few"
+    if align != "bar":
+        return ""
     off = _off(walk, keyframes, bars) if bars else 0
     if not off:
         return ""

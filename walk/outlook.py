@@ -15,7 +15,7 @@ from statistics import median
 
 from walk.rates import nearest
 from walk.settings import Settings
-from walk.text import clock, plural
+from walk.text import clock, plural, short_clock
 from walk.timeline import Walk
 
 HURRY = 2.5  # times as fast as the median segment is worth a warning
@@ -130,10 +130,13 @@ def _between_note(walk: Walk, rests: Sequence[float]) -> str:
     off = [i for i in landed if at[i] % 1]
     if not off or len(off) < BETWEEN * len(landed):
         return ""
+    first, count = short_clock(float(off[0] / walk.fps)), len(walk.keyframes)
+    remedy = f"a line that ends in | time={first} puts a prompt there"
+    if count > len(landed):
+        remedy = f"for {count} prompts, that is too few rests: leave out {count - len(landed)}"
     return (
-        f"the film rests {plural(len(landed), 'time')}, {len(off)} of them between keyframes, first at "
-        f"{clock(off[0] / walk.fps, 1)}, where it shows a mixture; {plural(len(off), 'more prompt')} would leave none, and --ease in "
-        "place of a pace slows down at keyframes alone"
+        f"the film rests {plural(len(landed), 'time')}, {len(off)} of them between keyframes, first at {first}, where it "
+        f"shows a mixture; {remedy}, and --ease in place of a pace slows down at keyframes alone"
     )
 
 
