@@ -598,6 +598,25 @@ def sheets(monkeypatch):
     return made
 
 
+def test_a_film_that_another_of_other_seeds_will_replace_is_named(walk):
+    film = ["--prompts", "a fox", "an owl", "--frames", 3, "--out", "a.mp4"]
+
+    def told(*more):
+        return [line for line in walk(*film, *more)[1] if "replaced" in line]
+
+    assert not told()
+    note = "note: a.mp4, which has other seeds, will be replaced; another --out, with --run a.walk, keeps both"
+    assert told("--seed", 3) == [note]
+    assert not told("--seed", 3, "--fps", 12)
+    film[2] = "a boat"
+    assert not told(), "that is an edit"
+
+
+def test_a_number_among_prompts_for_a_sheet_is_said_to_be_drawn(walk):
+    note = "note: 2 is drawn as a prompt; how many seeds, --count 2 would say"
+    assert note in walk("seeds", "a fox", "2", "--count", 1)[1]
+
+
 def test_a_sheet_of_seeds_is_named_after_its_prompt(walk, sheets):
     out, err = walk("seeds", "A red apple!")
     assert out == "a-red-apple.seeds.png"
@@ -897,7 +916,7 @@ def test_info_prints_a_prompt_file_that_says_how(walk):
     out, err = walk("info", "film.mp4", model=False)
     Path("again.txt").write_text(out + "\n", "utf-8")
     assert err == []
-    assert out.splitlines()[1].startswith("# walk --prompts film.txt --frames 5 --fps 24 --path slerp ")
+    assert out.splitlines()[1].startswith("# walk --prompts film-again.txt --frames 5 --fps 24 --path slerp ")
     assert read_prompts("again.txt") == (
         Keyframe("a fox | oil, it's", 0, "blurry"),
         Keyframe("🙂 b", 7, time=0.15),

@@ -55,7 +55,7 @@ OWN = Walk(read_prompts(ABC), (0.0, 0.3, 1.0, 1.25, 2.0), 24)
 @pytest.mark.parametrize(
     ("walk", "even", "told"),
     [
-        (Walk.through(read_prompts(ABC), frames=9), False, "# walk --prompts film.txt .* --speed path --size"),
+        (Walk.through(read_prompts(ABC), frames=9), False, "# walk --prompts film-again.txt .* --speed path --size"),
         (
             Walk.through(read_prompts(ABC), frames=9, ease=True, closed=True),
             False,
@@ -74,7 +74,7 @@ def test_info_prints_the_command_that_puts_frames_where_they_are_or_says_that_th
     text = capsys.readouterr().out
     assert re.match(told, text.splitlines()[1])
     if walk is not OWN:
-        Path("film.txt").write_text(text)
+        Path("film-again.txt").write_text(text)
         assert cli.main([*shlex.split(text.splitlines()[1])[2:], "--out", "film.mp4"]) == 0
         assert f"{walk.frames} of {walk.frames} frames are in film.walk already" in capsys.readouterr().err
     assert cli.main(["replay", "film.mp4"]) == 0

@@ -609,6 +609,15 @@ def test_keyframes_for_which_there_are_too_few_bars_are_counted(asked, song):
     assert not [line for line in err if line.startswith("note:")]
 
 
+def test_where_a_part_of_a_song_has_no_such_bar_it_is_said_how_to_see_a_part_of_its_film(walk, song):
+    whole = walk("--audio", song, prompts=["a", "b | bar=9"], status=2)[1][-1]
+    assert whole == "walk: keyframe 2 ('b') is at bar 9, but the film has 4 bars"
+    part = walk("--audio", song, "--start", "2", prompts=["a", "b | bar=9"], status=2)[1][-1]
+    assert part.endswith(
+        "'b') is at bar 9, but the film has 3 bars; to see a part of a longer film, give its own command with walk part --from"
+    )
+
+
 def test_keyframes_for_which_there_are_too_few_beats_are_counted(asked):
     moved = ["--bpm", "120", "--bars", "2", "--pace", "beat", "--align", "beat"]
     made, err = asked(*moved, prompts=[*"abcdefghij"])
@@ -962,7 +971,7 @@ def test_a_film_that_follows_a_stem_is_made_again(walk, song, monkeypatch):
     told, _ = walk("info", "film.mp4", prompts=None, model=False)
     (line,) = re.findall("^# walk (.*)", told, re.MULTILINE)
     assert "--listen stem.wav " in line
-    Path("film.txt").write_text(told)
+    Path("film-again.txt").write_text(told)
     walk(*shlex.split(line), "--out", "told.mp4", prompts=None, model=False)
     assert positions("told.walk") == positions("film.walk")
 
@@ -1235,7 +1244,7 @@ def test_a_silent_gif_is_made_again_without_the_song(walk, song):
     walk("--audio", "song.wav", *how, "--out", "film.gif")
     film = Path("film.gif").read_bytes()
     told, _ = walk("info", "film.gif", prompts=None, model=False)
-    Path("film.txt").write_text(told)
+    Path("film-again.txt").write_text(told)
     (line,) = re.findall("^# walk (.*)", told, re.MULTILINE)
     walk(*shlex.split(line), "--out", "told.gif", prompts=None, model=False)
     assert Path("told.gif").read_bytes() == film

@@ -23,9 +23,9 @@ def walk(model, tmp_path, monkeypatch, capsys):
     """(stdout, stderr) of a command that ends with this status."""
     monkeypatch.chdir(tmp_path)
 
-    def of(*arguments, prompts=PROMPTS, status=0):
+    def of(*arguments, prompts=PROMPTS, status=0, out="film.mp4"):
         cheap = ["--model", str(model), "--steps", "1", "--width", "32", "--height", "32", "--size", "32"]
-        assert cli.main([*map(str, arguments), "--prompts", *prompts, *cheap, "--out", "film.mp4"]) == status
+        assert cli.main([*map(str, arguments), "--prompts", *prompts, *cheap, "--out", out]) == status
         return capsys.readouterr()
 
     return of
@@ -71,6 +71,14 @@ def test_a_part_of_a_finished_film_renders_nothing(walk):
     assert "of them 1 frame, from 0 s to 0.04 s" in err
 
 
+def test_that_a_parts_frames_are_in_another_folder_is_said_before_they_are_rendered(walk):
+    walk("--frames", "25")
+    _, err = walk("part", "--from", "frame=10", "--frames", "25", out="teaser.mp4")
+    assert "note: film.walk has these frames; --run film.walk uses them" in err.splitlines()
+    walk("part", "--from", "frame=10", "--frames", "25", "--run", "film.walk", out="other.mp4")
+    assert Path("other.part.mp4").read_bytes() == Path("teaser.part.mp4").read_bytes()
+
+
 def test_a_part_between_bars_plays_what_the_film_plays_there(walk):
     seconds = np.arange(8 * 8000) / 8000
     rising = np.sin(2 * np.pi * (200 * seconds + 40 * seconds**2)).astype(np.float32) / 2
@@ -103,9 +111,11 @@ def test_a_part_between_bars_plays_what_the_film_plays_there(walk):
         ([], "give --from, --to or both, such as --from bar=9 --to bar=17; without them, walk makes the whole film"),
         (["--from", "bar=2"], "--from bar=2 needs a sound or a tempo; give --audio, --bpm or --beats, or a time"),
         (["--from", "x=2"], "--from x=2 is not valid; give a time, such as 1:02.5, or bar=9, beat=32 or frame=48"),
-        (["--from", "5"], "--from is frame 120, and the film has 48, 2 s"),
-        (["--from", "2"], "the film's end, frame 48, is not after --from, frame 48; give a later --to, or an earlier --from"),
-        (["--from", "1", "--to", "0.5"], "--to, frame 12, is not after --from, frame 24; give a later --to, or an earlier --from"),
+        (["--from", "5"], "--from 0:05 is after the film's end; it lasts 2 s, 48 frames"),
+        (["--from", "2"], "the film's end, 2 s, is not after --from 0:02; give a later --to, or an earlier --from"),
+        (["--from", "1", "--to", "0.5"], "--to 0:00.5 is not after --from 0:01; give a later --to, or an earlier --from"),
+        (["--from", "frame=50"], "--from frame=50 (0:02.08) is after the film's end; it lasts 2 s, 48 frames"),
+        (["--bpm", "120", "--from", "beat=3", "--to", "beat=2"], "--to beat=2 (0:00.5) is not after --from beat=3 (0:01); give a later --to, or an earlier --from"),
         (["--bpm", "120", "--to", "bar=9"], "--to is at bar 9, but the film has 1 bar"),
     ],
 )  # fmt: skip

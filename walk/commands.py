@@ -39,7 +39,7 @@ from walk import (
 )
 from walk import order as orders
 from walk.files import at_home, write_whole, writing
-from walk.keyframes import WORDS, Keyframe, prompt_file
+from walk.keyframes import WORDS, Keyframe, prompt_file, read_prompts
 from walk.motion import RHYTHM, used_paces
 from walk.order import Order
 from walk.progress import Bars, Listener, in_bytes
@@ -103,7 +103,7 @@ def film(*, loaded: Model | None = None, again: Again | None = None, **chosen: A
     for note in outlook.surprises(order.walk, order.rests, order.music is not None) if not order.placed else ():
         listener.note(note)
     with _importing(listener):
-        from walk.run import Run, alike
+        from walk.run import Run
         from walk.work import Work  # and with it torch, after what can be refused without
     pictures = len(set(order.walk.coordinates))
     model, enlargement = _prepared(order, listener, loaded, pictures)
@@ -112,8 +112,9 @@ def film(*, loaded: Model | None = None, again: Again | None = None, **chosen: A
         listener.note(f"--batch {chosen['batch']} {each}")
     if again:
         _tell_unlike(again, model.settings, enlargement, listener)
-    if other := alike(order.folder, order.walk, model.settings):
-        listener.note(f"{other} has these frames; --run {shlex.quote(as_word(other))} uses them")
+    _tell_alike(order, model.settings, listener)
+    if not again:
+        _tell_other_seeds(order, listener)
     # 2. Its frames, and the film of them.
     opened = Run(order.folder, order.walk, model.settings, order.describe, decided=not order.even)
     with opened as run, Work(run, model, listener) as work:
@@ -311,6 +312,7 @@ def part(*, loaded: Model | None = None, **chosen: Any) -> str:
         from walk.run import Run
         from walk.work import Work
     model, enlargement = _prepared(order, listener, loaded, len(shown))
+    _tell_alike(order, model.settings, listener)
     # 2. The frames, which are those of the film.
     with (
         Run(order.folder, order.walk, model.settings, order.describe, decided=False) as run,
@@ -357,6 +359,9 @@ def seeds(*, loaded: Model | None = None, **chosen: Any) -> str:
     if len(prompts) == 1 and len(film) > 1 and chosen.get("seeds", WORDS) != WORDS:
         raise Error("--seeds are those of the film's prompts; which ones to draw of a prompt, --from and --count say")
     numbers = _numbers(chosen, prompts)
+    for prompt, _ in prompts:
+        if prompt.isdecimal():
+            listener.note(f"{prompt} is drawn as a prompt; how many seeds, --count {prompt} would say")
     shown = ((*it, seed) for it, own in prompts.items() for seed in (*own[:1], *numbers))
     keyframes = tuple(Keyframe(prompt, seed, negative) for prompt, negative, seed in dict.fromkeys(shown))
     out = _name_of_sheet(chosen, prompts, numbers[0])
@@ -496,7 +501,7 @@ def info(film: str, **chosen: Any) -> str:
     made = read_recipe(film)
     if chosen.get("json"):
         return recipe.to_text(made)
-    return recipe.as_prompt_file(made, f"{Path(film).stem}.txt", files_named(made))
+    return recipe.as_prompt_file(made, f"{Path(film).stem}-again.txt", files_named(made))
 
 
 def diff(film: str, other: str) -> str | None:
@@ -722,6 +727,26 @@ def _importing(listener: Listener) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+def _tell_alike(order: Order, settings: Settings, listener: Listener) -> None:
+    """A note if the film's frames are in another folder."""
+    from walk.run import alike
+
+    if other := alike(order.folder, order.walk, settings):
+        listener.note(f"{other} has these frames; --run {shlex.quote(as_word(other))} uses them")
+
+
+def _tell_other_seeds(order: Order, listener: Listener) -> None:
+    """A note if the film replaces one of the same prompts with other seeds: whoever tries seeds may want to keep both."""
+    with contextlib.suppress(Error):  # there is none, or it has no recipe
+        before, now = read_prompts(read_recipe(str(order.out)).prompts), order.walk.keyframes
+        same_prompts = [it.identity[:2] for it in before] == [it.identity[:2] for it in now]
+        if same_prompts and [it.seed for it in before] != [it.seed for it in now]:
+            listener.note(
+                f"{order.out}, which has other seeds, will be replaced; another --out, with --run "
+                f"{shlex.quote(as_word(order.folder))}, keeps both"
+            )
 
 
 def _tell_unlike(again: Again, settings: Settings, enlargement: Enlargement, listener: Listener) -> None:

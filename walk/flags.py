@@ -425,7 +425,7 @@ def _split(arguments: Sequence[str], command: str) -> dict[str, list[str]]:
             name = head.lstrip("-–—").replace("-", "_")
             if name not in flags or not re.match(r"--[A-Za-z]", head):
                 if command == "replay" and name in WHAT:
-                    way = "walk info FILM > FILM.txt, and walk --prompts FILM.txt"
+                    way = "walk info FILM > FILM-again.txt, and walk --prompts FILM-again.txt"
                     raise Error(
                         f"{as_flag(name)} is not for a film that is made again as it was; to change its prompts: {way}"
                     )

@@ -38,7 +38,7 @@ from walk.motion import LANDING, RHYTHM, pace_of_each, pulses, used_paces
 from walk.progress import Listener
 from walk.rates import nearest
 from walk.replay import Again
-from walk.text import as_flag, format_time, plural, together
+from walk.text import as_flag, format_time, plural, short_clock, together
 
 if TYPE_CHECKING:
     from walk.music import Music
@@ -111,9 +111,19 @@ class Order:
         first = 0 if start is None else self._frame("--from", start)
         last = self.walk.frames if end is None else self._frame("--to", end)
         if first >= last:
-            earlier = f"--to, frame {last}," if end else f"the film's end, frame {last},"
-            raise Error(f"{earlier} is not after --from, frame {first}; give a later --to, or an earlier --from")
+            earlier = (
+                self._told("--to", end, last) if end else f"the film's end, {format_time(float(self.walk.seconds))},"
+            )
+            later = self._told("--from", start, first) if start else "its beginning"
+            raise Error(f"{earlier} is not after {later}; give a later --to, or an earlier --from")
         return range(first, last)
+
+    def _told(self, flag: str, moment: Moment, frame: int) -> str:
+        """'--from 0:15.75' or '--from bar=9 (0:15.75)'"""
+        unit, number = moment
+        if unit == "time":
+            return f"{flag} {short_clock(float(number))}"
+        return f"{flag} {unit}={number:g} ({short_clock(float(frame / self.walk.fps))})"
 
     def _frame(self, flag: str, moment: Moment) -> int:
         """The frame at a moment. flag: that names it."""
@@ -129,9 +139,8 @@ class Order:
             second = timeline.second_of(f"{flag} is at", unit, number, times, self.music.name)
             frame = nearest(Fraction(str(round(second, 6))) * self.walk.fps)
         if frame > self.walk.frames:
-            raise Error(
-                f"{flag} is frame {frame}, and the film has {self.walk.frames}, {format_time(float(self.walk.seconds))}"
-            )
+            length = f"{format_time(float(self.walk.seconds))}, {plural(self.walk.frames, 'frame')}"
+            raise Error(f"{self._told(flag, moment, frame)} is after the film's end; it lasts {length}")
         return frame
 
     @property

@@ -34,7 +34,7 @@ CURVE, AREA = (128, 184, 255), (52, 82, 122)
 # Pillow's own font has little more than ASCII; these are asked for the rest.
 FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "msyh.ttc")
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-CHOOSE = "The number below a picture is its seed: to have it in the film, end the prompt in | seed=N."
+CHOOSE = "The number below a picture is its seed: to have it in the film, end the prompt in | seed=N; --seeds N gives it to all prompts."
 OWN = "Left, and framed: what the film has so far."
 LEGEND = "How much the picture changes from one frame to the next."
 NUMBERED = "the numbered lines are the keyframes"
