@@ -9,12 +9,13 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import fakehub
 import pytest
 import torch
-from huggingface_hub import constants, file_download
+from huggingface_hub import constants, file_download, snapshot_download
 from oracle import levels, pictures
 
 from walk import Error, Keyframe, downloads, hub, models
@@ -149,10 +150,63 @@ def test_of_shards_in_two_forms_the_usual_ones_are_brought_with_their_index(serv
     assert not hub.is_downloaded("org/shards")
 
 
+@pytest.mark.parametrize("begun", ["text_encoder/*fp16*.json", "text_encoder/*fp16*"])
+def test_shards_of_another_form_that_are_not_all_there_are_not_loaded(server, tiny_folder, tmp_path, begun):
+    """As a program leaves them that was stopped while it downloaded Stable Diffusion 3.5."""
+    import diffusers
+
+    home = shutil.copytree(tiny_folder, tmp_path / "home")
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(tiny_folder, safety_checker=None)
+    shutil.rmtree(home / "text_encoder")
+    for form in (None, "fp16"):
+        pipe.text_encoder.save_pretrained(home / "text_encoder", max_shard_size="20KB", variant=form)
+    pipe.vae.to(torch.float16).save_pretrained(home / "vae", variant="fp16")
+    server.repositories["org/shards"] = home
+    folder = Path(snapshot_download("org/shards", allow_patterns=[begun], ignore_patterns=["*-00002-of-*"]))
+    assert list(folder.glob(begun))
+    model = models.load(Settings(model="org/shards", device="cpu", width=32, height=32, steps=1))
+    assert (folder / "vae/diffusion_pytorch_model.fp16.safetensors").exists()
+    own = pipe.text_encoder.state_dict()
+    assert all(torch.equal(own[name], tensor) for name, tensor in model.pipe.text_encoder.state_dict().items())
+
+
 def test_of_a_model_with_another_denoiser_its_own_is_not_brought(server, tiny_folder):
     server.repositories["org/tiny"] = tiny_folder
     folder = hub.find_model("org/tiny", denoiser=False)
     assert files(folder) == [name for name in files(tiny_folder) if name != "unet/diffusion_pytorch_model.safetensors"]
+
+
+@pytest.mark.parametrize("shards", [{"max_shard_size": "50KB"}, {}], ids=["shards", "single"])
+def test_where_shards_or_twins_are_twice_as_large_those_in_half_precision_are_brought(
+    server, tiny_folder, tmp_path, shards
+):
+    """As PixArt-Alpha has them, as shards; and Sana of 1600M, as one file beside full ones in shards and as one."""
+    import diffusers
+
+    home = shutil.copytree(tiny_folder, tmp_path / "home")
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(tiny_folder, safety_checker=None)
+    pipe.unet.save_pretrained(tmp_path / "full", max_shard_size="100KB")
+    pipe.unet.to(torch.float16).save_pretrained(home / "unet", variant="fp16", **shards)
+    for path in (tmp_path / "full").iterdir():
+        shutil.copy(path, home / "unet")
+    server.repositories["org/both"] = home
+    model = models.load(Settings(model="org/both", device="cpu", width=32, height=32, steps=1))
+    kept = [name for name in files(home) if "unet" not in name or "fp16" in name or name == "unet/config.json"]
+    assert files(hub.find_model("org/both")) == kept
+    own = pipe.unet.state_dict()
+    assert all(torch.equal(own[name].float(), tensor) for name, tensor in model.pipe.unet.state_dict().items())
+
+
+def test_what_another_program_has_begun_in_full_is_gone_on_with_in_full(server, tiny_folder, tmp_path):
+    from huggingface_hub import snapshot_download
+
+    home = shutil.copytree(tiny_folder, tmp_path / "home")
+    for part in ("unet", "vae"):
+        full = home / part / "diffusion_pytorch_model.safetensors"
+        full.with_suffix(".fp16.safetensors").write_bytes(full.read_bytes()[: full.stat().st_size // 2])
+    server.repositories["org/both"] = home
+    snapshot_download("org/both", allow_patterns=["*.json", "unet/diffusion_pytorch_model.safetensors"])
+    assert files(hub.find_model("org/both")) == files(tiny_folder)
 
 
 def test_a_model_without_safetensors_is_refused(server, tiny_folder, tmp_path):

@@ -89,6 +89,25 @@ def test_an_incomplete_snapshot_is_no_model(cache, tiny_folder, lost):
         hub.find_model("org/tiny")
 
 
+def test_a_tokenizers_words_are_nothing_without_its_merges(tmp_path):
+    """As where a program has downloaded *.json and *.safetensors of Stable Diffusion, which has no tokenizer.json."""
+    (tmp_path / "tokenizer").mkdir()
+    for name, complete in (("tokenizer_config.json", False), ("vocab.json", False), ("merges.txt", True)):
+        (tmp_path / "tokenizer" / name).write_text("{}")
+        assert hub._is_complete(tmp_path / "tokenizer") == complete
+
+
+def test_a_text_encoder_is_not_complete_for_its_tokenizers_files(tmp_path):
+    """As Nucleus-Image has them beside it, too."""
+    part = tmp_path / "text_encoder"
+    part.mkdir()
+    for name in ("config.json", "tokenizer_config.json", "tokenizer.json"):
+        (part / name).write_text("{}")
+    assert not hub._is_complete(part)
+    (part / "model.safetensors").touch()
+    assert hub._is_complete(part)
+
+
 # The hub
 
 
@@ -340,6 +359,13 @@ def test_a_single_checkpoint_is_the_same_model_as_its_parts(checkpoint, tiny_fol
     assert models.complete(model.settings) == model.settings
 
 
+def test_a_checkpoint_of_novelais_names_is_the_same_model(checkpoint, tiny_folder):
+    describe(tiny_folder, checkpoint.with_suffix(""))
+    tensors = load_file(checkpoint)
+    save_file({name.replace("transformer.text_model.", "transformer."): it for name, it in tensors.items()}, checkpoint)
+    np.testing.assert_array_equal(pictures(load(checkpoint), FOX), pictures(load(tiny_folder), FOX))
+
+
 def test_a_checkpoint_that_says_what_it_predicts_is_believed(checkpoint, tiny_folder):
     describe(tiny_folder, checkpoint.with_suffix(""))
     nothing = torch.zeros(0)
@@ -348,6 +374,13 @@ def test_a_checkpoint_that_says_what_it_predicts_is_believed(checkpoint, tiny_fo
     assert config.prediction_type == "v_prediction"
     assert config.rescale_betas_zero_snr
     assert config.timestep_spacing == "trailing"
+
+
+@pytest.mark.parametrize(("said", "kind"), [("v", "v_prediction"), ("epsilon", "epsilon")])
+def test_a_checkpoint_that_says_in_its_metadata_what_it_predicts_is_believed(checkpoint, tiny_folder, said, kind):
+    describe(tiny_folder, checkpoint.with_suffix(""))
+    save_file(load_file(checkpoint), checkpoint, metadata={"modelspec.prediction_type": said})
+    assert load(checkpoint).pipe.scheduler.config.prediction_type == kind
 
 
 @pytest.mark.parametrize(
@@ -370,6 +403,9 @@ def test_a_checkpoint_is_described_by_the_model_that_it_resembles(checkpoint, ca
     np.testing.assert_array_equal(pictures(load(checkpoint), FOX), pictures(load(tiny_folder), FOX))
 
 
+_UNION = ("layers.14.adaLN_modulation.0", "noise_refiner.0.before_proj", "layers.0.attention.to_q", "layers.1.a")
+
+
 def test_a_file_that_is_no_checkpoint_says_what_it_is(checkpoint, cache, tmp_path):
     whole = load_file(checkpoint)
     vae = {name.removeprefix("first_stage_model."): it for name, it in whole.items() if name.startswith("first_")}
@@ -382,6 +418,17 @@ def test_a_file_that_is_no_checkpoint_says_what_it_is(checkpoint, cache, tmp_pat
             "vae",
             vae,
             "is a VAE alone; give it as --decoder .*vae.safetensors, and the model that it belongs to as --model",
+        ),
+        (
+            "trained",
+            vae | {"loss.logvar": torch.zeros(()), "model_ema.decay": torch.zeros(())},
+            "is a VAE alone; give it as --decoder",
+        ),
+        ("canny", {"control_model.time_embed.0.weight": torch.zeros(1)}, "is a ControlNet, which walk does not know"),
+        (
+            "union",  # Z-Image's, whose weights diffusers asks for when it is to recognise it
+            {f"control_{name}.weight": torch.zeros(1) for name in _UNION},
+            "is a ControlNet, which walk does not know; give a whole checkpoint",
         ),
         ("word", word, f"{told_of_word}; give a whole checkpoint"),
     ):
@@ -450,6 +497,23 @@ def test_a_checkpoint_that_lacks_weights_is_refused(checkpoint, tiny_folder, los
         load(checkpoint)
 
 
+def test_a_checkpoint_without_a_vae_takes_another(checkpoint, cache, tiny_folder, tmp_path):
+    """As those on Civitai whose name ends in noVAE. What is wrong with a file is no fault of its description."""
+    described = fetch(cache, tiny_folder, repo="stable-diffusion-v1-5/stable-diffusion-v1-5")
+    tiny.vae(tmp_path / "vae", 0, tmp_path / "vae.safetensors")
+    tensors = load_file(checkpoint)
+    save_file({name: it for name, it in tensors.items() if not name.startswith("first_stage_model.")}, checkpoint)
+    with pytest.raises(Error, match=r"own\.safetensors has no VAE; give one as --decoder"):
+        load(checkpoint)
+    model = load(checkpoint, decoder=str(tmp_path / "vae.safetensors"))
+    other = load(described, decoder=str(tmp_path / "vae.safetensors"))
+    np.testing.assert_array_equal(pictures(model, FOX), pictures(other, FOX))
+    save_file({name: it for name, it in tensors.items() if not name.startswith("cond_stage_model.t")}, checkpoint)
+    save_file(load_file(checkpoint) | {"cond_stage_model.other": torch.zeros(1)}, checkpoint)
+    with pytest.raises(Error, match=r"^\S*own\.safetensors does not load as a Stable.*appear to be missing[^;]*$"):
+        load(checkpoint)
+
+
 # LoRAs
 
 
@@ -493,8 +557,9 @@ def test_a_lora_of_the_hubs_that_is_not_here_says_so(cache):
         hub.find_lora("org/style")
 
 
-def test_a_lora_given_for_a_model_says_where_it_belongs(cache, tmp_path):
-    save_file({"unet.x.lora_A.weight": torch.zeros(1)}, tmp_path / "style.safetensors")
+@pytest.mark.parametrize("name", ["unet.x.lora_A.weight", "lycoris_x.lokr_w1", "diffusion_model.x.hada_w1_a"])
+def test_a_lora_given_for_a_model_says_where_it_belongs(cache, tmp_path, name):
+    save_file({name: torch.zeros(1)}, tmp_path / "style.safetensors")
     with pytest.raises(Error, match=f"is a LoRA; give it as --lora {re.escape(str(tmp_path))}"):
         hub.find_model(str(tmp_path / "style.safetensors"))
 

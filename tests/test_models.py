@@ -734,6 +734,19 @@ def test_a_lora_of_which_a_part_has_no_place_in_the_model_is_said_to_be(tiny_fol
     ]
 
 
+def test_a_lora_of_which_diffusers_leaves_out_a_part_says_so(tiny_folder, tmp_path):
+    """A DoRA, as LyCORIS and kohya's scripts save it."""
+    pytest.importorskip("peft")
+    name = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q"
+    size = diffusers.UNet2DConditionModel.from_pretrained(tiny_folder / "unet").config.block_out_channels[1]
+    weights = {"lora_down.weight": torch.ones(2, size), "lora_up.weight": torch.ones(size, 2)}
+    weights |= {"alpha": torch.tensor(2.0), "dora_scale": torch.ones(size, 1)}
+    save_file({f"{name}.{part}": tensor for part, tensor in weights.items()}, tmp_path / "dora.safetensors")
+    assert load(tiny_folder, lora=tmp_path / "dora.safetensors").remarks == [
+        "the LoRA dora.safetensors is a DoRA, of which diffusers leaves out a part; pictures will differ"
+    ]
+
+
 def test_a_lora_that_cannot_be_added_to_the_model_says_why(tiny_folder, tmp_path):
     pytest.importorskip("peft")
     biased = tiny.lora(tiny_folder, tmp_path / "biased.safetensors", 1)
@@ -811,6 +824,11 @@ def test_what_is_no_lora_of_this_model_is_refused(tiny_folder, tmp_path):
     save_file({"unet.nowhere.lora_A.weight": torch.zeros(2, 2)}, tmp_path / "alien.safetensors")
     with pytest.raises(Error, match=r"the LoRA .*alien.safetensors does not fit the model: "):
         load(tiny_folder, lora=str(tmp_path / "alien.safetensors"))
+    many = {f"lora_unet_down_blocks_{k}_attentions_0_proj_in.hada_w1_a": torch.zeros(2, 2) for k in range(99)}
+    save_file(many, tmp_path / "loha.safetensors")
+    with pytest.raises(Error, match=r"fit the model: diffusers does not read its kind \(LyCORIS, with lora") as caught:
+        load(tiny_folder, lora=str(tmp_path / "loha.safetensors"))
+    assert str(caught.value).count("hada") == 1
     weights = tiny.as_checkpoint(tiny_folder, tmp_path / "whole.safetensors")
     with pytest.raises(Error, match=r"whole.safetensors is no LoRA; a whole checkpoint is given as --model"):
         load(tiny_folder, lora=weights)

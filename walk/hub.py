@@ -14,7 +14,7 @@ import importlib.util
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -41,7 +41,18 @@ _DECODER_FILE = "diffusion_pytorch_model.safetensors"  # a repository may have o
 _SD2_KEYS = "model.diffusion_model.input_blocks.2.1.transformer_blocks.0.attn2.to_k.weight"
 _SD2_LAST = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
 _VAE = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.", "first_stage_model.", "vae.")
+CHECKPOINT_VAE = ("first_stage_model.", "vae.")  # those of a VAE that is a part of a whole checkpoint
+_TRAINING = ("loss.", "model_ema.")  # of what some VAEs were trained with, and kept
 _TEXT_ENCODERS = ("cond_stage_model.", "conditioner.", "text_encoders.")
+# How a text encoder's begin, and in which names nothing is between that and its layers.
+CLIP = "cond_stage_model.transformer."
+BARE_CLIP = (f"{CLIP}embeddings.", f"{CLIP}encoder.")
+# Parts that other tools add to a model, by how names of their tensors begin.
+_NO_MODELS = {
+    "a ControlNet": r"control_model\.|controlnet_cond_embedding\.|control_layers\.|controlnet_",
+    "an IP-Adapter": r"ip_adapter\.|image_proj\.",
+    "a motion module (AnimateDiff)": r".*\bmotion_modules\.",
+}
 HALF = "fp16"  # the variant of weights in which GPUs compute anyway; they are half the download
 EMBEDDING = 4  # a file of fewer tensors is an embedding (textual inversion): no model has so few
 # What ComfyUI's scaled fp8, bitsandbytes and Nunchaku store beside weights that mean nothing without it.
@@ -168,22 +179,27 @@ def _is_complete(part: Path, weights: bool = True) -> bool:
         return False
     if not weights:
         return True
-    if (part / "tokenizer_config.json").exists():
-        return any(
-            (part / name).exists()
-            for name in ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
-        )
-    if not (part / "config.json").exists():
-        return True
-    # All shards of one variant are enough; another may have nothing but its index.
-    variants = [{*read_field(index, "weight_map").values()} for index in part.glob("*.safetensors.index*.json")]
-    single = any(not re.search(r"-\d+-of-\d+\.", path.name) for path in part.glob("*.safetensors"))
-    return single or any(all((part / shard).exists() for shard in shards) for shards in variants)
+    reads_prompts = part.name.startswith(("tokenizer", "processor"))  # a text encoder may have their files beside it
+    if reads_prompts and (part / "tokenizer_config.json").exists():
+        pair = all((part / name).exists() for name in ("vocab.json", "merges.txt"))
+        alone = ("tokenizer.json", "vocab.txt", "spiece.model", "tokenizer.model")
+        return pair or any((part / name).exists() for name in alone)
+    return not (part / "config.json").exists() or bool(whole_variants(part))
+
+
+def whole_variants(part: Path) -> set[str]:
+    """The variants of which all of a part's weights are there; '' is the usual one. Of another, there may be some
+    shards, or nothing but the index."""
+    files = {path.name for path in part.glob("*.safetensors")}
+    indices = {path.name: {*read_field(path, "weight_map").values()} for path in part.glob("*.index*.json")}
+    whole = [file for file in files if not re.search(r"-\d+-of-\d+\.", file)]
+    whole += [index for index, shards in indices.items() if shards <= files]
+    return {_variant_of(file) for file in whole}
 
 
 def weights_variant(folder: Path) -> str | None:
     """'fp16' or 'bf16', if some part has its weights only in files of that variant; else None."""
-    return _shared_variant([path.relative_to(folder).as_posix() for path in folder.glob("*/*.safetensors")])
+    return _shared([whole_variants(part) for part in folder.glob("*/") if part.name not in WITHOUT])
 
 
 def _shared_variant(files: Iterable[str]) -> str | None:
@@ -192,7 +208,12 @@ def _shared_variant(files: Iterable[str]) -> str | None:
         part, slash, _ = file.partition("/")
         if slash and file.endswith(".safetensors") and part not in WITHOUT:
             variants.setdefault(part, set()).add(_variant_of(file))
-    unusual = [some for some in variants.values() if "" not in some]
+    return _shared([*variants.values()])
+
+
+def _shared(variants: Sequence[set[str]]) -> str | None:
+    """The variant that all parts have that do not have the usual one."""
+    unusual = [some for some in variants if some and "" not in some]
     return min(set.intersection(*unusual), default=None) if unusual else None
 
 
@@ -217,10 +238,12 @@ def _description(path: Path) -> Path:
     shapes, beside = tensor_shapes(path), path.with_suffix("")
     if (beside / "model_index.json").is_file():
         return beside
-    if any("lora" in name for name in shapes):
+    if is_lora(shapes):
         raise Error(f"{path} is a LoRA; give it as --lora {path}, and the model that it belongs to as --model")
-    if shapes and all(name.startswith(_VAE) for name in shapes):
+    if _is_vae(shapes):
         raise Error(f"{path} is a VAE alone; give it as --decoder {path}, and the model that it belongs to as --model")
+    if other := next((it for it, mark in _NO_MODELS.items() if any(re.match(mark, name) for name in shapes)), None):
+        raise Error(f"{path} is {other}, which walk does not know; give a whole checkpoint")
     if len(shapes) < EMBEDDING:
         raise Error(f"{path} is an embedding (textual inversion), which walk does not know; give a whole checkpoint")
     from diffusers.loaders import single_file_utils
@@ -235,6 +258,17 @@ def _description(path: Path) -> Path:
 
 def _as_denoiser(name: str, model: str) -> str:
     return f"give it as --denoiser {name}, and as --model what it was made from, such as {model}"
+
+
+def is_lora(names: Iterable[str]) -> bool:
+    """Whether tensors are a LoRA's or one of its kin (LoHa, LoKr), by what trainers call them."""
+    return any(re.search("lora|lycoris|hada_w|lokr_w", name) for name in names)
+
+
+def _is_vae(names: Iterable[str]) -> bool:
+    """Whether tensors are a VAE's, and no more than what it was trained with besides."""
+    own = [name for name in names if not name.startswith(_TRAINING)]
+    return bool(own) and all(name.startswith(_VAE) for name in own)
 
 
 def tensor_shapes(path: Path) -> dict[str, Any]:
@@ -261,17 +295,21 @@ def tensor_shapes(path: Path) -> dict[str, Any]:
 
 
 def checkpoint_scheduler(path: Path) -> dict[str, Any]:
-    """What a checkpoint says of its scheduler's configuration: by empty tensors whose names trainers have agreed upon;
-    or else, for the two kinds of Stable Diffusion 2, which have the same shapes, by how large some weights are.
-    (ComfyUI tells them apart in this way.)
+    """What a checkpoint says of its scheduler's configuration: by empty tensors whose names trainers have agreed upon,
+    or by the metadata that Stability AI's 'Model Metadata Standard' names; or else, for the two kinds of Stable
+    Diffusion 2, which have the same shapes, by how large some weights are. (ComfyUI tells them apart in this way.)
     """
+    from safetensors import safe_open
+
     shapes = tensor_shapes(path)
     config = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"} if "ztsnr" in shapes else {}
     if "v_pred" in shapes:
         return config | {"prediction_type": "v_prediction"}
+    with safe_open(path, "pt") as file:
+        # Of this only: what is merged from others may keep a word of theirs, but that is what they predict by default.
+        if (file.metadata() or {}).get("modelspec.prediction_type") in ("v", "v_prediction"):
+            return config | {"prediction_type": "v_prediction"}
     if _SD2_LAST in shapes and _SD2_KEYS in shapes and shapes[_SD2_KEYS].shape[-1] == 1024:
-        from safetensors import safe_open
-
         with safe_open(path, "pt") as file:
             velocity = file.get_tensor(_SD2_LAST).float().std(correction=0).item() > 0.09
         return config | {"prediction_type": "v_prediction" if velocity else "epsilon"}
@@ -381,7 +419,7 @@ def find_decoder(name: str) -> Path:
     folder = at_home(name)
     if name.endswith(".safetensors") or os.path.isfile(folder):
         path = _find_file(name, (".safetensors",), f"there is no decoder '{name}' here", accepted)
-        if not (names := tensor_shapes(path)) or not all(tensor.startswith(_VAE) for tensor in names):
+        if not _is_vae(tensor_shapes(path)):
             raise Error(f"{path} holds no VAE alone; {accepted}")
         return path
     if not os.path.isdir(folder):
@@ -418,7 +456,8 @@ def _download(repo: str, revision: str | None, denoiser: bool) -> Path:
     variant, parts = _shared_variant(listing.files), _parts(folder)
     if missing := [part for part in parts if not any(name.startswith(f"{part}/") for name in listing.files)]:
         raise Error(f"{repo} has no {missing[0]}, which its model_index.json names")
-    files = _files_of(parts, listing.files, variant, () if denoiser else _DENOISERS)
+    begun_in_full = any((folder / part / _DECODER_FILE).exists() for part in _DENOISERS)  # by another program
+    files = _files_of(parts, listing.files, variant, () if denoiser else _DENOISERS, halves=not begun_in_full)
     downloads.download(listing, ["model_index.json", *files])
     if missing := [part for part in parts if not _is_complete(folder / part, denoiser or part not in _DENOISERS)]:
         raise Error(
@@ -428,10 +467,14 @@ def _download(repo: str, revision: str | None, denoiser: bool) -> Path:
 
 
 def _files_of(
-    parts: Sequence[str], files: Iterable[str], variant: str | None, unweighted: Sequence[str]
+    parts: Sequence[str],
+    files: Mapping[str, downloads.File],
+    variant: str | None,
+    unweighted: Sequence[str],
+    halves: bool,
 ) -> Iterator[str]:
     """Which of a repository's files make up these parts. variant: of weights that do not all come in the usual form.
-    unweighted: parts of which no weights are wanted."""
+    unweighted: parts of which no weights are wanted. halves: whether those in half precision are to be preferred."""
     weights: dict[str, list[str]] = {}
     for file in files:
         part = file.partition("/")[0]
@@ -442,10 +485,19 @@ def _files_of(
     for some in weights.values():
         usual = [file for file in some if not _variant_of(file)]
         chosen = [file for file in some if variant and _variant_of(file) == variant]
-        if not variant and len(usual) == 1:  # of shards the indices' names differ from repository to repository
-            half = usual[0].replace(".safetensors", f".{HALF}.safetensors")
-            chosen = [half] if half in some else []
+        if halves and not variant and usual:
+            half = _half(usual[0], some)
+            sizes = [sum(files[file].size for file in form) for form in (half, usual)]
+            chosen = half if sizes[0] <= 0.75 * sizes[1] else []  # else the usual ones are in half precision, too
         yield from chosen or usual
+
+
+def _half(file: str, some: Sequence[str]) -> list[str]:
+    """Of a part's files of weights, those in half precision, by the names that diffusers and transformers know: a
+    single one, or shards with their index. file: a usual one."""
+    stem = re.sub(r"(-\d+-of-\d+)?\.safetensors.*", "", file)
+    single, index = f"{stem}.{HALF}.safetensors", f"{stem}.safetensors.index.{HALF}.json"
+    return [single] * (single in some) or [file for file in some if index in some and _variant_of(file) == HALF]
 
 
 def _check_supported(repo: str, pipeline: str) -> None:

@@ -12,6 +12,7 @@ import importlib.util
 import inspect
 import itertools
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -23,22 +24,28 @@ import torch
 from walk import Error, digests, machine
 from walk.families import FAMILIES, WITHOUT, Family
 from walk.hub import (
+    BARE_CLIP,
+    CHECKPOINT_VAE,
+    CLIP,
     checkpoint_scheduler,
     find_checkpoint,
     find_decoder,
     find_denoiser,
     find_lora,
+    is_lora,
     is_part,
     missing_requirement,
     read_field,
     read_json,
     tensor_shapes,
     weights_variant,
+    whole_variants,
 )
 from walk.samplers import Sampler, chosen
 from walk.schedule import REFUSALS
 from walk.settings import Settings
 
+_BEYOND = re.compile(r"\.(hada_|lokr_|lora_mid\.|oft_|diff)")  # tensors that LyCORIS has besides a LoRA's
 SCALING = 0.18215  # of a VAE whose configuration names none
 
 
@@ -131,13 +138,14 @@ def _load(folder: Path, settings: Settings) -> tuple[Any, list[str]]:
     others = {}
     if settings.denoiser != "own":
         others[family.denoiser] = _load_denoiser(folder / family.denoiser, find_denoiser(settings.denoiser), dtype)
-    with _loading(folder, name):
-        pipe = _load_pipeline(folder, name, dtype, find_checkpoint(settings.model), others)
+    if other := other_decoder(settings, family):  # first: a checkpoint may have none of its own
+        others["vae"] = _load_decoder(folder / "vae", find_decoder(other), dtype)
+    file = find_checkpoint(settings.model)
+    with _loading(file or folder, name):
+        pipe = _load_pipeline(folder, name, dtype, file, others)
         _check_tokenizers(pipe)
         _check_whole(pipe.components)
     notes = _add_loras(pipe, settings, getattr(pipe, family.denoiser))
-    if other := other_decoder(settings, family):
-        pipe.register_modules(vae=_load_decoder(folder / "vae", find_decoder(other), dtype))
     if family.upcast and dtype == torch.float16 and pipe.vae.config.get("force_upcast"):
         pipe.vae.to(torch.float32)
     pipe.scheduler = _make_scheduler(sampler(folder, settings.scheduler), pipe.scheduler.config)
@@ -155,6 +163,9 @@ def _load_pipeline(folder: Path, name: str, dtype: torch.dtype, file: Path | Non
     given |= others
     index = read_json(folder / "model_index.json")
     if file is not None:
+        _check_parts(file, index, given)
+        if any(name.startswith(BARE_CLIP) for name in tensor_shapes(file)):
+            given["text_encoder"] = _load_bare_clip(folder / "text_encoder", file, dtype)
         pipe = loader.from_single_file(file, config=str(folder), dtype=dtype, local_files_only=True, **given)
         pipe.scheduler.register_to_config(**checkpoint_scheduler(file))
         return pipe
@@ -171,6 +182,13 @@ def _load_pipeline(folder: Path, name: str, dtype: torch.dtype, file: Path | Non
     )
 
 
+def _check_parts(file: Path, index: Mapping[str, Any], others: Mapping[str, Any]) -> None:
+    """Raise Error if a checkpoint lacks a part that its authors left out on purpose."""
+    usual = list(index.get("vae", ())) == ["diffusers", "AutoencoderKL"] and "vae" not in others
+    if usual and not any(name.startswith(CHECKPOINT_VAE) for name in tensor_shapes(file)):
+        raise Error(f"{file} has no VAE; give one as --decoder, such as the .safetensors file of one for this model")
+
+
 def _text_encoder_class(library: str, name: str) -> Any:
     """What a pipeline's `model_index.json` says of a text encoder: a class of transformers, or one that diffusers has
     beside the pipeline; None for any other."""
@@ -184,7 +202,7 @@ def _text_encoder_class(library: str, name: str) -> Any:
 def _load_text_encoder(folder: Path, kind: Any, dtype: torch.dtype, variant: str | None) -> Any:
     """The text encoder of this class. Raises ValueError if weights are missing, in whose place transformers puts random
     numbers, which differ at each load."""
-    variant = variant if variant and any(folder.glob(f"*.{variant}*")) else None
+    variant = variant if variant in whole_variants(folder) else None
     read_json(folder / "config.json")
     encoder, info = kind.from_pretrained(
         folder, dtype=dtype, use_safetensors=True, local_files_only=True, variant=variant, output_loading_info=True
@@ -192,6 +210,22 @@ def _load_text_encoder(folder: Path, kind: Any, dtype: torch.dtype, variant: str
     if info["missing_keys"]:
         raise ValueError(f"{folder.name} has no {min(info['missing_keys'])}")
     return encoder
+
+
+def _load_bare_clip(folder: Path, file: Path, dtype: torch.dtype) -> Any:
+    """The text encoder of a checkpoint under the names of NovelAI's, which most anime models for Stable Diffusion 1 are
+    merged from, and which diffusers does not know. (Other tools rename them, too.)"""
+    from safetensors import safe_open
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    encoder: Any = CLIPTextModel(CLIPTextConfig.from_pretrained(folder))
+    wanted = [*encoder.state_dict()]
+    with safe_open(file, "pt") as tensors:
+        names = {name: f"{CLIP}{name.removeprefix('text_model.')}" for name in wanted}
+        if missing := [original for original in names.values() if original not in tensors.keys()]:  # noqa: SIM118
+            raise ValueError(f"it has no {missing[0]}")
+        encoder.load_state_dict({name: tensors.get_tensor(original) for name, original in names.items()})
+    return encoder.to(dtype).eval()
 
 
 def _check_whole(parts: Mapping[str, Any]) -> None:
@@ -385,7 +419,7 @@ def _add_loras(pipe: Any, settings: Settings, denoiser: Any) -> list[str]:
     for number, (name, _) in enumerate(loras):
         path = find_lora(name)
         names = tensor_shapes(path)
-        if not any("lora" in name for name in names):
+        if not is_lora(names):
             raise Error(f"{path} is no LoRA; a whole checkpoint is given as --model")
         try:
             pipe.load_lora_weights(path.parent, weight_name=path.name, adapter_name=f"lora{number}")
@@ -394,10 +428,14 @@ def _add_loras(pipe: Any, settings: Settings, denoiser: Any) -> list[str]:
             if denoiser.config.in_channels != channels:  # as of Flux's 'Control LoRAs'
                 raise ValueError("it paints after another picture, and there is none")
         except Exception as error:
-            why = "it was made for another one" if "size mismatch" in str(error) else reason(error)
+            why = "it was made for another one" if _is_of_another(error) else reason(error)
+            if beyond := next(filter(_BEYOND.search, names), None):  # else the error lists each of its tensors
+                why = f"diffusers does not read its kind (LyCORIS, with {beyond}) for this model"
             raise Error(
                 f"the LoRA {path} does not fit the model: {why}; give another --lora, or --lora none"
             ) from error
+        if any(each.endswith("dora_scale") for each in names):  # diffusers drops them, and tells nobody but its log
+            notes.append(f"the LoRA {path.name} is a DoRA, of which diffusers leaves out a part; pictures will differ")
         layers, placed = sum(map(_is_layer, names)), _count_placed(pipe, f"lora{number}")
         if placed < layers:
             notes.append(f"of the LoRA {path.name}, {layers - placed} of {layers} layers have no place in the model")
@@ -405,6 +443,11 @@ def _add_loras(pipe: Any, settings: Settings, denoiser: Any) -> list[str]:
     if not is_quantised(settings):
         _fuse_loras(pipe, settings.lora)
     return notes
+
+
+def _is_of_another(error: Exception) -> bool:
+    """Whether an error says that a LoRA's layers are not the model's; it may go on to list all of them."""
+    return "size mismatch" in str(error) or ("Target modules {" in str(error) and "not found" in str(error))
 
 
 def _is_layer(name: str) -> bool:
