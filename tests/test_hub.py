@@ -452,6 +452,14 @@ def test_a_damaged_model_of_the_hubs_says_what_to_remove(cache, tiny_folder):
         load("org/tiny")
 
 
+@pytest.mark.parametrize(("channels", "what"), [(9, "an inpainting model"), (8, "an editing model")])
+def test_a_checkpoint_that_works_on_pictures_is_refused_before_any_download(checkpoint, cache, channels, what):
+    wide = {"model.diffusion_model.input_blocks.0.0.weight": torch.zeros(32, channels, 3, 3)}
+    save_file(load_file(checkpoint) | wide, checkpoint)
+    with pytest.raises(Error, match=rf"own\.safetensors is {what}, which works on other pictures, and walk has none"):
+        hub.find_model(str(checkpoint))
+
+
 def test_a_checkpoint_without_a_description_says_what_to_do(checkpoint, cache):
     with pytest.raises(Error) as caught:
         hub.find_model(str(checkpoint))

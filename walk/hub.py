@@ -53,6 +53,15 @@ _NO_MODELS = {
     "an IP-Adapter": r"ip_adapter\.|image_proj\.",
     "a motion module (AnimateDiff)": r".*\bmotion_modules\.",
 }
+# Models that diffusers recognises, by words in their names, and whose pipelines are of no family here.
+_FROM_PICTURES = {
+    "inpaint": "an inpainting model",
+    "-Fill-": "an inpainting model",
+    "-Depth-": "a model of Flux's tools",
+    "refiner": "a refiner",
+    "pix2pix": "an editing model",
+    "x4-upscaler": "an upscaling model",
+}
 HALF = "fp16"  # the variant of weights in which GPUs compute anyway; they are half the download
 EMBEDDING = 4  # a file of fewer tensors is an embedding (textual inversion): no model has so few
 # What ComfyUI's scaled fp8, bitsandbytes and Nunchaku store beside weights that mean nothing without it.
@@ -251,6 +260,8 @@ def _description(path: Path) -> Path:
     recognise: Any = single_file_utils.fetch_diffusers_config
     repo = recognise(shapes)["pretrained_model_name_or_path"]
     repo = MOVED.get(repo, repo)
+    if what := next((what for word, what in _FROM_PICTURES.items() if word in repo), None):
+        raise Error(f"{path} is {what}, which works on other pictures, and walk has none; give another checkpoint")
     if not any(name.startswith(_TEXT_ENCODERS) for name in shapes):
         raise Error(f"{path} has no text encoder; if it is a denoiser alone, {_as_denoiser(str(path), repo)}")
     return _cached_description(repo) or _download_description(repo, path)
