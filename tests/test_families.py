@@ -607,6 +607,23 @@ def test_a_tokenizer_of_sentencepiece_alone_is_read(home, tmp_path):
     assert pictures(load(folder, **SIZE, steps=1), FOX)[0].std() > 10
 
 
+def test_a_pipeline_may_have_the_name_that_it_had_when_it_was_new(home, tmp_path):
+    folder = shutil.copytree(home("Lumina2Pipeline"), tmp_path / "model")
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": "Lumina2Text2ImgPipeline"}))
+    assert type(load(folder, **SIZE).pipe).__name__ == "Lumina2Pipeline"
+
+
+@pytest.mark.parametrize("name", ["Flux2KleinPipeline", "OvisImagePipeline", "ZImagePipeline"])
+def test_a_model_without_its_template_for_chats_says_so(home, tmp_path, name):
+    """As where a program has downloaded *.json and *.safetensors of FLUX.2 klein."""
+    folder = shutil.copytree(home(name), tmp_path / "model")
+    for path in folder.glob("*/chat_template.jinja"):
+        path.unlink()
+    with pytest.raises(Error, match=r"model lacks chat_template\.jinja beside its tokenizer, which its prompts need$"):
+        load(folder, **SIZE).encode(FOX)
+
+
 def test_a_tokenizer_of_a_list_of_words_is_read(home, tmp_path):
     """BERT's, as Hunyuan-DiT has it."""
     folder = shutil.copytree(home("HunyuanDiTPipeline"), tmp_path / "model")

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+# Names that pipelines' classes had when they were new, as repositories may still have them.
+RENAMED = {"Lumina2Text2ImgPipeline": "Lumina2Pipeline"}
 # Parts of a pipeline that are not loaded: what judges or reads pictures, and what rewrites prompts.
 WITHOUT = ("safety_checker", "feature_extractor", "image_encoder", "pe", "pe_tokenizer")
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from walk import Error, digests, downloads
 from walk.catalogue import CATALOGUE, MOVED, find_entry
-from walk.families import FAMILIES, WITHOUT
+from walk.families import FAMILIES, RENAMED, WITHOUT
 from walk.files import at_home, reading
 from walk.settings import BUILT_IN
 from walk.text import either
@@ -122,7 +122,7 @@ def other_downloads() -> list[str]:
         repo = home.name.removeprefix("models--").replace("--", "/")
         with contextlib.suppress(Error):
             folder = _cached(repo, None) if downloads.is_id(repo) and not find_entry(repo) else None
-            if folder and read_json(folder / "model_index.json").get("_class_name") in FAMILIES:
+            if folder and pipeline_of(folder) in FAMILIES:
                 repos.append(repo)
     return repos
 
@@ -174,6 +174,12 @@ def _parts(folder: Path) -> list[str]:
     """Names of the parts that a pipeline is to be loaded with."""
     index = read_json(folder / "model_index.json")
     return [name for name, value in index.items() if is_part(value) and name not in WITHOUT]
+
+
+def pipeline_of(folder: Path) -> str:
+    """The class of the pipeline in a folder, by the name that it has today."""
+    name = str(read_json(folder / "model_index.json").get("_class_name") or "")
+    return RENAMED.get(name, name)
 
 
 def is_part(value: Any) -> bool:
@@ -461,9 +467,9 @@ def _download(repo: str, revision: str | None, denoiser: bool) -> Path:
             f"{repo} is not a pipeline in diffusers' format, for it has no model_index.json{_instead(listing.files)}"
         )
     if listing.pipeline:  # before anything is downloaded for nothing
-        _check_supported(repo, listing.pipeline)
+        _check_supported(repo, RENAMED.get(listing.pipeline, listing.pipeline))
     folder = downloads.download(listing, ["model_index.json"])
-    _check_supported(repo, str(read_json(folder / "model_index.json").get("_class_name")))
+    _check_supported(repo, pipeline_of(folder))
     variant, parts = _shared_variant(listing.files), _parts(folder)
     if missing := [part for part in parts if not any(name.startswith(f"{part}/") for name in listing.files)]:
         raise Error(f"{repo} has no {missing[0]}, which its model_index.json names")
@@ -513,7 +519,7 @@ def _half(file: str, some: Sequence[str]) -> list[str]:
 
 def _check_supported(repo: str, pipeline: str) -> None:
     if pipeline not in FAMILIES:
-        raise Error(f"{repo} holds {pipeline}; supported are {', '.join(FAMILIES)}")
+        raise Error(f"{repo} holds {pipeline or 'no pipeline'}; supported are {', '.join(FAMILIES)}")
     if missing := missing_requirement(repo, pipeline):
         raise missing
 

@@ -35,6 +35,7 @@ from walk.hub import (
     is_lora,
     is_part,
     missing_requirement,
+    pipeline_of,
     read_field,
     read_json,
     tensor_shapes,
@@ -45,7 +46,7 @@ from walk.samplers import Sampler, chosen
 from walk.schedule import REFUSALS
 from walk.settings import Settings
 
-_BEYOND = re.compile(r"\.(hada_|lokr_|lora_mid\.|oft_|diff)")  # tensors that LyCORIS has besides a LoRA's
+_BEYOND = re.compile(r"\.(hada_|lokr_|lora_mid\.|oft_|diff(_b)?$)")  # tensors that LyCORIS has besides a LoRA's
 SCALING = 0.18215  # of a VAE whose configuration names none
 
 
@@ -56,8 +57,8 @@ def import_diffusers() -> None:
 
 def family_of(folder: Path) -> tuple[str, Family]:
     """(class name, family) of the pipeline that a model's `model_index.json` names. Raises Error for an unknown one."""
-    name = read_json(folder / "model_index.json").get("_class_name")
-    if not isinstance(name, str) or name not in FAMILIES:
+    name = pipeline_of(folder)
+    if name not in FAMILIES:
         raise Error(f"{folder} holds {name or 'no pipeline'}; supported are {', '.join(FAMILIES)}")
     return name, FAMILIES[name]
 

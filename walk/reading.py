@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -209,6 +210,13 @@ class Reader:
             result = self.pipe.encode_prompt(**{name: arguments[name] for name in wanted if name in arguments})
         except NameError as error:  # of a library that is not installed, so that diffusers has not imported it
             raise missing_requirement(self.model, type(self.pipe).__name__) or error from None
+        except ValueError as error:  # other programs may have downloaded all but that
+            if "chat template" not in str(error):
+                raise
+            remedy = "" if os.path.isdir(self.model) else "; remove it from the hub's cache, and it is downloaded again"
+            raise Error(
+                f"{self.model} lacks chat_template.jinja beside its tokenizer, which its prompts need{remedy}"
+            ) from None
         result = (result,) if isinstance(result, list) else result  # a list: of nothing but embeddings
         # A pipeline without negative prompts returns a list, or nothing, in their place.
         return {
