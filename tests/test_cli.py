@@ -611,6 +611,7 @@ TIGHT = "give them more room: a later time, more frames, or a higher fps"
         (["a", "b | time=0.5", "c | frame=6"], "keyframe 3 ('c') is at 0.25 s, before keyframe 2 ('b') at 0.5 s; times must increase from keyframe to keyframe"),
         (["a", "b | beat=3 | until=0.5", "--bpm", "60"], "keyframe 2 ('b') is to rest until 0.5 s, which is not after beat 3"),
         (["a", "b | frame=48 | until=0.5"], "keyframe 2 ('b') is to rest until 0.5 s, which is not after frame 48"),
+        (["a", "b | time=12:30:00"], "1080001 frames are too many, since keyframe 2 ('b') comes at 750:00; the limit is 1000000"),
         (["a", "b | time=0.01", "c"], f"keyframe 1 ('a') and keyframe 2 ('b') would be shown on the same frame; {TIGHT}"),
         (["a", "b | time=1", "c | time=1.01"], f"keyframe 2 ('b') and keyframe 3 ('c') would be shown on the same frame; {TIGHT}"),
         (["a"], "a walk needs two keyframes or more; give another prompt, or several seeds for this one (--seeds 1-3)"),

@@ -53,10 +53,11 @@ def parse_fps(text: str) -> Fraction:
     return near if text in _NTSC or (whole and "." in text and abs(exact - near) < _NTSC_SLACK) else exact
 
 
-def check_length(frames: int) -> None:
-    """Raise Error for more frames than a film may have."""
+def check_length(frames: int, why: str = "") -> None:
+    """Raise Error for more frames than a film may have. why: there are so many."""
     if frames > MAX_FRAMES:
-        raise Error(f"{frames if frames < 10**30 else 'so many'} frames are too many; the limit is {MAX_FRAMES}")
+        many = frames if frames < 10**30 else "so many"
+        raise Error(f"{many} frames are too many{why and f', since {why}'}; the limit is {MAX_FRAMES}")
 
 
 def nearest(x: Fraction) -> int:

@@ -465,6 +465,7 @@ def _frame_count(
     closed: bool,
 ) -> int:
     """The number of frames: as given, or that of the film's length, or as many as the keyframes' times need."""
+    why = ""
     if frames is not None and not isinstance(frames, numbers.Integral):
         raise Error(f"frames {frames!r} is not a whole number")
     if seconds is not None:
@@ -482,12 +483,13 @@ def _frame_count(
         untimed = len(keyframes) - 1 - last + closed
         end = nearest((_exact(time) + untimed * SECONDS_A_SEGMENT) * fps)
         frames = end if closed else end + 1
+        why = f"{keyframe_name(keyframes, last)} comes at {format_time(time)}" if time else ""
     if frames < len(keyframes):
         long = f" ({float(seconds):g} s at {float(fps):g} a second)" if seconds is not None else ""
         raise Error(
             f"{len(keyframes)} keyframes do not fit in {plural(frames, 'frame')}{long}; give at least one frame for each"
         )
-    check_length(frames)
+    check_length(frames, why)
     return frames
 
 
