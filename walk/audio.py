@@ -613,9 +613,11 @@ def _clearer_alone(onsets: np.ndarray, beats: np.ndarray, meter: int, part: tupl
     """The beats of a part that is listened to on its own, if they have much more emphasis there than these have, which
     were heard in all of the sound."""
     first, end = (min(round(seconds * _RATE), len(onsets)) for seconds in part)
+    if end - first >= len(onsets) - _LEAD:  # there is nothing around it
+        return None
     own = _beats(onsets[first:end], meter) + first / _RATE
     around = beats[(beats * _RATE >= first) & (beats * _RATE < end)]
-    if end - first == len(onsets) or len(own) < 4:
+    if len(own) < 4:
         return None
     # Half a tempo may have more emphasis than the tempo itself.
     if len(around) > 1 and _is_multiple(own, around) and len(own) < 0.7 * len(around):

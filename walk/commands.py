@@ -614,8 +614,7 @@ def beats(audio: str, **chosen: Any) -> str:
     from walk.music import Request, heard
 
     path, listener = at_home(audio), Bars()
-    asked = {name: chosen[name] for name in ("start", "seconds", "bpm", "offset", "meter") if name in chosen}
-    request = Request(Fraction(1), **asked)
+    request = Request(Fraction(1), **flags.given(chosen, "start", "seconds", "bpm", "offset", "meter"))
     music = heard(path, request, listener)
     rhythm = music.rhythm
     if not rhythm.beats:

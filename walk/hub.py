@@ -36,7 +36,7 @@ _TEXTS = (".json", ".txt", ".model", ".jinja")
 _DECIDING = (*_TEXTS, ".safetensors")
 _WEIGHTS = (".safetensors", ".gguf", ".ckpt", ".pt", ".pth", ".bin")
 _DENOISERS = ("transformer", "unet")  # the names that pipelines have for theirs
-_DECODER_FILE = "diffusion_pytorch_model.safetensors"  # a repository may have others, in other forms or for other tools
+_USUAL_FILE = "diffusion_pytorch_model.safetensors"  # a repository may have others, in other forms or for other tools
 # Names of tensors in a checkpoint: two of Stable Diffusion 2's; how those of a VAE begin, and those of text encoders.
 _SD2_KEYS = "model.diffusion_model.input_blocks.2.1.transformer_blocks.0.attn2.to_k.weight"
 _SD2_LAST = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
@@ -326,10 +326,9 @@ def checkpoint_scheduler(path: Path) -> dict[str, Any]:
         # Of this only: what is merged from others may keep a word of theirs, but that is what they predict by default.
         if (file.metadata() or {}).get("modelspec.prediction_type") in ("v", "v_prediction"):
             return config | {"prediction_type": "v_prediction"}
-    if _SD2_LAST in shapes and _SD2_KEYS in shapes and shapes[_SD2_KEYS].shape[-1] == 1024:
-        with safe_open(path, "pt") as file:
+        if _SD2_LAST in shapes and _SD2_KEYS in shapes and shapes[_SD2_KEYS].shape[-1] == 1024:
             velocity = file.get_tensor(_SD2_LAST).float().std(correction=0).item() > 0.09
-        return config | {"prediction_type": "v_prediction" if velocity else "epsilon"}
+            return config | {"prediction_type": "v_prediction" if velocity else "epsilon"}
     return config
 
 
@@ -442,7 +441,7 @@ def find_decoder(name: str) -> Path:
     if not os.path.isdir(folder):
         if not _may_be_on_hub(name) or "/" not in name:
             raise Error(f"there is no decoder '{name}' here; {accepted}")
-        wanted = ["config.json", _DECODER_FILE]
+        wanted = ["config.json", _USUAL_FILE]
         cached = downloads.cached(name, wanted)
         if cached and all((cached / file).is_file() for file in wanted):
             folder = cached
@@ -473,7 +472,7 @@ def _download(repo: str, revision: str | None, denoiser: bool) -> Path:
     variant, parts = _shared_variant(listing.files), _parts(folder)
     if missing := [part for part in parts if not any(name.startswith(f"{part}/") for name in listing.files)]:
         raise Error(f"{repo} has no {missing[0]}, which its model_index.json names")
-    begun_in_full = any((folder / part / _DECODER_FILE).exists() for part in _DENOISERS)  # by another program
+    begun_in_full = any((folder / part / _USUAL_FILE).exists() for part in _DENOISERS)  # by another program
     files = _files_of(parts, listing.files, variant, () if denoiser else _DENOISERS, halves=not begun_in_full)
     downloads.download(listing, ["model_index.json", *files])
     if missing := [part for part in parts if not _is_complete(folder / part, denoiser or part not in _DENOISERS)]:

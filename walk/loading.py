@@ -15,7 +15,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -164,8 +164,10 @@ def _load_pipeline(folder: Path, name: str, dtype: torch.dtype, file: Path | Non
     given |= others
     index = read_json(folder / "model_index.json")
     if file is not None:
-        _check_parts(file, index, given)
-        if any(name.startswith(BARE_CLIP) for name in tensor_shapes(file)):
+        names = tensor_shapes(file)
+        if "vae" not in given and list(index.get("vae", ())) == ["diffusers", "AutoencoderKL"]:
+            _check_has_vae(file, names)
+        if any(name.startswith(BARE_CLIP) for name in names):
             given["text_encoder"] = _load_bare_clip(folder / "text_encoder", file, dtype)
         pipe = loader.from_single_file(file, config=str(folder), dtype=dtype, local_files_only=True, **given)
         pipe.scheduler.register_to_config(**checkpoint_scheduler(file))
@@ -183,10 +185,9 @@ def _load_pipeline(folder: Path, name: str, dtype: torch.dtype, file: Path | Non
     )
 
 
-def _check_parts(file: Path, index: Mapping[str, Any], others: Mapping[str, Any]) -> None:
-    """Raise Error if a checkpoint lacks a part that its authors left out on purpose."""
-    usual = list(index.get("vae", ())) == ["diffusers", "AutoencoderKL"] and "vae" not in others
-    if usual and not any(name.startswith(CHECKPOINT_VAE) for name in tensor_shapes(file)):
+def _check_has_vae(file: Path, names: Iterable[str]) -> None:
+    """Raise Error if a checkpoint has none, which its authors may have left out on purpose. names: of its tensors."""
+    if not any(name.startswith(CHECKPOINT_VAE) for name in names):
         raise Error(f"{file} has no VAE; give one as --decoder, such as the .safetensors file of one for this model")
 
 

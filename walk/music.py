@@ -140,11 +140,9 @@ def hear(path: Path, request: Request, folder: Path, listener: Listener | None =
     """
     # 1. The sound around the part.
     path = at_home(path)
-    begin = max(request.start - CONTEXT, Fraction(0))
     if request.frames is not None:
         request = dataclasses.replace(request, seconds=_seconds_of_frames(path, request), frames=None)
-    sound = _read_around(path, begin, request)
-    _check_offset(path, request.offset, begin + sound.seconds)
+    begin, sound = _read_around(path, request)
 
     # 2. What is heard in it, now or before.
     known = _read_rhythm(request.beats, request.meter) if request.beats else None
@@ -165,17 +163,12 @@ def hear(path: Path, request: Request, folder: Path, listener: Listener | None =
 
 def heard(path: Path, request: Request, listener: Listener) -> Music:
     """The beats that a film of this part of a sound moves to, without the sound. Raises Error like `hear`."""
-    begin = max(request.start - CONTEXT, Fraction(0))
-    sound = _read_around(path, begin, request)
-    _check_offset(path, request.offset, begin + sound.seconds)
+    begin, sound = _read_around(path, request)
     if sound.damage:
         listener.note(sound.damage)
-    listener.say(f"listening to {path.name}")
-    rhythm = _rhythm_of(sound, begin, request, None, listener)
-    three = request.meter is None and request.offset is None and audio.in_three(sound, rhythm.beats)
-    start, end = _part_of(sound, begin, request)
-    rhythm = _within(rhythm, start, end - start)
-    return Music(path.name, None, Fraction(end - start), rhythm, (THREE,) * three, request.start)
+    part = _listen(path, sound, begin, request, None, listener)
+    three = (THREE,) * (part.three and request.meter is None)
+    return Music(path.name, None, part.seconds, part.rhythm, three, request.start)
 
 
 def stem_of(listen: Path | str) -> Path | None:
@@ -221,13 +214,16 @@ def _seconds_of_frames(path: Path, request: Request) -> Fraction | None:
     return None if frames == available else frames / fps
 
 
-def _read_around(path: Path, begin: Fraction, request: Request) -> Sound:
-    """The sound from `begin` to CONTEXT after the requested part, or to its end."""
+def _read_around(path: Path, request: Request) -> tuple[Fraction, Sound]:
+    """(begin, sound): the sound from CONTEXT before the requested part, in seconds, to CONTEXT after it; or from its
+    beginning, or to its end."""
+    begin = max(request.start - CONTEXT, Fraction(0))
     end = None if request.seconds is None else request.start + request.seconds
     sound = sounds.read_sound(path, begin, None if end is None else end + CONTEXT - begin, whole=False)
     if begin + sound.seconds <= (request.start if end is None else end):
         sounds.read_sound(path, request.start, request.seconds)  # which says what is wrong, if the part is not there
-    return sound
+    _check_offset(path, request.offset, begin + sound.seconds)
+    return begin, sound
 
 
 def _check_offset(path: Path, offset: Fraction | None, end: Fraction) -> None:
@@ -278,6 +274,8 @@ def _listen(
 def _rhythm_of(sound: Sound, begin: Fraction, request: Request, known: Rhythm | None, listener: Listener) -> Rhythm:
     """The rhythm of all that was read of a sound, in its time, which is `begin` at 0."""
     known = _within(known, float(begin), float(sound.seconds)) if known else None
+    start = request.start - begin
+    end = sound.seconds if request.seconds is None else start + request.seconds
     with listener.progress("listening", 100, after=2, unit="%") as progress:
         return audio.listen(
             sound,
@@ -287,14 +285,8 @@ def _rhythm_of(sound: Sound, begin: Fraction, request: Request, known: Rhythm | 
             known.beats if known else None,
             known.bars if known else None,
             progress.reached,
-            _part_of(sound, begin, request),
+            (float(start), float(end)),
         )
-
-
-def _part_of(sound: Sound, begin: Fraction, request: Request) -> tuple[float, float]:
-    """From and to which second of what was read of a sound the requested part is."""
-    start = request.start - begin
-    return float(start), float(sound.seconds if request.seconds is None else start + request.seconds)
 
 
 def _check_envelope(rhythm: Rhythm, name: str, start: Fraction, end: Fraction) -> None:
