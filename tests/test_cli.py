@@ -468,7 +468,7 @@ EXPECTED = {
         ("walk", {"out": "name output_dir film -o", "frames": "num_interpolation_steps n-frames -n", "model": "checkpoint model_path"}),
         ("walk", {"size": "resolution aspect", "upscale": "upsample", "decoder": "vae", "start": "audio_start_sec", "fps": "frame_rate", "audio": "song", "low_memory": "lowvram"}),
         ("walk", {"steps": "num_inference_steps ddim_steps", "dtype": "torch_dtype fp16", "width": "-W"}),
-        ("walk", {None: "check format xyzzy strength clip-skip end preset tiled xformers silent"}),
+        ("walk", {None: "check format xyzzy strength end preset tiled xformers silent"}),
         ("seeds", {"count": "num_images -n", "out": "output", None: "loop preview continue n_frames"}),
         ("bench", {"frames": "num_frames", None: "prompt_file seeds sound resume"}),
     ],

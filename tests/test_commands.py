@@ -442,7 +442,7 @@ def notes():
     model.settings, model.family = Settings(), FAMILIES["StableDiffusionPipeline"]
     tokenizer = CLIPTokenizer.from_pretrained(hub.find_model("toybox") / "tokenizer")
     pipe = types.SimpleNamespace(tokenizer=tokenizer, components={})
-    model.reader = reading.Reader(pipe, model.family, {}, "toybox", "cpu")
+    model.reader = reading.Reader(pipe, model.family, {}, model.settings)
     return lambda prompt: model.notes(Keyframe(prompt, 0))
 
 

@@ -86,7 +86,7 @@ LEFTOVERS = {
     "a fox:: snow": "'::' is read as it stands; words that count for more are (words:1.5)",
     "a {fox|panda}": "'{fox|panda}' is read as it stands: none of them is chosen",
     "an __animal__, red": "'__animal__' is read as it stands: no word takes its place",
-    "a fox, embedding:easy-neg": "'embedding:easy-neg' is read as words: embeddings are not loaded",
+    "a fox, embedding:easy-neg": "'embedding:easy-neg' is read as words; give --embedding easy-neg",
     "a fox BREAK snow": "'BREAK' is read as a word: a prompt is not divided there",
     "1. a fox": "a list's number is read as words: a prompt needs none",
     "12) a fox": "a list's number is read as words: a prompt needs none",

@@ -409,10 +409,7 @@ _UNION = ("layers.14.adaLN_modulation.0", "noise_refiner.0.before_proj", "layers
 def test_a_file_that_is_no_checkpoint_says_what_it_is(checkpoint, cache, tmp_path):
     whole = load_file(checkpoint)
     vae = {name.removeprefix("first_stage_model."): it for name, it in whole.items() if name.startswith("first_")}
-    word, told_of_word = (
-        {"emb_params": torch.zeros(2, 768)},
-        r"is an embedding \(textual inversion\), which walk does not know",
-    )
+    told_of_word = "is an embedding; give it as --embedding .*word.safetensors, and what it was made for as --model"
     for name, tensors, told in (
         (
             "vae",
@@ -430,7 +427,7 @@ def test_a_file_that_is_no_checkpoint_says_what_it_is(checkpoint, cache, tmp_pat
             {f"control_{name}.weight": torch.zeros(1) for name in _UNION},
             "is a ControlNet, which walk does not know; give a whole checkpoint",
         ),
-        ("word", word, f"{told_of_word}; give a whole checkpoint"),
+        ("word", {"emb_params": torch.zeros(2, 768)}, told_of_word),
     ):
         save_file(tensors, tmp_path / f"{name}.safetensors")
         with pytest.raises(Error, match=rf"{name}\.safetensors {told}"):

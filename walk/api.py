@@ -117,8 +117,10 @@ def _word(name: str, value: Any) -> str:
     """As it would be typed."""
     if isinstance(value, (str, os.PathLike)):
         return os.fspath(value)
-    if name == "lora":
-        pairs = value.items() if isinstance(value, Mapping) else [value] if _is_pair(value) else value
+    if name in ("lora", "embedding"):
+        if isinstance(value, Mapping):
+            return ",".join(f"{_word('', key)}:{each}" for key, each in value.items())
+        pairs = [value] if _is_pair(value) else value
         return ",".join(":".join(map(str, each)) if _is_pair(each) else _word("", each) for each in pairs)
     if isinstance(value, float):
         return (

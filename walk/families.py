@@ -28,6 +28,7 @@ class Family:
         stand one after the other: attention that gives tokens no order of its own hears them all.
     negative_apart: `encode_prompt` knows no negative prompt, and is called a second time for it.
     empty: the negative prompt where there is none; None: the pipeline's own.
+    skips: layers of its text encoder may be skipped (CLIP skip).
     readers: so many text encoders, of which `encode_prompt` asks one at a time; names of the second's end in _2.
     zeroed: with guidance, its pipeline puts zeros in the place of a negative prompt, whatever is handed on.
     masked: a mask says which tokens are heard; the others' embeddings mean nothing.
@@ -68,6 +69,7 @@ class Family:
     windows: int = 1
     negative_apart: bool = False
     empty: str | None = None
+    skips: bool = False
     readers: int = 1
     zeroed: bool = False
     masked: bool = False
@@ -115,9 +117,9 @@ _UNET: dict[str, Any] = {"tokens": ("tokenizer",), "denoiser": "unet", "patch": 
 # fmt: off
 FAMILIES = {
     # Rombach et al., CVPR 2022
-    "StableDiffusionPipeline": Family(_BOTH, 30, 7.5, tiny="madebyollin/taesd", **_UNET),
+    "StableDiffusionPipeline": Family(_BOTH, 30, 7.5, skips=True, tiny="madebyollin/taesd", **_UNET),
     # Luo et al., 2023. Guidance is built in, and goes with an empty negative prompt.
-    "LatentConsistencyModelPipeline": Family(("prompt_embeds", ""), 4, 8.5, tiny="madebyollin/taesd", **_UNET),
+    "LatentConsistencyModelPipeline": Family(("prompt_embeds", ""), 4, 8.5, skips=True, tiny="madebyollin/taesd", **_UNET),
     # Podell et al., ICLR 2024
     "StableDiffusionXLPipeline": Family(_POOLED, 30, 5.0, upcast=True, tiny="madebyollin/taesdxl", **_UNET),
     # Kuaishou, 2024. Its tokenizer does not say where in a prompt its tokens stand: words have no weights.

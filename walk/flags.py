@@ -129,7 +129,7 @@ def _dtype(text: str) -> str:
     return {"fp16": "float16", "half": "float16", "bf16": "bfloat16", "fp32": "float32"}.get(text.lower(), text)
 
 
-def _loras(text: str) -> str:
+def _listed(text: str) -> str:
     return "" if text.lower() == "none" else text
 
 
@@ -158,7 +158,8 @@ def _compiling(text: str) -> bool | None:
 
 OWN, NONE = "own", "none"  # upscalers
 MANY = 10_000  # seeds in a range
-_LISTS = ("seeds", "lora")  # with commas or blanks between
+_NAMED = ("lora", "embedding")  # of which several may be given
+_LISTS = ("seeds", *_NAMED)  # with commas or blanks between
 PATHS = ("smooth", "slerp")
 SPEEDS = ("even", "constant", "path")
 ALIGN = ("bar", "beat", "off")
@@ -205,7 +206,9 @@ FLAGS: dict[str, dict[str, Flag]] = {
     },
     "Model": {
         "model": Flag("NAME", str, "a model", f"a short name (see walk models), hub id, folder or file ({BUILT_IN}, built in)"),
-        "lora": Flag("NAME:WEIGHT,...", _loras, "a .safetensors file or a hub id, and its weight if not 1", "LoRA files or hub ids, each with its weight if not 1 (none)"),
+        "lora": Flag("NAME:WEIGHT,...", _listed, "a .safetensors file or a hub id, and its weight if not 1", "LoRA files or hub ids, each with its weight if not 1 (none)"),
+        "embedding": Flag("NAME:WORD,...", _listed, "a .safetensors, .pt or .bin file or a hub id, and the word if not its own", "words learned from files (textual inversion), each with its word if not its name (none)"),
+        "clip_skip": Flag("N", _count, _WHOLE, "read prompts at the text encoder's Nth last layer; many anime models want 2 (1)"),
         "steps": Flag("N", _count, _WHOLE, "denoising steps (the model's)"),
         "guidance": Flag("X", _decimal, "a number, 0 or more", "how closely pictures follow the prompt; 0: no guidance (the model's)"),
         "scheduler": Flag("NAME", _scheduler, "a name", "the sampler, such as 'Euler a' or 'DPM++ 2M Karras' (own)"),
@@ -435,7 +438,7 @@ def _split(arguments: Sequence[str], command: str) -> dict[str, list[str]]:
                 if " " in argument and not equals:
                     hint = "a prompt that begins with a dash goes into a file, one a line"
                 raise Error(f"there is no flag {textwrap.shorten(head, 60)}; {hint}")
-            if name in values and name != "lora":
+            if name in values and name not in _NAMED:
                 raise Error(f"{as_flag(name)} was given twice")
             values.setdefault(name, []).extend([value] if equals else [])
         elif name is not None:
@@ -470,6 +473,7 @@ _ELSEWHERE = {  # what other tools call it; of several flags the first that a co
     "bpm": "tempo",
     "model": "checkpoint ckpt ckpt_path pretrained_model_name_or_path",
     "denoiser": "unet transformer",
+    "embedding": "embeddings textual_inversion ti",
     "decoder": "vae vae_path",
     "ease": "easing",
     "scheduler": "sampler sampler_name",
@@ -486,8 +490,6 @@ _WAYS = {  # what no flag is for
     "continue": "run the same command again to go on after a stop",
     "preview": "walk preview --prompts FILE ... looks before the long render",
     "quick": "walk preview --quick is a first look",
-    "clip_skip": "walk reads prompts as the model was trained to",
-    **dict.fromkeys(("embedding", "embeddings", "textual_inversion"), "walk knows no embeddings; a LoRA is --lora"),
     **dict.fromkeys(
         (
             *("zoom", "angle", "rotate", "translate", "pan", "animation_mode"),

@@ -62,6 +62,7 @@ _FROM_PICTURES = {
     "pix2pix": "an editing model",
     "x4-upscaler": "an upscaling model",
 }
+BUNDLED = "bundle_emb."  # how names of embeddings begin that a LoRA brings with it
 HALF = "fp16"  # the variant of weights in which GPUs compute anyway; they are half the download
 EMBEDDING = 4  # a file of fewer tensors is an embedding (textual inversion): no model has so few
 # What ComfyUI's scaled fp8, bitsandbytes and Nunchaku store beside weights that mean nothing without it.
@@ -260,7 +261,7 @@ def _description(path: Path) -> Path:
     if other := next((it for it, mark in _NO_MODELS.items() if any(re.match(mark, name) for name in shapes)), None):
         raise Error(f"{path} is {other}, which walk does not know; give a whole checkpoint")
     if len(shapes) < EMBEDDING:
-        raise Error(f"{path} is an embedding (textual inversion), which walk does not know; give a whole checkpoint")
+        raise Error(f"{path} is an embedding; give it as --embedding {path}, and what it was made for as --model")
     from diffusers.loaders import single_file_utils
 
     recognise: Any = single_file_utils.fetch_diffusers_config
@@ -362,6 +363,16 @@ def find_lora(name: str) -> Path:
     elif os.path.isfile(f"{name}.safetensors"):
         accepted = f"did you mean {name}.safetensors?"
     return _find_file(name, (".safetensors",), f"there is no LoRA '{name}' here", accepted)
+
+
+@functools.lru_cache
+def find_embedding(name: str) -> Path:
+    """An embedding's file; from the hub, 'org/name' or 'org/name/file.safetensors', it is downloaded unless it is on
+    this machine."""
+    suffixes = (".safetensors", ".pt", ".bin")
+    beside = next((f"{name}{suffix}" for suffix in suffixes if os.path.isfile(f"{name}{suffix}")), "")
+    accepted = f"did you mean {beside}?" if beside else "an embedding is a .safetensors, .pt or .bin file, or a hub id"
+    return _find_file(name, suffixes, f"there is no embedding '{name}' here", accepted)
 
 
 @functools.lru_cache
@@ -568,9 +579,11 @@ def identity(
     decoder_name: str = "",
     denoiser_name: str = "own",
     report: digests.Report = lambda what, done, size: None,
+    embeddings: Iterable[tuple[str, str]] = (),
 ) -> str:
     """What these weights are known by, as no others are: the hub's commit, or a digest of the files.
 
+    embeddings: (name, word) of each.
     report: as for `walk.digests.of_file`.
     """
     digest = functools.partial(_digest, report=report)
@@ -579,6 +592,7 @@ def identity(
     if not own:
         parts.append(f"denoiser {digest(find_denoiser(denoiser_name))}")
     parts += [f"lora {digest(find_lora(name))}:{repr(weight).removesuffix('.0')}" for name, weight in loras]
+    parts += [f"embedding {digest(find_embedding(name))}" + f":{word}" * bool(word) for name, word in embeddings]
     if decoder_name:
         path = find_decoder(decoder_name)
         files = [it for it in path.iterdir() if it.suffix in (".json", ".safetensors")] if path.is_dir() else [path]

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from walk import Error, Settings, Walk, machine, models
+from walk import Error, Settings, Walk, embeddings, machine, models
 from walk.bench import KEYFRAMES
 from walk.keyframes import Keyframe
 from walk.manifest import fingerprints
@@ -170,6 +170,8 @@ class LazyModel:
                 unusual + ": such pictures may be noise, or show things twice; --size enlarges a film" * larger
             )
         notes += models.unusual(self.settings)
+        prompts = [text for keyframe in self.keyframes for text in (keyframe.prompt, keyframe.negative_prompt)]
+        notes += embeddings.unsaid(self.settings.embeddings(), prompts)
         if self.settings.device == "cpu":
             notes += machine.unusable().values()
         return notes

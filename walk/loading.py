@@ -25,6 +25,7 @@ from walk import Error, digests, machine
 from walk.families import FAMILIES, WITHOUT, Family
 from walk.hub import (
     BARE_CLIP,
+    BUNDLED,
     CHECKPOINT_VAE,
     CLIP,
     checkpoint_scheduler,
@@ -147,6 +148,7 @@ def _load(folder: Path, settings: Settings) -> tuple[Any, list[str]]:
         _check_tokenizers(pipe)
         _check_whole(pipe.components)
     notes = _add_loras(pipe, settings, getattr(pipe, family.denoiser))
+    _skip_layers(pipe, settings.clip_skip - 1)
     if family.upcast and dtype == torch.float16 and pipe.vae.config.get("force_upcast"):
         pipe.vae.to(torch.float32)
     pipe.scheduler = _make_scheduler(sampler(folder, settings.scheduler), pipe.scheduler.config)
@@ -253,6 +255,25 @@ def _check_tokenizers(pipe: Any) -> None:
             )
         if clip and tokenizer.model_max_length > config.max_position_embeddings:
             raise ValueError(f"the {name} has no limit; is tokenizer_config.json missing?")
+
+
+def check_skips(folder: Path, settings: Settings, family: Family) -> None:
+    """Raise Error if layers of the text encoder are to be skipped that cannot be."""
+    if settings.clip_skip == 1:
+        return
+    if not family.skips:
+        able = ", ".join(name for name, family in FAMILIES.items() if family.skips)
+        raise Error(f"models of this family are read at the layer that they were made for; --clip-skip is for {able}")
+    if settings.clip_skip > (layers := read_field(folder / "text_encoder" / "config.json", "num_hidden_layers")):
+        raise Error(f"clip_skip {settings.clip_skip} is out of range; the text encoder has {layers} layers")
+
+
+def _skip_layers(pipe: Any, count: int) -> None:
+    """Leave out the text encoder's last layers, but not its last norm. (The pipelines' own `clip_skip` does it for
+    prompts alone, not for negative ones, and fails with today's transformers.)"""
+    if count:
+        encoder = pipe.text_encoder
+        del getattr(encoder, "text_model", encoder).encoder.layers[-count:]
 
 
 # Another denoiser
@@ -424,7 +445,7 @@ def _add_loras(pipe: Any, settings: Settings, denoiser: Any) -> list[str]:
         if not is_lora(names):
             raise Error(f"{path} is no LoRA; a whole checkpoint is given as --model")
         try:
-            pipe.load_lora_weights(path.parent, weight_name=path.name, adapter_name=f"lora{number}")
+            _load_lora(pipe, path, names, f"lora{number}")
             if f"lora{number}" not in itertools.chain(*pipe.get_list_adapters().values()):
                 raise ValueError("none of its weights has a place in the model")
             if denoiser.config.in_channels != channels:  # as of Flux's 'Control LoRAs'
@@ -445,6 +466,17 @@ def _add_loras(pipe: Any, settings: Settings, denoiser: Any) -> list[str]:
     if not is_quantised(settings):
         _fuse_loras(pipe, settings.lora)
     return notes
+
+
+def _load_lora(pipe: Any, path: Path, names: Iterable[str], adapter: str) -> None:
+    """Load a LoRA, without the embeddings that it may bring with it."""
+    if not any(name.startswith(BUNDLED) for name in names):
+        pipe.load_lora_weights(path.parent, weight_name=path.name, adapter_name=adapter)
+        return
+    from safetensors.torch import load_file
+
+    own = {name: tensor for name, tensor in load_file(path).items() if not name.startswith(BUNDLED)}
+    pipe.load_lora_weights(own, adapter_name=adapter)
 
 
 def _is_of_another(error: Exception) -> bool:

@@ -37,6 +37,7 @@ from walk import (
     channels_last,
     cuda_graphs,
     downloads,
+    embeddings,
     emphasis,
     loading,
     machine,
@@ -145,6 +146,7 @@ def _complete(settings: Settings, report: Report) -> Settings:
     loading.check_decoder(folder, settings, family)
     if settings.compile:
         loading.check_compiles(family, device)
+    loading.check_skips(folder, settings, family)
     # 2. Size, device and identity
     multiple, width, height = _sizes(folder)
     filled = dataclasses.replace(
@@ -158,6 +160,7 @@ def _complete(settings: Settings, report: Report) -> Settings:
             loading.other_decoder(settings, family),
             settings.denoiser,
             report,
+            settings.embeddings(),
         ),
         software=tuple(f"{name} {importlib.metadata.version(name)}" for name in libraries),
     )
@@ -273,7 +276,9 @@ class Pipeline(Model):
         self.scale = loading.pixels_per_latent(folder / "vae" / "config.json")
         self.statistics: dict[torch.dtype, list[Tensor]] = {}  # mean and deviation of latents, on the device
         # 3. Its prompts' reader
-        self.reader = reading.Reader(self.pipe, self.family, self.defaults, settings.model, settings.device)
+        able = bool(self.family.tokens) and "clean_caption" not in self.defaults  # which would clean the words away
+        words = embeddings.add(self.pipe, settings.embeddings(), [name for name, _ in settings.loras()], able)
+        self.reader = reading.Reader(self.pipe, self.family, self.defaults, settings, words)
         # 4. What makes it faster, or lets it work in less memory
         loading.keep_positions_on_device(self.denoiser)
         if settings.device != "mps":  # Apple's GPUs have made wrong pictures so (pytorch#180984)
@@ -331,7 +336,7 @@ class Pipeline(Model):
         for name, text in (("prompt", keyframe.prompt), ("negative prompt", keyframe.negative_prompt)):
             if unread := self.reader.unread(text):
                 notes.append(f"the {name} is too long for the model, which does not read {shortened(unread)}")
-            notes += map(leftover, emphasis.leftovers(text))
+            notes += map(leftover, emphasis.leftovers(self.reader.words.removed(text)))
         if keyframe.negative_prompt and not self.family.negatives:
             notes.append("the model takes no negative prompt, so it has no effect")
         elif keyframe.negative_prompt and not self._guided:
@@ -342,7 +347,7 @@ class Pipeline(Model):
                 f"{self.family.unguided_up_to:g}"
             )
         if self.settings.model == BUILT_IN:
-            notes += unknown(keyframe.prompt)
+            notes += unknown(self.reader.words.removed(keyframe.prompt))
         return notes
 
     @property

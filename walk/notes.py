@@ -86,7 +86,7 @@ _NOTES: dict[str, Callable[[str], str]] = {
     "divider": lambda text: f"'{text}' is read as a word: a prompt is not divided there",
     "choice": lambda text: _as_letters(text, ": none of them is chosen"),
     "wildcard": lambda text: _as_letters(text, ": no word takes its place"),
-    "embedding": lambda text: _as_words(text, ": embeddings are not loaded"),
+    "embedding": lambda text: _as_words(text, f"; give --embedding {text.partition(':')[2]}"),
     "setting": lambda text: _as_words(text, f"; give it after a bar: | {text}"),
     "quieter": lambda text: _nested(text, 1 / 1.1),
     "heading": lambda text: f"'{text}' is drawn like any other prompt; lines that begin with # are skipped",

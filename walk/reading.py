@@ -18,9 +18,11 @@ import torch
 from torch import Tensor
 
 from walk import Error, emphasis, loading, machine
+from walk.embeddings import Words
 from walk.families import Family
 from walk.hub import missing_requirement
 from walk.keyframes import Keyframe, check_no_tensors
+from walk.settings import Settings
 
 Conditioning = dict[str, Tensor]  # its keys are keyword names of the pipeline's __call__
 
@@ -47,12 +49,15 @@ class Reader:
     no room for the text encoders. With the next new prompt after `pause`, all but the newest CACHE_BYTES are dropped.
     """
 
-    def __init__(self, pipe: Any, family: Family, defaults: dict[str, Any], model: str, device: str) -> None:
-        """defaults: of the arguments of the pipeline's `__call__`, which it would hand on to `encode_prompt`. model:
-        its name in errors. device: where pictures are made, and prompts read if the text encoders fit there."""
-        self.pipe, self.family, self.defaults, self.model = pipe, family, defaults, model
+    def __init__(
+        self, pipe: Any, family: Family, defaults: dict[str, Any], settings: Settings, words: Words | None = None
+    ) -> None:
+        """defaults: of the arguments of the pipeline's `__call__`, which it would hand on to `encode_prompt`. words:
+        those that its text encoders have been taught."""
+        self.pipe, self.family, self.defaults, self.model = pipe, family, defaults, settings.model
+        self.words = words or Words()
         self.encoders = [encoder for _, encoder in loading.text_encoders(pipe)]
-        self.device = machine.encoder_device(device, self.encoders)
+        self.device = machine.encoder_device(settings.device, self.encoders)
         # Tokens; 0: what the tokenizers know.
         self.most: int = defaults.get("max_sequence_length") or family.most_tokens
         self.mask_dtypes: dict[str, torch.dtype] = {}  # as the pipeline made them
@@ -87,15 +92,16 @@ class Reader:
         Raises Error for weights that the model does not take."""
         rest = self._split(prompt)[1]
         if self.family.windows > 1:
-            return rest.strip()
+            return self.words.restored(rest).strip()
         most = self.most or 10**6
         tokenizers = [tokenizer for _, tokenizer in loading.tokenizers(self.pipe)]
         tokenizer = max(tokenizers, key=lambda tokenizer: min(tokenizer.model_max_length, most))
         room = (
             min(tokenizer.model_max_length, most - self.family.template_tokens) - tokenizer.num_special_tokens_to_add()
         )
-        ids = tokenizer(emphasis.without_weights(prompt), add_special_tokens=False).input_ids
-        return tokenizer.decode(ids[room:]).strip() if len(ids) > room else ""
+        text, _ = self.words.replaced(*emphasis.weights(prompt))
+        ids = tokenizer(text, add_special_tokens=False).input_ids
+        return self.words.restored(tokenizer.decode(ids[room:])).strip() if len(ids) > room else ""
 
     def pause(self) -> None:
         """Let the text encoders leave a GPU's memory to the rest of the model, until they are needed again."""
@@ -157,7 +163,7 @@ class Reader:
 
     def _split(self, prompt: str) -> tuple[list[_Window], str]:
         """The windows of a prompt, and the rest of it, which is not read."""
-        whole = _Window(*emphasis.weights(prompt))
+        whole = _Window(*self.words.replaced(*emphasis.weights(prompt)))
         if whole.is_weighted and not self.family.tokens:
             raise Error(f"'{prompt}': the model takes no weights such as (words:1.3); write \\( for a parenthesis")
         if self.family.windows == 1:

@@ -58,7 +58,7 @@ def compose(
     chosen = dict(flags)
     for name in ("model", "width", "height", "steps", "guidance", "scheduler", "dtype", "batch"):
         chosen[name] = getattr(settings, name)
-    for name, usual in (("lora", ""), ("decoder", "own"), ("denoiser", "own")):
+    for name, usual in (("lora", ""), ("embedding", ""), ("clip_skip", 1), ("decoder", "own"), ("denoiser", "own")):
         if getattr(settings, name) != usual:
             chosen[name] = getattr(settings, name)
     chosen["compile"] = "on" if settings.compile else "off"

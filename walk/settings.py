@@ -23,8 +23,10 @@ DTYPES = ("float32", "float16", "bfloat16")
 # is rendered again, rather than mixed.
 ALGORITHM = 3  # the noise of stochastic schedulers' steps is the keyframes', too
 
-_NAMES = ("model", "lora", "decoder", "denoiser")  # settings that name files, or repositories of the hub
+_NAMES = ("model", "lora", "embedding", "decoder", "denoiser")  # settings that name files, or repositories of the hub
 _LORA = re.compile(r"(.+?)(?::(-?\d+(?:\.\d*)?|-?\.\d+))?")
+_EMBEDDING = re.compile(r"(.+?)(?::([^:/\\.]+))?")  # the colon of C:\ is before no word
+MOST_SKIPPED = 12  # layers of the text encoder that it is made for
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,9 @@ class Settings:
     weights, software: identity of the model's files, and versions of the libraries; found, not chosen. A model of your
         own says here which one it is: whatever changes its pictures must change these, else old frames are found again.
     lora: .safetensors files or hub ids with commas between, each with its weight: 'a.safetensors:0.8,org/b'.
+    embedding: files of words' embeddings (textual inversion), or hub ids, with commas between, each with the word that
+        stands for it in prompts, if that is not its own: 'a.safetensors:word,org/b'.
+    clip_skip: which layer of the text encoder is read, counted from the last, which is 1.
     low_memory: parts of the model are on the GPU only while they work. Decides no pixel.
     compile: the denoiser and the decoder are compiled (torch.compile), which rounds differently, about as another batch
         does. None: if the frames to render repay it, which `walk.lazy.LazyModel` finds out.
@@ -67,6 +72,8 @@ class Settings:
     weights: str = ""
     software: tuple[str, ...] = ()
     lora: str = ""
+    embedding: str = ""
+    clip_skip: int = 1
     low_memory: bool = False
     compile: bool | None = False
     decoder: str = "own"
@@ -79,7 +86,10 @@ class Settings:
         object.__setattr__(self, "dtype", str(self.dtype).removeprefix("torch."))
         if self.scheduler is not None:
             object.__setattr__(self, "scheduler", _name("scheduler", self.scheduler))
-        for name, low, high in (("width", 8, LARGEST), ("height", 8, LARGEST), ("steps", 1, 1000), ("batch", 1, 1024)):
+        for name, low, high in (
+            *(("width", 8, LARGEST), ("height", 8, LARGEST), ("steps", 1, 1000), ("batch", 1, 1024)),
+            ("clip_skip", 1, MOST_SKIPPED),
+        ):
             object.__setattr__(self, name, _whole(name, getattr(self, name), low, high))
         if self.guidance is not None:
             if not (_is_number(self.guidance) and 0 <= self.guidance <= 100):
@@ -96,7 +106,9 @@ class Settings:
     def left_open(self) -> list[str]:
         """Names of settings left to the model and the machine: `walk.models.complete` fills in all but `compile`."""
         unset = (None, "auto", "", ())
-        return [name for name, value in vars(self).items() if value in unset and name not in ("model", "lora")]
+        return [
+            name for name, value in vars(self).items() if value in unset and name not in ("model", "lora", "embedding")
+        ]
 
     def check_complete(self) -> None:
         """Raise Error for settings that leave something open, naming what."""
@@ -109,21 +121,31 @@ class Settings:
 
     def loras(self) -> list[tuple[str, float]]:
         """(name, weight) of each LoRA; the weight is 1 unless it is given."""
-        whole = _LORA.fullmatch(self.lora.strip())  # one file may have commas in its name
-        texts = [self.lora] if whole and os.path.isfile(whole[1]) else self.lora.split(",")
-        matches = [_LORA.fullmatch(text.strip()) for text in texts if text.strip()]
-        return [(match[1], float(match[2] or 1)) for match in matches if match]
+        return [(match[1], float(match[2] or 1)) for match in _each(_LORA, self.lora)]
+
+    def embeddings(self) -> list[tuple[str, str]]:
+        """(name, word) of each embedding; the word is '' unless it is given."""
+        return [(match[1], match[2] or "") for match in _each(_EMBEDDING, self.embedding)]
 
     def deciding(self) -> dict[str, Any]:
         """The settings that decide pixels, as plain data: the model by its identity, not by its name or place."""
         values = dataclasses.asdict(self)
         values["model"] = self.weights
         values["device"] = self.device.split(":")[0]  # cuda:0 and cuda:1 are taken to be alike
-        del values["weights"], values["lora"]  # the identity is the model's, and has the LoRAs'
+        del values["weights"], values["lora"], values["embedding"]  # the identity is the model's, and has theirs
         del values["low_memory"], values["decoder"], values["denoiser"]
-        if not self.compile:
-            del values["compile"]
+        for name, usual in (("compile", False), ("clip_skip", 1)):
+            if values[name] in (usual, None):
+                del values[name]
         return values | {"algorithm": ALGORITHM}
+
+
+def _each(pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:
+    """The parts of a text between its commas; one file may have commas in its name."""
+    whole = pattern.fullmatch(text.strip())
+    texts = [text] if whole and os.path.isfile(whole[1]) else text.split(",")
+    matches = [pattern.fullmatch(each.strip()) for each in texts if each.strip()]
+    return [match for match in matches if match]
 
 
 def _name(setting: str, value: object) -> str:
@@ -131,7 +153,7 @@ def _name(setting: str, value: object) -> str:
     try:
         return os.fspath(value)  # type: ignore[call-overload]
     except TypeError:
-        several = "; of several, put commas between" * (setting == "lora")
+        several = "; of several, put commas between" * (setting in ("lora", "embedding"))
         raise Error(f"{setting} {value!r} is not text{several}") from None
 
 
