@@ -1,6 +1,7 @@
 """Words whose embeddings are learned from files (textual inversion), and layers of the text encoder that are skipped."""
 
 import pickle
+import shutil
 
 import diffusers
 import numpy as np
@@ -141,7 +142,8 @@ def test_what_is_learned_is_part_of_a_models_identity(tiny_folder, tmp_path):
     for name, count in (("a", 1), ("b", 2)):
         save_file({"emb_params": vectors(count)}, tmp_path / f"{name}.safetensors")
     a, b = (str(tmp_path / f"{name}.safetensors") for name in "ab")
-    chosen = ("", a, b, f"{a}:word", f"{a},{b}")
+    same = str(shutil.copyfile(a, tmp_path / "other.safetensors"))  # another word, for the file's name is its word
+    chosen = ("", a, b, same, f"{a}:word", f"{a},{b}")
     settings = [models.complete(Settings(model=str(tiny_folder), embedding=each)) for each in chosen]
     assert len({each.weights for each in settings}) == len(chosen)
     assert all("embedding" not in each.deciding() for each in settings), "where a file lies decides nothing"

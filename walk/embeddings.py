@@ -90,10 +90,10 @@ def add(pipe: Any, named: Sequence[tuple[str, str]], loras: Iterable[str] = (), 
 
 def unsaid(named: Sequence[tuple[str, str]], prompts: Sequence[str]) -> list[str]:
     """Notes on embeddings, as for `add`, whose words are in none of the prompts."""
-    words = {name: read(find_embedding(name), word).word for name, word in named}
+    words = [(name, read(find_embedding(name), word).word) for name, word in named]
     return [
         f"no prompt has the word '{word}', which --embedding {name} is for"
-        for name, word in words.items()
+        for name, word in words
         if not any(_pattern([word]).search(prompt) for prompt in prompts)
     ]
 

@@ -592,7 +592,9 @@ def identity(
     if not own:
         parts.append(f"denoiser {digest(find_denoiser(denoiser_name))}")
     parts += [f"lora {digest(find_lora(name))}:{repr(weight).removesuffix('.0')}" for name, weight in loras]
-    parts += [f"embedding {digest(find_embedding(name))}" + f":{word}" * bool(word) for name, word in embeddings]
+    for name, word in embeddings:
+        file = find_embedding(name)
+        parts.append(f"embedding {digest(file)}:{word or file.stem}")  # the word may be the file's name
     if decoder_name:
         path = find_decoder(decoder_name)
         files = [it for it in path.iterdir() if it.suffix in (".json", ".safetensors")] if path.is_dir() else [path]
