@@ -155,6 +155,14 @@ def refused(folder, file, **settings):
     return str(caught.value)
 
 
+def test_a_lora_and_an_embedding_are_told_apart(tiny_folder, tmp_path):
+    word, lora = tmp_path / "word.safetensors", tmp_path / "lora.safetensors"
+    save_file({"emb_params": vectors(1)}, word)
+    tiny.lora(tiny_folder, lora, seed=1)
+    assert refused(tiny_folder, "", lora=str(word)) == f"{word} is no LoRA; an embedding is given as --embedding"
+    assert refused(tiny_folder, lora) == f"{lora} is a LoRA; give it as --lora"
+
+
 def test_what_is_no_embedding_or_another_models_is_refused(tiny_folder, xl, tmp_path):
     def saved(name, tensors):
         save_file(tensors, tmp_path / f"{name}.safetensors")

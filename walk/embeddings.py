@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from walk import Error
-from walk.hub import BUNDLED, find_embedding, find_lora, tensor_shapes
+from walk.hub import BUNDLED, find_embedding, find_lora, is_lora, tensor_shapes
 from walk.loading import text_encoders
 
 # What files call the vectors of each text encoder, in the order that pipelines have these; no word of its own is among
@@ -122,6 +122,8 @@ def _read(held: Mapping[str, Any], path: Path, given: str, usual: str) -> Embedd
     words = [name for name in vectors if name not in _PARTS]
     if not vectors or any(it.ndim != 2 or not it.is_floating_point() for it in vectors.values()):
         raise Error(f"{path} is no embedding: it holds no vectors for a text encoder")
+    if is_lora(words):
+        raise Error(f"{path} is a LoRA; give it as --lora")
     if words and len(vectors) > 1:
         raise Error(
             f"{path} holds several words ({', '.join(words[:3])}, ...), or is no embedding; give one of one word"

@@ -28,6 +28,7 @@ from walk.hub import (
     BUNDLED,
     CHECKPOINT_VAE,
     CLIP,
+    EMBEDDING,
     checkpoint_scheduler,
     find_checkpoint,
     find_decoder,
@@ -443,7 +444,12 @@ def _add_loras(pipe: Any, settings: Settings, denoiser: Any) -> list[str]:
         path = find_lora(name)
         names = tensor_shapes(path)
         if not is_lora(names):
-            raise Error(f"{path} is no LoRA; a whole checkpoint is given as --model")
+            what = (
+                "an embedding is given as --embedding"
+                if len(names) < EMBEDDING
+                else "a whole checkpoint is given as --model"
+            )
+            raise Error(f"{path} is no LoRA; {what}")
         try:
             _load_lora(pipe, path, names, f"lora{number}")
             if f"lora{number}" not in itertools.chain(*pipe.get_list_adapters().values()):
