@@ -5,6 +5,9 @@ import dataclasses
 import multiprocessing
 import os
 import re
+import subprocess
+import sys
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
@@ -99,9 +102,41 @@ def test_a_process_that_was_forked_from_one_that_has_rendered_does_not_wait_for_
     assert child.exitcode == 1
 
 
+SESSION = """
+import signal, sys
+import walk
+
+class Interrupt:
+    def find_spec(name, *_):
+        if name == "torch._refs":
+            signal.raise_signal(signal.SIGINT)
+
+sys.ps1 = ">>> "  # as in a notebook, too
+sys.meta_path.insert(0, Interrupt)
+try:
+    walk.make(["a fox", "an owl"], frames=2)
+except KeyboardInterrupt:
+    print("stopped")
+print(walk.make(["a fox", "an owl"], frames=2, quiet=True, upscale="none"))
+"""
+
+
+def test_a_session_that_is_interrupted_while_torch_is_imported_goes_on(empty_folder):
+    done = subprocess.run([sys.executable, "-c", SESSION], capture_output=True, text=True)
+    assert done.stdout.split() == ["stopped", "a-fox-an-owl.mp4"], done.stderr
+
+
 def test_whole_numbers_may_be_floats_and_dtypes_torchs(cheap):
     film = walk.make(ABC, frames=24 * 0.125, fps=24.0, dtype=torch.float32, device=torch.device("cpu"), **cheap)
     assert len(probe.timestamps(film.path)[0]) == 3
+
+
+def test_a_dtype_may_be_numpys(monkeypatch, empty_folder):
+    monkeypatch.setitem(commands.COMMANDS, "", command := mock.Mock(return_value="film.mp4"))
+    walk.make(ABC, dtype=np.float16)
+    assert command.call_args.kwargs["dtype"] == "float16"
+    walk.make(ABC, dtype=float)
+    assert command.call_args.kwargs["dtype"] == "float"  # which the command refuses by this name
 
 
 @pytest.mark.parametrize(
@@ -235,6 +270,11 @@ def test_tensors_are_keyframes_of_a_film(cheap):
     ("model", "flags", "message"),
     [
         (5, {}, "int has no settings, at, so it is not a model; models.load loads one"),
+        (
+            "pipe",
+            {},
+            "a StableDiffusionPipeline in memory cannot be given; save it by save_pretrained('mine'), and give model='mine'",
+        ),
         (Settings(), {}, "Settings are not a model; give walk.models.load of them"),
         (Given, {}, "Given is a class and not a model; give Given()"),
         (
@@ -245,8 +285,9 @@ def test_tensors_are_keyframes_of_a_film(cheap):
     ],
 )
 def test_what_is_no_model_or_another_one_is_refused(cheap, model, flags, message):
-    if model == "loaded":
-        model = models.load(Settings(cheap["model"], steps=1))
+    if model in ("loaded", "pipe"):
+        loaded = models.load(Settings(cheap["model"], steps=1))
+        model = loaded if model == "loaded" else loaded.pipe
     with pytest.raises(Error) as refusal:
         walk.make(ABC, model, frames=3, **flags)
     assert message in str(refusal.value)
@@ -259,12 +300,14 @@ def test_a_file_of_prompts_is_read_and_names_the_film(cheap):
 
 def test_a_notebook_shows_the_film(cheap, monkeypatch):
     film = walk.make(ABC, frames=3, out="a&b.mp4", **cheap)
-    held = re.fullmatch('<video controls loop src="data:video/mp4;base64,(.*)"></video>', film._repr_html_())
+    shown = '<video controls loop style="max-width: 100%" src="{}"></video>'
+    held = re.fullmatch(shown.format("data:video/mp4;base64,(.*)"), film._repr_html_())
     assert base64.b64decode(held[1]) == film.path.read_bytes()
     monkeypatch.setattr("walk.api.EMBEDDED", 10)
-    assert film._repr_html_() == '<video controls loop src="a&amp;b.mp4"></video>'
-    assert walk.Film(Path("b.gif"))._repr_html_() == '<img src="b.gif">'
+    assert film._repr_html_() == shown.format("a&amp;b.mp4")
+    assert walk.Film(Path("b.gif"))._repr_html_() == '<img style="max-width: 100%" src="b.gif">'
     assert walk.Film(Path("frames"))._repr_html_() == "<code>frames</code>"
+    assert f"!ffplay {film}" == "!ffplay a&b.mp4"
 
 
 def test_seeds_are_a_picture(cheap):
@@ -306,7 +349,23 @@ def test_what_the_command_refuses_is_an_error(cheap, flags, message):
     assert str(refusal.value) == message
 
 
-@pytest.mark.parametrize("prompts", [None, 3, [], {"0": "a fox"}], ids=str)
+@pytest.mark.parametrize("what", [Error("no"), KeyboardInterrupt(), ValueError("a bug of one's own")], ids=repr)
+def test_only_a_bug_is_shown_with_the_code_that_it_came_through(cheap, what):
+    class Stopped(Plain):
+        def denoise(self, noise, conditioning):
+            raise what
+
+    walk.make(ABC[:2], Plain(), frames=2, out="film.mp4", quiet=True)
+    with pytest.raises(type(what)) as stop:
+        walk.make(ABC, Stopped(), frames=3, out="film.mp4", quiet=True)
+    shown = "".join(traceback.format_exception(stop.value))
+    bug = isinstance(what, ValueError)
+    assert shown.endswith("a bug of one's own\n" if bug else "run the same command to go on\n")
+    assert ("raise what" in shown) == bug
+    assert (shown.count("  File ") > 3) == bug
+
+
+@pytest.mark.parametrize("prompts", [None, 3, [], {"0": "a fox"}, {"a fox"}], ids=str)
 def test_what_are_no_prompts_is_an_error(cheap, prompts):
     with pytest.raises(Error, match=r"give a|were given"):
         walk.make(prompts, **cheap)

@@ -59,6 +59,7 @@ def replaced(index, picture):
 def test_nothing_is_wrong_with_a_good_film(tmp_path, name, codec, size):
     report = check(a_film(tmp_path, name=name, codec=codec, size=size))
     assert report.faults == ()
+    assert len(repr(report)) < 300  # without a number for each frame, which a notebook would show
     assert report.facts[0] == f"40 frames of {size or 512}x{size or 512}, 1.60 s, 25 a second"
     usual = {".mp4": "h264", ".webm": "vp9", ".mov": "prores", ".gif": "gif"}[Path(name).suffix]
     assert re.fullmatch(rf"{codec or usual}, \d+\.\d MB \(\d+\.\d Mbit/s\), colours: .+", report.facts[1])

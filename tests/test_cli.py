@@ -168,6 +168,19 @@ def test_version_is_told(capsys):
     assert capsys.readouterr().out == f"walk {__version__}\n"
 
 
+def test_a_notebook_in_which_the_command_runs_goes_on():
+    run = """
+        import runpy, sys
+        sys.ps1, sys.argv = "In: ", ["walk", "--version"]
+        try:
+            runpy.run_module("walk", run_name="__main__")
+        except SystemExit as end:
+            print("goes on after", end)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(run)], capture_output=True, text=True)
+    assert done.stdout == f"walk {__version__}\ngoes on after 0\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "status"),
     [(["--help"], 0), (["--version"], 0), (["--promtps", "a.txt"], 2), ([*AB, "--frames", "1", "--size", "99"], 2)],

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from walk import eye
 
@@ -22,6 +23,12 @@ def test_distance_adds_up_along_a_slow_change():
     start, middle, end = (eye.features(np.round(a + (b - a) * t).astype(np.uint8)) for t in (0, 0.5, 1))
     halves = eye.distance(start, middle) + eye.distance(middle, end)
     assert eye.distance(start, end) == pytest.approx(halves, rel=0.1)
+
+
+def test_a_picture_may_be_pils_with_an_alpha_channel_or_without():
+    array = np.random.default_rng(0).integers(0, 256, (64, 48, 3), np.uint8)
+    for picture in (Image.fromarray(array), Image.fromarray(array).convert("RGBA")):
+        assert eye.distance(eye.features(picture), eye.features(array)) == 0
 
 
 def test_a_large_pictures_features_stay_small():

@@ -203,6 +203,7 @@ def test_a_sequence_is_one_prompt_each_with_settings_at_its_end(kind):
         (["a fox", "a frog | negative=\x9b2J"], "prompt 2: 'a frog | negative=\\x9b2J' has control characters"),
         (["a fox", "a \udce4 frog"], "prompt 2 is not UTF-8 text"),
         ({0: "a fox", 30: "an owl"}, "prompts in a dict are not read; give a list, with times as in 'an owl | time=SECONDS'"),
+        ({"a fox", "an owl"}, "prompts in a set have no order; give a list"),
         (["a fox", None], "prompt 2 is 'None', which is not text"),
         (["a fox", Path("a.txt")], "prompt 2 is 'a.txt', which is not text"),
         (None, "None is not a prompt; give a prompt file, or the prompts themselves"),

@@ -9,7 +9,7 @@ import html
 import math
 import numbers
 import os
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -39,22 +39,28 @@ class Film:
     def __fspath__(self) -> str:
         return str(self.path)
 
+    def __str__(self) -> str:  # for print, and for a notebook's `!ffmpeg -i {film} ...`
+        return str(self.path)
+
     def _repr_html_(self) -> str:
         source, kind = html.escape(str(self.path)), _SHOWN.get(self.path.suffix.lower())
         if kind is None:  # a folder, or a codec that no browser plays
             return f"<code>{source}</code>"
         if self.path.is_file() and self.path.stat().st_size <= EMBEDDED:
             source = f"data:{kind};base64,{base64.b64encode(self.path.read_bytes()).decode()}"
-        return f'<img src="{source}">' if kind == "image/gif" else f'<video controls loop src="{source}"></video>'
+        wide = 'style="max-width: 100%"'  # else a notebook shows a corner of a large film
+        if kind == "image/gif":
+            return f'<img {wide} src="{source}">'
+        return f'<video controls loop {wide} src="{source}"></video>'
 
 
-def make(prompts: str | Path | Sequence[str | Keyframe], model: str | Path | Model | None = None, **flags: Any) -> Film:
+def make(prompts: str | Path | Iterable[str | Keyframe], model: str | Path | Model | None = None, **flags: Any) -> Film:
     """Make a film as `walk --prompts ...` does: told on stderr, resumed if it was begun, and checked.
 
     prompts: a prompt file, a prompt, or several, as text or Keyframes.
     model: as --model names one; or one that is loaded, or your own, or a `walk.given.Given`.
-    flags: the command's, by their names: frames=200, loop=True, seeds=[1, 2, 3], size=(1920, 1080), low_memory=True.
-        None and False are as if they were not given.
+    flags: the command's, by their names, which `walk --help` lists: frames=200, loop=True, seeds=[1, 2, 3],
+        size=(1920, 1080), low_memory=True. None and False are as if they were not given.
 
     Raises Error for what the command would refuse.
     """
@@ -62,14 +68,14 @@ def make(prompts: str | Path | Sequence[str | Keyframe], model: str | Path | Mod
 
 
 def preview(
-    prompts: str | Path | Sequence[str | Keyframe], model: str | Path | Model | None = None, **flags: Any
+    prompts: str | Path | Iterable[str | Keyframe], model: str | Path | Model | None = None, **flags: Any
 ) -> Image.Image:
     """Look before the long render, as `walk preview` does: all as for `make`, whose film uses what this renders."""
     return _picture(_called("preview", prompts, model, flags))
 
 
 def seeds(
-    prompts: str | Path | Sequence[str | Keyframe], model: str | Path | Model | None = None, **flags: Any
+    prompts: str | Path | Iterable[str | Keyframe], model: str | Path | Model | None = None, **flags: Any
 ) -> Image.Image:
     """Each prompt from several seeds, on a numbered sheet, as `walk seeds` draws it: prompts and model as for `make`."""
     return _picture(_called("seeds", prompts, model, flags))
@@ -97,15 +103,23 @@ def _called(command: str, prompts: Any, model: Any, given: dict[str, Any]) -> st
             raise Error("Settings are not a model; give walk.models.load of them")
         check(model, "settings", "at")
         model.settings.check_complete()
-    given = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in given.items()}  # NumPy's
+    given = {name: value.tolist() if _is_numpys(value) else value for name, value in given.items()}
     words = {
         name: _word(name, value)
         for name, value in given.items()
         if value is not None and (value is not False or name == "compile")  # which is one of three
     }
-    if isinstance(prompts, Iterable) and not isinstance(prompts, (str, Mapping)):
+    if isinstance(prompts, Iterable) and not isinstance(prompts, (str, Mapping, Set)):
         prompts = list(prompts)  # which can be read more than once
-    return commands.called(command, prompts, words, model)
+    try:
+        return commands.called(command, prompts, words, model)
+    except (Error, KeyboardInterrupt) as said:
+        raise said.with_traceback(None) from None  # in a notebook it would stand below a hundred lines of walk's own
+
+
+def _is_numpys(value: Any) -> bool:
+    """Numbers of NumPy, pandas or torch, but not a class of them such as np.float16."""
+    return hasattr(value, "tolist") and not isinstance(value, type)
 
 
 def _is_pair(value: Any) -> bool:
@@ -128,6 +142,8 @@ def _word(name: str, value: Any) -> str:
         )
     if isinstance(value, Fraction) and name != "fps":  # which alone is written so
         return without_exponent(float(value))
+    if isinstance(value, type):
+        return value.__name__
     if isinstance(value, Iterable) and not isinstance(value, (Mapping, Set)):
         return ("x" if name == "size" else ",").join(_word("", each) for each in value)
     return str(value)

@@ -5,9 +5,10 @@ moviepy reads its pictures, as a program that did not make them. Knows no walks 
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -61,8 +62,8 @@ class Report:
     size: tuple[int, int]
     fps: float
     faults: tuple[tuple[float, str], ...]
-    times: tuple[float, ...]
-    steps: tuple[float, ...]
+    times: tuple[float, ...] = field(repr=False)  # a notebook would show thousands of numbers
+    steps: tuple[float, ...] = field(repr=False)
     still: float
     flashing: tuple[tuple[float, float, int], ...]
 
@@ -115,7 +116,7 @@ class _Frame(NamedTuple):
 
 
 def check(
-    film: Path | str,
+    film: str | os.PathLike[str],
     report: Callable[[int], object] = lambda count: None,
     rests: Collection[int] = frozenset(),
     swings: Collection[int] = frozenset(),

@@ -65,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def process() -> NoReturn:
-    """`main`, and then its end. Python would take two seconds to put torch away."""
+    """`main`, and then its end. Python would take two seconds to put torch away; but an interactive session goes on, as
+    after a notebook's `%run -m walk`."""
     try:
         status = main()
         if sys.stdout is not None:  # as it is where it was closed
@@ -78,6 +79,8 @@ def process() -> NoReturn:
         print("walk: the result cannot be written: the disk is full", file=sys.stderr)
         status = 2
     sys.stderr.flush()
+    if hasattr(sys, "ps1"):
+        sys.exit(status)
     os._exit(status)
 
 

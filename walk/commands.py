@@ -13,6 +13,7 @@ import json
 import math
 import os
 import shlex
+import signal
 import sys
 import tempfile
 import threading
@@ -723,9 +724,28 @@ def _importing(listener: Listener) -> Iterator[None]:
     timer.daemon = True
     timer.start()
     try:
-        yield
+        with _uninterrupted():
+            yield
     finally:
         timer.cancel()
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """In an interactive session, such as a notebook, an interrupt waits for the end: torch, once it is half imported,
+    cannot be imported again, and the session would be lost."""
+    ours = threading.current_thread() is threading.main_thread()  # which alone hears signals
+    if not ours or not hasattr(sys, "ps1") or "torch" in sys.modules:
+        yield
+        return
+    heard: list[int] = []
+    usual = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    if heard:
+        raise KeyboardInterrupt
 
 
 def _tell_alike(order: Order, settings: Settings, listener: Listener) -> None:

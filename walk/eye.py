@@ -9,9 +9,12 @@ import math
 import mmap
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SIDE = 128  # pixels on the short side, or up to twice as many, to which a picture is reduced
 ONE = 2**14  # stands for 1 in 16 bits: no two of our numbers are further apart than 2
@@ -47,8 +50,8 @@ class Features(NamedTuple):
     levels: np.ndarray  # (height, width, 3), int16
 
 
-def features(picture: np.ndarray) -> Features:
-    """Of a picture (height, width, 3), uint8. Both parts are in units of 1 / ONE.
+def features(picture: np.ndarray | Image.Image) -> Features:
+    """Of a picture, PIL's or (height, width, 3) uint8. Both parts are in units of 1 / ONE.
 
     levels: of sRGB, 0 .. 1.
     pyramid: a normalised Laplacian pyramid (V. Laparra, J. Balle, A. Berardino & E. P. Simoncelli, 'Perceptual
@@ -56,6 +59,7 @@ def features(picture: np.ndarray) -> Features:
     perceptual color space for image processing', 2020): on every scale z is what the 2x2 means f leave
     out of x, and y is z adapted to the contrast around it.
     """
+    picture = picture if isinstance(picture, np.ndarray) else np.asarray(picture.convert("RGB"))
     step = max(1, min(picture.shape[:2]) // SIDE)
     levels = block_means(picture, step)
     light = block_means(_LINEAR.take(picture), step)

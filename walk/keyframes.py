@@ -280,6 +280,8 @@ def _listed(prompts: Any) -> list[Any]:
     """One prompt or several as a list."""
     if isinstance(prompts, Mapping):
         raise Error("prompts in a dict are not read; give a list, with times as in 'an owl | time=SECONDS'")
+    if isinstance(prompts, Set):  # of text, its order changes from process to process
+        raise Error("prompts in a set have no order; give a list")
     if not isinstance(prompts, (Iterable, Keyframe)):
         raise Error(f"{prompts!r} is not a prompt; give a prompt file, or the prompts themselves")
     listed = [prompts] if isinstance(prompts, (str, Keyframe)) else list(prompts)

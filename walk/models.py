@@ -117,6 +117,11 @@ class Model(Protocol):
 def check(model: object, *names: str) -> None:
     """Raise Error for something that is not a model, since it lacks one of these attributes."""
     if missing := [name for name in names if getattr(model, name, None) is None]:
+        if hasattr(model, "save_pretrained"):  # see `load`
+            raise Error(
+                f"a {type(model).__name__} in memory cannot be given; save it by save_pretrained('mine'), and give "
+                "model='mine'"
+            )
         raise Error(
             f"{type(model).__name__} has no {', '.join(missing)}, so it is not a model; models.load loads one, and one of "
             "your own derives from walk.models.Model"
