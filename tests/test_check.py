@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 from fractions import Fraction
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from walk import Error, Keyframe, Settings, Walk, cli, ffmpeg, probe, sheet, sounds, video
+from walk import Error, Keyframe, Settings, Walk, cli, ffmpeg, models, probe, sheet, sounds, video
 from walk import check as checking
 from walk.check import check
 from walk.film import describe
@@ -679,6 +680,19 @@ def test_a_named_ffmpeg_that_is_none_is_said_to_be(capsys, monkeypatch):
     assert capsys.readouterr().err.startswith(
         "walk: IMAGEIO_FFMPEG_EXE names /nonexistent/ffmpeg, which is not a program;"
     )
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="needs git")
+def test_the_built_in_model_is_whole_where_git_turns_line_ends_into_those_of_windows(tmp_path):
+    """As Git for Windows does by default."""
+    there, root = tmp_path / "there", Path(__file__).parent.parent
+    shutil.copytree(root / "walk" / "toybox", there / "walk" / "toybox")
+    shutil.copy(root / ".gitattributes", there)
+    who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for command in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "all"]):
+        subprocess.run(["git", "-C", there, *command], check=True)
+    subprocess.run(["git", "-c", "core.autocrlf=true", "clone", "-q", there, tmp_path / "clone"], check=True)
+    assert models.identity(str(tmp_path / "clone" / "walk" / "toybox")) == models.BUILT_IN_WEIGHTS
 
 
 def test_the_doctor_finds_this_machine_able(capsys):

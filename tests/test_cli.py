@@ -104,6 +104,32 @@ def test_whoever_reads_may_leave():
     assert (done.returncode, done.stderr) == (141, "")
 
 
+def test_comments_of_commands_that_are_pasted_into_zsh_or_cmd_are_no_arguments(received):
+    assert received("--prompts", "a fox", "--seeds", "1-3", "#", "one", "prompt,", "several", "--noises")["seeds"] == [
+        1,
+        2,
+        3,
+    ]
+
+
+def test_whoever_reads_may_leave_on_windows():
+    """Where a write to a pipe that nobody reads is an invalid argument (CPython's `Popen._stdin_write` says so, too)."""
+    script = """
+        import errno, io, sys
+        from walk.__main__ import process
+        class Gone(io.RawIOBase):
+            def writable(self): return True
+            def write(self, data):
+                sys.platform = "win32"
+                raise OSError(errno.EINVAL, "Invalid argument")
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(Gone()))
+        sys.argv = ["walk", "models"]
+        process()
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 @pytest.mark.skipif(os.name != "posix", reason="there is no sh")
 def test_where_stderr_is_closed_a_refusal_is_its_exit_status_alone():
     """And a film its name: below."""
@@ -393,6 +419,8 @@ def test_a_switch_is_on_when_named_unless_it_is_false(received, flag):
         (["--frames", "5"], "--prompts is missing; give a prompt file, or the prompts themselves"),
         (["--loop"], "--prompts is missing; give a prompt file, or the prompts themselves"),
         (["--prompts", "a sign", "owl”"], "owl” has a curly quote, which is a letter like others here; put prompts in straight ones (\"\")"),
+        (["--prompts", "'a", "red", "fox'", "'a", "frog'"], "'a has a single quote, which is a letter like others in this shell; put prompts in double ones (\"\")"),
+        ([*AB, "--style", "'an", "oil", "{}'"], "--style takes one value, but 'oil' follows ''an'; quote a value with spaces, in double quotes (\"\")"),
         (["a.txt"], "a.txt does not exist; a prompt file is UTF-8 text with one prompt a line"),
         (["--prompts", "“a", "red", "apple”"], "“a has a curly quote, which is a letter like others here; put prompts in straight ones (\"\")"),
         (["replay", "film.mp4", "--negative", "blurry"], "--negative is not for a film that is made again as it was; to change its prompts: walk info FILM > FILM-again.txt, and walk --prompts FILM-again.txt"),
@@ -518,6 +546,13 @@ def test_what_no_flag_is_for_is_told_in_words(refusal):
 )
 def test_curly_quotes_that_no_shell_has_split_are_letters(received, prompt):
     assert received("--prompts", prompt, "a frog")["prompts"] == [prompt, "a frog"]
+
+
+@pytest.mark.parametrize(
+    "prompts", [["cats'", "dogs'"], ["'fox'", "a frog"], ["'tis spring", "cats'"], ["dogs'", "'twas"]]
+)
+def test_single_quotes_that_no_shell_has_split_are_letters(received, prompts):
+    assert received("--prompts", *prompts)["prompts"] == prompts
 
 
 @pytest.mark.parametrize("flag", EXPECTED)

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import types
+import unicodedata
 import weakref
 from pathlib import Path
 
@@ -46,7 +47,7 @@ from walk import (
 from walk.catalogue import CATALOGUE
 from walk.check import Report, check
 from walk.families import FAMILIES
-from walk.run import unused
+from walk.run import films, unused
 
 pytestmark = pytest.mark.usefixtures("shared_weights", "unwatched")
 
@@ -1161,6 +1162,15 @@ def test_a_render_that_is_to_outlast_its_terminal_does(walk):
     assert signal.getsignal(signal.SIGHUP) == signal.default_int_handler
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="stands in for one that only Windows has")
+def test_ctrl_break_of_windows_stops_like_ctrl_c(walk, monkeypatch):
+    """The only signal that a program can send there to one that it has started in a group of its own."""
+    monkeypatch.setattr(signal, "SIGBREAK", signal.SIGUSR1, raising=False)
+    before = signal.getsignal(signal.SIGUSR1)
+    walk("models", model=False)
+    assert signal.signal(signal.SIGUSR1, before) == signal.default_int_handler
+
+
 def test_what_goes_into_a_file_is_utf8(walk, monkeypatch):
     walk("--prompts", "a fox", "日本", "--frames", "3", "--out", "film.mp4")
     monkeypatch.delenv("PYTHONIOENCODING", raising=False)
@@ -1169,6 +1179,21 @@ def test_what_goes_into_a_file_is_utf8(walk, monkeypatch):
     assert cli.main(["info", "film.mp4"]) == 0
     file.flush()
     assert "日本 | seed=1" in file.buffer.getvalue().decode("utf-8")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there these names are one")
+@pytest.mark.parametrize(("name", "other"), [("Film", "film"), ("Füchse", unicodedata.normalize("NFD", "füchse"))])
+def test_a_film_is_known_however_its_name_is_typed_where_that_makes_no_difference(walk, monkeypatch, name, other):
+    """As on Windows and macOS: it is found by the other name, too, which no folder lists."""
+    command = ["--prompts", "a fox", "an owl", "--frames", "3"]
+    walk(*command, "--out", f"{name}.mp4")
+    os.link(f"{name}.mp4", f"{other}.mp4")
+    os.symlink(f"{name}.walk", f"{other}.walk")
+    usual = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda *folder: [it for it in usual(*folder) if not it.startswith(other)])
+    out, _ = walk(*command, "--out", f"{other}.mp4", "--quality", "30")
+    assert out == f"{name}.mp4"
+    assert films(Path(f"{name}.walk")).keys() == {f"{name}.mp4"}
 
 
 def test_a_prompt_may_have_the_name_of_the_folder_that_its_frames_go_to(walk):

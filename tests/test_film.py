@@ -1,6 +1,7 @@
 """Films that are made in Python: whole ones, which the command knows as its own."""
 
 import errno
+import os
 import re
 import shlex
 from pathlib import Path
@@ -146,6 +147,31 @@ def test_a_film_that_cannot_be_read_is_not_replaced(model, monkeypatch):
     with pytest.raises(Error, match=r"^film\.mp4 cannot be read \(Permission denied\), so it is not overwritten"):
         made(model, walk, False)
     assert Path("film.mp4").read_bytes() == mine
+
+
+@pytest.mark.usefixtures("empty_folder")
+def test_a_film_that_a_player_has_open_on_windows_is_made_once_that_is_closed(model, monkeypatch):
+    """Windows does not let an open file be replaced, and calls that a denied access."""
+    walk = made(model, Walk.through(read_prompts(ABC), frames=3), False)
+    before = Path("film.mp4").read_bytes()
+
+    def replace(part, path, usual=os.replace):
+        if Path(path) == Path("film.mp4"):
+            error = PermissionError(errno.EACCES, "Access is denied")
+            error.winerror = 5
+            raise error
+        usual(part, path)
+
+    with Run("film.walk", walk, model.settings) as run:
+        with monkeypatch.context() as playing:
+            playing.setattr(os, "replace", replace)
+            with pytest.raises(Error) as refusal:
+                film.make(run, "film.mp4", size=64)
+        told = "film.mp4 cannot be written (Access is denied); if another program has it open, close it there"
+        assert str(refusal.value) == told
+        assert Path("film.mp4").read_bytes() == before
+        film.make(run, "film.mp4", size=64)
+    assert Path("film.mp4").read_bytes() != before
 
 
 def denied(*_):

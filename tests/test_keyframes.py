@@ -113,6 +113,10 @@ def test_a_file_of_a_megabyte_is_read():
         ("# a fox\n\n  # a frog", f"a.txt has only comments and blank lines in it; {FORMAT}"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", f"a.txt is a binary file; {FORMAT}"),
         ("a fox".encode("utf-16-be"), f"a.txt is a binary file; {FORMAT}"),
+        (
+            b"{\\rtf1\\ansi\\ansicpg1252\n\\f0\\fs24 \\cf0 a fox\\\nan owl}",
+            f"a.txt is formatted text (RTF); save it as plain text: {FORMAT}",
+        ),
         (b"\xff\xfea", f"a.txt:1: byte 0xff is not UTF-8; {FORMAT}"),
         ("a fox\r\n\r\na café\r\n".encode("latin-1"), f"a.txt:3: byte 0xe9 is not UTF-8; {FORMAT}"),
         ("a fox\na café".encode()[:-1], f"a.txt:2: byte 0xc3 is not UTF-8; {FORMAT}"),

@@ -4,7 +4,9 @@ import builtins
 import io
 import json
 import os
+import re
 import shlex
+import sys
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -145,6 +147,31 @@ def test_the_command_line_of_a_prompt_file_gives_the_same_flags(settings, chosen
     walk, *words = shlex.split(line.removeprefix("# "))
     checked = [word.removeprefix("--").split("=", 1) for word in flags.checked(words)]
     assert (walk, *map(tuple, checked)) == ("walk", ("prompts", "it's.txt"), *made.flags)
+
+
+def windows_words(line):
+    """A command line's words, as programs on Windows find them (`subprocess.list2cmdline` has the rules). For cmd single
+    quotes are letters, and what is not in double ones ends at an &."""
+    words = []
+    for word in re.findall(r'(?:"(?:\\.|[^"\\])*"|[^\s"])+', line):
+        if word[0] == '"':
+            word = re.sub(r'(\\+)("|$)', lambda it: it[1][: len(it[1]) // 2] + it[2], word[1:-1])
+        else:
+            assert not re.search(r"[&|<>^()']", word), f"{line} is split by cmd"
+        words.append(word)
+    return words
+
+
+@pytest.mark.parametrize(
+    "name", ["it's", "C:\\my films\\", "C:\\films\\a.txt", "a&b", "a fox", "{} at (night)", 'a "red" fox']
+)
+def test_on_windows_a_command_is_in_quotes_that_cmd_knows(monkeypatch, name):
+    monkeypatch.setattr(sys, "platform", "win32")
+    made = recipe.compose((A, B), {"style": name}, SETTINGS)
+    line = recipe.as_prompt_file(made, "again.txt").splitlines()[1]
+    words = windows_words(line.removeprefix("# "))
+    assert words[words.index("--style") + 1] == name
+    assert words[:3] == ["walk", "--prompts", "again.txt"]
 
 
 def test_a_name_with_a_line_break_makes_no_prompt():

@@ -8,7 +8,9 @@ import os
 import random
 import re
 import signal
+import sys
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
@@ -22,7 +24,7 @@ from PIL import Image
 from walk import Error, Keyframe, Settings, Walk, film, png, recipe, video
 from walk.manifest import Manifest, fingerprints, read_manifest
 from walk.probe import read_metadata
-from walk.run import Run, ages, alike, films
+from walk.run import Run, ages, alike, films, unused
 
 SETTINGS = Settings("fake", 16, 16, 1, 1.0, "fake", "cpu", "float32", batch=4, weights="fake", software=("fake 1",))
 
@@ -572,3 +574,81 @@ def test_frames_that_were_decided_on_before_are_reusable(tmp_path):
         render_all(run.decide(moved, dict.fromkeys(fingerprints(moved, SETTINGS), 0)))
     with Run(tmp_path / "film.walk", asked, SETTINGS, decided=False) as run:
         assert run.reusable() == set(fingerprints(moved, SETTINGS))
+
+
+@pytest.fixture
+def locks_of_windows(monkeypatch):
+    """Their files are removed when they are released (filelock's WindowsFileLock), and by nobody else before."""
+    held, usual = set(), Path.unlink
+
+    class Lock(filelock.FileLock):
+        def _acquire(self):
+            super()._acquire()
+            held.add(Path(self.lock_file)) if self.is_locked else None
+
+        def _release(self):
+            super()._release()
+            held.discard(Path(self.lock_file))
+            Path(self.lock_file).unlink(missing_ok=True)
+
+    def unlink(path, missing_ok=False):
+        if path in held:
+            raise PermissionError(errno.EACCES, "used by another process")
+        usual(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    monkeypatch.setattr(filelock, "FileLock", Lock)
+
+
+def test_a_run_that_fails_at_once_leaves_nothing_on_windows_either(tmp_path, locks_of_windows):
+    with pytest.raises(Error, match="no such model"), Run(tmp_path / "film.walk", a_walk(), SETTINGS):
+        raise Error("no such model")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_was_there_is_no_new_one_on_windows_either(tmp_path, locks_of_windows):
+    with Run(tmp_path / "film.walk", a_walk(), SETTINGS):
+        pass
+    with pytest.raises(Error, match="no such model"), Run(tmp_path / "film.walk", a_walk(), SETTINGS):
+        raise Error("no such model")
+    assert read_manifest(tmp_path / "film.walk").walk == a_walk()
+
+
+def test_a_film_that_was_stopped_early_has_nothing_to_prune_on_windows_either(tmp_path, locks_of_windows):
+    with Run(tmp_path / "film.walk", a_walk(), SETTINGS, decided=False) as run:
+        render_all(run)
+    with unused(tmp_path / "film.walk") as paths:
+        assert paths == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no flock")
+def test_where_a_network_drive_knows_no_locks_the_folder_opens_or_the_refusal_says_so(tmp_path, monkeypatch):
+    import fcntl
+
+    refused = mock.Mock(side_effect=OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)))  # as Lustre's, by default
+    monkeypatch.setattr(fcntl, "flock", refused)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of locks that are mere files
+        with Run(tmp_path / "a.walk", a_walk(), SETTINGS) as run:
+            assert render_all(run) == 12
+    refused.side_effect = OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))  # as NFS's without its lock service
+    with pytest.raises(Error, match=r"b\.walk cannot be written \(No locks available\); give another --out"):
+        Run(tmp_path / "b.walk", a_walk(), SETTINGS)
+
+
+def test_a_folder_whose_frames_would_have_too_long_paths_is_refused_before_any_is_rendered(tmp_path, monkeypatch):
+    usual = Path.touch
+
+    def touch(path):  # Windows takes no longer ones by default, and calls them missing
+        if len(str(path)) > 259:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        usual(path)
+
+    monkeypatch.setattr(Path, "touch", touch)
+    deep = tmp_path / ("d" * (250 - len(str(tmp_path)) - len("//film.walk/frames")))
+    with pytest.raises(Error) as refusal:
+        Run(deep / "film.walk", a_walk(), SETTINGS)
+    assert str(refusal.value) == f"{deep / 'film.walk'} cannot be written (File name too long); give another --out"
+    with Run(tmp_path / "film.walk", a_walk(), SETTINGS) as run:
+        render_all(run)
+    assert not list((tmp_path / "film.walk").rglob(".*"))

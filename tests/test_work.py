@@ -21,6 +21,7 @@ from walk.work import Work
 
 KEYFRAMES = (Keyframe("a fox", 1), Keyframe("an owl", 2))
 FRAMES = 1000
+TICK = 1 / 64  # seconds: by so much `time.monotonic` steps on Windows, before Python 3.13
 PICTURE = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
 
 
@@ -59,7 +60,8 @@ def found(monkeypatch):
     monkeypatch.setattr(lazy, "COMPILED", ("cpu",))
     now = [0.0]  # a clock of its own, so that a busy machine makes nothing slower
     monkeypatch.setattr(time, "sleep", lambda seconds: now.append(now[-1] + seconds))
-    monkeypatch.setattr(time, "monotonic", lambda: now[-1])
+    monkeypatch.setattr(time, "perf_counter", lambda: now[-1])
+    monkeypatch.setattr(time, "monotonic", lambda: now[-1] // TICK * TICK)
 
     def of(seconds, compiled, frames=FRAMES, folder=None, compile=None, check_compiles=lambda settings: None):
         loaded, there, said, listener = [], [], [], Listener()
@@ -118,6 +120,12 @@ def test_short_films_are_rendered_as_they_are(found):
     model, said, loaded = found(0.1, 0.01, frames=20)
     assert model.settings.compile is False
     assert said == loaded == []
+
+
+def test_batches_that_take_no_tick_of_the_clock_are_timed_too(found):
+    model, said, _ = found(0.001, 0.0005)
+    assert model.settings.compile is False
+    assert said[-1].startswith("not compiled: the frames take ")
 
 
 def test_what_cannot_be_compiled_is_not_timed_first(found):

@@ -29,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Returns the exit status: 0, 1 if what was to be checked is wrong, 2 for
     what the user can mend, 130 if stopped."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if "#" in arguments:  # a comment, for all shells but zsh, which is macOS' own, and cmd
+        arguments = arguments[: arguments.index("#")]
     if arguments[:1] == ["help"]:
         arguments = [*arguments[1:], "--help"]
     name = arguments[0] if arguments and arguments[0] in commands.COMMANDS else ""
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         told = sys.stdout.isatty() or "PYTHONIOENCODING" in os.environ
         sys.stdout.reconfigure(encoding=None if told else "utf-8", errors="backslashreplace")
     ours = threading.current_thread() is threading.main_thread()  # which alone hears signals
-    for number in ("SIGTERM", "SIGHUP") * ours:  # a kill, or a closed terminal, stops like Ctrl-C
+    for number in ("SIGTERM", "SIGHUP", "SIGBREAK") * ours:  # a kill, a closed terminal, Ctrl-Break: all like Ctrl-C
         if hasattr(signal, number) and signal.getsignal(getattr(signal, number)) != signal.SIG_IGN:  # as nohup wants
             signal.signal(getattr(signal, number), signal.default_int_handler)
     try:
@@ -71,13 +73,15 @@ def process() -> NoReturn:
         status = main()
         if sys.stdout is not None:  # as it is where it was closed
             sys.stdout.flush()
-    except BrokenPipeError:  # whoever was to read has gone, as `head` does
-        status = 128 + 13
     except OSError as error:
-        if error.errno != errno.ENOSPC or error.filename:  # of a file that has a name, others tell
+        # Whoever was to read has gone, as `head` does. Windows calls that an invalid argument.
+        gone = isinstance(error, BrokenPipeError) or (sys.platform == "win32" and error.errno == errno.EINVAL)
+        if error.filename or not (gone or error.errno == errno.ENOSPC):  # of a file that has a name, others tell
             raise
-        print("walk: the result cannot be written: the disk is full", file=sys.stderr)
-        status = 2
+        status = 128 + 13
+        if not gone:
+            print("walk: the result cannot be written: the disk is full", file=sys.stderr)
+            status = 2
     sys.stderr.flush()
     if hasattr(sys, "ps1"):
         sys.exit(status)

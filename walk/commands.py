@@ -12,7 +12,6 @@ import gc
 import json
 import math
 import os
-import shlex
 import signal
 import sys
 import tempfile
@@ -47,7 +46,7 @@ from walk.progress import Bars, Listener, in_bytes
 from walk.rates import nearest
 from walk.replay import OF_MODEL, Again, files_named, read_recipe, replayed, told_own_movement, told_walk
 from walk.settings import BUILT_IN
-from walk.text import as_word, clock, either, format_time, plural, together
+from walk.text import as_word, clock, either, format_time, plural, quoted, together
 
 if TYPE_CHECKING:
     from walk import sheet
@@ -753,7 +752,7 @@ def _tell_alike(order: Order, settings: Settings, listener: Listener) -> None:
     from walk.run import alike
 
     if other := alike(order.folder, order.walk, settings):
-        listener.note(f"{other} has these frames; --run {shlex.quote(as_word(other))} uses them")
+        listener.note(f"{other} has these frames; --run {quoted(as_word(other))} uses them")
 
 
 def _tell_other_seeds(order: Order, listener: Listener) -> None:
@@ -764,7 +763,7 @@ def _tell_other_seeds(order: Order, listener: Listener) -> None:
         if same_prompts and [it.seed for it in before] != [it.seed for it in now]:
             listener.note(
                 f"{order.out}, which has other seeds, will be replaced; another --out, with --run "
-                f"{shlex.quote(as_word(order.folder))}, keeps both"
+                f"{quoted(as_word(order.folder))}, keeps both"
             )
 
 

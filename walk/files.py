@@ -22,6 +22,7 @@ from walk import Error
 MAX_FILE_BYTES = 1 << 20  # no file of prompts is larger than a megabyte
 # Seconds to wait before trying again to put a file in its place: on Windows, virus scanners hold new ones open.
 PAUSES = (0.01, 0.05, 0.2, 0.5) if os.name == "nt" else ()
+HOLDS = (5, 32)  # Windows' errors where another program has a file open: access denied, and a sharing violation
 # Errors of file systems that cannot make a folder's changes last at once, such as network shares.
 UNABLE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 
@@ -36,7 +37,12 @@ def _blaming(what: str, more: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Error(f"{what} ({error.strerror or error}){more}") from None
+        raise Error(f"{what} ({error.strerror or error}){held_note(error)}{more}") from None
+
+
+def held_note(error: OSError) -> str:
+    """What may be wrong where Windows only says that access is denied, as the end of a sentence; else ''."""
+    return "; if another program has it open, close it there" if getattr(error, "winerror", None) in HOLDS else ""
 
 
 def reading(path: Path, more: str = "") -> contextlib.AbstractContextManager[None]:
@@ -77,6 +83,8 @@ def _text(name: str, data: bytes, expected: str) -> str:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as Windows PowerShell's > writes it
         with contextlib.suppress(UnicodeDecodeError):
             data = data.decode("utf-16").encode("utf-8", "surrogatepass")
+    if data.startswith(b"{\\rtf"):  # as TextEdit of macOS and WordPad save what is written
+        raise Error(f"{name} is formatted text (RTF); save it as plain text: {expected}")
     if b"\0" in data:
         raise Error(f"{name} is a binary file; {expected}")
     try:

@@ -178,7 +178,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "seed": Flag("N", _integer, "a whole number", "seed of the first keyframe; each later one gets 1 more (0)"),
         "seeds": Flag("N,N,... | words", _seeds, "whole numbers with commas between, 1-8, or words", "one for each prompt, or for all; 1-8 for one prompt; words: from its words"),
         "negative": Flag("TEXT", str, 'text, or "" for none', "what no picture should show; only with models that use guidance (none)"),
-        "style": Flag("TEXT", str, "text with {} in it", "words around every prompt, such as 'an oil painting of {}' (none)"),
+        "style": Flag("TEXT", str, "text with {} in it", "words around every prompt, such as \"an oil painting of {}\" (none)"),
     },
     "Timing": {
         "frames": Flag("N", _count, _WHOLE, "length of the film in frames (as --seconds says)"),
@@ -211,7 +211,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "clip_skip": Flag("N", _count, _WHOLE, "read prompts at the text encoder's Nth last layer; many anime models want 2 (1)"),
         "steps": Flag("N", _count, _WHOLE, "denoising steps (the model's)"),
         "guidance": Flag("X", _decimal, "a number, 0 or more", "how closely pictures follow the prompt; 0: no guidance (the model's)"),
-        "scheduler": Flag("NAME", _scheduler, "a name", "the sampler, such as 'Euler a' or 'DPM++ 2M Karras' (own)"),
+        "scheduler": Flag("NAME", _scheduler, "a name", "the sampler, such as \"Euler a\" or \"DPM++ 2M Karras\" (own)"),
         "width": Flag("PIXELS", _count, _WHOLE, "width of the pictures that the model makes (the model's)"),
         "height": Flag("PIXELS", _count, _WHOLE, "height of the pictures that the model makes (the model's)"),
         "device": Flag("NAME", str, "a name", "cpu, cuda, cuda:1 or mps (the fastest available)"),
@@ -386,6 +386,7 @@ def checked(arguments: Sequence[str], command: str = "") -> list[str]:
         if len(given) > 1 and name != "prompts":
             raise Error(
                 f"{as_flag(name)} takes one value, but '{given[1]}' follows '{given[0]}'; quote a value with spaces"
+                + (', in double quotes ("")' if given[0].startswith("'") else "")
             )
         if name == "prompts":
             _check_prompts(given)
@@ -406,6 +407,12 @@ def _missing(word: str, command: str) -> Error:
 
 
 def _check_prompts(prompts: Sequence[str]) -> None:
+    # For Windows' cmd, 'a fox' is two words.
+    halves = [prompt for prompt in prompts if re.fullmatch(r"'[^\s']+|[^\s']+'", prompt)]
+    if halves and halves[0].startswith("'") and halves[-1].endswith("'"):
+        raise Error(
+            f'{halves[0]} has a single quote, which is a letter like others in this shell; put prompts in double ones ("")'
+        )
     for prompt in prompts:
         split = not re.search(r"\s", prompt) and len(re.findall("[“”„]", prompt)) % 2  # “a red apple” is three words
         if split and {prompt[:1], prompt[-1:]} & {*"“”„"}:

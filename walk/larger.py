@@ -96,10 +96,10 @@ def trial(run: Run, upscaler: Upscaler, size: tuple[int, int], picture: np.ndarr
     def timed(upscaler: Upscaler) -> Trial:
         upscaler(picture, size)
         progress.more(1)
-        begun = time.monotonic()
+        begun = time.perf_counter()
         large = upscaler(picture, size)
         data = png.encode(large, {})
-        return Trial(large, missing * (time.monotonic() - begun), missing * len(data))
+        return Trial(large, missing * (time.perf_counter() - begun), missing * len(data))
 
     with listener.progress("timing the upscaler", 2, after=2, unit="pictures") as progress:
         return _in_tiles(upscaler, timed, listener)

@@ -11,14 +11,14 @@ import errno
 import hashlib
 import os
 import re
-import shlex
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from walk import Error, formats, png
 from walk.keyframes import Keyframe, prompt_file
-from walk.text import either
+from walk.text import either, quoted
 
 SHEET = ("Software", "walk")  # the PNG text chunk by which a sheet is known for walk's: keyword and text
 LONGEST_SLUG = 60  # letters
@@ -28,6 +28,7 @@ LONGEST_NAME = 220  # bytes of the 255 that file systems take: there has to be r
 def film_and_run(chosen: dict[str, Any]) -> tuple[Path, Path]:
     """The film that flags name, or that is named after its prompts; and its run folder: --run, or the one beside it."""
     out, folder = _film(chosen)
+    out = _as_spelled(out)
     return out, _named_run(chosen["run"], out) if "run" in chosen else folder
 
 
@@ -56,6 +57,20 @@ def _film(chosen: dict[str, Any]) -> tuple[Path, Path]:
     return out, out.with_suffix(".walk")
 
 
+def _as_spelled(out: Path) -> Path:
+    """The film's path with its name as it is spelled there: run folders know films by their names, and on Windows and
+    macOS Film.mp4 is also found as film.mp4, and an ö also as two characters."""
+
+    def plain(name: str) -> str:
+        return unicodedata.normalize("NFC", name).casefold()
+
+    with contextlib.suppress(OSError):
+        names = os.listdir(out.parent)
+        if out.name not in names and out.exists():
+            return out.with_name(next((name for name in names if plain(name) == plain(out.name)), out.name))
+    return out
+
+
 def _named_run(name: str, out: Path) -> Path:
     """A run folder of several films. It lies beside them, since it notes their names without folders."""
     from walk.film import is_beside
@@ -67,7 +82,7 @@ def _named_run(name: str, out: Path) -> Path:
     if not is_beside(out, folder):
         raise Error(
             f"--run {folder} is not beside {out}, and knows the films that are made from it by their names; give --out "
-            f"{shlex.quote(str(folder.with_name(out.name)))}"
+            f"{quoted(str(folder.with_name(out.name)))}"
         )
     return folder
 

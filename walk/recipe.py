@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 from walk import Error, __version__
 from walk.keyframes import MAX_PROMPT, Keyframe
 from walk.settings import Settings
-from walk.text import as_flag, has_control_characters, together, without_exponent
+from walk.text import as_flag, has_control_characters, quoted, together, without_exponent
 
 FORMAT = "walk recipe 1"
 MAX_TEXT = 8 << 20  # characters
@@ -145,12 +144,12 @@ def as_prompt_file(recipe: Recipe, name: str, files: Sequence[str] = ()) -> str:
     flags = [
         as_flag(name)
         if value == "True"
-        else f"{as_flag(name)}={shlex.quote(value)}"
+        else f"{as_flag(name)}={quoted(value)}"
         if value[:1] == "-"
-        else f"{as_flag(name)} {shlex.quote(value)}"
+        else f"{as_flag(name)} {quoted(value)}"
         for name, value in recipe.flags
     ]
-    command = f"walk --prompts{'=' if name[:1] == '-' else ' '}{shlex.quote(name)} "
+    command = f"walk --prompts{'=' if name[:1] == '-' else ' '}{quoted(name)} "
     if recipe.positions and "speed" not in dict(recipe.flags):
         command = "frames are where a program has put them, which only walk replay does again; with "
     told = [f"made with {', '.join(recipe.made_with)}", f"{command}{' '.join(flags)}"]

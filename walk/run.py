@@ -9,7 +9,7 @@ film.walk/
   quick/       a run folder for the pictures of a quick preview
   upscaled/    a run folder for the frames, enlarged by --upscale
   sound-*.json what walk.music heard
-  lock         held by the process that works here
+  lock         held by the process that works here; on Windows it vanishes with that
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from walk.timeline import GRAIN, Walk
 
 UPSCALED = "upscaled"  # a run folder within the film's
 WRITERS = max(2, min(16, os.cpu_count() or 1))  # threads, which mostly wait for the disk
+LONGEST = 80  # characters, about, of a temporary frame's name, and of the folder that it lies in if it is enlarged
 WAITING = 32  # frames, at most, wait to be on the disk,
 HELD = 2**30  # and bytes of their pictures
 T = TypeVar("T")
@@ -71,9 +72,10 @@ class Run:
         self.describe = describe
         self._take(Manifest(walk, settings), decided)
         self._frames = self.folder / "frames"
-        self._new = not (self.folder / "lock").exists()
+        self._new = not any((self.folder / name).exists() for name in ("lock", "frames"))
         with writing(self.folder, "; give another --out"):
             self._frames.mkdir(parents=True, exist_ok=True)
+            _check_length(self._frames)
             self._lock = filelock.FileLock(self.folder / "lock", thread_local=False)  # any may close it
             try:
                 self._lock.acquire(timeout=0)
@@ -104,8 +106,11 @@ class Run:
             with contextlib.suppress(OSError):  # but what was heard of a sound, which took its time
                 self._frames.rmdir()
                 shutil.rmtree(self._decided_path().parent, ignore_errors=True)
-                for name in (manifest.FILE, "lock"):
-                    (self.folder / name).unlink(missing_ok=True)
+                (self.folder / manifest.FILE).unlink(missing_ok=True)
+                try:
+                    (self.folder / "lock").unlink(missing_ok=True)
+                except PermissionError:  # Windows removes no file that is open
+                    self.close()
                 self.folder.rmdir()
         self.close()
 
@@ -333,6 +338,17 @@ class SaveFrame:
             self._waiting.pop(0).result()
 
 
+def _check_length(folder: Path) -> None:
+    """Raise OSError if the paths of frames, enlarged or not, are longer than the system takes: on Windows that is 259
+    characters by default, and it says of longer ones that there is no such file."""
+    longest = folder / f".{os.getpid():0{LONGEST}}.part"
+    try:
+        longest.touch()
+    except FileNotFoundError:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG)) from None
+    longest.unlink(missing_ok=True)
+
+
 def finished(folder: Path) -> dict[str, Path]:
     """The frames in a run folder, by fingerprint. They are not read, so some may be damaged."""
     paths = sorted((folder / "frames").iterdir()) if (folder / "frames").is_dir() else []
@@ -486,7 +502,9 @@ def unused(folder: Path) -> Iterator[list[Path]]:
     """
     quick, upscaled = folder / "quick", folder / UPSCALED
     with locked(folder), locked(quick), locked(upscaled):
-        if (os.path.isdir(quick) or os.path.isfile(folder / "lock")) and not os.path.isfile(folder / manifest.FILE):
+        begun = os.path.isdir(quick) or os.path.isfile(folder / "lock")
+        begun = begun or (os.path.isdir(folder / "frames") and bool(finished(folder)))
+        if begun and not os.path.isfile(folder / manifest.FILE):
             yield [*finished(quick).values()]
             return
         newest, written = read_manifest(folder), (folder / manifest.FILE).stat().st_mtime_ns

@@ -6,6 +6,8 @@ Knows no files, and not what any text means.
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 import unicodedata
 from collections.abc import Sequence
 from decimal import Decimal
@@ -64,6 +66,15 @@ def as_flag(name: str) -> str:
 def as_word(path: Path) -> str:
     """The path as it can be typed: after ./ where it begins like a flag."""
     return f"./{path}" if str(path).startswith("-") else str(path)
+
+
+def quoted(word: str) -> str:
+    """The word as it is typed into a shell; on Windows into cmd, too, for which single quotes are letters like others."""
+    if sys.platform != "win32":
+        return shlex.quote(word)
+    if re.fullmatch(r"[\w.:/\\+-]+", word):
+        return word
+    return '"' + re.sub(r'(\\*)"', r'\1\1\\"', word) + "\\" * (len(word) - len(word.rstrip("\\"))) + '"'
 
 
 def plural(count: int, noun: str) -> str:

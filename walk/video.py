@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from walk import Error, ffmpeg, formats, gif, png, probe
-from walk.files import flush, replace, sync_folder, writing
+from walk.files import flush, held_note, replace, sync_folder, writing
 from walk.probe import Metadata, Pictures, Track
 from walk.rates import nearest, rate
 from walk.sounds import Sound, fits, layout_of
@@ -348,7 +348,7 @@ def _replacing(out: Path) -> Iterator[Path]:
     except ConnectionError:  # raised by whoever follows the progress, and has gone
         raise
     except OSError as error:
-        raise Error(f"{out} cannot be written ({error.strerror or error})") from None
+        raise Error(f"{out} cannot be written ({error.strerror or error}){held_note(error)}") from None
     finally:
         for path in (part, probe.temporary_path(out, "sound")):
             with contextlib.suppress(OSError):

@@ -389,11 +389,11 @@ class Work:
         self.saving |= {name: Future() for name in names}
         if self.keeps_features:
             self.features |= {name: Future() for name in names}
-        begun, before = time.monotonic(), self.renderer.count
+        begun, before = time.perf_counter(), self.renderer.count
         rows = {index: run.rows[name] for index, name in zip(indices, names) if name in run.rows}
         self._store(self.renderer.render(run.walk, indices, run, rows))
         count = self.renderer.count - before
-        self.seconds += [(time.monotonic() - begun) / count] * count
+        self.seconds += [(time.perf_counter() - begun) / count] * count
 
     def _finish(self) -> None:
         if self.renderer is not None:
