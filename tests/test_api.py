@@ -139,6 +139,14 @@ def test_a_dtype_may_be_numpys(monkeypatch, empty_folder):
     assert command.call_args.kwargs["dtype"] == "float"  # which the command refuses by this name
 
 
+@pytest.mark.parametrize("embedding", [{"a.pt": "gloom", "b.pt": "mist"}, [("a.pt", "gloom"), (Path("b.pt"), "mist")]])
+def test_embeddings_may_come_with_their_words(monkeypatch, embedding):
+    heard = []
+    monkeypatch.setitem(commands.COMMANDS, "", lambda **chosen: heard.append(chosen["embedding"]) or "film.mp4")
+    walk.make("a fox", embedding=embedding)
+    assert heard == ["a.pt:gloom,b.pt:mist"]
+
+
 @pytest.mark.parametrize(
     "lora", [{"a, b.safetensors": 0.5, "c.safetensors": 1}, [("a, b.safetensors", 0.5), ("c.safetensors", 1)]]
 )

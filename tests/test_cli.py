@@ -509,6 +509,7 @@ EXPECTED = {
         ("walk", {"out": "name output_dir film -o", "frames": "num_interpolation_steps n-frames -n", "model": "checkpoint model_path"}),
         ("walk", {"size": "resolution aspect", "upscale": "upsample", "decoder": "vae", "start": "audio_start_sec", "fps": "frame_rate", "audio": "song", "low_memory": "lowvram"}),
         ("walk", {"steps": "num_inference_steps ddim_steps", "dtype": "torch_dtype fp16", "width": "-W"}),
+        ("walk", {"clip_skip": "CLIP_stop_at_last_layers", "dtype": "no-half", "negative": "n_prompt", "upscale": "hires-fix hr-scale"}),
         ("walk", {None: "check format xyzzy strength end preset tiled xformers silent"}),
         ("seeds", {"count": "num_images -n", "out": "output", None: "loop preview continue n_frames"}),
         ("bench", {"frames": "num_frames", None: "prompt_file seeds sound resume"}),
@@ -529,6 +530,12 @@ def test_flags_of_other_tools_are_told_ours_and_only_those(command, meant):
 def test_what_no_flag_is_for_is_told_in_words(refusal):
     again = "run the same command again to go on after a stop"
     assert refusal(*AB, "--resume") == f"there is no flag --resume; {again}"
+    for name, way in (
+        ("xformers", "walk computes attention as torch does, which is fast without a flag"),
+        ("no-half-vae", "walk decodes in float32 where a VAE would overflow in float16"),
+        ("batch-count", "walk seeds PROMPT --count N draws a prompt with several seeds"),
+    ):
+        assert refusal(*AB, f"--{name}") == f"there is no flag --{name}; {way}"
     dashes = "a prompt that begins with a dash goes into a file, one a line"
     assert refusal("--prompts", "-a fox", "an owl") == f"there is no flag -a fox; {dashes}"
     looks = "walk preview --prompts FILE ... looks before the long render"

@@ -11,7 +11,7 @@ import torch
 from oracle import load, pictures
 from safetensors.torch import load_file, save_file
 
-from walk import Error, Keyframe, Settings, embeddings, lazy, loading, models
+from walk import Error, Keyframe, Settings, embeddings, emphasis, lazy, loading, models
 from walk.cli import main
 
 SAID = "a fox, moody"
@@ -52,9 +52,15 @@ def as_web_ui(path, tensor):
     torch.save({"string_to_token": {"*": 265}, "string_to_param": {"*": tensor}, "name": "other", "step": 9}, path)
 
 
+def as_its_authors(path, tensor):
+    held = torch.nn.ParameterDict({"*": torch.nn.Parameter(tensor)})
+    torch.save({"string_to_token": {"*": torch.tensor(265)}, "string_to_param": held}, path)
+
+
 FORMS = {
     "moody.safetensors": lambda path, tensor: save_file({"emb_params": tensor}, path),
     "moody.pt": as_web_ui,
+    "elsewhere/moody.pt": as_its_authors,
     "learned_embeds.bin": lambda path, tensor: torch.save({"moody": tensor}, path),
 }
 
@@ -62,6 +68,7 @@ FORMS = {
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("name", FORMS)
 def test_a_word_is_the_plain_pipelines_in_every_form_of_file(tiny_folder, tmp_path, name, count):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
     FORMS[name](tmp_path / name, vectors(count))
     expected = plain(tiny_folder, lambda pipe: pipe.load_textual_inversion({"moody": vectors(count)}, token="moody"))
     torch.testing.assert_close(heard(tiny_folder, tmp_path / name), expected)
@@ -97,7 +104,10 @@ def test_both_text_encoders_learn_a_word_and_their_summary_stays_where_the_promp
     assert far(heard(xl, f"{tmp_path / 'swapped.safetensors'}:moody"), expected) > 0.1
 
 
-@pytest.mark.parametrize("prompt", ["a fox, MOODY", "a fox, embedding:moody", "a fox, (moody:1.0)"])
+@pytest.mark.parametrize(
+    "prompt",
+    ["a fox, MOODY", "a fox, embedding:moody", "a fox, embedding:moody.safetensors", "a fox, (moody:1.0)"],
+)
 def test_a_word_is_known_in_letters_of_any_size_and_as_other_tools_write_it(tiny_folder, tmp_path, prompt):
     save_file({"emb_params": vectors(2)}, tmp_path / "moody.safetensors")
     model = load(tiny_folder, embedding=str(tmp_path / "moody.safetensors"))
@@ -111,6 +121,45 @@ def test_a_part_of_another_word_is_no_word(tiny_folder, tmp_path, prompt):
     torch.testing.assert_close(
         heard(tiny_folder, tmp_path / "moody.safetensors", prompt), heard(tiny_folder, "", prompt), rtol=0, atol=0
     )
+
+
+@pytest.mark.parametrize(
+    ("prompt", "read"),
+    [
+        ("bad, (bad-hands-5:1.3), BADHANDV4.", "A, B, C."),
+        ("bad-hands-50, badhand, bad_hands", "A-hands-50, badhand, bad_hands"),  # as the web UI reads the first one
+        ("v1.5, v1x5, b (1), b \\(1\\)", "D, v1x5, E, E"),
+        ("İz, ΣΊΣΥΦΟΣ, σίσυφοσ, \u017ftill", "F, G, G, H"),  # no lower() makes these alike
+    ],
+)
+def test_of_words_that_begin_alike_the_longest_is_found_and_letters_may_be_of_any_alphabet(prompt, read):
+    known = ("bad", "bad-hands-5", "badhandv4", "v1.5", "b (1)", "İz", "ΣΊΣΥΦΟΣ", "still")
+    words = embeddings.Words(dict(zip(known, "ABCDEFGH")))
+    assert words.replaced(*emphasis.weights(prompt))[0] == read
+
+
+def test_what_is_read_as_letters_around_a_word_is_noted(tiny_folder, tmp_path):
+    save_file({"emb_params": vectors(1)}, tmp_path / "moody.safetensors")
+    model = load(tiny_folder, embedding=str(tmp_path / "moody.safetensors"))
+    assert model.notes(Keyframe("a ((moody)) owl", 0)) == ["'((moody))' is read as it stands; give (moody:1.2)"]
+
+
+def test_a_word_is_given_as_any_text_but_a_weight(tiny_folder, tmp_path):
+    save_file({"emb_params": vectors(1)}, tmp_path / "moody.v2.safetensors")
+    file = str(tmp_path / "moody.v2.safetensors")
+
+    def asked(text):
+        return Settings(embedding=text).embeddings()
+
+    assert asked(f"{file}:gloom.v2,C:moody.pt,org/it:<a>") == [
+        (file, "gloom.v2"),
+        ("C:moody.pt", ""),
+        ("org/it", "<a>"),
+    ]
+    assert refused(tiny_folder, f"{file}:0.8").endswith(
+        "it takes no weight; leave out :0.8, and write (WORD:0.8) in prompts"
+    )
+    assert refused(tiny_folder, "embedding:moody").endswith("give the file alone, without embedding: before it")
 
 
 def test_a_word_in_a_negative_prompt_is_heard_there(tiny_folder, tmp_path):
@@ -176,6 +225,8 @@ def test_what_is_no_embedding_or_another_models_is_refused(tiny_folder, xl, tmp_
     assert "two embeddings are called 'Good'; give one another name, as FILE:WORD" in refused(
         tiny_folder, f"{good},{good}:Good"
     )
+    floral = saved("floral", {"<floral>": vectors(1)})
+    assert embeddings.read(floral).word == "<floral>", "'lora' in a word makes no LoRA"
     several = saved("several", {"<s0>": vectors(1), "<s1>": vectors(1)})
     assert "holds several words (<s0>, <s1>, ...)" in refused(tiny_folder, several)
     uneven = saved("uneven", {"clip_l": vectors(1), "clip_g": vectors(2)})
@@ -198,6 +249,8 @@ def test_no_program_in_a_file_is_run(tiny_folder, tmp_path, capsys):
     assert "may hold programs, which walk does not run" in refused(tiny_folder, tmp_path / "moody.pt")
     (tmp_path / "cut.bin").write_bytes(b"PK")
     assert "cut.bin" in refused(tiny_folder, tmp_path / "cut.bin")
+    (tmp_path / "page.pt").write_text("<!DOCTYPE html>")
+    assert refused(tiny_folder, tmp_path / "page.pt").endswith("is damaged, or no embedding; download it again")
     assert "run" not in capsys.readouterr().out
 
 
@@ -284,7 +337,7 @@ def test_layers_are_skipped_for_both_prompts_but_not_the_last_norm(tiny_folder):
 
 
 def test_layers_that_cannot_be_skipped_are_refused(tiny_folder, xl):
-    with pytest.raises(Error, match=r"--clip-skip is for StableDiffusionPipeline, LatentConsistencyModelPipeline$"):
+    with pytest.raises(Error, match=r"leave out --clip-skip; it is for StableDiffusionPipeline, Latent"):
         models.complete(Settings(model=str(xl), clip_skip=2))
     with pytest.raises(Error, match="clip_skip 3 is out of range; the text encoder has 2 layers"):
         models.complete(Settings(model=str(tiny_folder), clip_skip=3))

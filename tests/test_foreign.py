@@ -253,7 +253,7 @@ def test_numbers_that_may_be_no_schedule_and_comments_in_one_are_refused(lines, 
         "[\n  'a fox',\n  'a frog',\n]",
         "['a fox', 'a frog',]",
         "{0: 'a fox', 30: 'a frog'}",
-        '{"W": 512, "prompts": {"0": "a fox", "30": "a frog"}}',
+        '{"W": 512, "prompts": ["a fox", "a frog"]}',
         '{"last_node_id": 9,\n "nodes": [{"id": 7,\n "widgets_values": ["a fox"]}]}',
         '{"prompt": "a fox"}\n{"prompt": "a frog"}',
         "[1, 2]",
@@ -286,6 +286,59 @@ def test_an_object_of_more_than_prompts_is_no_schedule():
     text = '{"0": "a fox", "30": "a frog", "width": 512}'
     with pytest.raises(Error, match="JSON and the like are not read"):
         read(text)
+
+
+def test_of_deforums_settings_the_prompts_are_read_and_it_is_said_that_no_others_are(tmp_path):
+    file, told = tmp_path / "a.txt", []
+    file.write_text(
+        '{\n"W": 512,\n"seed": -1,\n"prompts": {"0": "a fox", "30": "a frog --neg blurry"},\n"steps": 25\n}'
+    )
+    fox, frog = read_prompts(file, tell=told.append)
+    assert (fox.prompt, fox.frame, frog.prompt, frog.frame, frog.negative_prompt) == (
+        "a fox",
+        0,
+        "a frog",
+        30,
+        "blurry",
+    )
+    assert told == [
+        "the frame numbers before the prompts are read as frame=; none of the file's other settings is read"
+    ]
+    file.write_text('{"W": 512, "prompts": {"0": "a fox", "max_f/2": "a frog"}}')
+    with pytest.raises(Error, match="'max_f/2' is not the number of a frame"):
+        read_prompts(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "a fox, (red:1.2)\nNegative prompt: bad, (worst:2)\nSteps: 30, Sampler: DPM++ 2M, Schedule type: Karras, CFG "
+            "scale: 7, Seed: 123, Size: 512x768, Model: it, Clip skip: 2, Version: v1.9",
+            "2: 'Negative prompt:' begins what another tool tells of a picture, which is not read; in its place end the "
+            "prompt's line in | negative=... | seed=123 and give --steps 30 --scheduler 'DPM++ 2M Karras' --guidance 7 "
+            "--clip-skip 2 --width 512 --height 768",
+        ),
+        (
+            "a fox\nSteps: 20, Sampler: Euler a, Schedule type: Automatic",
+            "2: 'Steps: 20,' begins what another tool tells of a picture, which is not read; in its place give --steps 20 "
+            "--scheduler 'Euler a'",
+        ),
+        (
+            "a fox Negative prompt: bad Steps: 20, Sampler: DDIM",
+            "1: 'Negative prompt:' begins what another tool tells of a picture, which is not read; in its place end the "
+            "prompt's line in | negative=... and give --steps 20 --scheduler DDIM",
+        ),
+    ],
+)
+def test_what_is_told_of_a_picture_beside_its_prompt_is_not_drawn(text, told):
+    assert refusal(read, text) == f"a.txt:{told}"
+    assert refusal(read_prompts, text.splitlines()) == f"prompt {told}"
+
+
+@pytest.mark.parametrize("prompt", ["steps: a stair of 20, stone", "a negative prompt: no", "Steps: 12 of them"])
+def test_words_are_not_taken_for_what_is_told_of_a_picture(prompt):
+    assert read_prompts([prompt])[0].prompt == prompt
 
 
 def test_an_expression_in_place_of_a_frames_number_is_named():

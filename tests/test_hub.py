@@ -557,6 +557,30 @@ def test_what_is_nearly_a_lora_is_mended(cache, tmp_path, monkeypatch):
         assert str(caught.value) == f"there is no LoRA '{name}' here; {hint}"
 
 
+@pytest.mark.parametrize(
+    ("find", "file"),
+    [
+        (hub.find_lora, "Lora/style.safetensors"),
+        (hub.find_embedding, "embeddings/EasyNegative.pt"),
+        (hub.find_upscaler, "ESRGAN/4x-UltraSharp.pth"),
+        (hub.find_model, "Stable-diffusion/realisticVision.safetensors"),
+    ],
+)
+def test_a_file_named_as_other_tools_list_it_is_not_sought_on_the_hub(cache, tmp_path, monkeypatch, find, file):
+    monkeypatch.chdir(tmp_path)
+    Path(file).parent.mkdir()
+    Path(file).touch()
+    with pytest.raises(Error, match=rf"here; did you mean {re.escape(file)}\?$"):
+        find(str(Path(file).with_suffix("")))
+
+
+def test_a_short_name_is_none_of_a_file_beside(cache, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("sdxl.safetensors").touch()
+    with pytest.raises(Error, match="hub is switched off"):
+        hub.find_model("sdxl")
+
+
 def test_a_lora_of_the_hubs_that_is_not_here_says_so(cache):
     with pytest.raises(Error, match="org/style is not on this machine and the hub is switched off"):
         hub.find_lora("org/style")

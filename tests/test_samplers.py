@@ -31,6 +31,7 @@ def chosen(text, own=diffusers.PNDMScheduler, others=OTHERS):
         ("Euler a", "EulerAncestralDiscreteScheduler"),
         ("euler_ancestral", "EulerAncestralDiscreteScheduler"),
         ("Euler SGM Uniform", "EulerDiscreteScheduler:timestep_spacing=trailing"),
+        ("Euler Simple", "EulerDiscreteScheduler:timestep_spacing=trailing"),
         ("Heun Exponential", "HeunDiscreteScheduler:use_exponential_sigmas=true"),
         ("LMS Karras", "LMSDiscreteScheduler:use_karras_sigmas=true"),
         ("DPM2 a Karras", "KDPM2AncestralDiscreteScheduler:use_karras_sigmas=true"),
@@ -60,6 +61,7 @@ def test_a_name_and_options_mean_a_class_and_what_it_is_made_with(text, meant):
 def test_a_flow_models_scheduler_has_its_own_options_and_is_eulers():
     own = diffusers.FlowMatchEulerDiscreteScheduler
     assert str(chosen(":shift=3", own, [own])) == "FlowMatchEulerDiscreteScheduler:shift=3.0"
+    assert str(chosen("Euler Simple", own, [own])) == "FlowMatchEulerDiscreteScheduler", "as it is by itself"
     assert str(chosen("Euler Karras", own, [own])) == "FlowMatchEulerDiscreteScheduler:use_karras_sigmas=true"
 
 
@@ -89,3 +91,18 @@ def test_what_no_scheduler_is_or_has_is_refused_with_what_there_is(text, message
     with pytest.raises(Error) as caught:
         chosen(text)
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Karras", "; a schedule stands after one of these, as in 'DPM++ 2M Karras'"),
+        ("Euler Automatic", "; of schedules there are Karras, Exponential, Beta, SGM Uniform and Simple"),
+        ("DPM++ 2M Align Your Steps", "; of schedules there are Karras, Exponential, Beta, SGM Uniform and Simple"),
+    ],
+)
+def test_a_schedule_without_a_sampler_or_of_another_tool_is_said_to_be_one(text, message):
+    with pytest.raises(Error) as caught:
+        chosen(text)
+    assert str(caught.value).endswith(message)
+    assert text == "Karras" or f"did you mean {text.split(' A')[0]}?" in str(caught.value)

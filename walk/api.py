@@ -135,7 +135,7 @@ def _word(name: str, value: Any) -> str:
         if isinstance(value, Mapping):
             return ",".join(f"{_word('', key)}:{each}" for key, each in value.items())
         pairs = [value] if _is_pair(value) else value
-        return ",".join(":".join(map(str, each)) if _is_pair(each) else _word("", each) for each in pairs)
+        return ",".join(":".join(map(str, each)) if isinstance(each, tuple) else _word("", each) for each in pairs)
     if isinstance(value, float):
         return (
             str(int(value)) if value.is_integer() else without_exponent(value) if math.isfinite(value) else str(value)

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from walk import Error
-from walk.hub import BUNDLED, find_embedding, find_lora, is_lora, tensor_shapes
+from walk.hub import BUNDLED, EMBEDDINGS, find_embedding, find_lora, is_lora, tensor_shapes
 from walk.loading import text_encoders
 
 # What files call the vectors of each text encoder, in the order that pipelines have these; no word of its own is among
@@ -34,22 +34,28 @@ class Words:
     """What stands in a prompt for each of the words: tokens that the tokenizers have been given."""
 
     def __init__(self, tokens: Mapping[str, str] | None = None) -> None:
-        self.tokens = {word.lower(): text for word, text in (tokens or {}).items()}
+        self.tokens = {word: (tokens or {})[word] for word in _longest_first(tokens or {})}
         self.pattern = _pattern(self.tokens)
 
     def replaced(self, text: str, weights: Sequence[float]) -> tuple[str, list[float]]:
         """A text with the tokens in it, and the weight of each of its letters: of a word's tokens, as its own."""
         letters, values, end = "", list[float](), 0
-        for found in self.pattern.finditer(text) if self.tokens else ():
-            token = self.tokens[found[1].lower()]
+        tokens = [*self.tokens.values()]
+        for found in self.pattern.finditer(text) if tokens else ():
+            which = found.lastindex or 2  # by its group: letters of other sizes are not always those that lower() gives
+            token = tokens[which - 2]
             letters += text[end : found.start()] + token
-            values += [*weights[end : found.start()], *[weights[found.start(1)]] * len(token)]
+            values += [*weights[end : found.start()], *[weights[found.start(which)]] * len(token)]
             end = found.end()
         return letters + text[end:], [*values, *weights[end:]]
 
     def removed(self, text: str) -> str:
         """A text without the words."""
         return self.pattern.sub("", text) if self.tokens else text
+
+    def bare(self, text: str) -> str:
+        """A text with the words alone where ComfyUI's notation was."""
+        return self.pattern.sub(lambda found: found[found.lastindex or 0], text) if self.tokens else text
 
     def restored(self, text: str) -> str:
         """A text with the words in the place of their tokens, of which some may have been cut off."""
@@ -59,9 +65,15 @@ class Words:
 
 
 def _pattern(words: Iterable[str]) -> re.Pattern[str]:
-    """Finds the words, the longest first, whole and in letters of any size; as ComfyUI writes them, too."""
-    longest = sorted(map(re.escape, words), key=len, reverse=True)
-    return re.compile(rf"(?<!\w)(?:embedding:)?({'|'.join(longest)})(?!\w)", re.IGNORECASE)
+    """Finds the words, the longest first, whole and in letters of any size; as ComfyUI writes them, too, where a file's
+    suffix may follow. Each word has a group."""
+    groups = "|".join(f"({re.escape(word)})" for word in _longest_first(words))
+    comfy = "|".join(map(re.escape, EMBEDDINGS))
+    return re.compile(rf"(?<!\w)(embedding:)?(?:{groups})(?(1)(?:{comfy})?)(?!\w)", re.IGNORECASE)
+
+
+def _longest_first(words: Iterable[str]) -> list[str]:
+    return sorted(words, key=len, reverse=True)
 
 
 def add(pipe: Any, named: Sequence[tuple[str, str]], loras: Iterable[str] = (), able: bool = True) -> Words:
@@ -101,7 +113,10 @@ def unsaid(named: Sequence[tuple[str, str]], prompts: Sequence[str]) -> list[str
 def read(path: Path, word: str = "") -> Embedding:
     """A file's vectors, and the word that they stand for: the one that is given, or the file's own, or its name."""
     held = _load(path)
-    return _read(held.get("string_to_param", held), path, word, path.stem)
+    vectors = held.get("string_to_param", held)
+    # The method's own authors saved a module.
+    vectors = vectors._parameters if isinstance(vectors, torch.nn.ParameterDict) else vectors
+    return _read(vectors, path, word, path.stem)
 
 
 def _bundled(path: Path) -> list[Embedding]:
@@ -122,7 +137,7 @@ def _read(held: Mapping[str, Any], path: Path, given: str, usual: str) -> Embedd
     words = [name for name in vectors if name not in _PARTS]
     if not vectors or any(it.ndim != 2 or not it.is_floating_point() for it in vectors.values()):
         raise Error(f"{path} is no embedding: it holds no vectors for a text encoder")
-    if is_lora(words):
+    if len(words) > 1 and is_lora(words):  # a single one may have 'floral' for its word
         raise Error(f"{path} is a LoRA; give it as --lora")
     if words and len(vectors) > 1:
         raise Error(
@@ -139,8 +154,11 @@ def _load(path: Path) -> dict[str, Any]:
         if path.suffix == ".safetensors":
             tensor_shapes(path)  # which says better what is wrong
             return load_file(path)
-        held = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
+        with torch.serialization.safe_globals([torch.nn.ParameterDict]):  # which holds nothing but data
+            held = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if re.search("Unsupported operand|invalid load key", str(error)):  # no pickle at all, as a page of the web
+            raise Error(f"{path} is damaged, or no embedding; download it again") from None
         raise Error(
             f"{path} may hold programs, which walk does not run; take the embedding's .safetensors file"
         ) from None

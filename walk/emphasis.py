@@ -18,11 +18,11 @@ DIGITS = 16  # characters of a number at most, with the spaces around it
 _LEFTOVER = re.compile(  # its groups name the kinds of a Leftover
     r"""^(?P<number>\d{1,3}[.)])(?=\s)|^(?P<bullet>[-*•])(?=\s)       # a list's
     |^(?P<quote>["“„«](?=[^"“”„«»]+["“”»]$)|'(?=[^']+'$))           # around all of it
-    |(?P<lora><(?:lora|lyco):[^<>]+>)
+    |(?P<lora><(?:lora|lyco):[^<>]+>)|(?P<hypernet><hypernet:[^<>]+>)
     |(?P<louder>\(\(+[^()]+\)\)+(?!\+))
     |(?P<plus>\([^()]+\)\++(?=[\s,.]|$))                   # compel's
-    |(?P<option>(?<!\S)--(?:no?|neg|negative)\s(?:(?!\s--[a-z])[^|])+
-        |(?<!\S)--[a-z]+\b(?:[\s=][^\s,-][^\s,]*)?)       # Midjourney's
+    |(?P<option>(?<!\S)--(?:no?|neg|negative|(?:negative_)?prompt)\s(?:(?!\s--[a-z])[^|])+
+        |(?<!\S)--[a-z][a-z_]*\b(?:[\s=](?:"[^"]*"|[^\s,-][^\s,]*))?)       # Midjourney's, and of the web UI's script
     |(?P<ratio>(?<=[^\W\d_])::\s*-?\.?\d[\d.]*(?!\w)|(?<=\w)::(?=\s|$))
     |(?P<divider>(?-i:(?<![A-Z][\s,])(?<=[\s,])(?:AND|BREAK)(?=[\s,]|$)(?!\s[A-Z]{2})))  # alone among small letters
     |(?P<choice>\{[^{}|]*\|[^{}]*\})
@@ -35,7 +35,8 @@ _LEFTOVER = re.compile(  # its groups name the kinds of a Leftover
         |\[[^][]*[^\W\d_]:+\s*\d*\.?\d+\])
     |(?P<heading>^\[[^][|]+\]$)
     |(?P<weight>\([^()]*[^\W\d_]:[-+]?\d+(?:[.,]\d+)*    # whose number is none,
-        (?:\)|(?=[^()]*(?:\(|$))))                        # or whose parenthesis is not closed
+        (?:\)|(?=[^()]*(?:\(|$)))                         # or whose parenthesis is not closed
+        |\([^()`]*:`[^`]+`\s*\))                           # or whose number is computed, as in Deforum
     """,
     re.VERBOSE | re.IGNORECASE,
 )
@@ -84,7 +85,7 @@ def leftovers(prompt: str) -> list[Leftover]:
     """What looks like notation, walk's or another tool's, but is read as letters: in the prompt's order, each text once.
 
     A weight whose parenthesis is not closed, or whose number is none, as in (panda:1,5); settings without a bar before
-    them; AUTOMATIC1111's ((panda)), [[panda]], [fox:panda:0.5], [fox|panda], <lora:panda:0.8>, AND, BREAK, {fox|panda},
+    them; Deforum's (panda:`t/9`); AUTOMATIC1111's ((panda)), [[panda]], [fox:panda:0.5], [fox|panda], <lora:panda:0.8>, AND, BREAK, {fox|panda},
     and __animal__; a list's 1. or -, and quotes or brackets around all of it, as of a [chorus]; compel's (panda)++,
     ComfyUI's embedding:panda, Midjourney's panda::1.5 and --ar 16:9.
     Parentheses and brackets around some plain words are not among them, nor are times and proportions, 3:4.

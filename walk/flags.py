@@ -481,13 +481,15 @@ _ELSEWHERE = {  # what other tools call it; of several flags the first that a co
     "model": "checkpoint ckpt ckpt_path pretrained_model_name_or_path",
     "denoiser": "unet transformer",
     "embedding": "embeddings textual_inversion ti",
+    "clip_skip": "clip_stop_at_last_layers clipskip",
+    "negative": "n_prompt neg_prompt",
     "decoder": "vae vae_path",
     "ease": "easing",
     "scheduler": "sampler sampler_name",
     "device": "gpu cpu cuda",
-    "dtype": "fp16 half precision",
+    "dtype": "fp16 half no_half precision",
     "low_memory": "lowvram medvram offload cpu_offload",
-    "upscale": "upsample upscaler upscale_model esrgan realesrgan",
+    "upscale": "upsample upscaler upscale_model esrgan realesrgan hires hires_fix enable_hr hr_scale hr_upscaler",
     "size": "resolution crop aspect aspect_ratio landscape portrait",
     "quality": "crf",
     "run": "frames_in frames_dir run_folder",
@@ -500,11 +502,18 @@ _WAYS = {  # what no flag is for
     **dict.fromkeys(
         (
             *("zoom", "angle", "rotate", "translate", "pan", "animation_mode"),
-            *("strength", "denoising_strength", "init", "init_image", "image", "img2img", "controlnet"),
+            *("strength", "denoising_strength", "init", "init_image", "image", "img2img", "controlnet", "ip_adapter"),
         ),
         "walk moves through what a model knows rather than moving a camera over its pictures, and makes each of them from "
         "a prompt and noise alone",
     ),
+    **dict.fromkeys(
+        ("xformers", "opt_sdp_attention", "opt_sdp_no_mem_attention", "opt_split_attention"),
+        "walk computes attention as torch does, which is fast without a flag",
+    ),
+    "no_half_vae": "walk decodes in float32 where a VAE would overflow in float16",
+    "hypernetwork": "walk knows LoRAs and embeddings, but no hypernetworks",
+    **dict.fromkeys(("batch_count", "n_iter"), "walk seeds PROMPT --count N draws a prompt with several seeds"),
 }
 _NEAR = 0.72  # likeness, by difflib: at less, most are other words and no slips, as --name for --frames
 

@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from walk import Error
-from walk.text import clock, parse_time
+from walk.text import clock, parse_time, quoted
 
 # (where, text) of each prompt. What is no text, a Keyframe, is passed on as it is.
 Entries = list[tuple[str, Any]]
@@ -100,7 +100,7 @@ def _without_schedule(entries: Entries, fps: Fraction | None) -> tuple[Entries, 
     """
     texts = [(where, text) for where, text in entries if isinstance(text, str)]
     _check_no_timecodes(texts, fps)
-    data = _json("\n".join(text for _, text in texts))
+    data, more = _schedule(texts)
     if isinstance(data, tuple):
         texts = [(texts[0][0], f"{key}: {value}") for key, value in data if isinstance(value, str)]
     texts = [(where, text) for where, text in texts if text.strip() not in ("{", "}")]
@@ -119,7 +119,7 @@ def _without_schedule(entries: Entries, fps: Fraction | None) -> tuple[Entries, 
                     f"{first.where}: numbers before prompts, each one more than the last, are not read; leave them out, "
                     f"or write '{found[1].line[:60]}' for a frame"
                 )
-            note = f"the {numbers} before the prompts are read as {first.unit}="
+            note = f"the {numbers} before the prompts are read as {first.unit}={more}"
             return [(timed.where, timed.line) for timed in found], note
         if data or first.kind == "label":
             raise Error(f"{first.where}: the first of the prompts by {numbers} is at {first.at:g}; it has to be at 0")
@@ -242,12 +242,43 @@ def _in_place_of(code: re.Match[str]) -> str:
     )
 
 
+# What other tools write of a picture
+
+
+_INFOTEXT = re.compile(r"(?:^|(?<=\s))(?:Negative prompt:|Steps: \d+, (?=[A-Z]))", re.MULTILINE)
+_PARAMETER = re.compile(r"\b(Negative prompt|Steps|Sampler|Schedule type|CFG scale|Seed|Size|Clip skip): (?=([^,\n]*))")
+_FLAGS = {"Steps": "--steps", "Sampler": "--scheduler", "CFG scale": "--guidance", "Clip skip": "--clip-skip"}
+
+
+def check_no_infotext(texts: Sequence[tuple[str, str]]) -> None:
+    """Raise Error for the text that AUTOMATIC1111's web UI puts beside a picture: a model would draw its settings."""
+    for where, text in texts:
+        if found := _INFOTEXT.search(text):
+            whole = "\n".join(text for _, text in texts)
+            told = {name: value.strip() for name, value in reversed(_PARAMETER.findall(whole[whole.index(found[0]) :]))}
+            raise Error(
+                f"{where}: '{found[0].strip()}' begins what another tool tells of a picture, which is not read; in its "
+                f"place {' and '.join(_remedies(told))}"
+            )
+
+
+def _remedies(told: dict[str, str]) -> list[str]:
+    """What to do in place of another tool's settings."""
+    line = " | negative=..." * ("Negative prompt" in told) + f" | seed={told.get('Seed')}" * ("Seed" in told)
+    if (schedule := told.get("Schedule type", "Automatic")) != "Automatic" and "Sampler" in told:
+        told["Sampler"] += f" {schedule}"
+    flags = [f"{flag} {quoted(told[name])}" for name, flag in _FLAGS.items() if name in told]
+    if size := re.fullmatch(r"(\d+)x(\d+)", told.get("Size", "")):
+        flags.append(f"--width {size[1]} --height {size[2]}")
+    return [f"end the prompt's line in{line}"] * bool(line) + [f"give {' '.join(flags)}"] * bool(flags)
+
+
 # JSON
 
 
 def check_no_data(texts: Sequence[tuple[str, str]]) -> None:
     """Raise Error for JSON: a model would draw it."""
-    data = _json("\n".join(text for _, text in texts))
+    data, _ = _schedule(texts)
     if isinstance(data, tuple) and all(isinstance(value, str) for _, value in data):
         odd = [key for key, _ in data if not re.fullmatch(r"\s*\d+(\.\d+)?\s*", key)]
         if odd and len(odd) < len(data):
@@ -258,6 +289,14 @@ def check_no_data(texts: Sequence[tuple[str, str]]) -> None:
                 f"{where}: JSON and the like are not read; write the prompts alone, in a file one a line, "
                 "with times as in 'an owl | time=SECONDS'"
             )
+
+
+def _schedule(texts: Sequence[tuple[str, str]]) -> tuple[Any, str]:
+    """What JSON the prompts are, as `_json` has it: of a file of Deforum's settings the prompts, and then the end of a
+    note on the others."""
+    data = _json("\n".join(text for _, text in texts))
+    prompts = dict(data).get("prompts") if isinstance(data, tuple) else None
+    return (prompts, "; none of the file's other settings is read") if isinstance(prompts, tuple) else (data, "")
 
 
 def _json(text: str) -> Any:

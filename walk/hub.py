@@ -35,6 +35,7 @@ ACCEPTED = (
 _TEXTS = (".json", ".txt", ".model", ".jinja")
 _DECIDING = (*_TEXTS, ".safetensors")
 _WEIGHTS = (".safetensors", ".gguf", ".ckpt", ".pt", ".pth", ".bin")
+EMBEDDINGS = (".safetensors", ".pt", ".bin")  # of files of embeddings
 _DENOISERS = ("transformer", "unet")  # the names that pipelines have for theirs
 _USUAL_FILE = "diffusion_pytorch_model.safetensors"  # a repository may have others, in other forms or for other tools
 # Names of tensors in a checkpoint: two of Stable Diffusion 2's; how those of a VAE begin, and those of text encoders.
@@ -91,6 +92,8 @@ def find_model(name: str, denoiser: bool = True) -> Path:
         return path
     if file := find_checkpoint(name):
         return _description(file)
+    if not find_entry(name):
+        _check_beside(name, (".safetensors",), f"there is no model '{name}' here")
     repo, revision = _hub_id(name)
     return _cached(repo, revision, denoiser) or _download(repo, revision, denoiser)
 
@@ -360,8 +363,6 @@ def find_lora(name: str) -> Path:
         accepted = f"write {prompted[1]}.safetensors{prompted[2] or ''}"
     elif weighted := re.fullmatch(r"(.+\.safetensors):(.*)", name):
         accepted = f"its weight '{weighted[2]}' is no number; write {weighted[1]}:0.8, say"
-    elif os.path.isfile(f"{name}.safetensors"):
-        accepted = f"did you mean {name}.safetensors?"
     return _find_file(name, (".safetensors",), f"there is no LoRA '{name}' here", accepted)
 
 
@@ -369,10 +370,12 @@ def find_lora(name: str) -> Path:
 def find_embedding(name: str) -> Path:
     """An embedding's file; from the hub, 'org/name' or 'org/name/file.safetensors', it is downloaded unless it is on
     this machine."""
-    suffixes = (".safetensors", ".pt", ".bin")
-    beside = next((f"{name}{suffix}" for suffix in suffixes if os.path.isfile(f"{name}{suffix}")), "")
-    accepted = f"did you mean {beside}?" if beside else "an embedding is a .safetensors, .pt or .bin file, or a hub id"
-    return _find_file(name, suffixes, f"there is no embedding '{name}' here", accepted)
+    accepted = "an embedding is a .safetensors, .pt or .bin file, or a hub id"
+    if weighted := re.fullmatch(r"(.+):(-?[\d.]+)", name):
+        accepted = f"it takes no weight; leave out :{weighted[2]}, and write (WORD:{weighted[2]}) in prompts"
+    elif name == "embedding":  # as ComfyUI writes it, with a word after it
+        accepted = "give the file alone, without embedding: before it"
+    return _find_file(name, EMBEDDINGS, f"there is no embedding '{name}' here", accepted)
 
 
 @functools.lru_cache
@@ -406,6 +409,7 @@ def _find_file(name: str, suffixes: tuple[str, ...], absent: str, accepted: str)
             absent = f"{name} is of another kind"
         if path.is_dir() and (inside := [file for file in path.iterdir() if file.suffix in suffixes]):
             return path / _only([file.name for file in inside], str(path), suffixes)  # as diffusers saves one
+    _check_beside(name, suffixes, absent)
     repo, file = "/".join(name.split("/")[:2]), "/".join(name.split("/")[2:])
     if "/" not in name or not _may_be_on_hub(repo) or os.path.exists(name) or (file and not file.endswith(suffixes)):
         raise Error(f"{absent}; {accepted}")
@@ -419,6 +423,12 @@ def _find_file(name: str, suffixes: tuple[str, ...], absent: str, accepted: str)
         raise Error(f"{repo} has no {file}; it has {_some(fitting)}")
     file = file or _only(fitting, repo, suffixes)  # before several are downloaded, of which one is meant
     return downloads.download(listing, [file]) / file
+
+
+def _check_beside(name: str, suffixes: tuple[str, ...], absent: str) -> None:
+    """Raise Error for a name without its suffix, as other tools list files: on the hub there may be one like it."""
+    if beside := next((f"{name}{suffix}" for suffix in suffixes if os.path.isfile(at_home(f"{name}{suffix}"))), ""):
+        raise Error(f"{absent}; did you mean {beside}?")
 
 
 def _may_be_on_hub(name: str) -> bool:

@@ -154,6 +154,7 @@ def read_prompts(
     for where, text in texts:
         _check_text(where, text)
     foreign.check_no_data(texts)
+    foreign.check_no_infotext(texts)
     lines = list(_lines(entries))
     _check_weights("negative prompt", negative)
     _check_weights("style", style)

@@ -264,7 +264,10 @@ def check_skips(folder: Path, settings: Settings, family: Family) -> None:
         return
     if not family.skips:
         able = ", ".join(name for name, family in FAMILIES.items() if family.skips)
-        raise Error(f"models of this family are read at the layer that they were made for; --clip-skip is for {able}")
+        raise Error(
+            "models of this family are read at the layer that they were made for (SDXL at its last but one, which other "
+            f"tools call 2), so leave out --clip-skip; it is for {able}"
+        )
     if settings.clip_skip > (layers := read_field(folder / "text_encoder" / "config.json", "num_hidden_layers")):
         raise Error(f"clip_skip {settings.clip_skip} is out of range; the text encoder has {layers} layers")
 

@@ -341,7 +341,7 @@ class Pipeline(Model):
         for name, text in (("prompt", keyframe.prompt), ("negative prompt", keyframe.negative_prompt)):
             if unread := self.reader.unread(text):
                 notes.append(f"the {name} is too long for the model, which does not read {shortened(unread)}")
-            notes += map(leftover, emphasis.leftovers(self.reader.words.removed(text)))
+            notes += map(leftover, emphasis.leftovers(self.reader.words.bare(text)))
         if keyframe.negative_prompt and not self.family.negatives:
             notes.append("the model takes no negative prompt, so it has no effect")
         elif keyframe.negative_prompt and not self._guided:

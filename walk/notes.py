@@ -14,19 +14,21 @@ from collections.abc import Callable
 from walk.emphasis import Leftover, leftovers, unescaped
 from walk.hub import find_model
 from walk.settings import BUILT_IN
-from walk.text import plural
+from walk.text import plural, quoted
 
 QUOTED = 8  # words at the beginning, and at the end, of what is not read
 NAMED = 8  # of a prompt's words that the built-in model has never seen
 _FILLERS = ("and", "with", "to", "by", "at", "near", "next", "over", "for", "from", "is", "as", "no", "its")
 # By the options that other tools take in a prompt, after two hyphens: what to write instead.
 _OPTIONS = {
-    **dict.fromkeys(("no", "neg", "negative", "n"), "; write | negative={}"),
+    **dict.fromkeys(("no", "neg", "negative", "n", "negative_prompt"), "; write | negative={}"),
+    "prompt": "; write the prompt alone: {}",
     **dict.fromkeys(("ar", "aspect", "w", "h"), "; give --width and --height"),
     "seed": "; write | seed={}",
     "style": "; give --style",
     "steps": "; give --steps",
-    "cfg": "; give --guidance",
+    **dict.fromkeys(("cfg", "cfg_scale"), "; give --guidance"),
+    "sampler_name": "; give --scheduler",
 }
 
 
@@ -52,9 +54,16 @@ def _as_letters(text: str, more: str) -> str:
     return f"'{text}' is read as it stands{more}"
 
 
+def _lora(text: str) -> str:
+    name, _, weights = text[1:-1].partition(":")[2].partition(":")
+    weight = weights.partition(":")[0]  # of several the first; others are for the text encoder, or for blocks
+    file = quoted(f"{name}.safetensors" + f":{weight}" * bool(weight))
+    return _as_words(text, f"; give --lora {file} in its place")
+
+
 def _option(text: str) -> str:
     name, _, value = text[2:].strip(" ,.").replace("=", " ").partition(" ")
-    return _as_words(text, _OPTIONS.get(name.lower(), "").format(value.strip() or "..."))
+    return _as_words(text, _OPTIONS.get(name.lower(), "").format(value.strip(' "') or "..."))
 
 
 def _nested(text: str, factor: float) -> str:
@@ -78,7 +87,8 @@ _NOTES: dict[str, Callable[[str], str]] = {
     "number": lambda text: "a list's number is read as words: a prompt needs none",
     "bullet": lambda text: f"a list's {text} is read as a word: a prompt needs none",
     "quote": lambda text: "quotes around all of it are read as letters: a prompt needs none",
-    "lora": lambda text: _as_words(text, f"; give --lora {text[1:-1].partition(':')[2]}"),
+    "lora": _lora,
+    "hypernet": lambda text: _as_words(text, "; walk knows no hypernetworks"),
     "louder": lambda text: _nested(text, 1.1),
     "plus": _plus,
     "option": _option,
@@ -86,14 +96,22 @@ _NOTES: dict[str, Callable[[str], str]] = {
     "divider": lambda text: f"'{text}' is read as a word: a prompt is not divided there",
     "choice": lambda text: _as_letters(text, ": none of them is chosen"),
     "wildcard": lambda text: _as_letters(text, ": no word takes its place"),
-    "embedding": lambda text: _as_words(text, f"; give --embedding {text.partition(':')[2]}"),
+    "embedding": lambda text: _as_words(text, "; give its file as --embedding"),
     "setting": lambda text: _as_words(text, f"; give it after a bar: | {text}"),
     "quieter": lambda text: _nested(text, 1 / 1.1),
     "heading": lambda text: f"'{text}' is drawn like any other prompt; lines that begin with # are skipped",
     "steps": lambda text: _as_letters(text, ": words stay the same from step to step"),
     "weight": _weight,
 }
-_READ_AS_WORDS = ("heading", "lora", "option", "divider", "embedding", "setting")  # of which `unknown` says no more
+_READ_AS_WORDS = (
+    "heading",
+    "lora",
+    "hypernet",
+    "option",
+    "divider",
+    "embedding",
+    "setting",
+)  # of which `unknown` says no more
 
 
 def _words(text: str) -> dict[str, None]:

@@ -32,8 +32,10 @@ _SCHEDULES: dict[str, dict[str, Any]] = {
     "exponential": {"use_exponential_sigmas": True},
     "beta": {"use_beta_sigmas": True},
     "sgmuniform": {"timestep_spacing": "trailing"},
+    "simple": {"timestep_spacing": "trailing"},
     "": {},
 }
+_OTHER_SCHEDULES = ("automatic", "normal", "uniform", "polyexponential", "alignyoursteps", "kloptimal")
 
 
 class Sampler(NamedTuple):
@@ -64,7 +66,9 @@ def chosen(own: Any, others: Sequence[Any], text: str | None) -> Sampler:
         fitting = _fitting_names(classes)
         near = _nearest(name, fitting)
         meant = f"did you mean {near}? These fit" if near else "these fit"
-        raise Error(f"scheduler '{name}' is unknown or does not fit this model; {meant}: {', '.join(fitting)}")
+        raise Error(
+            f"scheduler '{name}' is unknown or does not fit this model; {meant}: {', '.join(fitting)}{_of_schedules(name)}"
+        )
     parameters = inspect.signature(kind.__init__).parameters
     for option, value in (*options.items(), *(_option(each) for each in options_text.split(",") if each.strip())):
         if option not in parameters or option in _ARRAYS:
@@ -82,8 +86,18 @@ def _named(name: str, classes: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         meant, options = samplers.get(base, (base, {}))
         for full, kind in classes.items():
             if meant.lower() in (full.lower(), full.lower().removesuffix("scheduler"), _short(full).lower()):
-                return kind, options | schedule_options
+                by_itself = schedule == "simple" and full.startswith("FlowMatch")  # whose steps are these anyway
+                return kind, options | ({} if by_itself else schedule_options)
     return None, {}
+
+
+def _of_schedules(name: str) -> str:
+    """What to say of a schedule that has no sampler before it, or is none; the end of a sentence."""
+    normalised = _normalised(name)
+    if normalised and normalised in _SCHEDULES:
+        return "; a schedule stands after one of these, as in 'DPM++ 2M Karras'"
+    known = "; of schedules there are Karras, Exponential, Beta, SGM Uniform and Simple"
+    return known * normalised.endswith(_OTHER_SCHEDULES)
 
 
 def _normalised(name: str) -> str:
@@ -105,7 +119,7 @@ def _fitting_names(classes: dict[str, Any]) -> list[str]:
 def _nearest(name: str, known: Sequence[str]) -> str:
     """The one that was probably meant; '' if none is like it."""
     normalised = _normalised(_short(name))
-    for schedule in filter(None, _SCHEDULES):  # any sampler may have one
+    for schedule in filter(None, (*_SCHEDULES, *_OTHER_SCHEDULES)):  # any sampler may have one
         normalised = normalised.removesuffix(schedule)
     spelled = {_normalised(each): each for each in known}
     near = difflib.get_close_matches(normalised, spelled, n=1)

@@ -25,7 +25,8 @@ ALGORITHM = 3  # the noise of stochastic schedulers' steps is the keyframes', to
 
 _NAMES = ("model", "lora", "embedding", "decoder", "denoiser")  # settings that name files, or repositories of the hub
 _LORA = re.compile(r"(.+?)(?::(-?\d+(?:\.\d*)?|-?\.\d+))?")
-_EMBEDDING = re.compile(r"(.+?)(?::([^:/\\.]+))?")  # the colon of C:\ is before no word
+# The colon of C:\ is before no word; nor is that before a number, which is meant for a weight, or before a file's suffix.
+_EMBEDDING = re.compile(r"(.+?)(?::(?!-?[\d.]+$|.*\.(?:safetensors|pt|bin)$)([^:/\\]+))?")
 MOST_SKIPPED = 12  # layers of the text encoder that it is made for
 
 
