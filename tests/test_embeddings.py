@@ -238,6 +238,21 @@ def test_what_is_no_embedding_or_another_models_is_refused(tiny_folder, xl, tmp_
         models.complete(Settings(model=str(tiny_folder), embedding=str(tmp_path / "good")))
 
 
+@pytest.mark.parametrize(
+    "held",
+    [
+        {"string_to_param": vectors(1)},
+        {"string_to_param": None},
+        {"state_dict": {"*": vectors(1)}},
+        {768: (vectors(1), vectors(1)), "name": "a hypernetwork"},
+        {768: vectors(1), 1280: vectors(2)},
+    ],
+)
+def test_other_files_of_torchs_are_no_embeddings(tiny_folder, tmp_path, held):
+    torch.save(held, tmp_path / "moody.pt")
+    assert "no embedding" in refused(tiny_folder, tmp_path / "moody.pt")
+
+
 class _Program:
     def __reduce__(self):
         return print, ("run",)

@@ -562,6 +562,7 @@ def test_what_is_nearly_a_lora_is_mended(cache, tmp_path, monkeypatch):
     [
         (hub.find_lora, "Lora/style.safetensors"),
         (hub.find_embedding, "embeddings/EasyNegative.pt"),
+        (hub.find_decoder, "VAE/vae-ft-mse.safetensors"),
         (hub.find_upscaler, "ESRGAN/4x-UltraSharp.pth"),
         (hub.find_model, "Stable-diffusion/realisticVision.safetensors"),
     ],
@@ -572,6 +573,13 @@ def test_a_file_named_as_other_tools_list_it_is_not_sought_on_the_hub(cache, tmp
     Path(file).touch()
     with pytest.raises(Error, match=rf"here; did you mean {re.escape(file)}\?$"):
         find(str(Path(file).with_suffix("")))
+
+
+def test_of_several_files_one_is_named_as_it_can_be_given(tmp_path):
+    for suffix in ("pt", "safetensors"):
+        (tmp_path / f"EasyNegative.{suffix}").touch()
+    with pytest.raises(Error, match=rf"has 2 files of .*; give one, as {re.escape(str(tmp_path))}/EasyNegative\.pt$"):
+        hub.find_embedding(str(tmp_path))
 
 
 def test_a_short_name_is_none_of_a_file_beside(cache, tmp_path, monkeypatch):

@@ -114,9 +114,9 @@ def read(path: Path, word: str = "") -> Embedding:
     """A file's vectors, and the word that they stand for: the one that is given, or the file's own, or its name."""
     held = _load(path)
     vectors = held.get("string_to_param", held)
-    # The method's own authors saved a module.
-    vectors = vectors._parameters if isinstance(vectors, torch.nn.ParameterDict) else vectors
-    return _read(vectors, path, word, path.stem)
+    if isinstance(vectors, torch.nn.ParameterDict):  # which the method's own authors saved
+        vectors = vars(vectors).get("_parameters")
+    return _read(vectors if isinstance(vectors, dict) else {}, path, word, path.stem)
 
 
 def _bundled(path: Path) -> list[Embedding]:
@@ -132,7 +132,7 @@ def _bundled(path: Path) -> list[Embedding]:
 
 
 def _read(held: Mapping[str, Any], path: Path, given: str, usual: str) -> Embedding:
-    vectors = {name: it.detach() for name, it in held.items() if isinstance(it, Tensor)}
+    vectors = {str(name): it.detach() for name, it in held.items() if isinstance(it, Tensor)}
     vectors = {name: it if it.ndim > 1 else it[None] for name, it in vectors.items()}
     words = [name for name in vectors if name not in _PARTS]
     if not vectors or any(it.ndim != 2 or not it.is_floating_point() for it in vectors.values()):

@@ -441,11 +441,10 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _only(files: list[str], where: str, suffixes: tuple[str, ...]) -> str:
-    if len(files) != 1:
-        raise Error(
-            f"{where} has {len(files)} files of weights ({_some(files)}); give one, as {where}/FILE{suffixes[-1]}"
-        )
-    return files[0]
+    if len(files) == 1:
+        return files[0]
+    example = min(files, default=f"FILE{suffixes[0]}")
+    raise Error(f"{where} has {len(files)} files of weights ({_some(files)}); give one, as {where}/{example}")
 
 
 @functools.lru_cache
@@ -460,6 +459,7 @@ def find_decoder(name: str) -> Path:
             raise Error(f"{path} holds no VAE alone; {accepted}")
         return path
     if not os.path.isdir(folder):
+        _check_beside(name, (".safetensors",), f"there is no decoder '{name}' here")
         if not _may_be_on_hub(name) or "/" not in name:
             raise Error(f"there is no decoder '{name}' here; {accepted}")
         wanted = ["config.json", _USUAL_FILE]
