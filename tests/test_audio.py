@@ -146,6 +146,15 @@ def test_each_of_three_tempi_is_heard_and_bars_are_counted_anew_in_it():
     assert max(np.diff(heard.beats)) < 1.0
 
 
+def test_each_part_of_a_mix_of_many_tempi_is_listened_to_once(monkeypatch):
+    """Before, again for every tempo that came before it: two hours took five minutes."""
+    parts = [clicks(bpm, 36, first=0.2)[0].samples for bpm in (90, 125, 104, 141, 97, 118)]
+    heard, beats_of = [], audio._beats
+    monkeypatch.setattr(audio, "_beats", lambda onsets, meter: heard.append(len(onsets)) or beats_of(onsets, meter))
+    listen(Sound(np.concatenate(parts), RATE))
+    assert heard.count(12 * 200) <= 6 * 36 / 3
+
+
 def test_an_offset_counts_the_bars_of_the_tempo_that_it_is_in():
     sound, _, _ = song(HELD_OUT["one tempo, then another"], 100, RATE, seconds=36, seed=1)
     heard = listen(sound)
@@ -178,6 +187,17 @@ def test_only_bars_of_three_sound_like_bars_of_three(name, bpm):
     """Nor do other songs: above."""
     sound, _, _ = song((TUNED | HELD_OUT)[name], bpm, RATE, seconds=24, seed=bpm)
     assert audio.in_three(sound, listen(sound).beats) == (name == "waltz")
+
+
+def test_ten_minutes_tell_whether_a_mix_sounds_like_bars_of_three(monkeypatch):
+    """Before, all of it was listened to once more, while the bar stood at 100 %."""
+    times, tested = np.arange(0.25, 1200, 0.5), []
+    sound = Sound(np.zeros((1200 * 400, 1), np.float32), 400)
+    monkeypatch.setattr(audio, "_pieces", lambda onsets, meter: tested.append(len(onsets)) or [np.zeros(0)])
+    monkeypatch.setattr(audio, "_evidence", lambda sound, onsets, beats, meter: tested.append(beats[-1]) or beats % 1)
+    audio._FEATURES[sound] = np.ones((1200 * 200 + 8, 40)), np.ones((1200 * 200, 40))
+    assert not audio.in_three(sound, times)
+    assert max(tested[0] / 200, tested[1]) < 601
 
 
 def test_too_few_beats_are_no_bars_of_three():

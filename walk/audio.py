@@ -10,6 +10,7 @@ Knows no frames, no keyframes and no files, and imports SciPy only to listen.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -66,6 +67,7 @@ _TIGHTNESS = 600.0  # how unwilling beats are to leave their tempo; librosa's de
 _LOOP_SLACK = 0.1  # beats by which a loop may be longer or shorter than its bars, or begin too late
 _LOOP_BONUS = 2.0  # standard deviations of evidence, in favour of a loop's first beat as the first of a bar
 _METERS = (3, 4)
+_TELLING = 600.0  # seconds of beats that tell the meter; to hear a mix of two hours once more takes a minute
 _LEAST_F = 4.0  # times as much variance, for bars of three; in the songs of tests/benchmarks/beats.py 4.7 is the least
 _LEAST_CHANGE = 0.05  # standard deviation of harmonic change; drums and noise have less, examples/loop.ogg has 0.18
 _SEMITONES = 55 * 2 ** (np.arange(-0.5, 61) / 12)  # Hz: edges of semitones, from A1 on
@@ -223,17 +225,25 @@ def _loudness(sound: Sound, report: Callable[[int], object]) -> np.ndarray:
     window *= 2 / window.sum()
     filters = _filters(np.fft.rfftfreq(n_fft, 1 / sound.rate))
     centres = np.round(np.arange(-_LEAD, len(samples) * _RATE / sound.rate) * sound.rate / _RATE).astype(int)
-    before = size // 2 - centres[0]
 
     power = np.zeros((len(centres), _BANDS), np.float32)
     for number, channel in enumerate(samples.T):
-        moments = np.lib.stride_tricks.sliding_window_view(np.pad(channel, (before, size)), size)
         for i in range(0, len(centres), _CHUNK):
-            spectra = rfft(moments[centres[i : i + _CHUNK] - centres[0]] * window, n_fft)
+            # Samples of this chunk alone: two hours of stereo are 2.5 GB.
+            firsts = centres[i : i + _CHUNK] - size // 2
+            some = _between(channel, firsts[0], firsts[-1] + size)
+            moments = np.lib.stride_tricks.sliding_window_view(some, size)
+            spectra = rfft(moments[firsts - firsts[0]] * window, n_fft)
             power[i : i + _CHUNK] += (spectra.real**2 + spectra.imag**2) @ filters / samples.shape[1]
             report(round(SPECTRA_DONE * (number + min(1, (i + _CHUNK) / len(centres))) / samples.shape[1]))
     loudest = power.sum(axis=1).max(initial=0)
     return (power / loudest) ** _EXPONENT if loudest > _SILENCE else np.zeros_like(power)
+
+
+def _between(channel: np.ndarray, first: int, end: int) -> np.ndarray:
+    """The samples from one on to before another; zeros where there are none."""
+    zeros = max(-first, 0), max(end - max(len(channel), first), 0)
+    return np.pad(channel[max(first, 0) : max(end, 0)], zeros)
 
 
 def _finite(samples: np.ndarray) -> np.ndarray:
@@ -514,7 +524,7 @@ def _refined(onsets: np.ndarray, strength: np.ndarray, beats: np.ndarray, period
     # Each beat by a line through its neighbours, and missing ones, too.
     inner = []
     for i in np.arange(k[-1] + 1):
-        near = np.abs(k - i) <= 4
+        near = slice(np.searchsorted(k, i - 4), np.searchsorted(k, i + 4, side="right"))
         inner.append(_fitted_line(k[near] - i, times[near], weights[near] * (5 - np.abs(k[near] - i)))[0])
     first_gap, last_gap = inner[1] - inner[0], inner[-1] - inner[-2]
     before = inner[0] - first_gap * np.arange(1, inner[0] / first_gap + 1)[::-1]
@@ -578,23 +588,37 @@ def _fitted_line(k: np.ndarray, times: np.ndarray, weights: np.ndarray) -> tuple
 
 def _pieces(onsets: np.ndarray, meter: int) -> list[np.ndarray]:
     """The beats of each piece that has a tempo of its own."""
-    beats = _beats(onsets, meter)
-    change = _tempo_change(onsets, beats, meter)
-    if change is None:
-        return [beats]
-    later = [piece + change / _RATE for piece in _pieces(onsets[change:], meter)]
-    return [*_pieces(onsets[:change], meter), *later]
+    size = round(_PIECE * _RATE)
+
+    @functools.lru_cache(None)  # once, however often it is divided: a mix of two hours may have forty tempi
+    def heard_alone(first: int) -> np.ndarray:
+        return _beats(onsets[first : first + size], meter) + first / _RATE
+
+    def divided(start: int, end: int) -> list[np.ndarray]:
+        piece = onsets[start:end]
+        beats = _beats(piece, meter)
+        change = _tempo_change(piece, beats, start, heard_alone)
+        if change is None:
+            return [beats + start / _RATE]
+        return [*divided(start, start + change), *divided(start + change, end)]
+
+    return divided(0, len(onsets))
 
 
-def _tempo_change(onsets: np.ndarray, beats: np.ndarray, meter: int) -> int | None:
+def _tempo_change(
+    onsets: np.ndarray, beats: np.ndarray, start: int, heard_alone: Callable[[int], np.ndarray]
+) -> int | None:
     """The moment in which another tempo begins; None if nowhere the beats that are heard on their own in the parts before
-    and after a moment have much more emphasis than these. So a drift stays one piece."""
+    and after a moment have much more emphasis than these. So a drift stays one piece.
+
+    start: the moment of the sound at which these onsets begin. heard_alone: the beats of the part of the sound from a
+        moment on, in its time."""
     size = round(_PIECE * _RATE)
     if not len(beats) or len(onsets) < 2 * size:
         return None
     strength = _levelled(onsets.sum(axis=1))
-    firsts = range(0, len(onsets) - size + 1, size // 4)
-    parts = {first: _beats(onsets[first : first + size], meter) + first / _RATE for first in firsts}
+    firsts = range(-start % (size // 4), len(onsets) - size + 1, size // 4)  # the same parts for every piece
+    parts = {first: heard_alone(start + first) - start / _RATE for first in firsts}
     largest, best = 0.0, None
     for first in firsts[4:]:  # with a whole part before
         sooner, later = parts[first - size], parts[first]
@@ -696,9 +720,10 @@ def in_three(sound: Sound, beats: Sequence[float]) -> bool:
     """Whether these beats make bars of three rather than of four: by the variance of the evidence for a bar's first beat
     between places in a bar over that within them (R. A. Fisher's F). A fast waltz may be heard as bars of two dotted beats;
     then the beats of bars of three are tried, too."""
+    beats = [beat for beat in beats if beat < beats[0] + _TELLING]
     if len(beats) < 4 * len(_METERS):
         return False
-    loudness, onsets = _features(sound)
+    loudness, onsets = (some[: _LEAD + round((beats[0] + _TELLING) * _RATE)] for some in _features(sound))
     candidates = [np.array(beats)]
     shorter = np.concatenate(_audible_pieces(onsets, loudness, 3, float(sound.seconds)))
     if len(shorter) > len(beats) and math.isclose(
@@ -735,10 +760,11 @@ def _harmonic_novelty(sound: Sound, beats: np.ndarray, meter: int) -> np.ndarray
     n_fft = 1 << size.bit_length()
     edges = np.clip(np.round(_SEMITONES * n_fft / sound.rate).astype(int), 0, n_fft // 2)
     window = np.hanning(size).astype(np.float32)[:, None]
-    padded = np.pad(_finite(sound.samples), ((0, size), (0, 0)))
+    samples = _finite(sound.samples)
     notes = []
     for first in np.round(beats * sound.rate).astype(int):
-        spectrum = rfft(padded[first : first + size] * window, n_fft, axis=0)
+        played = samples[first : first + size]  # less at the end
+        spectrum = rfft(played * window[: len(played)], n_fft, axis=0)
         power = np.concatenate([[0.0], np.cumsum((spectrum.real**2 + spectrum.imag**2).sum(axis=1))])
         notes.append(np.diff(power[edges]) ** _EXPONENT)
     return _novelty(np.array(notes), 1) + _novelty(np.array(notes), max(2, meter // 2))
