@@ -849,6 +849,28 @@ def test_a_stop_before_a_finished_films_frames_are_read_counts_them_all(tmp_path
     assert "stopped; 40 of 40 frames are safe in film.walk" in capfd.readouterr().err
 
 
+def test_a_film_that_is_stopped_just_before_its_end_is_said_to_be_there(tmp_path, monkeypatch, tiny_folder, capfd):
+    """Before, a film of 60,000 frames with a fiftieth to be made was said to have 4,686 of them, and 44 minutes left."""
+    monkeypatch.chdir(tmp_path)
+    command = ["--prompts", "a cat", "a dog", "a fox", "--frames", "97", "--size", "32", "--out", "film.mp4"]
+    command += ["--model", str(tiny_folder), "--steps", "1"]
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "decide", stop)
+        assert cli.main(command) == 130
+    safe = int(re.search(r"stopped; (\d+) of 97 frames are safe", capfd.readouterr().err)[1])
+    lost = sorted(pictures())[10:90:20]
+    for name in lost:
+        (tmp_path / "film.walk" / "frames" / name).unlink()
+    assert cli.main(command) == 0
+    told = capfd.readouterr().err
+    assert 97 - len(lost) - 1 <= int(re.search(r"(\d+) of 97 frames are in film.walk already", told)[1]) < safe
+    assert int(re.search(r"rendering: \d+ of (\d+) pictures", told)[1]) <= len(lost) + 1
+
+
 def test_stops_while_it_looks_change_nothing(tmp_path, monkeypatch, tiny_folder, capfd):
     monkeypatch.chdir(tmp_path)
     command = ["--prompts", "a cat", "a dog", "a fox", "--frames", "60", "--size", "32"]

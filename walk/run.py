@@ -402,11 +402,15 @@ def newest(folder: Path, walk: Walk, settings: Settings) -> Manifest | None:
     return None
 
 
+def fingerprint_of(frame: Path) -> str:
+    """The fingerprint of a finished frame, of which its file's name tells."""
+    return frame.stem.rpartition("-")[2]
+
+
 def is_whole(frame: Path) -> bool:
     """Whether every byte of a finished frame is there; False if it may not be read."""
-    name = frame.stem.rpartition("-")[2]
     try:
-        return png.is_whole(frame, _KEY, name)
+        return png.is_whole(frame, _KEY, fingerprint_of(frame))
     except PermissionError:
         return False
 

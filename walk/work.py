@@ -24,7 +24,7 @@ from walk.lazy import LazyModel
 from walk.models import Model
 from walk.progress import Listener
 from walk.render import Batch, Renderer, row
-from walk.run import WRITERS, Run
+from walk.run import WRITERS, Run, by_place, fingerprint_of
 from walk.speed import Earlier, Evener
 from walk.text import plural
 from walk.timeline import Walk, by_segment
@@ -229,7 +229,8 @@ class Work:
             places = zip(run.walk.positions, run.fingerprints)
             self.total = len({name for position, name in places if int(position) in only})
         elif further:
-            self._read_reusable(run, run.reusable() | set(at(evener.unseen()).fingerprints))
+            begun = _begun(run, earlier) if not run.walk.has_own_noise else set()
+            self._read_reusable(run, begun | run.reusable() | set(at(evener.unseen()).fingerprints))
         else:
             self.total = len(evener.unseen())
 
@@ -432,6 +433,19 @@ class Work:
         if (kept := self._kept()) or damaged:
             again = f", {damaged} damaged and made again" if damaged else ""
             self.listener.say(f"{kept or f'0 of {self.frames} frames'} are in {self.run.folder} already{again}")
+
+
+def _begun(run: Run, known: Collection[int]) -> set[str]:
+    """Fingerprints of pictures on this run's path that are finished: a film that was stopped before it was decided where
+    its frames belong asks for all of them again. Of each segment no more than it has frames, since some were only looked
+    at. known: segments of which an earlier film tells what serves."""
+    placed, wanted = by_place(run.folder, run.walk, run.settings), by_segment({*run.walk.positions})
+    return {
+        fingerprint_of(placed[place])
+        for k, places in by_segment(placed).items()
+        if k not in known
+        for place in places[: len(wanted.get(k, ()))]
+    }
 
 
 def _at(run: Run, rows: Mapping[str, int], positions: Sequence[float]) -> Run:
