@@ -61,7 +61,7 @@ BELOW = {
     "lyrics": set(),
     "keyframes": {"emphasis", "files", "foreign", "lyrics", "pace", "text"},
     "pace": set(),
-    "progress": set(),
+    "progress": {"text"},
     "rates": set(),
     "settings": set(),
     "timeline": {"keyframes", "rates", "text"},

@@ -137,3 +137,13 @@ def test_a_notebook_draws_it_itself(capsys, monkeypatch):
         progress.more(9)
     assert (drawn.n, drawn.container.children[1].max) == (9, 9)
     assert capsys.readouterr().err == ""
+
+
+def test_of_many_notes_of_one_kind_the_first_are_said():
+    said, listener = [], progress.Listener()
+    listener.say = said.append
+    listener.notes([f"{number}" for number in range(10)])
+    assert said == [*(f"note: {number}" for number in range(8)), "note: 2 more notes of this kind"]
+    del said[:]
+    listener.notes(["one"])
+    assert said == ["note: one"]

@@ -64,6 +64,16 @@ def plot_of(image):
 # The preview's pictures
 
 
+def test_of_very_many_keyframes_some_are_drawn_from_the_first_to_the_last(monkeypatch):
+    """Before, the sheet of 1,700 was larger than Pillow opens, and walk.preview ended in its traceback."""
+    monkeypatch.setattr(sheet, "DRAWN", 20)
+    image = a_preview(a_walk(77))
+    drawn = [k for k in range(77) if (image == colour(2 * k)).all(2).any()]
+    assert len(drawn) == 20
+    assert (drawn[0], drawn[-1]) == (0, 76)
+    assert {b - a for a, b in pairwise(drawn)} == {4}
+
+
 @pytest.mark.parametrize("closed", [False, True])
 @pytest.mark.parametrize("count", [2, 5, 6, 11, 60])
 def test_keyframes_and_half_way_pictures_stand_in_film_order(count, closed):

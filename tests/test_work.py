@@ -185,6 +185,20 @@ def test_notes_are_told_once():
     assert said == ["note: every keyframe: the model knows no foxes"]
 
 
+@pytest.mark.parametrize(
+    ("foxes", "named"),
+    [(16, ", ".join(map(str, range(1, 17)))), (1500, "1, 2, 3, 4, 5, 6, 7, 8 and 1492 more")],
+)
+def test_a_note_of_very_many_keyframes_names_the_first(foxes, named):
+    """Before, of 3,000 prompts each note was a line of thousands of numbers."""
+    model, said, listener = Mixed(0.5), [], Listener()
+    listener.say = said.append
+    model.notes = lambda keyframe: ["the model knows no foxes"] * (keyframe.prompt == "a fox")
+    keyframes = [Keyframe("a fox", 1)] * foxes + [Keyframe("an owl", 1)]
+    LazyModel(model.settings, listener, keyframes, model=model).tell_notes()
+    assert said == [f"note: keyframes {named}: the model knows no foxes"]
+
+
 def test_what_was_asked_for_is_done(found):
     for compile in (True, False):
         model, _, loaded = found(5, 5, compile=compile)

@@ -100,8 +100,8 @@ def film(*, loaded: Model | None = None, again: Again | None = None, **chosen: A
     # 1. What is asked for, and whether it can be made.
     listener = _listener(chosen)
     order = orders.read_order(chosen, listener, loaded.settings if loaded else None, again)
-    for note in outlook.surprises(order.walk, order.rests, order.music is not None) if not order.placed else ():
-        listener.note(note)
+    if not order.placed:
+        listener.notes(outlook.surprises(order.walk, order.rests, order.music is not None))
     with _importing(listener):
         from walk.run import Run
         from walk.work import Work  # and with it torch, after what can be refused without
@@ -166,8 +166,7 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
     model.tell_notes()
     # 3. What they tell.
     surprises = _surprises(order, look)
-    for note in surprises:
-        listener.note(note)
+    listener.notes(surprises)
     notes, tried = [*model.notes(), *surprises], None
     if enlargement.network and not quick:
         work.release()

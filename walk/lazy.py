@@ -23,9 +23,9 @@ from walk.models import Model
 from walk.progress import Listener, in_bytes
 from walk.render import render
 from walk.run import best_served, finished
-from walk.text import format_time, plural
+from walk.text import format_time
 
-NOTES = 8  # are said, at most; a preview draws them all
+NAMED = 8  # of more than twice as many keyframes that a note applies to
 LARGER = 2  # times as many pixels as a model was made for are worth a warning
 
 # Compiling takes minutes and gains little, or up to a half, so it is tried only for long renders.
@@ -181,18 +181,16 @@ class LazyModel:
         if self._notes_told:
             return
         self._notes_told = True
-        notes = self.notes()
-        for note in notes[:NOTES]:
-            self.listener.note(note)
-        if notes[NOTES:]:
-            self.listener.note(f"{plural(len(notes) - NOTES, 'more note')} of this kind")
+        self.listener.notes(self.notes())
 
 
 def _keyframes(numbers: Sequence[int], of: int) -> str:
-    """'keyframe 2', 'keyframes 2, 3', 'every keyframe'."""
+    """'keyframe 2', 'keyframes 2, 3', 'every keyframe'; of very many, the first."""
     if len(numbers) == of > 1:
         return "every keyframe"
-    return f"keyframe{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
+    named = numbers if len(numbers) <= 2 * NAMED else numbers[:NAMED]
+    more = f" and {len(numbers) - NAMED} more" * (len(named) < len(numbers))
+    return f"keyframe{'s' * (len(numbers) > 1)} {', '.join(map(str, named))}{more}"
 
 
 def _as_rendered_before(

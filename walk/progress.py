@@ -9,9 +9,12 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from walk.text import plural
+
+NOTES = 8  # of one kind that are said
 PLAIN_SECONDS = 10  # between lines of progress where nothing can be drawn
 
 
@@ -56,6 +59,13 @@ class Listener:
     def note(self, text: str) -> None:
         """Say something that may be worth knowing."""
         self.say(f"note: {text}")
+
+    def notes(self, texts: Sequence[str]) -> None:
+        """Say several of one kind; of many, the first."""
+        for text in texts[:NOTES]:
+            self.note(text)
+        if more := len(texts[NOTES:]):
+            self.note(f"{plural(more, 'more note')} of this kind")
 
     def progress(self, what: str, total: int, after: float = 0, unit: str = "frames") -> Progress:
         return Progress(what, total, after, unit)

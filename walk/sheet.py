@@ -25,6 +25,7 @@ THUMBNAIL = 320  # pixels; width of a picture at most
 MOST_COLUMNS = 8  # of pictures to choose from
 APART, FRAME = 56, 6  # pixels; around the film's own among them
 FRAMES, COLUMNS = 24, 6  # pictures of a film's sheet at most, and how many of them in a row
+DRAWN = 240  # keyframes of a preview's sheet at most: few programs open pictures of more than 65,000 lines
 LISTED = 12  # keyframes or warnings that are listed one by one
 HEADING, TEXT = 36, 26  # sizes of type
 PLOT_HEIGHT, WAVE_HEIGHT = 240, 120
@@ -155,22 +156,25 @@ def preview(
     closer: the first keyframe, enlarged.
     """
     # 1. Rows as nearly equal as possible: keyframes, and the pictures between at about half their width.
-    count = len(walk.keyframes)
+    keyframes, shown = len(walk.keyframes), sampled(len(walk.keyframes), DRAWN)
+    count = len(shown)
     height, width = keyframe_pictures[0].shape[:2]
     columns = math.ceil(count / math.ceil(count / (5 if width < 1.3 * height else 4)))
     betweens = columns if walk.closed or columns < count else columns - 1
     large = min(THUMBNAIL, int((WIDTH - 2 * MARGIN - (columns + betweens) * GAP) / (columns + 0.55 * betweens)))
     cells, (arrivals, _) = [], walk.landmarks()
-    for k, picture in enumerate(keyframe_pictures):
-        text_width = large if k == columns - 1 == betweens else int(1.55 * large) + GAP
-        cells.append(_keyframe_cell(walk, k, arrivals[k], picture, between_pictures[k : k + 1], large, text_width))
+    for i, k in enumerate(shown):
+        text_width = large if i == columns - 1 == betweens else int(1.55 * large) + GAP
+        picture, between = keyframe_pictures[k], between_pictures[k : k + 1]
+        cells.append(_keyframe_cell(walk, k, arrivals[k], picture, between, large, text_width))
     rows = [_beside(cells[i : i + columns], 0) for i in range(0, count, columns)]
 
     # 2. The heading above them, and the plot below.
     full_width = rows[0].width
     length = f"{short_clock(float(walk.seconds))} at {float(walk.fps):.5g} fps"
-    title = f"{plural(count, 'keyframe')}, {plural(walk.frames, 'frame')}, {length}"
+    title = f"{plural(keyframes, 'keyframe')}, {plural(walk.frames, 'frame')}, {length}"
     about = "Large: the keyframes. Small: the frames half-way between them."
+    about += f" So many keyframes have no room here: {count} of them are shown." * (count < keyframes)
     closed = " The last keyframe leads back to the first." if walk.closed else ""
     heading = [_text(title, full_width, HEADING), _text(about + closed, full_width, colour=MUTED)]
     compared = [] if list(along) == list(speed) else list(along)
@@ -192,9 +196,9 @@ def preview(
     return _sheet([*parts, *([_comparison(closer, full_width)] if closer else []), *_warnings(warnings, full_width)])
 
 
-def sampled(count: int) -> list[int]:
-    """The indices of the frames that a film's sheet shows: from the first to the last, evenly spaced."""
-    number = min(count, FRAMES)
+def sampled(count: int, most: int = FRAMES) -> list[int]:
+    """The indices of the frames that a film's sheet shows: from the first to the last, evenly spaced. Of keyframes, too."""
+    number = min(count, most)
     return [round(i * (count - 1) / max(1, number - 1)) for i in range(number)]
 
 
