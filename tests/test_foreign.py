@@ -329,6 +329,11 @@ def test_of_deforums_settings_the_prompts_are_read_and_it_is_said_that_no_others
             "1: 'Negative prompt:' begins what another tool tells of a picture, which is not read; in its place end the "
             "prompt's line in | negative=... and give --steps 20 --scheduler DDIM",
         ),
+        (
+            "a fox\nNegative prompt:\n",
+            "2: 'Negative prompt:' begins what another tool tells of a picture, which is not read; in its place end the "
+            "prompt's line in | negative=...",
+        ),
     ],
 )
 def test_what_is_told_of_a_picture_beside_its_prompt_is_not_drawn(text, told):

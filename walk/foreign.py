@@ -246,7 +246,7 @@ def _in_place_of(code: re.Match[str]) -> str:
 
 
 _INFOTEXT = re.compile(r"(?:^|(?<=\s))(?:Negative prompt:|Steps: \d+, (?=[A-Z]))", re.MULTILINE)
-_PARAMETER = re.compile(r"\b(Negative prompt|Steps|Sampler|Schedule type|CFG scale|Seed|Size|Clip skip): (?=([^,\n]*))")
+_PARAMETER = re.compile(r"\b(Negative prompt|Steps|Sampler|Schedule type|CFG scale|Seed|Size|Clip skip):(?=([^,\n]*))")
 _FLAGS = {"Steps": "--steps", "Sampler": "--scheduler", "CFG scale": "--guidance", "Clip skip": "--clip-skip"}
 
 
