@@ -104,26 +104,24 @@ def test_a_process_that_was_forked_from_one_that_has_rendered_does_not_wait_for_
 
 SESSION = """
 import signal, sys
-import walk
+from walk import commands, progress
 
-class Interrupt:
-    def find_spec(name, *_):
-        if name == "torch._refs":
-            signal.raise_signal(signal.SIGINT)
-
-sys.ps1 = ">>> "  # as in a notebook, too
-sys.meta_path.insert(0, Interrupt)
+if sys.argv[1]:
+    sys.ps1 = ">>> "  # as in a notebook, too
 try:
-    walk.make(["a fox", "an owl"], frames=2)
+    with commands._importing(progress.Listener()):
+        signal.raise_signal(signal.SIGINT)
+        print("imported")
 except KeyboardInterrupt:
     print("stopped")
-print(walk.make(["a fox", "an owl"], frames=2, quiet=True, upscale="none"))
 """
 
 
-def test_a_session_that_is_interrupted_while_torch_is_imported_goes_on(empty_folder):
-    done = subprocess.run([sys.executable, "-c", SESSION], capture_output=True, text=True)
-    assert done.stdout.split() == ["stopped", "a-fox-an-owl.mp4"], done.stderr
+@pytest.mark.parametrize(("interactive", "told"), [("yes", ["imported", "stopped"]), ("", ["stopped"])])
+def test_an_interrupt_while_torch_is_imported_waits_in_a_session_which_would_be_lost(interactive, told):
+    """Torch that is half imported cannot be imported again."""
+    done = subprocess.run([sys.executable, "-c", SESSION, interactive], capture_output=True, text=True)
+    assert done.stdout.split() == told, done.stderr
 
 
 def test_whole_numbers_may_be_floats_and_dtypes_torchs(cheap):
@@ -145,6 +143,13 @@ def test_embeddings_may_come_with_their_words(monkeypatch, embedding):
     monkeypatch.setitem(commands.COMMANDS, "", lambda **chosen: heard.append(chosen["embedding"]) or "film.mp4")
     walk.make("a fox", embedding=embedding)
     assert heard == ["a.pt:gloom,b.pt:mist"]
+
+
+def test_embeddings_of_which_some_keep_their_own_words_may_be_a_dict(monkeypatch):
+    heard = []
+    monkeypatch.setitem(commands.COMMANDS, "", lambda **chosen: heard.append(chosen["embedding"]) or "film.mp4")
+    walk.make("a fox", embedding={Path("a.pt"): "gloom", "b.pt": None})
+    assert heard == ["a.pt:gloom,b.pt"]
 
 
 @pytest.mark.parametrize(

@@ -105,11 +105,12 @@ def test_whoever_reads_may_leave():
 
 
 def test_comments_of_commands_that_are_pasted_into_zsh_or_cmd_are_no_arguments(received):
-    assert received("--prompts", "a fox", "--seeds", "1-3", "#", "one", "prompt,", "several", "--noises")["seeds"] == [
-        1,
-        2,
-        3,
-    ]
+    heard = received("--prompts", "a fox", "--seeds", "1-3", "#", "one", "prompt,", "several", "noises")
+    assert heard["seeds"] == [1, 2, 3]
+
+
+def test_a_prompt_of_a_sign_hides_no_flags(received):
+    assert received("--prompts", "a fox", "#", "--seed", "7")["seed"] == 7
 
 
 def test_whoever_reads_may_leave_on_windows():

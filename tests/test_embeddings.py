@@ -269,6 +269,18 @@ def test_no_program_in_a_file_is_run(tiny_folder, tmp_path, capsys):
     assert "run" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("zipped", [True, False])  # as today's torch saves it, and as torch did before 1.6
+def test_a_file_is_said_to_be_damaged_wherever_it_is_cut_off(tmp_path, zipped):
+    file = tmp_path / "moody.pt"
+    torch.save({"string_to_param": {"*": vectors(1)}}, file, _use_new_zipfile_serialization=zipped)
+    whole = file.read_bytes()
+    for size in range(0, len(whole), 5):
+        file.write_bytes(whole[:size])
+        # Within the name of a function it seems to name another one.
+        with pytest.raises(Error, match=r"moody\.pt (is damaged, or no embedding|may hold programs)"):
+            embeddings.read(file)
+
+
 def test_models_that_read_prompts_otherwise_learn_no_words(tmp_path):
     folder = tiny.sana(tmp_path / "sana")
     save_file({"emb_params": vectors(1)}, tmp_path / "moody.safetensors")
@@ -349,6 +361,11 @@ def test_layers_are_skipped_for_both_prompts_but_not_the_last_norm(tiny_folder):
     torch.testing.assert_close(torch.stack([made["prompt_embeds"], made["negative_prompt_embeds"]]), expected)
     assert "clip_skip" not in models.complete(Settings(model=str(tiny_folder))).deciding()
     assert model.settings.deciding()["clip_skip"] == 2
+
+
+def test_no_layer_is_skipped_where_none_is_asked_for(tiny_folder):
+    nothing = models.complete(Settings(model=str(tiny_folder), clip_skip=None))
+    assert nothing == models.complete(Settings(model=str(tiny_folder)))
 
 
 def test_layers_that_cannot_be_skipped_are_refused(tiny_folder, xl):

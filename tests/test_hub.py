@@ -582,7 +582,7 @@ def test_of_several_files_one_is_named_as_it_can_be_given(tmp_path):
         hub.find_embedding(str(tmp_path))
 
 
-def test_a_short_name_is_none_of_a_file_beside(cache, tmp_path, monkeypatch):
+def test_a_short_name_means_its_model_even_beside_a_file_of_that_name(cache, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("sdxl.safetensors").touch()
     with pytest.raises(Error, match="hub is switched off"):

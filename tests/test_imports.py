@@ -23,19 +23,8 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("[!_]*.py"))
 # Who may import a library; whoever is not named here may not.
 FENCES = {
     "torch": {
-        *(
-            "channels_last",
-            "cuda_graphs",
-            "embeddings",
-            "geometry",
-            "given",
-            "loading",
-            "machine",
-            "models",
-            "offload",
-            "reading",
-        ),
-        *("render", "schedule", "upscale"),
+        *("channels_last", "cuda_graphs", "embeddings", "geometry", "given", "loading", "machine", "models"),
+        *("offload", "reading", "render", "schedule", "upscale"),
     },
     "diffusers": {"hub", "loading"},
     "transformers": {"loading"},

@@ -127,15 +127,18 @@ def _is_pair(value: Any) -> bool:
     return isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], numbers.Real)
 
 
+def _paired(pair: tuple[Any, ...]) -> str:
+    """A file and what is said of it; None says nothing."""
+    return ":".join(str(part) for part in pair if part is not None)
+
+
 def _word(name: str, value: Any) -> str:
     """As it would be typed."""
     if isinstance(value, (str, os.PathLike)):
         return os.fspath(value)
     if name in ("lora", "embedding"):
-        if isinstance(value, Mapping):
-            return ",".join(f"{_word('', key)}:{each}" for key, each in value.items())
-        pairs = [value] if _is_pair(value) else value
-        return ",".join(":".join(map(str, each)) if isinstance(each, tuple) else _word("", each) for each in pairs)
+        pairs = value.items() if isinstance(value, Mapping) else [value] if _is_pair(value) else value
+        return ",".join(_paired(each) if isinstance(each, tuple) else _word("", each) for each in pairs)
     if isinstance(value, float):
         return (
             str(int(value)) if value.is_integer() else without_exponent(value) if math.isfinite(value) else str(value)

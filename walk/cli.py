@@ -28,9 +28,7 @@ M_ARENA_MAX = -8  # as malloc.h of glibc numbers it
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Returns the exit status: 0, 1 if what was to be checked is wrong, 2 for
     what the user can mend, 130 if stopped."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if "#" in arguments:  # a comment, for all shells but zsh, which is macOS' own, and cmd
-        arguments = arguments[: arguments.index("#")]
+    arguments = _without_comment(sys.argv[1:] if arguments is None else list(arguments))
     if arguments[:1] == ["help"]:
         arguments = [*arguments[1:], "--help"]
     name = arguments[0] if arguments and arguments[0] in commands.COMMANDS else ""
@@ -64,6 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\nwalk: stopped; {str(stop) or 'nothing was begun, and nothing is lost'}", file=sys.stderr)
         return 130
     return int(isinstance(result, commands.Wrong))
+
+
+def _without_comment(arguments: list[str]) -> list[str]:
+    """The arguments before a comment, which zsh (macOS' own shell) and cmd hand over."""
+    end = arguments.index("#") if "#" in arguments else len(arguments)
+    return arguments if any(word.startswith("--") for word in arguments[end:]) else arguments[:end]
 
 
 def process() -> NoReturn:

@@ -10,6 +10,7 @@ import pickle
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -33,8 +34,8 @@ class Embedding(NamedTuple):
 class Words:
     """What stands in a prompt for each of the words: tokens that the tokenizers have been given."""
 
-    def __init__(self, tokens: Mapping[str, str] | None = None) -> None:
-        self.tokens = {word: (tokens or {})[word] for word in _longest_first(tokens or {})}
+    def __init__(self, tokens: Mapping[str, str] = MappingProxyType({})) -> None:
+        self.tokens = {word: tokens[word] for word in sorted(tokens, key=len, reverse=True)}  # lest 'bad' hide 'bad-5'
         self.pattern = _pattern(self.tokens)
 
     def replaced(self, text: str, weights: Sequence[float]) -> tuple[str, list[float]]:
@@ -65,15 +66,11 @@ class Words:
 
 
 def _pattern(words: Iterable[str]) -> re.Pattern[str]:
-    """Finds the words, the longest first, whole and in letters of any size; as ComfyUI writes them, too, where a file's
-    suffix may follow. Each word has a group."""
-    groups = "|".join(f"({re.escape(word)})" for word in _longest_first(words))
+    """Finds the words, of several the first that fits, whole and in letters of any size; also as ComfyUI writes them, where
+    a file's suffix may follow. Each word has a group."""
+    groups = "|".join(f"({re.escape(word)})" for word in words)
     comfy = "|".join(map(re.escape, EMBEDDINGS))
     return re.compile(rf"(?<!\w)(embedding:)?(?:{groups})(?(1)(?:{comfy})?)(?!\w)", re.IGNORECASE)
-
-
-def _longest_first(words: Iterable[str]) -> list[str]:
-    return sorted(words, key=len, reverse=True)
 
 
 def add(pipe: Any, named: Sequence[tuple[str, str]], loras: Iterable[str] = (), able: bool = True) -> Words:
@@ -150,9 +147,10 @@ def _read(held: Mapping[str, Any], path: Path, given: str, usual: str) -> Embedd
 
 
 def _load(path: Path) -> dict[str, Any]:
+    if path.suffix == ".safetensors":
+        tensor_shapes(path)  # which says better what is wrong
     try:
         if path.suffix == ".safetensors":
-            tensor_shapes(path)  # which says better what is wrong
             return load_file(path)
         with torch.serialization.safe_globals([torch.nn.ParameterDict]):  # which holds nothing but data
             held = torch.load(path, map_location="cpu", weights_only=True)
@@ -162,7 +160,7 @@ def _load(path: Path) -> dict[str, Any]:
         raise Error(
             f"{path} may hold programs, which walk does not run; take the embedding's .safetensors file"
         ) from None
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
+    except Exception as error:  # torch fails in a dozen ways on files that are cut off
         raise Error(f"{path} is damaged, or no embedding ({type(error).__name__})") from None
     if not isinstance(held, dict):
         raise Error(f"{path} is no embedding: it holds no vectors for a text encoder")

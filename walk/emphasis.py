@@ -22,7 +22,7 @@ _LEFTOVER = re.compile(  # its groups name the kinds of a Leftover
     |(?P<louder>\(\(+[^()]+\)\)+(?!\+))
     |(?P<plus>\([^()]+\)\++(?=[\s,.]|$))                   # compel's
     |(?P<option>(?<!\S)--(?:no?|neg|negative|(?:negative_)?prompt)\s(?:(?!\s--[a-z])[^|])+
-        |(?<!\S)--[a-z][a-z_]*\b(?:[\s=](?:"[^"]*"|[^\s,-][^\s,]*))?)       # Midjourney's, and of the web UI's script
+        |(?<!\S)--[a-z][a-z_]*\b(?:[\s=](?:"[^"]*"|[^\s,-][^\s,]*))?)       # Midjourney's, and those of the web UI's script
     |(?P<ratio>(?<=[^\W\d_])::\s*-?\.?\d[\d.]*(?!\w)|(?<=\w)::(?=\s|$))
     |(?P<divider>(?-i:(?<![A-Z][\s,])(?<=[\s,])(?:AND|BREAK)(?=[\s,]|$)(?!\s[A-Z]{2})))  # alone among small letters
     |(?P<choice>\{[^{}|]*\|[^{}]*\})
@@ -85,9 +85,10 @@ def leftovers(prompt: str) -> list[Leftover]:
     """What looks like notation, walk's or another tool's, but is read as letters: in the prompt's order, each text once.
 
     A weight whose parenthesis is not closed, or whose number is none, as in (panda:1,5); settings without a bar before
-    them; Deforum's (panda:`t/9`); AUTOMATIC1111's ((panda)), [[panda]], [fox:panda:0.5], [fox|panda], <lora:panda:0.8>, AND, BREAK, {fox|panda},
-    and __animal__; a list's 1. or -, and quotes or brackets around all of it, as of a [chorus]; compel's (panda)++,
-    ComfyUI's embedding:panda, Midjourney's panda::1.5 and --ar 16:9.
+    them; Deforum's (panda:`t/9`); AUTOMATIC1111's ((panda)), [[panda]], [fox:panda:0.5], [fox|panda], <lora:panda:0.8>,
+    <hypernet:panda:1>, AND, BREAK, {fox|panda}, and __animal__, and its script's --cfg_scale 7; a list's 1. or -, and
+    quotes or brackets around all of it, as of a [chorus]; compel's (panda)++, ComfyUI's embedding:panda, Midjourney's
+    panda::1.5 and --ar 16:9.
     Parentheses and brackets around some plain words are not among them, nor are times and proportions, 3:4.
     """
     matches = _LEFTOVER.finditer(unescaped(prompt))

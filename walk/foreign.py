@@ -296,7 +296,9 @@ def _schedule(texts: Sequence[tuple[str, str]]) -> tuple[Any, str]:
     note on the others."""
     data = _json("\n".join(text for _, text in texts))
     prompts = dict(data).get("prompts") if isinstance(data, tuple) else None
-    return (prompts, "; none of the file's other settings is read") if isinstance(prompts, tuple) else (data, "")
+    if not isinstance(prompts, tuple):
+        return data, ""
+    return prompts, "; none of the file's other settings is read" * (len(data) > 1)
 
 
 def _json(text: str) -> Any:

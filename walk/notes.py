@@ -103,15 +103,8 @@ _NOTES: dict[str, Callable[[str], str]] = {
     "steps": lambda text: _as_letters(text, ": words stay the same from step to step"),
     "weight": _weight,
 }
-_READ_AS_WORDS = (
-    "heading",
-    "lora",
-    "hypernet",
-    "option",
-    "divider",
-    "embedding",
-    "setting",
-)  # of which `unknown` says no more
+# Of which `unknown` says no more.
+_READ_AS_WORDS = ("heading", "lora", "hypernet", "option", "divider", "embedding", "setting")
 
 
 def _words(text: str) -> dict[str, None]:

@@ -27,7 +27,12 @@ _NAMES = ("model", "lora", "embedding", "decoder", "denoiser")  # settings that 
 _LORA = re.compile(r"(.+?)(?::(-?\d+(?:\.\d*)?|-?\.\d+))?")
 # The colon of C:\ is before no word; nor is that before a number, which is meant for a weight, or before a file's suffix.
 _EMBEDDING = re.compile(r"(.+?)(?::(?!-?[\d.]+$|.*\.(?:safetensors|pt|bin)$)([^:/\\]+))?")
-MOST_SKIPPED = 12  # layers of the text encoder that it is made for
+_RANGES = {  # of whole numbers
+    **dict.fromkeys(("width", "height"), (8, LARGEST)),
+    "steps": (1, 1000),
+    "batch": (1, 1024),
+    "clip_skip": (1, 12),  # layers of the text encoder of Stable Diffusion 1
+}
 
 
 @dataclass(frozen=True)
@@ -87,10 +92,9 @@ class Settings:
         object.__setattr__(self, "dtype", str(self.dtype).removeprefix("torch."))
         if self.scheduler is not None:
             object.__setattr__(self, "scheduler", _name("scheduler", self.scheduler))
-        for name, low, high in (
-            *(("width", 8, LARGEST), ("height", 8, LARGEST), ("steps", 1, 1000), ("batch", 1, 1024)),
-            ("clip_skip", 1, MOST_SKIPPED),
-        ):
+        if self.clip_skip is None:  # by which diffusers means the last layer
+            object.__setattr__(self, "clip_skip", 1)
+        for name, (low, high) in _RANGES.items():
             object.__setattr__(self, name, _whole(name, getattr(self, name), low, high))
         if self.guidance is not None:
             if not (_is_number(self.guidance) and 0 <= self.guidance <= 100):
