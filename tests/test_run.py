@@ -649,6 +649,7 @@ def test_a_folder_whose_frames_would_have_too_long_paths_is_refused_before_any_i
     with pytest.raises(Error) as refusal:
         Run(deep / "film.walk", a_walk(), SETTINGS)
     assert str(refusal.value) == f"{deep / 'film.walk'} cannot be written (File name too long); give another --out"
+    assert not (deep / "film.walk").exists(), "else the next run would take it for a film that was begun"
     with Run(tmp_path / "film.walk", a_walk(), SETTINGS) as run:
         render_all(run)
     assert not list((tmp_path / "film.walk").rglob(".*"))

@@ -741,7 +741,7 @@ def _uninterrupted() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, usual)
+        signal.signal(signal.SIGINT, signal.SIG_DFL if usual is None else usual)  # None: of another language's
     if heard:
         raise KeyboardInterrupt
 

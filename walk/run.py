@@ -345,6 +345,9 @@ def _check_length(folder: Path) -> None:
     try:
         longest.touch()
     except FileNotFoundError:
+        with contextlib.suppress(OSError):  # what is new is empty
+            folder.rmdir()
+            folder.parent.rmdir()
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG)) from None
     longest.unlink(missing_ok=True)
 
