@@ -63,7 +63,7 @@ BELOW = {
     "downloads": {"digests"},
     "hub": {"catalogue", "digests", "downloads", "families", "files", "settings", "text"},
     "families": set(),
-    "samplers": set(),
+    "samplers": {"text"},
     "loading": {"digests", "families", "hub", "machine", "samplers", "schedule", "settings"},
     "embeddings": {"hub", "loading"},
     "offload": set(),

@@ -42,7 +42,7 @@ class Words:
         """A text with the tokens in it, and the weight of each of its letters: of a word's tokens, as its own."""
         letters, values, end = "", list[float](), 0
         tokens = [*self.tokens.values()]
-        for found in self.pattern.finditer(text) if tokens else ():
+        for found in self.pattern.finditer(text):
             which = found.lastindex or 2  # by its group: letters of other sizes are not always those that lower() gives
             token = tokens[which - 2]
             letters += text[end : found.start()] + token
@@ -52,11 +52,11 @@ class Words:
 
     def removed(self, text: str) -> str:
         """A text without the words."""
-        return self.pattern.sub("", text) if self.tokens else text
+        return self.pattern.sub("", text)
 
     def bare(self, text: str) -> str:
         """A text with the words alone where ComfyUI's notation was."""
-        return self.pattern.sub(lambda found: found[found.lastindex or 0], text) if self.tokens else text
+        return self.pattern.sub(lambda found: found[found.lastindex or 0], text)
 
     def restored(self, text: str) -> str:
         """A text with the words in the place of their tokens, of which some may have been cut off."""
@@ -67,8 +67,8 @@ class Words:
 
 def _pattern(words: Iterable[str]) -> re.Pattern[str]:
     """Finds the words, of several the first that fits, whole and in letters of any size; also as ComfyUI writes them, where
-    a file's suffix may follow. Each word has a group."""
-    groups = "|".join(f"({re.escape(word)})" for word in words)
+    a file's suffix may follow. Each word has a group; without words it finds nothing."""
+    groups = "|".join(f"({re.escape(word)})" for word in words) or "(?!)"
     comfy = "|".join(map(re.escape, EMBEDDINGS))
     return re.compile(rf"(?<!\w)(embedding:)?(?:{groups})(?(1)(?:{comfy})?)(?!\w)", re.IGNORECASE)
 

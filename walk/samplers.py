@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from walk import Error
+from walk.text import together
 
 # As k-diffusion and the tools built on it name them (diffusers' page 'Schedulers', 'Noise schedules and schedule types').
 _SDE: dict[str, Any] = {"algorithm_type": "sde-dpmsolver++"}
@@ -28,12 +29,11 @@ _SAMPLERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 _ARRAYS = ("trained_betas", "disable_corrector")  # which no flag can name
 _SCHEDULES: dict[str, dict[str, Any]] = {
-    "karras": {"use_karras_sigmas": True},
-    "exponential": {"use_exponential_sigmas": True},
-    "beta": {"use_beta_sigmas": True},
-    "sgmuniform": {"timestep_spacing": "trailing"},
-    "simple": {"timestep_spacing": "trailing"},
-    "": {},
+    "Karras": {"use_karras_sigmas": True},
+    "Exponential": {"use_exponential_sigmas": True},
+    "Beta": {"use_beta_sigmas": True},
+    "SGM Uniform": {"timestep_spacing": "trailing"},
+    "Simple": {"timestep_spacing": "trailing"},
 }
 _OTHER_SCHEDULES = ("automatic", "normal", "uniform", "polyexponential", "alignyoursteps", "kloptimal")
 
@@ -81,7 +81,8 @@ def chosen(own: Any, others: Sequence[Any], text: str | None) -> Sampler:
 def _named(name: str, classes: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """(class, options); None if none of that name can stand in."""
     normalised, samplers = _normalised(name), {_normalised(known): meant for known, meant in _SAMPLERS.items()}
-    for schedule, schedule_options in _SCHEDULES.items():
+    schedules = {_normalised(known): meant for known, meant in _SCHEDULES.items()}
+    for schedule, schedule_options in (schedules | {"": {}}).items():
         base = normalised.removesuffix(schedule) if normalised.endswith(schedule) else ""
         meant, options = samplers.get(base, (base, {}))
         for full, kind in classes.items():
@@ -94,10 +95,9 @@ def _named(name: str, classes: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
 def _of_schedules(name: str) -> str:
     """What to say of a schedule that has no sampler before it, or is none; the end of a sentence."""
     normalised = _normalised(name)
-    if normalised and normalised in _SCHEDULES:
+    if normalised in map(_normalised, _SCHEDULES):
         return "; a schedule stands after one of these, as in 'DPM++ 2M Karras'"
-    known = "; of schedules there are Karras, Exponential, Beta, SGM Uniform and Simple"
-    return known * normalised.endswith(_OTHER_SCHEDULES)
+    return f"; of schedules there are {together([*_SCHEDULES])}" * normalised.endswith(_OTHER_SCHEDULES)
 
 
 def _normalised(name: str) -> str:
@@ -119,7 +119,7 @@ def _fitting_names(classes: dict[str, Any]) -> list[str]:
 def _nearest(name: str, known: Sequence[str]) -> str:
     """The one that was probably meant; '' if none is like it."""
     normalised = _normalised(_short(name))
-    for schedule in filter(None, (*_SCHEDULES, *_OTHER_SCHEDULES)):  # any sampler may have one
+    for schedule in (*map(_normalised, _SCHEDULES), *_OTHER_SCHEDULES):  # any sampler may have one
         normalised = normalised.removesuffix(schedule)
     spelled = {_normalised(each): each for each in known}
     near = difflib.get_close_matches(normalised, spelled, n=1)
