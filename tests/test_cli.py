@@ -544,8 +544,11 @@ def test_what_no_flag_is_for_is_told_in_words(refusal):
     moves = (
         "walk moves through what a model knows rather than moving a camera over its pictures, and makes each of them"
     )
-    for flag in ("--zoom", "--rotate", "--strength", "--init", "--init-image", "--controlnet"):
-        assert refusal(*AB, flag, "0.5") == f"there is no flag {flag}; {moves} from a prompt and noise alone"
+    for flag in ("--zoom", "--rotate", "--strength", "--init", "--controlnet"):
+        resembles = "--image FILE has them resemble a picture"
+        assert refusal(*AB, flag, "0.5") == f"there is no flag {flag}; {moves} from noise; {resembles}"
+    for flag in ("--init-image", "--ip-adapter-image"):
+        assert refusal(*AB, flag, "a.png").startswith(f"there is no flag {flag}; did you mean --image?")
 
 
 @pytest.mark.parametrize(
@@ -687,7 +690,7 @@ def test_keyframes_that_do_not_fit_the_film_are_refused(refusal, arguments, mess
         (["empty.txt"], f"empty.txt has nothing in it; {FORMAT}"),
         (
             ["bad.txt"],
-            "bad.txt:2: unknown setting sede=; did you mean seed=? (settings are seed=, time=, beat=, bar=, frame=, until=, pace=, pulse= and negative=)",
+            "bad.txt:2: unknown setting sede=; did you mean seed=? (settings are seed=, time=, beat=, bar=, frame=, until=, pace=, pulse=, negative= and image=)",
         ),
         (["a fox", "bad.txt"], "'bad.txt' looks like a file; give one prompt file, or prompts, not both"),
         (["a fox", ""], "prompt 2 is empty"),

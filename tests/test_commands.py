@@ -240,7 +240,10 @@ def test_what_is_no_prompts_on_standard_input_is_refused(refusal, typed, data, t
 
 def test_a_folder_is_not_taken_for_a_prompt(refusal):
     Path("pictures").mkdir()
-    assert refusal("--prompts", "pictures", "--frames", "5") == "pictures is a folder; give a prompt file, or prompts"
+    told = "pictures is a folder; give a prompt file, or prompts"
+    assert refusal("--prompts", "pictures", "--frames", "5") == told
+    Image.new("RGB", (8, 8)).save("pictures/a.png")
+    assert refusal("--prompts", "pictures", "--frames", "5") == f"{told}, or pictures/ for the pictures in it"
 
 
 def test_standard_input_is_not_taken_for_a_prompt_among_others(refusal):

@@ -12,9 +12,9 @@ from walk.keyframes import MAX_SEED, read_lines
 from walk.text import parse_time
 
 FORMAT = "a prompt file is UTF-8 text with one prompt a line"
-SETTINGS = "(settings are seed=, time=, beat=, bar=, frame=, until=, pace=, pulse= and negative=)"
+SETTINGS = "(settings are seed=, time=, beat=, bar=, frame=, until=, pace=, pulse=, negative= and image=)"
 SEED = f"write a whole number from 0 to {MAX_SEED}"
-SECTION = "pace=, pulse= and negative= can do without, and are then for all prompts after them"
+SECTION = "pace=, pulse=, negative= and image= can do without, and are then for all prompts after them"
 TIME = "write seconds (12.5) or minutes:seconds (1:02.5)"
 PAIRING = "give one seed for each prompt, one seed for all, or several seeds for one prompt"
 

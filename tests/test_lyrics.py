@@ -277,7 +277,7 @@ def test_settings_without_words_and_without_a_time_are_for_the_whole_song(tmp_pa
     [
         (
             "| puls=0.5",
-            "there is no prompt before puls=; pace=, pulse= and negative= can do without, and are then for all ",
+            "there is no prompt before puls=; pace=, pulse=, negative= and image= can do without, and are then for all ",
         ),
         ("| pace: bar", "'pace: bar' looks like a setting; write pace=bar"),
     ],

@@ -29,6 +29,8 @@ from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
     Gemma2Config,
     Gemma2Model,
     GemmaTokenizer,
@@ -760,6 +762,60 @@ def lora(folder: Path, path: Path, seed: int, parts: tuple[str, ...] = ("unet",)
                 weights[f"{name}.weight"] = torch.full_like(module.weight, 5)
     save_file(weights, path)
     return path
+
+
+def ip_adapter(folder: Path, path: Path, plus: bool = False, loud: float = 3.0) -> Path:
+    """An IP-Adapter for the pipeline in a folder, with its encoder of pictures beside it, `image_encoder`. plus: one that
+    reads each patch of a picture."""
+    width, seen = 24, 16
+    unet = diffusers.UNet2DConditionModel.from_pretrained(folder / "unet")
+    cross = unet.config.cross_attention_dim
+    tensors: dict[str, torch.Tensor] = {}
+    with _seeded(7):
+        config = {"hidden_size": width, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
+        encoder = CLIPVisionModelWithProjection(
+            CLIPVisionConfig(**config, projection_dim=seen, image_size=24, patch_size=8)
+        )
+        for parameter in encoder.parameters():
+            torch.nn.init.normal_(parameter, std=0.4)
+        if plus:
+            tensors |= _resampler(width, cross)
+        else:
+            tensors |= {"proj.weight": torch.randn(4 * cross, seen), "proj.bias": torch.randn(4 * cross)}
+            tensors |= {"norm.weight": torch.ones(cross), "norm.bias": torch.zeros(cross)}
+        tensors = {f"image_proj.{name}": tensor for name, tensor in tensors.items()}
+        crossing = [module for name, module in unet.named_modules() if name.endswith("attn2")]
+        for number, attention in enumerate(crossing):
+            for kind in ("to_k_ip", "to_v_ip"):
+                like = attention.to_k.weight
+                tensors[f"ip_adapter.{2 * number + 1}.{kind}.weight"] = loud * torch.randn(like.shape) / cross**0.5
+    encoder.save_pretrained(path.parent / "image_encoder")
+    save_file(tensors, path)
+    return path
+
+
+def _resampler(width: int, cross: int) -> dict[str, torch.Tensor]:
+    """The weights of what asks a picture's patches (Perceiver), under the names of IP-Adapter Plus."""
+    heads, tokens = 64, 4  # diffusers takes heads to be 64 numbers
+    shapes: dict[str, tuple[int, ...]] = {
+        "latents": (1, tokens, heads),
+        "proj_in.weight": (heads, width),
+        "proj_in.bias": (heads,),
+        "proj_out.weight": (cross, heads),
+        "proj_out.bias": (cross,),
+        "norm_out.weight": (cross,),
+        "norm_out.bias": (cross,),
+    }
+    norms = {f"{norm}.{kind}": (heads,) for norm in ("0.norm1", "0.norm2", "1.0") for kind in ("weight", "bias")}
+    attention = {
+        "0.to_q.weight": (heads, heads),
+        "0.to_kv.weight": (2 * heads, heads),
+        "0.to_out.weight": (heads, heads),
+    }
+    feed = {"1.1.weight": (4 * heads, heads), "1.3.weight": (heads, 4 * heads)}
+    for layer in range(4):
+        shapes |= {f"layers.{layer}.{name}": shape for name, shape in (norms | attention | feed).items()}
+    return {name: torch.randn(shape) / (shape[-1] ** 0.5 if len(shape) > 1 else 1) for name, shape in shapes.items()}
 
 
 def quantised(folder: Path, part: str, path: Path) -> Path:

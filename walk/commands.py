@@ -39,7 +39,7 @@ from walk import (
 )
 from walk import order as orders
 from walk.files import at_home, write_whole, writing
-from walk.keyframes import WORDS, Keyframe, prompt_file, read_prompts
+from walk.keyframes import WORDS, Keyframe, Subject, prompt_file, read_lines
 from walk.motion import RHYTHM, used_paces
 from walk.order import Order
 from walk.progress import Bars, Listener, in_bytes
@@ -358,17 +358,17 @@ def seeds(*, loaded: Model | None = None, **chosen: Any) -> str:
     if len(prompts) == 1 and len(film) > 1 and chosen.get("seeds", WORDS) != WORDS:
         raise Error("--seeds are those of the film's prompts; which ones to draw of a prompt, --from and --count say")
     numbers = _numbers(chosen, prompts)
-    for prompt, _ in prompts:
+    for prompt in (subject.prompt for subject in prompts):
         if prompt.isdecimal():
             listener.note(f"{prompt} is drawn as a prompt; how many seeds, --count {prompt} would say")
-    shown = ((*it, seed) for it, own in prompts.items() for seed in (*own[:1], *numbers))
-    keyframes = tuple(Keyframe(prompt, seed, negative) for prompt, negative, seed in dict.fromkeys(shown))
+    shown = dict.fromkeys((it, seed) for it, own in prompts.items() for seed in (*own[:1], *numbers))
+    keyframes = tuple(Keyframe(it.prompt, seed, it.negative_prompt, image=it.image) for it, seed in shown)
     out = _name_of_sheet(chosen, prompts, numbers[0])
     paths.check_sheet(out)
     # 2. The pictures.
     with _importing(listener):
         from walk.render import render
-    settings = orders.settings(chosen, loaded.settings if loaded else None)
+    settings = orders.settings(chosen, film, loaded.settings if loaded else None)
     lazy = _lazy_model(settings, listener, film, loaded=loaded)
     walk = Walk(keyframes, tuple(map(float, range(len(keyframes)))), Fraction(1))
     pictures = {}
@@ -377,7 +377,7 @@ def seeds(*, loaded: Model | None = None, **chosen: Any) -> str:
     with listener.progress("rendering", walk.frames, unit="pictures") as progress:
         try:
             for index, picture in render(model, walk, range(walk.frames)):
-                pictures[keyframes[index].identity] = picture
+                pictures[keyframes[index].subject, keyframes[index].seed] = picture
                 progress.reached(len(pictures))
         except KeyboardInterrupt:
             if not pictures:
@@ -392,16 +392,16 @@ def seeds(*, loaded: Model | None = None, **chosen: Any) -> str:
     return as_word(out)
 
 
-def _seeds_in_film(film: Sequence[Keyframe]) -> dict[tuple[str, str], list[int]]:
-    """The seeds that each prompt, with its negative prompt, has in the film of these keyframes. There is none of one
+def _seeds_in_film(film: Sequence[Keyframe]) -> dict[Subject, list[int]]:
+    """The seeds that each prompt, with what belongs to it, has in the film of these keyframes. There is none of one
     keyframe; of that, a seed counts only if it is given."""
-    seeds: dict[tuple[str, str], list[int]] = {keyframe.identity[:2]: [] for keyframe in film}
+    seeds: dict[Subject, list[int]] = {keyframe.subject: [] for keyframe in film}
     for keyframe in film if len(film) > 1 or film[0].seed else ():
-        seeds[keyframe.identity[:2]].append(keyframe.seed)
+        seeds[keyframe.subject].append(keyframe.seed)
     return seeds
 
 
-def _numbers(chosen: dict[str, Any], prompts: Mapping[tuple[str, str], Sequence[int]]) -> range:
+def _numbers(chosen: dict[str, Any], prompts: Mapping[Subject, Sequence[int]]) -> range:
     """The seeds to choose from. prompts: as `_seeds_in_film` tells them. Raises Error for more than a sheet can show."""
     own = any(prompts.values())
     count, first = chosen.get("count", flags.SEEDS_EACH if own else flags.SEEDS), chosen.get("from", 0)
@@ -415,22 +415,22 @@ def _numbers(chosen: dict[str, Any], prompts: Mapping[tuple[str, str], Sequence[
     return range(first, first + count)
 
 
-def _name_of_sheet(chosen: dict[str, Any], prompts: Iterable[tuple[str, str]], first: int) -> Path:
+def _name_of_sheet(chosen: dict[str, Any], prompts: Iterable[Subject], first: int) -> Path:
     file = prompt_file(chosen["prompts"])
-    name = file.stem if file else paths.slug([prompt for prompt, _ in prompts])  # in its style
+    name = file.stem if file else paths.slug([subject.title for subject in prompts])  # in its style
     return paths.expanded(chosen.get("out", f"{name}.seeds{f'-from-{first}' if first else ''}.png"))
 
 
 def _draw_seeds(
-    prompts: Mapping[tuple[str, str], Sequence[int]], numbers: range, pictures: Mapping[tuple[str, str, int], Any]
+    prompts: Mapping[Subject, Sequence[int]], numbers: range, pictures: Mapping[tuple[Subject, int], Any]
 ) -> Any:
     """pictures: of each prompt from each seed, as far as they were made."""
     from walk import sheet
 
     choices = []
     for it, own in prompts.items():
-        made = {seed: pictures[(*it, seed)] for seed in (*own[:1], *numbers) if (*it, seed) in pictures}
-        choices.append(sheet.Choice(*it, own, made))
+        made = {seed: pictures[it, seed] for seed in (*own[:1], *numbers) if (it, seed) in pictures}
+        choices.append(sheet.Choice(it.title, it.negative_prompt, own, made))
     if not any(prompts.values()):
         return sheet.seeds([*made.values()], [*made], choices[0].prompt)
     return sheet.choices([it for it in choices if it.film[0] in it.pictures], numbers)
@@ -757,8 +757,8 @@ def _tell_alike(order: Order, settings: Settings, listener: Listener) -> None:
 def _tell_other_seeds(order: Order, listener: Listener) -> None:
     """A note if the film replaces one of the same prompts with other seeds: whoever tries seeds may want to keep both."""
     with contextlib.suppress(Error):  # there is none, or it has no recipe
-        before, now = read_prompts(read_recipe(str(order.out)).prompts), order.walk.keyframes
-        same_prompts = [it.identity[:2] for it in before] == [it.identity[:2] for it in now]
+        before, now = read_lines(read_recipe(str(order.out)).prompts), order.walk.keyframes
+        same_prompts = [it.subject for it in before] == [it.subject for it in now]
         if same_prompts and [it.seed for it in before] != [it.seed for it in now]:
             listener.note(
                 f"{order.out}, which has other seeds, will be replaced; another --out, with --run "

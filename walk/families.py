@@ -39,6 +39,8 @@ class Family:
         if it is less.
     template_tokens: so many of them, at most, stand around a prompt.
     needs: a library that reads its prompts, beside those that walk brings with it.
+    ip_adapters: hub names of the files (IP-Adapters) by which it usually reads pictures, by the width of its prompts'
+        embeddings; None: it reads none.
 
     Denoising
     denoiser: the part that denoises.
@@ -80,6 +82,7 @@ class Family:
     most_tokens_distilled: int = 0
     template_tokens: int = 0
     needs: str = ""
+    ip_adapters: tuple[tuple[int, str], ...] | None = None
 
     denoiser: str = "transformer"
     guidance_name: str = "guidance_scale"
@@ -114,14 +117,22 @@ _POOLED = (*_BOTH, "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
 _MASKED = ("prompt_embeds", "prompt_attention_mask", "negative_prompt_embeds", "negative_prompt_attention_mask")
 _UNET: dict[str, Any] = {"tokens": ("tokenizer",), "denoiser": "unet", "patch": 1, "dtype": "float16", "windows": 4}
 
+# Ye et al., 2023. Those that read a picture's whole: Stable Diffusion 1's, and SDXL's.
+_ADAPTERS: dict[str, Any] = {
+    "ip_adapters": (
+        (768, "h94/IP-Adapter/models/ip-adapter_sd15.safetensors"),
+        (2048, "h94/IP-Adapter/sdxl_models/ip-adapter_sdxl_vit-h.safetensors"),
+    )
+}
+
 # fmt: off
 FAMILIES = {
     # Rombach et al., CVPR 2022
-    "StableDiffusionPipeline": Family(_BOTH, 30, 7.5, skips=True, tiny="madebyollin/taesd", **_UNET),
+    "StableDiffusionPipeline": Family(_BOTH, 30, 7.5, skips=True, tiny="madebyollin/taesd", **_UNET, **_ADAPTERS),
     # Luo et al., 2023. Guidance is built in, and goes with an empty negative prompt.
-    "LatentConsistencyModelPipeline": Family(("prompt_embeds", ""), 4, 8.5, skips=True, tiny="madebyollin/taesd", **_UNET),
+    "LatentConsistencyModelPipeline": Family(("prompt_embeds", ""), 4, 8.5, skips=True, tiny="madebyollin/taesd", **_UNET, **_ADAPTERS),
     # Podell et al., ICLR 2024
-    "StableDiffusionXLPipeline": Family(_POOLED, 30, 5.0, upcast=True, tiny="madebyollin/taesdxl", **_UNET),
+    "StableDiffusionXLPipeline": Family(_POOLED, 30, 5.0, upcast=True, tiny="madebyollin/taesdxl", **_UNET, **_ADAPTERS),
     # Kuaishou, 2024. Its tokenizer does not say where in a prompt its tokens stand: words have no weights.
     "KolorsPipeline": Family(_POOLED, 50, 5.0, upcast=True, **_UNET | {"tokens": (), "windows": 1}),
     # Esser et al., ICML 2024

@@ -184,8 +184,8 @@ def describe(walk: Walk, settings: Settings, flags: Mapping[str, object], positi
     places = recipe.Positions(walk.positions, walk.noise, walk.pulse) if positions else None
     text = recipe.to_text(recipe.compose(walk.keyframes, deciding, settings, places))
     first_frames = walk.first_frames()
-    uses = Counter(keyframe.prompt for keyframe in walk.keyframes)
-    titles = [it.prompt + f" (seed {it.seed})" * (uses[it.prompt] > 1) for it in walk.keyframes]
+    uses = Counter(keyframe.title for keyframe in walk.keyframes)
+    titles = [it.title + f" (seed {it.seed})" * (uses[it.title] > 1) for it in walk.keyframes]
     starts = [(first_frames.get(float(k)), title) for k, title in enumerate(titles)]
     chapters = sorted((index / walk.fps, title) for index, title in starts if index is not None)
-    return Metadata(f"{walk.keyframes[0].prompt} – {walk.keyframes[-1].prompt}", text, tuple(chapters))
+    return Metadata(f"{walk.keyframes[0].title} – {walk.keyframes[-1].title}", text, tuple(chapters))

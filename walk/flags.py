@@ -16,12 +16,12 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from walk import Error, formats
+from walk import Error, formats, images
 from walk.keyframes import WORDS, looks_like_a_file, read_moment
 from walk.pace import PACES, REACT
 from walk.rates import FPS, METER, MOST_BEATS, parse_fps, rate
 from walk.settings import BUILT_IN, Settings
-from walk.text import as_flag, parse_time
+from walk.text import as_flag, parse_time, together
 from walk.timeline import SECONDS_A_SEGMENT
 
 
@@ -165,7 +165,14 @@ SPEEDS = ("even", "constant", "path")
 ALIGN = ("bar", "beat", "off")
 SEEDS, SEEDS_EACH = 16, 8  # on a sheet of one prompt; and of each of several
 BENCH_FRAMES = 720  # half a minute
-WHAT = ("prompts", "seed", "seeds", "negative", "style")  # flags of which a film carries the outcome: its keyframes
+WHAT = (
+    "prompts",
+    "seed",
+    "seeds",
+    "negative",
+    "image",
+    "style",
+)  # flags of which a film carries the outcome: its keyframes
 _PACE = "even, energy, beat or bar"
 _TIME = "seconds (12.5) or minutes:seconds (1:02.5)"
 _MOMENT = "a time, such as 1:02.5, or bar=9, beat=32 or frame=48"
@@ -174,10 +181,11 @@ _WHOLE = "a whole number, 1 or more"
 # fmt: off
 FLAGS: dict[str, dict[str, Flag]] = {
     "Prompts": {
-        "prompts": Flag("FILE | PROMPT ...", _prompts, "a prompt file, or prompts", "a prompt file, - for stdin, lyrics (.lrc, .srt, .vtt), or prompts"),
+        "prompts": Flag("FILE | PROMPT ...", _prompts, "a prompt file, or prompts", "a prompt file, - for stdin, lyrics (.lrc, .srt, .vtt), pictures, or prompts"),
         "seed": Flag("N", _integer, "a whole number", "seed of the first keyframe; each later one gets 1 more (0)"),
         "seeds": Flag("N,N,... | words", _seeds, "whole numbers with commas between, 1-8, or words", "one for each prompt, or for all; 1-8 for one prompt; words: from its words"),
         "negative": Flag("TEXT", str, 'text, or "" for none', "what no picture should show; only with models that use guidance (none)"),
+        "image": Flag("FILE", str, "a picture's file", "a picture that all others shall resemble, too; with Stable Diffusion 1, LCM or SDXL (none)"),
         "style": Flag("TEXT", str, "text with {} in it", "words around every prompt, such as \"an oil painting of {}\" (none)"),
     },
     "Timing": {
@@ -209,6 +217,8 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "lora": Flag("NAME:WEIGHT,...", _listed, "a .safetensors file or a hub id, and its weight if not 1", "LoRA files or hub ids, each with its weight if not 1 (none)"),
         "embedding": Flag("NAME:WORD,...", _listed, "a .safetensors, .pt or .bin file or a hub id, and the word if not its own", "words learned from files (textual inversion), each with its word if not its name (none)"),
         "clip_skip": Flag("N", _count, _WHOLE, "read prompts at the text encoder's Nth last layer; many anime models want 2 (1)"),
+        "ip_adapter": Flag("FILE", str, "own, or a .safetensors file", "what reads pictures beside prompts: an IP-Adapter's file or hub name (the usual one)"),
+        "image_weight": Flag("X", _share, "a number from 0 to 1", f"how much pictures beside prompts count, 0 to 1 ({Settings.image_weight:g})"),
         "steps": Flag("N", _count, _WHOLE, "denoising steps (the model's)"),
         "guidance": Flag("X", _decimal, "a number, 0 or more", "how closely pictures follow the prompt; 0: no guidance (the model's)"),
         "scheduler": Flag("NAME", _scheduler, "a name", "the sampler, such as \"Euler a\" or \"DPM++ 2M Karras\" (own)"),
@@ -291,7 +301,7 @@ COMMANDS = {
             **_only("prompts"),
             "count": Flag("N", _count, _WHOLE, f"how many seeds ({SEEDS}; for each of several prompts {SEEDS_EACH})"),
             "from": Flag("N", _integer, "a whole number", "the first seed (0)"),
-            **_only("seed", "seeds", "negative", "style", *SETTINGS, "quiet"),
+            **_only("seed", "seeds", "negative", "image", "style", *SETTINGS, "quiet"),
             "out": Flag("FILE.png", str, "a file name", "the sheet (PROMPTS.seeds.png)"),
         },
         "FILE | PROMPT ...",
@@ -419,7 +429,7 @@ def _check_prompts(prompts: Sequence[str]) -> None:
             raise Error(
                 f'{prompt} has a curly quote, which is a letter like others here; put prompts in straight ones ("")'
             )
-        if len(prompts) > 1 and looks_like_a_file(prompt):
+        if len(prompts) > 1 and looks_like_a_file(prompt) and not images.is_name(prompt):
             raise Error(f"'{prompt}' looks like a file; give one prompt file, or prompts, not both")
 
 
@@ -481,6 +491,9 @@ _ELSEWHERE = {  # what other tools call it; of several flags the first that a co
     "model": "checkpoint ckpt ckpt_path pretrained_model_name_or_path",
     "denoiser": "unet transformer",
     "embedding": "embeddings textual_inversion ti",
+    "image": "init_image ip_adapter_image reference image_prompt",
+    "ip_adapter": "ipadapter",
+    "image_weight": "ip_adapter_scale image_strength ip_scale",
     "clip_skip": "clip_stop_at_last_layers clipskip",
     "negative": "n_prompt neg_prompt",
     "decoder": "vae vae_path",
@@ -502,10 +515,10 @@ _WAYS = {  # what no flag is for
     **dict.fromkeys(
         (
             *("zoom", "angle", "rotate", "translate", "pan", "animation_mode"),
-            *("strength", "denoising_strength", "init", "init_image", "image", "img2img", "controlnet", "ip_adapter"),
+            *("strength", "denoising_strength", "init", "img2img", "controlnet"),
         ),
         "walk moves through what a model knows rather than moving a camera over its pictures, and makes each of them from "
-        "a prompt and noise alone",
+        "noise; --image FILE has them resemble a picture",
     ),
     **dict.fromkeys(
         ("xformers", "opt_sdp_attention", "opt_sdp_no_mem_attention", "opt_split_attention"),
@@ -559,7 +572,8 @@ def help_text(command: str = "") -> str:
             own = {name: flag for name, flag in COMMANDS[command].flags.items() if name not in ALL}
             more = [
                 "and all the flags of walk --help"
-                + " but --prompts, --seed, --seeds, --negative and --style" * (command == "replay")
+                + " but " * (command == "replay")
+                + together([as_flag(name) for name in WHAT]) * (command == "replay")
             ]
         else:
             own, more = COMMANDS[command].flags, []
@@ -606,6 +620,7 @@ def _row(head: str, text: str) -> list[str]:
 _PROMPT_FILE = (
     "A prompt file is UTF-8 text with one prompt a line; lines that begin with # are skipped. A line may end in "
     "settings: a fox in the snow | seed=7 | time=1:02.5 | negative=blurry. Instead of a time, give frame=48, beat=32 or "
-    "bar=9; until=1:05 or until=bar=11 holds the picture until then; pace=bar and pulse=0.5 say how it moves on, for all "
-    "prompts after them if on a line of their own. (red:1.5) gives a word more weight, (red:0.5) less."
+    "bar=9; until=1:05 or until=bar=11 holds the picture until then; pace=bar and pulse=0.5 say how it moves on; "
+    "image=fox.jpg is a picture to resemble. On a line of their own, these are for all prompts after them. (red:1.5) gives a "
+    "word more weight, (red:0.5) less."
 )

@@ -51,9 +51,19 @@ BARE_CLIP = (f"{CLIP}embeddings.", f"{CLIP}encoder.")
 # Parts that other tools add to a model, by how names of their tensors begin.
 _NO_MODELS = {
     "a ControlNet": r"control_model\.|controlnet_cond_embedding\.|control_layers\.|controlnet_",
-    "an IP-Adapter": r"ip_adapter\.|image_proj\.",
     "a motion module (AnimateDiff)": r".*\bmotion_modules\.",
 }
+# How names of tensors begin in files that read pictures (IP-Adapters), which are added to a model; and where encoders of
+# pictures lie that these were made with, by which of an encoder's numbers they read, and how many: those that it has for
+# a whole picture (its projection), or those of each patch (its last layer but one).
+IP_ADAPTER = ("ip_adapter.", "image_proj.")
+_IMAGE_ENCODERS = {
+    ("projection_dim", 1024): "models/image_encoder",
+    ("hidden_size", 1280): "models/image_encoder",
+    ("projection_dim", 1280): "sdxl_models/image_encoder",
+    ("hidden_size", 1664): "sdxl_models/image_encoder",
+}
+_IMAGE_ENCODERS_REPO = "h94/IP-Adapter"
 # Models that diffusers recognises, by words in their names, and whose pipelines are of no family here.
 _FROM_PICTURES = {
     "inpaint": "an inpainting model",
@@ -261,6 +271,8 @@ def _description(path: Path) -> Path:
         raise Error(f"{path} is a LoRA; give it as --lora {path}, and the model that it belongs to as --model")
     if _is_vae(shapes):
         raise Error(f"{path} is a VAE alone; give it as --decoder {path}, and the model that it belongs to as --model")
+    if is_ip_adapter(shapes):
+        raise Error(f"{path} is an IP-Adapter; give it as --ip-adapter, and the model that it belongs to as --model")
     if other := next((it for it, mark in _NO_MODELS.items() if any(re.match(mark, name) for name in shapes)), None):
         raise Error(f"{path} is {other}, which walk does not know; give a whole checkpoint")
     if len(shapes) < EMBEDDING:
@@ -284,6 +296,11 @@ def _as_denoiser(name: str, model: str) -> str:
 def is_lora(names: Iterable[str]) -> bool:
     """Whether tensors are a LoRA's or one of its kin (LoHa, LoKr), by what trainers call them."""
     return any(re.search("lora|lycoris|hada_w|lokr_w", name) for name in names)
+
+
+def is_ip_adapter(names: Iterable[str]) -> bool:
+    """Whether tensors are an IP-Adapter's, by what its authors call them."""
+    return {f"{name.split('.')[0]}." for name in names} >= {*IP_ADAPTER}
 
 
 def _is_vae(names: Iterable[str]) -> bool:
@@ -376,6 +393,51 @@ def find_embedding(name: str) -> Path:
     elif name == "embedding":  # as ComfyUI writes it, with a word after it
         accepted = "give the file alone, without embedding: before it"
     return _find_file(name, EMBEDDINGS, f"there is no embedding '{name}' here", accepted)
+
+
+@functools.lru_cache
+def find_ip_adapter(name: str) -> Path:
+    """The file of what reads pictures; from the hub, 'org/name/file.safetensors', it is downloaded unless it is on this
+    machine."""
+    kinds = "own, a .safetensors file, or one on the hub, as org/name/file.safetensors"
+    path = _find_file(name, (".safetensors",), f"there is no IP-Adapter '{name}' here", f"it is {kinds}")
+    if not is_ip_adapter(tensor_shapes(path)):
+        raise Error(f"{path} is no IP-Adapter; it is {kinds}")
+    return path
+
+
+@functools.lru_cache
+def find_image_encoder(ip_adapter: Path) -> Path:
+    """The folder of the encoder of pictures that an IP-Adapter was made with: `image_encoder` beside its file, or that of
+    its authors on the hub, which is downloaded unless it is on this machine.
+
+    Raises Error for one that reads other encoders."""
+    reads = _reads(ip_adapter)
+    beside = ip_adapter.parent / "image_encoder"
+    if os.path.isdir(beside) and read_field(beside / "config.json", reads[0]) == reads[1]:
+        return beside
+    if reads not in _IMAGE_ENCODERS:
+        raise Error(
+            f"{ip_adapter} reads an encoder of pictures that walk does not know; lay it beside the file, as a folder "
+            "image_encoder"
+        )
+    where = _IMAGE_ENCODERS[reads]
+    wanted = [f"{where}/config.json", f"{where}/model.safetensors"]
+    folder = downloads.cached(_IMAGE_ENCODERS_REPO, wanted)
+    if not folder or not all((folder / file).is_file() for file in wanted):
+        remedy = f"go online, or lay {where.replace('models/', '')} beside {ip_adapter.name}"
+        folder = downloads.download(downloads.look_up(_IMAGE_ENCODERS_REPO, None, "", remedy), wanted)
+    return folder / where
+
+
+def _reads(ip_adapter: Path) -> tuple[str, int]:
+    """Which of an encoder's numbers an IP-Adapter reads, by their name in its configuration, and how many."""
+    layers = {name.removeprefix(IP_ADAPTER[1]): it.shape for name, it in tensor_shapes(ip_adapter).items()}
+    whole = "proj.3.weight" in layers  # the authors' 'full', whose first layer others have, too
+    for name, what in (("proj", "projection_dim"), ("proj_in", "hidden_size"), ("proj.0" * whole, "hidden_size")):
+        if len(shape := layers.get(f"{name}.weight", ())) == 2:
+            return what, shape[1]
+    raise Error(f"{ip_adapter} does not read a picture's whole, but faces, say; give another --ip-adapter")
 
 
 @functools.lru_cache
@@ -590,10 +652,11 @@ def identity(
     denoiser_name: str = "own",
     report: digests.Report = lambda what, done, size: None,
     embeddings: Iterable[tuple[str, str]] = (),
+    image_reader: tuple[str, float] | None = None,
 ) -> str:
     """What these weights are known by, as no others are: the hub's commit, or a digest of the files.
 
-    embeddings: (name, word) of each.
+    embeddings: (name, word) of each. image_reader: (name, weight) of an IP-Adapter.
     report: as for `walk.digests.of_file`.
     """
     digest = functools.partial(_digest, report=report)
@@ -605,10 +668,13 @@ def identity(
     for name, word in embeddings:
         file = find_embedding(name)
         parts.append(f"embedding {digest(file)}:{word or file.stem}")  # the word may be the file's name
+    if image_reader:
+        file = find_ip_adapter(image_reader[0])
+        parts.append(f"ip-adapter {digest(file)}:{repr(image_reader[1]).removesuffix('.0')}")
+        parts += [f"image encoder {digest(file)}" for file in _part_files(find_image_encoder(file))]
     if decoder_name:
         path = find_decoder(decoder_name)
-        files = [it for it in path.iterdir() if it.suffix in (".json", ".safetensors")] if path.is_dir() else [path]
-        parts += [f"decoder {digest(file)}" for file in sorted(files)]
+        parts += [f"decoder {digest(file)}" for file in (_part_files(path) if path.is_dir() else [path])]
     return ", ".join(parts)
 
 
@@ -618,6 +684,10 @@ def model_identity(model: str, own: bool = True, report: digests.Report = lambda
     if file := find_checkpoint(model):
         parts.append(f"checkpoint {_digest(file, report)}")
     return ", ".join(parts)
+
+
+def _part_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors"))
 
 
 def _digest(path: Path, report: digests.Report) -> str:

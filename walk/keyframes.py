@@ -20,8 +20,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from walk import Error, emphasis, foreign, lyrics
+from walk import Error, emphasis, foreign, images, lyrics
 from walk.files import at_home, lines_of, read_text
+from walk.images import Image
 from walk.pace import PACES
 from walk.text import either, format_time, has_control_characters, parse_time, plural
 
@@ -32,6 +33,19 @@ WHEN = ("time", "beat", "bar", "frame")  # settings that say when; a keyframe ha
 _SECTION = re.compile(r"\s*\|\s*[\w-]+\s*=")  # how a line without a prompt begins
 _TENSORS = re.compile(r"\(tensors [0-9a-f]{16}\)")  # in the prompt of a keyframe of tensors
 TEXT_SUFFIXES = {".txt", ".text", ".md", ".csv", ".json", ".yaml", ".yml", *lyrics.SUFFIXES}
+
+
+class Subject(NamedTuple):
+    """What a keyframe's picture shows, whatever noise it starts from."""
+
+    prompt: str
+    negative_prompt: str = ""
+    image: Image | None = None
+
+    @property
+    def title(self) -> str:
+        """Its prompt; of a picture that stands alone, the name of that."""
+        return Path(self.image.path).name if self.image and self.prompt == images.ALONE else self.prompt
 
 
 @dataclass(frozen=True)
@@ -49,6 +63,7 @@ class Keyframe:
     beat, bar: in place of a time, counted from 1; 2.5 is half-way between the second and the third.
         `walk.timeline.beats_to_seconds` makes times of them.
     frame: in place of a time, counted from 0. `walk.timeline.frames_to_seconds` makes a time of it.
+    image: a picture that it is to resemble, too (an image prompt): a file's name, or as `walk.images.find` finds it.
 
     Raises Error for values outside these, and for a weight that is too much, such as (red:9).
     """
@@ -64,8 +79,10 @@ class Keyframe:
     until_in: str = "time"
     pace: str | None = None
     pulse: float | None = None
+    image: Image | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "image", _checked_image(self.image))
         if not isinstance(self.prompt, str) or not self.prompt.strip():
             raise Error(f"prompt {self.prompt!r} is empty or no text; it says what the picture shows")
         if not isinstance(self.negative_prompt, str):
@@ -97,9 +114,17 @@ class Keyframe:
             )
 
     @property
-    def identity(self) -> tuple[str, str, int]:
+    def subject(self) -> Subject:
+        return Subject(self.prompt, self.negative_prompt, self.image)
+
+    @property
+    def identity(self) -> tuple[str | int, ...]:
         """What decides its pixels."""
-        return self.prompt, self.negative_prompt, self.seed
+        return self.prompt, self.negative_prompt, self.seed, *([self.image.digest] if self.image else ())
+
+    @property
+    def title(self) -> str:
+        return self.subject.title
 
 
 class _Line(NamedTuple):
@@ -109,6 +134,7 @@ class _Line(NamedTuple):
     keyframe: Keyframe
     seed: int | None  # None: the line sets none
     negative: str | None  # None: the line sets none
+    sets_image: bool = False  # if perhaps to none
 
 
 def read_prompts(
@@ -119,8 +145,9 @@ def read_prompts(
     style: str = "{}",
     tell: Callable[[str], object] = lambda note: None,
     fps: Fraction | None = None,
+    image: str = "",
 ) -> tuple[Keyframe, ...]:
-    """Keyframes from a prompt file, from one prompt, or from a sequence of prompts.
+    """Keyframes from a prompt file, from one prompt, or from a sequence of prompts; or from pictures.
 
     A file has one prompt a line; blank lines and lines that begin with `#` are skipped. A prompt
     may end in settings: `a fox in the snow | seed=7 | time=1:02.5 | negative=blurry`, `beat=32`,
@@ -130,6 +157,9 @@ def read_prompts(
     words; `walk.emphasis` has the notation.
 
     Keyframes among the prompts are as lines that set all of this.
+
+    `a fox | image=fox.jpg` is to resemble a picture, too, whose file is beside the prompt file, or else where its name
+    says. A picture's file name alone is a prompt; a folder is the pictures in it.
 
     The lines of a song (.lrc, .srt, .vtt) are prompts at their times, see `walk.lyrics`. Where every prompt begins with a
     frame's number or a time, as other tools write them, that is when it comes, see `walk.foreign`.
@@ -142,6 +172,7 @@ def read_prompts(
     style: what every prompt is put into, at its {}: 'an oil painting of {}'.
     tell: called with what was made of frame numbers or times before all prompts, in a sentence.
     fps: frames a second of timecodes, 00:00:02:13, which stand for times; None: there are none.
+    image: a picture for every keyframe that has none of its own; '' is none.
 
     Raises Error, which names file and line and says what was expected.
     """
@@ -155,7 +186,9 @@ def read_prompts(
         _check_text(where, text)
     foreign.check_no_data(texts)
     foreign.check_no_infotext(texts)
-    lines = list(_lines(entries))
+    file = prompt_file(prompts)
+    lines = list(_lines(entries, file.parent if file else None))
+    shared = images.find(image) if image else None
     _check_weights("negative prompt", negative)
     _check_weights("style", style)
     negative, style = _one_line("negative prompt", negative), _checked_style(style)
@@ -167,6 +200,7 @@ def read_prompts(
             prompt=style.replace("{}", line.keyframe.prompt),
             seed=value,
             negative_prompt=negative if line.negative is None else line.negative,
+            image=line.keyframe.image if line.sets_image else shared,
         )
         for line, value in zip(lines, chosen)
     )
@@ -187,12 +221,12 @@ def read_moment(text: str) -> tuple[str, float]:
 
 def read_lines(lines: Sequence[str]) -> tuple[Keyframe, ...]:
     """Keyframes from lines of a prompt file that leave nothing to defaults, as a recipe's do. A time or a frame's number
-    before a prompt is part of it here. Raises Error like `read_prompts`."""
+    before a prompt is part of it here. Opens no files. Raises Error like `read_prompts`."""
     read = []
     for where, text in _entries(list(lines)):
         assert isinstance(text, str)
         _check_text(where, text)
-        read.append(_line(where, text))
+        read.append(_line(where, text, opening=False))
     _check_times(read)
     return tuple(line.keyframe for line in read)
 
@@ -223,6 +257,17 @@ def _checked_style(style: str) -> str:
     if "{}" not in style:
         raise Error(f"style '{style[:60]}' has no {{}} in it, where the prompt goes, as in 'an oil painting of {{}}'")
     return style
+
+
+def _checked_image(image: Any) -> Image | None:
+    """The image, found by its file's name, or read from JSON."""
+    if image is None or isinstance(image, Image):
+        return image
+    if isinstance(image, (str, os.PathLike)):
+        return images.find(os.fspath(image))
+    if isinstance(image, list) and len(image) == 2 and all(isinstance(text, str) for text in image):
+        return Image(*image)
+    raise Error(f"image {image!r} is no file's name; give the path of a picture")
 
 
 def _checked_seed(seed: int) -> int:
@@ -257,10 +302,13 @@ def check_no_tensors(keyframes: Iterable[Keyframe]) -> None:
 
 
 def prompt_file(prompts: str | Path | Sequence[str | Keyframe]) -> Path | None:
-    """The prompt file, if prompts are a Path, or a string that names a file or looks like one; else None."""
-    if isinstance(prompts, str) and prompts.strip() and (looks_like_a_file(prompts) or os.path.isfile(prompts)):
-        prompts = Path(prompts)
-    if not isinstance(prompts, Path):
+    """The prompt file, or folder of pictures, if prompts are a Path, or a string that names one or looks like it; else
+    None."""
+    if isinstance(prompts, str) and prompts.strip():
+        is_folder = prompts.endswith(("/", os.sep)) and os.path.isdir(prompts)
+        if is_folder or looks_like_a_file(prompts) or os.path.isfile(prompts):
+            prompts = Path(prompts)
+    if not isinstance(prompts, Path) or images.is_name(str(prompts)):
         return None
     return at_home(prompts)
 
@@ -268,10 +316,13 @@ def prompt_file(prompts: str | Path | Sequence[str | Keyframe]) -> Path | None:
 def _entries(prompts: Any) -> Iterator[tuple[str, str | Keyframe]]:
     """(where, text or Keyframe) for every prompt."""
     path = prompt_file(prompts)
+    if path is not None and os.path.isdir(path) and (pictures := images.inside(path)):
+        yield from ((str(picture), str(picture)) for picture in pictures)
+        return
     if path is not None:
         yield from _file_lines(path)
         return
-    for number, prompt in enumerate(_listed(prompts), 1):
+    for number, prompt in enumerate(_listed(str(prompts) if isinstance(prompts, Path) else prompts), 1):
         if not isinstance(prompt, (str, Keyframe)):
             raise Error(f"prompt {number} is {str(prompt)[:60]!r}, which is not text")
         yield f"prompt {number}", prompt
@@ -344,38 +395,62 @@ def _as_lines(entries: foreign.Entries, fps: Fraction | None, tell: Callable[[st
     return lines
 
 
-def _lines(entries: foreign.Entries) -> Iterator[_Line]:
-    """The lines that have prompts, with what lines without one say for all after them."""
+def _lines(entries: foreign.Entries, folder: Path | None) -> Iterator[_Line]:
+    """The lines that have prompts, with what lines without one say for all after them. folder: where pictures are."""
     section: dict[str, Any] = {}
     unused = ""  # where the last line without a prompt is, if no prompt comes after it
     for where, entry in entries:
         if isinstance(entry, str) and _SECTION.match(entry):
-            section |= _section(where, entry)
+            section |= _section(where, entry, folder)
             unused = where
         else:
-            yield _line(where, entry, section)
+            yield _line(where, entry, section, folder)
             unused = ""
     if unused:
         raise Error(f"{unused}: settings without a prompt are for all prompts after them, and there are none")
 
 
-def _section(where: str, text: str) -> dict[str, Any]:
+def _section(where: str, text: str, folder: Path | None) -> dict[str, Any]:
     """What a line without a prompt says for all after it."""
     _, fields = _split(where, text)
     if other := [name for name in fields if name not in _IN_SECTIONS]:
         raise Error(
-            f"{where}: there is no prompt before {other[0]}=; pace=, pulse= and negative= can do without, and are then for "
-            "all prompts after them"
+            f"{where}: there is no prompt before {other[0]}=; pace=, pulse=, negative= and image= can do without, and are then "
+            "for all prompts after them"
         )
     _check_weights(where, fields.get("negative", ""))
-    return {name: _PARSERS[name](where, value) for name, value in fields.items()}
+    settings = {name: _PARSERS[name](where, value) for name, value in fields.items()}
+    return settings | ({"image": _find_image(where, settings["image"], folder)} if "image" in settings else {})
 
 
-def _line(where: str, entry: str | Keyframe, section: Mapping[str, Any] | None = None) -> _Line:
-    """section: what is set for it, if it sets nothing else."""
+def _find_image(where: str, name: str, folder: Path | None) -> Image | None:
+    try:
+        return images.find(name, folder) if name else None
+    except Error as error:
+        raise Error(f"{where}: {error}") from None
+
+
+def _line(
+    where: str,
+    entry: str | Keyframe,
+    section: Mapping[str, Any] | None = None,
+    folder: Path | None = None,
+    opening: bool = True,
+) -> _Line:
+    """section: what is set for it, if it sets nothing else. folder: where pictures are. opening: whether they may be
+    opened, or else must be told with their digests."""
     if isinstance(entry, Keyframe):  # whoever made it may have left its negative prompt out
-        return _Line(where, entry, entry.seed, entry.negative_prompt or None)
+        return _Line(where, entry, entry.seed, entry.negative_prompt or None, entry.image is not None)
     prompt, settings = _parse(where, entry)
+    if opening and images.is_name(prompt):
+        if "image" in settings:
+            raise Error(f"{where}: {prompt} and image= are two pictures; keep one, or write words before the bar")
+        prompt, settings["image"] = images.ALONE, prompt
+    if "image" in settings:
+        name = settings["image"]
+        if not opening and not images.told(name):
+            raise Error(f"{where}: the picture {name[:60]} is told without its digest")
+        settings["image"] = _find_image(where, name, folder)
     settings = {**(section or {}), **settings}
     seed, negative = settings.pop("seed", None), settings.pop("negative", None)
     for text in (prompt, negative or ""):  # Keyframe checks this and `until`, too, but knows no line to name
@@ -384,7 +459,8 @@ def _line(where: str, entry: str | Keyframe, section: Mapping[str, Any] | None =
     arrival, show = settings.get(unit), _formatter(unit)
     if arrival is not None and until is not None and until <= arrival:
         raise Error(f"{where}: until {show(until)} is not after its {unit} {show(arrival)}")
-    return _Line(where, Keyframe(prompt, seed or 0, negative or "", **settings), seed, negative)
+    keyframe = Keyframe(prompt, seed or 0, negative or "", **settings)
+    return _Line(where, keyframe, seed, negative, "image" in settings)
 
 
 def _parse(where: str, text: str) -> tuple[str, dict[str, Any]]:
@@ -504,9 +580,10 @@ _PARSERS: dict[str, Callable[[str, str], Any]] = {
     "pace": _parse_pace,
     "pulse": _parse_pulse,
     "negative": lambda where, text: text,
+    "image": lambda where, text: text,
 }
-_IN_SECTIONS = ("pace", "pulse", "negative")
-_SETTINGS = "seed=, time=, beat=, bar=, frame=, until=, pace=, pulse= and negative="
+_IN_SECTIONS = ("pace", "pulse", "negative", "image")
+_SETTINGS = "seed=, time=, beat=, bar=, frame=, until=, pace=, pulse=, negative= and image="
 
 
 def _check_times(lines: Sequence[_Line]) -> None:
@@ -559,7 +636,11 @@ def _seeded(
 def _seeds_from_words(lines: list[_Line], seed: int, negative: str) -> list[int]:
     """Numbers that the words alone decide, in few digits, since people copy seeds; or the seed of a line with the same
     words."""
-    words = [f"{line.keyframe.prompt}\n{negative if line.negative is None else line.negative}" for line in lines]
+    words = [
+        f"{line.keyframe.prompt}\n{negative if line.negative is None else line.negative}"
+        + (f"\n{line.keyframe.image.digest}" if line.keyframe.image else "")
+        for line in lines
+    ]
     known = {text: line.seed for text, line in reversed([*zip(words, lines)]) if line.seed is not None}
     hashes = [int(hashlib.sha256(text.encode()).hexdigest(), 16) % 1_000_000 for text in words]
     return [known.get(text, seed + number) for text, number in zip(words, hashes)]

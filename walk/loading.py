@@ -33,7 +33,10 @@ from walk.hub import (
     find_checkpoint,
     find_decoder,
     find_denoiser,
+    find_image_encoder,
+    find_ip_adapter,
     find_lora,
+    is_ip_adapter,
     is_lora,
     is_part,
     missing_requirement,
@@ -150,6 +153,8 @@ def _load(folder: Path, settings: Settings) -> tuple[Any, list[str]]:
         _check_whole(pipe.components)
     notes = _add_loras(pipe, settings, getattr(pipe, family.denoiser))
     _skip_layers(pipe, settings.clip_skip - 1)
+    if name := ip_adapter(folder, settings, family):
+        _add_ip_adapter(pipe, find_ip_adapter(name), settings.image_weight, dtype)
     if family.upcast and dtype == torch.float16 and pipe.vae.config.get("force_upcast"):
         pipe.vae.to(torch.float32)
     pipe.scheduler = _make_scheduler(sampler(folder, settings.scheduler), pipe.scheduler.config)
@@ -178,7 +183,7 @@ def _load_pipeline(folder: Path, name: str, dtype: torch.dtype, file: Path | Non
     given |= {part: None for part, value in index.items() if value == [None, None]}  # left out, as SD3's T5 may be
     variant = weights_variant(folder)
     parts: dict[str, Any] = {
-        part: _load_text_encoder(folder / part, kind, dtype, variant)
+        part: _load_encoder(folder / part, kind, dtype, variant)
         for part, value in index.items()
         if part.startswith("text_encoder") and is_part(value) and (kind := _text_encoder_class(*value))
     }
@@ -204,8 +209,8 @@ def _text_encoder_class(library: str, name: str) -> Any:
     return getattr(where, str(name), None)
 
 
-def _load_text_encoder(folder: Path, kind: Any, dtype: torch.dtype, variant: str | None) -> Any:
-    """The text encoder of this class. Raises ValueError if weights are missing, in whose place transformers puts random
+def _load_encoder(folder: Path, kind: Any, dtype: torch.dtype, variant: str | None) -> Any:
+    """An encoder of prompts or pictures, of this class. Raises ValueError if weights are missing, in whose place transformers puts random
     numbers, which differ at each load."""
     variant = variant if variant in whole_variants(folder) else None
     read_json(folder / "config.json")
@@ -450,6 +455,8 @@ def _add_loras(pipe: Any, settings: Settings, denoiser: Any) -> list[str]:
             what = (
                 "an embedding is given as --embedding"
                 if len(names) < EMBEDDING
+                else "an IP-Adapter is given as --ip-adapter"
+                if is_ip_adapter(names)
                 else "a whole checkpoint is given as --model"
             )
             raise Error(f"{path} is no LoRA; {what}")
@@ -513,6 +520,69 @@ def _fuse_loras(pipe: Any, names: str) -> None:
         raise Error(f"--lora {names} cannot be added to the model's weights: {reason(error)}") from error
     # Not by the pipeline's own method: Flux's would bring back the norm layers that a LoRA has replaced.
     LoraBaseMixin.unload_lora_weights(pipe)  # type: ignore[no-untyped-call]
+
+
+# Pictures beside prompts
+
+
+def ip_adapter(folder: Path, settings: Settings, family: Family) -> str:
+    """The file, or hub name, of what reads pictures; '' if there are none. Raises Error if the model cannot have it."""
+    name = settings.ip_adapter
+    if not name:
+        return ""
+    if family.ip_adapters is None:
+        able = ", ".join(name for name, family in FAMILIES.items() if family.ip_adapters is not None)
+        raise Error(f"models of this family read no pictures beside prompts, so leave out image; it is for {able}")
+    width = read_field(folder / family.denoiser / "config.json", "cross_attention_dim")
+    if name == "own":
+        if own := dict(family.ip_adapters).get(width):
+            return own
+        raise Error(
+            f"{settings.model} reads no pictures beside prompts, for it has no usual IP-Adapter, as Stable Diffusion 1 and "
+            "SDXL have; leave out image, or give one as --ip-adapter"
+        )
+    its = [it.shape[-1] for key, it in tensor_shapes(find_ip_adapter(name)).items() if key.endswith("to_k_ip.weight")]
+    if {*its} != {width}:
+        raise Error(
+            f"the IP-Adapter {name} does not fit the model: it was made for prompts of width "
+            f"{max(its, default='unknown')}, and the model's have {width}; give another --ip-adapter"
+        )
+    return name
+
+
+def _add_ip_adapter(pipe: Any, file: Path, weight: float, dtype: torch.dtype) -> None:
+    """Have the pipeline read pictures, too: by an IP-Adapter, with the encoder that it was made with."""
+    from safetensors.torch import load_file
+    from transformers import CLIPVisionModelWithProjection
+
+    folder = find_image_encoder(file)
+    with _loading(folder, "CLIPVisionModelWithProjection"):
+        encoder = _load_encoder(folder, CLIPVisionModelWithProjection, dtype, None)
+    pipe.register_modules(image_encoder=encoder)
+    parts: dict[str, dict[str, torch.Tensor]] = {"image_proj": {}, "ip_adapter": {}}
+    for name, tensor in load_file(file).items():
+        part, _, rest = name.partition(".")
+        parts.setdefault(part, {})[rest] = tensor
+    try:
+        pipe.load_ip_adapter([parts], subfolder="", weight_name="", image_encoder_folder=None)
+        pipe.set_ip_adapter_scale(weight)
+        _check_whole({"it": pipe.unet})
+        pipe.unet.register_forward_pre_hook(_with_own_images, with_kwargs=True)
+    except Exception as error:
+        raise Error(
+            f"the IP-Adapter {file} does not fit the model: {reason(error)}; give another --ip-adapter"
+        ) from error
+
+
+def _with_own_images(unet: Any, args: Any, more: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The arguments of a UNet, with a picture for each row of the batch. Its pipeline repeats what it is given for them,
+    as if they had one picture between them, and attention would take the surplus for further pictures of each row."""
+    rows, parts = len(args[0]), more["added_cond_kwargs"]["image_embeds"]
+    times = len(parts[0]) // rows
+    if times > 1:  # with guidance, first those for no picture are repeated, and then the others
+        own = [part.unflatten(0, (rows // times, times, times))[:, 0].flatten(0, 1) for part in parts]
+        more = more | {"added_cond_kwargs": more["added_cond_kwargs"] | {"image_embeds": own}}
+    return args, more
 
 
 # Compilation
@@ -613,8 +683,8 @@ def _parts(pipe: Any, *kinds: str) -> list[tuple[str, Any]]:
 
 
 def without_text(pipe: Any) -> Any:
-    """A pipeline of the same parts, but without text encoders, so that these may leave the GPU."""
-    text = {name: None for name, _ in text_encoders(pipe)}
+    """A pipeline of the same parts, but without encoders of prompts and pictures, so that these may leave the GPU."""
+    text = {name: None for name, _ in (*text_encoders(pipe), *_parts(pipe, "image_encoder"))}
     own = {name: pipe.config[name] for name in inspect.signature(type(pipe)).parameters if name in pipe.config}
     textless = type(pipe)(**own | pipe.components | text)
     textless.set_progress_bar_config(disable=True)

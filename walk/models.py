@@ -54,6 +54,7 @@ from walk.notes import leftover, shortened, unknown
 from walk.settings import BUILT_IN, Settings
 
 Conditioning = reading.Conditioning
+IMAGES = reading.IMAGES
 T = TypeVar("T")
 
 BUILT_IN_WEIGHTS = "sha256 a03921264584a567039a912e8bcce21175ef86d6931b03260bffbacfb29658b6"
@@ -152,6 +153,7 @@ def _complete(settings: Settings, report: Report) -> Settings:
     if settings.compile:
         loading.check_compiles(family, device)
     loading.check_skips(folder, settings, family)
+    ip_adapter = loading.ip_adapter(folder, settings, family)
     # 2. Size, device and identity
     multiple, width, height = _sizes(folder)
     filled = dataclasses.replace(
@@ -166,6 +168,7 @@ def _complete(settings: Settings, report: Report) -> Settings:
             settings.denoiser,
             report,
             settings.embeddings(),
+            (ip_adapter, settings.image_weight) if ip_adapter else None,
         ),
         software=tuple(f"{name} {importlib.metadata.version(name)}" for name in libraries),
     )
@@ -480,6 +483,10 @@ class Pipeline(Model):
             "generator": [torch.Generator().manual_seed(0) for _ in noise],
             "output_type": "latent",
         }
+        if IMAGES in conditioning:  # of each adapter one tensor, with those for no picture first
+            conditioning = dict(conditioning)
+            images = [conditioning.pop(f"negative_{IMAGES}"), conditioning.pop(IMAGES)]
+            conditioning[IMAGES] = [torch.cat(images) if self._guided else images[1]]
         if "negative_prompt" in self.defaults:
             call["negative_prompt"] = None  # some pipelines take '' for one that is given beside its embeddings
         if "use_resolution_binning" in self.defaults:

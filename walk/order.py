@@ -21,6 +21,7 @@ from walk import (
     Walk,
     flags,
     formats,
+    images,
     lyrics,
     motion,
     paths,
@@ -32,8 +33,8 @@ from walk import (
     video,
 )
 from walk.files import lines_of, read_input, read_text
-from walk.flags import EXCLUSIVE, given
-from walk.keyframes import WORDS, Keyframe, check_no_tensors, prompt_file
+from walk.flags import EXCLUSIVE, WHAT, given
+from walk.keyframes import WORDS, Keyframe, Subject, check_no_tensors, prompt_file
 from walk.motion import LANDING, RHYTHM, pace_of_each, pulses, used_paces
 from walk.progress import Listener
 from walk.rates import nearest
@@ -181,6 +182,9 @@ def read_order(
     if positions is None:
         _check_together(chosen)
     keyframes = read_keyframes(chosen, listener, tensors=loaded is not None)
+    asked = settings(chosen, keyframes, loaded)
+    if not looking:
+        images.check(keyframe.image for keyframe in keyframes if keyframe.image)
     if positions is None:
         _check_movement(chosen, keyframes)
     # 2. Where the film and its frames go, and how it looks.
@@ -210,13 +214,21 @@ def read_order(
         listener.say(f"{out.suffix} cannot show {_rate(asked_fps)} frames a second: the film will have {_rate(fps)}")
     if not looking:
         _tell_of_film_before(chosen, walk.keyframes, out, folder, listener, counted=not again)
-    return Order(walk, settings(chosen, loaded), out, folder, look, chosen, music, again)
+    return Order(walk, asked, out, folder, look, chosen, music, again)
 
 
-def settings(chosen: dict[str, Any], loaded: Settings | None = None) -> Settings:
-    """What the flags ask of a model; of one that is loaded, its own settings where they say nothing."""
+def settings(chosen: dict[str, Any], keyframes: Sequence[Keyframe], loaded: Settings | None = None) -> Settings:
+    """What the flags, and pictures beside prompts, ask of a model; of one that is loaded, its own settings where they say
+    nothing."""
+    pictured = any(keyframe.image for keyframe in keyframes)
+    for name in ("ip_adapter", "image_weight"):
+        if name in chosen and not pictured:
+            raise Error(
+                f"{as_flag(name)} is for pictures beside prompts, and there are none; add | image=FILE to a prompt"
+            )
     if loaded is None:
-        return flags.settings(chosen)
+        asked = flags.settings(chosen)
+        return dataclasses.replace(asked, ip_adapter="own") if pictured and not asked.ip_adapter else asked
     changed = {name: value for name, value in given(chosen, *flags.SETTINGS).items() if value is not None}
     return dataclasses.replace(loaded, **changed)
 
@@ -288,12 +300,14 @@ def read_keyframes(chosen: dict[str, Any], listener: Listener, tensors: bool = F
             f"{file} is not a prompt file; if it is a film, walk info {file} tells its prompts, and walk replay {file} makes it again"
         )
     notes: list[str] = []
-    asked = given(chosen, "seed", "seeds", "negative", "style")
+    asked = given(chosen, *WHAT[1:])
     keyframes = read_prompts(prompts, **asked, tell=notes.append, fps=chosen.get("fps", rates.FPS))
     if chosen.get("speed") == "constant":
         timeline.check_rests(keyframes)
     if file is not None and file.suffix.lower() in lyrics.SUFFIXES:
         notes += _asides(file)
+    if alone := next((it for it in keyframes if it.image and it.title != it.prompt), None):
+        notes.append(f"pictures alone have the words '{alone.prompt}'; for others, write WORDS | image={alone.title}")
     for note in notes:
         listener.note(note)
     if not tensors:
@@ -312,8 +326,9 @@ def _asides(file: Path) -> Iterator[str]:
 
 def _check_misread(prompts: Any, keyframes: Sequence[Keyframe]) -> None:
     """Raise Error for prompts that are a folder, or the words of one prompt without quotes."""
-    if len(keyframes) == 1 and os.path.isdir(keyframes[0].prompt):
-        raise Error(f"{keyframes[0].prompt} is a folder; give a prompt file, or prompts")
+    if len(keyframes) == 1 and os.path.isdir(folder := keyframes[0].prompt):
+        pictures = f", or {folder}/ for the pictures in it" * bool(images.inside(Path(folder)))
+        raise Error(f"{folder} is a folder; give a prompt file, or prompts{pictures}")
     words = [it for it in prompts if isinstance(it, str)] if isinstance(prompts, list) else []
     single = len(words) > 1 and not any(" " in word.strip() for word in words)
     if single and {"a", "an", "the"} & set(words) and max(map(len, words)) > 2:
@@ -354,7 +369,7 @@ def _tell_of_film_before(
         before = read_manifest(folder).walk.keyframes
     except Error:
         return
-    if out.exists() and not {keyframe.prompt for keyframe in before} & {keyframe.prompt for keyframe in keyframes}:
+    if out.exists() and not {keyframe.title for keyframe in before} & {keyframe.title for keyframe in keyframes}:
         listener.note(f"{out} is of other prompts, and will be replaced; to keep it, stop, and give another --out")
     if not counted or chosen.get("seeds", WORDS) != WORDS:
         return
@@ -374,10 +389,10 @@ def _tell_of_film_before(
 
 def _shifted(before: Sequence[Keyframe], keyframes: Sequence[Keyframe]) -> list[tuple[int, int]]:
     """(index, seed before) of keyframes whose seed has changed just as much as their place in the list."""
-    earlier: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
+    earlier: defaultdict[Subject, list[int]] = defaultdict(list)
     for a, keyframe in enumerate(before):
-        earlier[keyframe.identity[:2]].append(a)
-    pairs = [(earlier[it.identity[:2]].pop(0), b) for b, it in enumerate(keyframes) if earlier[it.identity[:2]]]
+        earlier[keyframe.subject].append(a)
+    pairs = [(earlier[it.subject].pop(0), b) for b, it in enumerate(keyframes) if earlier[it.subject]]
     return [(b, before[a].seed) for a, b in pairs if before[a].seed != keyframes[b].seed == before[a].seed + b - a]
 
 

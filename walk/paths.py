@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from walk import Error, formats, png
+from walk import Error, formats, images, png
 from walk.keyframes import Keyframe, prompt_file
 from walk.text import either, quoted
 
@@ -98,10 +98,11 @@ def rough_cut(out: Path, kind: str = "rough") -> Path:
     return out
 
 
-def slug(prompts: str | Keyframe | Sequence[str | Keyframe]) -> str:
+def slug(prompts: str | Path | Keyframe | Sequence[str | Keyframe]) -> str:
     """A file's name from all of the prompts, so that films of other prompts do not replace each other."""
-    listed = [prompts] if isinstance(prompts, (str, Keyframe)) else prompts
-    texts = [it.prompt if isinstance(it, Keyframe) else str(it) for it in listed]
+    listed = [prompts] if isinstance(prompts, (str, Path, Keyframe)) else prompts
+    texts = [it.title if isinstance(it, Keyframe) else str(it) for it in listed]
+    texts = [Path(text).stem if images.is_name(text) else text for text in texts]
     words = " ".join(re.split(r"\|\s*[\w-]+\s*=", text)[0] for text in texts)  # without their settings
     name = re.sub(r"\W+", "-", words.lower()).strip("-") or "film"
     if len(name) <= LONGEST_SLUG:

@@ -17,17 +17,18 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor
 
-from walk import Error, emphasis, loading, machine
+from walk import Error, emphasis, images, loading, machine
 from walk.embeddings import Words
 from walk.families import Family
 from walk.hub import missing_requirement
-from walk.keyframes import Keyframe, check_no_tensors
+from walk.keyframes import Keyframe, Subject, check_no_tensors
 from walk.settings import Settings
 
 Conditioning = dict[str, Tensor]  # its keys are keyword names of the pipeline's __call__
 
 EARLY = 20  # tokens by which a window may end early, so that a phrase stays whole
 CACHE_BYTES = 2**28  # of conditioning: sixty prompts of Flux, or two thousand of Stable Diffusion
+IMAGES = "ip_adapter_image_embeds"  # of a picture beside the prompt; with negative_ before, of none
 _EMBEDDINGS = ("prompt_embeds", "negative_prompt_embeds")  # of each token
 
 
@@ -57,11 +58,14 @@ class Reader:
         self.pipe, self.family, self.defaults, self.model = pipe, family, defaults, settings.model
         self.words = words or Words()
         self.encoders = [encoder for _, encoder in loading.text_encoders(pipe)]
+        self.images = bool(settings.ip_adapter)  # whether pictures beside prompts are read
+        if self.images:
+            self.encoders.append(pipe.image_encoder)
         self.device = machine.encoder_device(settings.device, self.encoders)
         # Tokens; 0: what the tokenizers know.
         self.most: int = defaults.get("max_sequence_length") or family.most_tokens
         self.mask_dtypes: dict[str, torch.dtype] = {}  # as the pipeline made them
-        self.cache: dict[tuple[str, str, bool], Conditioning] = {}  # the oldest first
+        self.cache: dict[tuple[Subject, bool], Conditioning] = {}  # the oldest first
         # Tensors of negative prompts, mostly all the same, and with some encoders a hundred megabytes each. They last
         # as long as a conditioning has them.
         self.negatives: WeakValueDictionary[tuple[object, ...], Tensor] = WeakValueDictionary()
@@ -71,9 +75,10 @@ class Reader:
         """The conditioning of one keyframe on the CPU, without a batch dimension; masks are integers.
 
         guided: with that of the negative prompt, if the family hears one; '' is one, too.
-        Raises Error for weights that the model does not take, and if the text encoders run out of memory.
+        Raises Error for weights that the model does not take, for a picture that it cannot read, and if the text encoders
+        run out of memory.
         """
-        key = (keyframe.prompt, keyframe.negative_prompt, guided)
+        key = keyframe.subject, guided
         if key not in self.cache:
             check_no_tensors([keyframe])
             if self.paused:
@@ -145,7 +150,20 @@ class Reader:
         if self.family.negative_apart and guided:
             negative = self._read_prompt(keyframe.negative_prompt or self.family.empty or "", None, guided)
             conditioning |= {f"negative_{name}": tensor for name, tensor in negative.items()}
-        return conditioning
+        return conditioning | self._look(keyframe)
+
+    def _look(self, keyframe: Keyframe) -> Conditioning:
+        """What the pipeline's image encoder makes of the picture beside a prompt, and of none; nothing, if it has no such
+        encoder."""
+        if not self.images:
+            if keyframe.image:
+                raise Error(
+                    f"{self.model} was loaded without what reads {keyframe.image.path}; give Settings(ip_adapter='own')"
+                )
+            return {}
+        picture = images.load(keyframe.image) if keyframe.image else images.blank()
+        both = self.pipe.prepare_ip_adapter_image_embeds(picture, None, self.device, 1, True)[0].cpu()
+        return {f"negative_{IMAGES}": both[0], IMAGES: both[1 if keyframe.image else 0]}
 
     def _read_prompt(self, prompt: str, negative: str | None, guided: bool) -> Conditioning:
         """The conditioning of a prompt, window by window. If one of the two prompts has fewer windows, they are

@@ -20,6 +20,7 @@ FORMAT = "walk recipe 1"
 MAX_TEXT = 8 << 20  # characters
 MAX_LINE = 2 * MAX_PROMPT + 1000  # a prompt, a negative one, and settings
 MAX_PROMPTS = 100_000
+UNUSUAL = ("lora", "embedding", "clip_skip", "ip_adapter", "decoder", "denoiser")  # told if they are not as usual
 
 
 class Positions(NamedTuple):
@@ -57,9 +58,11 @@ def compose(
     chosen = dict(flags)
     for name in ("model", "width", "height", "steps", "guidance", "scheduler", "dtype", "batch"):
         chosen[name] = getattr(settings, name)
-    for name, usual in (("lora", ""), ("embedding", ""), ("clip_skip", 1), ("decoder", "own"), ("denoiser", "own")):
-        if getattr(settings, name) != usual:
-            chosen[name] = getattr(settings, name)
+    for name in UNUSUAL:
+        if (value := getattr(settings, name)) != getattr(Settings, name):
+            chosen[name] = value
+    if settings.ip_adapter:
+        chosen["image_weight"] = settings.image_weight
     chosen["compile"] = "on" if settings.compile else "off"
     texts = tuple(
         (name, without_exponent(value) if isinstance(value, float) else str(value)) for name, value in chosen.items()
@@ -191,4 +194,6 @@ def _line(keyframe: Keyframe) -> str:
         settings.append(f"pulse={without_exponent(keyframe.pulse)}")
     if keyframe.negative_prompt:
         settings.append(f"negative={keyframe.negative_prompt}")
+    if keyframe.image is not None:
+        settings.append(f"image={keyframe.image}")
     return " | ".join([keyframe.prompt, *settings])

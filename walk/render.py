@@ -16,6 +16,7 @@ from torch import Tensor
 
 from walk import Error, OutOfMemoryError, machine
 from walk.geometry import Way, path, points_along, swing
+from walk.keyframes import Subject
 from walk.models import Conditioning, Model, check
 from walk.timeline import Walk
 
@@ -25,7 +26,6 @@ PAUSES = (2, 8, 20)  # seconds, before a batch for which a GPU had no memory is 
 PULSE = 0x70756C73  # the seed of the noise toward which every frame swings
 
 Batch = list[tuple[int, np.ndarray]]
-_Prompt = tuple[str, str]  # and its negative prompt
 
 
 def render(model: Model, walk: Walk, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
@@ -240,7 +240,7 @@ class _Inputs:
         self.gpu = model.settings.device.startswith("cuda")
         # Interpolating a large encoder's long prompt would take a CPU longer than a GPU needs for the picture.
         self.device = model.settings.device if self.gpu and not model.settings.low_memory else "cpu"
-        self.conditionings: dict[_Prompt, Conditioning] = {}
+        self.conditionings: dict[Subject, Conditioning] = {}
         self.largest = 0  # how many numbers the largest of them has
         self.prepared: dict[tuple[_Places, ...], tuple[Tensor, Conditioning]] = {}
 
@@ -253,7 +253,7 @@ class _Inputs:
             self.noise_way = functools.lru_cache(max(1, min(SEGMENTS, KEPT // (4 * size))))(self._noise_way)
         needed = {k for index in indices for k in walk.neighbours(walk.positions[index])[0] if k is not None}
         for k in range(len(walk.keyframes)) if needed and self.gpu else sorted(needed):
-            if (key := _prompt(walk, k)) not in self.conditionings:
+            if (key := walk.keyframes[k].subject) not in self.conditionings:
                 made = self.model.encode(walk.keyframes[k])
                 if not isinstance(made, Mapping):
                     raise Error(
@@ -270,7 +270,7 @@ class _Inputs:
         alike: dict[tuple[int, ...], list[int]] = {}
         for index in indices:
             around, _ = walk.neighbours(walk.positions[index])
-            lengths = _lengths([self.conditionings[_prompt(walk, k)] for k in around if k is not None])
+            lengths = _lengths([self.conditionings[walk.keyframes[k].subject] for k in around if k is not None])
             alike.setdefault(tuple(lengths.values()), []).append(index)
         for group in alike.values():
             yield from batches(group, self.model.settings.batch or 1, rows)
@@ -286,7 +286,7 @@ class _Inputs:
 
     def prepare(self, walk: Walk, indices: Sequence[int]) -> None:
         known = [
-            index for index in indices if self.conditionings.keys() >= {p for p in _places(walk, index).prompts if p}
+            index for index in indices if self.conditionings.keys() >= {p for p in _places(walk, index).subjects if p}
         ]
         try:
             batches = [_filled(walk, rows) for rows in self.batches(walk, known, {})]
@@ -301,7 +301,7 @@ class _Inputs:
             if place.pulse:
                 noise[row] = swing(noise[row], self.noise(PULSE).flatten(), place.pulse)
         shape = self.noise(next(seed for seed in places[0].seeds if seed is not None)).shape
-        ways, parts = [self.ways(place.prompts) for place in places], [place.t for place in places]
+        ways, parts = [self.ways(place.subjects) for place in places], [place.t for place in places]
         conditioning = {name: points_along([way[name] for way in ways], parts) for name in ways[0]}
         return noise.reshape(len(places), *shape), conditioning
 
@@ -309,9 +309,9 @@ class _Inputs:
         """The way of the noise through keyframes: it is one point on one sphere."""
         return path([None if seed is None else self.noise(seed).flatten() for seed in seeds])
 
-    def _ways(self, prompts: Sequence[_Prompt | None]) -> dict[str, Way]:
+    def _ways(self, subjects: Sequence[Subject | None]) -> dict[str, Way]:
         """The ways of the conditioning's parts through keyframes: every token is a point of its own."""
-        conditionings = [None if prompt is None else self.conditionings[prompt] for prompt in prompts]
+        conditionings = [None if subject is None else self.conditionings[subject] for subject in subjects]
         lengths = _lengths([c for c in conditionings if c is not None])
         return {
             name: _way([None if c is None else _repeated(self._on_device(c[name]), length) for c in conditionings])
@@ -338,17 +338,13 @@ def _repeated(tensor: Tensor, length: int) -> Tensor:
     return tensor if len(tensor) == length else torch.cat([tensor] * (length // len(tensor)))
 
 
-def _prompt(walk: Walk, k: int) -> _Prompt:
-    return walk.keyframes[k].prompt, walk.keyframes[k].negative_prompt
-
-
 class _Places(NamedTuple):
-    """Where a frame is between which seeds, how far it swings out from there, and where between which prompts."""
+    """Where a frame is between which seeds, how far it swings out from there, and where between which subjects."""
 
     seeds: tuple[int | None, ...]
     noise_t: float
     pulse: float
-    prompts: tuple[_Prompt | None, ...]
+    subjects: tuple[Subject | None, ...]
     t: float
 
 
@@ -357,7 +353,7 @@ def _places(walk: Walk, index: int) -> _Places:
     seeds = tuple(None if k is None else walk.keyframes[k].seed for k in around)
     around, t = walk.neighbours(walk.positions[index])
     pulse = walk.pulse[index] if walk.pulse else 0.0
-    return _Places(seeds, noise_t, pulse, tuple(None if k is None else _prompt(walk, k) for k in around), t)
+    return _Places(seeds, noise_t, pulse, tuple(None if k is None else walk.keyframes[k].subject for k in around), t)
 
 
 def _filled(walk: Walk, rows: Sequence[int | None]) -> tuple[_Places, ...]:

@@ -22,7 +22,10 @@ from walk.recipe import Recipe
 from walk.settings import BUILT_IN
 
 # Flags that were meant for the model that a film was made with.
-OF_MODEL = ("width", "height", "steps", "guidance", "scheduler", "dtype", "batch", "compile", "denoiser", "clip_skip")
+OF_MODEL = (
+    *("width", "height", "steps", "guidance", "scheduler", "dtype", "batch", "compile", "denoiser", "clip_skip"),
+    "ip_adapter",
+)
 
 
 class Again(NamedTuple):

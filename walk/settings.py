@@ -23,7 +23,14 @@ DTYPES = ("float32", "float16", "bfloat16")
 # is rendered again, rather than mixed.
 ALGORITHM = 3  # the noise of stochastic schedulers' steps is the keyframes', too
 
-_NAMES = ("model", "lora", "embedding", "decoder", "denoiser")  # settings that name files, or repositories of the hub
+_NAMES = (
+    "model",
+    "lora",
+    "embedding",
+    "ip_adapter",
+    "decoder",
+    "denoiser",
+)  # settings that name files, or repositories of the hub
 _LORA = re.compile(r"(.+?)(?::(-?\d+(?:\.\d*)?|-?\.\d+))?")
 # The colon of C:\ is before no word; nor is that before a number, which is meant for a weight, or before a file's suffix.
 _EMBEDDING = re.compile(r"(.+?)(?::(?!-?[\d.]+$|.*\.(?:safetensors|pt|bin)$)([^:/\\]+))?")
@@ -56,6 +63,9 @@ class Settings:
     embedding: files of words' embeddings (textual inversion), or hub ids, with commas between, each with the word that
         stands for it in prompts, if that is not its own: 'a.safetensors:word,org/b'.
     clip_skip: which layer of the text encoder is read, counted from the last, which is 1.
+    ip_adapter: what reads the pictures beside prompts: 'own', the usual one of the model's family; a .safetensors file, or
+        'org/name/file.safetensors' of the hub; '': none, and there are no pictures.
+    image_weight: how much these pictures count, from 0 to 1.
     low_memory: parts of the model are on the GPU only while they work. Decides no pixel.
     compile: the denoiser and the decoder are compiled (torch.compile), which rounds differently, about as another batch
         does. None: if the frames to render repay it, which `walk.lazy.LazyModel` finds out.
@@ -80,6 +90,8 @@ class Settings:
     lora: str = ""
     embedding: str = ""
     clip_skip: int = 1
+    ip_adapter: str = ""
+    image_weight: float = 0.6
     low_memory: bool = False
     compile: bool | None = False
     decoder: str = "own"
@@ -100,6 +112,9 @@ class Settings:
             if not (_is_number(self.guidance) and 0 <= self.guidance <= 100):
                 raise Error(f"guidance {self.guidance} is out of range; it is a number from 0 to 100")
             object.__setattr__(self, "guidance", float(self.guidance))
+        if not (_is_number(self.image_weight) and 0 <= self.image_weight <= 1):
+            raise Error(f"image_weight {self.image_weight} is out of range; it is a number from 0 to 1")
+        object.__setattr__(self, "image_weight", float(self.image_weight))
         if self.dtype not in ("auto", *DTYPES):
             raise Error(f"dtype '{self.dtype}' is unknown; it is auto, {', '.join(DTYPES)}")
         if self.device.split(":")[0] not in ("auto", "cpu", "cuda", "mps"):
@@ -112,7 +127,9 @@ class Settings:
         """Names of settings left to the model and the machine: `walk.models.complete` fills in all but `compile`."""
         unset = (None, "auto", "", ())
         return [
-            name for name, value in vars(self).items() if value in unset and name not in ("model", "lora", "embedding")
+            name
+            for name, value in vars(self).items()
+            if value in unset and name not in ("model", "lora", "embedding", "ip_adapter", "image_weight")
         ]
 
     def check_complete(self) -> None:
@@ -137,8 +154,9 @@ class Settings:
         values = dataclasses.asdict(self)
         values["model"] = self.weights
         values["device"] = self.device.split(":")[0]  # cuda:0 and cuda:1 are taken to be alike
-        del values["weights"], values["lora"], values["embedding"]  # the identity is the model's, and has theirs
-        del values["low_memory"], values["decoder"], values["denoiser"]
+        # The identity is the model's, and has theirs.
+        for name in ("weights", "lora", "embedding", "ip_adapter", "image_weight", "decoder", "denoiser", "low_memory"):
+            del values[name]
         for name, usual in (("compile", False), ("clip_skip", 1)):
             if values[name] in (usual, None):
                 del values[name]

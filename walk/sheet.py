@@ -312,7 +312,7 @@ def _keyframe_cell(
     strip.paste(large, (0, 0))
     keyframe = walk.keyframes[k]
     arrival = _text(short_clock(frame / float(walk.fps)), width)
-    texts = [_text(keyframe.prompt, text_width, lines=4), _text(f"seed {keyframe.seed}", text_width, colour=MUTED)]
+    texts = [_text(keyframe.title, text_width, lines=4), _text(f"seed {keyframe.seed}", text_width, colour=MUTED)]
     moves = [
         f"{name} {value}" for name, value in (("pace", keyframe.pace), ("pulse", keyframe.pulse)) if value is not None
     ]
@@ -320,6 +320,8 @@ def _keyframe_cell(
         texts.append(_text(", ".join(moves), text_width, colour=MUTED))
     if keyframe.negative_prompt:
         texts.append(_text(f"negative: {keyframe.negative_prompt}", text_width, colour=MUTED, lines=3))
+    if keyframe.image and keyframe.title == keyframe.prompt:
+        texts.append(_text(f"image: {keyframe.image.path}", text_width, colour=MUTED, lines=2))
     return _below([strip, _below([_beside([_badge(str(k + 1)), arrival], 12), *texts], 8)], 14)
 
 

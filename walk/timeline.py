@@ -607,7 +607,7 @@ def _spaced_evenly(at: Sequence[Fraction | None], until: Sequence[Fraction | Non
 
 def keyframe_name(keyframes: Sequence[Keyframe], k: int) -> str:
     """'keyframe 3 ('a fox')' for keyframe 2: people count from 1."""
-    prompt = keyframes[k].prompt
+    prompt = keyframes[k].title
     return f"keyframe {k + 1} ('{prompt if len(prompt) <= 40 else prompt[:39] + '…'}')"
 
 

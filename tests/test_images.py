@@ -1,0 +1,451 @@
+"""Pictures beside prompts (image prompts), which a model reads by an IP-Adapter."""
+
+import dataclasses
+import functools
+import itertools
+import json
+import shutil
+from pathlib import Path
+
+import diffusers
+import fakehub
+import numpy as np
+import pytest
+import tiny
+import torch
+from oracle import assert_the_same, levels, load, pictures
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from walk import Error, Keyframe, Settings, Walk, hub, images, models, read_prompts
+from walk.cli import main
+from walk.keyframes import read_lines
+from walk.manifest import fingerprints
+from walk.render import inputs, render
+
+PIPELINES = {"sd": tiny.stable_diffusion, "sdxl": tiny.stable_diffusion_xl, "lcm": tiny.latent_consistency}
+
+
+def paint(path, seed, size=(60, 40)):
+    """A picture of a few large patches of colour."""
+    colours = np.random.default_rng(seed).integers(0, 255, (3, 4, 3), dtype=np.uint8)
+    Image.fromarray(colours).resize(size, Image.Resampling.NEAREST).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    return [paint(folder / f"{name}.png", seed) for seed, name in enumerate(("fox", "owl", "frog"))]
+
+
+@pytest.fixture(scope="module")
+def adapted(tmp_path_factory):
+    """(the pipeline's folder, the IP-Adapter's file), by the pipeline's name and the adapter's kind."""
+
+    @functools.cache
+    def build(name, plus=False):
+        home = tmp_path_factory.mktemp(name)
+        folder = PIPELINES[name](home / "model")
+        return folder, tiny.ip_adapter(folder, home / "ip.safetensors", plus)
+
+    return build
+
+
+@pytest.fixture
+def folder(adapted, photos, tmp_path, monkeypatch):
+    """A current folder with two pictures, and the flags that name the model and its IP-Adapter."""
+    monkeypatch.chdir(tmp_path)
+    for photo in photos[:2]:
+        shutil.copy(photo, tmp_path)
+    model, adapter = adapted("sd")
+    return ["--model", str(model), "--ip-adapter", str(adapter), "--steps", "2", "--device", "cpu"]
+
+
+def with_images(adapted, name="sd", plus=False, weight=0.6, **settings):
+    model, adapter = adapted(name, plus)
+    return load(model, ip_adapter=str(adapter), image_weight=weight, **settings)
+
+
+def plain(adapted, name, plus, weight, keyframe, steps=4, **call):
+    """The picture that a user of diffusers makes of a prompt and a picture."""
+    folder, file = adapted(name, plus)
+    pipe = diffusers.DiffusionPipeline.from_pretrained(folder)
+    pipe.load_ip_adapter(file.parent, subfolder="", weight_name=file.name, image_encoder_folder="image_encoder")
+    pipe.set_ip_adapter_scale(weight)
+    if keyframe.image:
+        call["ip_adapter_image"] = Image.open(keyframe.image.path)
+    generator = torch.Generator().manual_seed(keyframe.seed)
+    return np.asarray(pipe(keyframe.prompt, generator=generator, num_inference_steps=steps, **call).images[0])
+
+
+# The model
+
+
+@pytest.mark.parametrize(
+    ("name", "plus", "weight", "guidance"),
+    [
+        ("sd", False, 0.6, 7.5),
+        ("sd", True, 0.9, 7.5),
+        ("sd", False, 1.0, 1.0),
+        ("sdxl", False, 1.0, 5.0),
+        ("sdxl", True, 0.6, 5.0),
+        ("lcm", False, 1.0, 8.5),
+    ],
+)
+def test_a_keyframe_is_the_plain_pipelines_picture_of_its_prompt_and_its_image(
+    adapted, photos, name, plus, weight, guidance
+):
+    model = with_images(adapted, name, plus, weight, guidance=guidance)
+    fox, owl = (Keyframe("a fox", 5, image=str(photo)) for photo in photos[:2])
+    made = pictures(model, fox, owl)
+    for picture, keyframe in zip(made, (fox, owl)):
+        assert_the_same(picture, plain(adapted, name, plus, weight, keyframe, guidance_scale=guidance))
+    assert levels(*made) > 1, "pictures count"
+
+
+def test_of_no_weight_an_image_changes_nothing(adapted, photos):
+    model = with_images(adapted, weight=0)
+    fox, none = Keyframe("a fox", 5, image=str(photos[0])), Keyframe("a fox", 5)
+    np.testing.assert_array_equal(*pictures(model, fox, none))
+    assert_the_same(pictures(model, none)[0], pictures(load(adapted("sd")[0]), none)[0])
+
+
+@pytest.mark.parametrize("plus", [False, True])
+def test_a_keyframe_without_an_image_among_others_is_what_the_pipeline_makes_of_none(adapted, photos, plus):
+    model = with_images(adapted, plus=plus)
+    folder, file = adapted("sd", plus)
+    pipe = diffusers.DiffusionPipeline.from_pretrained(folder)
+    pipe.load_ip_adapter(file.parent, subfolder="", weight_name=file.name, image_encoder_folder="image_encoder")
+    pipe.set_ip_adapter_scale(0.6)
+    none, _ = pipe.prepare_ip_adapter_image_embeds(Image.open(photos[0]), None, "cpu", 1, True)[0].chunk(2)
+    both = [torch.cat([none, none])]
+    generator = torch.Generator().manual_seed(5)
+    expected = pipe("a fox", ip_adapter_image_embeds=both, generator=generator, num_inference_steps=4).images[0]
+    made = pictures(model, Keyframe("a fox", 5), Keyframe("a fox", 5, image=str(photos[0])))
+    assert_the_same(made[0], np.asarray(expected))
+    assert levels(*made) > 3
+
+
+@pytest.mark.parametrize("plus", [False, True])
+def test_batches_and_subsets_agree_and_images_move_without_a_jump(adapted, photos, plus):
+    model = with_images(adapted, plus=plus, steps=2)
+    keyframes = [Keyframe("a fox", 5, image=str(photo)) for photo in photos]
+    walk = Walk.through(keyframes, frames=13)
+    frames = {}
+    for batch in (1, 3, 8):
+        sized = model.at(dataclasses.replace(model.settings, batch=batch))
+        frames[batch] = dict(render(sized, walk, range(13)))
+        assert max(levels(frames[batch][i], frames[1][i]) for i in range(13)) <= 1
+    again = dict(render(sized, walk, [11, 4]))
+    assert all((again[i] == frames[8][i]).all() for i in again)
+    made = [inputs(model, walk, i)[1][models.IMAGES] for i in range(13)]
+    steps = torch.stack([(b - a).norm() for a, b in itertools.pairwise(made)])
+    assert steps.min() > 0
+    assert steps.max() < 3 * steps.mean()
+
+
+def test_from_no_image_to_one_the_way_is_without_a_jump(adapted, photos):
+    model = with_images(adapted)
+    keyframes = [Keyframe("a fox", 5), Keyframe("a fox", 5, image=str(photos[0])), Keyframe("a fox", 5)]
+    walk = Walk.through(keyframes, frames=25)
+    made = [inputs(model, walk, i)[1][models.IMAGES].norm().item() for i in range(25)]
+    assert made[0] == made[24] == 0
+    assert made[12] == max(made)
+    assert np.diff(made).max() < 3 * made[12] / 12
+
+
+# Prompts
+
+
+def test_lines_name_pictures_beside_the_prompt_file_or_where_the_name_says(tmp_path, monkeypatch):
+    (tmp_path / "walks").mkdir()
+    paint(tmp_path / "walks" / "fox.png", 1)
+    paint(tmp_path / "an owl.jpg", 2)
+    (tmp_path / "walks" / "a.txt").write_text(
+        "a fox | image=fox.png | seed=3\nan owl | image=an owl.jpg\na frog\n| image=fox.png\na cat\na dog | image=\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    keyframes = read_prompts("walks/a.txt")
+    assert [it.image and it.image.path for it in keyframes] == [
+        "walks/fox.png",
+        "an owl.jpg",
+        None,
+        "walks/fox.png",
+        None,
+    ]
+    assert keyframes[0].image.digest == keyframes[3].image.digest != keyframes[1].image.digest
+    given = read_prompts("walks/a.txt", image="an owl.jpg")
+    assert [it.image and it.image.path[-7:] for it in given] == ["fox.png", "owl.jpg", "owl.jpg", "fox.png", None]
+
+
+def test_pictures_alone_are_prompts_and_a_folder_is_the_pictures_in_it_by_number(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number in (10, 2, 1):
+        paint(tmp_path / f"{number}.png", number)
+    alone = read_prompts(["10.png", "2.png | seed=7", "an owl.png"])  # there is no such file: these are words
+    assert [(it.prompt, it.title, it.seed) for it in alone] == [
+        (images.ALONE, "10.png", 0),
+        (images.ALONE, "2.png", 7),
+        ("an owl.png", "an owl.png", 2),
+    ]
+    assert [it.title for it in read_prompts(tmp_path)] == ["1.png", "2.png", "10.png"]
+    assert read_prompts(Path("2.png")) == read_prompts("2.png") == read_prompts(["2.png"])
+    (tmp_path / "a.txt").write_text("1.png\nan owl\n")
+    assert [it.title for it in read_prompts("a.txt")] == ["1.png", "an owl"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a fox | image=gone.png", "a.txt:1: there is no picture gone.png"),
+        ("gone.png", "a.txt:1: there is no picture gone.png"),
+        ("a fox | image=a.txt", "a.txt:1: .*a.txt is no picture; give a picture, such as a .png, .jpg or .webp"),
+        ("fox.png | image=fox.png", "a.txt:1: fox.png and image= are two pictures"),
+        ("a fox | image=.", "a.txt:1: .* is a folder; give one picture in it"),
+        ("a fox | image: fox.png", "looks like a setting; write image=fox.png"),
+        ("a fox | imgae=fox.png", "unknown setting imgae=; did you mean image="),
+        ("a fox | image=photo.heic", "photo.heic is HEIC, which is not read here; save it as JPEG"),
+    ],
+)
+def test_what_is_no_picture_is_refused_with_its_line(tmp_path, monkeypatch, line, message):
+    monkeypatch.chdir(tmp_path)
+    paint(tmp_path / "fox.png", 1)
+    (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0" + bytes(64))
+    (tmp_path / "a.txt").write_text(f"{line}\n")
+    with pytest.raises(Error, match=message):
+        read_prompts("a.txt")
+
+
+def test_seeds_from_words_tell_pictures_apart(photos):
+    seeds = [it.seed for it in read_prompts([*map(str, photos), str(photos[0])], seeds="words")]
+    assert len({*seeds}) == 3
+    assert seeds[0] == seeds[3]
+
+
+def test_a_keyframe_takes_a_path_and_is_known_by_what_is_in_the_file(tmp_path, photos):
+    other = tmp_path / "other.png"
+    shutil.copy(photos[0], other)
+    here, there = Keyframe("a fox", 1, image=photos[0]), Keyframe("a fox", 1, image=str(other))
+    assert here.identity == there.identity != Keyframe("a fox", 1).identity == ("a fox", "", 1)
+    with pytest.raises(Error, match="image 3 is no file's name"):
+        Keyframe("a fox", 1, image=3)
+
+
+def test_pictures_are_turned_as_the_camera_was_held_and_stand_on_white(tmp_path):
+    wide = Image.new("RGB", (8, 4), "red")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    wide.save(tmp_path / "turned.jpg", exif=turned)
+    assert images.load(images.find(str(tmp_path / "turned.jpg"))).size == (4, 8)
+    Image.new("RGBA", (4, 4), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert images.load(images.find(str(tmp_path / "clear.png"))).getpixel((0, 0)) == (255, 255, 255)
+    grey = Image.new("L", (4, 4), 7)
+    grey.save(tmp_path / "grey.png")
+    assert images.load(images.find(str(tmp_path / "grey.png"))).getpixel((0, 0)) == (7, 7, 7)
+
+
+def test_a_picture_that_is_cut_off_is_refused_in_a_sentence(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.jpg")
+    (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:2000])
+    with pytest.raises(Error, match=r"a.jpg is damaged"):
+        images.load(images.find(str(tmp_path / "a.jpg")))
+
+
+# Films
+
+
+def test_a_film_of_pictures_tells_them_and_is_made_again_and_resumed(folder, capsys, tmp_path):
+    film = ["--prompts", "fox.png", "a bird | image=owl.png", *folder, "--frames", "6", "--run", "fox-a-bird.walk"]
+    assert main(film) == 0
+    told = capsys.readouterr()
+    assert told.out == "fox-a-bird.mp4\n"
+    assert "pictures alone have the words 'best quality, high quality'" in told.err
+    assert main(["info", "fox-a-bird.mp4"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "--image-weight 0.6" in lines[1]
+    assert lines[2:] == [
+        f"best quality, high quality | seed=0 | image={images.find('fox.png')}",
+        f"a bird | seed=1 | image={images.find('owl.png')}",
+    ]
+    (tmp_path / "again.txt").write_text("\n".join(lines))
+    assert main(["--prompts", "again.txt", *film[3:], "--out", "b.mp4"]) == 0
+    assert "6 of 6 frames are in fox-a-bird.walk already" in capsys.readouterr().err
+    assert main(["replay", "fox-a-bird.mp4", "--run", "fox-a-bird.walk"]) == 0
+    assert "6 of 6 frames are in fox-a-bird.walk already" in capsys.readouterr().err
+    assert (tmp_path / "fox-a-bird.mp4").read_bytes() == (tmp_path / "fox-a-bird-again.mp4").read_bytes()
+    keyframes = json.loads((tmp_path / "fox-a-bird.walk" / "walk.json").read_text())["keyframes"]
+    assert keyframes[0]["image"] == [*images.find("fox.png")]
+
+
+def test_a_changed_picture_renders_what_it_changes_and_a_renamed_one_nothing(photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number in range(6):
+        shutil.copy(photos[number % 3], f"{number}.png")
+    settings = Settings(**{"weights": "w", "width": 32, "height": 32, "steps": 1, "guidance": 1.0, "batch": 1})
+
+    def names():
+        walk = Walk.through(read_prompts([f"{number}.png" for number in range(6)]), frames=51)
+        return fingerprints(walk, settings)
+
+    before = names()
+    paint(tmp_path / "5.png", 77)
+    after = names()
+    changed = [i for i in range(51) if before[i] != after[i]]
+    assert changed == [*range(31, 40), *range(41, 51)]
+    shutil.copy(photos[2], "other.png")
+    shutil.copy("other.png", "5.png")
+    assert names() == before
+
+
+def test_a_replay_refuses_a_picture_that_is_another_one_before_anything_is_loaded(folder, capsys, tmp_path):
+    assert main(["--prompts", "a fox", "an owl", "--image", "fox.png", *folder, "--frames", "3", "--out", "a.mp4"]) == 0
+    shutil.copy(tmp_path / "owl.png", tmp_path / "fox.png")
+    capsys.readouterr()
+    assert main(["replay", "a.mp4", "--steps", "3"]) == 2
+    told = capsys.readouterr().err
+    assert "fox.png is not the picture that was meant" in told
+    assert "loading" not in told
+    (tmp_path / "fox.png").unlink()
+    assert main(["replay", "a.mp4", "--steps", "3"]) == 2
+    assert "walk: there is no picture fox.png\n" in capsys.readouterr().err
+    assert main(["info", "a.mp4"]) == 0, "which opens none"
+    assert not (tmp_path / "a-again.walk").exists()
+
+
+def test_a_recipe_opens_no_files(tmp_path, photos, monkeypatch):
+    monkeypatch.setattr(images, "_read", None)
+    (keyframe,) = read_lines([f"a fox | seed=1 | image={photos[0]} sha256:0123456789abcdef"])
+    assert keyframe.image == images.Image(str(photos[0]), "0123456789abcdef")
+    (words,) = read_lines([f"{photos[0]} | seed=1"])
+    assert words.image is None
+    with pytest.raises(Error, match="is told without its digest"):
+        read_lines([f"a fox | seed=1 | image={photos[0]}"])
+
+
+def test_weights_of_images_and_their_reader_decide_pixels_and_nothing_else_changes(adapted):
+    settings = Settings(model=str(adapted("sd")[0]), device="cpu")
+    without, usual = models.complete(settings), functools.partial(dataclasses.replace, settings)
+    assert without.deciding() == models.complete(usual(image_weight=0.9)).deciding()
+    adapter = str(adapted("sd")[1])
+    known = [
+        models.complete(usual(ip_adapter=adapter, image_weight=weight)).deciding()["model"] for weight in (0.6, 0.9)
+    ]
+    assert len({without.weights, *known}) == 3
+
+
+def test_a_sheet_of_seeds_shows_pictures_as_prompts(folder, capsys, tmp_path):
+    assert main(["seeds", "fox.png", "owl.png", *folder, "--count", "2"]) == 0
+    assert (tmp_path / "fox-owl.seeds.png").exists()
+    assert main(["seeds", "a fox", "--image", "fox.png", *folder, "--count", "2"]) == 0
+
+
+def test_a_preview_shows_which_picture_stands_beside_a_prompt(folder, tmp_path):
+    assert main(["preview", "--prompts", "a fox | image=fox.png", "owl.png", *folder, "--frames", "4"]) == 0
+    assert (tmp_path / "a-fox-owl.preview.png").exists()
+
+
+# What is refused
+
+
+def refused(capsys, *arguments):
+    assert main([*map(str, arguments)]) == 2
+    return capsys.readouterr().err
+
+
+def test_models_that_read_no_pictures_refuse_them(folder, capsys, adapted, tmp_path):
+    assert "toybox reads no pictures beside prompts" in refused(capsys, "--prompts", "fox.png", "owl.png")
+    flux = tiny.flux(tmp_path / "flux")
+    told = refused(capsys, "--prompts", "fox.png", "owl.png", "--model", flux)
+    assert "models of this family read no pictures beside prompts" in told
+    assert "StableDiffusionXLPipeline" in told
+    told = refused(
+        capsys,
+        "--prompts",
+        "fox.png",
+        "--seeds",
+        "1,2",
+        "--model",
+        adapted("sdxl")[0],
+        "--ip-adapter",
+        adapted("sd")[1],
+    )
+    assert "was made for prompts of width 32, and the model's have 64" in told
+
+
+@pytest.mark.parametrize("flag", ["--ip-adapter=a.safetensors", "--image-weight=0.5"])
+def test_flags_for_pictures_without_any_are_refused(capsys, tmp_path, monkeypatch, flag):
+    monkeypatch.chdir(tmp_path)
+    told = refused(capsys, "--prompts", "a fox", "an owl", flag)
+    assert told == (
+        f"walk: {flag.partition('=')[0]} is for pictures beside prompts, and there are none; add | image=FILE to a prompt\n"
+    )
+
+
+def test_what_is_no_ip_adapter_or_of_another_kind_is_refused(adapted, tmp_path, photos):
+    folder, file = adapted("sd")
+    tensors = load_file(file)
+
+    def why(tensors, name="other.safetensors"):
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, tmp_path / name)
+        with pytest.raises(Error) as error:
+            models.load(Settings(model=str(folder), device="cpu", ip_adapter=str(tmp_path / name)))
+        return str(error.value)
+
+    assert "is no IP-Adapter; it is own, a .safetensors file" in why({"weight": torch.zeros(2)})
+    faces = {name: tensor for name, tensor in tensors.items() if not name.startswith("image_proj.proj.")}
+    faces["image_proj.proj.0.weight"] = torch.zeros(8, 512)
+    assert "does not read a picture's whole, but faces, say" in why(faces, "faces.safetensors")
+    assert "reads an encoder of pictures that walk does not know" in why(tensors, "alone.safetensors")
+    shutil.copytree(file.parent / "image_encoder", tmp_path / "image_encoder")
+    few = {name: tensor for name, tensor in tensors.items() if ".3." not in name}
+    assert "does not fit the model" in why(few, "few.safetensors")
+    with pytest.raises(Error, match="is an IP-Adapter; give it as"):
+        models.complete(Settings(model=str(file)))
+    with pytest.raises(Error, match="an IP-Adapter is given as"):
+        models.load(Settings(model=str(folder), device="cpu", lora=str(file)))
+    with pytest.raises(Error, match=r"was loaded without what reads .*fox.png; give Settings\(ip_adapter='own'\)"):
+        load(folder).encode(Keyframe("a fox", 1, image=photos[0]))
+
+
+def test_an_encoder_without_all_weights_is_refused(adapted, tmp_path):
+    folder, file = adapted("sd")
+    shutil.copytree(file.parent / "image_encoder", tmp_path / "image_encoder")
+    shutil.copy(file, tmp_path)
+    weights = tmp_path / "image_encoder" / "model.safetensors"
+    kept = {name: tensor for name, tensor in load_file(weights).items() if "visual_projection" not in name}
+    save_file(kept, weights, {"format": "pt"})
+    with pytest.raises(Error, match=r"image_encoder has no visual_projection\.weight"):
+        models.load(Settings(model=str(folder), device="cpu", ip_adapter=str(tmp_path / file.name)))
+
+
+# The hub
+
+
+def test_the_usual_ip_adapter_and_its_encoder_alone_are_downloaded(adapted, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    folder, file = adapted("sd")
+    home = tmp_path / "home"
+    shutil.copytree(file.parent / "image_encoder", home / "models" / "image_encoder")
+    shutil.copy(file, home / "models" / "ip-adapter_sd15.safetensors")
+    (home / "models" / "image_encoder" / "pytorch_model.bin").write_bytes(b"0" * 999)
+    monkeypatch.setitem(hub._IMAGE_ENCODERS, ("projection_dim", 16), "models/image_encoder")
+    row = dataclasses.replace(models.loading.FAMILIES["StableDiffusionPipeline"])
+    own = ((tiny.WIDTH, "h94/IP-Adapter/models/ip-adapter_sd15.safetensors"),)
+    monkeypatch.setitem(models.loading.FAMILIES, "StableDiffusionPipeline", dataclasses.replace(row, ip_adapters=own))
+    for found in (hub.find_ip_adapter, hub.find_image_encoder):
+        found.cache_clear()
+    with fakehub.running(monkeypatch) as server:
+        server.repositories["h94/IP-Adapter"] = home
+        settings = models.complete(Settings(model=str(folder), device="cpu", ip_adapter="own"))
+        assert sorted(server.downloaded()) == [
+            "h94/IP-Adapter/models/image_encoder/config.json",
+            "h94/IP-Adapter/models/image_encoder/model.safetensors",
+            "h94/IP-Adapter/models/ip-adapter_sd15.safetensors",
+        ]
+        asked = len(server.requests)
+        for found in (hub.find_ip_adapter, hub.find_image_encoder):
+            found.cache_clear()
+        assert models.complete(settings).weights == settings.weights
+        assert len(server.requests) == asked, "it is on this machine now"

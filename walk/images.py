@@ -1,0 +1,146 @@
+"""Pictures of somebody's that prompts are joined by (image prompts): found, told from others by their bytes, and opened.
+
+Knows no models, and nothing of prompts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from walk import Error
+from walk.files import at_home, reading
+from walk.text import has_control_characters
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+# The words beside a picture that stands alone: those of the method's authors, in their examples.
+ALONE = "best quality, high quality"
+_TOLD = re.compile(r"(.+) sha256:([0-9a-f]{16})")  # how a film's recipe tells a picture
+_ACCEPTED = "give a picture, such as a .png, .jpg or .webp"
+
+
+class Image(NamedTuple):
+    """path: as it was given. digest: of the file's bytes, the first 16 hexadecimal digits of its SHA-256."""
+
+    path: str
+    digest: str
+
+    def __str__(self) -> str:
+        """As `find` reads it again, wherever the file may be."""
+        return f"{self.path} sha256:{self.digest}"
+
+
+def is_name(text: str) -> bool:
+    """Whether a prompt is the name of a picture's file; one that has blanks in it only if there is such a file."""
+    return text.lower().endswith(SUFFIXES) and (not re.search(r"\s", text) or os.path.isfile(at_home(text)))
+
+
+def inside(folder: Path) -> list[Path]:
+    """A folder's pictures by their names, 2.jpg before 10.jpg."""
+    with reading(folder):
+        paths = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[:1] != "."]
+    return sorted(
+        paths, key=lambda path: [(not part, part.zfill(20)) for part in re.split(r"(\d+)", path.name.lower())]
+    )
+
+
+def find(text: str, folder: Path | None = None) -> Image:
+    """The picture that a file name means, in this folder or else in the current one. Text that tells a digest, too, as
+    `Image` writes it, opens no file.
+
+    Raises Error if there is no such file, or no picture in it, or if no line of a prompt file can have its name."""
+    if image := told(text):
+        return image
+    if "|" in text or text != " ".join(text.split()) or has_control_characters(text):
+        raise Error(f"{text[:80]!a} has a bar, control characters or several blanks in a row; rename the picture")
+    path = at_home(text)
+    if folder is not None and (beside := folder / path).is_file():
+        path = beside
+    data = _read(path)
+    _opened(path, data)
+    return Image(str(path), _digest(data))
+
+
+def told(text: str) -> Image | None:
+    """The picture that text tells with its digest; None if it does not. Opens no file."""
+    match = _TOLD.fullmatch(text)
+    return Image(match[1], match[2]) if match else None
+
+
+def load(image: Image) -> Any:
+    """The picture (PIL, RGB) as it is to be seen: turned as the camera was held, and on white where it is transparent.
+
+    Raises Error if its file is not there, or is not the one that was meant."""
+    path = at_home(image.path)
+    data = _read(path)
+    _check(image, data)
+    import PIL.Image
+    import PIL.ImageOps
+
+    picture = _opened(path, data)
+    try:
+        picture = PIL.ImageOps.exif_transpose(picture)
+        if picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info:
+            picture = picture.convert("RGBA")
+            picture = PIL.Image.alpha_composite(PIL.Image.new("RGBA", picture.size, "white"), picture)
+        return picture.convert("RGB")
+    except (OSError, ValueError, SyntaxError) as error:  # Pillow reads no more than the header before
+        raise Error(f"{path} is damaged ({error})") from None
+
+
+def check(images: Iterable[Image]) -> None:
+    """Raise Error if the file of one is not there, or is not the one that was meant."""
+    for image in dict.fromkeys(images):
+        _check(image, _read(at_home(image.path)))
+
+
+def blank() -> Any:
+    """A picture of nothing, which a model has to be shown to know what no picture is."""
+    import PIL.Image
+
+    return PIL.Image.new("RGB", (64, 64))
+
+
+def _read(path: Path) -> bytes:
+    if os.path.isdir(path):
+        raise Error(f"{path} is a folder; give one picture in it")
+    with reading(path, f"; {_ACCEPTED}"):
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            raise Error(f"there is no picture {path}") from None
+
+
+def _check(image: Image, data: bytes) -> None:
+    if _digest(data) != image.digest:
+        raise Error(
+            f"{image.path} is not the picture that was meant, whose SHA-256 begins with {image.digest}; to take the one "
+            "that is here, leave out sha256: and what follows it"
+        )
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def _opened(path: Path, data: bytes) -> Any:
+    import PIL.Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+            return PIL.Image.open(io.BytesIO(data))
+    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
+        kind = "HEIC, which is not read here; save it as JPEG" if data[4:12] in _HEIC else f"no picture; {_ACCEPTED}"
+        if isinstance(error, PIL.Image.DecompressionBombError):
+            kind = "too large; a model sees a few hundred pixels of it"
+        raise Error(f"{path} is {kind}") from None
+
+
+_HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1")
