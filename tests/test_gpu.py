@@ -10,6 +10,7 @@ import torch
 from oracle import levels
 from safetensors.torch import save_file
 from test_families import BUILDERS, FOX, KEYFRAMES, SIZE, STOCHASTIC, film, plain
+from test_images import paint
 from test_upscale import compact, enlarger, noisy
 
 from walk import Settings, Walk, cli, cuda_graphs, families, machine, models
@@ -25,7 +26,8 @@ def _exact():
 
 
 def load(folder, **settings):
-    return models.load(Settings(model=str(folder), device="cuda", steps=2, **SIZE, **({"dtype": "float32"} | settings)))
+    usual = {"device": "cuda", "dtype": "float32"}
+    return models.load(Settings(model=str(folder), steps=2, **SIZE, **(usual | settings)))
 
 
 @pytest.mark.parametrize("name", sorted(set(BUILDERS) - STOCHASTIC))
@@ -65,6 +67,18 @@ def test_sparing_memory_and_compiling_make_the_same_pictures(tmp_path, name, mor
     walk = Walk.through(KEYFRAMES, frames=5)
     usual, other = film(load(folder), walk), film(load(folder, **more), walk)
     assert max(levels(usual[index], other[index]) for index in usual) <= 1
+
+
+@pytest.mark.parametrize("more", [{}, {"low_memory": True}, {"compile": True}], ids=str)
+@pytest.mark.parametrize("plus", [False, True])
+def test_pictures_beside_prompts_make_the_frames_of_a_cpu(tmp_path, plus, more):
+    folder = BUILDERS[SD](tmp_path / "model")
+    settings = {"ip_adapter": tiny.ip_adapter(folder, tmp_path / "ip.safetensors", plus), "batch": 3}
+    images = [paint(tmp_path / f"{seed}.png", seed) for seed in range(len(KEYFRAMES))]
+    walk = Walk.through([dataclasses.replace(it, image=image) for it, image in zip(KEYFRAMES, images)], frames=11)
+    expected = film(load(folder, device="cpu", **settings), walk)
+    made = film(load(folder, **settings, **more), walk)
+    assert max(levels(made[index], expected[index]) for index in made) <= 1
 
 
 @pytest.mark.parametrize("more", [{}, {"low_memory": True}, {"compile": True}], ids=str)
