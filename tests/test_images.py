@@ -17,12 +17,13 @@ from oracle import assert_the_same, levels, load, pictures
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from walk import Error, Keyframe, Settings, Walk, hub, images, models, read_prompts
+from walk import Error, Keyframe, Settings, Walk, hub, images, models, read_prompts, vision
 from walk.cli import main
 from walk.keyframes import read_lines
 from walk.manifest import fingerprints
 from walk.render import inputs, render
 
+PATCHES = 12 * 12  # of a picture, as the tiny Redux sees it
 PIPELINES = {"sd": tiny.stable_diffusion, "sdxl": tiny.stable_diffusion_xl, "lcm": tiny.latent_consistency}
 
 
@@ -139,7 +140,7 @@ def test_batches_and_subsets_agree_and_images_move_without_a_jump(adapted, photo
         assert max(levels(frames[batch][i], frames[1][i]) for i in range(13)) <= 1
     again = dict(render(sized, walk, [11, 4]))
     assert all((again[i] == frames[8][i]).all() for i in again)
-    made = [inputs(model, walk, i)[1][models.IMAGES] for i in range(13)]
+    made = [inputs(model, walk, i)[1][vision.EMBEDS] for i in range(13)]
     steps = torch.stack([(b - a).norm() for a, b in itertools.pairwise(made)])
     assert steps.min() > 0
     assert steps.max() < 3 * steps.mean()
@@ -149,10 +150,60 @@ def test_from_no_image_to_one_the_way_is_without_a_jump(adapted, photos):
     model = with_images(adapted)
     keyframes = [Keyframe("a fox", 5), Keyframe("a fox", 5, image=str(photos[0])), Keyframe("a fox", 5)]
     walk = Walk.through(keyframes, frames=25)
-    made = [inputs(model, walk, i)[1][models.IMAGES].norm().item() for i in range(25)]
+    made = [inputs(model, walk, i)[1][vision.EMBEDS].norm().item() for i in range(25)]
     assert made[0] == made[24] == 0
     assert made[12] == max(made)
     assert np.diff(made).max() < 3 * made[12] / 12
+
+
+@pytest.fixture(scope="module")
+def flux(tmp_path_factory):
+    """(a tiny Flux, what reads pictures for it)"""
+    home = tmp_path_factory.mktemp("flux")
+    return tiny.flux(home / "model"), tiny.redux(home / "redux")
+
+
+def test_flux_sees_pictures_as_redux_does(flux, photos):
+    model = load(flux[0], ip_adapter=str(flux[1]), steps=2)
+    assert model.settings.image_weight == 1
+    pipe = diffusers.FluxPipeline.from_pretrained(flux[0])
+    parts = {name: pipe.components[name] for name in ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")}
+    prior = diffusers.FluxPriorReduxPipeline.from_pretrained(flux[1], **parts)
+    fox, owl = (Keyframe("a fox", 5, image=str(photo)) for photo in photos[:2])
+    (alone,) = read_prompts([str(photos[0])], seed=5)
+    made = pictures(model, fox, owl, alone)
+    assert min(levels(a, b) for a, b in itertools.combinations(made, 2)) > 1
+
+    def plain(**seen):
+        generator = torch.Generator().manual_seed(5)
+        return np.asarray(pipe(**seen, generator=generator, num_inference_steps=2, guidance_scale=3.5).images[0])
+
+    for picture, keyframe in zip(made, (fox, owl)):
+        assert_the_same(picture, plain(**prior(Image.open(keyframe.image.path), prompt="a fox")))
+    seen = prior(Image.open(photos[0]), prompt="a fox")
+    words = len(seen.prompt_embeds[0]) - PATCHES
+    seen.prompt_embeds[:, :words] = 0  # as the pipeline does that has no text encoders
+    zeros = torch.zeros_like(seen.pooled_prompt_embeds)
+    assert_the_same(made[2], plain(prompt_embeds=seen.prompt_embeds, pooled_prompt_embeds=zeros))
+
+
+def test_with_flux_pictures_count_less_with_less_weight_and_come_without_a_jump(flux, photos):
+    fox, none = Keyframe("a fox", 5, image=str(photos[0])), Keyframe("a fox", 5)
+    whole, half, nothing = (
+        load(flux[0], ip_adapter=str(flux[1]), image_weight=weight, steps=2).encode(fox)["prompt_embeds"]
+        for weight in (1, 0.5, 0)
+    )
+    torch.testing.assert_close(half[-PATCHES:], whole[-PATCHES:] / 2)
+    assert not nothing[-PATCHES:].any()
+    model = load(flux[0], ip_adapter=str(flux[1]), steps=2, batch=3)
+    torch.testing.assert_close(model.encode(none)["prompt_embeds"], nothing, rtol=0, atol=0)
+    walk = Walk.through([none, fox, Keyframe("an owl", 6)], frames=9)
+    made = [inputs(model, walk, i)[1]["prompt_embeds"][-PATCHES:].norm().item() for i in range(9)]
+    assert made[0] == made[8] == 0
+    assert np.abs(np.diff(made)).max() < 2 * made[4] / 4
+    frames = dict(render(model, walk, range(6)))
+    again = dict(render(model, walk, [4]))
+    np.testing.assert_array_equal(again[4], frames[4])
 
 
 # Prompts
@@ -261,7 +312,7 @@ def test_a_film_of_pictures_tells_them_and_is_made_again_and_resumed(folder, cap
     assert main(film) == 0
     told = capsys.readouterr()
     assert told.out == "fox-a-bird.mp4\n"
-    assert "pictures alone have the words 'best quality, high quality'" in told.err
+    assert "keyframe 1: a picture alone has the words 'best quality, high quality'; for others, write" in told.err
     assert main(["info", "fox-a-bird.mp4"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "--image-weight 0.6" in lines[1]
@@ -356,8 +407,7 @@ def refused(capsys, *arguments):
 
 def test_models_that_read_no_pictures_refuse_them(folder, capsys, adapted, tmp_path):
     assert "toybox reads no pictures beside prompts" in refused(capsys, "--prompts", "fox.png", "owl.png")
-    flux = tiny.flux(tmp_path / "flux")
-    told = refused(capsys, "--prompts", "fox.png", "owl.png", "--model", flux)
+    told = refused(capsys, "--prompts", "fox.png", "owl.png", "--model", tiny.pixart_sigma(tmp_path / "pixart"))
     assert "models of this family read no pictures beside prompts" in told
     assert "StableDiffusionXLPipeline" in told
     told = refused(
@@ -423,6 +473,29 @@ def test_an_encoder_without_all_weights_is_refused(adapted, tmp_path):
 # The hub
 
 
+def test_redux_is_downloaded_without_what_it_does_not_need(flux, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    home = shutil.copytree(flux[1], tmp_path / "home")
+    (home / "flux1-redux-dev.safetensors").write_bytes(b"0" * 999)
+    settings = Settings(model=str(flux[0]), device="cpu", ip_adapter="org/redux")
+    with fakehub.running(monkeypatch) as server:
+        server.repositories["org/redux"] = home
+        weights = models.complete(settings).weights
+        assert weights.endswith(f", redux commit {fakehub.COMMIT}:1")
+        assert not [file for file in server.downloaded() if "flux1" in file]
+        asked = len(server.requests)
+        hub.find_redux.cache_clear()
+        assert models.complete(settings).weights == weights
+        assert len(server.requests) == asked, "it is on this machine now"
+
+
+def test_what_is_no_redux_is_refused(flux, adapted):
+    with pytest.raises(Error, match="holds no FluxPriorReduxPipeline; for Flux it is own, or a folder or hub id"):
+        models.complete(Settings(model=str(flux[0]), ip_adapter=str(flux[0])))
+    with pytest.raises(Error, match=r"there is no '.*ip.safetensors' here that reads pictures"):
+        models.complete(Settings(model=str(flux[0]), ip_adapter=str(adapted("sd")[1])))
+
+
 def test_the_usual_ip_adapter_and_its_encoder_alone_are_downloaded(adapted, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     folder, file = adapted("sd")
@@ -431,9 +504,11 @@ def test_the_usual_ip_adapter_and_its_encoder_alone_are_downloaded(adapted, tmp_
     shutil.copy(file, home / "models" / "ip-adapter_sd15.safetensors")
     (home / "models" / "image_encoder" / "pytorch_model.bin").write_bytes(b"0" * 999)
     monkeypatch.setitem(hub._IMAGE_ENCODERS, ("projection_dim", 16), "models/image_encoder")
-    row = dataclasses.replace(models.loading.FAMILIES["StableDiffusionPipeline"])
+    row = models.loading.FAMILIES["StableDiffusionPipeline"]
     own = ((tiny.WIDTH, "h94/IP-Adapter/models/ip-adapter_sd15.safetensors"),)
-    monkeypatch.setitem(models.loading.FAMILIES, "StableDiffusionPipeline", dataclasses.replace(row, ip_adapters=own))
+    monkeypatch.setitem(
+        models.loading.FAMILIES, "StableDiffusionPipeline", dataclasses.replace(row, readers_of_images=own)
+    )
     for found in (hub.find_ip_adapter, hub.find_image_encoder):
         found.cache_clear()
     with fakehub.running(monkeypatch) as server:

@@ -24,10 +24,10 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("[!_]*.py"))
 FENCES = {
     "torch": {
         *("channels_last", "cuda_graphs", "embeddings", "geometry", "given", "loading", "machine", "models"),
-        *("offload", "reading", "render", "schedule", "upscale"),
+        *("offload", "reading", "render", "schedule", "upscale", "vision"),
     },
-    "diffusers": {"hub", "loading"},
-    "transformers": {"loading"},
+    "diffusers": {"hub", "loading", "vision"},
+    "transformers": {"loading", "vision"},
     "huggingface_hub": {"downloads", "hub", "loading"},
     "subprocess": {"ffmpeg"},
     "gguf": {"loading"},
@@ -69,10 +69,11 @@ BELOW = {
     "embeddings": {"hub", "loading"},
     "offload": set(),
     "schedule": set(),
-    "reading": {"embeddings", "emphasis", "families", "hub", "images", "keyframes", "loading", "machine", "settings"},
+    "reading": {"embeddings", "emphasis", "families", "hub", "keyframes", "loading", "machine", "settings", "vision"},
+    "vision": {"digests", "families", "hub", "images", "loading", "settings"},
     "models": {
         *("catalogue", "channels_last", "cuda_graphs", "digests", "downloads", "embeddings", "emphasis", "families"),
-        *("hub", "keyframes", "loading", "machine", "notes", "offload", "reading", "schedule", "settings"),
+        *("hub", "keyframes", "loading", "machine", "notes", "offload", "reading", "schedule", "settings", "vision"),
     },
     "given": {"keyframes", "models", "settings"},
     "render": {"geometry", "keyframes", "machine", "models", "timeline"},

@@ -14,6 +14,7 @@ from typing import Any
 import diffusers
 import sentencepiece
 import torch
+from diffusers.pipelines.flux.modeling_flux import ReduxImageEncoder
 from diffusers.pipelines.flux2.system_messages import SYSTEM_MESSAGE
 from diffusers.pipelines.kolors import ChatGLMModel, ChatGLMTokenizer
 from diffusers.pipelines.kolors.text_encoder import ChatGLMConfig
@@ -53,6 +54,9 @@ from transformers import (
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
     Qwen3VLModel,
+    SiglipImageProcessor,
+    SiglipVisionConfig,
+    SiglipVisionModel,
     T5Config,
     T5EncoderModel,
     T5GemmaConfig,
@@ -792,6 +796,22 @@ def ip_adapter(folder: Path, path: Path, plus: bool = False, loud: float = 3.0) 
     encoder.save_pretrained(path.parent / "image_encoder")
     save_file(tensors, path)
     return path
+
+
+def redux(folder: Path) -> Path:
+    """What reads pictures for the tiny Flux."""
+    size = {"hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    with _seeded(8):
+        pipe = diffusers.FluxPriorReduxPipeline(
+            image_encoder=SiglipVisionModel(SiglipVisionConfig(**size, image_size=24, patch_size=2)),
+            feature_extractor=SiglipImageProcessor(size={"height": 24, "width": 24}),
+            image_embedder=ReduxImageEncoder(redux_dim=24, txt_in_features=WIDTH),
+        )
+        for part, std in ((pipe.image_encoder, 0.4), (pipe.image_embedder, 0.4)):
+            for parameter in part.parameters():
+                torch.nn.init.normal_(parameter, std=std)
+    pipe.save_pretrained(folder)
+    return folder
 
 
 def _resampler(width: int, cross: int) -> dict[str, torch.Tensor]:

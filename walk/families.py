@@ -39,8 +39,8 @@ class Family:
         if it is less.
     template_tokens: so many of them, at most, stand around a prompt.
     needs: a library that reads its prompts, beside those that walk brings with it.
-    ip_adapters: hub names of the files (IP-Adapters) by which it usually reads pictures, by the width of its prompts'
-        embeddings; None: it reads none.
+    vision: how it reads pictures beside prompts: by an 'ip-adapter' or by 'redux'; '': it reads none.
+    readers_of_images: hub names of what usually does it, by the width of the prompts' embeddings.
 
     Denoising
     denoiser: the part that denoises.
@@ -82,7 +82,8 @@ class Family:
     most_tokens_distilled: int = 0
     template_tokens: int = 0
     needs: str = ""
-    ip_adapters: tuple[tuple[int, str], ...] | None = None
+    vision: str = ""
+    readers_of_images: tuple[tuple[int, str], ...] = ()
 
     denoiser: str = "transformer"
     guidance_name: str = "guidance_scale"
@@ -117,12 +118,12 @@ _POOLED = (*_BOTH, "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
 _MASKED = ("prompt_embeds", "prompt_attention_mask", "negative_prompt_embeds", "negative_prompt_attention_mask")
 _UNET: dict[str, Any] = {"tokens": ("tokenizer",), "denoiser": "unet", "patch": 1, "dtype": "float16", "windows": 4}
 
-# Ye et al., 2023. Those that read a picture's whole: Stable Diffusion 1's, and SDXL's.
 _ADAPTERS: dict[str, Any] = {
-    "ip_adapters": (
+    "vision": "ip-adapter",
+    "readers_of_images": (
         (768, "h94/IP-Adapter/models/ip-adapter_sd15.safetensors"),
         (2048, "h94/IP-Adapter/sdxl_models/ip-adapter_sdxl_vit-h.safetensors"),
-    )
+    ),
 }
 
 # fmt: off
@@ -138,7 +139,7 @@ FAMILIES = {
     # Esser et al., ICML 2024
     "StableDiffusion3Pipeline": Family(_POOLED, 28, 7.0, tokens=("tokenizer", "tokenizer_3"), tiny="madebyollin/taesd3"),
     # Guidance is built in, into schnell none.
-    "FluxPipeline": Family(("prompt_embeds", "pooled_prompt_embeds", ""), 28, 3.5, tokens=("tokenizer_2",), latents="packed", sample=128, tiny="madebyollin/taef1", most_tokens_distilled=256, distilled=("transformer/config.json", "guidance_embeds", False, 4)),
+    "FluxPipeline": Family(("prompt_embeds", "pooled_prompt_embeds", ""), 28, 3.5, tokens=("tokenizer_2",), latents="packed", sample=128, tiny="madebyollin/taef1", most_tokens_distilled=256, distilled=("transformer/config.json", "guidance_embeds", False, 4), vision="redux", readers_of_images=((4096, "black-forest-labs/FLUX.1-Redux-dev"),)),
     # Guidance is built in.
     "Flux2Pipeline": Family(("prompt_embeds", ""), 50, 4.0, template_tokens=35, latents="patched", sample=128, needs="torchvision"),
     "Flux2KleinPipeline": Family(("prompt_embeds", ""), 50, 4.0, negative_apart=True, latents="patched", sample=128, distilled=("model_index.json", "is_distilled", True, 4)),

@@ -63,6 +63,7 @@ _IMAGE_ENCODERS = {
     ("projection_dim", 1280): "sdxl_models/image_encoder",
     ("hidden_size", 1664): "sdxl_models/image_encoder",
 }
+_REDUX = ("feature_extractor/", "image_embedder/", "image_encoder/")  # the parts of Flux' reader of pictures
 _IMAGE_ENCODERS_REPO = "h94/IP-Adapter"
 # Models that diffusers recognises, by words in their names, and whose pipelines are of no family here.
 _FROM_PICTURES = {
@@ -430,6 +431,25 @@ def find_image_encoder(ip_adapter: Path) -> Path:
     return folder / where
 
 
+@functools.lru_cache
+def find_redux(name: str) -> Path:
+    """The folder of what reads pictures for Flux (Redux); from the hub, it is downloaded unless it is on this machine."""
+    accepted = "for Flux it is own, or a folder or hub id of a FluxPriorReduxPipeline in diffusers' format"
+    folder = at_home(name)
+    if not os.path.isdir(folder):
+        if not _may_be_on_hub(name) or "/" not in name:
+            raise Error(f"there is no '{name}' here that reads pictures; {accepted}")
+        cached = _snapshot(name)
+        if cached and all(_is_complete(cached / part) for part in _REDUX):
+            return cached
+        listing = downloads.look_up(name, None, accepted)
+        parts = [file for file in listing.files if file.startswith(_REDUX) and file.endswith(_DECIDING)]
+        folder = downloads.download(listing, ["model_index.json", *parts])
+    if not (folder / "model_index.json").is_file() or pipeline_of(folder) != "FluxPriorReduxPipeline":
+        raise Error(f"{name} holds no FluxPriorReduxPipeline; {accepted}")
+    return folder
+
+
 def _reads(ip_adapter: Path) -> tuple[str, int]:
     """Which of an encoder's numbers an IP-Adapter reads, by their name in its configuration, and how many."""
     layers = {name.removeprefix(IP_ADAPTER[1]): it.shape for name, it in tensor_shapes(ip_adapter).items()}
@@ -652,14 +672,13 @@ def identity(
     denoiser_name: str = "own",
     report: digests.Report = lambda what, done, size: None,
     embeddings: Iterable[tuple[str, str]] = (),
-    image_reader: tuple[str, float] | None = None,
 ) -> str:
     """What these weights are known by, as no others are: the hub's commit, or a digest of the files.
 
-    embeddings: (name, word) of each. image_reader: (name, weight) of an IP-Adapter.
+    embeddings: (name, word) of each.
     report: as for `walk.digests.of_file`.
     """
-    digest = functools.partial(_digest, report=report)
+    digest = functools.partial(file_identity, report=report)
     own = denoiser_name == "own"
     parts = [model_identity(model, own, report)]
     if not own:
@@ -668,34 +687,31 @@ def identity(
     for name, word in embeddings:
         file = find_embedding(name)
         parts.append(f"embedding {digest(file)}:{word or file.stem}")  # the word may be the file's name
-    if image_reader:
-        file = find_ip_adapter(image_reader[0])
-        parts.append(f"ip-adapter {digest(file)}:{repr(image_reader[1]).removesuffix('.0')}")
-        parts += [f"image encoder {digest(file)}" for file in _part_files(find_image_encoder(file))]
     if decoder_name:
         path = find_decoder(decoder_name)
-        parts += [f"decoder {digest(file)}" for file in (_part_files(path) if path.is_dir() else [path])]
+        parts += [f"decoder {digest(file)}" for file in (part_files(path) if path.is_dir() else [path])]
     return ", ".join(parts)
 
 
 def model_identity(model: str, own: bool = True, report: digests.Report = lambda what, done, size: None) -> str:
     """The first part of an `identity`: the model's own. own: whether its own denoiser is wanted, too."""
-    parts = [_folder_identity(find_model(model, own), report)]
+    parts = [folder_identity(find_model(model, own), report)]
     if file := find_checkpoint(model):
-        parts.append(f"checkpoint {_digest(file, report)}")
+        parts.append(f"checkpoint {file_identity(file, report)}")
     return ", ".join(parts)
 
 
-def _part_files(folder: Path) -> list[Path]:
+def part_files(folder: Path) -> list[Path]:
+    """The files of a pipeline's part that decide pixels."""
     return sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors"))
 
 
-def _digest(path: Path, report: digests.Report) -> str:
+def file_identity(path: Path, report: digests.Report) -> str:
     with reading(path):
         return f"sha256 {digests.of_file(path, report)}"
 
 
-def _folder_identity(folder: Path, report: digests.Report) -> str:
+def folder_identity(folder: Path, report: digests.Report) -> str:
     if folder.parent.name == "snapshots" and re.fullmatch(r"[0-9a-f]{40}", folder.name):
         variant = weights_variant(folder)  # which is loaded, unless the usual one is on this machine, too
         return f"commit {folder.name}" + (f" {variant}" if variant else "")

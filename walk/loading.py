@@ -33,8 +33,6 @@ from walk.hub import (
     find_checkpoint,
     find_decoder,
     find_denoiser,
-    find_image_encoder,
-    find_ip_adapter,
     find_lora,
     is_ip_adapter,
     is_lora,
@@ -82,7 +80,7 @@ def libraries(settings: Settings) -> list[str]:
 
 
 @contextlib.contextmanager
-def _loading(folder: Path, name: str) -> Iterator[None]:
+def blaming(folder: Path, name: str) -> Iterator[None]:
     """Raise Error for whatever fails within. It is the folder's fault: a file is damaged or missing; or else a library
     is missing."""
     try:
@@ -105,7 +103,7 @@ def reason(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Within, the libraries show no bars, and log no advice and no errors: diffusers logs some that it raises.
     Afterwards they log what their user has set them to.
     """
@@ -133,7 +131,7 @@ def _quiet() -> Iterator[None]:
 
 def load(folder: Path, settings: Settings) -> tuple[Any, list[str]]:
     """The pipeline, in main memory, with everything that the settings change of it; and notes for the user."""
-    with _quiet():
+    with quiet():
         return _load(folder, settings)
 
 
@@ -147,14 +145,12 @@ def _load(folder: Path, settings: Settings) -> tuple[Any, list[str]]:
     if other := other_decoder(settings, family):  # first: a checkpoint may have none of its own
         others["vae"] = _load_decoder(folder / "vae", find_decoder(other), dtype)
     file = find_checkpoint(settings.model)
-    with _loading(file or folder, name):
+    with blaming(file or folder, name):
         pipe = _load_pipeline(folder, name, dtype, file, others)
         _check_tokenizers(pipe)
-        _check_whole(pipe.components)
+        check_whole(pipe.components)
     notes = _add_loras(pipe, settings, getattr(pipe, family.denoiser))
     _skip_layers(pipe, settings.clip_skip - 1)
-    if name := ip_adapter(folder, settings, family):
-        _add_ip_adapter(pipe, find_ip_adapter(name), settings.image_weight, dtype)
     if family.upcast and dtype == torch.float16 and pipe.vae.config.get("force_upcast"):
         pipe.vae.to(torch.float32)
     pipe.scheduler = _make_scheduler(sampler(folder, settings.scheduler), pipe.scheduler.config)
@@ -183,7 +179,7 @@ def _load_pipeline(folder: Path, name: str, dtype: torch.dtype, file: Path | Non
     given |= {part: None for part, value in index.items() if value == [None, None]}  # left out, as SD3's T5 may be
     variant = weights_variant(folder)
     parts: dict[str, Any] = {
-        part: _load_encoder(folder / part, kind, dtype, variant)
+        part: load_encoder(folder / part, kind, dtype, variant)
         for part, value in index.items()
         if part.startswith("text_encoder") and is_part(value) and (kind := _text_encoder_class(*value))
     }
@@ -209,7 +205,7 @@ def _text_encoder_class(library: str, name: str) -> Any:
     return getattr(where, str(name), None)
 
 
-def _load_encoder(folder: Path, kind: Any, dtype: torch.dtype, variant: str | None) -> Any:
+def load_encoder(folder: Path, kind: Any, dtype: torch.dtype, variant: str | None) -> Any:
     """An encoder of prompts or pictures, of this class. Raises ValueError if weights are missing, in whose place transformers puts random
     numbers, which differ at each load."""
     variant = variant if variant in whole_variants(folder) else None
@@ -238,7 +234,7 @@ def _load_bare_clip(folder: Path, file: Path, dtype: torch.dtype) -> Any:
     return encoder.to(dtype).eval()
 
 
-def _check_whole(parts: Mapping[str, Any]) -> None:
+def check_whole(parts: Mapping[str, Any]) -> None:
     """Raise ValueError if weights are missing, which diffusers leaves without values."""
     for part, module in parts.items():
         for name, tensor in module.named_parameters() if isinstance(module, torch.nn.Module) else ():
@@ -313,7 +309,7 @@ def _tensor_names(file: Path) -> list[str]:
         return list(tensor_shapes(file))
     import gguf
 
-    with _loading(file, "GGUF file"):
+    with blaming(file, "GGUF file"):
         return [tensor.name for tensor in gguf.GGUFReader(file).tensors]
 
 
@@ -327,11 +323,11 @@ def _load_denoiser(folder: Path, file: Path, dtype: torch.dtype) -> Any:
     quantisation: Any = diffusers.GGUFQuantizationConfig
     quantised = file.suffix == ".gguf"
     more = {"quantization_config": quantisation(compute_dtype=dtype)} if quantised else {}
-    with _loading(file, config["_class_name"]):
+    with blaming(file, config["_class_name"]):
         denoiser = loader.from_single_file(
             str(file), config=str(folder.parent), subfolder=folder.name, dtype=dtype, local_files_only=True, **more
         )
-        _check_whole({"it": denoiser})
+        check_whole({"it": denoiser})
         if quantised:
             _unpack(denoiser, dtype)
     return denoiser
@@ -426,13 +422,13 @@ def _load_decoder(own: Path, path: Path, dtype: torch.dtype) -> Any:
 
     name = read_json((path if path.is_dir() else own) / "config.json")["_class_name"]
     loader: Any = getattr(diffusers, name)
-    with _loading(path, name):
+    with blaming(path, name):
         if path.is_dir():
             vae = loader.from_pretrained(path, use_safetensors=True, local_files_only=True)
         else:
             where = {"config": str(own.parent), "subfolder": own.name}
             vae = loader.from_single_file(str(path), **where, local_files_only=True)
-        _check_whole({"it": vae})
+        check_whole({"it": vae})
         return vae.to(dtype)  # last, since missing weights cannot be converted
 
 
@@ -520,69 +516,6 @@ def _fuse_loras(pipe: Any, names: str) -> None:
         raise Error(f"--lora {names} cannot be added to the model's weights: {reason(error)}") from error
     # Not by the pipeline's own method: Flux's would bring back the norm layers that a LoRA has replaced.
     LoraBaseMixin.unload_lora_weights(pipe)  # type: ignore[no-untyped-call]
-
-
-# Pictures beside prompts
-
-
-def ip_adapter(folder: Path, settings: Settings, family: Family) -> str:
-    """The file, or hub name, of what reads pictures; '' if there are none. Raises Error if the model cannot have it."""
-    name = settings.ip_adapter
-    if not name:
-        return ""
-    if family.ip_adapters is None:
-        able = ", ".join(name for name, family in FAMILIES.items() if family.ip_adapters is not None)
-        raise Error(f"models of this family read no pictures beside prompts, so leave out image; it is for {able}")
-    width = read_field(folder / family.denoiser / "config.json", "cross_attention_dim")
-    if name == "own":
-        if own := dict(family.ip_adapters).get(width):
-            return own
-        raise Error(
-            f"{settings.model} reads no pictures beside prompts, for it has no usual IP-Adapter, as Stable Diffusion 1 and "
-            "SDXL have; leave out image, or give one as --ip-adapter"
-        )
-    its = [it.shape[-1] for key, it in tensor_shapes(find_ip_adapter(name)).items() if key.endswith("to_k_ip.weight")]
-    if {*its} != {width}:
-        raise Error(
-            f"the IP-Adapter {name} does not fit the model: it was made for prompts of width "
-            f"{max(its, default='unknown')}, and the model's have {width}; give another --ip-adapter"
-        )
-    return name
-
-
-def _add_ip_adapter(pipe: Any, file: Path, weight: float, dtype: torch.dtype) -> None:
-    """Have the pipeline read pictures, too: by an IP-Adapter, with the encoder that it was made with."""
-    from safetensors.torch import load_file
-    from transformers import CLIPVisionModelWithProjection
-
-    folder = find_image_encoder(file)
-    with _loading(folder, "CLIPVisionModelWithProjection"):
-        encoder = _load_encoder(folder, CLIPVisionModelWithProjection, dtype, None)
-    pipe.register_modules(image_encoder=encoder)
-    parts: dict[str, dict[str, torch.Tensor]] = {"image_proj": {}, "ip_adapter": {}}
-    for name, tensor in load_file(file).items():
-        part, _, rest = name.partition(".")
-        parts.setdefault(part, {})[rest] = tensor
-    try:
-        pipe.load_ip_adapter([parts], subfolder="", weight_name="", image_encoder_folder=None)
-        pipe.set_ip_adapter_scale(weight)
-        _check_whole({"it": pipe.unet})
-        pipe.unet.register_forward_pre_hook(_with_own_images, with_kwargs=True)
-    except Exception as error:
-        raise Error(
-            f"the IP-Adapter {file} does not fit the model: {reason(error)}; give another --ip-adapter"
-        ) from error
-
-
-def _with_own_images(unet: Any, args: Any, more: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The arguments of a UNet, with a picture for each row of the batch. Its pipeline repeats what it is given for them,
-    as if they had one picture between them, and attention would take the surplus for further pictures of each row."""
-    rows, parts = len(args[0]), more["added_cond_kwargs"]["image_embeds"]
-    times = len(parts[0]) // rows
-    if times > 1:  # with guidance, first those for no picture are repeated, and then the others
-        own = [part.unflatten(0, (rows // times, times, times))[:, 0].flatten(0, 1) for part in parts]
-        more = more | {"added_cond_kwargs": more["added_cond_kwargs"] | {"image_embeds": own}}
-    return args, more
 
 
 # Compilation
@@ -711,7 +644,7 @@ def scheduler(folder: Path, settings: Settings) -> Any:
     config = read_json(folder / "scheduler" / "scheduler_config.json")
     if file := find_checkpoint(settings.model):
         config |= checkpoint_scheduler(file)
-    with _quiet():
+    with quiet():
         return _make_scheduler(sampler(folder, settings.scheduler), config)
 
 

@@ -44,6 +44,7 @@ from walk import (
     offload,
     reading,
     schedule,
+    vision,
 )
 from walk.catalogue import find_entry
 from walk.digests import Report
@@ -54,7 +55,6 @@ from walk.notes import leftover, shortened, unknown
 from walk.settings import BUILT_IN, Settings
 
 Conditioning = reading.Conditioning
-IMAGES = reading.IMAGES
 T = TypeVar("T")
 
 BUILT_IN_WEIGHTS = "sha256 a03921264584a567039a912e8bcce21175ef86d6931b03260bffbacfb29658b6"
@@ -153,7 +153,9 @@ def _complete(settings: Settings, report: Report) -> Settings:
     if settings.compile:
         loading.check_compiles(family, device)
     loading.check_skips(folder, settings, family)
-    ip_adapter = loading.ip_adapter(folder, settings, family)
+    seen_by = vision.chosen(folder, settings, family)
+    if seen_by and settings.image_weight is None:
+        settings = dataclasses.replace(settings, image_weight=vision.WEIGHTS[family.vision])
     # 2. Size, device and identity
     multiple, width, height = _sizes(folder)
     filled = dataclasses.replace(
@@ -168,8 +170,8 @@ def _complete(settings: Settings, report: Report) -> Settings:
             settings.denoiser,
             report,
             settings.embeddings(),
-            (ip_adapter, settings.image_weight) if ip_adapter else None,
-        ),
+        )
+        + (f", {vision.identity(seen_by, settings.image_weight or 0.0, family, report)}" if seen_by else ""),
         software=tuple(f"{name} {importlib.metadata.version(name)}" for name in libraries),
     )
     # 3. What depends on these
@@ -272,6 +274,7 @@ class Pipeline(Model):
         _, self.family = loading.family_of(folder)
         # 1. The pipeline; and what denoises: the same without its text encoders
         self.pipe, self.remarks = loading.load(folder, settings)
+        self.vision = vision.add(self.pipe, folder, settings, self.family)
         self.textless_pipe = loading.without_text(self.pipe)
         self.denoiser: Any = getattr(self.pipe, self.family.denoiser)
         self.planner = schedule.Planner(self.textless_pipe.scheduler)
@@ -286,7 +289,7 @@ class Pipeline(Model):
         # 3. Its prompts' reader
         able = bool(self.family.tokens) and "clean_caption" not in self.defaults  # which would clean the words away
         words = embeddings.add(self.pipe, settings.embeddings(), [name for name, _ in settings.loras()], able)
-        self.reader = reading.Reader(self.pipe, self.family, self.defaults, settings, words)
+        self.reader = reading.Reader(self.pipe, self.family, self.defaults, settings, words, self.vision)
         # 4. What makes it faster, or lets it work in less memory
         loading.keep_positions_on_device(self.denoiser)
         if settings.device != "mps":  # Apple's GPUs have made wrong pictures so (pytorch#180984)
@@ -354,6 +357,8 @@ class Pipeline(Model):
                 else f"with guidance {self.settings.guidance:g} the negative prompt has no effect; give --guidance, over "
                 f"{self.family.unguided_up_to:g}"
             )
+        if keyframe.image and keyframe.title != keyframe.prompt and self.family.vision == "ip-adapter":
+            notes.append(f"a picture alone has the words '{keyframe.prompt}'; for others, write WORDS | image=FILE")
         if self.settings.model == BUILT_IN:
             notes += unknown(self.reader.words.removed(keyframe.prompt))
         return notes
@@ -483,10 +488,10 @@ class Pipeline(Model):
             "generator": [torch.Generator().manual_seed(0) for _ in noise],
             "output_type": "latent",
         }
-        if IMAGES in conditioning:  # of each adapter one tensor, with those for no picture first
-            conditioning = dict(conditioning)
-            images = [conditioning.pop(f"negative_{IMAGES}"), conditioning.pop(IMAGES)]
-            conditioning[IMAGES] = [torch.cat(images) if self._guided else images[1]]
+        if vision.EMBEDS in conditioning:  # of each adapter one tensor, with those for no picture first
+            none, some = (conditioning[name] for name in (f"negative_{vision.EMBEDS}", vision.EMBEDS))
+            conditioning = {name: it for name, it in conditioning.items() if not name.endswith(vision.EMBEDS)}
+            conditioning[vision.EMBEDS] = [torch.cat([none, some]) if self._guided else some]
         if "negative_prompt" in self.defaults:
             call["negative_prompt"] = None  # some pipelines take '' for one that is given beside its embeddings
         if "use_resolution_binning" in self.defaults:

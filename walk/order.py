@@ -306,8 +306,6 @@ def read_keyframes(chosen: dict[str, Any], listener: Listener, tensors: bool = F
         timeline.check_rests(keyframes)
     if file is not None and file.suffix.lower() in lyrics.SUFFIXES:
         notes += _asides(file)
-    if alone := next((it for it in keyframes if it.image and it.title != it.prompt), None):
-        notes.append(f"pictures alone have the words '{alone.prompt}'; for others, write WORDS | image={alone.title}")
     for note in notes:
         listener.note(note)
     if not tensors:

@@ -17,18 +17,18 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor
 
-from walk import Error, emphasis, images, loading, machine
+from walk import Error, emphasis, loading, machine
 from walk.embeddings import Words
 from walk.families import Family
 from walk.hub import missing_requirement
 from walk.keyframes import Keyframe, Subject, check_no_tensors
 from walk.settings import Settings
+from walk.vision import Vision
 
 Conditioning = dict[str, Tensor]  # its keys are keyword names of the pipeline's __call__
 
 EARLY = 20  # tokens by which a window may end early, so that a phrase stays whole
 CACHE_BYTES = 2**28  # of conditioning: sixty prompts of Flux, or two thousand of Stable Diffusion
-IMAGES = "ip_adapter_image_embeds"  # of a picture beside the prompt; with negative_ before, of none
 _EMBEDDINGS = ("prompt_embeds", "negative_prompt_embeds")  # of each token
 
 
@@ -51,16 +51,22 @@ class Reader:
     """
 
     def __init__(
-        self, pipe: Any, family: Family, defaults: dict[str, Any], settings: Settings, words: Words | None = None
+        self,
+        pipe: Any,
+        family: Family,
+        defaults: dict[str, Any],
+        settings: Settings,
+        words: Words | None = None,
+        vision: Vision | None = None,
     ) -> None:
         """defaults: of the arguments of the pipeline's `__call__`, which it would hand on to `encode_prompt`. words:
-        those that its text encoders have been taught."""
+        those that its text encoders have been taught. vision: what reads pictures beside prompts."""
         self.pipe, self.family, self.defaults, self.model = pipe, family, defaults, settings.model
         self.words = words or Words()
         self.encoders = [encoder for _, encoder in loading.text_encoders(pipe)]
-        self.images = bool(settings.ip_adapter)  # whether pictures beside prompts are read
-        if self.images:
-            self.encoders.append(pipe.image_encoder)
+        self.vision = vision
+        if vision:
+            self.encoders += vision.encoders
         self.device = machine.encoder_device(settings.device, self.encoders)
         # Tokens; 0: what the tokenizers know.
         self.most: int = defaults.get("max_sequence_length") or family.most_tokens
@@ -150,20 +156,14 @@ class Reader:
         if self.family.negative_apart and guided:
             negative = self._read_prompt(keyframe.negative_prompt or self.family.empty or "", None, guided)
             conditioning |= {f"negative_{name}": tensor for name, tensor in negative.items()}
-        return conditioning | self._look(keyframe)
-
-    def _look(self, keyframe: Keyframe) -> Conditioning:
-        """What the pipeline's image encoder makes of the picture beside a prompt, and of none; nothing, if it has no such
-        encoder."""
-        if not self.images:
-            if keyframe.image:
-                raise Error(
-                    f"{self.model} was loaded without what reads {keyframe.image.path}; give Settings(ip_adapter='own')"
-                )
-            return {}
-        picture = images.load(keyframe.image) if keyframe.image else images.blank()
-        both = self.pipe.prepare_ip_adapter_image_embeds(picture, None, self.device, 1, True)[0].cpu()
-        return {f"negative_{IMAGES}": both[0], IMAGES: both[1 if keyframe.image else 0]}
+        if self.vision:
+            alone = keyframe.title != keyframe.prompt
+            return self.vision.join(conditioning, keyframe.image, alone, self.device)
+        if keyframe.image:
+            raise Error(
+                f"{self.model} was loaded without what reads {keyframe.image.path}; give Settings(ip_adapter='own')"
+            )
+        return conditioning
 
     def _read_prompt(self, prompt: str, negative: str | None, guided: bool) -> Conditioning:
         """The conditioning of a prompt, window by window. If one of the two prompts has fewer windows, they are

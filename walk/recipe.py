@@ -61,7 +61,7 @@ def compose(
     for name in UNUSUAL:
         if (value := getattr(settings, name)) != getattr(Settings, name):
             chosen[name] = value
-    if settings.ip_adapter:
+    if settings.ip_adapter and settings.image_weight is not None:
         chosen["image_weight"] = settings.image_weight
     chosen["compile"] = "on" if settings.compile else "off"
     texts = tuple(

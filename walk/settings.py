@@ -63,9 +63,10 @@ class Settings:
     embedding: files of words' embeddings (textual inversion), or hub ids, with commas between, each with the word that
         stands for it in prompts, if that is not its own: 'a.safetensors:word,org/b'.
     clip_skip: which layer of the text encoder is read, counted from the last, which is 1.
-    ip_adapter: what reads the pictures beside prompts: 'own', the usual one of the model's family; a .safetensors file, or
-        'org/name/file.safetensors' of the hub; '': none, and there are no pictures.
-    image_weight: how much these pictures count, from 0 to 1.
+    ip_adapter: what reads the pictures beside prompts: 'own', the usual one of the model's family; an IP-Adapter's
+        .safetensors file, or 'org/name/file.safetensors' of the hub; for Flux, Redux' folder or hub id; '': nothing, and
+        there are no pictures.
+    image_weight: how much these pictures count, from 0 to 1; None: 0.6, or with Flux 1.
     low_memory: parts of the model are on the GPU only while they work. Decides no pixel.
     compile: the denoiser and the decoder are compiled (torch.compile), which rounds differently, about as another batch
         does. None: if the frames to render repay it, which `walk.lazy.LazyModel` finds out.
@@ -91,7 +92,7 @@ class Settings:
     embedding: str = ""
     clip_skip: int = 1
     ip_adapter: str = ""
-    image_weight: float = 0.6
+    image_weight: float | None = None
     low_memory: bool = False
     compile: bool | None = False
     decoder: str = "own"
@@ -112,9 +113,10 @@ class Settings:
             if not (_is_number(self.guidance) and 0 <= self.guidance <= 100):
                 raise Error(f"guidance {self.guidance} is out of range; it is a number from 0 to 100")
             object.__setattr__(self, "guidance", float(self.guidance))
-        if not (_is_number(self.image_weight) and 0 <= self.image_weight <= 1):
-            raise Error(f"image_weight {self.image_weight} is out of range; it is a number from 0 to 1")
-        object.__setattr__(self, "image_weight", float(self.image_weight))
+        if self.image_weight is not None:
+            if not (_is_number(self.image_weight) and 0 <= self.image_weight <= 1):
+                raise Error(f"image_weight {self.image_weight} is out of range; it is a number from 0 to 1")
+            object.__setattr__(self, "image_weight", float(self.image_weight))
         if self.dtype not in ("auto", *DTYPES):
             raise Error(f"dtype '{self.dtype}' is unknown; it is auto, {', '.join(DTYPES)}")
         if self.device.split(":")[0] not in ("auto", "cpu", "cuda", "mps"):

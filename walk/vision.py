@@ -1,0 +1,168 @@
+"""How models see pictures beside prompts: Stable Diffusion and its kin by an IP-Adapter (Ye et al., 2023), whose attention
+has layers of its own for what an image encoder tells; Flux by Redux (Black Forest Labs, 2024), which makes tokens of it
+that stand beside those of the words.
+
+Knows no walks, and not which pictures there are.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from walk import Error, images, loading
+from walk.digests import Report
+from walk.families import FAMILIES, Family
+from walk.hub import (
+    IP_ADAPTER,
+    file_identity,
+    find_image_encoder,
+    find_ip_adapter,
+    find_redux,
+    folder_identity,
+    part_files,
+    read_field,
+    tensor_shapes,
+)
+from walk.images import Image
+from walk.settings import Settings
+
+EMBEDS = "ip_adapter_image_embeds"  # of a picture; with negative_ before, of none
+WEIGHTS = {"ip-adapter": 0.6, "redux": 1.0}  # how much pictures count, unless something else is asked for
+
+
+class Vision(Protocol):
+    """encoders: the modules that read pictures, and are needed for nothing else."""
+
+    encoders: list[Any]
+
+    def join(self, conditioning: dict[str, Tensor], image: Image | None, alone: bool, device: str) -> dict[str, Tensor]:
+        """The conditioning of a prompt, on the CPU and without a batch dimension, with that of the picture beside it, or
+        of none. alone: whether the picture stands without words. device: where the encoders are."""
+
+
+def chosen(folder: Path, settings: Settings, family: Family) -> str:
+    """The file, folder or hub name of what reads pictures for the model in a folder; '' if there are none. Raises Error if
+    that model cannot have it."""
+    name = settings.ip_adapter
+    if not name:
+        return ""
+    if not family.vision:
+        able = ", ".join(name for name, family in FAMILIES.items() if family.vision)
+        raise Error(f"models of this family read no pictures beside prompts, so leave out image; it is for {able}")
+    field = "cross_attention_dim" if family.vision == "ip-adapter" else "joint_attention_dim"
+    width = read_field(folder / family.denoiser / "config.json", field)
+    if name == "own":
+        if own := dict(family.readers_of_images).get(width):
+            return own
+        raise Error(
+            f"{settings.model} reads no pictures beside prompts, for it has no usual IP-Adapter, as Stable Diffusion 1 and "
+            "SDXL have; leave out image, or give one as --ip-adapter"
+        )
+    if (its := _width(name, family)) != width:
+        raise Error(
+            f"{name} does not fit the model: it was made for prompts of width {its}, and the model's have {width}; give "
+            "another --ip-adapter"
+        )
+    return name
+
+
+def _width(name: str, family: Family) -> int | str:
+    """Of the prompts' embeddings that a reader of pictures was made for."""
+    if family.vision == "redux":
+        width: int = read_field(find_redux(name) / "image_embedder" / "config.json", "txt_in_features")
+        return width
+    shapes = tensor_shapes(find_ip_adapter(name))
+    widths = {it.shape[-1] for key, it in shapes.items() if key.startswith(IP_ADAPTER) and "to_k_ip" in key}
+    return widths.pop() if len(widths) == 1 else "unknown"
+
+
+def identity(name: str, weight: float, family: Family, report: Report) -> str:
+    """What a reader of pictures is known by, as `walk.hub.identity` tells a model's weights."""
+    by = repr(weight).removesuffix(".0")
+    if family.vision == "redux":
+        return f"redux {folder_identity(find_redux(name), report)}:{by}"
+    file = find_ip_adapter(name)
+    encoder = [f"image encoder {file_identity(part, report)}" for part in part_files(find_image_encoder(file))]
+    return ", ".join([f"ip-adapter {file_identity(file, report)}:{by}", *encoder])
+
+
+def add(pipe: Any, folder: Path, settings: Settings, family: Family) -> Vision | None:
+    """Have a pipeline see pictures, if its settings say so."""
+    if not (name := chosen(folder, settings, family)):
+        return None
+    weight, dtype = settings.image_weight or 0.0, getattr(torch, settings.dtype)
+    with loading.quiet():
+        return (
+            Redux(find_redux(name), weight, dtype) if family.vision == "redux" else IPAdapter(pipe, name, weight, dtype)
+        )
+
+
+class IPAdapter:
+    def __init__(self, pipe: Any, name: str, weight: float, dtype: torch.dtype) -> None:
+        from safetensors.torch import load_file
+        from transformers import CLIPVisionModelWithProjection
+
+        file = find_ip_adapter(name)
+        folder = find_image_encoder(file)
+        with loading.blaming(folder, "CLIPVisionModelWithProjection"):
+            pipe.register_modules(
+                image_encoder=loading.load_encoder(folder, CLIPVisionModelWithProjection, dtype, None)
+            )
+        parts: dict[str, dict[str, Tensor]] = {}
+        for key, tensor in load_file(file).items():
+            part, _, rest = key.partition(".")
+            parts.setdefault(part, {})[rest] = tensor
+        try:
+            pipe.load_ip_adapter([parts], subfolder="", weight_name="", image_encoder_folder=None)
+            pipe.set_ip_adapter_scale(weight)
+            loading.check_whole({"it": pipe.unet})
+        except Exception as error:
+            why = loading.reason(error)
+            raise Error(f"the IP-Adapter {file} does not fit the model: {why}; give another --ip-adapter") from error
+        pipe.unet.register_forward_pre_hook(_with_own_images, with_kwargs=True)
+        self.pipe, self.encoders = pipe, [pipe.image_encoder]
+
+    def join(self, conditioning: dict[str, Tensor], image: Image | None, alone: bool, device: str) -> dict[str, Tensor]:
+        picture = images.load(image) if image else images.blank()
+        none, some = self.pipe.prepare_ip_adapter_image_embeds(picture, None, device, 1, True)[0].cpu()
+        return conditioning | {f"negative_{EMBEDS}": none, EMBEDS: some if image else none}
+
+
+def _with_own_images(unet: Any, args: Any, more: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The arguments of a UNet, with a picture for each row of the batch. Its pipeline repeats what it is given for them,
+    as if they had one picture between them, and attention would take the surplus for further pictures of each row."""
+    rows, parts = len(args[0]), more["added_cond_kwargs"]["image_embeds"]
+    times = len(parts[0]) // rows
+    if times > 1:  # with guidance, first those for no picture are repeated, and then the others
+        own = [part.unflatten(0, (rows // times, times, times))[:, 0].flatten(0, 1) for part in parts]
+        more = more | {"added_cond_kwargs": more["added_cond_kwargs"] | {"image_embeds": own}}
+    return args, more
+
+
+class Redux:
+    def __init__(self, folder: Path, weight: float, dtype: torch.dtype) -> None:
+        from diffusers import FluxPriorReduxPipeline
+        from transformers import SiglipVisionModel
+
+        loader: Any = FluxPriorReduxPipeline
+        with loading.blaming(folder, "FluxPriorReduxPipeline"):
+            encoder = loading.load_encoder(folder / "image_encoder", SiglipVisionModel, dtype, None)
+            self.pipe: Any = loader.from_pretrained(
+                folder, image_encoder=encoder, dtype=dtype, use_safetensors=True, local_files_only=True
+            )
+            loading.check_whole(self.pipe.components)
+        self.weight, self.encoders = weight, [self.pipe.image_encoder, self.pipe.image_embedder]
+
+    def join(self, conditioning: dict[str, Tensor], image: Image | None, alone: bool, device: str) -> dict[str, Tensor]:
+        """No picture is zeros in the place of its tokens, as no words are zeros in Redux' own pipeline."""
+        picture = images.load(image) if image else images.blank()
+        tokens = self.pipe.image_embedder(self.pipe.encode_image(picture, device, 1)).image_embeds[0].cpu()
+        if alone:
+            conditioning = {name: torch.zeros_like(tensor) for name, tensor in conditioning.items()}
+        words = conditioning["prompt_embeds"]
+        seen = (self.weight if image else 0.0) * tokens.to(words.dtype)
+        return conditioning | {"prompt_embeds": torch.cat([words, seen])}
