@@ -4,8 +4,11 @@ import dataclasses
 import functools
 import itertools
 import json
+import os
 import shutil
+import struct
 from pathlib import Path
+from unittest.mock import Mock
 
 import diffusers
 import fakehub
@@ -302,6 +305,45 @@ def test_a_picture_that_is_cut_off_is_refused_in_a_sentence(tmp_path):
     (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:2000])
     with pytest.raises(Error, match=r"a.jpg is damaged"):
         images.load(images.find(str(tmp_path / "a.jpg")))
+
+
+def test_grey_pictures_of_sixteen_bits_are_seen_as_those_of_eight(tmp_path):
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    seen = np.asarray(images.load(images.find(str(tmp_path / "deep.png"))))
+    np.testing.assert_array_equal(seen, np.stack([grey] * 3, 2))
+    for name, numbers in (("float.tif", np.float32([[0, 1]])), ("long.tif", np.int32([[0, 1 << 20]]))):
+        Image.fromarray(numbers).save(tmp_path / name)
+        with pytest.raises(Error, match=f"{name} has more than 16 bits for a colour; save it with 8"):
+            images.load(images.find(str(tmp_path / name)))
+
+
+def test_only_formats_that_no_other_program_reads_are_opened(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "program.eps")
+    (tmp_path / "program.eps").rename(tmp_path / "fox.jpg")
+    with pytest.raises(Error, match=r"fox.jpg is no picture"):
+        images.find(str(tmp_path / "fox.jpg"))
+    for name in ("a.gif", "a.webp", "a.tif", "a.bmp"):
+        Image.new("RGB", (8, 8), "red").save(tmp_path / name)
+        assert images.load(images.find(str(tmp_path / name))).getpixel((4, 4)) == pytest.approx((255, 0, 0), abs=3)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_what_has_no_end_is_refused(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "fox.png")  # which would be waited for
+    with pytest.raises(Error, match=r"fox.png is no file; give a picture"):
+        images.find(str(tmp_path / "fox.png"))
+    monkeypatch.setattr(images, "MOST_BYTES", 100)
+    with pytest.raises(Error, match=r"large.png is too large"):
+        images.find(str(paint(tmp_path / "large.png", 1)))
+
+
+def test_whatever_a_damaged_picture_makes_pillow_raise_is_a_sentence(tmp_path, monkeypatch):
+    image = images.find(str(paint(tmp_path / "fox.png", 1)))
+    for error in (struct.error("required argument is not an integer"), RuntimeError("Failed to decode frame 0")):
+        monkeypatch.setattr("PIL.ImageOps.exif_transpose", Mock(side_effect=error))
+        with pytest.raises(Error, match=f"fox.png is damaged .{error}"):
+            images.load(image)
 
 
 # Films

@@ -23,6 +23,9 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 ALONE = "best quality, high quality"
 _TOLD = re.compile(r"(.+) sha256:([0-9a-f]{16})")  # how a film's recipe tells a picture
 _ACCEPTED = "give a picture, such as a .png, .jpg or .webp"
+# Among those that Pillow reads there are others, such as EPS, which it has a program run.
+_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
+MOST_BYTES = 1 << 29  # of a picture's file; those of the largest cameras have half of it
 
 
 class Image(NamedTuple):
@@ -85,12 +88,14 @@ def load(image: Image) -> Any:
 
     picture = _opened(path, data)
     try:
-        picture = PIL.ImageOps.exif_transpose(picture)
+        picture = _in_eight_bits(path, PIL.ImageOps.exif_transpose(picture))
         if picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info:
             picture = picture.convert("RGBA")
             picture = PIL.Image.alpha_composite(PIL.Image.new("RGBA", picture.size, "white"), picture)
         return picture.convert("RGB")
-    except (OSError, ValueError, SyntaxError) as error:  # Pillow reads no more than the header before
+    except (Error, MemoryError):
+        raise
+    except Exception as error:  # Pillow reads no more than the header before, and raises many kinds
         raise Error(f"{path} is damaged ({error})") from None
 
 
@@ -110,11 +115,17 @@ def blank() -> Any:
 def _read(path: Path) -> bytes:
     if os.path.isdir(path):
         raise Error(f"{path} is a folder; give one picture in it")
+    if os.path.exists(path) and not os.path.isfile(path):  # a device has no end, and a pipe may have no beginning
+        raise Error(f"{path} is no file; {_ACCEPTED}")
     with reading(path, f"; {_ACCEPTED}"):
         try:
-            return path.read_bytes()
+            with path.open("rb") as file:
+                data = file.read(MOST_BYTES + 1)
         except FileNotFoundError:
             raise Error(f"there is no picture {path}") from None
+    if len(data) > MOST_BYTES:
+        raise Error(f"{path} is too large; a model sees a few hundred pixels of it")
+    return data
 
 
 def _check(image: Image, data: bytes) -> None:
@@ -132,15 +143,30 @@ def _digest(data: bytes) -> str:
 def _opened(path: Path, data: bytes) -> Any:
     import PIL.Image
 
+    PIL.Image.init()
+    known = [name for name in _FORMATS if name in PIL.Image.OPEN]  # older ones know no AVIF
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
-            return PIL.Image.open(io.BytesIO(data))
-    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
+            return PIL.Image.open(io.BytesIO(data), formats=known)
+    except MemoryError:
+        raise
+    except Exception as error:
         kind = "HEIC, which is not read here; save it as JPEG" if data[4:12] in _HEIC else f"no picture; {_ACCEPTED}"
         if isinstance(error, PIL.Image.DecompressionBombError):
             kind = "too large; a model sees a few hundred pixels of it"
         raise Error(f"{path} is {kind}") from None
+
+
+def _in_eight_bits(path: Path, picture: Any) -> Any:
+    """Of a grey picture in 16 bits, as scanners and depth maps have them, the upper eight: Pillow would take all that is
+    above 255 for white."""
+    if not picture.mode.startswith(("I", "F")):
+        return picture
+    values = picture.convert("I").getextrema() if picture.mode != "F" else (-1, -1)
+    if not 0 <= values[0] <= values[1] < 1 << 16:
+        raise Error(f"{path} has more than 16 bits for a colour; save it with 8")
+    return picture.convert("I").point(lambda value: value * (1 / 257)).convert("L")
 
 
 _HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1")
