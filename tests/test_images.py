@@ -20,7 +20,7 @@ from oracle import assert_the_same, levels, load, pictures
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from walk import Error, Keyframe, Settings, Walk, hub, images, models, read_prompts, vision
+from walk import Error, Keyframe, Settings, Walk, hub, images, models, paths, read_prompts, vision
 from walk.cli import main
 from walk.keyframes import read_lines
 from walk.manifest import fingerprints
@@ -249,6 +249,43 @@ def test_pictures_alone_are_prompts_and_a_folder_is_the_pictures_in_it_by_number
     assert [it.title for it in read_prompts("a.txt")] == ["1.png", "an owl"]
 
 
+def test_a_picture_with_blanks_in_its_name_is_found_beside_the_prompt_file_too(tmp_path):
+    paint(tmp_path / "an owl.jpg", 1)
+    (tmp_path / "a.txt").write_text("an owl.jpg\na fox.jpg\n")
+    assert [it.title for it in read_prompts(tmp_path / "a.txt")] == ["an owl.jpg", "a fox.jpg"]
+    assert [bool(it.image) for it in read_prompts(tmp_path / "a.txt")] == [True, False]
+
+
+def test_lines_of_a_song_name_pictures(tmp_path):
+    for name in ("fox", "owl"):
+        paint(tmp_path / f"{name}.png", len(name))
+    (tmp_path / "a.lrc").write_text(
+        "[00:00]| image=owl.png\n[00:00]a fox | image=fox.png\n[00:02]an owl\n[00:04]fox.png\n"
+    )
+    assert [(it.title, Path(it.image.path).name) for it in read_prompts(tmp_path / "a.lrc")] == [
+        ("a fox", "fox.png"),
+        ("an owl", "owl.png"),
+        ("fox.png", "fox.png"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["an  owl.jpg", "owl|fox.jpg", "owl | seed=3.jpg"])
+def test_a_picture_whose_name_no_line_can_have_is_refused_and_never_read_as_words(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    paint(tmp_path / "photo.png", 1).rename(tmp_path / name)
+    paint(tmp_path / "an owl.jpg", 2)
+    for prompts in (tmp_path, [name]):
+        with pytest.raises(Error, match="several blanks in a row; rename the picture"):
+            read_prompts(prompts)
+
+
+def test_pictures_that_are_not_read_here_are_not_left_out_of_a_folder(tmp_path):
+    paint(tmp_path / "1.jpg", 1)
+    (tmp_path / "2.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0" + bytes(64))
+    with pytest.raises(Error, match=r"2\.HEIC is HEIC, which is not read here; save it as JPEG"):
+        read_prompts(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -284,6 +321,20 @@ def test_a_keyframe_takes_a_path_and_is_known_by_what_is_in_the_file(tmp_path, p
     assert here.identity == there.identity != Keyframe("a fox", 1).identity == ("a fox", "", 1)
     with pytest.raises(Error, match="image 3 is no file's name"):
         Keyframe("a fox", 1, image=3)
+
+
+def test_paths_of_pictures_are_prompts_and_stand_beside_all_prompts(photos):
+    assert read_prompts(photos) == read_prompts([*map(str, photos)])
+    (fox,) = read_prompts("a fox", image=photos[0])
+    assert fox.image == images.find(str(photos[0]))
+    with pytest.raises(Error, match="image 3 is no file's name; give the path of a picture"):
+        read_prompts("a fox", image=3)
+
+
+def test_pictures_alone_are_told_apart_in_a_style_too(photos):
+    fox, owl, words = read_prompts([*photos[:2], f"a fox | image={photos[0]}"], style="{}, in oil")
+    assert (fox.title, owl.title, words.title) == ("fox.png", "owl.png", "a fox, in oil")
+    assert fox.prompt == "best quality, high quality, in oil"
 
 
 def test_pictures_are_turned_as_the_camera_was_held_and_stand_on_white(tmp_path):
@@ -437,6 +488,22 @@ def test_a_sheet_of_seeds_shows_pictures_as_prompts(folder, capsys, tmp_path):
 def test_a_preview_shows_which_picture_stands_beside_a_prompt(folder, tmp_path):
     assert main(["preview", "--prompts", "a fox | image=fox.png", "owl.png", *folder, "--frames", "4"]) == 0
     assert (tmp_path / "a-fox-owl.preview.png").exists()
+
+
+def test_films_of_a_folder_of_pictures_are_called_after_it(tmp_path, monkeypatch):
+    (tmp_path / "2026.05 party").mkdir()
+    monkeypatch.chdir(tmp_path / "2026.05 party")
+    for folder in ("./", "../2026.05 party/", tmp_path / "2026.05 party"):
+        assert paths.film_and_run({"prompts": folder})[0] == Path("2026.05 party.mp4")
+
+
+def test_sheets_that_are_drawn_in_a_folder_of_pictures_are_none_of_them(folder, tmp_path, capsys):
+    before = read_prompts(tmp_path)
+    assert main(["preview", "--prompts", "./", *folder, "--frames", "3"]) == 0
+    assert main(["seeds", "./", *folder, "--count", "1"]) == 0
+    assert main(["seeds", "./", *folder, "--count", "1", "--from", "3"]) == 0
+    assert len([*tmp_path.glob("*.png")]) == 5
+    assert read_prompts(tmp_path) == before
 
 
 # What is refused

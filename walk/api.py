@@ -54,7 +54,9 @@ class Film:
         return f'<video controls loop {wide} src="{source}"></video>'
 
 
-def make(prompts: str | Path | Iterable[str | Keyframe], model: str | Path | Model | None = None, **flags: Any) -> Film:
+def make(
+    prompts: str | Path | Iterable[str | Path | Keyframe], model: str | Path | Model | None = None, **flags: Any
+) -> Film:
     """Make a film as `walk --prompts ...` does: told on stderr, resumed if it was begun, and checked.
 
     prompts: a prompt file, a prompt, or several, as text or Keyframes.
@@ -68,14 +70,14 @@ def make(prompts: str | Path | Iterable[str | Keyframe], model: str | Path | Mod
 
 
 def preview(
-    prompts: str | Path | Iterable[str | Keyframe], model: str | Path | Model | None = None, **flags: Any
+    prompts: str | Path | Iterable[str | Path | Keyframe], model: str | Path | Model | None = None, **flags: Any
 ) -> Image.Image:
     """Look before the long render, as `walk preview` does: all as for `make`, whose film uses what this renders."""
     return _picture(_called("preview", prompts, model, flags))
 
 
 def seeds(
-    prompts: str | Path | Iterable[str | Keyframe], model: str | Path | Model | None = None, **flags: Any
+    prompts: str | Path | Iterable[str | Path | Keyframe], model: str | Path | Model | None = None, **flags: Any
 ) -> Image.Image:
     """Each prompt from several seeds, on a numbered sheet, as `walk seeds` draws it: prompts and model as for `make`."""
     return _picture(_called("seeds", prompts, model, flags))

@@ -417,7 +417,7 @@ def _numbers(chosen: dict[str, Any], prompts: Mapping[Subject, Sequence[int]]) -
 
 def _name_of_sheet(chosen: dict[str, Any], prompts: Iterable[Subject], first: int) -> Path:
     file = prompt_file(chosen["prompts"])
-    name = file.stem if file else paths.slug([subject.title for subject in prompts])  # in its style
+    name = paths.own_name(file) if file else paths.slug([subject.title for subject in prompts])  # in its style
     return paths.expanded(chosen.get("out", f"{name}.seeds{f'-from-{first}' if first else ''}.png"))
 
 

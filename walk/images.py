@@ -18,10 +18,14 @@ from walk import Error
 from walk.files import at_home, reading
 from walk.text import has_control_characters
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jfif", ".webp", ".avif", ".bmp", ".tif", ".tiff"),
+    *(".heic", ".heif"),  # which are refused, rather than left out of a folder or taken for words
+)
 # The words beside a picture that stands alone: those of the method's authors, in their examples.
 ALONE = "best quality, high quality"
 _TOLD = re.compile(r"(.+) sha256:([0-9a-f]{16})")  # how a film's recipe tells a picture
+_SHEET = re.compile(r"\.(preview|seeds(-from-\d+)?)\.png$")
 _ACCEPTED = "give a picture, such as a .png, .jpg or .webp"
 # Among those that Pillow reads there are others, such as EPS, which it has a program run.
 _FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
@@ -39,15 +43,17 @@ class Image(NamedTuple):
         return f"{self.path} sha256:{self.digest}"
 
 
-def is_name(text: str) -> bool:
-    """Whether a prompt is the name of a picture's file; one that has blanks in it only if there is such a file."""
-    return text.lower().endswith(SUFFIXES) and (not re.search(r"\s", text) or os.path.isfile(at_home(text)))
+def is_name(text: str, folder: Path | None = None) -> bool:
+    """Whether a prompt is the name of a picture's file; one that has blanks in it only if there is such a file, in this
+    folder or else in the current one."""
+    return text.lower().endswith(SUFFIXES) and (not re.search(r"\s", text) or os.path.isfile(place(text, folder)))
 
 
 def inside(folder: Path) -> list[Path]:
-    """A folder's pictures by their names, 2.jpg before 10.jpg."""
+    """A folder's pictures by their names, 2.jpg before 10.jpg; without the sheets that walk has drawn of them there."""
     with reading(folder):
         paths = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[:1] != "."]
+    paths = [path for path in paths if not _SHEET.search(path.name)]
     return sorted(
         paths, key=lambda path: [(not part, part.zfill(20)) for part in re.split(r"(\d+)", path.name.lower())]
     )
@@ -60,14 +66,23 @@ def find(text: str, folder: Path | None = None) -> Image:
     Raises Error if there is no such file, or no picture in it, or if no line of a prompt file can have its name."""
     if image := told(text):
         return image
-    if "|" in text or text != " ".join(text.split()) or has_control_characters(text):
-        raise Error(f"{text[:80]!a} has a bar, control characters or several blanks in a row; rename the picture")
-    path = at_home(text)
-    if folder is not None and (beside := folder / path).is_file():
-        path = beside
+    check_name(text)
+    path = place(text, folder)
     data = _read(path)
     _opened(path, data)
     return Image(str(path), _digest(data))
+
+
+def check_name(text: str) -> None:
+    """Raise Error for a picture's name that no line of a prompt file can have."""
+    if "|" in text or text != " ".join(text.split()) or has_control_characters(text):
+        raise Error(f"{text[:80]!a} has a bar, control characters or several blanks in a row; rename the picture")
+
+
+def place(text: str, folder: Path | None) -> Path:
+    """Where a file is that may be in this folder, or else where its name says."""
+    path = at_home(text)
+    return beside if folder is not None and os.path.isfile(beside := folder / path) else path
 
 
 def told(text: str) -> Image | None:

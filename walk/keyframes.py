@@ -6,6 +6,7 @@ not where frames are.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import hashlib
@@ -44,8 +45,8 @@ class Subject(NamedTuple):
 
     @property
     def title(self) -> str:
-        """Its prompt; of a picture that stands alone, the name of that."""
-        return Path(self.image.path).name if self.image and self.prompt == images.ALONE else self.prompt
+        """Its prompt; of a picture that stands alone, in whatever style, the name of that."""
+        return Path(self.image.path).name if self.image and images.ALONE in self.prompt else self.prompt
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,11 @@ class Keyframe:
     def title(self) -> str:
         return self.subject.title
 
+    @property
+    def wordless(self) -> bool:
+        """Whether it is a picture that stands alone, in no style."""
+        return self.image is not None and self.prompt == images.ALONE
+
 
 class _Line(NamedTuple):
     """A line of a prompt file, read."""
@@ -138,14 +144,14 @@ class _Line(NamedTuple):
 
 
 def read_prompts(
-    prompts: str | Path | Sequence[str | Keyframe],
+    prompts: str | Path | Sequence[str | Path | Keyframe],
     seed: int = 0,
     seeds: Sequence[int] | int | str | None = None,
     negative: str = "",
     style: str = "{}",
     tell: Callable[[str], object] = lambda note: None,
     fps: Fraction | None = None,
-    image: str = "",
+    image: str | Path | Image = "",
 ) -> tuple[Keyframe, ...]:
     """Keyframes from a prompt file, from one prompt, or from a sequence of prompts; or from pictures.
 
@@ -188,7 +194,7 @@ def read_prompts(
     foreign.check_no_infotext(texts)
     file = prompt_file(prompts)
     lines = list(_lines(entries, file.parent if file else None))
-    shared = images.find(image) if image else None
+    shared = _checked_image(image or None)
     _check_weights("negative prompt", negative)
     _check_weights("style", style)
     negative, style = _one_line("negative prompt", negative), _checked_style(style)
@@ -301,7 +307,7 @@ def check_no_tensors(keyframes: Iterable[Keyframe]) -> None:
 # Where the text comes from
 
 
-def prompt_file(prompts: str | Path | Sequence[str | Keyframe]) -> Path | None:
+def prompt_file(prompts: str | Path | Sequence[str | Path | Keyframe]) -> Path | None:
     """The prompt file, or folder of pictures, if prompts are a Path, or a string that names one or looks like it; else
     None."""
     if isinstance(prompts, str) and prompts.strip():
@@ -323,6 +329,8 @@ def _entries(prompts: Any) -> Iterator[tuple[str, str | Keyframe]]:
         yield from _file_lines(path)
         return
     for number, prompt in enumerate(_listed(str(prompts) if isinstance(prompts, Path) else prompts), 1):
+        if isinstance(prompt, Path) and images.is_name(str(prompt)):
+            prompt = str(prompt)
         if not isinstance(prompt, (str, Keyframe)):
             raise Error(f"prompt {number} is {str(prompt)[:60]!r}, which is not text")
         yield f"prompt {number}", prompt
@@ -423,11 +431,18 @@ def _section(where: str, text: str, folder: Path | None) -> dict[str, Any]:
     return settings | ({"image": _find_image(where, settings["image"], folder)} if "image" in settings else {})
 
 
-def _find_image(where: str, name: str, folder: Path | None) -> Image | None:
+@contextlib.contextmanager
+def _at(where: str) -> Iterator[None]:
+    """Names the line in what is wrong with a picture."""
     try:
-        return images.find(name, folder) if name else None
+        yield
     except Error as error:
         raise Error(f"{where}: {error}") from None
+
+
+def _find_image(where: str, name: str, folder: Path | None) -> Image | None:
+    with _at(where):
+        return images.find(name, folder) if name else None
 
 
 def _line(
@@ -441,8 +456,11 @@ def _line(
     opened, or else must be told with their digests."""
     if isinstance(entry, Keyframe):  # whoever made it may have left its negative prompt out
         return _Line(where, entry, entry.seed, entry.negative_prompt or None, entry.image is not None)
+    if opening and images.is_name(entry, folder) and os.path.isfile(images.place(entry, folder)):
+        with _at(where):
+            images.check_name(entry)  # which might else be read as another's, or as words
     prompt, settings = _parse(where, entry)
-    if opening and images.is_name(prompt):
+    if opening and images.is_name(prompt, folder):
         if "image" in settings:
             raise Error(f"{where}: {prompt} and image= are two pictures; keep one, or write words before the bar")
         prompt, settings["image"] = images.ALONE, prompt

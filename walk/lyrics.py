@@ -25,7 +25,7 @@ _CLOCK = r"(?:(\d{1,3}):)?(\d{1,2}):(\d{1,2}(?:[,.]\d{1,3})?)"
 _CUE_TIMES = re.compile(rf"\s*{_CLOCK}\s*-->(?:\s*{_CLOCK})?")
 _OFFSET = re.compile(r"\s*\[offset:\s*([+-]?\d{1,7})\s*\]", re.IGNORECASE)
 _LINE_END = re.compile(r"\r\n|\r|\n")
-_SETTINGS = re.compile(r"(\|\s*(seed|negative|pace|pulse)\s*=[^|]*)+$")  # at the end of a line
+_SETTINGS = re.compile(r"(\|\s*(seed|negative|pace|pulse|image)\s*=[^|]*)+$")  # at the end of a line
 _TAGS = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")  # word times <01:02.50>, <i>, <v Speaker>, {\an8}
 _WORD_TIME = re.compile(r"<[\d:]+\.\d{3}>")
 _NOTES = re.compile("[♪♫♬♩]")
@@ -75,7 +75,7 @@ class _Cue(NamedTuple):
 def prompt_lines(text: str, where: str) -> list[tuple[str, str]]:
     """(place, line of a prompt file) for every line that is sung; `where` names the file.
 
-    A line may end in settings, `| seed=7 | negative=blurry | pace=bar | pulse=0.5`. Tags within a line are left out, of
+    A line may end in settings, `| seed=7 | image=fox.jpg | pace=bar | pulse=0.5`. Tags within a line are left out, of
     subtitles also `asides`, and what is sung at one moment is one line. Settings without words are for all lines from their
     time on. An empty line is a pause: from its time on the picture of the line before turns into the next. So is a gap of a
     PAUSE or more between subtitles, from the end of the first on; and the last one is shown to its end.

@@ -323,7 +323,7 @@ class Pipeline(Model):
         compiles = bool(settings.compile and not self.settings.compile)
         for name, value in vars(settings).items():
             loaded = value if name == "compile" and compiles else getattr(self.settings, name)
-            if value is None or (value != loaded and name not in CHANGEABLE):
+            if value != loaded and (value is None or name not in CHANGEABLE):
                 raise Error(
                     f"the model is loaded with {name} {loaded!r}, not {value!r}; only {', '.join(CHANGEABLE)} can be "
                     "changed, as in dataclasses.replace(model.settings, steps=2)"
@@ -357,7 +357,7 @@ class Pipeline(Model):
                 else f"with guidance {self.settings.guidance:g} the negative prompt has no effect; give --guidance, over "
                 f"{self.family.unguided_up_to:g}"
             )
-        if keyframe.image and keyframe.title != keyframe.prompt and self.family.vision == "ip-adapter":
+        if keyframe.wordless and self.family.vision == "ip-adapter":
             notes.append(f"a picture alone has the words '{keyframe.prompt}'; for others, write WORDS | image=FILE")
         if self.settings.model == BUILT_IN:
             notes += unknown(self.reader.words.removed(keyframe.prompt))

@@ -43,7 +43,7 @@ def _film(chosen: dict[str, Any]) -> tuple[Path, Path]:
                 raise Error(f"--out {out}/: the name of a folder of PNG files has no dot in it; give {better}, say")
             return out, out.with_name(out.name + ".walk")
     elif file := prompt_file(prompts):
-        out = Path(file.stem + ".mp4")
+        out = Path(own_name(file) + ".mp4")
     else:
         out = Path(slug(prompts) + ".mp4")
     with contextlib.suppress(OSError):  # a name too long for the file system is refused later
@@ -55,6 +55,11 @@ def _film(chosen: dict[str, Any]) -> tuple[Path, Path]:
     if not out.suffix and out.name == out.name.strip("."):  # a folder's has no dot either
         raise Error(f"{out}: a film's name ends in {either(formats.SUFFIXES)}; for a folder of PNG files, write {out}/")
     return out, out.with_suffix(".walk")
+
+
+def own_name(file: Path) -> str:
+    """What a film or a sheet is called after a prompt file, or a folder of pictures, which may be ./ and have dots."""
+    return os.path.basename(os.path.abspath(file)) if os.path.isdir(file) else file.stem
 
 
 def _as_spelled(out: Path) -> Path:

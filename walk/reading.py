@@ -157,8 +157,7 @@ class Reader:
             negative = self._read_prompt(keyframe.negative_prompt or self.family.empty or "", None, guided)
             conditioning |= {f"negative_{name}": tensor for name, tensor in negative.items()}
         if self.vision:
-            alone = keyframe.title != keyframe.prompt
-            return self.vision.join(conditioning, keyframe.image, alone, self.device)
+            return self.vision.join(conditioning, keyframe.image, keyframe.wordless, self.device)
         if keyframe.image:
             raise Error(
                 f"{self.model} was loaded without what reads {keyframe.image.path}; give Settings(ip_adapter='own')"

@@ -39,9 +39,11 @@ class Vision(Protocol):
 
     encoders: list[Any]
 
-    def join(self, conditioning: dict[str, Tensor], image: Image | None, alone: bool, device: str) -> dict[str, Tensor]:
+    def join(
+        self, conditioning: dict[str, Tensor], image: Image | None, wordless: bool, device: str
+    ) -> dict[str, Tensor]:
         """The conditioning of a prompt, on the CPU and without a batch dimension, with that of the picture beside it, or
-        of none. alone: whether the picture stands without words. device: where the encoders are."""
+        of none. wordless: whether the picture stands alone. device: where the encoders are."""
 
 
 def chosen(folder: Path, settings: Settings, family: Family) -> str:
@@ -126,7 +128,9 @@ class IPAdapter:
         pipe.unet.register_forward_pre_hook(_with_own_images, with_kwargs=True)
         self.pipe, self.encoders = pipe, [pipe.image_encoder]
 
-    def join(self, conditioning: dict[str, Tensor], image: Image | None, alone: bool, device: str) -> dict[str, Tensor]:
+    def join(
+        self, conditioning: dict[str, Tensor], image: Image | None, wordless: bool, device: str
+    ) -> dict[str, Tensor]:
         picture = images.load(image) if image else images.blank()
         none, some = self.pipe.prepare_ip_adapter_image_embeds(picture, None, device, 1, True)[0].cpu()
         return conditioning | {f"negative_{EMBEDS}": none, EMBEDS: some if image else none}
@@ -157,11 +161,13 @@ class Redux:
             loading.check_whole(self.pipe.components)
         self.weight, self.encoders = weight, [self.pipe.image_encoder, self.pipe.image_embedder]
 
-    def join(self, conditioning: dict[str, Tensor], image: Image | None, alone: bool, device: str) -> dict[str, Tensor]:
+    def join(
+        self, conditioning: dict[str, Tensor], image: Image | None, wordless: bool, device: str
+    ) -> dict[str, Tensor]:
         """No picture is zeros in the place of its tokens, as no words are zeros in Redux' own pipeline."""
         picture = images.load(image) if image else images.blank()
         tokens = self.pipe.image_embedder(self.pipe.encode_image(picture, device, 1)).image_embeds[0].cpu()
-        if alone:
+        if wordless:
             conditioning = {name: torch.zeros_like(tensor) for name, tensor in conditioning.items()}
         words = conditioning["prompt_embeds"]
         seen = (self.weight if image else 0.0) * tokens.to(words.dtype)
