@@ -614,7 +614,7 @@ def test_a_value_that_a_flag_cannot_have_is_refused(refusal, flag, texts):
         (["--bpm", "120", "--seconds", "99999999"], "2399999976 frames are too many; the limit is 1000000"),
         (["--style", "#red {}"], "style '#red {}' begins with #, which makes a prompt a comment"),
         (["--frames", "1000001"], "1000001 frames are too many; the limit is 1000000"),
-        (["--seed", "-1"], f"seed -1 is out of range; seeds are whole numbers from 0 to {MAX_SEED}"),
+        (["--seed", "-1"], f"seed -1 is out of range; seeds are whole numbers from 0 to {MAX_SEED}, and none is drawn at random"),
         (["--seeds", "1,-2"], f"seed -2 is out of range; seeds are whole numbers from 0 to {MAX_SEED}"),
         (["--seeds", "1,2,3"], "2 prompts and 3 seeds; give one seed for each prompt, one seed for all, or several seeds for one prompt"),
         (["--size", "511"], "size 511 is not possible; the film's short side is an even number from 16 to 8192"),

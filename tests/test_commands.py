@@ -672,7 +672,7 @@ def test_a_sheet_in_a_new_folder_is_written(walk):
     [
         (["--out", "a.jpg"], "a.jpg: a sheet's name ends in .png, as in sheet.png"),
         (["--out", "file/a.png"], "file/a.png cannot be written: {here}/file is not a folder that you may write to; give another --out"),
-        (["--from", "-1"], "seed -1 is out of range; seeds are whole numbers from 0 to 9223372036854775807"),
+        (["--from", "-1"], "seed -1 is out of range; seeds are whole numbers from 0 to 9223372036854775807, and none is drawn at random"),
         (["--from", "9223372036854775807", "--count", "2"], "seed 9223372036854775808 is out of range; seeds are whole numbers from 0 to 9223372036854775807"),
         (["--steps", "1001"], "steps 1001 is out of range; it is a whole number from 1 to 1000"),
         (["--model", "./nosuch"], f"there is no model './nosuch' here; {hub.ACCEPTED}"),

@@ -559,7 +559,13 @@ def test_what_is_no_ip_adapter_or_of_another_kind_is_refused(adapted, tmp_path, 
     assert "reads an encoder of pictures that walk does not know" in why(tensors, "alone.safetensors")
     shutil.copytree(file.parent / "image_encoder", tmp_path / "image_encoder")
     few = {name: tensor for name, tensor in tensors.items() if ".3." not in name}
-    assert "does not fit the model" in why(few, "few.safetensors")
+    assert "does not fit the model: it has no '3.to_k_ip.weight'; give another" in why(few, "few.safetensors")
+    keys = tensors["ip_adapter.1.to_k_ip.weight"]
+    lora = tensors | {"ip_adapter.1.to_q_lora.down.weight": torch.zeros(4, len(keys))}
+    count = sum("_ip." in name for name in tensors)
+    assert f"it has {count + 1} weights for attention, and the model takes {count};" in why(lora, "lora.safetensors")
+    short = tensors | {"image_proj.norm.weight": torch.ones(3)}
+    assert "model: some of its weights have other shapes than they should; give" in why(short, "short.safetensors")
     with pytest.raises(Error, match="is an IP-Adapter; give it as"):
         models.complete(Settings(model=str(file)))
     with pytest.raises(Error, match="an IP-Adapter is given as"):
@@ -633,3 +639,7 @@ def test_the_usual_ip_adapter_and_its_encoder_alone_are_downloaded(adapted, tmp_
             found.cache_clear()
         assert models.complete(settings).weights == settings.weights
         assert len(server.requests) == asked, "it is on this machine now"
+        for weights in (tmp_path / "cache").rglob("model.safetensors"):  # as if their download had been stopped
+            weights.unlink()
+        hub.find_image_encoder.cache_clear()
+        assert models.complete(settings).weights == settings.weights

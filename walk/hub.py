@@ -415,7 +415,9 @@ def find_image_encoder(ip_adapter: Path) -> Path:
     Raises Error for one that reads other encoders."""
     reads = _reads(ip_adapter)
     beside = ip_adapter.parent / "image_encoder"
-    if os.path.isdir(beside) and read_field(beside / "config.json", reads[0]) == reads[1]:
+    # In the hub's cache, after a download that was stopped, its configuration is there and its weights are not.
+    known_to_lack = reads in _IMAGE_ENCODERS and not [*beside.glob("*.safetensors")]
+    if os.path.isdir(beside) and not known_to_lack and read_field(beside / "config.json", reads[0]) == reads[1]:
         return beside
     if reads not in _IMAGE_ENCODERS:
         raise Error(

@@ -279,7 +279,8 @@ def _checked_image(image: Any) -> Image | None:
 def _checked_seed(seed: int) -> int:
     """The seed as a Python integer, whichever library's it is."""
     if not isinstance(seed, numbers.Integral) or not 0 <= seed <= MAX_SEED:
-        raise Error(f"seed {seed!r} is out of range; seeds are whole numbers from 0 to {MAX_SEED}")
+        random = ", and none is drawn at random" * (seed == -1)  # which it means in other tools
+        raise Error(f"seed {seed!r} is out of range; seeds are whole numbers from 0 to {MAX_SEED}{random}")
     return int(seed)
 
 

@@ -98,6 +98,10 @@ def reason(error: Exception) -> str:
     """What a library says is wrong, as a part of a sentence of ours."""
     if "out of meta tensor" in str(error):
         return "some of its weights are missing"
+    if "ignore_mismatched_sizes" in str(error):
+        return "some of its weights have other shapes than they should"
+    if isinstance(error, KeyError) and error.args:
+        return f"it has no {error}"
     lines = [*filter(None, (line.strip() for line in str(error).splitlines())), type(error).__name__]
     return " ".join(lines[: 2 if lines[0].endswith(":") else 1]).rstrip(".")
 
@@ -206,8 +210,8 @@ def _text_encoder_class(library: str, name: str) -> Any:
 
 
 def load_encoder(folder: Path, kind: Any, dtype: torch.dtype, variant: str | None) -> Any:
-    """An encoder of prompts or pictures, of this class. Raises ValueError if weights are missing, in whose place transformers puts random
-    numbers, which differ at each load."""
+    """An encoder of prompts or pictures, of this class. Raises ValueError if weights are missing, in whose place
+    transformers puts random numbers, which differ at each load."""
     variant = variant if variant in whole_variants(folder) else None
     read_json(folder / "config.json")
     encoder, info = kind.from_pretrained(

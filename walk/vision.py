@@ -7,6 +7,7 @@ Knows no walks, and not which pictures there are.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -121,6 +122,7 @@ class IPAdapter:
         try:
             pipe.load_ip_adapter([parts], subfolder="", weight_name="", image_encoder_folder=None)
             pipe.set_ip_adapter_scale(weight)
+            _check_used(parts["ip_adapter"], pipe.unet)
             loading.check_whole({"it": pipe.unet})
         except Exception as error:
             why = loading.reason(error)
@@ -134,6 +136,13 @@ class IPAdapter:
         picture = images.load(image) if image else images.blank()
         none, some = self.pipe.prepare_ip_adapter_image_embeds(picture, None, device, 1, True)[0].cpu()
         return conditioning | {f"negative_{EMBEDS}": none, EMBEDS: some if image else none}
+
+
+def _check_used(tensors: Mapping[str, Tensor], unet: Any) -> None:
+    """Raise ValueError for tensors that diffusers leaves out, such as those for a UNet of more layers, or of LoRAs."""
+    taken = 2 * sum(hasattr(processor, "to_k_ip") for processor in unet.attn_processors.values())  # keys and values
+    if len(tensors) != taken:
+        raise ValueError(f"it has {len(tensors)} weights for attention, and the model takes {taken}")
 
 
 def _with_own_images(unet: Any, args: Any, more: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
