@@ -486,8 +486,11 @@ def test_a_sheet_of_seeds_shows_pictures_as_prompts(folder, capsys, tmp_path):
 
 
 def test_a_preview_shows_which_picture_stands_beside_a_prompt(folder, tmp_path):
-    assert main(["preview", "--prompts", "a fox | image=fox.png", "owl.png", *folder, "--frames", "4"]) == 0
-    assert (tmp_path / "a-fox-owl.preview.png").exists()
+    Image.new("RGB", (8, 8), "magenta").save(tmp_path / "pink.png")
+    assert main(["preview", "--prompts", "a fox | image=pink.png", "owl.png", *folder, "--frames", "4"]) == 0
+    with Image.open(tmp_path / "a-fox-owl.preview.png") as sheet:
+        pink = (np.asarray(sheet.convert("RGB")) == (255, 0, 255)).all(axis=2)
+    assert pink.sum() > 50**2
 
 
 def test_films_of_a_folder_of_pictures_are_called_after_it(tmp_path, monkeypatch):

@@ -82,7 +82,7 @@ BELOW = {
     "manifest": {"keyframes", "settings", "timeline"},
     "roughcut": set(),
     "run": {"files", "manifest", "png", "settings", "timeline"},
-    "sheet": {"text", "timeline"},
+    "sheet": {"images", "text", "timeline"},
     "eye": set(),
     "flashes": set(),
     "speed": {"eye", "timeline"},

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from walk import images
 from walk.text import clock, plural, short_clock, together
 from walk.timeline import Walk
 
@@ -320,8 +321,10 @@ def _keyframe_cell(
         texts.append(_text(", ".join(moves), text_width, colour=MUTED))
     if keyframe.negative_prompt:
         texts.append(_text(f"negative: {keyframe.negative_prompt}", text_width, colour=MUTED, lines=3))
-    if keyframe.image and keyframe.title == keyframe.prompt:
-        texts.append(_text(f"image: {keyframe.image.path}", text_width, colour=MUTED, lines=2))
+    if keyframe.image:
+        seen = _thumbnail(np.asarray(images.load(keyframe.image)), text_width // 4)
+        name = _text(f"image: {keyframe.image.path}", text_width - seen.width - 12, colour=MUTED, lines=3)
+        texts.append(_beside([seen, name], 12))
     return _below([strip, _below([_beside([_badge(str(k + 1)), arrival], 12), *texts], 8)], 14)
 
 
