@@ -20,6 +20,7 @@ from oracle import assert_the_same, levels, load, pictures
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+import walk
 from walk import Error, Keyframe, Settings, Walk, hub, images, models, paths, read_prompts, vision
 from walk.cli import main
 from walk.keyframes import read_lines
@@ -319,6 +320,7 @@ def test_a_keyframe_takes_a_path_and_is_known_by_what_is_in_the_file(tmp_path, p
     shutil.copy(photos[0], other)
     here, there = Keyframe("a fox", 1, image=photos[0]), Keyframe("a fox", 1, image=str(other))
     assert here.identity == there.identity != Keyframe("a fox", 1).identity == ("a fox", "", 1)
+    assert Keyframe("a fox", 1, image="") == Keyframe("a fox", 1)
     with pytest.raises(Error, match="image 3 is no file's name"):
         Keyframe("a fox", 1, image=3)
 
@@ -456,6 +458,14 @@ def test_a_replay_refuses_a_picture_that_is_another_one_before_anything_is_loade
     assert "walk: there is no picture fox.png\n" in capsys.readouterr().err
     assert main(["info", "a.mp4"]) == 0, "which opens none"
     assert not (tmp_path / "a-again.walk").exists()
+
+
+def test_a_film_whose_loaded_model_was_shown_no_picture_is_made_again(adapted, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    walk.make(["a fox", "an owl"], with_images(adapted, steps=1), frames=3, out="a.mp4")
+    assert "no prompt has a picture beside it, so the model is shown none" in capsys.readouterr().err
+    assert main(["replay", "a.mp4"]) == 0
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "a-again.mp4").read_bytes()
 
 
 def test_a_recipe_opens_no_files(tmp_path, photos, monkeypatch):

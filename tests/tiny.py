@@ -6,6 +6,7 @@ A builder saves one as a diffusers folder; the same arguments give the same weig
 from __future__ import annotations
 
 import contextlib
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -313,6 +314,10 @@ def hunyuan_dit(folder: Path) -> Path:
 
 def sana(folder: Path, sprint: bool = False) -> Path:
     own = {"guidance_embeds": True, "qk_norm": "rms_norm_across_heads"} if sprint else {}
+    kind = diffusers.SanaSprintPipeline if sprint else diffusers.SanaPipeline
+    # Were each letter of what it puts before a prompt a token, to read it would take most of the time.
+    instruction = inspect.signature(kind.__call__).parameters["complex_human_instruction"].default
+    tokenizer = _gemma_tokenizer("\n".join(instruction))
     with _seeded(0):
         transformer = diffusers.SanaTransformer2DModel(
             in_channels=4,
@@ -343,15 +348,15 @@ def sana(folder: Path, sprint: bool = False) -> Path:
                 upsample_block_type="interpolate",
                 scaling_factor=0.41407,
             ),
-            "text_encoder": _gemma(),
-            "tokenizer": _gemma_tokenizer(),
+            "text_encoder": _gemma(len(tokenizer)),
+            "tokenizer": tokenizer,
             "transformer": transformer,
         }
         if sprint:
-            pipe = diffusers.SanaSprintPipeline(**parts, scheduler=diffusers.SCMScheduler())
+            pipe = kind(**parts, scheduler=diffusers.SCMScheduler())
         else:
             flow = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": 3.0}
-            pipe = diffusers.SanaPipeline(**parts, scheduler=diffusers.DPMSolverMultistepScheduler(**flow))
+            pipe = kind(**parts, scheduler=diffusers.DPMSolverMultistepScheduler(**flow))
     pipe.save_pretrained(folder)
     return folder
 
@@ -1073,10 +1078,10 @@ def _t5_tokenizer() -> T5Tokenizer:
     return T5Tokenizer([*special, ("▁", -4.0), *letters], extra_ids=0)
 
 
-def _gemma() -> Gemma2Model:
+def _gemma(tokens: int | None = None) -> Gemma2Model:
     size = {"hidden_size": WIDTH, "intermediate_size": 32, "num_hidden_layers": 2, "head_dim": 8}
     heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
-    return Gemma2Model(Gemma2Config(vocab_size=len(_gemma_tokenizer()), **size, **heads)).eval()
+    return Gemma2Model(Gemma2Config(vocab_size=tokens or len(_gemma_tokenizer()), **size, **heads)).eval()
 
 
 def _glm() -> GlmModel:
@@ -1110,10 +1115,11 @@ def _glm_tokenizer(folder: Path) -> ChatGLMTokenizer:
     return ChatGLMTokenizer(str(folder / "tokenizer.model"))
 
 
-def _gemma_tokenizer() -> GemmaTokenizer:
+def _gemma_tokenizer(*template: str) -> GemmaTokenizer:
+    """A token for each letter, and one for each part of a template."""
     tokens = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *_LETTERS]
     tokenizer = GemmaTokenizer({token: i for i, token in enumerate(tokens)}, merges=[], add_bos_token=True)
-    tokenizer.add_tokens([_LUMINA], special_tokens=True)
+    tokenizer.add_tokens([_LUMINA, *template], special_tokens=True)
     return tokenizer
 
 

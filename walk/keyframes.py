@@ -194,7 +194,7 @@ def read_prompts(
     foreign.check_no_infotext(texts)
     file = prompt_file(prompts)
     lines = list(_lines(entries, file.parent if file else None))
-    shared = _checked_image(image or None)
+    shared = _checked_image(image)
     _check_weights("negative prompt", negative)
     _check_weights("style", style)
     negative, style = _one_line("negative prompt", negative), _checked_style(style)
@@ -269,6 +269,8 @@ def _checked_image(image: Any) -> Image | None:
     """The image, found by its file's name, or read from JSON."""
     if image is None or isinstance(image, Image):
         return image
+    if image == "":
+        return None
     if isinstance(image, (str, os.PathLike)):
         return images.find(os.fspath(image))
     if isinstance(image, list) and len(image) == 2 and all(isinstance(text, str) for text in image):

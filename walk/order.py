@@ -183,6 +183,8 @@ def read_order(
         _check_together(chosen)
     keyframes = read_keyframes(chosen, listener, tensors=loaded is not None)
     asked = settings(chosen, keyframes, loaded)
+    if asked.ip_adapter and not any(keyframe.image for keyframe in keyframes):
+        listener.note("no prompt has a picture beside it, so the model is shown none")
     if not looking:
         images.check(keyframe.image for keyframe in keyframes if keyframe.image)
     if positions is None:
@@ -221,11 +223,13 @@ def settings(chosen: dict[str, Any], keyframes: Sequence[Keyframe], loaded: Sett
     """What the flags, and pictures beside prompts, ask of a model; of one that is loaded, its own settings where they say
     nothing."""
     pictured = any(keyframe.image for keyframe in keyframes)
-    for name in ("ip_adapter", "image_weight"):
-        if name in chosen and not pictured:
-            raise Error(
-                f"{as_flag(name)} is for pictures beside prompts, and there are none; add | image=FILE to a prompt"
-            )
+    named = [name for name in ("ip_adapter", "image_weight") if name in chosen]
+    if (
+        len(named) == 1 and not pictured
+    ):  # both are in the recipe of a film whose model, which was loaded, was shown none
+        raise Error(
+            f"{as_flag(named[0])} is for pictures beside prompts, and there are none; add | image=FILE to a prompt"
+        )
     if loaded is None:
         asked = flags.settings(chosen)
         return dataclasses.replace(asked, ip_adapter="own") if pictured and not asked.ip_adapter else asked
