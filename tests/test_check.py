@@ -28,18 +28,30 @@ FPS = Fraction(25)
 
 def a_film(folder, plant=lambda pictures: pictures, name="film.mp4", metadata=None, codec=None, fps=FPS, size=64):
     """A disc that glides over a gradient, 40 frames, with something done to them. size: None: as large as usual."""
+    planted = tuple(picture.tobytes() for picture in plant([*disc()]))
+    for file, data in files_of(planted, name, metadata, codec, fps, size).items():
+        (folder / file).write_bytes(data)
+    return folder / name
+
+
+@functools.cache
+def disc():
     y, x = np.mgrid[:64, :64]
     ground = np.stack([x * 3, y * 3, 120 + 0 * x], axis=-1)
-    pictures = []
-    for i in range(40):
-        disc = (x - 12 - i) ** 2 + (y - 32) ** 2 < 100
-        pictures.append(np.where(disc[..., None], (230, 60, 40), ground).astype(np.uint8))
-    paths = []
-    for i, picture in enumerate(plant(pictures)):
-        paths.append(folder / f"{i:03d}.png")
-        Image.fromarray(picture).save(paths[-1], compress_level=0)
-    video.encode(paths, folder / name, fps, size=size, codec=codec, metadata=metadata)
-    return folder / name
+    places = [(x - 12 - i) ** 2 + (y - 32) ** 2 < 100 for i in range(40)]
+    return [np.where(inside[..., None], (230, 60, 40), ground).astype(np.uint8) for inside in places]
+
+
+@functools.cache
+def files_of(pictures, name, metadata, codec, fps, size):
+    """{name: bytes} of the film and its frames, made once for all tests that want the same."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        paths = [folder / f"{i:03d}.png" for i in range(len(pictures))]
+        for path, picture in zip(paths, pictures):
+            Image.frombytes("RGB", (64, 64), picture).save(path, compress_level=0)
+        video.encode(paths, folder / name, fps, size=size, codec=codec, metadata=metadata)
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def replaced(index, picture):

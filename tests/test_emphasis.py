@@ -251,7 +251,7 @@ def test_parentheses_too_deep_within_each_other_are_letters():
     assert emphasis.weights("(" * (deep + 1) + "a" + ":1)" * (deep + 1))[0] == "(a:1)"
 
 
-def test_notes_are_of_the_words_alone():
-    notes = load("toybox").notes(Keyframe("a (zebrafish:1.3) on a (blue:1.2) background", 0))
+def test_notes_are_of_the_words_alone(toybox):
+    notes = toybox.notes(Keyframe("a (zebrafish:1.3) on a (blue:1.2) background", 0))
     assert len(notes) == 1
     assert "'zebrafish'" in notes[0]

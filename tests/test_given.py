@@ -22,9 +22,14 @@ FOX, OWL = Keyframe("a red fox", 3), Keyframe("an owl in the rain", 5)
 WORDS = read_prompts(["a red fox", "an owl", "a boat", "a mill", "two boats", "a frog", "rain"])
 
 
+@pytest.fixture(scope="module")
+def model(tiny_folder):
+    return load(tiny_folder, steps=2, guidance=5.0)
+
+
 @pytest.fixture
-def given(tiny_folder):
-    return Given(load(tiny_folder, steps=2, guidance=5.0))
+def given(model):
+    return Given(model)
 
 
 def test_a_keyframe_of_tensors_is_the_plain_pipelines_picture_of_them(given, tiny_folder):

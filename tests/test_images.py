@@ -292,6 +292,7 @@ def test_pictures_that_are_not_read_here_are_not_left_out_of_a_folder(tmp_path):
     [
         ("a fox | image=gone.png", "a.txt:1: there is no picture gone.png"),
         ("gone.png", "a.txt:1: there is no picture gone.png"),
+        ("https://a.org/fox.jpg", "a.txt:1: https://a.org/fox.jpg is an address; save the picture, and give its file"),
         ("a fox | image=a.txt", "a.txt:1: .*a.txt is no picture; give a picture, such as a .png, .jpg or .webp"),
         ("fox.png | image=fox.png", "a.txt:1: fox.png and image= are two pictures"),
         ("a fox | image=.", "a.txt:1: .* is a folder; give one picture in it"),
@@ -508,6 +509,13 @@ def test_films_of_a_folder_of_pictures_are_called_after_it(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path / "2026.05 party")
     for folder in ("./", "../2026.05 party/", tmp_path / "2026.05 party"):
         assert paths.film_and_run({"prompts": folder})[0] == Path("2026.05 party.mp4")
+
+
+def test_a_picture_for_prompts_that_have_none_is_told_to_be_of_no_use_where_all_have_one(folder, capsys):
+    for prompt, unused in (("fox.png", True), ("a fox", False)):
+        assert main(["seeds", prompt, "--image", "owl.png", *folder, "--count", "1"]) == 0
+        told = "every prompt has a picture of its own, or none, so --image owl.png is not used"
+        assert (told in capsys.readouterr().err) == unused
 
 
 def test_sheets_that_are_drawn_in_a_folder_of_pictures_are_none_of_them(folder, tmp_path, capsys):

@@ -37,12 +37,12 @@ def test_the_code_in_readme_makes_an_even_film_and_a_keyframe(tmp_path, monkeypa
     (tmp_path / "examples").symlink_to(ROOT / "examples", target_is_directory=True)
     monkeypatch.chdir(tmp_path)
     names = {}
-    exec(once.replace("frames=200", "frames=16"), names)
+    exec(once.replace("frames=200", "frames=12"), names)
     assert names["film"].path == Path("night.mp4")
     capsys.readouterr()
-    exec(code.replace("frames=200", "frames=16"), names)
-    assert "16 of 16 frames are in night.walk already" in capsys.readouterr().err
-    assert len(probe.timestamps(Path("night.mp4"))[0]) == 16
+    exec(code.replace("frames=200", "frames=12"), names)
+    assert "12 of 12 frames are in night.walk already" in capsys.readouterr().err
+    assert len(probe.timestamps(Path("night.mp4"))[0]) == 12
     steps = check(names["film"]).steps  # as README says of the film of its first lines
     assert max(steps) < 3 * statistics.median(steps)
     exec(more, names)
@@ -51,7 +51,7 @@ def test_the_code_in_readme_makes_an_even_film_and_a_keyframe(tmp_path, monkeypa
 
 @pytest.mark.parametrize(
     ("name", "shorter"),
-    [("library", {"frames=32": "frames=8"}), ("own_model", {"frames=48": "frames=12", "SIDE = 256": "SIDE = 64"})],
+    [("library", {"frames=32": "frames=4"}), ("own_model", {"frames=48": "frames=12", "SIDE = 256": "SIDE = 64"})],
 )
 def test_the_examples_make_their_films_and_go_on_with_them(tmp_path, monkeypatch, name, shorter):
     monkeypatch.chdir(tmp_path)
@@ -64,7 +64,7 @@ def test_the_examples_make_their_films_and_go_on_with_them(tmp_path, monkeypatch
     for _ in range(2):
         runpy.run_path("example.py", run_name="__main__")
         (made,) = tmp_path.glob("*.mp4")
-        assert len(probe.timestamps(made)[0]) == (8 if name == "library" else 12)
+        assert len(probe.timestamps(made)[0]) == (4 if name == "library" else 12)
         before.append(sorted((path.name, path.stat().st_mtime_ns) for path in tmp_path.rglob("*.png")))
     assert before[0] == before[1]
 

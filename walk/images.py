@@ -66,6 +66,8 @@ def find(text: str, folder: Path | None = None) -> Image:
     Raises Error if there is no such file, or no picture in it, or if no line of a prompt file can have its name."""
     if image := told(text):
         return image
+    if "://" in text:
+        raise Error(f"{text[:80]} is an address; save the picture, and give its file")
     check_name(text)
     path = place(text, folder)
     data = _read(path)
