@@ -469,6 +469,15 @@ def test_a_film_whose_loaded_model_was_shown_no_picture_is_made_again(adapted, t
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "a-again.mp4").read_bytes()
 
 
+def test_a_picture_that_is_cut_off_is_refused_before_anything_is_loaded(folder, capsys, tmp_path):
+    paint(tmp_path / "wide.jpg", 3, (640, 480))
+    (tmp_path / "wide.jpg").write_bytes((tmp_path / "wide.jpg").read_bytes()[:-2000])
+    told = refused(capsys, "--prompts", "fox.png", "wide.jpg", *folder)
+    assert "walk: wide.jpg is damaged (image file is truncated" in told
+    assert "loading" not in told
+    assert not (tmp_path / "fox-wide.walk").exists()
+
+
 def test_a_recipe_opens_no_files(tmp_path, photos, monkeypatch):
     monkeypatch.setattr(images, "_read", None)
     (keyframe,) = read_lines([f"a fox | seed=1 | image={photos[0]} sha256:0123456789abcdef"])

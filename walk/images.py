@@ -96,30 +96,14 @@ def told(text: str) -> Image | None:
 def load(image: Image) -> Any:
     """The picture (PIL, RGB) as it is to be seen: turned as the camera was held, and on white where it is transparent.
 
-    Raises Error if its file is not there, or is not the one that was meant."""
-    path = at_home(image.path)
-    data = _read(path)
-    _check(image, data)
-    import PIL.Image
-    import PIL.ImageOps
-
-    picture = _opened(path, data)
-    try:
-        picture = _in_eight_bits(path, PIL.ImageOps.exif_transpose(picture))
-        if picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info:
-            picture = picture.convert("RGBA")
-            picture = PIL.Image.alpha_composite(PIL.Image.new("RGBA", picture.size, "white"), picture)
-        return picture.convert("RGB")
-    except (Error, MemoryError):
-        raise
-    except Exception as error:  # Pillow reads no more than the header before, and raises many kinds
-        raise Error(f"{path} is damaged ({error})") from None
+    Raises Error if its file is not there, is damaged, or is not the one that was meant."""
+    return _decoded(at_home(image.path), _checked(image))
 
 
 def check(images: Iterable[Image]) -> None:
-    """Raise Error if the file of one is not there, or is not the one that was meant."""
+    """Raise Error like `load`, without keeping any."""
     for image in dict.fromkeys(images):
-        _check(image, _read(at_home(image.path)))
+        _decoded(at_home(image.path), _checked(image), roughly=True)
 
 
 def blank() -> Any:
@@ -145,12 +129,15 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _check(image: Image, data: bytes) -> None:
+def _checked(image: Image) -> bytes:
+    """What is in its file, if that is the one that was meant."""
+    data = _read(at_home(image.path))
     if _digest(data) != image.digest:
         raise Error(
             f"{image.path} is not the picture that was meant, whose SHA-256 begins with {image.digest}; to take the one "
             "that is here, leave out sha256: and what follows it"
         )
+    return data
 
 
 def _digest(data: bytes) -> str:
@@ -173,6 +160,26 @@ def _opened(path: Path, data: bytes) -> Any:
         if isinstance(error, PIL.Image.DecompressionBombError):
             kind = "too large; a model sees a few hundred pixels of it"
         raise Error(f"{path} is {kind}") from None
+
+
+def _decoded(path: Path, data: bytes, roughly: bool = False) -> Any:
+    """roughly: with as few pixels as the format allows, of which a JPEG's cost little."""
+    import PIL.Image
+    import PIL.ImageOps
+
+    picture = _opened(path, data)
+    try:
+        if roughly:
+            picture.draft(picture.mode, (1, 1))
+        picture = _in_eight_bits(path, PIL.ImageOps.exif_transpose(picture))
+        if picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info:
+            picture = picture.convert("RGBA")
+            picture = PIL.Image.alpha_composite(PIL.Image.new("RGBA", picture.size, "white"), picture)
+        return picture.convert("RGB")
+    except (Error, MemoryError):
+        raise
+    except Exception as error:  # Pillow reads no more than the header before, and raises many kinds
+        raise Error(f"{path} is damaged ({error})") from None
 
 
 def _in_eight_bits(path: Path, picture: Any) -> Any:
