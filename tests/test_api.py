@@ -24,7 +24,7 @@ from walk.given import Given
 from walk.manifest import read_manifest
 from walk.models import Model
 
-pytestmark = pytest.mark.usefixtures("unwatched")
+pytestmark = pytest.mark.usefixtures("shared_weights", "unwatched")
 
 ABC = ["a red apple", "a green frog", "a blue whale"]
 
