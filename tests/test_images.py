@@ -27,6 +27,7 @@ from walk.keyframes import read_lines
 from walk.manifest import fingerprints
 from walk.render import inputs, render
 
+SMALL = {"width": 64, "height": 32}
 PATCHES = 12 * 12  # of a picture, as the tiny Redux sees it
 PIPELINES = {"sd": tiny.stable_diffusion, "sdxl": tiny.stable_diffusion_xl, "lcm": tiny.latent_consistency}
 
@@ -168,7 +169,7 @@ def flux(tmp_path_factory):
 
 
 def test_flux_sees_pictures_as_redux_does(flux, photos):
-    model = load(flux[0], ip_adapter=str(flux[1]), steps=2)
+    model = load(flux[0], ip_adapter=str(flux[1]), steps=2, **SMALL)
     assert model.settings.image_weight == 1
     pipe = diffusers.FluxPipeline.from_pretrained(flux[0])
     parts = {name: pipe.components[name] for name in ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")}
@@ -180,7 +181,9 @@ def test_flux_sees_pictures_as_redux_does(flux, photos):
 
     def plain(**seen):
         generator = torch.Generator().manual_seed(5)
-        return np.asarray(pipe(**seen, generator=generator, num_inference_steps=2, guidance_scale=3.5).images[0])
+        return np.asarray(
+            pipe(**seen, generator=generator, num_inference_steps=2, guidance_scale=3.5, **SMALL).images[0]
+        )
 
     for picture, keyframe in zip(made, (fox, owl)):
         assert_the_same(picture, plain(**prior(Image.open(keyframe.image.path), prompt="a fox")))
@@ -194,12 +197,12 @@ def test_flux_sees_pictures_as_redux_does(flux, photos):
 def test_with_flux_pictures_count_less_with_less_weight_and_come_without_a_jump(flux, photos):
     fox, none = Keyframe("a fox", 5, image=str(photos[0])), Keyframe("a fox", 5)
     whole, half, nothing = (
-        load(flux[0], ip_adapter=str(flux[1]), image_weight=weight, steps=2).encode(fox)["prompt_embeds"]
+        load(flux[0], ip_adapter=str(flux[1]), image_weight=weight, steps=2, **SMALL).encode(fox)["prompt_embeds"]
         for weight in (1, 0.5, 0)
     )
     torch.testing.assert_close(half[-PATCHES:], whole[-PATCHES:] / 2)
     assert not nothing[-PATCHES:].any()
-    model = load(flux[0], ip_adapter=str(flux[1]), steps=2, batch=3)
+    model = load(flux[0], ip_adapter=str(flux[1]), steps=2, batch=3, **SMALL)
     torch.testing.assert_close(model.encode(none)["prompt_embeds"], nothing, rtol=0, atol=0)
     walk = Walk.through([none, fox, Keyframe("an owl", 6)], frames=9)
     made = [inputs(model, walk, i)[1]["prompt_embeds"][-PATCHES:].norm().item() for i in range(9)]
