@@ -253,6 +253,13 @@ def test_pictures_alone_are_prompts_and_a_folder_is_the_pictures_in_it_by_number
     assert [it.title for it in read_prompts("a.txt")] == ["1.png", "an owl"]
 
 
+def test_a_folders_pictures_are_in_the_order_of_their_names(tmp_path):
+    names = ["01.png", "1.png", "2.png", "10.png", "an owl.png", "bee.png", "fox 2.png", "fox 10.png", "Zebra.png"]
+    for name in reversed(names):
+        (tmp_path / name).touch()
+    assert [path.name for path in images.inside(tmp_path)] == names
+
+
 def test_a_picture_with_blanks_in_its_name_is_found_beside_the_prompt_file_too(tmp_path):
     paint(tmp_path / "an owl.jpg", 1)
     (tmp_path / "a.txt").write_text("an owl.jpg\na fox.jpg\n")

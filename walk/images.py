@@ -50,13 +50,17 @@ def is_name(text: str, folder: Path | None = None) -> bool:
 
 
 def inside(folder: Path) -> list[Path]:
-    """A folder's pictures by their names, 2.jpg before 10.jpg; without the sheets that walk has drawn of them there."""
+    """A folder's pictures in the order of their names, 2.jpg before 10.jpg and a.jpg; without the sheets that walk has
+    drawn of them there."""
     with reading(folder):
         paths = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[:1] != "."]
-    paths = [path for path in paths if not _SHEET.search(path.name)]
-    return sorted(
-        paths, key=lambda path: [(not part, part.zfill(20)) for part in re.split(r"(\d+)", path.name.lower())]
-    )
+    return sorted((path for path in paths if not _SHEET.search(path.name)), key=_natural)
+
+
+def _natural(path: Path) -> tuple[list[str | int], str]:
+    """For names in the order in which people count: what is between their numbers is compared as text."""
+    parts = re.split(r"(\d+)", path.name.lower())  # text, number, text, ...
+    return [int(part) if part.isdecimal() else part for part in parts], path.name
 
 
 def find(text: str, folder: Path | None = None) -> Image:
