@@ -573,6 +573,22 @@ def test_models_that_read_no_pictures_refuse_them(folder, capsys, adapted, tmp_p
     assert "was made for prompts of width 32, and the model's have 64" in told
 
 
+def test_a_quantised_unet_is_refused_before_anything_is_loaded_and_a_quantised_flux_sees(
+    adapted, flux, photos, tmp_path
+):
+    folder, file = adapted("sd")
+    unet = tiny.quantised(folder, "unet", tmp_path / "unet.gguf")
+    with pytest.raises(Error, match="to a quantised denoiser diffusers adds no IP-Adapter"):
+        models.complete(Settings(model=str(folder), device="cpu", denoiser=str(unet), ip_adapter=str(file)))
+    small = tiny.quantised(flux[0], "transformer", tmp_path / "flux.gguf")
+    fox = Keyframe("a fox", 5, image=str(photos[0]))
+    usual = {"ip_adapter": str(flux[1]), "steps": 1}
+    made = [
+        pictures(load(flux[0], denoiser=str(it), **usual), fox)[0] for it in (small, small.with_suffix(".safetensors"))
+    ]
+    assert levels(*made) <= 1
+
+
 @pytest.mark.parametrize("flag", ["--ip-adapter=a.safetensors", "--image-weight=0.5"])
 def test_flags_for_pictures_without_any_are_refused(capsys, tmp_path, monkeypatch, flag):
     monkeypatch.chdir(tmp_path)

@@ -56,6 +56,11 @@ def chosen(folder: Path, settings: Settings, family: Family) -> str:
     if not family.vision:
         able = ", ".join(name for name, family in FAMILIES.items() if family.vision)
         raise Error(f"models of this family read no pictures beside prompts, so leave out image; it is for {able}")
+    if family.vision == "ip-adapter" and loading.is_quantised(settings):
+        raise Error(
+            "to a quantised denoiser diffusers adds no IP-Adapter, which reads the pictures beside prompts; leave out "
+            "--denoiser, or image"
+        )
     field = "cross_attention_dim" if family.vision == "ip-adapter" else "joint_attention_dim"
     width = read_field(folder / family.denoiser / "config.json", field)
     if name == "own":
