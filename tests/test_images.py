@@ -509,6 +509,14 @@ def test_weights_of_images_and_their_reader_decide_pixels_and_nothing_else_chang
     assert len({without.weights, *known}) == 3
 
 
+def test_what_makes_pictures_smaller_decides_pixels_of_films_with_pictures_alone(monkeypatch):
+    usual = ["torch", "diffusers", "transformers"]
+    for here, more in ((True, ["torchvision"]), (False, [])):
+        monkeypatch.setattr("importlib.util.find_spec", lambda name, here=here: here or None)
+        assert models.loading.libraries(Settings(ip_adapter="own")) == usual + more
+        assert models.loading.libraries(Settings()) == usual
+
+
 def test_a_sheet_of_seeds_shows_pictures_as_prompts(folder, capsys, tmp_path):
     assert main(["seeds", "fox.png", "owl.png", *folder, "--count", "2"]) == 0
     assert (tmp_path / "fox-owl.seeds.png").exists()

@@ -76,6 +76,8 @@ def libraries(settings: Settings) -> list[str]:
         if needed and importlib.util.find_spec(name) is None:
             raise Error(f"{what} needs a library that is not here; pip install {name}")
         names += [name] * needed
+    if settings.ip_adapter and importlib.util.find_spec("torchvision"):
+        names.append("torchvision")  # by which transformers makes pictures smaller, if it is here, and else by Pillow
     return names
 
 
