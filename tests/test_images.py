@@ -133,6 +133,16 @@ def test_a_keyframe_without_an_image_among_others_is_what_the_pipeline_makes_of_
     assert levels(*made) > 3
 
 
+def test_a_picture_beside_many_prompts_is_read_once(adapted, flux, photos, monkeypatch):
+    opened = Mock(wraps=images.load)
+    monkeypatch.setattr(images, "load", opened)
+    for model in (with_images(adapted), load(flux[0], ip_adapter=str(flux[1]))):
+        opened.reset_mock()
+        for prompt in ("a fox", "an owl", "a frog"):
+            model.encode(Keyframe(prompt, 5, image=str(photos[0])))
+        assert opened.call_count == 1
+
+
 @pytest.mark.parametrize("plus", [False, True])
 def test_batches_and_subsets_agree_and_images_move_without_a_jump(adapted, photos, plus):
     model = with_images(adapted, plus=plus, steps=2)

@@ -7,6 +7,7 @@ Knows no walks, and not which pictures there are.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -33,6 +34,7 @@ from walk.settings import Settings
 
 EMBEDS = "ip_adapter_image_embeds"  # of a picture; with negative_ before, of none
 WEIGHTS = {"ip-adapter": 0.6, "redux": 1.0}  # how much pictures count, unless something else is asked for
+KEPT = 8  # pictures, as they were read: one may stand beside every prompt
 
 
 class Vision(Protocol):
@@ -109,6 +111,10 @@ def add(pipe: Any, folder: Path, settings: Settings, family: Family) -> Vision |
         )
 
 
+def _opened(image: Image | None) -> Any:
+    return images.load(image) if image else images.blank()
+
+
 class IPAdapter:
     def __init__(self, pipe: Any, name: str, weight: float, dtype: torch.dtype) -> None:
         from safetensors.torch import load_file
@@ -134,12 +140,17 @@ class IPAdapter:
             raise Error(f"the IP-Adapter {file} does not fit the model: {why}; give another --ip-adapter") from error
         pipe.unet.register_forward_pre_hook(_with_own_images, with_kwargs=True)
         self.pipe, self.encoders = pipe, [pipe.image_encoder]
+        self.read = functools.lru_cache(KEPT)(self._read)
+
+    def _read(self, image: Image | None, device: str) -> Tensor:
+        """The embeddings of no picture, and of this one."""
+        embeddings: Tensor = self.pipe.prepare_ip_adapter_image_embeds(_opened(image), None, device, 1, True)[0]
+        return embeddings.cpu()
 
     def join(
         self, conditioning: dict[str, Tensor], image: Image | None, wordless: bool, device: str
     ) -> dict[str, Tensor]:
-        picture = images.load(image) if image else images.blank()
-        none, some = self.pipe.prepare_ip_adapter_image_embeds(picture, None, device, 1, True)[0].cpu()
+        none, some = self.read(image, device)
         return conditioning | {f"negative_{EMBEDS}": none, EMBEDS: some if image else none}
 
 
@@ -174,15 +185,19 @@ class Redux:
             )
             loading.check_whole(self.pipe.components)
         self.weight, self.encoders = weight, [self.pipe.image_encoder, self.pipe.image_embedder]
+        self.read = functools.lru_cache(KEPT)(self._read)
+
+    def _read(self, image: Image | None, device: str) -> Tensor:
+        """The tokens of a picture."""
+        tokens: Tensor = self.pipe.image_embedder(self.pipe.encode_image(_opened(image), device, 1)).image_embeds[0]
+        return tokens.cpu()
 
     def join(
         self, conditioning: dict[str, Tensor], image: Image | None, wordless: bool, device: str
     ) -> dict[str, Tensor]:
         """No picture is zeros in the place of its tokens, as no words are zeros in Redux' own pipeline."""
-        picture = images.load(image) if image else images.blank()
-        tokens = self.pipe.image_embedder(self.pipe.encode_image(picture, device, 1)).image_embeds[0].cpu()
         if wordless:
             conditioning = {name: torch.zeros_like(tensor) for name, tensor in conditioning.items()}
         words = conditioning["prompt_embeds"]
-        seen = (self.weight if image else 0.0) * tokens.to(words.dtype)
+        seen = (self.weight if image else 0.0) * self.read(image, device).to(words.dtype)
         return conditioning | {"prompt_embeds": torch.cat([words, seen])}
