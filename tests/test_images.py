@@ -270,6 +270,14 @@ def test_a_folders_pictures_are_in_the_order_of_their_names(tmp_path):
     assert [path.name for path in images.inside(tmp_path)] == names
 
 
+def test_the_pictures_in_a_folder_are_no_others_of_the_same_path_beside_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for seed, folder in enumerate((Path("a/b"), Path("a/a/b"))):
+        folder.mkdir(parents=True)
+        paint(folder / "1.png", seed)
+    assert [it.image.path for it in read_prompts("a/b/")] == ["a/b/1.png"]
+
+
 def test_a_picture_with_blanks_in_its_name_is_found_beside_the_prompt_file_too(tmp_path):
     paint(tmp_path / "an owl.jpg", 1)
     (tmp_path / "a.txt").write_text("an owl.jpg\na fox.jpg\n")

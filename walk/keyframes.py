@@ -193,7 +193,7 @@ def read_prompts(
     foreign.check_no_data(texts)
     foreign.check_no_infotext(texts)
     file = prompt_file(prompts)
-    lines = list(_lines(entries, file.parent if file else None))
+    lines = list(_lines(entries, file.parent if file and not os.path.isdir(file) else None))
     shared = _checked_image(image)
     _check_weights("negative prompt", negative)
     _check_weights("style", style)
