@@ -581,7 +581,9 @@ def refused(capsys, *arguments):
 
 
 def test_models_that_read_no_pictures_refuse_them(folder, capsys, adapted, tmp_path):
-    assert "toybox reads no pictures beside prompts" in refused(capsys, "--prompts", "fox.png", "owl.png")
+    told = refused(capsys, "--prompts", "fox.png", "owl.png")
+    assert "toybox reads no pictures beside prompts" in told
+    assert "give another --model, such as sd15 or sdxl, or an --ip-adapter that was made for it" in told
     told = refused(capsys, "--prompts", "fox.png", "owl.png", "--model", tiny.pixart_sigma(tmp_path / "pixart"))
     assert "models of this family read no pictures beside prompts" in told
     assert "StableDiffusionXLPipeline" in told

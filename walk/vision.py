@@ -69,8 +69,8 @@ def chosen(folder: Path, settings: Settings, family: Family) -> str:
         if own := dict(family.readers_of_images).get(width):
             return own
         raise Error(
-            f"{settings.model} reads no pictures beside prompts, for it has no usual IP-Adapter, as Stable Diffusion 1 and "
-            "SDXL have; leave out image, or give one as --ip-adapter"
+            f"{settings.model} reads no pictures beside prompts, for there is no usual IP-Adapter for it; give another "
+            "--model, such as sd15 or sdxl, or an --ip-adapter that was made for it"
         )
     if (its := _width(name, family)) != width:
         raise Error(
