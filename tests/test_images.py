@@ -110,6 +110,22 @@ def test_a_keyframe_is_the_plain_pipelines_picture_of_its_prompt_and_its_image(
     assert levels(*made) > 1, "pictures count"
 
 
+def test_a_unet_that_guidance_was_distilled_into_sees_pictures_in_the_usual_pipeline(adapted, photos, tmp_path):
+    folder, file = adapted("lcm")
+    usual = shutil.copytree(folder, tmp_path / "model")
+    index = usual / "model_index.json"
+    index.write_text(index.read_text().replace("LatentConsistencyModelPipeline", "StableDiffusionPipeline"))
+    fox = Keyframe("a fox", 5, "red", image=str(photos[0]))
+    model = load(usual, ip_adapter=str(file), guidance=8.5)
+    assert model.notes(fox) == ["the model takes no negative prompt, so it has no effect"]
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(usual)
+    pipe.load_ip_adapter(file.parent, subfolder="", weight_name=file.name, image_encoder_folder="image_encoder")
+    pipe.set_ip_adapter_scale(0.6)
+    call = {"ip_adapter_image": Image.open(photos[0]), "generator": torch.Generator().manual_seed(5)}
+    expected = pipe("a fox", guidance_scale=8.5, num_inference_steps=4, **call).images[0]
+    assert_the_same(pictures(model, fox)[0], np.asarray(expected))
+
+
 def test_of_no_weight_an_image_changes_nothing(adapted, photos):
     model = with_images(adapted, weight=0)
     fox, none = Keyframe("a fox", 5, image=str(photos[0])), Keyframe("a fox", 5)

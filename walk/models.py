@@ -278,6 +278,8 @@ class Pipeline(Model):
         self.textless_pipe = loading.without_text(self.pipe)
         self.denoiser: Any = getattr(self.pipe, self.family.denoiser)
         self.planner = schedule.Planner(self.textless_pipe.scheduler)
+        # A UNet that was distilled for guidance, as LCM's, hears no negative prompts in other pipelines, either.
+        self.negatives = self.family.negatives and self.denoiser.config.get("time_cond_proj_dim") is None
         self.draws = schedule.count_draws(self.pipe.scheduler, settings.steps or 1)  # of noise, in a picture's steps
         # 2. What it says of itself
         self.defaults = _defaults(self.pipe)
@@ -348,7 +350,7 @@ class Pipeline(Model):
             if unread := self.reader.unread(text):
                 notes.append(f"the {name} is too long for the model, which does not read {shortened(unread)}")
             notes += map(leftover, emphasis.leftovers(self.reader.words.bare(text)))
-        if keyframe.negative_prompt and not self.family.negatives:
+        if keyframe.negative_prompt and not self.negatives:
             notes.append("the model takes no negative prompt, so it has no effect")
         elif keyframe.negative_prompt and not self._guided:
             notes.append(
@@ -365,7 +367,7 @@ class Pipeline(Model):
 
     @property
     def _guided(self) -> bool:
-        return self.family.negatives and (self.settings.guidance or 0) > self.family.unguided_up_to
+        return self.negatives and (self.settings.guidance or 0) > self.family.unguided_up_to
 
     def encode(self, keyframe: Keyframe) -> Conditioning:
         with self.lock:
