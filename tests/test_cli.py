@@ -686,7 +686,10 @@ def test_keyframes_that_do_not_fit_the_film_are_refused(refusal, arguments, mess
     ("prompts", "message"),
     [
         (["nosuch.txt"], f"nosuch.txt does not exist; {FORMAT}"),
-        (["./folder"], f"folder is a folder; {FORMAT}"),
+        (
+            ["./folder"],
+            "folder is a folder without pictures; give a prompt file, or a folder of .png, .jpg or .webp files",
+        ),
         (["empty.txt"], f"empty.txt has nothing in it; {FORMAT}"),
         (
             ["bad.txt"],

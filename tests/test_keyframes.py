@@ -145,8 +145,14 @@ def test_a_file_that_is_no_list_of_prompts_is_refused(content, message):
             Path("a fox"),
             f"a fox does not exist; {FORMAT}; a prompt that looks like a file's name is written into a file",
         ),
-        ("./folder", f"folder is a folder; {FORMAT}"),
-        (Path("folder"), f"folder is a folder; {FORMAT}"),
+        (
+            "./folder",
+            "folder is a folder without pictures; give a prompt file, or a folder of .png, .jpg or .webp files",
+        ),
+        (
+            Path("folder"),
+            "folder is a folder without pictures; give a prompt file, or a folder of .png, .jpg or .webp files",
+        ),
         ("fox.txt/prompts.txt", f"fox.txt/prompts.txt cannot be read (Not a directory); {FORMAT}"),
         ("~nosuchuser/a.txt", f"~nosuchuser/a.txt does not exist; {FORMAT}"),
     ],

@@ -325,7 +325,11 @@ def prompt_file(prompts: str | Path | Sequence[str | Path | Keyframe]) -> Path |
 def _entries(prompts: Any) -> Iterator[tuple[str, str | Keyframe]]:
     """(where, text or Keyframe) for every prompt."""
     path = prompt_file(prompts)
-    if path is not None and os.path.isdir(path) and (pictures := images.inside(path)):
+    if path is not None and os.path.isdir(path):
+        if not (pictures := images.inside(path)):
+            raise Error(
+                f"{path} is a folder without pictures; give a prompt file, or a folder of .png, .jpg or .webp files"
+            )
         yield from ((str(picture), str(picture)) for picture in pictures)
         return
     if path is not None:
