@@ -165,14 +165,8 @@ SPEEDS = ("even", "constant", "path")
 ALIGN = ("bar", "beat", "off")
 SEEDS, SEEDS_EACH = 16, 8  # on a sheet of one prompt; and of each of several
 BENCH_FRAMES = 720  # half a minute
-WHAT = (
-    "prompts",
-    "seed",
-    "seeds",
-    "negative",
-    "image",
-    "style",
-)  # flags of which a film carries the outcome: its keyframes
+# Flags of which a film carries the outcome: its keyframes.
+WHAT = ("prompts", "seed", "seeds", "negative", "image", "style")
 _PACE = "even, energy, beat or bar"
 _TIME = "seconds (12.5) or minutes:seconds (1:02.5)"
 _MOMENT = "a time, such as 1:02.5, or bar=9, beat=32 or frame=48"

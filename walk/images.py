@@ -29,6 +29,7 @@ _SHEET = re.compile(r"\.(preview|seeds(-from-\d+)?)\.png$")
 _ACCEPTED = "give a picture, such as a .png, .jpg or .webp"
 # Among those that Pillow reads there are others, such as EPS, which it has a program run.
 _FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
+_HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1")  # how such files begin, after their first four bytes
 MOST_BYTES = 1 << 29  # of a picture's file; those of the largest cameras have half of it
 
 
@@ -195,6 +196,3 @@ def _in_eight_bits(path: Path, picture: Any) -> Any:
     if not 0 <= values[0] <= values[1] < 1 << 16:
         raise Error(f"{path} has more than 16 bits for a colour; save it with 8")
     return picture.convert("I").point(lambda value: value * (1 / 257)).convert("L")
-
-
-_HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1")

@@ -224,9 +224,8 @@ def settings(chosen: dict[str, Any], keyframes: Sequence[Keyframe], loaded: Sett
     nothing."""
     pictured = any(keyframe.image for keyframe in keyframes)
     named = [name for name in ("ip_adapter", "image_weight") if name in chosen]
-    if (
-        len(named) == 1 and not pictured
-    ):  # both are in the recipe of a film whose model, which was loaded, was shown none
+    # Both are in the recipe of a film whose model, which was loaded, was shown none.
+    if len(named) == 1 and not pictured:
         raise Error(
             f"{as_flag(named[0])} is for pictures beside prompts, and there are none; add | image=FILE to a prompt"
         )

@@ -23,14 +23,8 @@ DTYPES = ("float32", "float16", "bfloat16")
 # is rendered again, rather than mixed.
 ALGORITHM = 3  # the noise of stochastic schedulers' steps is the keyframes', too
 
-_NAMES = (
-    "model",
-    "lora",
-    "embedding",
-    "ip_adapter",
-    "decoder",
-    "denoiser",
-)  # settings that name files, or repositories of the hub
+# Settings that name files, or repositories of the hub.
+_NAMES = ("model", "lora", "embedding", "ip_adapter", "decoder", "denoiser")
 _LORA = re.compile(r"(.+?)(?::(-?\d+(?:\.\d*)?|-?\.\d+))?")
 # The colon of C:\ is before no word; nor is that before a number, which is meant for a weight, or before a file's suffix.
 _EMBEDDING = re.compile(r"(.+?)(?::(?!-?[\d.]+$|.*\.(?:safetensors|pt|bin)$)([^:/\\]+))?")
