@@ -543,6 +543,14 @@ def test_weights_of_images_and_their_reader_decide_pixels_and_nothing_else_chang
     assert len({without.weights, *known}) == 3
 
 
+def test_settings_that_are_complete_but_for_the_weight_of_images_are_completed(adapted):
+    folder, file = adapted("sd")
+    complete = models.complete(Settings(model=str(folder), device="cpu"))
+    model = models.load(dataclasses.replace(complete, ip_adapter=str(file)))
+    assert model.settings.image_weight == 0.6
+    assert ", ip-adapter sha256 " in model.settings.weights
+
+
 def test_what_makes_pictures_smaller_decides_pixels_of_films_with_pictures_alone(monkeypatch):
     usual = ["torch", "diffusers", "transformers"]
     for here, more in ((True, ["torchvision"]), (False, [])):

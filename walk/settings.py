@@ -122,11 +122,8 @@ class Settings:
     def left_open(self) -> list[str]:
         """Names of settings left to the model and the machine: `walk.models.complete` fills in all but `compile`."""
         unset = (None, "auto", "", ())
-        return [
-            name
-            for name, value in vars(self).items()
-            if value in unset and name not in ("model", "lora", "embedding", "ip_adapter", "image_weight")
-        ]
+        may_stay = ("model", "lora", "embedding", "ip_adapter", *(() if self.ip_adapter else ("image_weight",)))
+        return [name for name, value in vars(self).items() if value in unset and name not in may_stay]
 
     def check_complete(self) -> None:
         """Raise Error for settings that leave something open, naming what."""
