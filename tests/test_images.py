@@ -27,7 +27,7 @@ from walk.keyframes import read_lines
 from walk.manifest import fingerprints
 from walk.render import inputs, render
 
-SMALL = {"width": 64, "height": 32}
+SIZE = {"width": 32, "height": 32}  # of Flux' pictures: those of its own size would take ten times as long
 PATCHES = 12 * 12  # of a picture, as the tiny Redux sees it
 PIPELINES = {"sd": tiny.stable_diffusion, "sdxl": tiny.stable_diffusion_xl, "lcm": tiny.latent_consistency}
 
@@ -126,6 +126,21 @@ def test_a_unet_that_guidance_was_distilled_into_sees_pictures_in_the_usual_pipe
     assert_the_same(pictures(model, fox)[0], np.asarray(expected))
 
 
+def test_of_the_style_alone_is_what_the_plain_pipeline_makes_with_that_layer(adapted, photos):
+    model = with_images(adapted, "sdxl", weight=None, image_style=True)
+    assert model.settings.image_weight == 1
+    fox, owl = (Keyframe("a fox", 5, image=str(photo)) for photo in photos[:2])
+    made = pictures(model, fox, owl)
+    scale = {"up": {"block_0": [0.0, 1.0]}}  # as diffusers' page 'IP-Adapter' has it, for blocks of three layers
+    for picture, keyframe in zip(made, (fox, owl)):
+        assert_the_same(picture, plain(adapted, "sdxl", False, scale, keyframe, guidance_scale=5.0))
+    whole = with_images(adapted, "sdxl", weight=1)
+    assert levels(pictures(whole, fox)[0], made[0]) > 1
+    assert whole.settings.weights + " style" != model.settings.weights != whole.settings.weights
+    with pytest.raises(Error, match=r"leave out --image-style; it is for StableDiffusionXLPipeline"):
+        with_images(adapted, "sd", image_style=True)
+
+
 def test_of_no_weight_an_image_changes_nothing(adapted, photos):
     model = with_images(adapted, weight=0)
     fox, none = Keyframe("a fox", 5, image=str(photos[0])), Keyframe("a fox", 5)
@@ -152,7 +167,7 @@ def test_a_keyframe_without_an_image_among_others_is_what_the_pipeline_makes_of_
 def test_a_picture_beside_many_prompts_is_read_once(adapted, flux, photos, monkeypatch):
     opened = Mock(wraps=images.load)
     monkeypatch.setattr(images, "load", opened)
-    for model in (with_images(adapted), load(flux[0], ip_adapter=str(flux[1]))):
+    for model in (with_images(adapted), load(flux[0], **SIZE, ip_adapter=str(flux[1]))):
         opened.reset_mock()
         for prompt in ("a fox", "an owl", "a frog"):
             model.encode(Keyframe(prompt, 5, image=str(photos[0])))
@@ -195,7 +210,7 @@ def flux(tmp_path_factory):
 
 
 def test_flux_sees_pictures_as_redux_does(flux, photos):
-    model = load(flux[0], ip_adapter=str(flux[1]), steps=2, **SMALL)
+    model = load(flux[0], **SIZE, ip_adapter=str(flux[1]), steps=2)
     assert model.settings.image_weight == 1
     pipe = diffusers.FluxPipeline.from_pretrained(flux[0])
     parts = {name: pipe.components[name] for name in ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")}
@@ -208,7 +223,7 @@ def test_flux_sees_pictures_as_redux_does(flux, photos):
     def plain(**seen):
         generator = torch.Generator().manual_seed(5)
         return np.asarray(
-            pipe(**seen, generator=generator, num_inference_steps=2, guidance_scale=3.5, **SMALL).images[0]
+            pipe(**seen, generator=generator, num_inference_steps=2, guidance_scale=3.5, **SIZE).images[0]
         )
 
     for picture, keyframe in zip(made, (fox, owl)):
@@ -223,12 +238,12 @@ def test_flux_sees_pictures_as_redux_does(flux, photos):
 def test_with_flux_pictures_count_less_with_less_weight_and_come_without_a_jump(flux, photos):
     fox, none = Keyframe("a fox", 5, image=str(photos[0])), Keyframe("a fox", 5)
     whole, half, nothing = (
-        load(flux[0], ip_adapter=str(flux[1]), image_weight=weight, steps=2, **SMALL).encode(fox)["prompt_embeds"]
+        load(flux[0], **SIZE, ip_adapter=str(flux[1]), image_weight=weight, steps=2).encode(fox)["prompt_embeds"]
         for weight in (1, 0.5, 0)
     )
     torch.testing.assert_close(half[-PATCHES:], whole[-PATCHES:] / 2)
     assert not nothing[-PATCHES:].any()
-    model = load(flux[0], ip_adapter=str(flux[1]), steps=2, batch=3, **SMALL)
+    model = load(flux[0], **SIZE, ip_adapter=str(flux[1]), steps=2, batch=3)
     torch.testing.assert_close(model.encode(none)["prompt_embeds"], nothing, rtol=0, atol=0)
     walk = Walk.through([none, fox, Keyframe("an owl", 6)], frames=9)
     made = [inputs(model, walk, i)[1]["prompt_embeds"][-PATCHES:].norm().item() for i in range(9)]
@@ -636,12 +651,13 @@ def test_a_quantised_unet_is_refused_before_anything_is_loaded_and_a_quantised_f
     fox = Keyframe("a fox", 5, image=str(photos[0]))
     usual = {"ip_adapter": str(flux[1]), "steps": 1}
     made = [
-        pictures(load(flux[0], denoiser=str(it), **usual), fox)[0] for it in (small, small.with_suffix(".safetensors"))
+        pictures(load(flux[0], **SIZE, denoiser=str(it), **usual), fox)[0]
+        for it in (small, small.with_suffix(".safetensors"))
     ]
     assert levels(*made) <= 1
 
 
-@pytest.mark.parametrize("flag", ["--ip-adapter=a.safetensors", "--image-weight=0.5"])
+@pytest.mark.parametrize("flag", ["--ip-adapter=a.safetensors", "--image-weight=0.5", "--image-style"])
 def test_flags_for_pictures_without_any_are_refused(capsys, tmp_path, monkeypatch, flag):
     monkeypatch.chdir(tmp_path)
     told = refused(capsys, "--prompts", "a fox", "an owl", flag)

@@ -40,6 +40,7 @@ class Family:
     template_tokens: so many of them, at most, stand around a prompt.
     needs: a library that reads its prompts, beside those that walk brings with it.
     vision: how it reads pictures beside prompts: by an 'ip-adapter' or by 'redux'; '': it reads none.
+    sees_styles: of a picture it can take the style alone.
     readers_of_images: hub names of what usually does it, by the width of the prompts' embeddings.
 
     Denoising
@@ -83,6 +84,7 @@ class Family:
     template_tokens: int = 0
     needs: str = ""
     vision: str = ""
+    sees_styles: bool = False
     readers_of_images: tuple[tuple[int, str], ...] = ()
 
     denoiser: str = "transformer"
@@ -133,7 +135,7 @@ FAMILIES = {
     # Luo et al., 2023. Guidance is built in, and goes with an empty negative prompt.
     "LatentConsistencyModelPipeline": Family(("prompt_embeds", ""), 4, 8.5, skips=True, tiny="madebyollin/taesd", **_UNET, **_ADAPTERS),
     # Podell et al., ICLR 2024
-    "StableDiffusionXLPipeline": Family(_POOLED, 30, 5.0, upcast=True, tiny="madebyollin/taesdxl", **_UNET, **_ADAPTERS),
+    "StableDiffusionXLPipeline": Family(_POOLED, 30, 5.0, upcast=True, tiny="madebyollin/taesdxl", sees_styles=True, **_UNET, **_ADAPTERS),
     # Kuaishou, 2024. Its tokenizer does not say where in a prompt its tokens stand: words have no weights.
     "KolorsPipeline": Family(_POOLED, 50, 5.0, upcast=True, **_UNET | {"tokens": (), "windows": 1}),
     # Esser et al., ICML 2024

@@ -155,7 +155,7 @@ def _complete(settings: Settings, report: Report) -> Settings:
     loading.check_skips(folder, settings, family)
     seen_by = vision.chosen(folder, settings, family)
     if seen_by and settings.image_weight is None:
-        settings = dataclasses.replace(settings, image_weight=vision.WEIGHTS[family.vision])
+        settings = dataclasses.replace(settings, image_weight=vision.usual_weight(settings, family))
     # 2. Size, device and identity
     multiple, width, height = _sizes(folder)
     filled = dataclasses.replace(
@@ -171,7 +171,7 @@ def _complete(settings: Settings, report: Report) -> Settings:
             report,
             settings.embeddings(),
         )
-        + (f", {vision.identity(seen_by, settings.image_weight or 0.0, family, report)}" if seen_by else ""),
+        + (f", {vision.identity(seen_by, settings, family, report)}" if seen_by else ""),
         software=tuple(f"{name} {importlib.metadata.version(name)}" for name in libraries),
     )
     # 3. What depends on these

@@ -223,9 +223,9 @@ def settings(chosen: dict[str, Any], keyframes: Sequence[Keyframe], loaded: Sett
     """What the flags, and pictures beside prompts, ask of a model; of one that is loaded, its own settings where they say
     nothing."""
     pictured = any(keyframe.image for keyframe in keyframes)
-    named = [name for name in ("ip_adapter", "image_weight") if name in chosen]
-    # Both are in the recipe of a film whose model, which was loaded, was shown none.
-    if len(named) == 1 and not pictured:
+    named = [name for name in ("ip_adapter", "image_weight", "image_style") if chosen.get(name)]
+    # The first two are in the recipe of a film whose model, which was loaded, was shown none.
+    if named and not {"ip_adapter", "image_weight"} <= chosen.keys() and not pictured:
         raise Error(
             f"{as_flag(named[0])} is for pictures beside prompts, and there are none; add | image=FILE to a prompt"
         )

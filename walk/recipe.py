@@ -20,7 +20,15 @@ FORMAT = "walk recipe 1"
 MAX_TEXT = 8 << 20  # characters
 MAX_LINE = 2 * MAX_PROMPT + 1000  # a prompt, a negative one, and settings
 MAX_PROMPTS = 100_000
-UNUSUAL = ("lora", "embedding", "clip_skip", "ip_adapter", "decoder", "denoiser")  # told if they are not as usual
+UNUSUAL = (
+    "lora",
+    "embedding",
+    "clip_skip",
+    "ip_adapter",
+    "image_style",
+    "decoder",
+    "denoiser",
+)  # told if they are not as usual
 
 
 class Positions(NamedTuple):

@@ -24,7 +24,7 @@ from walk.settings import BUILT_IN
 # Flags that were meant for the model that a film was made with.
 OF_MODEL = (
     *("width", "height", "steps", "guidance", "scheduler", "dtype", "batch", "compile", "denoiser", "clip_skip"),
-    *("ip_adapter", "image_weight"),
+    *("ip_adapter", "image_weight", "image_style"),
 )
 
 

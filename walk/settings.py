@@ -60,7 +60,8 @@ class Settings:
     ip_adapter: what reads the pictures beside prompts: 'own', the usual one of the model's family; an IP-Adapter's
         .safetensors file, or 'org/name/file.safetensors' of the hub; for Flux, Redux' folder or hub id; '': nothing, and
         there are no pictures.
-    image_weight: how much these pictures count, from 0 to 1; None: 0.6, or with Flux 1.
+    image_weight: how much these pictures count, from 0 to 1; None: 0.6, or with Flux, and of styles, 1.
+    image_style: of these pictures, only the style counts.
     low_memory: parts of the model are on the GPU only while they work. Decides no pixel.
     compile: the denoiser and the decoder are compiled (torch.compile), which rounds differently, about as another batch
         does. None: if the frames to render repay it, which `walk.lazy.LazyModel` finds out.
@@ -87,6 +88,7 @@ class Settings:
     clip_skip: int = 1
     ip_adapter: str = ""
     image_weight: float | None = None
+    image_style: bool = False
     low_memory: bool = False
     compile: bool | None = False
     decoder: str = "own"
@@ -148,7 +150,8 @@ class Settings:
         values["model"] = self.weights
         values["device"] = self.device.split(":")[0]  # cuda:0 and cuda:1 are taken to be alike
         # The identity is the model's, and has theirs.
-        for name in ("weights", "lora", "embedding", "ip_adapter", "image_weight", "decoder", "denoiser", "low_memory"):
+        seen = ("ip_adapter", "image_weight", "image_style")
+        for name in ("weights", "lora", "embedding", *seen, "decoder", "denoiser", "low_memory"):
             del values[name]
         for name, usual in (("compile", False), ("clip_skip", 1)):
             if values[name] in (usual, None):

@@ -33,7 +33,6 @@ from walk.images import Image
 from walk.settings import Settings
 
 EMBEDS = "ip_adapter_image_embeds"  # of a picture; with negative_ before, of none
-WEIGHTS = {"ip-adapter": 0.6, "redux": 1.0}  # how much pictures count, unless something else is asked for
 KEPT = 8  # pictures, as they were read: one may stand beside every prompt
 
 
@@ -63,6 +62,11 @@ def chosen(folder: Path, settings: Settings, family: Family) -> str:
             "to a quantised denoiser diffusers adds no IP-Adapter, which reads the pictures beside prompts; leave out "
             "--denoiser, or image"
         )
+    if settings.image_style and not family.sees_styles:
+        able = ", ".join(name for name, family in FAMILIES.items() if family.sees_styles)
+        raise Error(
+            f"models of this family do not tell a picture's style from the rest; leave out --image-style; it is for {able}"
+        )
     field = "cross_attention_dim" if family.vision == "ip-adapter" else "joint_attention_dim"
     width = read_field(folder / family.denoiser / "config.json", field)
     if name == "own":
@@ -90,9 +94,14 @@ def _width(name: str, family: Family) -> int | str:
     return widths.pop() if len(widths) == 1 else "unknown"
 
 
-def identity(name: str, weight: float, family: Family, report: Report) -> str:
+def usual_weight(settings: Settings, family: Family) -> float:
+    """How much pictures count, unless something else is asked for."""
+    return 1.0 if family.vision == "redux" or settings.image_style else 0.6
+
+
+def identity(name: str, settings: Settings, family: Family, report: Report) -> str:
     """What a reader of pictures is known by, as `walk.hub.identity` tells a model's weights."""
-    by = repr(weight).removesuffix(".0")
+    by = repr(settings.image_weight).removesuffix(".0") + " style" * settings.image_style
     if family.vision == "redux":
         return f"redux {folder_identity(find_redux(name), report)}:{by}"
     file = find_ip_adapter(name)
@@ -104,11 +113,8 @@ def add(pipe: Any, folder: Path, settings: Settings, family: Family) -> Vision |
     """Have a pipeline see pictures, if its settings say so."""
     if not (name := chosen(folder, settings, family)):
         return None
-    weight, dtype = settings.image_weight or 0.0, getattr(torch, settings.dtype)
     with loading.quiet():
-        return (
-            Redux(find_redux(name), weight, dtype) if family.vision == "redux" else IPAdapter(pipe, name, weight, dtype)
-        )
+        return Redux(name, settings) if family.vision == "redux" else IPAdapter(pipe, name, settings)
 
 
 def _opened(image: Image | None) -> Any:
@@ -116,11 +122,11 @@ def _opened(image: Image | None) -> Any:
 
 
 class IPAdapter:
-    def __init__(self, pipe: Any, name: str, weight: float, dtype: torch.dtype) -> None:
+    def __init__(self, pipe: Any, name: str, settings: Settings) -> None:
         from safetensors.torch import load_file
         from transformers import CLIPVisionModelWithProjection
 
-        file = find_ip_adapter(name)
+        file, dtype = find_ip_adapter(name), getattr(torch, settings.dtype)
         folder = find_image_encoder(file)
         with loading.blaming(folder, "CLIPVisionModelWithProjection"):
             pipe.register_modules(
@@ -132,7 +138,7 @@ class IPAdapter:
             parts.setdefault(part, {})[rest] = tensor
         try:
             pipe.load_ip_adapter([parts], subfolder="", weight_name="", image_encoder_folder=None)
-            pipe.set_ip_adapter_scale(weight)
+            pipe.set_ip_adapter_scale(_scale(pipe.unet, settings))
             _check_used(parts["ip_adapter"], pipe.unet)
             loading.check_whole({"it": pipe.unet})
         except Exception as error:
@@ -154,6 +160,15 @@ class IPAdapter:
         return conditioning | {f"negative_{EMBEDS}": none, EMBEDS: some if image else none}
 
 
+def _scale(unet: Any, settings: Settings) -> Any:
+    """How much pictures count in each layer: for their style alone only in the second of SDXL's first block upwards (Wang
+    et al., 'InstantStyle', 2024)."""
+    weight = settings.image_weight
+    if not settings.image_style:
+        return weight
+    return {"up": {"block_0": [weight if i == 1 else 0.0 for i in range(len(unet.up_blocks[0].attentions))]}}
+
+
 def _check_used(tensors: Mapping[str, Tensor], unet: Any) -> None:
     """Raise ValueError for tensors that diffusers leaves out, such as those for a UNet of more layers, or of LoRAs."""
     taken = 2 * sum(hasattr(processor, "to_k_ip") for processor in unet.attn_processors.values())  # keys and values
@@ -173,18 +188,19 @@ def _with_own_images(unet: Any, args: Any, more: dict[str, Any]) -> tuple[Any, d
 
 
 class Redux:
-    def __init__(self, folder: Path, weight: float, dtype: torch.dtype) -> None:
+    def __init__(self, name: str, settings: Settings) -> None:
         from diffusers import FluxPriorReduxPipeline
         from transformers import SiglipVisionModel
 
         loader: Any = FluxPriorReduxPipeline
+        folder, dtype = find_redux(name), getattr(torch, settings.dtype)
         with loading.blaming(folder, "FluxPriorReduxPipeline"):
             encoder = loading.load_encoder(folder / "image_encoder", SiglipVisionModel, dtype, None)
             self.pipe: Any = loader.from_pretrained(
                 folder, image_encoder=encoder, dtype=dtype, use_safetensors=True, local_files_only=True
             )
             loading.check_whole(self.pipe.components)
-        self.weight, self.encoders = weight, [self.pipe.image_encoder, self.pipe.image_embedder]
+        self.weight, self.encoders = settings.image_weight or 0.0, [self.pipe.image_encoder, self.pipe.image_embedder]
         self.read = functools.lru_cache(KEPT)(self._read)
 
     def _read(self, image: Image | None, device: str) -> Tensor:
