@@ -577,7 +577,12 @@ def test_what_makes_pictures_smaller_decides_pixels_of_films_with_pictures_alone
 def test_a_sheet_of_seeds_shows_pictures_as_prompts(folder, capsys, tmp_path):
     assert main(["seeds", "fox.png", "owl.png", *folder, "--count", "2"]) == 0
     assert (tmp_path / "fox-owl.seeds.png").exists()
-    assert main(["seeds", "a fox", "--image", "fox.png", *folder, "--count", "2"]) == 0
+    sheets = [tmp_path / "a.png", tmp_path / "b.png"]
+    for image, sheet in zip(("fox.png", "owl.png"), sheets):
+        assert main(["seeds", "a fox", "--image", image, *folder, "--count", "2", "--out", str(sheet)]) == 0
+    fox, owl = (np.asarray(Image.open(sheet)) for sheet in sheets)
+    assert fox.shape == owl.shape
+    assert (fox != owl).any(), "each sheet is of the picture beside its prompt"
 
 
 def test_a_preview_shows_which_picture_stands_beside_a_prompt(folder, tmp_path):
