@@ -671,6 +671,12 @@ def test_flags_for_pictures_without_any_are_refused(capsys, tmp_path, monkeypatc
     )
 
 
+def test_a_folder_among_other_prompts_is_refused_as_one(folder, capsys, tmp_path):
+    told = refused(capsys, "--prompts", f"{tmp_path}/", "an owl", *folder)
+    assert "/ is a folder; give it alone, or the pictures in it" in told
+    assert "/*.jpg, say, among other prompts" in told
+
+
 def test_what_is_no_ip_adapter_or_of_another_kind_is_refused(adapted, tmp_path, photos):
     folder, file = adapted("sd")
     tensors = load_file(file)

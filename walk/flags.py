@@ -424,6 +424,10 @@ def _check_prompts(prompts: Sequence[str]) -> None:
             raise Error(
                 f'{prompt} has a curly quote, which is a letter like others here; put prompts in straight ones ("")'
             )
+        if len(prompts) > 1 and prompt.endswith("/") and os.path.isdir(prompt):
+            raise Error(
+                f"{prompt} is a folder; give it alone, or the pictures in it, {prompt}*.jpg, say, among other prompts"
+            )
         if len(prompts) > 1 and looks_like_a_file(prompt) and not images.is_name(prompt):
             raise Error(f"'{prompt}' looks like a file; give one prompt file, or prompts, not both")
 
