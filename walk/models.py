@@ -490,10 +490,6 @@ class Pipeline(Model):
             "generator": [torch.Generator().manual_seed(0) for _ in noise],
             "output_type": "latent",
         }
-        if vision.EMBEDS in conditioning:  # of each adapter one tensor, with those for no picture first
-            none, some = (conditioning[name] for name in (f"negative_{vision.EMBEDS}", vision.EMBEDS))
-            conditioning = {name: it for name, it in conditioning.items() if not name.endswith(vision.EMBEDS)}
-            conditioning[vision.EMBEDS] = [torch.cat([none, some]) if self._guided else some]
         if "negative_prompt" in self.defaults:
             call["negative_prompt"] = None  # some pipelines take '' for one that is given beside its embeddings
         if "use_resolution_binning" in self.defaults:
@@ -504,7 +500,7 @@ class Pipeline(Model):
         if "intermediate_timesteps" in self.defaults and settings.steps != 2:
             call["intermediate_timesteps"] = None  # Sana-Sprint's default is for two steps only
         try:
-            return self.textless_pipe(**conditioning, **call).images
+            return self.textless_pipe(**vision.as_arguments(conditioning, self._guided), **call).images
         except (ValueError, IndexError) as error:  # as for a size for which it has no positions
             raise Error(f"a {type(self.textless_pipe).__name__} cannot make this: {loading.reason(error)}") from error
 

@@ -117,6 +117,16 @@ def add(pipe: Any, folder: Path, settings: Settings, family: Family) -> Vision |
         return Redux(name, settings) if family.vision == "redux" else IPAdapter(pipe, name, settings)
 
 
+def as_arguments(conditioning: dict[str, Tensor], guided: bool) -> dict[str, Any]:
+    """The conditioning of a batch as a pipeline takes it: of each IP-Adapter one tensor, with guidance those of no picture
+    first."""
+    if EMBEDS not in conditioning:
+        return conditioning
+    none, some = conditioning[f"negative_{EMBEDS}"], conditioning[EMBEDS]
+    others = {name: tensor for name, tensor in conditioning.items() if not name.endswith(EMBEDS)}
+    return others | {EMBEDS: [torch.cat([none, some]) if guided else some]}
+
+
 def _opened(image: Image | None) -> Any:
     return images.load(image) if image else images.blank()
 
