@@ -53,10 +53,11 @@ _NO_MODELS = {
     "a ControlNet": r"control_model\.|controlnet_cond_embedding\.|control_layers\.|controlnet_",
     "a motion module (AnimateDiff)": r".*\bmotion_modules\.",
 }
-# How names of tensors begin in files that read pictures (IP-Adapters), which are added to a model; and where encoders of
-# pictures lie that these were made with, by which of an encoder's numbers they read, and how many: those that it has for
-# a whole picture (its projection), or those of each patch (its last layer but one).
+# How names of tensors begin in files that read pictures (IP-Adapters), which are added to a model.
 IP_ADAPTER = ("ip_adapter.", "image_proj.")
+# Where encoders of pictures lie that these were made with, by what they read of an encoder's: the numbers that it has for
+# a whole picture (its projection), or those of each patch (its last layer but one), and how many these are.
+_IMAGE_ENCODERS_REPO = "h94/IP-Adapter"
 _IMAGE_ENCODERS = {
     ("projection_dim", 1024): "models/image_encoder",
     ("hidden_size", 1280): "models/image_encoder",
@@ -64,7 +65,6 @@ _IMAGE_ENCODERS = {
     ("hidden_size", 1664): "sdxl_models/image_encoder",
 }
 _REDUX = ("feature_extractor/", "image_embedder/", "image_encoder/")  # the parts of Flux' reader of pictures
-_IMAGE_ENCODERS_REPO = "h94/IP-Adapter"
 # Models that diffusers recognises, by words in their names, and whose pipelines are of no family here.
 _FROM_PICTURES = {
     "inpaint": "an inpainting model",
@@ -455,8 +455,10 @@ def find_redux(name: str) -> Path:
 def _reads(ip_adapter: Path) -> tuple[str, int]:
     """Which of an encoder's numbers an IP-Adapter reads, by their name in its configuration, and how many."""
     layers = {name.removeprefix(IP_ADAPTER[1]): it.shape for name, it in tensor_shapes(ip_adapter).items()}
-    whole = "proj.3.weight" in layers  # the authors' 'full', whose first layer others have, too
-    for name, what in (("proj", "projection_dim"), ("proj_in", "hidden_size"), ("proj.0" * whole, "hidden_size")):
+    kinds = {"proj": "projection_dim", "proj_in": "hidden_size"}
+    if "proj.3.weight" in layers:  # the authors' 'full'; those for faces have a first layer of the same name
+        kinds["proj.0"] = "hidden_size"
+    for name, what in kinds.items():
         if len(shape := layers.get(f"{name}.weight", ())) == 2:
             return what, shape[1]
     raise Error(f"{ip_adapter} does not read a picture's whole, but faces, say; give another --ip-adapter")
