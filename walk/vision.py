@@ -33,6 +33,7 @@ from walk.images import Image
 from walk.settings import Settings
 
 EMBEDS = "ip_adapter_image_embeds"  # of a picture; with negative_ before, of none
+SHOWN = "ip_adapter_shown"  # 1 beside a picture, and 0 where there is none
 KEPT = 8  # pictures, as they were read: one may stand beside every prompt
 
 
@@ -119,11 +120,13 @@ def add(pipe: Any, folder: Path, settings: Settings, family: Family) -> Vision |
 
 def as_arguments(conditioning: dict[str, Tensor], guided: bool) -> dict[str, Any]:
     """The conditioning of a batch as a pipeline takes it: of each IP-Adapter one tensor, with guidance those of no picture
-    first."""
+    first. As the last of each embedding's numbers it tells how far a picture is shown, for `_Shown`."""
     if EMBEDS not in conditioning:
         return conditioning
-    none, some = conditioning[f"negative_{EMBEDS}"], conditioning[EMBEDS]
-    others = {name: tensor for name, tensor in conditioning.items() if not name.endswith(EMBEDS)}
+    others = {name: it for name, it in conditioning.items() if not name.endswith((EMBEDS, SHOWN))}
+    both = [conditioning[name] for name in (f"negative_{EMBEDS}", EMBEDS)]
+    shown = conditioning[SHOWN].view(-1, *[1] * (both[0].ndim - 1)).expand(*both[0].shape[:-1], 1)
+    none, some = (torch.cat([it, shown.to(it.dtype)], -1) for it in both)
     return others | {EMBEDS: [torch.cat([none, some]) if guided else some]}
 
 
@@ -154,6 +157,7 @@ class IPAdapter:
         except Exception as error:
             why = loading.reason(error)
             raise Error(f"the IP-Adapter {file} does not fit the model: {why}; give another --ip-adapter") from error
+        pipe.unet.encoder_hid_proj = _Shown(pipe.unet.encoder_hid_proj)
         pipe.unet.register_forward_pre_hook(_with_own_images, with_kwargs=True)
         self.pipe, self.encoders = pipe, [pipe.image_encoder]
         self.read = functools.lru_cache(KEPT)(self._read)
@@ -167,7 +171,8 @@ class IPAdapter:
         self, conditioning: dict[str, Tensor], image: Image | None, wordless: bool, device: str
     ) -> dict[str, Tensor]:
         none, some = self.read(image, device)
-        return conditioning | {f"negative_{EMBEDS}": none, EMBEDS: some if image else none}
+        shown = none.new_full((1,), bool(image))
+        return conditioning | {f"negative_{EMBEDS}": none, EMBEDS: some if image else none, SHOWN: shown}
 
 
 def _scale(unet: Any, settings: Settings) -> Any:
@@ -184,6 +189,27 @@ def _check_used(tensors: Mapping[str, Tensor], unet: Any) -> None:
     taken = 2 * sum(hasattr(processor, "to_k_ip") for processor in unet.attn_processors.values())  # keys and values
     if len(tensors) != taken:
         raise ValueError(f"it has {len(tensors)} weights for attention, and the model takes {taken}")
+
+
+class _Shown(torch.nn.Module):
+    """An IP-Adapter's projection, whose tokens count as far as the picture is shown. Tokens of zeros add nothing to
+    attention: without a picture, all is as the prompt alone would have it."""
+
+    def __init__(self, projection: Any) -> None:
+        super().__init__()
+        self.projection = projection
+
+    @property
+    def image_projection_layers(self) -> Any:
+        """By which pipelines tell what to ask their image encoder for."""
+        return self.projection.image_projection_layers
+
+    def forward(self, embeddings: list[Tensor]) -> list[Tensor]:
+        tokens = self.projection([it[..., :-1] for it in embeddings])
+        shown = [
+            it[..., -1].flatten(2)[..., :1].unsqueeze(-1) if it.ndim > 3 else it[..., -1:, None] for it in embeddings
+        ]
+        return [some * weight for some, weight in zip(tokens, shown)]
 
 
 def _with_own_images(unet: Any, args: Any, more: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
