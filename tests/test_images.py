@@ -184,6 +184,17 @@ def test_batches_and_subsets_agree_and_images_move_without_a_jump(adapted, photo
     assert steps.max() < 3 * steps.mean()
 
 
+def test_a_picture_of_less_weight_counts_less_and_of_none_not_at_all(adapted, photos):
+    model = with_images(adapted, weight=1)
+    weighed = [Keyframe("a fox", 5, image=f"{photos[0]}:{weight}") for weight in (1, 0.5, 0.1, 0)]
+    made = pictures(model, *weighed)
+    far = [np.abs(picture.astype(int) - made[3]).mean() for picture in made]
+    assert far[0] > far[1] > far[2] > far[3]
+    np.testing.assert_array_equal(made[3], pictures(model, Keyframe("a fox", 5))[0])
+    assert len({keyframe.identity for keyframe in weighed}) == 4
+    assert weighed[0] == Keyframe("a fox", 5, image=photos[0])
+
+
 def test_from_no_image_to_one_the_way_is_without_a_jump(adapted, photos):
     model = with_images(adapted)
     keyframes = [Keyframe("a fox", 5), Keyframe("a fox", 5, image=str(photos[0])), Keyframe("a fox", 5)]
@@ -274,6 +285,8 @@ def test_pictures_alone_are_prompts_and_a_folder_is_the_pictures_in_it_by_number
     monkeypatch.chdir(tmp_path)
     for number in (10, 2, 1):
         paint(tmp_path / f"{number}.png", number)
+    (half,) = read_prompts(["10.png:0.5"])
+    assert (half.title, half.image.weight) == ("10.png", 0.5)
     alone = read_prompts(["10.png", "2.png | seed=7", "an owl.png"])  # there is no such file: these are words
     assert [(it.prompt, it.title, it.seed) for it in alone] == [
         (images.ALONE, "10.png", 0),
@@ -349,12 +362,21 @@ def test_pictures_that_are_not_read_here_are_not_left_out_of_a_folder(tmp_path):
         ("a fox | image=.", "a.txt:1: .* is a folder; give one picture in it"),
         ("a fox | image: fox.png", "looks like a setting; write image=fox.png"),
         ("a fox | imgae=fox.png", "unknown setting imgae=; did you mean image="),
+        (
+            "a fox | image=line.png",
+            "a.txt:1: line.png is 300x2 pixels, of which a model would see next to nothing",
+        ),
+        (
+            "a fox | image=fox.png:1.5",
+            "a.txt:1: the weight of fox.png, 1.5, is out of range; it is a number from 0 to 1",
+        ),
         ("a fox | image=photo.heic", "photo.heic is HEIC, which is not read here; save it as JPEG"),
     ],
 )
 def test_what_is_no_picture_is_refused_with_its_line(tmp_path, monkeypatch, line, message):
     monkeypatch.chdir(tmp_path)
     paint(tmp_path / "fox.png", 1)
+    Image.new("RGB", (300, 2)).save(tmp_path / "line.png")
     (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0" + bytes(64))
     (tmp_path / "a.txt").write_text(f"{line}\n")
     with pytest.raises(Error, match=message):
@@ -533,6 +555,9 @@ def test_a_recipe_opens_no_files(tmp_path, photos, monkeypatch):
     monkeypatch.setattr(images, "_read", None)
     (keyframe,) = read_lines([f"a fox | seed=1 | image={photos[0]} sha256:0123456789abcdef"])
     assert keyframe.image == images.Image(str(photos[0]), "0123456789abcdef")
+    (half,) = read_lines(["a fox | seed=1 | image=a fox.png:0.5 sha256:0123456789abcdef"])
+    assert half.image == images.Image("a fox.png", "0123456789abcdef", 0.5)
+    assert str(half.image) == "a fox.png:0.5 sha256:0123456789abcdef"
     (words,) = read_lines([f"{photos[0]} | seed=1"])
     assert words.image is None
     with pytest.raises(Error, match="is told without its digest"):

@@ -179,7 +179,7 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "seed": Flag("N", _integer, "a whole number", "seed of the first keyframe; each later one gets 1 more (0)"),
         "seeds": Flag("N,N,... | words", _seeds, "whole numbers with commas between, 1-8, or words", "one for each prompt, or for all; 1-8 for one prompt; words: from its words"),
         "negative": Flag("TEXT", str, 'text, or "" for none', "what no picture should show; only with models that use guidance (none)"),
-        "image": Flag("FILE", str, "a picture's file", "a picture beside every prompt that has none; with Stable Diffusion 1, SDXL or Flux (none)"),
+        "image": Flag("FILE", str, "a picture's file", "a picture to resemble, for all prompts that have none; with Stable Diffusion 1, LCM, SDXL or Flux (none)"),
         "style": Flag("TEXT", str, "text with {} in it", "words around every prompt, such as \"an oil painting of {}\" (none)"),
     },
     "Timing": {

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from walk import Error
 from walk.files import at_home, reading
-from walk.text import has_control_characters
+from walk.text import has_control_characters, without_exponent
 
 SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jfif", ".webp", ".avif", ".bmp", ".tif", ".tiff"),
@@ -24,30 +24,41 @@ SUFFIXES = (
 )
 # The words beside a picture that stands alone: those of the method's authors, in their examples.
 ALONE = "best quality, high quality"
+_WEIGHT = re.compile(r"(.+):(\d+(?:\.\d*)?|\.\d+)")
 _TOLD = re.compile(r"(.+) sha256:([0-9a-f]{16})")  # how a film's recipe tells a picture
 _SHEET = re.compile(r"\.(preview|seeds(-from-\d+)?)\.png$")
 _ACCEPTED = "give a picture, such as a .png, .jpg or .webp"
 # Among those that Pillow reads there are others, such as EPS, which it has a program run.
 _FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
+LONGEST = 50  # times as long as wide
 _HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1")  # how such files begin, after their first four bytes
 MOST_BYTES = 1 << 29  # of a picture's file; those of the largest cameras have half of it
 
 
 class Image(NamedTuple):
-    """path: as it was given. digest: of the file's bytes, the first 16 hexadecimal digits of its SHA-256."""
+    """path: as it was given. digest: of the file's bytes, the first 16 hexadecimal digits of its SHA-256. weight: how much
+    it counts of what pictures do count, from 0 to 1."""
 
     path: str
     digest: str
+    weight: float = 1.0
 
     def __str__(self) -> str:
         """As `find` reads it again, wherever the file may be."""
-        return f"{self.path} sha256:{self.digest}"
+        weight = "" if self.weight == 1 else f":{without_exponent(self.weight)}"
+        return f"{self.path}{weight} sha256:{self.digest}"
+
+    @property
+    def identity(self) -> tuple[str | float, ...]:
+        """What decides pixels of it."""
+        return (self.digest,) if self.weight == 1 else (self.digest, self.weight)
 
 
 def is_name(text: str, folder: Path | None = None) -> bool:
     """Whether a prompt is the name of a picture's file; one that has blanks in it only if there is such a file, in this
     folder or else in the current one."""
-    return text.lower().endswith(SUFFIXES) and (not re.search(r"\s", text) or os.path.isfile(place(text, folder)))
+    name, _ = _weighed(text)
+    return name.lower().endswith(SUFFIXES) and (not re.search(r"\s", name) or os.path.isfile(place(name, folder)))
 
 
 def inside(folder: Path) -> list[Path]:
@@ -74,10 +85,19 @@ def find(text: str, folder: Path | None = None) -> Image:
     if "://" in text:
         raise Error(f"{text[:80]} is an address; save the picture, and give its file")
     check_name(text)
-    path = place(text, folder)
+    name, weight = (text, 1.0) if os.path.isfile(place(text, folder)) else _weighed(text)
+    if weight > 1:
+        raise Error(f"the weight of {name}, {weight:g}, is out of range; it is a number from 0 to 1")
+    path = place(name, folder)
     data = _read(path)
     _opened(path, data)
-    return Image(str(path), _digest(data))
+    return Image(str(path), _digest(data), weight)
+
+
+def _weighed(text: str) -> tuple[str, float]:
+    """(name, weight) of a picture, as in fox.jpg:0.5."""
+    match = _WEIGHT.fullmatch(text)
+    return (match[1], float(match[2])) if match else (text, 1.0)
 
 
 def check_name(text: str) -> None:
@@ -94,8 +114,10 @@ def place(text: str, folder: Path | None) -> Path:
 
 def told(text: str) -> Image | None:
     """The picture that text tells with its digest; None if it does not. Opens no file."""
-    match = _TOLD.fullmatch(text)
-    return Image(match[1], match[2]) if match else None
+    if not (match := _TOLD.fullmatch(text)):
+        return None
+    name, weight = _weighed(match[1])
+    return Image(name, match[2], weight) if weight <= 1 else None
 
 
 def load(image: Image) -> Any:
@@ -157,7 +179,7 @@ def _opened(path: Path, data: bytes) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
-            return PIL.Image.open(io.BytesIO(data), formats=known)
+            picture = PIL.Image.open(io.BytesIO(data), formats=known)
     except MemoryError:
         raise
     except Exception as error:
@@ -165,6 +187,9 @@ def _opened(path: Path, data: bytes) -> Any:
         if isinstance(error, PIL.Image.DecompressionBombError):
             kind = "too large; a model sees a few hundred pixels of it"
         raise Error(f"{path} is {kind}") from None
+    if max(picture.size) > LONGEST * min(picture.size):  # whose short side would be enlarged to hundreds of pixels
+        raise Error("{} is {}x{} pixels, of which a model would see next to nothing".format(path, *picture.size))
+    return picture
 
 
 def _decoded(path: Path, data: bytes, roughly: bool = False) -> Any:

@@ -119,9 +119,9 @@ class Keyframe:
         return Subject(self.prompt, self.negative_prompt, self.image)
 
     @property
-    def identity(self) -> tuple[str | int, ...]:
+    def identity(self) -> tuple[str | float, ...]:
         """What decides its pixels."""
-        return self.prompt, self.negative_prompt, self.seed, *([self.image.digest] if self.image else ())
+        return self.prompt, self.negative_prompt, self.seed, *(self.image.identity if self.image else ())
 
     @property
     def title(self) -> str:
@@ -273,7 +273,7 @@ def _checked_image(image: Any) -> Image | None:
         return None
     if isinstance(image, (str, os.PathLike)):
         return images.find(os.fspath(image))
-    if isinstance(image, list) and len(image) == 2 and all(isinstance(text, str) for text in image):
+    if isinstance(image, list) and [type(part) for part in image] == [str, str, float]:
         return Image(*image)
     raise Error(f"image {image!r} is no file's name; give the path of a picture")
 
@@ -663,7 +663,7 @@ def _seeds_from_words(lines: list[_Line], seed: int, negative: str) -> list[int]
     words."""
     words = [
         f"{line.keyframe.prompt}\n{negative if line.negative is None else line.negative}"
-        + (f"\n{line.keyframe.image.digest}" if line.keyframe.image else "")
+        + "".join(f"\n{part}" for part in (line.keyframe.image.identity if line.keyframe.image else ()))
         for line in lines
     ]
     known = {text: line.seed for text, line in reversed([*zip(words, lines)]) if line.seed is not None}

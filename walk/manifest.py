@@ -200,7 +200,7 @@ def _segments(walk: Walk) -> list[object]:
     ]
 
 
-def _around(walk: Walk) -> list[tuple[tuple[str | int, ...] | None, ...]]:
+def _around(walk: Walk) -> list[tuple[tuple[str | float, ...] | None, ...]]:
     """The identities of the keyframes around each segment."""
     around: list[Sequence[int | None]] = [walk.neighbours(start + 0.5)[0] for start in range(walk.segments)]
     return [tuple(None if k is None else walk.keyframes[k].identity for k in numbers) for numbers in around]

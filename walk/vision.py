@@ -33,7 +33,7 @@ from walk.images import Image
 from walk.settings import Settings
 
 EMBEDS = "ip_adapter_image_embeds"  # of a picture; with negative_ before, of none
-SHOWN = "ip_adapter_shown"  # 1 beside a picture, and 0 where there is none
+SHOWN = "ip_adapter_shown"  # how far a picture is; 0 where there is none
 KEPT = 8  # pictures, as they were read: one may stand beside every prompt
 
 
@@ -130,6 +130,11 @@ def as_arguments(conditioning: dict[str, Tensor], guided: bool) -> dict[str, Any
     return others | {EMBEDS: [torch.cat([none, some]) if guided else some]}
 
 
+def _of_full_weight(image: Image | None) -> Image | None:
+    """The same picture, which is read only once for all weights."""
+    return image and image._replace(weight=1.0)
+
+
 def _opened(image: Image | None) -> Any:
     return images.load(image) if image else images.blank()
 
@@ -170,8 +175,8 @@ class IPAdapter:
     def join(
         self, conditioning: dict[str, Tensor], image: Image | None, wordless: bool, device: str
     ) -> dict[str, Tensor]:
-        none, some = self.read(image, device)
-        shown = none.new_full((1,), bool(image))
+        none, some = self.read(_of_full_weight(image), device)
+        shown = none.new_full((1,), image.weight if image else 0.0)
         return conditioning | {f"negative_{EMBEDS}": none, EMBEDS: some if image else none, SHOWN: shown}
 
 
@@ -206,9 +211,7 @@ class _Shown(torch.nn.Module):
 
     def forward(self, embeddings: list[Tensor]) -> list[Tensor]:
         tokens = self.projection([it[..., :-1] for it in embeddings])
-        shown = [
-            it[..., -1].flatten(2)[..., :1].unsqueeze(-1) if it.ndim > 3 else it[..., -1:, None] for it in embeddings
-        ]
+        shown = [it[:, :, :1, -1:] if it.ndim == 4 else it[:, :, -1:, None] for it in embeddings]
         return [some * weight for some, weight in zip(tokens, shown)]
 
 
@@ -251,5 +254,6 @@ class Redux:
         if wordless:
             conditioning = {name: torch.zeros_like(tensor) for name, tensor in conditioning.items()}
         words = conditioning["prompt_embeds"]
-        seen = (self.weight if image else 0.0) * self.read(image, device).to(words.dtype)
+        weight = self.weight * image.weight if image else 0.0
+        seen = weight * self.read(_of_full_weight(image), device).to(words.dtype)
         return conditioning | {"prompt_embeds": torch.cat([words, seen])}
