@@ -122,7 +122,7 @@ def test_its_parts_are_found_whole(home, name):
     """Options that are lists, too, as Krea 2's layers, are no parts."""
     parts = hub._parts(home(name))
     assert {"scheduler", "vae"} < {*parts}
-    assert all(hub._is_complete(home(name) / part) for part in parts)
+    assert all(hub.is_complete(home(name) / part) for part in parts)
 
 
 @pytest.mark.parametrize("name", sorted(set(BUILDERS) - STOCHASTIC))
@@ -630,7 +630,7 @@ def test_a_tokenizer_of_a_list_of_words_is_read(home, tmp_path):
     words = BertTokenizer.from_pretrained(folder / "tokenizer").get_vocab()
     (folder / "tokenizer" / "tokenizer.json").unlink()
     (folder / "tokenizer" / "vocab.txt").write_text("\n".join(sorted(words, key=words.get)), "utf-8")
-    assert hub._is_complete(folder / "tokenizer")
+    assert hub.is_complete(folder / "tokenizer")
     expected = load(home("HunyuanDiTPipeline"), **SIZE).encode(FOX)["prompt_embeds"]
     assert torch.equal(load(folder, **SIZE).encode(FOX)["prompt_embeds"], expected)
 

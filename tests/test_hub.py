@@ -94,7 +94,7 @@ def test_a_tokenizers_words_are_nothing_without_its_merges(tmp_path):
     (tmp_path / "tokenizer").mkdir()
     for name, complete in (("tokenizer_config.json", False), ("vocab.json", False), ("merges.txt", True)):
         (tmp_path / "tokenizer" / name).write_text("{}")
-        assert hub._is_complete(tmp_path / "tokenizer") == complete
+        assert hub.is_complete(tmp_path / "tokenizer") == complete
 
 
 def test_a_text_encoder_is_not_complete_for_its_tokenizers_files(tmp_path):
@@ -103,9 +103,9 @@ def test_a_text_encoder_is_not_complete_for_its_tokenizers_files(tmp_path):
     part.mkdir()
     for name in ("config.json", "tokenizer_config.json", "tokenizer.json"):
         (part / name).write_text("{}")
-    assert not hub._is_complete(part)
+    assert not hub.is_complete(part)
     (part / "model.safetensors").touch()
-    assert hub._is_complete(part)
+    assert hub.is_complete(part)
 
 
 # The hub

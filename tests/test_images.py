@@ -21,7 +21,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import walk
-from walk import Error, Keyframe, Settings, Walk, hub, images, models, paths, read_prompts, vision
+from walk import Error, Keyframe, Settings, Walk, images, models, paths, read_prompts, vision
 from walk.cli import main
 from walk.keyframes import read_lines
 from walk.manifest import fingerprints
@@ -751,7 +751,7 @@ def test_redux_is_downloaded_without_what_it_does_not_need(flux, tmp_path, monke
         assert weights.endswith(f", redux commit {fakehub.COMMIT}:1")
         assert not [file for file in server.downloaded() if "flux1" in file]
         asked = len(server.requests)
-        hub.find_redux.cache_clear()
+        vision.find_redux.cache_clear()
         assert models.complete(settings).weights == weights
         assert len(server.requests) == asked, "it is on this machine now"
 
@@ -770,13 +770,13 @@ def test_the_usual_ip_adapter_and_its_encoder_alone_are_downloaded(adapted, tmp_
     shutil.copytree(file.parent / "image_encoder", home / "models" / "image_encoder")
     shutil.copy(file, home / "models" / "ip-adapter_sd15.safetensors")
     (home / "models" / "image_encoder" / "pytorch_model.bin").write_bytes(b"0" * 999)
-    monkeypatch.setitem(hub._IMAGE_ENCODERS, ("projection_dim", 16), "models/image_encoder")
+    monkeypatch.setitem(vision._IMAGE_ENCODERS, ("projection_dim", 16), "models/image_encoder")
     row = models.loading.FAMILIES["StableDiffusionPipeline"]
     own = ((tiny.WIDTH, "h94/IP-Adapter/models/ip-adapter_sd15.safetensors"),)
     monkeypatch.setitem(
         models.loading.FAMILIES, "StableDiffusionPipeline", dataclasses.replace(row, readers_of_images=own)
     )
-    for found in (hub.find_ip_adapter, hub.find_image_encoder):
+    for found in (vision.find_ip_adapter, vision.find_image_encoder):
         found.cache_clear()
     with fakehub.running(monkeypatch) as server:
         server.repositories["h94/IP-Adapter"] = home
@@ -787,11 +787,11 @@ def test_the_usual_ip_adapter_and_its_encoder_alone_are_downloaded(adapted, tmp_
             "h94/IP-Adapter/models/ip-adapter_sd15.safetensors",
         ]
         asked = len(server.requests)
-        for found in (hub.find_ip_adapter, hub.find_image_encoder):
+        for found in (vision.find_ip_adapter, vision.find_image_encoder):
             found.cache_clear()
         assert models.complete(settings).weights == settings.weights
         assert len(server.requests) == asked, "it is on this machine now"
         for weights in (tmp_path / "cache").rglob("model.safetensors"):  # as if their download had been stopped
             weights.unlink()
-        hub.find_image_encoder.cache_clear()
+        vision.find_image_encoder.cache_clear()
         assert models.complete(settings).weights == settings.weights

@@ -70,7 +70,7 @@ BELOW = {
     "offload": set(),
     "schedule": set(),
     "reading": {"embeddings", "emphasis", "families", "hub", "keyframes", "loading", "machine", "settings", "vision"},
-    "vision": {"digests", "families", "hub", "images", "loading", "settings"},
+    "vision": {"digests", "downloads", "families", "files", "hub", "images", "loading", "settings"},
     "models": {
         *("catalogue", "channels_last", "cuda_graphs", "digests", "downloads", "embeddings", "emphasis", "families"),
         *("hub", "keyframes", "loading", "machine", "notes", "offload", "reading", "schedule", "settings", "vision"),

@@ -33,7 +33,7 @@ ACCEPTED = (
 # Suffixes: of a pipeline's texts (.jinja: the template by which an encoder is asked), of all files that decide pixels,
 # and of files of weights.
 _TEXTS = (".json", ".txt", ".model", ".jinja")
-_DECIDING = (*_TEXTS, ".safetensors")
+DECIDING = (*_TEXTS, ".safetensors")
 _WEIGHTS = (".safetensors", ".gguf", ".ckpt", ".pt", ".pth", ".bin")
 EMBEDDINGS = (".safetensors", ".pt", ".bin")  # of files of embeddings
 _DENOISERS = ("transformer", "unet")  # the names that pipelines have for theirs
@@ -55,16 +55,6 @@ _NO_MODELS = {
 }
 # How names of tensors begin in files that read pictures (IP-Adapters), which are added to a model.
 IP_ADAPTER = ("ip_adapter.", "image_proj.")
-# Where encoders of pictures lie that these were made with, by what they read of an encoder's: the numbers that it has for
-# a whole picture (its projection), or those of each patch (its last layer but one), and how many these are.
-_IMAGE_ENCODERS_REPO = "h94/IP-Adapter"
-_IMAGE_ENCODERS = {
-    ("projection_dim", 1024): "models/image_encoder",
-    ("hidden_size", 1280): "models/image_encoder",
-    ("projection_dim", 1280): "sdxl_models/image_encoder",
-    ("hidden_size", 1664): "sdxl_models/image_encoder",
-}
-_REDUX = ("feature_extractor/", "image_embedder/", "image_encoder/")  # the parts of Flux' reader of pictures
 # Models that diffusers recognises, by words in their names, and whose pipelines are of no family here.
 _FROM_PICTURES = {
     "inpaint": "an inpainting model",
@@ -118,7 +108,7 @@ def find_checkpoint(name: str) -> Path | None:
     if os.path.isfile(path):
         return path
     of_hub = re.fullmatch(r"[^/.~][^/:]*/[^/]+/.+\.safetensors", name)
-    return _find_file(name, (".safetensors",), f"there is no file {name}", ACCEPTED) if of_hub else None
+    return find_file(name, (".safetensors",), f"there is no file {name}", ACCEPTED) if of_hub else None
 
 
 def is_downloaded(repo: str) -> bool:
@@ -166,18 +156,18 @@ def _hub_id(name: str) -> tuple[str, str | None]:
 def _cached(repo: str, revision: str | None, denoiser: bool = True) -> Path | None:
     """The snapshot on this machine, if all of its parts are there: asking the hub could only change it."""
     unweighted = () if denoiser else _DENOISERS
-    folder = _snapshot(repo, revision)
-    complete = folder and all(_is_complete(folder / part, part not in unweighted) for part in _parts(folder))
+    folder = snapshot(repo, revision)
+    complete = folder and all(is_complete(folder / part, part not in unweighted) for part in _parts(folder))
     return folder if complete else None
 
 
 def _cached_description(repo: str) -> Path | None:
     """The snapshot on this machine, if it has every part's configuration."""
-    folder = _snapshot(repo)
-    return folder if folder and all(_is_complete(folder / part, weights=False) for part in _parts(folder)) else None
+    folder = snapshot(repo)
+    return folder if folder and all(is_complete(folder / part, weights=False) for part in _parts(folder)) else None
 
 
-def _snapshot(repo: str, revision: str | None = None) -> Path | None:
+def snapshot(repo: str, revision: str | None = None) -> Path | None:
     """The snapshot on this machine; some of its parts may be missing."""
     from huggingface_hub import try_to_load_from_cache
 
@@ -202,7 +192,7 @@ def is_part(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(isinstance(name, str) for name in value)
 
 
-def _is_complete(part: Path, weights: bool = True) -> bool:
+def is_complete(part: Path, weights: bool = True) -> bool:
     """Whether a part of a pipeline has its configuration; and its weights, if it is one that has some, and they are
     wanted."""
     if not any(part.glob("*config.json")):
@@ -381,7 +371,7 @@ def find_lora(name: str) -> Path:
         accepted = f"write {prompted[1]}.safetensors{prompted[2] or ''}"
     elif weighted := re.fullmatch(r"(.+\.safetensors):(.*)", name):
         accepted = f"its weight '{weighted[2]}' is no number; write {weighted[1]}:0.8, say"
-    return _find_file(name, (".safetensors",), f"there is no LoRA '{name}' here", accepted)
+    return find_file(name, (".safetensors",), f"there is no LoRA '{name}' here", accepted)
 
 
 @functools.lru_cache
@@ -393,88 +383,20 @@ def find_embedding(name: str) -> Path:
         accepted = f"it takes no weight; leave out :{weighted[2]}, and write (WORD:{weighted[2]}) in prompts"
     elif name == "embedding":  # as ComfyUI writes it, with a word after it
         accepted = "give the file alone, without embedding: before it"
-    return _find_file(name, EMBEDDINGS, f"there is no embedding '{name}' here", accepted)
-
-
-@functools.lru_cache
-def find_ip_adapter(name: str) -> Path:
-    """The file of what reads pictures; from the hub, 'org/name/file.safetensors', it is downloaded unless it is on this
-    machine."""
-    kinds = "own, a .safetensors file, or one on the hub, as org/name/file.safetensors"
-    path = _find_file(name, (".safetensors",), f"there is no IP-Adapter '{name}' here", f"it is {kinds}")
-    if not is_ip_adapter(tensor_shapes(path)):
-        raise Error(f"{path} is no IP-Adapter; it is {kinds}")
-    return path
-
-
-@functools.lru_cache
-def find_image_encoder(ip_adapter: Path) -> Path:
-    """The folder of the encoder of pictures that an IP-Adapter was made with: `image_encoder` beside its file, or that of
-    its authors on the hub, which is downloaded unless it is on this machine.
-
-    Raises Error for one that reads other encoders."""
-    reads = _reads(ip_adapter)
-    beside = ip_adapter.parent / "image_encoder"
-    # In the hub's cache, after a download that was stopped, its configuration is there and its weights are not.
-    known_to_lack = reads in _IMAGE_ENCODERS and not [*beside.glob("*.safetensors")]
-    if os.path.isdir(beside) and not known_to_lack and read_field(beside / "config.json", reads[0]) == reads[1]:
-        return beside
-    if reads not in _IMAGE_ENCODERS:
-        raise Error(
-            f"{ip_adapter} reads an encoder of pictures that walk does not know; lay it beside the file, as a folder "
-            "image_encoder"
-        )
-    where = _IMAGE_ENCODERS[reads]
-    wanted = [f"{where}/config.json", f"{where}/model.safetensors"]
-    folder = downloads.cached(_IMAGE_ENCODERS_REPO, wanted)
-    if not folder or not all((folder / file).is_file() for file in wanted):
-        remedy = f"go online, or lay {where.replace('models/', '')} beside {ip_adapter.name}"
-        folder = downloads.download(downloads.look_up(_IMAGE_ENCODERS_REPO, None, "", remedy), wanted)
-    return folder / where
-
-
-@functools.lru_cache
-def find_redux(name: str) -> Path:
-    """The folder of what reads pictures for Flux (Redux); from the hub, it is downloaded unless it is on this machine."""
-    accepted = "for Flux it is own, or a folder or hub id of a FluxPriorReduxPipeline in diffusers' format"
-    folder = at_home(name)
-    if not os.path.isdir(folder):
-        if not _may_be_on_hub(name) or "/" not in name:
-            raise Error(f"there is no '{name}' here that reads pictures; {accepted}")
-        cached = _snapshot(name)
-        if cached and all(_is_complete(cached / part) for part in _REDUX):
-            return cached
-        listing = downloads.look_up(name, None, accepted)
-        parts = [file for file in listing.files if file.startswith(_REDUX) and file.endswith(_DECIDING)]
-        folder = downloads.download(listing, ["model_index.json", *parts])
-    if not (folder / "model_index.json").is_file() or pipeline_of(folder) != "FluxPriorReduxPipeline":
-        raise Error(f"{name} holds no FluxPriorReduxPipeline; {accepted}")
-    return folder
-
-
-def _reads(ip_adapter: Path) -> tuple[str, int]:
-    """Which of an encoder's numbers an IP-Adapter reads, by their name in its configuration, and how many."""
-    layers = {name.removeprefix(IP_ADAPTER[1]): it.shape for name, it in tensor_shapes(ip_adapter).items()}
-    kinds = {"proj": "projection_dim", "proj_in": "hidden_size"}
-    if "proj.3.weight" in layers:  # the authors' 'full'; those for faces have a first layer of the same name
-        kinds["proj.0"] = "hidden_size"
-    for name, what in kinds.items():
-        if len(shape := layers.get(f"{name}.weight", ())) == 2:
-            return what, shape[1]
-    raise Error(f"{ip_adapter} does not read a picture's whole, but faces, say; give another --ip-adapter")
+    return find_file(name, EMBEDDINGS, f"there is no embedding '{name}' here", accepted)
 
 
 @functools.lru_cache
 def find_denoiser(name: str) -> Path:
     """A denoiser's single file; from the hub, 'org/name/file.gguf', it is downloaded unless it is on this machine."""
     kinds = "a .safetensors or .gguf file, or one on the hub, as org/name/file.gguf"
-    return _find_file(name, (".safetensors", ".gguf"), f"there is no denoiser '{name}' here", f"it is own, or {kinds}")
+    return find_file(name, (".safetensors", ".gguf"), f"there is no denoiser '{name}' here", f"it is own, or {kinds}")
 
 
 def find_upscaler(name: str) -> Path:
     """An upscaler's file; from the hub, 'org/name/file.safetensors', it is downloaded unless it is on this machine."""
     kinds = "own, none, a .safetensors or .pth file, or one on the hub, as org/name/file.safetensors"
-    return _find_file(name, (".safetensors", ".pth"), f"there is no upscaler '{name}' here", f"it is {kinds}")
+    return find_file(name, (".safetensors", ".pth"), f"there is no upscaler '{name}' here", f"it is {kinds}")
 
 
 def find_own_upscaler(model: str) -> Path | None:
@@ -484,7 +406,7 @@ def find_own_upscaler(model: str) -> Path | None:
     return path if os.path.isfile(path) else None
 
 
-def _find_file(name: str, suffixes: tuple[str, ...], absent: str, accepted: str) -> Path:
+def find_file(name: str, suffixes: tuple[str, ...], absent: str, accepted: str) -> Path:
     """The file of weights that a name means: a file, the only one in a folder, or one on the hub. Raises Error, which
     says `absent`, and what is accepted."""
     with contextlib.suppress(OSError):
@@ -497,7 +419,7 @@ def _find_file(name: str, suffixes: tuple[str, ...], absent: str, accepted: str)
             return path / _only([file.name for file in inside], str(path), suffixes)  # as diffusers saves one
     _check_beside(name, suffixes, absent)
     repo, file = "/".join(name.split("/")[:2]), "/".join(name.split("/")[2:])
-    if "/" not in name or not _may_be_on_hub(repo) or os.path.exists(name) or (file and not file.endswith(suffixes)):
+    if "/" not in name or not may_be_on_hub(repo) or os.path.exists(name) or (file and not file.endswith(suffixes)):
         raise Error(f"{absent}; {accepted}")
     folder = downloads.cached(repo, [file or f"*{suffix}" for suffix in suffixes])
     paths = [path.relative_to(folder).as_posix() for path in folder.rglob("*")] if folder else []
@@ -517,7 +439,7 @@ def _check_beside(name: str, suffixes: tuple[str, ...], absent: str) -> None:
         raise Error(f"{absent}; did you mean {beside}?")
 
 
-def _may_be_on_hub(name: str) -> bool:
+def may_be_on_hub(name: str) -> bool:
     """Whether the hub may have a repository of that name: not if it is the name of a file."""
     return downloads.is_id(name) and not name.endswith(_WEIGHTS)
 
@@ -540,13 +462,13 @@ def find_decoder(name: str) -> Path:
     accepted = "a decoder is own, tiny, a VAE's .safetensors file, or a folder or hub id of a VAE in diffusers' format"
     folder = at_home(name)
     if name.endswith(".safetensors") or os.path.isfile(folder):
-        path = _find_file(name, (".safetensors",), f"there is no decoder '{name}' here", accepted)
+        path = find_file(name, (".safetensors",), f"there is no decoder '{name}' here", accepted)
         if not _is_vae(tensor_shapes(path)):
             raise Error(f"{path} holds no VAE alone; {accepted}")
         return path
     if not os.path.isdir(folder):
         _check_beside(name, (".safetensors",), f"there is no decoder '{name}' here")
-        if not _may_be_on_hub(name) or "/" not in name:
+        if not may_be_on_hub(name) or "/" not in name:
             raise Error(f"there is no decoder '{name}' here; {accepted}")
         wanted = ["config.json", _USUAL_FILE]
         cached = downloads.cached(name, wanted)
@@ -582,7 +504,7 @@ def _download(repo: str, revision: str | None, denoiser: bool) -> Path:
     begun_in_full = any((folder / part / _USUAL_FILE).exists() for part in _DENOISERS)  # by another program
     files = _files_of(parts, listing.files, variant, () if denoiser else _DENOISERS, halves=not begun_in_full)
     downloads.download(listing, ["model_index.json", *files])
-    if missing := [part for part in parts if not _is_complete(folder / part, denoiser or part not in _DENOISERS)]:
+    if missing := [part for part in parts if not is_complete(folder / part, denoiser or part not in _DENOISERS)]:
         raise Error(
             f"{repo} has no weights as safetensors for its {missing[0]}, and others may hold programs; {ACCEPTED}"
         )
@@ -719,7 +641,7 @@ def folder_identity(folder: Path, report: digests.Report) -> str:
     if folder.parent.name == "snapshots" and re.fullmatch(r"[0-9a-f]{40}", folder.name):
         variant = weights_variant(folder)  # which is loaded, unless the usual one is on this machine, too
         return f"commit {folder.name}" + (f" {variant}" if variant else "")
-    files = [folder / "model_index.json", *(p for p in folder.glob("*/**/*") if p.suffix in _DECIDING)]
+    files = [folder / "model_index.json", *(p for p in folder.glob("*/**/*") if p.suffix in DECIDING)]
     digest = hashlib.sha256()
     for path in sorted(files):
         with _reading(path):

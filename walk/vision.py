@@ -8,6 +8,7 @@ Knows no walks, and not which pictures there are.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,18 +16,23 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from walk import Error, images, loading
+from walk import Error, downloads, images, loading
 from walk.digests import Report
 from walk.families import FAMILIES, Family
+from walk.files import at_home
 from walk.hub import (
+    DECIDING,
     IP_ADAPTER,
     file_identity,
-    find_image_encoder,
-    find_ip_adapter,
-    find_redux,
+    find_file,
     folder_identity,
+    is_complete,
+    is_ip_adapter,
+    may_be_on_hub,
     part_files,
+    pipeline_of,
     read_field,
+    snapshot,
     tensor_shapes,
 )
 from walk.images import Image
@@ -35,6 +41,16 @@ from walk.settings import Settings
 EMBEDS = "ip_adapter_image_embeds"  # of a picture; with negative_ before, of none
 SHOWN = "ip_adapter_shown"  # how far a picture is; 0 where there is none
 KEPT = 8  # pictures, as they were read: one may stand beside every prompt
+# Where encoders of pictures lie that IP-Adapters were made with, by what they read of an encoder's: the numbers that it has
+# for a whole picture (its projection), or those of each patch (its last layer but one), and how many these are.
+_IMAGE_ENCODERS_REPO = "h94/IP-Adapter"
+_IMAGE_ENCODERS = {
+    ("projection_dim", 1024): "models/image_encoder",
+    ("hidden_size", 1280): "models/image_encoder",
+    ("projection_dim", 1280): "sdxl_models/image_encoder",
+    ("hidden_size", 1664): "sdxl_models/image_encoder",
+}
+_REDUX = ("feature_extractor/", "image_embedder/", "image_encoder/")  # the parts of Flux' reader of pictures
 
 
 class Vision(Protocol):
@@ -257,3 +273,74 @@ class Redux:
         weight = self.weight * image.weight if image else 0.0
         seen = weight * self.read(_of_full_weight(image), device).to(words.dtype)
         return conditioning | {"prompt_embeds": torch.cat([words, seen])}
+
+
+# Where it is found
+
+
+@functools.lru_cache
+def find_ip_adapter(name: str) -> Path:
+    """The file of what reads pictures; from the hub, 'org/name/file.safetensors', it is downloaded unless it is on this
+    machine."""
+    kinds = "own, a .safetensors file, or one on the hub, as org/name/file.safetensors"
+    path = find_file(name, (".safetensors",), f"there is no IP-Adapter '{name}' here", f"it is {kinds}")
+    if not is_ip_adapter(tensor_shapes(path)):
+        raise Error(f"{path} is no IP-Adapter; it is {kinds}")
+    return path
+
+
+@functools.lru_cache
+def find_image_encoder(ip_adapter: Path) -> Path:
+    """The folder of the encoder of pictures that an IP-Adapter was made with: `image_encoder` beside its file, or that of
+    its authors on the hub, which is downloaded unless it is on this machine.
+
+    Raises Error for one that reads other encoders."""
+    reads = _reads(ip_adapter)
+    beside = ip_adapter.parent / "image_encoder"
+    # In the hub's cache, after a download that was stopped, its configuration is there and its weights are not.
+    known_to_lack = reads in _IMAGE_ENCODERS and not [*beside.glob("*.safetensors")]
+    if os.path.isdir(beside) and not known_to_lack and read_field(beside / "config.json", reads[0]) == reads[1]:
+        return beside
+    if reads not in _IMAGE_ENCODERS:
+        raise Error(
+            f"{ip_adapter} reads an encoder of pictures that walk does not know; lay it beside the file, as a folder "
+            "image_encoder"
+        )
+    where = _IMAGE_ENCODERS[reads]
+    wanted = [f"{where}/config.json", f"{where}/model.safetensors"]
+    folder = downloads.cached(_IMAGE_ENCODERS_REPO, wanted)
+    if not folder or not all((folder / file).is_file() for file in wanted):
+        remedy = f"go online, or lay {where.replace('models/', '')} beside {ip_adapter.name}"
+        folder = downloads.download(downloads.look_up(_IMAGE_ENCODERS_REPO, None, "", remedy), wanted)
+    return folder / where
+
+
+@functools.lru_cache
+def find_redux(name: str) -> Path:
+    """The folder of what reads pictures for Flux (Redux); from the hub, it is downloaded unless it is on this machine."""
+    accepted = "for Flux it is own, or a folder or hub id of a FluxPriorReduxPipeline in diffusers' format"
+    folder = at_home(name)
+    if not os.path.isdir(folder):
+        if not may_be_on_hub(name) or "/" not in name:
+            raise Error(f"there is no '{name}' here that reads pictures; {accepted}")
+        cached = snapshot(name)
+        if cached and all(is_complete(cached / part) for part in _REDUX):
+            return cached
+        listing = downloads.look_up(name, None, accepted)
+        parts = [file for file in listing.files if file.startswith(_REDUX) and file.endswith(DECIDING)]
+        folder = downloads.download(listing, ["model_index.json", *parts])
+    if not (folder / "model_index.json").is_file() or pipeline_of(folder) != "FluxPriorReduxPipeline":
+        raise Error(f"{name} holds no FluxPriorReduxPipeline; {accepted}")
+    return folder
+
+
+def _reads(ip_adapter: Path) -> tuple[str, int]:
+    """Which of an encoder's numbers an IP-Adapter reads, by their name in its configuration, and how many."""
+    layers = {name.removeprefix(IP_ADAPTER[1]): it.shape for name, it in tensor_shapes(ip_adapter).items()}
+    kinds = {"proj": "projection_dim", "proj_in": "hidden_size"}
+    if "proj.3.weight" in layers:  # the authors' 'full'; those for faces have a first layer of the same name
+        kinds["proj.0"] = "hidden_size"
+    for name, what in kinds.items():
+        if len(shape := layers.get(f"{name}.weight", ())) == 2:
+            return what, shape[1]
+    raise Error(f"{ip_adapter} does not read a picture's whole, but faces, say; give another --ip-adapter")
