@@ -542,6 +542,20 @@ def test_a_film_whose_loaded_model_was_shown_no_picture_is_made_again(adapted, t
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "a-again.mp4").read_bytes()
 
 
+def test_a_film_and_its_pictures_may_move_together(folder, tmp_path, capsys, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    shutil.copy("fox.png", "photos")
+    film = ["--prompts", "a fox | image=photos/fox.png", "an owl | image=owl.png", *folder, "--frames", "3"]
+    assert main([*film, "--out", "a.mp4"]) == 0
+    home = tmp_path / "elsewhere"
+    for name in ("a.mp4", "a.walk", "owl.png", "photos/fox.png"):
+        (home / name).parent.mkdir(exist_ok=True)
+        shutil.move(name, home / name)
+    capsys.readouterr()
+    assert main(["replay", str(home / "a.mp4"), "--run", str(home / "a.walk")]) == 0
+    assert "3 of 3 frames are in" in capsys.readouterr().err
+
+
 def test_a_picture_that_is_cut_off_is_refused_before_anything_is_loaded(folder, capsys, tmp_path):
     paint(tmp_path / "wide.jpg", 3, (640, 480))
     (tmp_path / "wide.jpg").write_bytes((tmp_path / "wide.jpg").read_bytes()[:-2000])

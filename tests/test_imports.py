@@ -108,7 +108,19 @@ BELOW = {
         *("text", "timeline"),
     },
     "replay": {
-        *("probe", "flags", "formats", "keyframes", "motion", "music", "paths", "rates", "recipe", "settings"),
+        *(
+            "probe",
+            "flags",
+            "formats",
+            "images",
+            "keyframes",
+            "motion",
+            "music",
+            "paths",
+            "rates",
+            "recipe",
+            "settings",
+        ),
     },
     "order": {
         *("files", "film", "probe", "flags", "formats", "images", "keyframes", "lyrics", "manifest", "motion", "music"),

@@ -120,6 +120,14 @@ def told(text: str) -> Image | None:
     return Image(name, match[2], weight) if weight <= 1 else None
 
 
+def moved(image: Image, folder: Path) -> Image:
+    """The same picture in this folder, if it is no longer where its name says."""
+    if os.path.isfile(at_home(image.path)):
+        return image
+    near = (folder / image.path, folder / Path(image.path).name)
+    return next((image._replace(path=str(path)) for path in near if os.path.isfile(path)), image)
+
+
 def load(image: Image) -> Any:
     """The picture (PIL, RGB) as it is to be seen: turned as the camera was held, and on white where it is transparent.
 

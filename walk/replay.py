@@ -6,13 +6,14 @@ Renders nothing and prints nothing.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import re
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from walk import Error, Walk, flags, formats, probe, rates, recipe
+from walk import Error, Walk, flags, formats, images, probe, rates, recipe
 from walk.flags import EXCLUSIVE
 from walk.keyframes import Keyframe, read_lines
 from walk.motion import RHYTHM, is_smooth, pulses, used_paces
@@ -100,7 +101,10 @@ def replayed(film: str, made: Recipe, chosen: dict[str, Any], another: bool = Fa
     # 1. What is chosen takes the place of what contradicts it.
     carried = _carried(film, made, chosen, another)
     beats = carried.pop("beats", None)  # no path that a film names is opened
-    keyframes = read_lines(made.prompts)
+    keyframes = tuple(
+        dataclasses.replace(it, image=images.moved(it.image, path.parent)) if it.image else it
+        for it in read_lines(made.prompts)
+    )
     carried = _without_contradictions(carried, chosen, keyframes)
     if out.suffix.lower() != path.suffix.lower():  # another format may not have these
         carried = _without(carried, "codec", "quality")
