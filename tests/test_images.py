@@ -389,6 +389,18 @@ def test_seeds_from_words_tell_pictures_apart(photos):
     assert seeds[0] == seeds[3]
 
 
+def test_a_film_is_called_after_its_pictures(tmp_path):
+    assert paths.slug(["photos/fox.jpg:0.5", "An Owl.png", "a frog | image=frog.png"]) == "fox-an-owl-png-a-frog"
+
+
+def test_a_model_of_ones_own_is_said_to_see_no_pictures_unless_it_says_more(photos):
+    class Own(models.Model):
+        encode = noise = denoise = decode = None
+
+    assert Own().notes(Keyframe("a fox", 1)) == []
+    assert "may not see the picture" in Own().notes(Keyframe("a fox", 1, image=photos[0]))[0]
+
+
 def test_a_keyframe_takes_a_path_and_is_known_by_what_is_in_the_file(tmp_path, photos):
     other = tmp_path / "other.png"
     shutil.copy(photos[0], other)

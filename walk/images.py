@@ -61,6 +61,11 @@ def is_name(text: str, folder: Path | None = None) -> bool:
     return name.lower().endswith(SUFFIXES) and (not re.search(r"\s", name) or os.path.isfile(place(name, folder)))
 
 
+def stem(text: str) -> str:
+    """What a film of this picture is called."""
+    return Path(_weighed(text)[0]).stem
+
+
 def inside(folder: Path) -> list[Path]:
     """A folder's pictures in the order of their names, 2.jpg before 10.jpg and a.jpg; without the sheets that walk has
     drawn of them there."""

@@ -85,8 +85,8 @@ class Model(Protocol):
         return other
 
     def notes(self, keyframe: Keyframe) -> list[str]:
-        """Notes on what the model will not understand of a keyframe's prompts, in sentences for the user."""
-        return []
+        """Notes on what the model will not understand of a keyframe, in sentences for the user."""
+        return ["the model may not see the picture beside the prompt, of which it says nothing"] * bool(keyframe.image)
 
     @abstractmethod
     def encode(self, keyframe: Keyframe) -> Conditioning:
