@@ -347,7 +347,7 @@ def test_a_picture_whose_name_no_line_can_have_is_refused_and_never_read_as_word
 def test_pictures_that_are_not_read_here_are_not_left_out_of_a_folder(tmp_path):
     paint(tmp_path / "1.jpg", 1)
     (tmp_path / "2.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0" + bytes(64))
-    with pytest.raises(Error, match=r"2\.HEIC is HEIC, which is not read here; save it as JPEG"):
+    with pytest.raises(Error, match=r"2\.HEIC is damaged, or save it as JPEG"):
         read_prompts(tmp_path)
 
 
@@ -370,7 +370,7 @@ def test_pictures_that_are_not_read_here_are_not_left_out_of_a_folder(tmp_path):
             "a fox | image=fox.png:1.5",
             "a.txt:1: the weight of fox.png, 1.5, is out of range; it is a number from 0 to 1",
         ),
-        ("a fox | image=photo.heic", "photo.heic is HEIC, which is not read here; save it as JPEG"),
+        ("a fox | image=photo.heic", "photo.heic is damaged, or save it as JPEG"),
     ],
 )
 def test_what_is_no_picture_is_refused_with_its_line(tmp_path, monkeypatch, line, message):
@@ -455,6 +455,20 @@ def test_grey_pictures_of_sixteen_bits_are_seen_as_those_of_eight(tmp_path):
         Image.fromarray(numbers).save(tmp_path / name)
         with pytest.raises(Error, match=f"{name} has more than 16 bits for a colour; save it with 8"):
             images.load(images.find(str(tmp_path / name)))
+
+
+def test_pictures_of_iphones_are_seen_with_a_library_and_else_refused(tmp_path, monkeypatch):
+    heif = pytest.importorskip("pillow_heif")
+    paint(tmp_path / "fox.png", 3, (64, 48))
+    heif.from_pillow(Image.open(tmp_path / "fox.png")).save(tmp_path / "fox.heic", quality=95)
+    seen, plain = (images.load(images.find(str(tmp_path / name))) for name in ("fox.heic", "fox.png"))
+    assert np.abs(np.asarray(seen).astype(int) - np.asarray(plain)).mean() < 8
+    monkeypatch.setattr(images, "_learn_heic", lambda: None)
+    monkeypatch.delitem(Image.OPEN, "HEIF")
+    with pytest.raises(
+        Error, match=r"fox\.heic is HEIC, which needs a library that is not here; pip install pillow-heif"
+    ):
+        images.find(str(tmp_path / "fox.heic"))
 
 
 def test_only_formats_that_no_other_program_reads_are_opened(tmp_path):

@@ -5,7 +5,10 @@ Knows no models, and nothing of prompts.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
+import importlib
 import io
 import os
 import re
@@ -20,7 +23,7 @@ from walk.text import has_control_characters, without_exponent
 
 SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jfif", ".webp", ".avif", ".bmp", ".tif", ".tiff"),
-    *(".heic", ".heif"),  # which are refused, rather than left out of a folder or taken for words
+    *(".heic", ".heif"),  # without the library for them, they are refused, not left out of a folder or taken for words
 )
 # The words beside a picture that stands alone: those of the method's authors, in their examples.
 ALONE = "best quality, high quality"
@@ -29,7 +32,7 @@ _TOLD = re.compile(r"(.+) sha256:([0-9a-f]{16})")  # how a film's recipe tells a
 _SHEET = re.compile(r"\.(preview|seeds(-from-\d+)?)\.png$")
 _ACCEPTED = "give a picture, such as a .png, .jpg or .webp"
 # Among those that Pillow reads there are others, such as EPS, which it has a program run.
-_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
+_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "HEIF")
 LONGEST = 50  # times as long as wide
 _HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1")  # how such files begin, after their first four bytes
 MOST_BYTES = 1 << 29  # of a picture's file; those of the largest cameras have half of it
@@ -187,7 +190,7 @@ def _digest(data: bytes) -> str:
 def _opened(path: Path, data: bytes) -> Any:
     import PIL.Image
 
-    PIL.Image.init()
+    _learn_heic()
     known = [name for name in _FORMATS if name in PIL.Image.OPEN]  # older ones know no AVIF
     try:
         with warnings.catch_warnings():
@@ -196,13 +199,30 @@ def _opened(path: Path, data: bytes) -> Any:
     except MemoryError:
         raise
     except Exception as error:
-        kind = "HEIC, which is not read here; save it as JPEG" if data[4:12] in _HEIC else f"no picture; {_ACCEPTED}"
+        kind = f"no picture; {_ACCEPTED}"
+        if data[4:12] in _HEIC:
+            what = (
+                "damaged"
+                if "HEIF" in known
+                else "HEIC, which needs a library that is not here; pip install pillow-heif"
+            )
+            kind = f"{what}, or save it as JPEG"
         if isinstance(error, PIL.Image.DecompressionBombError):
             kind = "too large; a model sees a few hundred pixels of it"
         raise Error(f"{path} is {kind}") from None
     if max(picture.size) > LONGEST * min(picture.size):  # whose short side would be enlarged to hundreds of pixels
         raise Error("{} is {}x{} pixels, of which a model would see next to nothing".format(path, *picture.size))
     return picture
+
+
+@functools.cache
+def _learn_heic() -> None:
+    """Have Pillow know all of its formats, and HEIC, as iPhones have it, if the library for that is here."""
+    import PIL.Image
+
+    PIL.Image.init()
+    with contextlib.suppress(ImportError):
+        importlib.import_module("pillow_heif").register_heif_opener()
 
 
 def _decoded(path: Path, data: bytes, roughly: bool = False) -> Any:
