@@ -195,6 +195,16 @@ def test_a_picture_of_less_weight_counts_less_and_of_none_not_at_all(adapted, ph
     assert weighed[0] == Keyframe("a fox", 5, image=photos[0])
 
 
+def test_a_recipe_tells_a_file_that_is_called_as_if_it_had_a_weight(photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(photos[0], "fox.png:0.5")
+    for name, weight in (("fox.png:0.5", 1.0), ("fox.png:0.5:0.3", 0.3)):
+        image = images.find(name)
+        assert (image.path, image.weight) == ("fox.png:0.5", weight)
+        (again,) = read_lines([f"a fox | seed=1 | image={image}"])
+        assert again.image == image
+
+
 def test_from_no_image_to_one_the_way_is_without_a_jump(adapted, photos):
     model = with_images(adapted)
     keyframes = [Keyframe("a fox", 5), Keyframe("a fox", 5, image=str(photos[0])), Keyframe("a fox", 5)]

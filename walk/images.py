@@ -48,7 +48,8 @@ class Image(NamedTuple):
 
     def __str__(self) -> str:
         """As `find` reads it again, wherever the file may be."""
-        weight = "" if self.weight == 1 else f":{without_exponent(self.weight)}"
+        bare = self.weight == 1 and not _WEIGHT.fullmatch(self.path)  # a file may be called fox.jpg:0.5
+        weight = "" if bare else f":{without_exponent(self.weight)}"
         return f"{self.path}{weight} sha256:{self.digest}"
 
     @property
