@@ -393,6 +393,21 @@ def test_what_is_no_picture_is_refused_with_its_line(tmp_path, monkeypatch, line
         read_prompts("a.txt")
 
 
+@pytest.mark.parametrize("weight", [":1.5", ":50%", ":0,5", ":-0.5", ":1e-1", " :0.5", ": 0.5", ":half"])
+def test_what_is_no_weight_is_refused_and_never_read_as_words(tmp_path, monkeypatch, weight):
+    monkeypatch.chdir(tmp_path)
+    paint(tmp_path / "fox.png", 1)
+    told = (
+        f"the weight of fox.png, {weight.strip(' :')}, is out of range; it is a number from 0 to 1, as in fox.png:0.5"
+    )
+    for prompt in (f"fox.png{weight}", f"a fox | image=fox.png{weight}"):
+        with pytest.raises(Error) as error:
+            read_prompts([prompt])
+        assert str(error.value) == f"prompt 1: {told}"
+    (words,) = read_prompts([f"a sign, fox.png{weight}"])
+    assert words.image is None
+
+
 def test_seeds_from_words_tell_pictures_apart(photos):
     seeds = [it.seed for it in read_prompts([*map(str, photos), str(photos[0])], seeds="words")]
     assert len({*seeds}) == 3

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import importlib
 import io
+import math
 import os
 import re
 import warnings
@@ -27,7 +28,8 @@ SUFFIXES = (
 )
 # The words beside a picture that stands alone: those of the method's authors, in their examples.
 ALONE = "best quality, high quality"
-_WEIGHT = re.compile(r"(.+):(\d+(?:\.\d*)?|\.\d+)")
+_WEIGHT = re.compile(r"(.*\S):(\d+(?:\.\d*)?|\.\d+)")
+_NO_WEIGHT = re.compile(rf"(.+(?:{'|'.join(map(re.escape, SUFFIXES))})) ?: ?\S+", re.IGNORECASE)  # but meant for one
 _TOLD = re.compile(r"(.+) sha256:([0-9a-f]{16})")  # how a film's recipe tells a picture
 _SHEET = re.compile(r"\.(preview|seeds(-from-\d+)?)\.png$")
 _ACCEPTED = "give a picture, such as a .png, .jpg or .webp"
@@ -95,8 +97,9 @@ def find(text: str, folder: Path | None = None) -> Image:
         raise Error(f"{text[:80]} is an address; save the picture, and give its file")
     check_name(text)
     name, weight = (text, 1.0) if os.path.isfile(place(text, folder)) else _weighed(text)
-    if weight > 1:
-        raise Error(f"the weight of {name}, {weight:g}, is out of range; it is a number from 0 to 1")
+    if not weight <= 1:
+        given = text[len(name) :].strip(": ")[:40]
+        raise Error(f"the weight of {name}, {given}, is out of range; it is a number from 0 to 1, as in {name}:0.5")
     path = place(name, folder)
     data = _read(path)
     _opened(path, data)
@@ -104,9 +107,11 @@ def find(text: str, folder: Path | None = None) -> Image:
 
 
 def _weighed(text: str) -> tuple[str, float]:
-    """(name, weight) of a picture, as in fox.jpg:0.5."""
-    match = _WEIGHT.fullmatch(text)
-    return (match[1], float(match[2])) if match else (text, 1.0)
+    """(name, weight) of a picture, as in fox.jpg:0.5; of what is no weight, as in fox.jpg:50%, it is not a number."""
+    if match := _WEIGHT.fullmatch(text):
+        return match[1], float(match[2])
+    match = _NO_WEIGHT.fullmatch(text)
+    return (match[1], math.nan) if match else (text, 1.0)
 
 
 def check_name(text: str) -> None:
