@@ -607,6 +607,22 @@ def test_a_film_and_its_pictures_may_move_together(folder, tmp_path, capsys, mon
     assert "3 of 3 frames are in" in capsys.readouterr().err
 
 
+def test_of_several_pictures_of_a_name_a_replay_takes_the_one_that_was_meant(photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    meant = images.find(str(photos[0]))
+    shutil.copy(photos[1], "fox.png")  # another one
+    for place in ("film/fox.png", "film/photos/fox.png"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(photos["photos" in place], place)
+    for name in ("fox.png", "photos/fox.png", "C:\\photos\\fox.png", str(tmp_path / "fox.png")):
+        assert images.load(images.moved(meant._replace(path=name), Path("film")))
+    gone = meant._replace(digest="0" * 16)
+    assert images.moved(gone, Path("film")) == gone
+    for name in ("fox.png", "gone.png"):
+        gone = meant._replace(path=name, digest="0" * 16)
+        assert images.moved(gone, Path("film")) == gone
+
+
 def test_a_picture_that_is_cut_off_is_refused_before_anything_is_loaded(folder, capsys, tmp_path):
     paint(tmp_path / "wide.jpg", 3, (640, 480))
     (tmp_path / "wide.jpg").write_bytes((tmp_path / "wide.jpg").read_bytes()[:-2000])

@@ -15,7 +15,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
 
 from walk import Error
@@ -135,11 +135,17 @@ def told(text: str) -> Image | None:
 
 
 def moved(image: Image, folder: Path) -> Image:
-    """The same picture in this folder, if it is no longer where its name says."""
-    if os.path.isfile(at_home(image.path)):
-        return image
-    near = (folder / image.path, folder / Path(image.path).name)
-    return next((image._replace(path=str(path)) for path in near if os.path.isfile(path)), image)
+    """The same picture in this folder, if it is no longer where its name says, or another one is there."""
+    here, name = at_home(image.path), PureWindowsPath(image.path).name  # which ends a path of any system
+    near = [path for path in (here, folder / image.path, folder / name) if os.path.isfile(path)]
+    path = next((path for path in near if _is_in(path, image)), next(iter(near), here))
+    return image if path == here else image._replace(path=str(path))
+
+
+def _is_in(path: Path, image: Image) -> bool:
+    with contextlib.suppress(Error):
+        return _digest(_read(path)) == image.digest
+    return False
 
 
 def load(image: Image) -> Any:
