@@ -844,6 +844,31 @@ def test_what_is_no_redux_is_refused(flux, adapted):
         models.complete(Settings(model=str(flux[0]), ip_adapter=str(adapted("sd")[1])))
 
 
+def test_a_repository_on_the_hub_without_what_is_needed_is_refused_in_a_sentence(flux, adapted, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(vision._IMAGE_ENCODERS, ("projection_dim", 16), "models/image_encoder")
+    (folder, file), home, alone = adapted("sd"), tmp_path / "home", tmp_path / "alone" / "ip.safetensors"
+    for place in (home / "ip.safetensors", alone):
+        place.parent.mkdir()
+        shutil.copy(file, place)
+
+    def why(folder, name):
+        vision.find_image_encoder.cache_clear()
+        with pytest.raises(Error) as error:
+            models.complete(Settings(model=str(folder), device="cpu", ip_adapter=str(name)))
+        return str(error.value)
+
+    with fakehub.running(monkeypatch) as server:
+        told = (
+            "the hub has no h94/IP-Adapter, or it is private (hf auth login); lay image_encoder beside ip.safetensors"
+        )
+        assert why(folder, alone) == told
+        server.repositories["h94/IP-Adapter"] = server.repositories["org/ip"] = home
+        told = "has no models/image_encoder/config.json any more; lay image_encoder beside ip.safetensors"
+        assert why(folder, alone) == f"h94/IP-Adapter {told}"
+        assert why(flux[0], "org/ip").startswith("org/ip holds no FluxPriorReduxPipeline; for Flux it is own, or a")
+
+
 def test_the_usual_ip_adapter_and_its_encoder_alone_are_downloaded(adapted, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     folder, file = adapted("sd")

@@ -310,8 +310,11 @@ def find_image_encoder(ip_adapter: Path) -> Path:
     wanted = [f"{where}/config.json", f"{where}/model.safetensors"]
     folder = downloads.cached(_IMAGE_ENCODERS_REPO, wanted)
     if not folder or not all((folder / file).is_file() for file in wanted):
-        remedy = f"go online, or lay {where.replace('models/', '')} beside {ip_adapter.name}"
-        folder = downloads.download(downloads.look_up(_IMAGE_ENCODERS_REPO, None, "", remedy), wanted)
+        remedy = f"lay {where.replace('models/', '')} beside {ip_adapter.name}"
+        listing = downloads.look_up(_IMAGE_ENCODERS_REPO, None, remedy, f"go online, or {remedy}")
+        if lost := [file for file in wanted if file not in listing.files]:
+            raise Error(f"{listing.name} has no {lost[0]} any more; {remedy}")
+        folder = downloads.download(listing, wanted)
     return folder / where
 
 
@@ -326,7 +329,9 @@ def find_redux(name: str) -> Path:
         cached = snapshot(name)
         if cached and all(is_complete(cached / part) for part in _REDUX):
             return cached
-        listing = downloads.look_up(name, None, accepted)
+        listing = downloads.look_up(name, None, accepted, "go online, or give a folder that is here")
+        if "model_index.json" not in listing.files:
+            raise Error(f"{name} holds no FluxPriorReduxPipeline; {accepted}")
         parts = [file for file in listing.files if file.startswith(_REDUX) and file.endswith(DECIDING)]
         folder = downloads.download(listing, ["model_index.json", *parts])
     if not (folder / "model_index.json").is_file() or pipeline_of(folder) != "FluxPriorReduxPipeline":
