@@ -416,6 +416,7 @@ def test_seeds_from_words_tell_pictures_apart(photos):
 
 def test_a_film_is_called_after_its_pictures(tmp_path):
     assert paths.slug(["photos/fox.jpg:0.5", "An Owl.png", "a frog | image=frog.png"]) == "fox-an-owl-png-a-frog"
+    assert paths.slug(["photos/fox.jpg:0.5 | seed=3", "owl.png | pace=bar"]) == "fox-owl"
 
 
 def test_a_model_of_ones_own_is_said_to_see_no_pictures_unless_it_says_more(photos):

@@ -107,8 +107,8 @@ def slug(prompts: str | Path | Keyframe | Sequence[str | Keyframe]) -> str:
     """A file's name from all of the prompts, so that films of other prompts do not replace each other."""
     listed = [prompts] if isinstance(prompts, (str, Path, Keyframe)) else prompts
     texts = [it.title if isinstance(it, Keyframe) else str(it) for it in listed]
-    texts = [images.stem(text) if images.is_name(text) else text for text in texts]
-    words = " ".join(re.split(r"\|\s*[\w-]+\s*=", text)[0] for text in texts)  # without their settings
+    texts = [re.split(r"\s*\|\s*[\w-]+\s*=", text)[0] for text in texts]  # without their settings
+    words = " ".join(images.stem(text) if images.is_name(text) else text for text in texts)
     name = re.sub(r"\W+", "-", words.lower()).strip("-") or "film"
     if len(name) <= LONGEST_SLUG:
         return name
