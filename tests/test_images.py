@@ -437,6 +437,17 @@ def test_a_keyframe_takes_a_path_and_is_known_by_what_is_in_the_file(tmp_path, p
         Keyframe("a fox", 1, image=3)
 
 
+def test_a_picture_of_a_weight_that_no_line_can_have_is_no_keyframes(photos):
+    fox = images.find(str(photos[0]))
+    assert json.dumps(Keyframe("a fox", 1, image=fox._replace(weight=1)).image) == json.dumps([*fox])
+    for weight in (2.0, -0.5, float("nan"), "half"):
+        for image in (fox._replace(weight=weight), [*fox[:2], weight]):
+            with pytest.raises(
+                Error, match=rf"the weight of .*fox.png, {weight!r}, is out of range; it is a number from"
+            ):
+                Keyframe("a fox", 1, image=image)
+
+
 def test_paths_of_pictures_are_prompts_and_stand_beside_all_prompts(photos):
     assert read_prompts(photos) == read_prompts([*map(str, photos)])
     (fox,) = read_prompts("a fox", image=photos[0])

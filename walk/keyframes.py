@@ -267,14 +267,14 @@ def _checked_style(style: str) -> str:
 
 def _checked_image(image: Any) -> Image | None:
     """The image, found by its file's name, or read from JSON."""
-    if image is None or isinstance(image, Image):
-        return image
-    if image == "":
+    if image is None or image == "":
         return None
     if isinstance(image, (str, os.PathLike)):
         return images.find(os.fspath(image))
-    if isinstance(image, list) and [type(part) for part in image] == [str, str, float]:
-        return Image(*image)
+    if isinstance(image, (Image, list)) and [type(part) for part in image[:2]] == [str, str] and len(image) == 3:
+        if isinstance(image[2], numbers.Real) and 0 <= float(image[2]) <= 1:
+            return Image(image[0], image[1], float(image[2]))
+        raise Error(f"the weight of {image[0]}, {image[2]!r}, is out of range; it is a number from 0 to 1")
     raise Error(f"image {image!r} is no file's name; give the path of a picture")
 
 
