@@ -186,7 +186,11 @@ def read_order(
     if asked.ip_adapter and not any(keyframe.image for keyframe in keyframes):
         listener.note("no prompt has a picture beside it, so the model is shown none")
     if not looking:
-        images.check(keyframe.image for keyframe in keyframes if keyframe.image)
+        pictures = list(dict.fromkeys(keyframe.image for keyframe in keyframes if keyframe.image))
+        with listener.progress("reading pictures", len(pictures), after=2, unit="pictures") as progress:
+            for count, image in enumerate(pictures, 1):
+                images.check(image)
+                progress.reached(count)
     if positions is None:
         _check_movement(chosen, keyframes)
     # 2. Where the film and its frames go, and how it looks.
