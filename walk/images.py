@@ -1,4 +1,4 @@
-"""Pictures of somebody's that prompts are joined by (image prompts): found, told from others by their bytes, and opened.
+"""Image prompts: a user's pictures, which stand beside prompts. Found by their names, known by their bytes, and opened.
 
 Knows no models, and nothing of prompts.
 """
@@ -27,9 +27,10 @@ SUFFIXES = (
 )
 # The words beside a picture that stands alone: those of the method's authors, in their examples.
 ALONE = "best quality, high quality"
+# A name and a weight; a picture's name and what was meant for a weight, but is none; and how a recipe tells a picture.
 _WEIGHT = re.compile(r"(.*\S):(\d+(?:\.\d*)?|\.\d+)")
-_NO_WEIGHT = re.compile(rf"(.+(?:{'|'.join(map(re.escape, SUFFIXES))})) ?: ?\S+", re.IGNORECASE)  # but meant for one
-_TOLD = re.compile(r"(.+) sha256:([0-9a-f]{16})")  # how a film's recipe tells a picture
+_NO_WEIGHT = re.compile(rf"(.+(?:{'|'.join(map(re.escape, SUFFIXES))})) ?: ?\S+", re.IGNORECASE)
+_TOLD = re.compile(r"(.+) sha256:([0-9a-f]{16})")
 _SHEET = re.compile(r"\.(preview|seeds(-from-\d+)?)\.png$")
 _ACCEPTED = "give a picture, such as a .png, .jpg or .webp"
 # Among those that Pillow reads there are others, such as EPS, which it has a program run.
@@ -41,7 +42,7 @@ MOST_BYTES = 1 << 29  # of a picture's file; those of the largest cameras have h
 
 class Image(NamedTuple):
     """path: as it was given. digest: of the file's bytes, the first 16 hexadecimal digits of its SHA-256. weight: how much
-    it counts of what pictures do count, from 0 to 1."""
+    it counts, from 0 to 1, where 1 is as much as `Settings.image_weight` says."""
 
     path: str
     digest: str
@@ -106,7 +107,7 @@ def find(text: str, folder: Path | None = None) -> Image:
 
 
 def _weighed(text: str) -> tuple[str, float]:
-    """(name, weight) of a picture, as in fox.jpg:0.5; of what is no weight, as in fox.jpg:50%, it is not a number."""
+    """(name, weight) of a picture, as in fox.jpg:0.5; the weight is NaN where there is none, as in fox.jpg:50%."""
     if match := _WEIGHT.fullmatch(text):
         return match[1], float(match[2])
     match = _NO_WEIGHT.fullmatch(text)
