@@ -118,6 +118,12 @@ def cached(repo: str, patterns: list[str]) -> Path | None:
         return None
 
 
+def cached_whole(repo: str, names: list[str]) -> Path | None:
+    """The repository's folder on this machine, if all of these files are there."""
+    folder = cached(repo, names)
+    return folder if folder and all((folder / name).is_file() for name in names) else None
+
+
 def download(repo: Repository, names: Collection[str]) -> Path:
     """The repository's folder on this machine, once these of its files are all there.
 

@@ -60,13 +60,19 @@ def read_text(path: Path, expected: str, hint: str = "") -> str:
     does not exist also the hint."""
     if os.path.isdir(path):
         raise Error(f"{path} is a folder; {expected}")
+    data = read_up_to(MAX_FILE_BYTES + 1, path, expected, f"{path} does not exist; {expected}{hint}")
+    return _text(str(path), data, expected)
+
+
+def read_up_to(most: int, path: Path, expected: str, absent: str) -> bytes:
+    """What a file that somebody named holds, up to so many bytes. Raises Error, which says what was expected, and for a
+    file that does not exist nothing but `absent`."""
     with reading(path, f"; {expected}"):
         try:
             with path.open("rb") as file:
-                data = file.read(MAX_FILE_BYTES + 1)
+                return file.read(most)
         except FileNotFoundError:
-            raise Error(f"{path} does not exist; {expected}{hint}") from None
-    return _text(str(path), data, expected)
+            raise Error(absent) from None
 
 
 @functools.cache

@@ -571,8 +571,7 @@ def help_text(command: str = "") -> str:
             own = {name: flag for name, flag in COMMANDS[command].flags.items() if name not in ALL}
             more = [
                 "and all the flags of walk --help"
-                + " but " * (command == "replay")
-                + together([as_flag(name) for name in WHAT]) * (command == "replay")
+                + f" but {together([as_flag(name) for name in WHAT])}" * (command == "replay")
             ]
         else:
             own, more = COMMANDS[command].flags, []

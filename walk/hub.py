@@ -471,8 +471,7 @@ def find_decoder(name: str) -> Path:
         if not may_be_on_hub(name) or "/" not in name:
             raise Error(f"there is no decoder '{name}' here; {accepted}")
         wanted = ["config.json", _USUAL_FILE]
-        cached = downloads.cached(name, wanted)
-        if cached and all((cached / file).is_file() for file in wanted):
+        if cached := downloads.cached_whole(name, wanted):
             folder = cached
         else:
             listing = downloads.look_up(name, None, accepted, "go online, or leave out --decoder")

@@ -18,7 +18,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
 
 from walk import Error
-from walk.files import at_home, reading
+from walk.files import at_home, read_up_to, reading
 from walk.text import has_control_characters, without_exponent
 
 SUFFIXES = (
@@ -33,6 +33,7 @@ _NO_WEIGHT = re.compile(rf"(.+(?:{'|'.join(map(re.escape, SUFFIXES))})) ?: ?\S+"
 _TOLD = re.compile(r"(.+) sha256:([0-9a-f]{16})")
 _SHEET = re.compile(r"\.(preview|seeds(-from-\d+)?)\.png$")
 _ACCEPTED = "give a picture, such as a .png, .jpg or .webp"
+_TOO_LARGE = "too large; a model sees a few hundred pixels of it"
 # Among those that Pillow reads there are others, such as EPS, which it has a program run.
 _FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "HEIF")
 LONGEST = 50  # times as long as wide
@@ -172,14 +173,9 @@ def _read(path: Path) -> bytes:
         raise Error(f"{path} is a folder; give one picture in it")
     if os.path.exists(path) and not os.path.isfile(path):  # a device has no end, and a pipe may have no beginning
         raise Error(f"{path} is no file; {_ACCEPTED}")
-    with reading(path, f"; {_ACCEPTED}"):
-        try:
-            with path.open("rb") as file:
-                data = file.read(MOST_BYTES + 1)
-        except FileNotFoundError:
-            raise Error(f"there is no picture {path}") from None
+    data = read_up_to(MOST_BYTES + 1, path, _ACCEPTED, f"there is no picture {path}")
     if len(data) > MOST_BYTES:
-        raise Error(f"{path} is too large; a model sees a few hundred pixels of it")
+        raise Error(f"{path} is {_TOO_LARGE}")
     return data
 
 
@@ -211,15 +207,12 @@ def _opened(path: Path, data: bytes) -> Any:
         raise
     except Exception as error:
         kind = f"no picture; {_ACCEPTED}"
-        if data[4:12] in _HEIC:
-            what = (
-                "damaged"
-                if "HEIF" in known
-                else "HEIC, which needs a library that is not here; pip install pillow-heif"
-            )
-            kind = f"{what}, or save it as JPEG"
         if isinstance(error, PIL.Image.DecompressionBombError):
-            kind = "too large; a model sees a few hundred pixels of it"
+            kind = _TOO_LARGE
+        elif data[4:12] in _HEIC and "HEIF" in known:
+            kind = "damaged, or save it as JPEG"
+        elif data[4:12] in _HEIC:
+            kind = "HEIC, which needs a library that is not here; pip install pillow-heif, or save it as JPEG"
         raise Error(f"{path} is {kind}") from None
     if max(picture.size) > LONGEST * min(picture.size):  # whose short side would be enlarged to hundreds of pixels
         raise Error("{} is {}x{} pixels, of which a model would see next to nothing".format(path, *picture.size))

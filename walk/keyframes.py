@@ -176,7 +176,8 @@ def read_prompts(
         another `seed` gives all of them others.
     negative: the negative prompt of every keyframe that has none of its own.
     style: what every prompt is put into, at its {}: 'an oil painting of {}'.
-    tell: called with what was made of frame numbers or times before all prompts, in a sentence.
+    tell: called with what was made of frame numbers or times before all prompts, and if `image` is of no use, in a
+        sentence.
     fps: frames a second of timecodes, 00:00:02:13, which stand for times; None: there are none.
     image: a picture for every keyframe that has none of its own; '' is none.
 
@@ -200,7 +201,7 @@ def read_prompts(
     negative, style = _one_line("negative prompt", negative), _checked_style(style)
     _check_times(lines)
     lines, chosen = _seeded(lines, seed, seeds, negative)
-    return tuple(
+    keyframes = tuple(
         dataclasses.replace(
             line.keyframe,
             prompt=style.replace("{}", line.keyframe.prompt),
@@ -210,6 +211,9 @@ def read_prompts(
         )
         for line, value in zip(lines, chosen)
     )
+    if shared and all(it.image != shared for it in keyframes):
+        tell(f"every prompt has a picture of its own, or none, so --image {image} is not used")
+    return keyframes
 
 
 def read_moment(text: str) -> tuple[str, float]:

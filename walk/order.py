@@ -313,8 +313,6 @@ def read_keyframes(chosen: dict[str, Any], listener: Listener, tensors: bool = F
         timeline.check_rests(keyframes)
     if file is not None and file.suffix.lower() in lyrics.SUFFIXES:
         notes += _asides(file)
-    if "image" in chosen and not any(it.image == images.find(chosen["image"]) for it in keyframes):
-        notes.append(f"every prompt has a picture of its own, or none, so --image {chosen['image']} is not used")
     for note in notes:
         listener.note(note)
     if not tensors:

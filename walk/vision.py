@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -146,9 +146,10 @@ def as_arguments(conditioning: dict[str, Tensor], guided: bool) -> dict[str, Any
     return others | {EMBEDS: [torch.cat([none, some]) if guided else some]}
 
 
-def _of_full_weight(image: Image | None) -> Image | None:
-    """The same picture, which is read only once for all weights."""
-    return image and image._replace(weight=1.0)
+def _once(read: Callable[[Image | None, str], Tensor]) -> Callable[[Image | None, str], Tensor]:
+    """A function of a picture and a device that is called but once for a picture, whatever its weight."""
+    kept = functools.lru_cache(KEPT)(read)
+    return lambda image, device: kept(image and image._replace(weight=1.0), device)
 
 
 def _opened(image: Image | None) -> Any:
@@ -181,7 +182,7 @@ class IPAdapter:
         pipe.unet.encoder_hid_proj = _Shown(pipe.unet.encoder_hid_proj)
         pipe.unet.register_forward_pre_hook(_with_own_images, with_kwargs=True)
         self.pipe, self.encoders = pipe, [pipe.image_encoder]
-        self.read = functools.lru_cache(KEPT)(self._read)
+        self.read = _once(self._read)
 
     def _read(self, image: Image | None, device: str) -> Tensor:
         """The embeddings of no picture, and of this one."""
@@ -191,7 +192,7 @@ class IPAdapter:
     def join(
         self, conditioning: dict[str, Tensor], image: Image | None, wordless: bool, device: str
     ) -> dict[str, Tensor]:
-        none, some = self.read(_of_full_weight(image), device)
+        none, some = self.read(image, device)
         shown = none.new_full((1,), image.weight if image else 0.0)
         return conditioning | {f"negative_{EMBEDS}": none, EMBEDS: some if image else none, SHOWN: shown}
 
@@ -256,7 +257,7 @@ class Redux:
             )
             loading.check_whole(self.pipe.components)
         self.weight, self.encoders = settings.image_weight or 0.0, [self.pipe.image_encoder, self.pipe.image_embedder]
-        self.read = functools.lru_cache(KEPT)(self._read)
+        self.read = _once(self._read)
 
     def _read(self, image: Image | None, device: str) -> Tensor:
         """The tokens of a picture."""
@@ -271,7 +272,7 @@ class Redux:
             conditioning = {name: torch.zeros_like(tensor) for name, tensor in conditioning.items()}
         words = conditioning["prompt_embeds"]
         weight = self.weight * image.weight if image else 0.0
-        seen = weight * self.read(_of_full_weight(image), device).to(words.dtype)
+        seen = weight * self.read(image, device).to(words.dtype)
         return conditioning | {"prompt_embeds": torch.cat([words, seen])}
 
 
@@ -308,8 +309,8 @@ def find_image_encoder(ip_adapter: Path) -> Path:
         )
     where = _IMAGE_ENCODERS[reads]
     wanted = [f"{where}/config.json", f"{where}/model.safetensors"]
-    folder = downloads.cached(_IMAGE_ENCODERS_REPO, wanted)
-    if not folder or not all((folder / file).is_file() for file in wanted):
+    folder = downloads.cached_whole(_IMAGE_ENCODERS_REPO, wanted)
+    if not folder:
         remedy = f"lay {where.replace('models/', '')} beside {ip_adapter.name}"
         listing = downloads.look_up(_IMAGE_ENCODERS_REPO, None, remedy, f"go online, or {remedy}")
         if lost := [file for file in wanted if file not in listing.files]:
