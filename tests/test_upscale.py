@@ -594,13 +594,13 @@ def test_a_library_that_is_not_here_or_does_not_fit_is_named(walk, monkeypatch, 
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(upscaler, monkeypatch):
-    weights = upscale._weights
+    weights = upscale.read_weights
 
     def changing(path):
         found = weights(path)
         save_file(compact(seed=1), path)
         return found
 
-    monkeypatch.setattr(upscale, "_weights", changing)
+    monkeypatch.setattr(upscale, "read_weights", changing)
     with pytest.raises(Error, match=r"^twice\.safetensors was changed while it was read; run the same command again$"):
         upscale.read(Path(upscaler))

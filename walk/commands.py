@@ -49,8 +49,9 @@ from walk.settings import BUILT_IN
 from walk.text import as_word, clock, either, format_time, plural, quoted, together
 
 if TYPE_CHECKING:
-    from walk import sheet
+    from walk import interpolate, sheet
     from walk.enlargement import Enlargement
+    from walk.inbetweens import Inbetweens
     from walk.larger import Trial
     from walk.lazy import LazyModel
     from walk.models import Model
@@ -105,27 +106,27 @@ def film(*, loaded: Model | None = None, again: Again | None = None, **chosen: A
     with _importing(listener):
         from walk.run import Run
         from walk.work import Work  # and with it torch, after what can be refused without
-    pictures = len(set(order.walk.coordinates))
-    model, enlargement = _prepared(order, listener, loaded, pictures)
+    pictures = len(set(order.thinned.walk.coordinates))
+    model, enlargement, interpolation = _prepared(order, listener, loaded, pictures)
     if chosen.get("batch", 1) > pictures and not again:
         each = f"is more than the film's {plural(pictures, 'picture')}, and a batch takes as long as a full one"
         listener.note(f"--batch {chosen['batch']} {each}")
     if again:
-        _tell_unlike(again, model.settings, enlargement, listener)
+        _tell_unlike(again, model.settings, enlargement, interpolation, listener)
     _tell_alike(order, model.settings, listener)
     if not again:
         _tell_other_seeds(order, listener)
     # 2. Its frames, and the film of them.
-    opened = Run(order.folder, order.walk, model.settings, order.describe, decided=not order.even)
+    opened = Run(order.folder, order.thinned.walk, model.settings, order.describe, decided=not order.even)
     with opened as run, Work(run, model, listener) as work:
         order, run, looked = _at_one_speed(order, run, work, listener)
         run = work.evenly(run, looked) if order.even else run
         work.finished(run)
-        _assemble(order, run, work, enlargement, listener)
+        _assemble(order, run, work, enlargement, interpolation, listener)
     # 3. As a player will show it.
     if order.out.suffix:
         try:
-            _watch(order, run.walk, listener)
+            _watch(order, order.thinned.filled(run.walk), listener)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{order.out} is made, but was not checked") from None
     return as_word(order.out)
@@ -149,7 +150,7 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
         )
     picture = picture or order.out.with_name(order.out.stem + ".preview.png")
     paths.check_sheet(picture)
-    model, enlargement = _prepared(order, listener, loaded)
+    model, enlargement, interpolation = _prepared(order, listener, loaded)
     fewer = outlook.quick(model.settings)
     quick = chosen.get("quick", False) and fewer != model.settings
     if chosen.get("quick") and not quick:
@@ -158,7 +159,7 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
     # 2. The pictures: nearly all of them are frames of the film, too.
     settings, folder = (fewer, order.folder / "quick") if quick else (model.settings, order.folder)
     with (
-        Run(folder, order.walk, settings, order.describe, decided=False) as run,
+        Run(folder, order.thinned.walk, settings, order.describe, decided=False) as run,
         Work(run, model, listener, "rendering the preview") as work,
     ):
         order, run, looked = _at_one_speed(order, run, work, listener)
@@ -167,24 +168,28 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
     # 3. What they tell.
     surprises = _surprises(order, look)
     listener.notes(surprises)
-    notes, tried = [*model.notes(), *surprises], None
+    notes, tried, more = [*model.notes(), *surprises], None, 0.0
     if enlargement.network and not quick:
         work.release()
         tried = _try_upscaler(enlargement, look, settings, listener)
+    if interpolation and not quick:
+        work.release()
+        shown = tried.picture if tried else look.pictures[0]
+        more = _time_interpolation(order, interpolation, settings, shown)
     drawn = _draw_preview(order, look, notes, enlargement, tried)
     _save_sheet(drawn, picture)
     if not quick:
-        listener.say(_time_left(order, look, work, model, enlargement, tried))
+        listener.say(_time_left(order, look, work, model, enlargement, tried, more))
     return as_word(picture)
 
 
 def _surprises(order: Order, look: Look) -> list[str]:
     """What may surprise in a film, as far as a first look tells."""
-    walk, has_music = look.run.walk, order.music is not None
+    walk, has_music = order.thinned.filled(look.run.walk), order.music is not None
     return [
         *outlook.surprises(order.walk, order.rests, has_music),
         *outlook.hurries(walk, look.steps(walk), has_music),
-        *outlook.turns(look.along, look.distances, order.landing),
+        *outlook.turns(order.walk, look.distances, order.landing),
     ]
 
 
@@ -198,15 +203,23 @@ def _try_upscaler(enlargement: Enlargement, look: Look, settings: Settings, list
     return larger.trial(look.run, upscaler, enlargement.pictures, look.pictures[0], listener)
 
 
+def _time_interpolation(order: Order, interpolation: interpolate.Network, settings: Settings, picture: Any) -> float:
+    """Seconds that all frames will take which are not rendered. picture: a rendered one."""
+    from walk.interpolate import Interpolator
+
+    each = Interpolator(interpolation, settings).seconds(picture, picture[::-1])
+    return each * (order.walk.frames - len(order.thinned.rendered))
+
+
 def _draw_preview(order: Order, look: Look, notes: Sequence[str], enlargement: Enlargement, tried: Trial | None) -> Any:
     from walk import sheet
 
-    closer, walk, network = None, look.run.walk, enlargement.network
+    closer, walk, network = None, order.thinned.filled(look.run.walk), enlargement.network
     if tried and network and "upscale" in order.flags:
         closer = sheet.Closer(tried.picture, look.pictures[0], network.name)
     pictures = [sheet.middle(picture, enlargement.film) for picture in look.pictures]
     count = len(walk.keyframes)
-    steps, along = look.steps(walk), look.steps(look.along)
+    steps, along = look.steps(walk), look.steps(order.walk)
     return sheet.preview(walk, pictures[:count], pictures[count:], steps, notes, _music_for_sheet(order), along, closer)
 
 
@@ -227,10 +240,11 @@ def _music_for_sheet(order: Order) -> sheet.Music | None:
 
 
 def _time_left(
-    order: Order, look: Look, work: Work, model: LazyModel, enlargement: Enlargement, tried: Trial | None
+    order: Order, look: Look, work: Work, model: LazyModel, enlargement: Enlargement, tried: Trial | None, more: float
 ) -> str:
-    """How much of a film is still to be made after a preview, and how long that will take."""
-    missing, walk = look.missing, look.run.walk
+    """How much of a film is still to be made after a preview, and how long that will take. more: seconds that interpolating
+    will take."""
+    missing, walk = look.missing, order.walk
     enlarging, filled = (tried.seconds, tried.bytes) if tried else (0.0, 0)
     if not missing and not filled:
         return "all frames are there already"
@@ -238,10 +252,12 @@ def _time_left(
     if work.seconds or not missing:  # else nothing had to be rendered, and nobody knows how long that takes
         batches, loading = work.seconds or [0.0], model.seconds if missing else 0.0
         rendering = outlook.seconds_left(walk, model.settings, order.even, missing, batches, enlargement.film)
-        left, of_it = f"about {format_time(round(loading + rendering + enlarging))} more", "of it "
+        left, of_it = f"about {format_time(round(loading + rendering + enlarging + more))} more", "of it "
     if round(enlarging):
         left += f", {format_time(round(enlarging))} {of_it}to enlarge its frames"
-    return f"the film: {left}, {_bytes(look.run.size() * walk.frames + filled)} of frames"
+    if round(more):
+        left += f", {format_time(round(more))} {of_it}to interpolate"
+    return f"the film: {left}, {_bytes(look.run.size() * look.run.walk.frames + filled)} of frames"
 
 
 def rough(**chosen: Any) -> str:
@@ -252,14 +268,14 @@ def rough(**chosen: Any) -> str:
     out = paths.rough_cut(order.out)
     with _importing(listener):
         from walk import roughcut, run
-    model, enlargement = _prepared(order, listener)
+    model, enlargement, _ = _prepared(order, listener)
     find = run.newest if order.constant else run.decided
-    decided = find(order.folder, order.walk, model.settings) if order.even else None
+    decided = find(order.folder, order.thinned.walk, model.settings) if order.even else None
     if order.constant and decided is None:
         listener.note(
             "keyframes are spaced evenly in it; where one speed puts them is known only when the film is made"
         )
-    walk = decided.walk if decided else order.walk
+    walk = order.thinned.filled(decided.walk) if decided else order.walk
     # 2. Those that exist, and for others the nearest.
     spreading = order.even and not decided and not walk.has_own_noise
     pictures = _stand_ins(order.folder, walk, model.settings, spreading)
@@ -308,24 +324,33 @@ def part(*, loaded: Model | None = None, **chosen: Any) -> str:
         f"{format_time(round(float(shown.stop / fps), 2))}"
     )
     with _importing(listener):
+        from walk import inbetweens
         from walk.run import Run
         from walk.work import Work
-    model, enlargement = _prepared(order, listener, loaded, len(shown))
+    needed = len(order.thinned.needed(shown))
+    model, enlargement, interpolation = _prepared(order, listener, loaded, needed)
     _tell_alike(order, model.settings, listener)
     # 2. The frames, which are those of the film.
     with (
-        Run(order.folder, order.walk, model.settings, order.describe, decided=False) as run,
+        Run(order.folder, order.thinned.walk, model.settings, order.describe, decided=False) as run,
         Work(run, model, listener) as work,
     ):
         order, run, looked = _at_one_speed(order, run, work, listener)
-        run = work.part(run, shown, order.even, looked)
-        pictures = run.frames(shown)
+        run = work.part(run, order.thinned.needed(shown), order.even, looked)
+        if interpolation:
+            work.release()
+            full = _inbetweens(order, run, interpolation)
+            full.make(listener, shown)
+            pictures = full.frames(shown)
+        else:
+            pictures = run.frames(shown)
     # 3. The film of them.
     sound = order.sound_of(out)
     if sound:
         first, after = (nearest(frame / fps * sound.rate) for frame in (shown.start, shown.stop))
         sound = excerpts.part(sound, first, after - first)
     _save_cut(pictures, sound, out, order, enlargement, listener)
+    inbetweens.forget(order.folder)
     return as_word(out)
 
 
@@ -676,13 +701,16 @@ COMMANDS: dict[str, Callable[..., str | None]] = {
 
 def _prepared(
     order: Order, listener: Listener, loaded: Model | None = None, pictures: int = 0
-) -> tuple[LazyModel, Enlargement]:
-    """The model, not loaded yet, and how large the film is. Raises Error for what can be refused before that."""
+) -> tuple[LazyModel, Enlargement, interpolate.Network | None]:
+    """The model, not loaded yet; how large the film is; and what makes frames that are not rendered. Raises Error for what
+    can be refused before that."""
     with _importing(listener):
-        from walk import enlargement
+        from walk import enlargement, inbetweens
     network = enlargement.find_network(order, listener)  # first, lest a long download ends in its refusal
-    model = _lazy_model(order.settings, listener, order.walk.keyframes, order.folder, pictures, loaded, order.walk)
-    return model, enlargement.plan(order, model.settings, network, listener)
+    interpolation = inbetweens.find_network(order, listener)
+    walk = order.thinned.walk
+    model = _lazy_model(order.settings, listener, walk.keyframes, order.folder, pictures, loaded, walk)
+    return model, enlargement.plan(order, model.settings, network, listener), interpolation
 
 
 def _lazy_model(
@@ -750,7 +778,7 @@ def _tell_alike(order: Order, settings: Settings, listener: Listener) -> None:
     """A note if the film's frames are in another folder."""
     from walk.run import alike
 
-    if other := alike(order.folder, order.walk, settings):
+    if other := alike(order.folder, order.thinned.walk, settings):
         listener.note(f"{other} has these frames; --run {quoted(as_word(other))} uses them")
 
 
@@ -766,12 +794,20 @@ def _tell_other_seeds(order: Order, listener: Listener) -> None:
             )
 
 
-def _tell_unlike(again: Again, settings: Settings, enlargement: Enlargement, listener: Listener) -> None:
+def _tell_unlike(
+    again: Again,
+    settings: Settings,
+    enlargement: Enlargement,
+    interpolation: interpolate.Network | None,
+    listener: Listener,
+) -> None:
     """Notes if a film is not made again by what made it."""
     if again.weights != settings.weights:
         listener.note("the model is not the one that made that film, so its pictures will differ")
     if again.upscaler and again.upscaler != (enlargement.network.digest if enlargement.network else ""):
         listener.note("the upscaler is not the one that enlarged that film's frames, so they will differ")
+    if again.interpolator and interpolation and again.interpolator != interpolation.digest:
+        listener.note("the interpolator is not the one that made some of that film's frames, so they will differ")
 
 
 def _at_one_speed(order: Order, run: Run, work: Work, listener: Listener) -> tuple[Order, Run, dict[int, Earlier]]:
@@ -780,25 +816,47 @@ def _at_one_speed(order: Order, run: Run, work: Work, listener: Listener) -> tup
         return order, run, {}
     lengths, looked = work.survey(run)
     order = order.timed(lengths)
-    run = run.at(order.walk)
+    run = run.at(order.thinned.walk)
     work.turn_to(run)
     apart = [float(frames / order.walk.fps) for frames in order.walk.landmarks()[1]]
     listener.say(f"at one speed, keyframes come {min(apart):.1f} to {max(apart):.1f} s after one another")
     return order, run, looked
 
 
-def _assemble(order: Order, run: Run, work: Work, enlargement: Enlargement, listener: Listener) -> None:
+def _inbetweens(order: Order, shown: Run, interpolation: interpolate.Network) -> Inbetweens:
+    """All frames of the film. shown: the run of those that are rendered, or of these enlarged."""
+    from walk.inbetweens import Inbetweens
+    from walk.interpolate import Interpolator
+
+    return Inbetweens(shown, order.thinned, Interpolator(interpolation, shown.settings), order.folder)
+
+
+def _assemble(
+    order: Order,
+    run: Run,
+    work: Work,
+    enlargement: Enlargement,
+    interpolation: interpolate.Network | None,
+    listener: Listener,
+) -> None:
     """The frames of a run become its film, unless it is finished."""
-    from walk.film import as_shown, is_finished, make
+    from walk import inbetweens
+    from walk.film import Shown, as_shown, is_finished, make
+    from walk.inbetweens import Inbetweens
     from walk.larger import Larger, forget
     from walk.upscale import Upscaler
 
     sound = order.sound_of(order.out)
 
-    def described(enlarged: Run | None) -> probe.Metadata | None:
-        settings = as_shown(run, enlarged)
-        refined = run.manifest.refined
-        return orders.metadata(order, run.walk, settings, refined, enlargement.name) if order.describe else None
+    def described(shown: Shown | None) -> probe.Metadata | None:
+        if not order.describe:
+            return None
+        walk, settings, refined = order.thinned.filled(run.walk), as_shown(run, shown), run.manifest.refined
+        name = interpolation.name if interpolation else None
+        return orders.metadata(order, walk, settings, refined, enlargement.name, name)
+
+    def with_inbetweens(enlarged: Run | None) -> Shown | None:
+        return _inbetweens(order, enlarged or run, interpolation) if interpolation else enlarged
 
     with contextlib.ExitStack() as held:
         larger = enlarged = None
@@ -808,7 +866,8 @@ def _assemble(order: Order, run: Run, work: Work, enlargement: Enlargement, list
             upscaler = Upscaler(enlargement.network, run.settings)
             larger = held.enter_context(Larger(run, upscaler, enlargement.pictures))
             enlarged = larger.run
-        if is_finished(run, order.out, described(enlarged), sound, enlarged, **order.look):
+        shown = with_inbetweens(enlarged)
+        if is_finished(run, order.out, described(shown), sound, shown, **order.look):
             run.record_newest(order.out.name)
             listener.say(f"{order.out} is finished already")
             return
@@ -816,9 +875,13 @@ def _assemble(order: Order, run: Run, work: Work, enlargement: Enlargement, list
             work.release()
             work.enlarged = larger.count
             larger.enlarge(listener)
-            enlarged = larger.run  # in other tiles by now, perhaps
-        with listener.progress(f"making {order.out.name}", run.walk.frames, after=2) as progress:
-            make(run, order.out, described(enlarged), sound, progress.reached, enlarged, **order.look)
+            shown = with_inbetweens(larger.run)  # in other tiles by now, perhaps
+        if isinstance(shown, Inbetweens):
+            work.release()
+            shown.make(listener)
+        with listener.progress(f"making {order.out.name}", order.walk.frames, after=2) as progress:
+            make(run, order.out, described(shown), sound, progress.reached, shown, **order.look)
+        inbetweens.forget(order.folder)
 
 
 def _watch(order: Order, walk: Walk, listener: Listener) -> None:

@@ -13,8 +13,9 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -28,13 +29,24 @@ from walk.sounds import Sound
 ROUGH = Metadata("", "a rough cut, made by walk")  # by which a rough cut is known
 
 
+class Shown(Protocol):
+    """Pictures that a film shows in place of a run's own: as many, or more."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    fingerprints: list[str]
+
+    def frames(self) -> list[Path]: ...
+
+
 def make(
     run: Run,
     out: Path | str,
     metadata: Metadata | None = None,
     sound: Sound | None = None,
     report: Callable[[int], object] = lambda count: None,
-    shown: Run | None = None,
+    shown: Shown | None = None,
     **look: Any,
 ) -> Path:
     """Make the film of a run that has all its frames, and note in the run folder that it was made from there. Returns the
@@ -43,7 +55,7 @@ def make(
     metadata: what the film says of itself; None: its recipe and its chapters (`describe`), or nothing for a
         `Run(describe=False)`.
     sound, report, look: as `walk.video.encode` takes them; look is size, quality and codec.
-    shown: a run with other pictures of the same frames, which are shown instead.
+    shown: other pictures, which are shown instead, such as a run of the same frames, enlarged.
 
     Raises Error if frames are missing, if `out` must not be overwritten (`check_free`), or if the film cannot be made.
     """
@@ -64,7 +76,7 @@ def make(
 
     video.encode(frames, out, run.walk.fps, metadata=metadata, sound=sound, report=report, placing=placing, **look)
     if is_beside(out, run.folder):
-        run.record_film(out.name, digest, _fingerprint(shown or run, metadata, sound, look))
+        run.record_film(out.name, digest, _fingerprint(shown or run, run.walk.fps, metadata, sound, look))
     return out
 
 
@@ -73,29 +85,32 @@ def is_finished(
     out: Path | str,
     metadata: Metadata | None = None,
     sound: Sound | None = None,
-    shown: Run | None = None,
+    shown: Shown | None = None,
     **look: Any,
 ) -> bool:
     """Whether `out` is already the film that `make` would make."""
     out = Path(out)
     if not is_beside(out, run.folder) or not out.exists():
         return False
-    fingerprint = _fingerprint(shown or run, metadata or _default_metadata(run, out, sound, shown, look), sound, look)
+    metadata = metadata or _default_metadata(run, out, sound, shown, look)
+    fingerprint = _fingerprint(shown or run, run.walk.fps, metadata, sound, look)
     return made_of_films(run.folder).get(out.name) == fingerprint and films(run.folder).get(out.name) == _digest(out)
 
 
-def _fingerprint(run: Run, metadata: Metadata | None, sound: Sound | None, look: Mapping[str, Any]) -> str:
+def _fingerprint(
+    shown: Shown, fps: Fraction, metadata: Metadata | None, sound: Sound | None, look: Mapping[str, Any]
+) -> str:
     """A digest of all that decides a film's bytes."""
     sound_key = sound and (sound.rate, sound.layout, hashlib.sha256(np.ascontiguousarray(sound.samples)).hexdigest())
     program = shutil.which(ffmpeg.program()[0]) or ""
     encoded_by = __version__, program, os.stat(program).st_mtime_ns
     texts = metadata and (metadata.title, metadata.comment, metadata.chapters)
-    key = [run.fingerprints, run.walk.fps, texts, sound_key, sorted(look.items()), encoded_by]
+    key = [shown.fingerprints, fps, texts, sound_key, sorted(look.items()), encoded_by]
     return hashlib.sha256(repr(key).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _default_metadata(
-    run: Run, out: Path, sound: Sound | None, shown: Run | None, look: Mapping[str, Any]
+    run: Run, out: Path, sound: Sound | None, shown: Shown | None, look: Mapping[str, Any]
 ) -> Metadata | None:
     """What the film says of itself if nothing else is given; None for a run that describes nothing."""
     if not run.describe:
@@ -121,7 +136,7 @@ def _position_flags(run: Run) -> dict[str, object]:
     return {}
 
 
-def as_shown(run: Run, shown: Run | None) -> Settings:
+def as_shown(run: Run, shown: Shown | None) -> Settings:
     """A run's settings, with the software that made the pictures shown in place of its own, if there are any."""
     return dataclasses.replace(run.settings, software=(shown or run).settings.software)
 
@@ -173,15 +188,22 @@ def _digest(out: Path) -> str:
     return hashlib.sha256(repr([(name, it.st_size, it.st_mtime_ns) for name, it in pictures]).encode()).hexdigest()
 
 
-def describe(walk: Walk, settings: Settings, flags: Mapping[str, object], positions: bool = True) -> Metadata:
+def describe(
+    walk: Walk,
+    settings: Settings,
+    flags: Mapping[str, object],
+    positions: bool = True,
+    rendered: tuple[int, ...] = (),
+) -> Metadata:
     """What the film of a walk says of itself: a title, its recipe, and a chapter for each keyframe that a frame shows.
 
     walk, settings: complete ones, as they were rendered. flags: the command's, which decide the film beside these.
     positions: whether the recipe lists where each frame is, as it must unless keyframes and flags determine that.
+    rendered: the frames that were not interpolated, if any were.
     """
     path = "smooth" if walk.smooth else "slerp"
     deciding = {"frames": walk.frames, "fps": walk.fps, "path": path, **flags}
-    places = recipe.Positions(walk.positions, walk.noise, walk.pulse) if positions else None
+    places = recipe.Positions(walk.positions, walk.noise, walk.pulse, rendered) if positions else None
     text = recipe.to_text(recipe.compose(walk.keyframes, deciding, settings, places))
     first_frames = walk.first_frames()
     uses = Counter(keyframe.title for keyframe in walk.keyframes)

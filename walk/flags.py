@@ -137,6 +137,17 @@ def _upscaler(text: str) -> str:
     return text.lower() if text.lower() in (OWN, NONE) else text
 
 
+def _interpolator(text: str) -> str:
+    return text.lower() if text.lower() in (OWN, BLEND) else text
+
+
+def _spacing(text: str) -> int:
+    number = _count(text)
+    if number > SPACING:
+        raise ValueError(text)
+    return number
+
+
 def _scheduler(text: str) -> str | None:
     return None if text.lower() == "own" else text
 
@@ -156,7 +167,9 @@ def _compiling(text: str) -> bool | None:
     return known[_one_of(*known)(text)]
 
 
-OWN, NONE = "own", "none"  # upscalers
+OWN, NONE = "own", "none"  # upscalers; the first also what is usual elsewhere
+BLEND = "blend"  # the interpolator that is no network
+SPACING = 16  # frames from a rendered one to the next, at most
 MANY = 10_000  # seeds in a range
 _NAMED = ("lora", "embedding")  # of which several may be given
 _LISTS = ("seeds", *_NAMED)  # with commas or blanks between
@@ -234,6 +247,8 @@ FLAGS: dict[str, dict[str, Flag]] = {
         "no_metadata": Flag("", _switch, "", "leave prompts, settings and chapters out of the film and of new frames"),
         "size": Flag("PIXELS | WxH", _size, "its short side's pixels, such as 1080, or both sides, such as 1080x1920", f"short side, or both, cropped to fit (the pictures'; films {formats.SHORT_SIDE} or more)"),
         "upscale": Flag("FILE | none", _upscaler, "an upscaler's file, .safetensors or .pth, own or none", "a network that enlarges frames, such as ESRGAN (own, if the model has one)"),
+        "interpolate": Flag("N", _spacing, f"a whole number from 1 to {SPACING}", "render one frame in N, and interpolate the others (1: render all)"),
+        "interpolator": Flag("FILE | blend", _interpolator, "a file of RIFE's, .safetensors, .pth or .pkl, own or blend", "what interpolates: RIFE, from its file, or blend, which mixes two frames (RIFE; toybox: blend)"),
         "quality": Flag("CRF", _integer, "a whole number", f"1 (best) to 51 (worst) for h264; other codecs have other scales ({formats.QUALITY})"),
         "quiet": Flag("", _switch, "", "print nothing but the result"),
     },
@@ -483,7 +498,7 @@ _ELSEWHERE = {  # what other tools call it; of several flags the first that a co
     "seconds": "duration length",
     "fps": "framerate frame_rate",
     "loop": "closed seamless",
-    "path": "interpolation interpolate slerp smooth",
+    "path": "interpolation slerp smooth",
     "audio": "music song sound",
     "start": "audio_start_sec audio_start audio_offset",
     "bpm": "tempo",
@@ -501,6 +516,8 @@ _ELSEWHERE = {  # what other tools call it; of several flags the first that a co
     "device": "gpu cpu cuda",
     "dtype": "fp16 half no_half precision",
     "low_memory": "lowvram medvram offload cpu_offload",
+    "interpolate": "frame_interpolation frame_interpolation_x_amount interpolation_multiplier multiplier exp rife film cadence diffusion_cadence interp",
+    "interpolator": "frame_interpolation_engine rife_model frame_interpolation_model interpolation_model",
     "upscale": "upsample upscaler upscale_model esrgan realesrgan hires hires_fix enable_hr hr_scale hr_upscaler",
     "size": "resolution crop aspect aspect_ratio landscape portrait",
     "quality": "crf",

@@ -54,6 +54,7 @@ _NO_MODELS = {
     "a motion module (AnimateDiff)": r".*\bmotion_modules\.",
 }
 # How names of tensors begin in files that read pictures (IP-Adapters), which are added to a model.
+INTERPOLATOR = "Comfy-Org/frame_interpolation/frame_interpolation/rife_v4.26.safetensors"  # the usual one
 IP_ADAPTER = ("ip_adapter.", "image_proj.")
 # Models that diffusers recognises, by words in their names, and whose pipelines are of no family here.
 _FROM_PICTURES = {
@@ -397,6 +398,14 @@ def find_upscaler(name: str) -> Path:
     """An upscaler's file; from the hub, 'org/name/file.safetensors', it is downloaded unless it is on this machine."""
     kinds = "own, none, a .safetensors or .pth file, or one on the hub, as org/name/file.safetensors"
     return find_file(name, (".safetensors", ".pth"), f"there is no upscaler '{name}' here", f"it is {kinds}")
+
+
+def find_interpolator(name: str) -> Path:
+    """RIFE's file; from the hub, 'org/name/file.safetensors', it is downloaded unless it is on this machine."""
+    kinds = "own, blend, a .safetensors, .pth or .pkl file, or one on the hub, as org/name/file.safetensors"
+    return find_file(
+        name, (".safetensors", ".pth", ".pkl"), f"there is no interpolator '{name}' here", f"it is {kinds}"
+    )
 
 
 def find_own_upscaler(model: str) -> Path | None:

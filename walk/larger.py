@@ -6,8 +6,7 @@ Joins walk.run and walk.upscale; renders nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -59,21 +58,9 @@ class Larger:
         if missing and self.count():
             listener.say(f"{self.count()} of {self.run.walk.frames} frames are enlarged already")
         with listener.progress("enlarging", len(missing), after=2) as progress, self.run.saver() as save:
-            for index, picture in zip(missing, _one_ahead(self.small.picture, missing)):
+            for index, picture in zip(missing, self.small.pictures(missing)):
                 save(index, upscaler(picture, self.size))
                 progress.more(1)
-
-
-def _one_ahead(read: Callable[[int], T], indices: Sequence[int]) -> Iterator[T]:
-    """What `read` returns for each; it reads one ahead, so that a GPU does not wait for the disk."""
-    with ThreadPoolExecutor(1) as aside:
-        coming: list[Future[T]] = []
-        for index in indices:
-            coming.append(aside.submit(read, index))
-            if len(coming) > 1:
-                yield coming.pop(0).result()
-        for last in coming:
-            yield last.result()
 
 
 def forget(run: Run) -> None:

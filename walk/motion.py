@@ -345,7 +345,9 @@ def as_it_was(
     chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], positions: recipe.Positions
 ) -> tuple[Music | None, Walk]:
     """Of a film that is made again: its own sound, and its frames where they were."""
-    walk = Walk(keyframes, (), chosen["fps"], chosen.get("loop", False), is_smooth(chosen)).with_positions(*positions)
+    walk = Walk(keyframes, (), chosen["fps"], chosen.get("loop", False), is_smooth(chosen)).with_positions(
+        *positions[:3]
+    )
     if "audio" not in chosen:
         return None, walk
     from walk.audio import Rhythm

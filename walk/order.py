@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ from walk import (
     Error,
     Settings,
     Walk,
+    between,
     flags,
     formats,
     images,
@@ -85,6 +87,12 @@ class Order:
     def constant(self) -> bool:
         """Whether keyframes are to come where the speed stays the same throughout."""
         return self.even and self.flags.get("speed") == "constant"
+
+    @functools.cached_property
+    def thinned(self) -> between.Thinned:
+        """Its walk, of which not every frame is rendered if the others are to be interpolated."""
+        rendered = self.again.positions.rendered if self.again and self.again.positions else ()
+        return between.thinned(self.walk, self.flags.get("interpolate", 1), rendered)
 
     def timed(self, lengths: Sequence[float]) -> Order:
         """With keyframes where one speed brings them. lengths: of the ways from one to the next, to the eye."""
@@ -212,15 +220,17 @@ def read_order(
             walk = motion.lay_out(chosen, keyframes, music, listener)
     else:
         music, walk = motion.as_it_was(chosen, keyframes, positions)
+    order = Order(walk, asked, out, folder, look, chosen, music, again)
+    thinned = "" if order.thinned.is_whole else f", {len(order.thinned.rendered)} of which are rendered"
     listener.say(
-        f"{len(walk.keyframes)} keyframes, {plural(walk.frames, 'frame')}, "
+        f"{len(walk.keyframes)} keyframes, {plural(walk.frames, 'frame')}{thinned}, "
         f"{format_time(float(walk.seconds))} at {_rate(walk.fps)} frames a second"
     )
     if fps != asked_fps:
         listener.say(f"{out.suffix} cannot show {_rate(asked_fps)} frames a second: the film will have {_rate(fps)}")
     if not looking:
         _tell_of_film_before(chosen, walk.keyframes, out, folder, listener, counted=not again)
-    return Order(walk, asked, out, folder, look, chosen, music, again)
+    return order
 
 
 def settings(chosen: dict[str, Any], keyframes: Sequence[Keyframe], loaded: Settings | None = None) -> Settings:
@@ -277,6 +287,10 @@ def _check_together(chosen: dict[str, Any]) -> None:
             raise Error(f"{as_flag(name)} energy follows a sound; give --audio")
         if chosen.get(name) in LANDING and not rhythm:
             raise Error(f"{as_flag(name)} {chosen[name]} needs beats; give --audio, --bpm or --beats")
+    if "interpolator" in chosen and chosen.get("interpolate", 1) == 1:
+        raise Error(
+            "--interpolator makes frames between rendered ones, and all are rendered; give --interpolate 2, too"
+        )
     if "listen" in chosen and "audio" not in chosen:
         raise Error("--listen says what of a sound is followed; give --audio, too")
 
@@ -402,10 +416,16 @@ def _shifted(before: Sequence[Keyframe], keyframes: Sequence[Keyframe]) -> list[
 
 
 def metadata(
-    order: Order, walk: Walk, settings: Settings, refined: bool = False, upscale: str | None = None
+    order: Order,
+    walk: Walk,
+    settings: Settings,
+    refined: bool = False,
+    upscale: str | None = None,
+    interpolator: str | None = None,
 ) -> probe.Metadata:
     """What the film says of itself. walk, settings: complete ones, as they were rendered. refined: frames are also where
-    those of an earlier film were, which its recipe must tell. upscale: what enlarged them."""
+    those of an earlier film were, which its recipe must tell. upscale: what enlarged them. interpolator: what made those
+    that were not rendered."""
     from walk import film
 
     chosen = order.flags
@@ -424,9 +444,11 @@ def metadata(
         **{name: Path(chosen[name]).name for name in ("audio", "beats") if name in chosen},
         **({"listen": _without_folder(chosen["listen"])} if "listen" in chosen else {}),
         **({"upscale": upscale} if upscale else {}),
+        **(given(chosen, "interpolate") | {"interpolator": interpolator} if interpolator else {}),
         **order.look,
     }
-    return film.describe(walk, settings, deciding, refined or order.music is not None or order.placed)
+    rendered = () if order.thinned.is_whole else order.thinned.rendered
+    return film.describe(walk, settings, deciding, refined or order.music is not None or order.placed, rendered)
 
 
 def _without_folder(listen: str) -> str:

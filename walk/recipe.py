@@ -33,11 +33,12 @@ UNUSUAL = (
 
 class Positions(NamedTuple):
     """Where a film's frames are on the path; their noise, where that is elsewhere; and how far that swings out. All empty
-    if there are too many to carry."""
+    if there are too many to carry. rendered: the indices of those that were, if others were interpolated."""
 
     path: tuple[float, ...] = ()
     noise: tuple[float, ...] = ()
     pulse: tuple[float, ...] = ()
+    rendered: tuple[int, ...] = ()
 
     @property
     def told(self) -> bool:
@@ -87,8 +88,17 @@ def weights(made: Recipe) -> str:
 
 def upscaler(made: Recipe) -> str:
     """The digest of the network that enlarged its frames, if any did."""
-    told = next((text for text in made.made_with if text.startswith("upscaler ")), "")
-    return told.removeprefix("upscaler ").partition(" ")[0]
+    return _made_by(made, "upscaler ")
+
+
+def interpolator(made: Recipe) -> str:
+    """The digest of the network that interpolated frames, or what else did; '' if none are."""
+    return _made_by(made, "interpolator ")
+
+
+def _made_by(made: Recipe, what: str) -> str:
+    told = next((text for text in made.made_with if text.startswith(what)), "")
+    return told.removeprefix(what).partition(" ")[0]
 
 
 def to_text(recipe: Recipe) -> str:
@@ -100,8 +110,9 @@ def to_text(recipe: Recipe) -> str:
     }
     if not recipe.positions:
         return json.dumps(data, ensure_ascii=False)
-    lists = recipe.positions if recipe.positions.pulse else recipe.positions[:2]
-    text = json.dumps(data | {"positions": lists}, ensure_ascii=False)
+    path, noise, pulse, rendered = recipe.positions
+    lists = {"positions": [path, noise, *[pulse] * bool(pulse)], **({"rendered": rendered} if rendered else {})}
+    text = json.dumps(data | lists, ensure_ascii=False)
     return text if len(text) <= MAX_TEXT else json.dumps(data | {"positions": Positions()[:2]}, ensure_ascii=False)
 
 
@@ -147,7 +158,11 @@ def _positions(data: dict[str, Any], keyframes: int, where: str) -> Positions | 
         and "fps" in data["flags"]
     ):
         raise Error(f"{where}: the recipe is damaged: positions are not places of its frames among the keyframes")
-    return Positions(*(tuple(map(float, some)) for some in lists))
+    rendered = data.get("rendered", [])
+    if not isinstance(rendered, list) or not all(type(it) is int for it in rendered):
+        raise Error(f"{where}: the recipe is damaged: rendered are not indices of frames")
+    path, noise, pulse = (tuple(map(float, some)) for some in [*lists, []][:3])
+    return Positions(path, noise, pulse, tuple(rendered))
 
 
 def as_prompt_file(recipe: Recipe, name: str, files: Sequence[str] = ()) -> str:

@@ -29,12 +29,17 @@ OF_MODEL = (
 )
 
 
+# Flags that name a network's file, and what that has done.
+NETWORKS = {"upscale": "enlarged", "interpolator": "interpolated"}
+
+
 class Again(NamedTuple):
-    """Of a film that is made again. weights: of the model that made it. upscaler: the digest of what enlarged its frames.
-    positions: where its frames stay; None: they are laid out anew."""
+    """Of a film that is made again. weights: of the model that made it. upscaler, interpolator: digests of what enlarged its
+    frames, and of what interpolated some. positions: where its frames stay; None: they are laid out anew."""
 
     weights: str
     upscaler: str
+    interpolator: str
     positions: recipe.Positions | None
 
 
@@ -60,9 +65,10 @@ def files_named(made: Recipe) -> list[str]:
     named = dict(made.flags)
     if "listen" in named and not stem_of(named["listen"]):
         del named["listen"]
-    if "/" in named.get("upscale", "/") or named["upscale"] in (flags.OWN, flags.NONE):  # the hub's, or a model's
-        named.pop("upscale", None)
-    return [named[name] for name in ("audio", "beats", "listen", "upscale") if name in named]
+    for name in NETWORKS:
+        if "/" in named.get(name, "/") or named[name] in (flags.OWN, flags.NONE, flags.BLEND):  # the hub's, or no file
+            named.pop(name, None)
+    return [named[name] for name in ("audio", "beats", "listen", *NETWORKS) if name in named]
 
 
 def told_walk(made: Recipe, count: int) -> Walk | None:
@@ -76,7 +82,7 @@ def told_walk(made: Recipe, count: int) -> Walk | None:
             fps = carried.get("fps", rates.FPS)
             return Walk.through(keyframes, count, fps=fps, closed=closed, smooth=is_smooth(carried), ease=ease)
         if len(made.positions.path) == count:
-            return Walk(keyframes, (), rates.FPS, closed).with_positions(*made.positions)
+            return Walk(keyframes, (), rates.FPS, closed).with_positions(*made.positions[:3])
     return None
 
 
@@ -106,6 +112,8 @@ def replayed(film: str, made: Recipe, chosen: dict[str, Any], another: bool = Fa
         for it in read_lines(made.prompts)
     )
     carried = _without_contradictions(carried, chosen, keyframes)
+    if chosen.get("interpolate") == 1:
+        carried = _without(carried, "interpolator")
     if out.suffix.lower() != path.suffix.lower():  # another format may not have these
         carried = _without(carried, "codec", "quality")
     carried.setdefault("fps", rates.FPS)
@@ -127,11 +135,14 @@ def replayed(film: str, made: Recipe, chosen: dict[str, Any], another: bool = Fa
         carried = _without_lost_stem(film, carried, chosen, keyframes)
     if made.positions and moved and RHYTHM & set(carried):  # as long as the music is
         carried = _without(carried, "frames")
-    _check_upscaler(film, made, carried, chosen)
+    _check_networks(film, made, carried, chosen)
     if beats and not moved:  # which the new film tells, too
         carried["beats"] = beats
     fixed = {"prompts": list(keyframes), "out": chosen.get("out", str(out))}
-    again = Again(recipe.weights(made), recipe.upscaler(made), None if moved else made.positions)
+    positions = None if moved else made.positions
+    if positions and chosen.get("interpolate", carried.get("interpolate")) != carried.get("interpolate"):
+        positions = positions._replace(rendered=())
+    again = Again(recipe.weights(made), recipe.upscaler(made), recipe.interpolator(made), positions)
     return carried | chosen | fixed, again
 
 
@@ -220,9 +231,12 @@ def _without_lost_stem(
     return carried
 
 
-def _check_upscaler(film: str, made: Recipe, carried: dict[str, Any], chosen: dict[str, Any]) -> None:
-    network = carried.get("upscale", flags.NONE)
-    if "upscale" not in chosen and network in files_named(made) and not expanded(network, "--upscale").is_file():
-        raise Error(
-            f"{film} was enlarged by {network}, which is not here, and films carry no folders; give --upscale PATH, or none"
-        )
+def _check_networks(film: str, made: Recipe, carried: dict[str, Any], chosen: dict[str, Any]) -> None:
+    for name, done in NETWORKS.items():
+        network = carried.get(name, flags.NONE)
+        if name not in chosen and network in files_named(made) and not expanded(network, f"--{name}").is_file():
+            otherwise = flags.NONE if name == "upscale" else flags.BLEND
+            raise Error(
+                f"{film} was {done} by {network}, which is not here, and films carry no folders; give --{name} PATH, or "
+                f"{otherwise}"
+            )

@@ -8,6 +8,7 @@ film.walk/
   walks/       a walk.json for each film whose frames were moved, so that going back to it moves none
   quick/       a run folder for the pictures of a quick preview
   upscaled/    a run folder for the frames, enlarged by --upscale
+  between/     interpolated frames, until the film is made
   sound-*.json what walk.music heard
   lock         held by the process that works here; on Windows it vanishes with that
 """
@@ -231,15 +232,9 @@ class Run:
         self._checked.add(fingerprint)
         self._finished[fingerprint] = path
 
-    @contextlib.contextmanager
-    def saver(self) -> Iterator[SaveFrame]:
+    def saver(self) -> contextlib.AbstractContextManager[SaveFrame]:
         """`save` in the background; on leaving, all frames are safe. Errors come with a later call, or on leaving."""
-        with ThreadPoolExecutor(WRITERS) as pool:
-            save = SaveFrame(self, pool)
-            try:
-                yield save
-            finally:
-                save.wait(0)
+        return saving(self.save)
 
     def frames(self, indices: Sequence[int] | None = None) -> list[Path]:
         """The film's frames in its order, all or these. Raises Error if any is missing."""
@@ -278,6 +273,17 @@ class Run:
         except OSError as error:
             raise Error(f"{path} cannot be read ({error.strerror or 'it is damaged'})") from None
 
+    def pictures(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
+        """`picture` of each; reads one ahead, so that a GPU does not wait for the disk."""
+        with ThreadPoolExecutor(1) as aside:
+            coming: list[Future[np.ndarray]] = []
+            for index in indices:
+                coming.append(aside.submit(self.picture, index))
+                if len(coming) > 1:
+                    yield coming.pop(0).result()
+            for last in coming:
+                yield last.result()
+
     def size(self) -> float:
         """Bytes of a frame's file, on average over all that are finished."""
         sizes = [path.stat().st_size for path in self._finished.values()]
@@ -315,19 +321,19 @@ class Run:
 class SaveFrame:
     """Saves frames in threads of a pool. Call it with (index, picture)."""
 
-    def __init__(self, run: Run, pool: ThreadPoolExecutor) -> None:
-        self._run, self._pool = run, pool
+    def __init__(self, save: Callable[[int, np.ndarray], None], pool: ThreadPoolExecutor) -> None:
+        self._save, self._pool = save, pool
         self._waiting: list[Future[None]] = []
 
     def at(self, run: Run) -> SaveFrame:
         """For the frames of another walk in the same folder."""
         other = copy.copy(self)
-        other._run = run
+        other._save = run.save
         return other
 
     def __call__(self, index: int, picture: np.ndarray) -> Future[None]:
         """The frame is safe when what this returns is done."""
-        saved = self._pool.submit(self._run.save, index, picture)
+        saved = self._pool.submit(self._save, index, picture)
         self._waiting.append(saved)
         self.wait(min(WAITING, HELD // max(picture.nbytes, 1)))
         return saved
@@ -336,6 +342,17 @@ class SaveFrame:
         """Wait until no more than this many frames are on their way to the disk."""
         while self._waiting and (len(self._waiting) > allowed or self._waiting[0].done()):
             self._waiting.pop(0).result()
+
+
+@contextlib.contextmanager
+def saving(save: Callable[[int, np.ndarray], None]) -> Iterator[SaveFrame]:
+    """As `Run.saver`, of any function that saves a picture."""
+    with ThreadPoolExecutor(WRITERS) as pool:
+        frames = SaveFrame(save, pool)
+        try:
+            yield frames
+        finally:
+            frames.wait(0)
 
 
 def _check_length(folder: Path) -> None:

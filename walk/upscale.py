@@ -6,31 +6,26 @@ except for the plainest kind, which needs no other library.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib.metadata
 import itertools
 import math
-import pickle
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from walk import Error, Settings, digests, machine
 from walk.loading import reason
+from walk.sharedweights import blaming, fit_half, read_weights
 
 TILE = {"cpu": 256, "mps": 256, "cuda": 512}  # pixels of a side that are enlarged at once, by kind of device
 SMALLEST = 64
 MARGIN = 32  # pixels around a tile that the network sees, too: what is further away hardly matters to a pixel
-# Keys that trainers put weights under.
-WRAPPERS = ("params_ema", "params", "model_state_dict", "state_dict", "model", "net")
 
 
 class NoRoomError(Error):
@@ -154,19 +149,18 @@ def read(path: Path) -> Network:
     """
     machine.check_process()
     digest = digests.of_file(path)
-    weights = _weights(path)
+    with blaming(path, "upscaler", "--upscale"):
+        weights = read_weights(path)
     plain = {"body.0.weight", "body.1.weight"} <= weights.keys()
     network = _compact(path, weights) if plain else _from_spandrel(path)
     if digests.of_file(path) != digest:
         raise Error(f"{path} was changed while it was read; run the same command again")
-    small = all(
-        float(tensor.abs().max()) < torch.finfo(torch.float16).max for tensor in weights.values() if len(tensor)
-    )
-    return network._replace(name=path.name, digest=digest, supports_half=network.supports_half and small)
+    supports_half = network.supports_half and fit_half(weights)
+    return network._replace(name=path.name, digest=digest, supports_half=supports_half)
 
 
 def _compact(path: Path, weights: dict[str, Tensor]) -> Network:
-    with _blaming(path):
+    with blaming(path, "upscaler", "--upscale"):
         net = Compact(weights).eval()
         return _checked(Network(net, net.scale))
 
@@ -179,7 +173,7 @@ def _from_spandrel(path: Path) -> Network:
             f"{path} needs a library that is not here, or does not fit ({reason(error)}); pip install spandrel, and "
             "torchvision from where torch is from"
         ) from error
-    with _blaming(path):
+    with blaming(path, "upscaler", "--upscale"):
         found: Any = spandrel.ModelLoader().load_from_file(path)
         if not isinstance(found, spandrel.ImageModelDescriptor):
             raise ValueError(f"{found.architecture.name} takes more than a picture")
@@ -200,31 +194,3 @@ def _checked(network: Network) -> Network:
     if made != (1, 3, network.scale * side, network.scale * side):
         raise ValueError(f"of a coloured picture of {side}x{side} it makes {tuple(made)}")
     return network
-
-
-def _weights(path: Path) -> dict[str, Tensor]:
-    """By name, without what trainers wrap them in. From a .pth nothing but tensors is read."""
-    with _blaming(path):
-        try:
-            if path.suffix == ".safetensors":
-                found: Any = safetensors.torch.load_file(path)
-            else:
-                found = torch.load(path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError):
-            raise ValueError("it is damaged, or holds a program, which walk does not run") from None
-        for name in WRAPPERS:
-            found = found[name] if isinstance(found, dict) and isinstance(found.get(name), dict) else found
-        weights = found if isinstance(found, dict) else {}
-        weights = {str(name): tensor for name, tensor in weights.items() if isinstance(tensor, Tensor) and tensor.ndim}
-        if not weights:
-            raise ValueError("it has no weights")
-        return {name.removeprefix("module."): tensor for name, tensor in weights.items()}
-
-
-@contextlib.contextmanager
-def _blaming(path: Path) -> Iterator[None]:
-    """Whatever fails within is raised as an Error about this file."""
-    try:
-        yield
-    except Exception as error:
-        raise Error(f"{path} is no upscaler that is known: {reason(error)}; give another --upscale") from error

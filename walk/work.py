@@ -33,13 +33,11 @@ from walk.timeline import Walk, by_segment
 class Look(NamedTuple):
     """What a first look at a film has shown.
 
-    run: with its frames where they belong, as far as is known by now. along: its walk with equal steps along the path.
-    pictures: of the keyframes, and then half-way from each to the next. distances, shares, swings: as
+    run: with its frames where they belong, as far as is known by now. pictures: of the keyframes, and then half-way from each to the next. distances, shares, swings: as
     `walk.speed.predicted_steps` takes them. missing: how many frames are still to be rendered.
     """
 
     run: Run
-    along: Walk
     pictures: list[np.ndarray]
     distances: list[tuple[float, float]]
     shares: dict[int, float]
@@ -48,7 +46,7 @@ class Look(NamedTuple):
 
     @property
     def keyframes(self) -> list[np.ndarray]:
-        return self.pictures[: len(self.along.keyframes)]
+        return self.pictures[: len(self.run.walk.keyframes)]
 
     def steps(self, walk: Walk) -> list[float]:
         """How far apart neighbouring frames of a walk on this path will look."""
@@ -180,7 +178,7 @@ class Work:
         swings = self._swings(run) if walk.pulse else {}
         self.settle()
         pictures = [run.picture(index) for index in indices]
-        return Look(run, evener.original, pictures, distances, shares, swings, len(run.missing()))
+        return Look(run, pictures, distances, shares, swings, len(run.missing()))
 
     def part(
         self, run: Run, indices: Sequence[int], even: bool = True, surveyed: Mapping[int, Earlier] | None = None
