@@ -8,12 +8,15 @@ import pytest
 import tiny
 import torch
 from oracle import levels
+from PIL import Image, ImageFilter
 from safetensors.torch import save_file
 from test_families import BUILDERS, FOX, KEYFRAMES, SIZE, STOCHASTIC, film, plain
 from test_images import paint
+from test_interpolate import rife
 from test_upscale import compact, enlarger, noisy
 
-from walk import Settings, Walk, cli, cuda_graphs, families, machine, models
+from walk import Settings, Walk, cli, cuda_graphs, families, interpolate, machine, models
+from walk.interpolate import Interpolator
 
 pytestmark = pytest.mark.gpu
 SD = "StableDiffusionPipeline"
@@ -145,3 +148,19 @@ def test_pictures_enlarged_there_are_those_of_a_cpu(empty_folder, tmp_path, larg
         np.testing.assert_array_equal(upscaler(it, (1400, 400)), made[device])
     assert upscaler.dtype == torch.float16
     assert levels(made["cpu"], made["cuda"]) <= 2
+
+
+@pytest.mark.parametrize("version", ["4.6", "4.26"])
+def test_pictures_interpolated_there_are_those_of_a_cpu(empty_folder, tmp_path, version):
+    """Between smooth ones: at a corner, a flow that is a little different finds another colour."""
+    save_file(rife(version, flow=(3, 1, -2, 1), noise=0.02), "net.safetensors")
+    folder, made = BUILDERS[SD](tmp_path), {}
+    a, b = (np.kron(noisy(9, 6, seed), np.ones((64, 64, 1), np.uint8)) for seed in (1, 2))
+    a, b = (np.asarray(Image.fromarray(it).filter(ImageFilter.GaussianBlur(32))) for it in (a, b))
+    for device in ("cpu", "cuda"):
+        settings = models.complete(Settings(str(folder), device=device))
+        interpolator = Interpolator(interpolate.read(Path("net.safetensors")), settings)
+        made[device] = interpolator(a, b, 0.4)
+        np.testing.assert_array_equal(interpolator(a, b, 0.4), made[device])
+    assert interpolator.dtype == torch.float16
+    assert levels(made["cpu"], made["cuda"]) <= 3

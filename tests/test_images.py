@@ -357,7 +357,7 @@ def test_a_picture_whose_name_no_line_can_have_is_refused_and_never_read_as_word
 def test_pictures_that_are_not_read_here_are_not_left_out_of_a_folder(tmp_path):
     paint(tmp_path / "1.jpg", 1)
     (tmp_path / "2.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0" + bytes(64))
-    with pytest.raises(Error, match=r"2\.HEIC is damaged, or save it as JPEG"):
+    with pytest.raises(Error, match=r"2\.HEIC is HEIC that cannot be read, or is damaged; save it as JPEG"):
         read_prompts(tmp_path)
 
 
@@ -380,7 +380,7 @@ def test_pictures_that_are_not_read_here_are_not_left_out_of_a_folder(tmp_path):
             "a fox | image=fox.png:1.5",
             "a.txt:1: the weight of fox.png, 1.5, is out of range; it is a number from 0 to 1",
         ),
-        ("a fox | image=photo.heic", "photo.heic is damaged, or save it as JPEG"),
+        ("a fox | image=photo.heic", "photo.heic is HEIC that cannot be read, or is damaged; save it as JPEG"),
     ],
 )
 def test_what_is_no_picture_is_refused_with_its_line(tmp_path, monkeypatch, line, message):

@@ -210,7 +210,7 @@ def _opened(path: Path, data: bytes) -> Any:
         if isinstance(error, PIL.Image.DecompressionBombError):
             kind = _TOO_LARGE
         elif data[4:12] in _HEIC and "HEIF" in known:
-            kind = "damaged, or save it as JPEG"
+            kind = "HEIC that cannot be read, or is damaged; save it as JPEG"
         elif data[4:12] in _HEIC:
             kind = "HEIC, which needs a library that is not here; pip install pillow-heif, or save it as JPEG"
         raise Error(f"{path} is {kind}") from None

@@ -164,8 +164,8 @@ def _warped(x: Tensor, flow: Tensor) -> Tensor:
     height, width = x.shape[2:]
     down, right = (torch.arange(side, dtype=torch.float32, device=x.device) for side in (height, width))
     at = torch.stack((right + flow[:, 0], down[:, None] + flow[:, 1]), -1)
-    at = at * at.new_tensor((2 / max(width - 1, 1), 2 / max(height - 1, 1))) - 1
-    found = functional.grid_sample(x.float(), at, mode="bilinear", padding_mode="border", align_corners=True)
+    at = (at * at.new_tensor((2 / (width - 1), 2 / (height - 1))) - 1).clamp(-1, 1)  # Apple's GPUs know no 'border'
+    found = functional.grid_sample(x.float(), at, mode="bilinear", padding_mode="zeros", align_corners=True)
     return found.to(x.dtype)
 
 
@@ -250,4 +250,4 @@ def read(path: Path) -> Network:
 
 def _usual(name: str) -> str:
     """A weight's name as its makers have it."""
-    return re.sub(r"^blocks\.(\d)", r"block\1", name.removeprefix("flownet."))
+    return re.sub(r"^blocks\.(\d)", r"block\1", re.sub(r"^(module\.|flownet\.)+", "", name))
