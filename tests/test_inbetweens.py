@@ -115,6 +115,12 @@ def test_the_usual_network_is_the_hubs_and_is_brought_once(walk, tmp_path, monke
     assert f"--interpolate 2 --interpolator {hub.INTERPOLATOR}" in walk("info", "film.mp4", prompts=())[0]
 
 
+def test_where_the_usual_network_cannot_be_had_it_says_what_needs_none(walk, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    _, err = walk("--frames", 9, "--interpolate", 2, "--interpolator", "own", "--out", "b.mp4", status=2)
+    assert err.endswith("; or mix frames, with --interpolator blend\n")
+
+
 def test_the_built_in_model_needs_none(capsys):
     assert cli.main(["--prompts", *PROMPTS[:2], "--frames", "9", "--interpolate", "2", "--upscale", "none", "--out", "toys.mp4", "--steps", "1"]) == 0  # fmt: skip
     assert dict(replay.read_recipe("toys.mp4").flags)["interpolator"] == "blend"

@@ -39,8 +39,13 @@ def find_network(order: Order, listener: Listener) -> Network | None:
         name = flags.BLEND if order.settings.model == BUILT_IN else hub.INTERPOLATOR
     if name == flags.BLEND:
         return Network(None, name, name)
-    with in_bytes(listener) as report, downloads.reporting(report):
-        path = hub.find_interpolator(name)
+    try:
+        with in_bytes(listener) as report, downloads.reporting(report):
+            path = hub.find_interpolator(name)
+    except Error as error:
+        if name != hub.INTERPOLATOR:
+            raise
+        raise Error(f"{error}; or mix frames, with --interpolator blend") from None
     return interpolate.read(path)._replace(name=path.name if at_home(name).is_file() else name)
 
 
