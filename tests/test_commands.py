@@ -347,6 +347,42 @@ def test_all_frames_of_a_rest_that_is_one_picture_are_there_already(walk):
     assert f"{there} of 36 frames are in film.walk already" in err
 
 
+def test_a_watched_prompt_file_is_drawn_again_whenever_it_is_saved(walk, monkeypatch):
+    """With a mistake in between, and while it is away for a moment; the model is loaded once, and nothing that stays is
+    rendered again."""
+    file, told = Path("abc.txt"), []
+    file.write_text("a red apple\na green frog\nan owl\n")
+    edits = [
+        lambda: file.write_text("a red apple\na green frog | tme=3\nan owl\n"),
+        file.unlink,
+        lambda: file.write_text("a red apple\na green frog\na boat\n"),
+        lambda: None,
+    ]
+
+    def sleep(seconds):
+        told.append(frames("abc.walk"))
+        if not edits:
+            raise KeyboardInterrupt
+        edits.pop(0)()
+
+    monkeypatch.setattr(commands.time, "sleep", sleep)
+    out, err = walk("preview", "--prompts", "abc.txt", "--frames", 9, "--path", "slerp", "--watch")
+    assert out == "abc.preview.png"
+    drawn = "abc.preview.png is drawn; abc.txt is watched for changes, until Ctrl-C"
+    assert err.count(drawn) == 2
+    assert any(line.startswith("note: abc.txt:2: unknown setting tme=; did you mean time=?") for line in err)
+    assert err.count("loading the model") == 1
+    assert told[0].items() == told[1].items() == told[2].items() < told[3].items() == told[4].items()
+    assert len(told[3]) - len(told[0]) == len(told[0]) // 2, "the new keyframe, and what lies before it"
+
+
+def test_only_a_prompt_file_is_watched(refusal):
+    for prompts in ("a fox at night", "-", "."):
+        told = refusal("preview", "--prompts", prompts, "--watch")
+        assert told == "--watch waits for changes of a prompt file; give one as --prompts"
+    assert refusal("preview", "--prompts", "missing.txt", "--watch").startswith("missing.txt does not exist")
+
+
 def test_a_quick_preview_is_not_taken_for_the_film(walk):
     flags = [*ABC, "--frames", "12", "--steps", "6", "--speed", "path", "--out", "film.mp4"]
     out, _ = walk("preview", *flags, "--quick")

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from walk.enlargement import Enlargement
     from walk.inbetweens import Inbetweens
     from walk.larger import Trial
-    from walk.lazy import LazyModel
+    from walk.lazy import Kept, LazyModel
     from walk.models import Model
     from walk.run import Run
     from walk.speed import Earlier
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
 MAX_SEEDS = 256  # on one sheet
 MOST_ALIKE = 8  # faults of a film that are listed
 PATIENCE = 2.0  # seconds
+WATCHING = 0.3  # seconds between looks at a file
 
 
 # Commands that need a model
@@ -135,6 +136,44 @@ def film(*, loaded: Model | None = None, again: Again | None = None, **chosen: A
 @_halving
 def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
     """Render the keyframes and what lies half-way, as the film will; returns the path of a picture of them."""
+    if not chosen.pop("watch", False):
+        return _preview(chosen, loaded)
+    file = prompt_file(chosen.get("prompts", ()))
+    if file is None or file.is_dir():
+        raise Error("--watch waits for changes of a prompt file; give one as --prompts")
+    from walk.lazy import Kept
+
+    listener, kept = _listener(chosen), Kept()
+    watched = f"{file.name} is watched for changes, until Ctrl-C"
+    state = _state(file)
+    drawn = _preview(dict(chosen), loaded, kept)
+    listener.say(f"{drawn} is drawn; {watched}")
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            time.sleep(WATCHING)
+            if (now := _state(file)) in (state, None):
+                continue
+            state = now
+            try:
+                drawn = _preview(dict(chosen), loaded, kept)
+                listener.say(f"{drawn} is drawn; {watched}")
+            except Error as error:
+                if isinstance(error, OutOfMemoryError) or isinstance(error.__cause__, OutOfMemoryError):
+                    raise
+                listener.note(f"{error}; {watched}")
+    return drawn
+
+
+def _state(file: Path) -> tuple[int, int] | None:
+    """What changes whenever a file is written; None while it is not there, as in the middle of being replaced."""
+    with contextlib.suppress(OSError):
+        stat = file.stat()
+        return stat.st_mtime_ns, stat.st_size
+    return None
+
+
+def _preview(chosen: dict[str, Any], loaded: Model | None, kept: Kept | None = None) -> str:
+    """kept: where the model stays."""
     # 1. What is asked for, and whether it can be drawn.
     listener = _listener(chosen)
     picture = None
@@ -150,7 +189,7 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
         )
     picture = picture or order.out.with_name(order.out.stem + ".preview.png")
     paths.check_sheet(picture)
-    model, enlargement, interpolation = _prepared(order, listener, loaded)
+    model, enlargement, interpolation = _prepared(order, listener, loaded, kept=kept)
     fewer = outlook.quick(model.settings)
     quick = chosen.get("quick", False) and fewer != model.settings
     if chosen.get("quick") and not quick:
@@ -700,7 +739,7 @@ COMMANDS: dict[str, Callable[..., str | None]] = {
 
 
 def _prepared(
-    order: Order, listener: Listener, loaded: Model | None = None, pictures: int = 0
+    order: Order, listener: Listener, loaded: Model | None = None, pictures: int = 0, kept: Kept | None = None
 ) -> tuple[LazyModel, Enlargement, interpolate.Network | None]:
     """The model, not loaded yet; how large the film is; and what makes frames that are not rendered. Raises Error for what
     can be refused before that."""
@@ -709,7 +748,7 @@ def _prepared(
     network = enlargement.find_network(order, listener)  # first, lest a long download ends in its refusal
     interpolation = inbetweens.find_network(order, listener)
     walk = order.thinned.walk
-    model = _lazy_model(order.settings, listener, walk.keyframes, order.folder, pictures, loaded, walk)
+    model = _lazy_model(order.settings, listener, walk.keyframes, order.folder, pictures, loaded, walk, kept)
     return model, enlargement.plan(order, model.settings, network, listener), interpolation
 
 
@@ -721,6 +760,7 @@ def _lazy_model(
     pictures: int = 0,
     loaded: Model | None = None,
     walk: Walk | None = None,
+    kept: Kept | None = None,
 ) -> LazyModel:
     with _importing(listener):
         from walk.lazy import LazyModel
@@ -730,9 +770,9 @@ def _lazy_model(
             import_diffusers()
     if loaded is not None:
         return LazyModel(settings, listener, keyframes, model=loaded.at(settings))
-    if settings.model == BUILT_IN:
+    if settings.model == BUILT_IN and not (kept and kept.model):
         listener.say("using toybox, the built-in model, which draws toys; walk models lists others for --model")
-    model = LazyModel(settings, listener, keyframes, folder, pictures, walk=walk)
+    model = LazyModel(settings, listener, keyframes, folder, pictures, walk=walk, kept=kept)
     model.seconds = time.monotonic() - listener.begun
     return model
 

@@ -283,7 +283,11 @@ COMMANDS = {
     "": Command((), ALL, "--prompts FILE ...", "make a film"),
     "preview": Command(
         (),
-        ALL | {"quick": Flag("", _switch, "", "fewer denoising steps, for a first look")},
+        ALL
+        | {
+            "quick": Flag("", _switch, "", "fewer denoising steps, for a first look"),
+            "watch": Flag("", _switch, "", "draw it again whenever the prompt file is saved, until Ctrl-C"),
+        },
         "--prompts FILE ...",
         "before the film, draw its keyframes, what lies between, and its speed; --out FILE.png "
         "names the picture, --out FILE.mp4 the film whose frames it renders",

@@ -35,6 +35,13 @@ MANY = 40  # and batches, at least; up to eight are rendered for nothing when it
 GAIN = 0.03  # of the time is worth keeping a compiled model
 
 
+class Kept:
+    """A model that stays loaded from one LazyModel to the next, as long as they ask for the same one."""
+
+    def __init__(self) -> None:
+        self.model: Model | None = None
+
+
 class LazyModel:
     """A model that is found at once, and loaded when the first picture is to be rendered."""
 
@@ -47,10 +54,12 @@ class LazyModel:
         frames: int = 0,
         model: Model | None = None,
         walk: Walk | None = None,
+        kept: Kept | None = None,
     ) -> None:
         """settings: what is not set is filled in. keyframes, walk: that it will render. frames: how many pictures.
         folder: a run folder whose frames shall serve, even if they were rendered in smaller batches, or by a compiled
-        model. model: one with these settings that is loaded already.
+        model. model: one with these settings that is loaded already. kept: where it is found if it is loaded already, and
+        left for others.
 
         Raises Error like `walk.models.complete`.
         """
@@ -58,6 +67,7 @@ class LazyModel:
         self.keyframes = keyframes
         self.seconds = 0.0  # that loading took
         self._model, self._notes_told = model, False
+        self._kept = kept
         self._given = model is not None
         if model is not None:
             self.settings = model.settings
@@ -70,20 +80,31 @@ class LazyModel:
             self._choose(frames)
 
     def loaded(self) -> Model:
+        if self._model is None and self._kept and self._kept.model:
+            if self._kept.model.settings == self.settings:
+                self._model = self._kept.model
+            else:
+                self._kept.model = None
+                self._free()
         if self._model is None:
             compiling = ", and compiling it with the first pictures" if self.settings.compile else ""
             self.listener.say("loading the model" + compiling)
             begun = time.monotonic()
             self._model = models.load(self.settings)
             self.seconds += time.monotonic() - begun
+        if self._kept:
+            self._kept.model = self._model
         return self._model
 
     def release(self) -> None:
-        """Give back its memory, unless somebody else has loaded the model."""
-        if not self._given:
+        """Give back its memory, unless somebody else has loaded the model, or it is kept."""
+        if not self._given and not self._kept:
             self._model = None
-            gc.collect()
-            machine.release(self.settings.device)
+            self._free()
+
+    def _free(self) -> None:
+        gc.collect()
+        machine.release(self.settings.device)
 
     def _choose(self, frames: int) -> None:
         """Choose whether to compile the model for so many frames, by trying: neither how long compiling takes nor what
