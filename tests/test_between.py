@@ -140,9 +140,9 @@ def test_rendered_frames_that_cannot_be_are_refused(rendered):
 
 
 def test_a_long_film_is_planned_in_no_time():
-    """Of a film of an hour, each step takes time in proportion to its length."""
+    """In proportion to its length: each frame of 20,000 is looked for once, be there many keyframes or two."""
     for count in (2, 1000):
         keyframes = [Keyframe(f"prompt {k}", k) for k in range(count)]
-        it = thinned(Walk.through(keyframes, frames=86_400, fps=Fraction(24)), 4)
-        assert len(it.rendered) == pytest.approx(86_400 / 4, rel=0.05)
+        it = thinned(Walk.through(keyframes, frames=20_000, fps=Fraction(24)), 4)
+        assert len(it.rendered) == pytest.approx(20_000 / 4, rel=0.05)
         assert all(a.before <= b.before for a, b in itertools.pairwise(it.spots))
