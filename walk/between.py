@@ -2,7 +2,7 @@
 
 Of every few frames one is rendered: where the walk moves fast they lie close together, where it rests far apart. So each
 interpolated frame is as far on the way between two rendered ones as it is on the path. Keyframes are always rendered, and
-so are the frames at which a pulse turns.
+so are the frames at which a pulse turns. Which ones are, between two keyframes, depends on the frames there alone.
 
 Knows positions, no pictures.
 """
@@ -95,17 +95,22 @@ def thinned(walk: Walk, every: int = 1, rendered: Sequence[int] = ()) -> Thinned
         if rendered[0] or any(b <= a for a, b in pairwise(rendered)):
             raise Error("rendered frames are given in order, from 0 on")
         return Thinned(walk, tuple(rendered))
-    done, corners = _done(walk), _corners(walk)
-    found = {*corners}
-    for a, b in pairwise([*corners, *[walk.frames] * walk.closed]):
-        parts = -(-(b - a) // every) if done[b] > done[a] else 0
-        for part in range(1, parts):
-            at = done[a] + (done[b] - done[a]) * part / parts
-            index = bisect_left(done, at, a + 1, b)
-            nearest = index - (at - done[index - 1] < done[index] - at)
-            if a < nearest < b:
-                found.add(nearest)
-    return Thinned(walk, tuple(sorted(found)))
+    done, corners, found = _done(walk), _corners(walk), set[int]()
+    turns = sorted(walk.swings() - {*corners})
+    for start, end in pairwise([*corners, *[walk.frames] * walk.closed]):
+        stride = (done[end] - done[start]) / -(-(end - start) // every)
+        between = turns[bisect_right(turns, start) : bisect_left(turns, end)]
+        for a, b in pairwise([start, *between, end]):
+            found.add(a)
+            way = done[b] - done[a]
+            parts = max(1, round(way / stride)) if stride else 1
+            for part in range(1, parts):
+                at = done[a] + way * part / parts
+                index = bisect_left(done, at, a + 1, b)
+                nearest = index - (at - done[index - 1] < done[index] - at)
+                if a < nearest < b:
+                    found.add(nearest)
+    return Thinned(walk, tuple(sorted({*found, *corners})))
 
 
 def _coordinates(walk: Walk) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
@@ -113,18 +118,19 @@ def _coordinates(walk: Walk) -> tuple[tuple[float, ...], tuple[float, ...], tupl
 
 
 def _done(walk: Walk) -> list[float]:
-    """How much has changed on the path up to each frame; of a closed walk also up to its end."""
+    """How much has changed on the path up to each frame; of a closed walk also up to its end. From one keyframe to the
+    next it is 1; of that, and of a pulse, the noise alone counts for half."""
     cycle, changes = len(walk.keyframes) * walk.closed, [0.0] * (walk.frames - (not walk.closed))
-    for positions, turn in zip(_coordinates(walk), (cycle, cycle, 0)):
+    weights = (0.5, 0.5, 0.5) if walk.noise else (1.0, 0.0, 0.5)
+    for positions, turn, weight in zip(_coordinates(walk), (cycle, cycle, 0), weights):
         for index, (a, b) in enumerate(pairwise((*positions, *positions[: walk.closed]))):
-            changes[index] += (b - a) % turn if turn else abs(b - a)
+            changes[index] += weight * ((b - a) % turn if turn else abs(b - a))
     return [0.0, *accumulate(changes)]
 
 
 def _corners(walk: Walk) -> list[int]:
-    """Frames that are rendered in any case: the first and an open walk's last, the first and the last of those that show
-    a keyframe, or its noise, and those at which the pulse turns."""
-    corners = {0, *walk.swings()} | ({walk.frames - 1} if not walk.closed else set())
+    """The first frame and an open walk's last, and the first and the last of those that show a keyframe, or its noise."""
+    corners = {0} | ({walk.frames - 1} if not walk.closed else set())
     for positions in filter(None, (walk.positions, walk.noise)):
         ends = (positions[-1:] if walk.closed else (-1.0,)) + positions + (positions[:1] if walk.closed else (-1.0,))
         for index, (before, at, after) in enumerate(zip(ends, positions, ends[2:])):
