@@ -252,6 +252,26 @@ def test_a_rough_cut_and_a_preview_are_of_the_whole_film(walk):
     assert "all frames are there already" in walk("preview", *command)[1]
 
 
+def test_a_film_of_one_speed_counts_what_it_renders_and_its_rough_cut_has_keyframes_when_the_film_has(
+    walk, monkeypatch
+):
+    """Where one speed brings them, segments have other lengths than those that are rendered at even spacing."""
+    near = ["a red apple | seed=1", "a red apples | seed=1", "an owl | seed=5", "a fox | seed=9"]
+    command = ["--frames", 49, "--speed", "constant", "--interpolate", 4, "--out", "film.mp4"]
+    _, err = walk(*command, prompts=near)
+    assert "4 keyframes, 49 frames, about 13 of which are rendered" in err
+    assert manifest.read_manifest("film.walk").walk.frames == 14, "not 13"
+    assert "14 of 14 frames are in film.walk already" in walk(*command, "--quality", 30, prompts=near)[1]
+    cut = []
+    monkeypatch.setattr("walk.commands._save_cut", lambda pictures, *_: cut.extend(pictures))
+    _, err = walk("rough", *command, prompts=near)
+    assert "note: keyframes are spaced evenly" not in err
+    starts = [int(start * 24) for start, _ in probe.read_metadata(Path("film.mp4")).chapters]
+    assert starts != [0, 16, 32, 48]
+    assert [cut[start].name[:6] for start in starts] == ["00000.", "00001.", "00002.", "00003."]
+    assert all(cut[start].name[6:16] == "0000000000" for start in starts)
+
+
 def test_enlarged_frames_are_interpolated_rather_than_interpolated_ones_enlarged(walk, monkeypatch):
     save_file(compact(), "twice.safetensors")
     asked = []

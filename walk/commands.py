@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from walk.inbetweens import Inbetweens
     from walk.larger import Trial
     from walk.lazy import Kept, LazyModel
+    from walk.manifest import Manifest
     from walk.models import Model
     from walk.run import Run
     from walk.speed import Earlier
@@ -306,10 +307,9 @@ def rough(**chosen: Any) -> str:
     order = orders.read_order(chosen, listener, looking=True)
     out = paths.rough_cut(order.out)
     with _importing(listener):
-        from walk import roughcut, run
+        from walk import roughcut
     model, enlargement, _ = _prepared(order, listener)
-    find = run.newest if order.constant else run.decided
-    decided = find(order.folder, order.thinned.walk, model.settings) if order.even else None
+    order, decided = _where_decided(order, model.settings)
     if order.constant and decided is None:
         listener.note(
             "keyframes are spaced evenly in it; where one speed puts them is known only when the film is made"
@@ -326,6 +326,21 @@ def rough(**chosen: Any) -> str:
     # 3. The film.
     _save_cut(pictures, order.sound_of(out), out, order, enlargement, listener)
     return as_word(out)
+
+
+def _where_decided(order: Order, settings: Settings) -> tuple[Order, Manifest | None]:
+    """Where the frames of an even film belong, if that is known; and the order, at one speed with its keyframes where the
+    film has them."""
+    from walk import run
+
+    if not order.constant:
+        return order, run.decided(order.folder, order.thinned.walk, settings) if order.even else None
+    if film := run.newest(order.folder, order.thinned.walk, settings):
+        with contextlib.suppress(Error):  # a longer film's do not fit
+            timed = order.arriving(film.walk.keyframes)
+            if timed.thinned.walk.frames == film.walk.frames:
+                return timed, film
+    return order, None
 
 
 def _save_cut(

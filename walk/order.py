@@ -97,10 +97,13 @@ class Order:
     def timed(self, lengths: Sequence[float]) -> Order:
         """With keyframes where one speed brings them. lengths: of the ways from one to the next, to the eye."""
         walk = self.walk
-        keyframes = timeline.space_by_length(walk.keyframes, lengths, walk.frames, walk.fps, walk.closed)
-        ease = bool(self.flags.get("ease"))
-        timed = Walk.through(
-            keyframes,
+        return self.arriving(timeline.space_by_length(walk.keyframes, lengths, walk.frames, walk.fps, walk.closed))
+
+    def arriving(self, timed: Sequence[Keyframe]) -> Order:
+        """At one speed, with its keyframes at these times. Raises Error if they do not fit in the film."""
+        walk, ease = self.walk, bool(self.flags.get("ease"))
+        moved = Walk.through(
+            timed,
             walk.frames,
             fps=walk.fps,
             closed=walk.closed,
@@ -108,7 +111,7 @@ class Order:
             ease=ease,
             strides=None if ease else [1.0] * walk.frames,
         )
-        return dataclasses.replace(self, walk=timed, written=walk.keyframes)
+        return dataclasses.replace(self, walk=moved, written=walk.keyframes)
 
     def sound_of(self, out: Path) -> sounds.Sound | None:
         """What a film of this name plays, if anything."""
@@ -221,7 +224,8 @@ def read_order(
     else:
         music, walk = motion.as_it_was(chosen, keyframes, positions)
     order = Order(walk, asked, out, folder, look, chosen, music, again)
-    thinned = "" if order.thinned.is_whole else f", {len(order.thinned.rendered)} of which are rendered"
+    about = "about " * order.constant  # since keyframes, which are, will come at other times
+    thinned = "" if order.thinned.is_whole else f", {about}{len(order.thinned.rendered)} of which are rendered"
     listener.say(
         f"{len(walk.keyframes)} keyframes, {plural(walk.frames, 'frame')}{thinned}, "
         f"{format_time(float(walk.seconds))} at {_rate(walk.fps)} frames a second"

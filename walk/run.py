@@ -414,10 +414,9 @@ def decided(folder: Path, walk: Walk, settings: Settings) -> Manifest | None:
 
 
 def newest(folder: Path, walk: Walk, settings: Settings) -> Manifest | None:
-    """The newest film in a run folder, if it is of these keyframes, whenever they come, of as many frames, and of these
-    settings."""
+    """The newest film in a run folder, if it is of these keyframes, whenever they come, and of these settings."""
     film = _newest(folder, settings)
-    if film and manifest.path_identity(film.walk) == manifest.path_identity(walk) and film.walk.frames == walk.frames:
+    if film and manifest.path_identity(film.walk) == manifest.path_identity(walk):
         return film
     return None
 

@@ -150,8 +150,8 @@ class Work:
         return lengths, {k: Earlier([], places) for k in range(walk.segments)}
 
     def turn_to(self, run: Run) -> None:
-        """From here on, work on the frames of this walk, which has as many."""
-        self.run, self.uses = run, Counter(run.fingerprints)
+        """From here on, work on the frames of this walk."""
+        self.run, self.uses, self.frames = run, Counter(run.fingerprints), run.walk.frames
 
     def evenly(self, run: Run, surveyed: Mapping[int, Earlier] | None = None) -> Run:
         """The run of the film whose frames look evenly far apart. Where they belong was decided before, or is found
