@@ -13,7 +13,8 @@ from scipy.io import wavfile
 from test_interpolate import rife
 from test_upscale import compact
 
-from walk import cli, hub, interpolate, manifest, probe, recipe, replay
+from walk import Error, cli, commands, hub, interpolate, manifest, probe, recipe, replay
+from walk.run import Run
 
 pytestmark = pytest.mark.usefixtures("shared_weights", "unwatched", "empty_folder")
 
@@ -155,6 +156,37 @@ def test_a_stop_while_it_interpolates_loses_nothing(walk, monkeypatch):
     assert rendered() == before
     assert Path("film.mp4").read_bytes() == undisturbed
     assert not Path("film.walk/between").exists()
+
+
+def test_a_part_leaves_what_a_stopped_film_has_and_lets_nobody_remove_what_it_needs(walk, monkeypatch):
+    command = ["--frames", 33, "--interpolate", 4, "--speed", "path", "--out", "film.mp4"]
+    part = ["part", "--from", "frame=2", "--to", "frame=11", *command]
+    between, count = interpolate.Interpolator.__call__, 0
+
+    def stopped(self, a, b, t):
+        nonlocal count
+        count += 1
+        if count == 5:
+            raise KeyboardInterrupt
+        return between(self, a, b, t)
+
+    monkeypatch.setattr(interpolate.Interpolator, "__call__", stopped)
+    walk(*command, status=130)
+    kept = sorted(Path("film.walk/between").glob("*.png"))
+    assert len(kept) == 4
+    save_cut = commands._save_cut
+
+    def as_another_walk_begins(pictures, *others):
+        save_cut(pictures, *others)
+        assert len(list(Path("film.walk/between").glob("*.png"))) == 8
+        monkeypatch.setattr("walk.commands._save_cut", save_cut)
+        with pytest.raises(Error, match=r"^film\.walk is open in this program already"):
+            Run("film.walk", manifest.read_manifest("film.walk").walk, manifest.read_manifest("film.walk").settings)
+
+    monkeypatch.setattr("walk.commands._save_cut", as_another_walk_begins)
+    walk(*part)
+    assert sorted(Path("film.walk/between").glob("*.png")) == kept
+    assert "4 of 24 frames are interpolated already" in walk(*command)[1]
 
 
 def test_a_film_of_another_size_or_rate_of_interpolation_renders_what_it_lacks(walk):

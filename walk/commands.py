@@ -385,26 +385,26 @@ def part(*, loaded: Model | None = None, **chosen: Any) -> str:
     model, enlargement, interpolation = _prepared(order, listener, loaded, needed)
     _tell_alike(order, model.settings, listener)
     # 2. The frames, which are those of the film.
-    with (
-        Run(order.folder, order.thinned.walk, model.settings, order.describe, decided=False) as run,
-        Work(run, model, listener) as work,
-    ):
-        order, run, looked = _at_one_speed(order, run, work, listener)
-        run = work.part(run, order.thinned.needed(shown), order.even, looked)
-        if interpolation:
-            work.release()
-            full = _inbetweens(order, run, interpolation)
-            full.make(listener, shown)
-            pictures = full.frames(shown)
-        else:
-            pictures = run.frames(shown)
-    # 3. The film of them.
-    sound = order.sound_of(out)
-    if sound:
-        first, after = (nearest(frame / fps * sound.rate) for frame in (shown.start, shown.stop))
-        sound = excerpts.part(sound, first, after - first)
-    _save_cut(pictures, sound, out, order, enlargement, listener)
-    inbetweens.forget(order.folder)
+    opened = Run(order.folder, order.thinned.walk, model.settings, order.describe, decided=False)
+    with opened as run:  # until the film is made: another walk here would remove what is interpolated for it
+        with Work(run, model, listener) as work:
+            order, run, looked = _at_one_speed(order, run, work, listener)
+            run = work.part(run, order.thinned.needed(shown), order.even, looked)
+            made: list[Path] = []
+            if interpolation:
+                work.release()
+                full = _inbetweens(order, run, interpolation)
+                made = full.make(listener, shown)
+                pictures = full.frames(shown)
+            else:
+                pictures = run.frames(shown)
+        # 3. The film of them.
+        sound = order.sound_of(out)
+        if sound:
+            first, after = (nearest(frame / fps * sound.rate) for frame in (shown.start, shown.stop))
+            sound = excerpts.part(sound, first, after - first)
+        _save_cut(pictures, sound, out, order, enlargement, listener)
+        inbetweens.forget(order.folder, made)  # those of a film that was stopped stay
     return as_word(out)
 
 

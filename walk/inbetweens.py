@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -72,8 +72,9 @@ class Inbetweens:
     def _is_made(self, index: int) -> bool:
         return self.fingerprints[index] != self.shown.fingerprints[self.spots[index].before]
 
-    def make(self, listener: Listener, indices: Sequence[int] | None = None) -> None:
-        """Interpolate all frames, or those of these, that are missing. All rendered ones that they need are there."""
+    def make(self, listener: Listener, indices: Sequence[int] | None = None) -> list[Path]:
+        """Interpolate all frames, or those of these, that are missing; returns the files of these. All rendered ones that
+        they need are there."""
         wanted = range(len(self.spots)) if indices is None else indices
         unique = {self.fingerprints[index]: index for index in wanted if self._is_made(index)}
         with writing(self.folder):
@@ -91,6 +92,7 @@ class Inbetweens:
             for index, picture in self._pictures(missing):
                 save(index, picture)
                 progress.more(1)
+        return [self._path(index) for index in missing]
 
     def _pictures(self, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         pairs = [self.spots[index][:2] for index in indices]
@@ -118,10 +120,10 @@ class Inbetweens:
         return paths
 
 
-def forget(folder: Path) -> None:
-    """Remove all interpolated frames in a run folder: the film has them, and they are soon made again."""
+def forget(folder: Path, paths: Iterable[Path] | None = None) -> None:
+    """Remove all interpolated frames in a run folder, or these: the film has them, and they are soon made again."""
     with contextlib.suppress(OSError):
-        for path in (folder / FOLDER).iterdir():
+        for path in (folder / FOLDER).iterdir() if paths is None else paths:
             if _NAME.fullmatch(path.name):
                 path.unlink()
         (folder / FOLDER).rmdir()
