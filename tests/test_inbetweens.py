@@ -76,6 +76,15 @@ def test_it_is_even_to_the_eye_with_a_fraction_of_the_pictures(walk, flags):
     assert {*keys} <= {*made.walk.positions}
 
 
+@pytest.mark.watched
+def test_only_of_a_film_that_is_even_to_the_eye_it_is_said_how_uneven_it_would_be_otherwise(walk):
+    command = ["--frames", 97, "--interpolate", 3, "--out", "film.mp4"]
+    _, err = walk(*command, "--speed", "path")
+    assert "movement, to the eye: the largest step from frame to frame is " in err
+    assert "equal steps along the path" not in err
+    assert "(equal steps along the path: " in walk(*command)[1]
+
+
 def test_a_network_makes_them_out_of_its_file(walk):
     save_file(rife("4.6"), "net.safetensors")  # which finds no movement, and takes half of each
     walk("--frames", 9, "--speed", "path", "--interpolate", 4, "--interpolator", "net.safetensors", "--out", "film/")

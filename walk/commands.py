@@ -952,8 +952,9 @@ def _watch(order: Order, walk: Walk, listener: Listener) -> None:
         return
     if report.largest:
         along, uneven = "", bool(order.music or order.placed)
-        if walk != order.walk and not uneven:
-            before = eye.unevenness(speed.predicted_steps(order.walk, list(zip(walk.positions, report.steps))))
+        asked = order.thinned.filled(order.thinned.walk)  # as order.walk, but for the last digits
+        if walk != asked and not uneven:
+            before = eye.unevenness(speed.predicted_steps(asked, list(zip(walk.positions, report.steps))))
             along = f" (equal steps along the path: {before:.1f} times)"
         listener.say(report.movement(uneven, along))
     if report.still - len(order.walk.rests()) / walk.frames >= outlook.STILL:  # more than it was meant to
