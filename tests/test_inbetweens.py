@@ -254,6 +254,13 @@ def test_it_moves_to_music_and_is_made_again_the_same(walk, song):
     assert "interpolator" not in dict(whole.flags)
 
 
+def test_an_interpolator_that_a_replay_has_no_use_for_is_refused(walk, song):
+    walk(*MUSIC, "--out", "film.mp4")
+    refused = "--interpolator makes frames between rendered ones, and all are rendered; give --interpolate 2, too"
+    assert refused in walk("replay", "film.mp4", "--interpolator", "blend", prompts=(), status=2)[1]
+    walk("replay", "film.mp4", "--interpolator", "blend", "--interpolate", 2, prompts=())
+
+
 def test_the_sound_lands_on_rendered_keyframes(walk, song):
     walk(
         *MUSIC,

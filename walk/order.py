@@ -190,6 +190,10 @@ def read_order(
     # 1. The keyframes.
     chosen = with_prompts(chosen)
     positions = again.positions if again else None
+    if "interpolator" in chosen and chosen.get("interpolate", 1) == 1:
+        raise Error(
+            "--interpolator makes frames between rendered ones, and all are rendered; give --interpolate 2, too"
+        )
     if positions is None:
         _check_together(chosen)
     keyframes = read_keyframes(chosen, listener, tensors=loaded is not None)
@@ -291,10 +295,6 @@ def _check_together(chosen: dict[str, Any]) -> None:
             raise Error(f"{as_flag(name)} energy follows a sound; give --audio")
         if chosen.get(name) in LANDING and not rhythm:
             raise Error(f"{as_flag(name)} {chosen[name]} needs beats; give --audio, --bpm or --beats")
-    if "interpolator" in chosen and chosen.get("interpolate", 1) == 1:
-        raise Error(
-            "--interpolator makes frames between rendered ones, and all are rendered; give --interpolate 2, too"
-        )
     if "listen" in chosen and "audio" not in chosen:
         raise Error("--listen says what of a sound is followed; give --audio, too")
 
