@@ -164,6 +164,21 @@ def test_the_names_that_tools_give_to_its_weights_are_known(settings, version):
     np.testing.assert_allclose(pictures[0].astype(int), pictures[2], atol=8)
 
 
+def test_beyond_the_edges_it_finds_what_is_on_them_also_where_torch_cannot_do_that(made, monkeypatch):
+    """As on Apple's GPUs, where torch knows no padding_mode="border". Against SciPy: sides of 64 need no other padding."""
+    sample = torch.nn.functional.grid_sample
+
+    def as_apples(*given, padding_mode="zeros", **more):
+        assert padding_mode != "border", "MPS: Unsupported Border padding mode"
+        return sample(*given, padding_mode=padding_mode, **more)
+
+    monkeypatch.setattr("torch.nn.functional.grid_sample", as_apples)
+    a, b = noisy(64, 64, seed=1), noisy(64, 64, seed=2)
+    first = made(rife("4.6", (9.5, -70, 0, 0), (0, 0, 0, 30)), a, b)
+    expected = shift(a.astype(float), (70, -9.5, 0), order=1, mode="nearest")
+    np.testing.assert_allclose(first, expected, atol=0.6)
+
+
 def test_what_is_not_finite_is_refused(made):
     weights = rife("4.6")
     weights["block3.lastconv.0.bias"] += float("nan")
