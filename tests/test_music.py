@@ -1192,9 +1192,9 @@ def test_a_recipe_with_positions_elsewhere_is_refused():
 
     made = recipe.compose(read_prompts(ABC), {"frames": 3, "fps": 24}, Settings(), recipe.Positions((0.0, 1.0, 2.0)))
     data = json.loads(recipe.to_text(made))
-    assert recipe.from_text(json.dumps(data), "f.mp4").positions == ((0.0, 1.0, 2.0), (), ())
+    assert recipe.from_text(json.dumps(data), "f.mp4").positions == recipe.Positions((0.0, 1.0, 2.0))
     pulsing = json.dumps({**data, "positions": [[0, 1, 2], [], [0, 0.5, 1]]})
-    assert recipe.from_text(pulsing, "f.mp4").positions == ((0.0, 1.0, 2.0), (), (0.0, 0.5, 1.0))
+    assert recipe.from_text(pulsing, "f.mp4").positions == recipe.Positions((0.0, 1.0, 2.0), (), (0.0, 0.5, 1.0))
     hostile = (
         [0, 1],
         [[0, 1], []],
@@ -1212,8 +1212,13 @@ def test_a_recipe_with_positions_elsewhere_is_refused():
     for wrong in hostile:
         with pytest.raises(Error, match="positions are not places"):
             recipe.from_text(json.dumps({**data, "positions": wrong}), "f.mp4")
+    thin = recipe.from_text(json.dumps({**data, "rendered": [0, 2]}), "f.mp4").positions
+    assert thin == recipe.Positions((0.0, 1.0, 2.0), rendered=(0, 2))
+    for wrong in ("x", [0, 3], [1, 2], [0, 2, 1], [0, 0, 2], [-1, 0], [0, True], [0, 1.0], [[0]], {"0": 2}):
+        with pytest.raises(Error, match="rendered are not the indices of frames"):
+            recipe.from_text(json.dumps({**data, "rendered": wrong}), "f.mp4")
     loop = {**data, "flags": data["flags"] | {"loop": "True"}, "positions": [[0, 1, 2.5], []]}
-    assert recipe.from_text(json.dumps(loop), "f.mp4").positions == ((0.0, 1.0, 2.5), (), ())
+    assert recipe.from_text(json.dumps(loop), "f.mp4").positions == recipe.Positions((0.0, 1.0, 2.5))
     with pytest.raises(Error, match="positions are not places"):  # where it begins again
         recipe.from_text(json.dumps({**loop, "positions": [[0, 1, 3], []]}), "f.mp4")
     del data["flags"]["fps"]

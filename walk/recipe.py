@@ -159,8 +159,9 @@ def _positions(data: dict[str, Any], keyframes: int, where: str) -> Positions | 
     ):
         raise Error(f"{where}: the recipe is damaged: positions are not places of its frames among the keyframes")
     rendered = data.get("rendered", [])
-    if not isinstance(rendered, list) or not all(type(it) is int for it in rendered):
-        raise Error(f"{where}: the recipe is damaged: rendered are not indices of frames")
+    indices = isinstance(rendered, list) and all(type(it) is int and 0 <= it < len(lists[0]) for it in rendered)
+    if not indices or (rendered and sorted({0, *rendered}) != rendered):
+        raise Error(f"{where}: the recipe is damaged: rendered are not the indices of frames, in order and from 0 on")
     path, noise, pulse = (tuple(map(float, some)) for some in [*lists, []][:3])
     return Positions(path, noise, pulse, tuple(rendered))
 
