@@ -378,6 +378,15 @@ def test_a_replay_tells_of_a_network_that_is_not_here_or_is_another(walk):
     walk("replay", "film.mp4", "--out", "d.mp4", "--interpolate", 1, prompts=())
 
 
+@pytest.mark.parametrize(("model", "interpolator"), [("toybox", None), ("sd15", "blend")])
+def test_what_is_usual_for_the_built_in_model_is_not_taken_over_to_another(model, interpolator):
+    flags = {"model": model, "frames": "9", "fps": "24", "interpolate": "2", "interpolator": "blend"}
+    made = recipe.Recipe(("a fox | seed=0", "an owl | seed=1"), tuple(flags.items()), ("walk 1", "sha256 1"))
+    again, _ = replay.replayed("film.mp4", made, {"model": "sdxl"}, another=True)
+    assert again.get("interpolator") == interpolator
+    assert again["interpolate"] == 2
+
+
 def test_frames_without_texts_are_exported_without_any(walk):
     walk("--frames", 9, "--interpolate", 2, "--no-metadata", "--out", "film/")
     for path in Path("film").glob("*.png"):

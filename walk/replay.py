@@ -158,7 +158,10 @@ def _carried(film: str, made: Recipe, chosen: dict[str, Any], another: bool) -> 
     if weights and "model" not in chosen and not re.match("sha256 |commit ", weights):  # as `walk.hub.identity` says it
         raise Error(f"{film} is of a program's own model, '{carried.get('model')}'; run that program, or give --model")
     if another:
-        return _without(carried, *OF_MODEL, *["upscale"] * (carried.get("upscale") == flags.OWN))
+        usual = [name for name in NETWORKS if carried.get(name) == flags.OWN]
+        if carried.get("model") == BUILT_IN and carried.get("interpolator") == flags.BLEND:  # which is usual only there
+            usual.append("interpolator")
+        return _without(carried, *OF_MODEL, *usual)
     if carried.get("model") == BUILT_IN:  # which walk has enlarged otherwise, before it told how
         carried.setdefault("upscale", flags.NONE)
     return carried
