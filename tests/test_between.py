@@ -125,6 +125,28 @@ def test_a_film_whose_frames_are_told_has_the_same_ones_rendered_and_the_same_be
         assert max(shares) <= 1 / GRAIN
 
 
+@pytest.mark.parametrize("closed", [False, True])
+@pytest.mark.parametrize("every", [2, 4, 8])
+def test_each_onset_pulses_as_far_and_as_suddenly_as_in_a_film_of_which_all_is_rendered(every, closed):
+    """Onsets that are as strong on two frames, then fade, the first of them where a loop begins again."""
+    strengths = [random.Random(onset).uniform(0.1, 1) for onset in range(15)]
+    pulse = [strengths[frame // 16] * 0.75 ** max(frame % 16 - 1, 0) for frame in range(240)]
+    plain = Walk.through(ABC, frames=240, closed=closed)
+    walk = plain.with_positions(plain.positions, pulse=pulse)
+    it = thinned(walk, every)
+    whole = it.filled(it.walk)
+    np.testing.assert_allclose(whole.pulse, pulse, atol=0.05)
+    assert len(it.rendered) <= 240 / every + 2 * 15 + 4
+
+
+def test_a_pulse_that_turns_at_the_end_of_a_loop_is_there():
+    plain = Walk.through(ABC, frames=40, closed=True)
+    pulse = [0.0] * 39 + [0.8]
+    it = thinned(plain.with_positions(plain.positions, pulse=pulse), 4)
+    assert {38, 39, 0} <= {*it.rendered}
+    assert max(it.filled(it.walk).pulse) == 0.8
+
+
 def test_frames_need_those_around_them():
     it = thinned(Walk.through(ABC, frames=37), 4)
     assert it.needed([0]) == [0]

@@ -17,7 +17,7 @@ from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from walk import Error
-from walk.timeline import Walk
+from walk.timeline import CALM, Walk
 
 GRAIN = 2**16  # parts of the way between two pictures: a frame is found there again, whatever the last bit of a sum
 
@@ -96,7 +96,7 @@ def thinned(walk: Walk, every: int = 1, rendered: Sequence[int] = ()) -> Thinned
             raise Error("rendered frames are given in order, from 0 on")
         return Thinned(walk, tuple(rendered))
     done, corners, found = _done(walk), _corners(walk), set[int]()
-    turns = sorted(walk.swings() - {*corners})
+    turns = sorted(_turns(walk.pulse, walk.closed) - {*corners})
     for start, end in pairwise([*corners, *[walk.frames] * walk.closed]):
         stride = (done[end] - done[start]) / -(-(end - start) // every)
         between = turns[bisect_right(turns, start) : bisect_left(turns, end)]
@@ -137,3 +137,21 @@ def _corners(walk: Walk) -> list[int]:
             if not at % 1 and not before == at == after:
                 corners.add(index)
     return sorted(corners)
+
+
+def _turns(pulse: Sequence[float], closed: bool) -> set[int]:
+    """Frames at which a pulse turns: from each to the next it rises or falls, but for what is not seen. Of several at the
+    top the first, and of several at the bottom the last, so that it rises as fast as it does."""
+    count, start = len(pulse), pulse.index(max(pulse)) if pulse and closed else 0
+    turns, low, high = set[int](), start, start
+    rises: bool | None = None
+    for index in ((start + passed) % count for passed in range(count + (closed and count > 0))):
+        low = index if pulse[index] <= pulse[low] else low
+        high = index if pulse[index] > pulse[high] else high
+        if rises is not True and pulse[index] - pulse[low] >= CALM:
+            turns.add(low)
+            rises, high = True, index
+        elif rises is not False and pulse[high] - pulse[index] >= CALM:
+            turns.add(high)
+            rises, low = False, index
+    return turns
