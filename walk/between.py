@@ -9,6 +9,7 @@ Knows positions, no pictures.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from typing import NamedTuple
 from walk import Error
 from walk.timeline import CALM, Walk
 
+TINY = 1e-6  # of a stride, that sums may be off
 GRAIN = 2**16  # parts of the way between two pictures: a frame is found there again, whatever the last bit of a sum
 
 
@@ -103,7 +105,7 @@ def thinned(walk: Walk, every: int = 1, rendered: Sequence[int] = ()) -> Thinned
         for a, b in pairwise([start, *between, end]):
             found.add(a)
             way = done[b] - done[a]
-            parts = max(1, round(way / stride)) if stride else 1
+            parts = math.ceil(way / stride - TINY) if stride else 1
             for part in range(1, parts):
                 at = done[a] + way * part / parts
                 index = bisect_left(done, at, a + 1, b)
