@@ -17,6 +17,7 @@ were found, the share of songs with the right tempo, and the share of songs whos
 """
 
 import argparse
+import functools
 import json
 import time
 from collections.abc import Callable
@@ -141,12 +142,14 @@ def _above(hertz: float, x: np.ndarray, rate: int) -> np.ndarray:
     return sosfilt(butter(2, hertz, "high", fs=rate, output="sos"), x)
 
 
+@functools.lru_cache(maxsize=64)  # a song has few of them, and many times
 def _tone(hertz: float, seconds: float, rate: int, harmonics: int, attack: float) -> np.ndarray:
     t = np.arange(int(seconds * rate)) / rate
     wave = sum(np.sin(2 * np.pi * hertz * h * t) / h for h in range(1, harmonics + 1) if hertz * h < rate / 2)
     return wave * np.minimum(t / attack, 1) * np.exp(-2 * t / seconds) * np.minimum((seconds - t) / 0.01, 1)
 
 
+@functools.lru_cache(maxsize=16)  # and chords
 def _pad(hertz: float, seconds: float, rate: int) -> np.ndarray:
     t = np.arange(int(seconds * rate)) / rate
     wave = sum(np.sin(2 * np.pi * hertz * d * t) + 0.4 * np.sin(4 * np.pi * hertz * d * t) for d in (0.997, 1.003))
