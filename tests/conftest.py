@@ -62,10 +62,18 @@ def _files_need_not_outlast_a_power_cut(request):
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory):
-    """A tiny Stable Diffusion; not to be changed."""
+    """A tiny Stable Diffusion with the fewest parts, for commands; not to be changed."""
     import tiny  # takes seconds to import
 
-    return tiny.stable_diffusion(tmp_path_factory.mktemp("models") / "tiny")
+    return tiny.stable_diffusion(tmp_path_factory.mktemp("models") / "tiny", fewest=True)
+
+
+@pytest.fixture(scope="session")
+def whole_folder(tmp_path_factory):
+    """One with all parts; not to be changed."""
+    import tiny
+
+    return tiny.stable_diffusion(tmp_path_factory.mktemp("models") / "whole")
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +87,9 @@ def shared_weights(request, monkeypatch, _loaded):
     is of a model, its scheduler too, is new at each load."""
     if request.node.get_closest_marker("fresh"):
         return
-    from walk import loading
+    from walk import channels_last, loading
 
-    load = loading.load
+    load, apply = loading.load, channels_last.apply
 
     def shared(folder, settings):
         if settings.device != "cpu" or settings.compile:
@@ -94,7 +102,13 @@ def shared_weights(request, monkeypatch, _loaded):
         pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
         return pipe, notes
 
+    def once(part):
+        if not hasattr(part, "lies_channels_last"):  # which a part that is shared does from its first load on
+            apply(part)
+            part.lies_channels_last = True
+
     monkeypatch.setattr(loading, "load", shared)
+    monkeypatch.setattr(channels_last, "apply", once)
 
 
 @pytest.fixture

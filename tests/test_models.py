@@ -35,6 +35,11 @@ def _forget_what_was_found():
     hub.find_lora.cache_clear()
 
 
+@pytest.fixture(scope="module")
+def tiny_folder(whole_folder):
+    return whole_folder
+
+
 @pytest.fixture
 def folder(tiny_folder, tmp_path):
     """A copy of the tiny model, to be damaged."""

@@ -594,10 +594,10 @@ def test_all_that_a_preview_of_a_long_film_has_seen_is_said_to_be_there(tmp_path
     ids=["one prompt less", "one more", "another timing"],
 )
 def test_where_keyframes_come_and_go_it_is_said_what_stays(
-    tmp_path, monkeypatch, tiny_folder, once, capfd, prompts, flags, here, most
+    tmp_path, monkeypatch, whole_folder, once, capfd, prompts, flags, here, most
 ):
     monkeypatch.chdir(tmp_path)
-    command = ["--path", "slerp", "--size", "32", "--model", str(tiny_folder), "--steps", "1", "--seeds", "7"]
+    command = ["--path", "slerp", "--size", "32", "--model", str(whole_folder), "--steps", "1", "--seeds", "7"]
     command += ["--out", "film.mp4"]
     first = ["--prompts", "a cat", "a dog", "a fox", "a cow", "a hen", "--frames", "49", *command]
     once("49 frames", lambda: succeeds(first))
