@@ -229,3 +229,19 @@ def test_what_is_no_interpolator_is_refused(kind):
     with pytest.raises(Error, match=rf"^{name} is no interpolator that is known: .*; give another --interpolator$"):
         interpolate.read(Path(name))
     assert not Path("ran").exists()
+
+
+def test_a_text_is_said_to_be_damaged():
+    Path("x.pkl").write_text("hello, world")
+    with pytest.raises(Error, match="known: it is damaged, or holds a program, which walk does not run; give another"):
+        interpolate.read(Path("x.pkl"))
+
+
+def test_weights_in_eight_bits_are_read(settings):
+    """Of which torch tells no largest one."""
+    weights = {name: it.to(torch.float8_e4m3fn) for name, it in rife("4.6").items()}
+    save_file(weights, "x.safetensors")
+    network = interpolate.read(Path("x.safetensors"))
+    assert network.supports_half
+    a, b = noisy(seed=1), noisy(seed=2)
+    np.testing.assert_allclose(Interpolator(network, settings)(a, b, 0.3), (a.astype(float) + b) / 2, atol=0.51)

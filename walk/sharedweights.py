@@ -33,7 +33,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             found: Any = safetensors.torch.load_file(path)
         else:
             found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError):
+    except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError):  # the last of other files, read as a pickle
         raise ValueError("it is damaged, or holds a program, which walk does not run") from None
     for name in _WRAPPERS:
         found = found[name] if isinstance(found, dict) and isinstance(found.get(name), dict) else found
@@ -47,7 +47,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def fit_half(weights: dict[str, Tensor]) -> bool:
     """Whether all of them are numbers of float16."""
     most = torch.finfo(torch.float16).max
-    return all(float(tensor.abs().max()) < most for tensor in weights.values() if len(tensor))
+    return all(float(tensor.float().abs().max()) < most for tensor in weights.values() if tensor.numel())
 
 
 @contextlib.contextmanager
