@@ -3,10 +3,13 @@ import dataclasses
 import functools
 import gc
 import importlib.metadata
+import inspect
 import os
 import shutil
 import signal
 import sys
+import types
+import weakref
 from unittest import mock
 
 import pytest
@@ -18,6 +21,20 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # on busy cores, threads th
 
 # Which versions there are does not change meanwhile, and is asked for each film.
 importlib.metadata.version = functools.cache(importlib.metadata.version)
+
+_signature, _known_signatures = inspect.signature, weakref.WeakKeyDictionary()
+
+
+def _signature_once(function, **how):
+    """What a function takes does not change either; diffusers asks for it several times for each part of a model."""
+    if how or type(function) is not types.FunctionType:
+        return _signature(function, **how)
+    if function not in _known_signatures:
+        _known_signatures[function] = _signature(function)
+    return _known_signatures[function]
+
+
+inspect.signature = _signature_once
 
 # Files of tests that take more than ten seconds, the longest first.
 LONGEST = (

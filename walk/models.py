@@ -516,14 +516,15 @@ class Pipeline(Model):
             return self._decode(latents, exact)
 
     def _decode(self, latents: Tensor, exact: bool) -> Callable[[], Tensor]:
-        vae, dtype = self.pipe.vae, self.pipe.vae.dtype
+        vae, dtype = self.pipe.vae, self.pipe.vae.dtype  # for which diffusers looks through all of it
         if self.recorder:
             self.recorder.ready = True  # after the first batch, when it is known how much memory it takes
         try:
             if exact:
                 vae.to(torch.float32)
             with self._compiling(seldom=exact):
-                parts = torch.split(latents.to(vae.dtype), self._decoded_together(len(latents)))
+                given = latents.to(torch.float32 if exact else dtype)
+                parts = torch.split(given, self._decoded_together(len(latents)))
                 decoded = self._with_room(lambda: [vae.decode(self._to_vae(it)).sample for it in parts])
                 pictures = decoded[0] if len(decoded) == 1 else torch.cat(decoded)
         finally:
