@@ -8,8 +8,10 @@ import re
 import resource
 import subprocess
 import sys
+import tempfile
 import threading
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import imageio_ffmpeg
@@ -56,6 +58,20 @@ def frames_of(folder, count=12, size=(64, 64)):
 def of_one_colour(colour, size):
     Image.new("RGB", size, colour).save(file := io.BytesIO(), "PNG")
     return file.getvalue()
+
+
+def film_of(folder, name, codec, count=12, fps=Fraction(25)):
+    """A film of such frames, of 64 x 64 pixels, made once for all tests that want the same."""
+    (folder / name).write_bytes(_film_of(name, codec, count, fps))
+    return folder / name
+
+
+@functools.cache
+def _film_of(name, codec, count, fps):
+    with tempfile.TemporaryDirectory() as scratch:
+        film = Path(scratch, name)
+        video.encode(frames_of(film.parent, count), film, fps, size=64, codec=codec)
+        return film.read_bytes()
 
 
 def busy_frames(folder, count=6, size=(256, 192)):
@@ -123,16 +139,14 @@ def gif_parts(film):
 
 @every_format
 def test_every_frame_is_in_the_film_in_its_place_and_colour(tmp_path, name, codec):
-    video.encode(frames_of(tmp_path), tmp_path / name, Fraction(25), size=64, codec=codec)
-    seen = colours_in(tmp_path / name)
+    seen = colours_in(film_of(tmp_path, name, codec))
     assert len(seen) == 12
     assert np.abs(seen - np.array(COLOURS)).mean() < 2
     assert np.abs(seen - np.array(COLOURS)).max() < 4
 
 
 def test_another_reader_sees_the_same_colours(tmp_path):
-    video.encode(frames_of(tmp_path), tmp_path / "film.mp4", Fraction(25), size=64)
-    reader = imageio_ffmpeg.read_frames(tmp_path / "film.mp4")
+    reader = imageio_ffmpeg.read_frames(film_of(tmp_path, "film.mp4", None))
     size = next(reader)["size"]
     seen = np.array([np.frombuffer(data, np.uint8).reshape(*size[::-1], 3).mean((0, 1)) for data in reader])
     assert np.abs(seen - np.array(COLOURS)).max() < 4
@@ -140,8 +154,7 @@ def test_another_reader_sees_the_same_colours(tmp_path):
 
 @pytest.mark.parametrize(("name", "codec"), FILMS)
 def test_colours_are_tagged_as_what_they_are(tmp_path, name, codec):
-    video.encode(frames_of(tmp_path, 2), tmp_path / name, Fraction(25), size=64, codec=codec)
-    with av.open(str(tmp_path / name)) as container:
+    with av.open(str(film_of(tmp_path, name, codec))) as container:
         next(container.decode(video=0))
         seen = container.streams.video[0].codec_context
         bt709, limited = 1, 1
@@ -162,8 +175,7 @@ def test_colours_are_tagged_as_what_they_are(tmp_path, name, codec):
     ],
 )
 def test_players_are_told_the_codec_by_the_name_that_they_know(tmp_path, name, codec, tag, pixels):
-    video.encode(frames_of(tmp_path, 2), tmp_path / name, Fraction(25), size=64, codec=codec)
-    with av.open(str(tmp_path / name)) as container:
+    with av.open(str(film_of(tmp_path, name, codec))) as container:
         stream = container.streams.video[0]
         assert (stream.codec_tag, stream.codec_context.pix_fmt) == (tag, pixels)
 
@@ -190,16 +202,14 @@ def test_who_watches_may_go_while_a_film_is_made(tmp_path):
 
 @pytest.mark.parametrize(("name", "codec"), [("film.webm", "vp9"), ("film.webm", "av1")])
 def test_webm_holds_the_codec_that_was_asked(tmp_path, name, codec):
-    video.encode(frames_of(tmp_path, 2), tmp_path / name, Fraction(25), size=64, codec=codec)
-    with av.open(str(tmp_path / name)) as container:
+    with av.open(str(film_of(tmp_path, name, codec))) as container:
         assert codec in container.streams.video[0].codec_context.codec.canonical_name
 
 
 @pytest.mark.parametrize("fps", [Fraction(25), Fraction(24000, 1001), Fraction(25, 2), Fraction(7, 3)], ids=str)
 @every_container
 def test_the_rate_is_exact(tmp_path, name, fps):
-    film = tmp_path / name
-    video.encode(frames_of(tmp_path), film, fps, size=64)
+    film = film_of(tmp_path, name, None, fps=fps)
     off = [abs(time - index / fps) for index, time in enumerate(times_in(film))]
     assert len(off) == 12
     assert max(off) <= (Fraction(1, 2000) if name == "film.webm" else 0)  # WebM counts milliseconds
@@ -462,8 +472,7 @@ def test_chapters_cover_the_film_from_its_start(tmp_path, name):
 
 @every_film
 def test_a_film_without_metadata_says_nothing(tmp_path, name, codec):
-    film = tmp_path / name
-    video.encode(frames_of(tmp_path), film, Fraction(25), size=64, codec=codec)
+    film = film_of(tmp_path, name, codec)
     assert said_by(film) == (None, None, [])
     assert probe.read_metadata(film) == Metadata("", "")
     # Nor, by their versions and settings, who made it, when and on how many cores. Matroska wants a name.
@@ -519,8 +528,7 @@ def test_what_players_are_told_of_the_colours_can_be_read_back(tmp_path, name, c
 
 @every_format
 def test_timestamps_are_those_that_another_reader_sees(tmp_path, name, codec):
-    film = tmp_path / name
-    video.encode(frames_of(tmp_path), film, Fraction(24000, 1001), size=64, codec=codec)
+    film = film_of(tmp_path, name, codec, fps=Fraction(24000, 1001))
     assert probe.timestamps(film)[:2] == (times_in(film), (64, 64))
 
 
