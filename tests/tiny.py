@@ -6,6 +6,7 @@ A builder saves one as a diffusers folder; the same arguments give the same weig
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import re
 from collections.abc import Iterator
@@ -768,7 +769,7 @@ def decoder(folder: Path, seed: int = 0) -> Path:
 def lora(folder: Path, path: Path, seed: int, parts: tuple[str, ...] = ("unet",), norms: bool = False) -> Path:
     """A random one for the attentions of a pipeline's parts. norms: with what stands in for their norms, as Flux's may
     have it."""
-    pipe, generator, weights = diffusers.DiffusionPipeline.from_pretrained(folder), torch.Generator(), {}
+    pipe, generator, weights = _pipe(folder), torch.Generator(), {}
     generator.manual_seed(seed)
     for part in parts:
         factor = 2 if part.startswith("text") else 0.3  # so that pictures show it
@@ -781,6 +782,12 @@ def lora(folder: Path, path: Path, seed: int, parts: tuple[str, ...] = ("unet",)
                 weights[f"{name}.weight"] = torch.full_like(module.weight, 5)
     save_file(weights, path)
     return path
+
+
+@functools.lru_cache(maxsize=4)
+def _pipe(folder: Path) -> Any:
+    """Not to be changed."""
+    return diffusers.DiffusionPipeline.from_pretrained(folder)
 
 
 def ip_adapter(folder: Path, path: Path, plus: bool = False, loud: float = 3.0) -> Path:
