@@ -300,6 +300,23 @@ def test_a_rough_cut_and_a_preview_are_of_the_whole_film(walk):
     assert "all frames are there already" in walk("preview", *command)[1]
 
 
+def test_a_preview_counts_the_time_of_what_is_interpolated_and_of_no_rests(walk, monkeypatch):
+    monkeypatch.setattr(interpolate.Interpolator, "seconds", lambda *_: 10.0)
+    command = ["--frames", 33, "--interpolate", 4, "--speed", "path", "--out", "film.mp4"]
+    held = [
+        "a red apple | frame=0 | until=1",
+        "an owl | frame=32",
+    ]  # 24 frames of one picture, and then 6 between 3 rendered ones
+    assert "about 1:00 more, 1:00 of it to interpolate, " in walk("preview", *command, prompts=held)[1]
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("walk.film.make", stopped)
+    walk(*command, prompts=held, status=130)
+    assert "about 1:00 more, 1:00 of it to interpolate, " in walk("preview", *command, prompts=held)[1]
+
+
 def test_a_film_of_one_speed_counts_what_it_renders_and_its_rough_cut_has_keyframes_when_the_film_has(
     walk, monkeypatch
 ):

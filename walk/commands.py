@@ -212,7 +212,7 @@ def _preview(chosen: dict[str, Any], loaded: Model | None, kept: Kept | None = N
     if enlargement.network and not quick:
         work.release()
         tried = _try_upscaler(enlargement, look, settings, listener)
-    if interpolation and not quick:
+    if interpolation and not quick and (look.missing or not order.out.exists()):  # else it has been made, most likely
         work.release()
         shown = tried.picture if tried else look.pictures[0]
         more = _time_interpolation(order, interpolation, settings, shown)
@@ -244,11 +244,11 @@ def _try_upscaler(enlargement: Enlargement, look: Look, settings: Settings, list
 
 
 def _time_interpolation(order: Order, interpolation: interpolate.Network, settings: Settings, picture: Any) -> float:
-    """Seconds that all frames will take which are not rendered. picture: a rendered one."""
+    """Seconds that all frames will take which are interpolated. picture: a rendered one."""
     from walk.interpolate import Interpolator
 
     each = Interpolator(interpolation, settings).seconds(picture, picture[::-1])
-    return each * (order.walk.frames - len(order.thinned.rendered))
+    return each * sum(spot.share > 0 for spot in order.thinned.spots)
 
 
 def _draw_preview(order: Order, look: Look, notes: Sequence[str], enlargement: Enlargement, tried: Trial | None) -> Any:
@@ -286,7 +286,7 @@ def _time_left(
     will take."""
     missing, walk = look.missing, order.walk
     enlarging, filled = (tried.seconds, tried.bytes) if tried else (0.0, 0)
-    if not missing and not filled:
+    if not missing and not filled and not round(more):
         return "all frames are there already"
     left, of_it = f"{plural(missing, 'frame')} more", ""
     if work.seconds or not missing:  # else nothing had to be rendered, and nobody knows how long that takes
