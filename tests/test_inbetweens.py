@@ -167,6 +167,24 @@ def test_a_stop_while_it_interpolates_loses_nothing(walk, monkeypatch):
     assert not Path("film.walk/between").exists()
 
 
+def test_after_a_kill_when_the_film_is_made_what_was_interpolated_for_it_is_removed(walk, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    command = ["--frames", 9, "--interpolate", 4, "--speed", "path", "--out", "film.mp4"]
+    with monkeypatch.context() as patched:
+        patched.setattr("walk.inbetweens.forget", killed)
+        walk(*command, status=130)
+    assert len(list(Path("film.walk/between").iterdir())) == 6
+    other = Path("film.walk/between/0123456789abcdef.png")  # of another film
+    other.write_bytes(b"")
+    assert "film.mp4 is finished already" in walk(*command)[1]
+    assert [*Path("film.walk/between").iterdir()] == [other]
+    other.unlink()
+    walk(*command)
+    assert not Path("film.walk/between").exists()
+
+
 def test_a_part_leaves_what_a_stopped_film_has_and_lets_nobody_remove_what_it_needs(walk, monkeypatch):
     command = ["--frames", 33, "--interpolate", 4, "--speed", "path", "--out", "film.mp4"]
     part = ["part", "--from", "frame=2", "--to", "frame=11", *command]

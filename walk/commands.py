@@ -925,6 +925,8 @@ def _assemble(
         if is_finished(run, order.out, described(shown), sound, shown, **order.look):
             run.record_newest(order.out.name)
             listener.say(f"{order.out} is finished already")
+            if isinstance(shown, Inbetweens):  # a kill may have come before that
+                inbetweens.forget(order.folder, shown.made)
             return
         if larger:
             work.release()

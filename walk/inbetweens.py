@@ -72,6 +72,11 @@ class Inbetweens:
     def _is_made(self, index: int) -> bool:
         return self.fingerprints[index] != self.shown.fingerprints[self.spots[index].before]
 
+    @property
+    def made(self) -> set[Path]:
+        """The files of frames that are interpolated, be they there or not."""
+        return {self._path(index) for index in range(len(self.spots)) if self._is_made(index)}
+
     def make(self, listener: Listener, indices: Sequence[int] | None = None) -> list[Path]:
         """Interpolate all frames, or those of these, that are missing; returns the files of these. All rendered ones that
         they need are there."""
@@ -125,5 +130,5 @@ def forget(folder: Path, paths: Iterable[Path] | None = None) -> None:
     with contextlib.suppress(OSError):
         for path in (folder / FOLDER).iterdir() if paths is None else paths:
             if _NAME.fullmatch(path.name):
-                path.unlink()
+                path.unlink(missing_ok=True)
         (folder / FOLDER).rmdir()
