@@ -318,6 +318,16 @@ def test_a_rough_cut_and_a_preview_are_of_the_whole_film(walk):
     assert "all frames are there already" in walk("preview", *command)[1]
 
 
+def test_a_rough_cut_needs_no_interpolator(walk):
+    """As where the run folder was copied to another machine."""
+    save_file(rife("4.6"), "net.safetensors")
+    command = ["--frames", 9, "--interpolate", 2, "--interpolator", "net.safetensors", "--out", "film.mp4"]
+    walk(*command)
+    Path("net.safetensors").unlink()
+    walk("rough", *command)
+    assert "there is no interpolator 'net.safetensors' here" in walk("part", "--from", 0, *command, status=2)[1]
+
+
 def test_a_preview_counts_the_time_of_what_is_interpolated_and_of_no_rests(walk, monkeypatch):
     monkeypatch.setattr(interpolate.Interpolator, "seconds", lambda *_: 10.0)
     command = ["--frames", 33, "--interpolate", 4, "--speed", "path", "--out", "film.mp4"]

@@ -308,7 +308,7 @@ def rough(**chosen: Any) -> str:
     out = paths.rough_cut(order.out)
     with _importing(listener):
         from walk import roughcut
-    model, enlargement, _ = _prepared(order, listener)
+    model, enlargement, _ = _prepared(order, listener, looking=True)
     order, decided = _where_decided(order, model.settings)
     if order.constant and decided is None:
         listener.note(
@@ -754,14 +754,19 @@ COMMANDS: dict[str, Callable[..., str | None]] = {
 
 
 def _prepared(
-    order: Order, listener: Listener, loaded: Model | None = None, pictures: int = 0, kept: Kept | None = None
+    order: Order,
+    listener: Listener,
+    loaded: Model | None = None,
+    pictures: int = 0,
+    kept: Kept | None = None,
+    looking: bool = False,
 ) -> tuple[LazyModel, Enlargement, interpolate.Network | None]:
-    """The model, not loaded yet; how large the film is; and what makes frames that are not rendered. Raises Error for what
-    can be refused before that."""
+    """The model, not loaded yet; how large the film is; and what makes frames that are not rendered, unless one is
+    only looking at those that exist. Raises Error for what can be refused before that."""
     with _importing(listener):
         from walk import enlargement, inbetweens
     network = enlargement.find_network(order, listener)  # first, lest a long download ends in its refusal
-    interpolation = inbetweens.find_network(order, listener)
+    interpolation = None if looking else inbetweens.find_network(order, listener)
     walk = order.thinned.walk
     model = _lazy_model(order.settings, listener, walk.keyframes, order.folder, pictures, loaded, walk, kept)
     return model, enlargement.plan(order, model.settings, network, listener), interpolation
