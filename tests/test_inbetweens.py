@@ -318,6 +318,14 @@ def test_a_rough_cut_and_a_preview_are_of_the_whole_film(walk):
     assert "all frames are there already" in walk("preview", *command)[1]
 
 
+def test_a_preview_counts_the_room_for_what_is_interpolated(walk):
+    told = []
+    for number, flags in enumerate(([], ["--interpolate", 4])):
+        command = ["--frames", 193, *flags, "--out", f"{number}.mp4"]
+        told.append(float(re.search(r"more, ([\d.]+) MB of frames", walk("preview", *command)[1])[1]))
+    assert told[1] == pytest.approx(told[0], abs=0.15)
+
+
 def test_a_rough_cut_needs_no_interpolator(walk):
     """As where the run folder was copied to another machine."""
     save_file(rife("4.6"), "net.safetensors")

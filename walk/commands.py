@@ -208,18 +208,18 @@ def _preview(chosen: dict[str, Any], loaded: Model | None, kept: Kept | None = N
     # 3. What they tell.
     surprises = _surprises(order, look)
     listener.notes(surprises)
-    notes, tried, more = [*model.notes(), *surprises], None, 0.0
+    notes, tried, between = [*model.notes(), *surprises], None, (0.0, 0)
     if enlargement.network and not quick:
         work.release()
         tried = _try_upscaler(enlargement, look, settings, listener)
     if interpolation and not quick and (look.missing or not order.out.exists()):  # else it has been made, most likely
         work.release()
         shown = tried.picture if tried else look.pictures[0]
-        more = _time_interpolation(order, interpolation, settings, shown)
+        between = _try_interpolation(order, interpolation, settings, shown)
     drawn = _draw_preview(order, look, notes, enlargement, tried)
     _save_sheet(drawn, picture)
     if not quick:
-        listener.say(_time_left(order, look, work, model, enlargement, tried, more))
+        listener.say(_time_left(order, look, work, model, enlargement, tried, between))
     return as_word(picture)
 
 
@@ -243,12 +243,17 @@ def _try_upscaler(enlargement: Enlargement, look: Look, settings: Settings, list
     return larger.trial(look.run, upscaler, enlargement.pictures, look.pictures[0], listener)
 
 
-def _time_interpolation(order: Order, interpolation: interpolate.Network, settings: Settings, picture: Any) -> float:
-    """Seconds that all frames will take which are interpolated. picture: a rendered one."""
+def _try_interpolation(
+    order: Order, interpolation: interpolate.Network, settings: Settings, picture: Any
+) -> tuple[float, int]:
+    """What all frames will take that are interpolated: seconds, and bytes of files until the film is made. picture: a
+    rendered one."""
+    from walk import png
     from walk.interpolate import Interpolator
 
+    count = sum(spot.share > 0 for spot in order.thinned.spots)
     each = Interpolator(interpolation, settings).seconds(picture, picture[::-1])
-    return each * sum(spot.share > 0 for spot in order.thinned.spots)
+    return count * each, count * len(png.encode(picture, {}))
 
 
 def _draw_preview(order: Order, look: Look, notes: Sequence[str], enlargement: Enlargement, tried: Trial | None) -> Any:
@@ -280,10 +285,17 @@ def _music_for_sheet(order: Order) -> sheet.Music | None:
 
 
 def _time_left(
-    order: Order, look: Look, work: Work, model: LazyModel, enlargement: Enlargement, tried: Trial | None, more: float
+    order: Order,
+    look: Look,
+    work: Work,
+    model: LazyModel,
+    enlargement: Enlargement,
+    tried: Trial | None,
+    between: tuple[float, int],
 ) -> str:
-    """How much of a film is still to be made after a preview, and how long that will take. more: seconds that interpolating
-    will take."""
+    """How much of a film is still to be made after a preview, and how long that will take. between: seconds and bytes that
+    interpolating will take."""
+    more, filling = between
     missing, walk = look.missing, order.walk
     enlarging, filled = (tried.seconds, tried.bytes) if tried else (0.0, 0)
     if not missing and not filled and not round(more):
@@ -297,7 +309,7 @@ def _time_left(
         left += f", {format_time(round(enlarging))} {of_it}to enlarge its frames"
     if round(more):
         left += f", {format_time(round(more))} {of_it}to interpolate"
-    return f"the film: {left}, {_bytes(look.run.size() * look.run.walk.frames + filled)} of frames"
+    return f"the film: {left}, {_bytes(look.run.size() * look.run.walk.frames + filled + filling)} of frames"
 
 
 def rough(**chosen: Any) -> str:
