@@ -54,8 +54,8 @@ _NO_MODELS = {
     "a motion module (AnimateDiff)": r".*\bmotion_modules\.",
 }
 # How names of tensors begin in files that read pictures (IP-Adapters), which are added to a model.
-INTERPOLATOR = "Comfy-Org/frame_interpolation/frame_interpolation/rife_v4.26.safetensors"  # the usual one
 IP_ADAPTER = ("ip_adapter.", "image_proj.")
+INTERPOLATOR = "Comfy-Org/frame_interpolation/frame_interpolation/rife_v4.26.safetensors"  # the usual one
 # Models that diffusers recognises, by words in their names, and whose pipelines are of no family here.
 _FROM_PICTURES = {
     "inpaint": "an inpainting model",

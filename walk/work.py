@@ -33,8 +33,9 @@ from walk.timeline import Walk, by_segment
 class Look(NamedTuple):
     """What a first look at a film has shown.
 
-    run: with its frames where they belong, as far as is known by now. pictures: of the keyframes, and then half-way from each to the next. distances, shares, swings: as
-    `walk.speed.predicted_steps` takes them. missing: how many frames are still to be rendered.
+    run: with its frames where they belong, as far as is known by now. pictures: of the keyframes, and then half-way from
+    each to the next. distances, shares, swings: as `walk.speed.predicted_steps` takes them. missing: how many frames are
+    still to be rendered.
     """
 
     run: Run
