@@ -1215,7 +1215,7 @@ def test_a_recipe_with_positions_elsewhere_is_refused():
     thin = recipe.from_text(json.dumps({**data, "rendered": [0, 2]}), "f.mp4").positions
     assert thin == recipe.Positions((0.0, 1.0, 2.0), rendered=(0, 2))
     for wrong in ("x", [0, 3], [1, 2], [0, 2, 1], [0, 0, 2], [-1, 0], [0, True], [0, 1.0], [[0]], {"0": 2}):
-        with pytest.raises(Error, match="rendered are not the indices of frames"):
+        with pytest.raises(Error, match="rendered are not frames of it"):
             recipe.from_text(json.dumps({**data, "rendered": wrong}), "f.mp4")
     loop = {**data, "flags": data["flags"] | {"loop": "True"}, "positions": [[0, 1, 2.5], []]}
     assert recipe.from_text(json.dumps(loop), "f.mp4").positions == recipe.Positions((0.0, 1.0, 2.5))

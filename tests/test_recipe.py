@@ -73,6 +73,25 @@ def test_a_long_films_frames_are_told_and_of_more_than_can_be_told_that(monkeypa
     assert replay.replayed("film.mp4", told, {"frames": 10})[1].positions is None
 
 
+@pytest.mark.parametrize("rendered", [(), (0, 4), (0, 2, 3, 4)])
+def test_a_recipe_tells_which_frames_were_rendered(rendered):
+    places = recipe.Positions((0.0, 0.25, 0.5, 0.75, 1.0), rendered=rendered)
+    made = recipe.compose((A, B), {"frames": 5, "fps": Fraction(24), "path": "smooth"}, SETTINGS, places)
+    assert recipe.from_text(recipe.to_text(made), "film.mp4") == made
+
+
+@pytest.mark.parametrize("rendered", [[0, 2], [2, 4], [0, 3, 2, 4], [0, 2, 2, 4], [0, 4, 5], [-1, 0, 4], [0, 2.0, 4], {}, [[0], 4]])  # fmt: skip
+def test_rendered_frames_between_which_others_cannot_be_are_refused(rendered):
+    """A film's first and last are; without the last, those before it would lead back to the first."""
+    places = recipe.Positions((0.0, 0.25, 0.5, 0.75, 1.0))
+    text = recipe.to_text(recipe.compose((A, B), {"frames": 5, "fps": Fraction(24)}, SETTINGS, places))
+    damaged = json.dumps(json.loads(text) | {"rendered": rendered})
+    with pytest.raises(
+        Error, match=r"^film\.mp4: the recipe is damaged: rendered are not frames of it, in order, from"
+    ):
+        recipe.from_text(damaged, "film.mp4")
+
+
 KEYFRAMES = {
     "plain": (A, B),
     "emoji": (Keyframe("👩‍🚀 on the 🌙", 3), Keyframe("🙂", MAX_SEED)),

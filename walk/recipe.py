@@ -159,9 +159,13 @@ def _positions(data: dict[str, Any], keyframes: int, where: str) -> Positions | 
     ):
         raise Error(f"{where}: the recipe is damaged: positions are not places of its frames among the keyframes")
     rendered = data.get("rendered", [])
-    indices = isinstance(rendered, list) and all(type(it) is int and 0 <= it < len(lists[0]) for it in rendered)
-    if not indices or (rendered and sorted({0, *rendered}) != rendered):
-        raise Error(f"{where}: the recipe is damaged: rendered are not the indices of frames, in order and from 0 on")
+    last = len(lists[0]) - 1
+    if not (
+        isinstance(rendered, list)
+        and all(type(it) is int and 0 <= it <= last for it in rendered)
+        and rendered == sorted({*rendered, *([] if closed else [last]), 0} if rendered else [])
+    ):
+        raise Error(f"{where}: the recipe is damaged: rendered are not frames of it, in order, from the first on")
     path, noise, pulse = (tuple(map(float, some)) for some in [*lists, []][:3])
     return Positions(path, noise, pulse, tuple(rendered))
 
