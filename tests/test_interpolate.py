@@ -180,8 +180,13 @@ def test_beyond_the_edges_it_finds_what_is_on_them_also_where_torch_cannot_do_th
 
 
 def test_what_is_not_finite_is_refused(made):
+    """In its file, and of two pictures."""
     weights = rife("4.6")
     weights["block3.lastconv.0.bias"] += float("nan")
+    with pytest.raises(Error, match="interpolator that is known: what it makes is not finite; give another"):
+        made(weights, noisy(seed=1), noisy(seed=2))
+    weights = rife("4.6")
+    weights["block0.conv0.0.0.weight"][:, :6] = 3e38  # of black pictures nothing comes
     with pytest.raises(Error, match=r"^what the interpolator makes is not finite; give another --interpolator$"):
         made(weights, noisy(seed=1), noisy(seed=2))
 

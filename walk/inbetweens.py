@@ -17,12 +17,12 @@ import numpy as np
 
 from walk import Error, downloads, flags, hub, interpolate, png
 from walk.between import Spot, Thinned
-from walk.files import at_home, write_whole, writing
+from walk.files import at_home, writing
 from walk.interpolate import Interpolator, Network
 from walk.manifest import canonical
 from walk.order import Order
 from walk.progress import Listener, in_bytes
-from walk.run import Run, saving
+from walk.run import Run, put, saving
 from walk.settings import BUILT_IN
 
 FOLDER = "between"  # within the film's run folder
@@ -110,9 +110,7 @@ class Inbetweens:
             yield index, self.interpolator(held[before], held[after], self.spots[index].share)
 
     def _save(self, index: int, picture: np.ndarray) -> None:
-        path = self._path(index)
-        with writing(path):
-            write_whole(path, png.encode(picture, {_KEY: self.fingerprints[index]}))
+        put(self._path(index), png.encode(picture, {_KEY: self.fingerprints[index]}))
 
     def frames(self, indices: Sequence[int] | None = None) -> list[Path]:
         """All frames of the film in its order, or these. Raises Error if any is missing."""

@@ -242,7 +242,9 @@ def read(path: Path) -> Network:
         weights = {name: it for name, it in weights.items() if not name.startswith(_TRAINING)}
         module = RIFE({name: it.float() for name, it in weights.items()}).eval()
         with torch.inference_mode():
-            module(*[torch.zeros(1, 3, module.pad, module.pad)] * 2, 0.5)
+            made = module(*[torch.zeros(1, 3, module.pad, module.pad)] * 2, 0.5)
+        if not made.isfinite().all():
+            raise ValueError("what it makes is not finite")
     if digests.of_file(path) != digest:
         raise Error(f"{path} was changed while it was read; run the same command again")
     return Network(module.to(memory_format=torch.channels_last), path.name, digest, fit_half(weights))  # type: ignore[call-overload]

@@ -308,14 +308,27 @@ class Run:
                     path.unlink()
 
     def _write(self, path: Path, data: bytes) -> None:
-        try:
-            if path.parent != self.folder:  # if that itself was taken away, it is not made again
+        if path.parent != self.folder:  # if that itself was taken away, it is not made again
+            with _blaming(path):
                 path.parent.mkdir(exist_ok=True)
-            write_whole(path, data)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise Error(f"the disk is full: {path} was not written") from None
-            raise Error(f"{path} cannot be written ({error.strerror})") from None
+        put(path, data)
+
+
+def put(path: Path, data: bytes) -> None:
+    """Write a file of a run folder, so that it is whole at any instant. Raises Error if the disk is full, say."""
+    with _blaming(path):
+        write_whole(path, data)
+
+
+@contextlib.contextmanager
+def _blaming(path: Path) -> Iterator[None]:
+    """An OSError within is raised as an Error about this file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise Error(f"the disk is full: {path} was not written") from None
+        raise Error(f"{path} cannot be written ({error.strerror})") from None
 
 
 class SaveFrame:
