@@ -19,6 +19,10 @@ from typing import NamedTuple
 
 from walk import Error, ffmpeg, gif
 
+_PACKETS = ["-c", "copy", "-f", "framecrc"]
+# Of one frame, too, so that a sound file, which has none, is refused.
+_TEXTS = ["-c", "copy", "-frames:v", "1", "-f", "ffmetadata"]
+_WITH_SOUND = ["-map", "0:a:0?"]
 LONGEST = 220  # bytes of a film's name, beside which there is room for what a temporary one adds
 
 
@@ -55,8 +59,10 @@ def read_metadata(film: Path) -> Metadata:
     """The metadata of any film, with '' for texts that it lacks. Raises Error if it is not a film."""
     if comment := gif.comment(film):
         return Metadata("", comment)
-    # Asks for one frame, too, so that a sound file, which has none, is refused.
-    text = ffmpeg.read(film, "-c", "copy", "-frames:v", "1", "-f", "ffmetadata")
+    return _metadata(ffmpeg.read(film, *_TEXTS))
+
+
+def _metadata(text: str) -> Metadata:
     sections: list[tuple[str, dict[str, str]]] = []
     for line in re.findall(r"((?:\\.|[^\\\n])*)\n", text, re.DOTALL):
         if pair := re.match(r"((?:\\.|[^\\=])*)=(.*)", line, re.DOTALL):
@@ -75,21 +81,28 @@ def read_metadata(film: Path) -> Metadata:
 
 def timestamps(film: Path) -> Pictures:
     """When the frames of any film are shown, and their size. Decodes nothing."""
-    return _pictures(_packets(film))
+    return _pictures(ffmpeg.read(film, *_PACKETS).splitlines())
 
 
 def tracks(film: Path) -> tuple[Pictures, Track | None]:
     """(pictures, the first sound or None) of any film. Decodes only the first packet of the sound."""
-    lines = _packets(film, "-map", "0:a:0?")
+    lines = ffmpeg.read(film, *_WITH_SOUND, *_PACKETS).splitlines()
     return _pictures(lines), _sound(film, lines)
 
 
-def _packets(film: Path, *options: str) -> list[str]:
-    """A line for each packet of a film's pictures, and of other tracks that the options name."""
-    return ffmpeg.read(film, *options, "-c", "copy", "-f", "framecrc").splitlines()
+def tracks_and_metadata(film: Path) -> tuple[Pictures, Track | None, Metadata]:
+    """What `tracks` and `read_metadata` return of a film, in less time."""
+    if gif.comment(film):
+        return *tracks(film), read_metadata(film)
+    with tempfile.TemporaryDirectory() as scratch:  # to start ffmpeg takes longer than to read
+        texts = Path(scratch, "texts")
+        both = [*_TEXTS, f"file:{texts}", "-map", "0:v:0", *_WITH_SOUND, *_PACKETS]
+        lines = ffmpeg.read(film, *both).splitlines()
+        return _pictures(lines), _sound(film, lines), _metadata(texts.read_bytes().decode(errors="replace"))
 
 
 def _pictures(lines: list[str]) -> Pictures:
+    """lines: one for each packet of a film's pictures, and of its sound."""
     head = dict(line[1:].split(" 0: ") for line in lines if " 0: " in line)
     tick = Fraction(head["tb"])
     width, height = map(int, head["dimensions"].split("x"))

@@ -132,10 +132,17 @@ def check(
     sound: (channels, samples a second) of the sound, which must last as long as the frames (half a frame and a packet
         more or less); None: it is not checked.
     """
+    track = found = None
     try:
-        (times, actual_size, tick), track = (_pictures_in(film, fps), None) if film.is_dir() else probe.tracks(film)
+        if film.is_dir():
+            pictures = _pictures_in(film, fps)
+        elif metadata:
+            pictures, track, found = probe.tracks_and_metadata(film)
+        else:
+            pictures, track = probe.tracks(film)
     except Error:
         raise Error("the film that ffmpeg made cannot be read") from None
+    times, actual_size, tick = pictures
     # WebM counts thousandths of a second; everywhere else time is exact.
     slack = tick / 2 if tick == Fraction(1, 1000) else 0
     wrong = []
@@ -145,7 +152,7 @@ def check(
         wrong.append(f"frames that are not at {fps} a second")
     if actual_size != size:
         wrong.append("{}x{} pixels instead of {}x{}".format(*actual_size, *size))
-    if metadata and probe.read_metadata(film) != _storable(metadata):
+    if metadata and found != _storable(metadata):
         wrong.append("other metadata than it was given")
     if sound:
         wrong += _sound_faults(track, *sound, frames / fps, fps)
