@@ -14,6 +14,7 @@ import unicodedata
 import weakref
 from pathlib import Path
 
+import filelock
 import imageio_ffmpeg
 import numpy as np
 import pytest
@@ -374,6 +375,28 @@ def test_a_watched_prompt_file_is_drawn_again_whenever_it_is_saved(walk, monkeyp
     assert err.count("loading the model") == 1
     assert told[0].items() == told[1].items() == told[2].items() < told[3].items() == told[4].items()
     assert len(told[3]) - len(told[0]) == len(told[0]) // 2, "the new keyframe, and what lies before it"
+
+
+def test_what_is_saved_while_the_film_is_rendered_is_drawn_when_that_is_done(walk, monkeypatch):
+    file, rendering, looks = Path("abc.txt"), filelock.FileLock("abc.walk/lock"), []
+    file.write_text("a red apple\na green frog\n")
+
+    def sleep(seconds):
+        looks.append(seconds)
+        if len(looks) == 1:
+            rendering.acquire()
+            file.write_text("a red apple\nan owl\n")
+        elif len(looks) == 4:
+            rendering.release()
+        elif len(looks) == 6:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands.time, "sleep", sleep)
+    err = walk("preview", "--prompts", "abc.txt", "--frames", 5, "--watch")[1]
+    told = [line for line in err if "is drawn" in line]
+    drawn = "abc.preview.png is drawn; abc.txt is watched for changes, until Ctrl-C"
+    busy = "another walk is at work in abc.walk; wait for it, or give another --out; abc.txt is drawn when it is done"
+    assert told == [drawn, f"note: {busy}", drawn]
 
 
 def test_only_a_prompt_file_is_watched(refusal):
@@ -1362,7 +1385,7 @@ def test_prune_leaves_what_may_serve_a_film_that_is_begun(walk, refusal):
     with run.Run("film.walk", other, settings, decided=False) as begun:
         assert begun.fingerprints[3] not in manifest.fingerprints(asked.walk, settings)
         begun.save(3, np.zeros((settings.height, settings.width, 3), np.uint8))
-        assert refusal("prune", "film.walk", "--yes") == str(run.busy(Path("film.walk")))
+        assert refusal("prune", "film.walk", "--yes") == str(run.BusyError(Path("film.walk")))
     listed = walk("prune", "film.walk", model=False)[0].splitlines()
     assert len(listed) == 4
     assert not [path for path in listed if begun.fingerprints[3] in path]

@@ -148,6 +148,8 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
     watched = f"{file.name} is watched for changes, until Ctrl-C"
     state = _state(file)
     drawn = _preview(dict(chosen), loaded, kept)
+    from walk.run import BusyError
+
     listener.say(f"{drawn} is drawn; {watched}")
     with contextlib.suppress(KeyboardInterrupt):
         while True:
@@ -158,6 +160,10 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
             try:
                 drawn = _preview(dict(chosen), loaded, kept)
                 listener.say(f"{drawn} is drawn; {watched}")
+            except BusyError as error:  # such as a film of the same prompts, which takes its time
+                listener.note(f"{error}; {file.name} is drawn when it is done")
+                _wait_for(error.folder)
+                state = None
             except Error as error:
                 if isinstance(error, OutOfMemoryError) or isinstance(error.__cause__, OutOfMemoryError):
                     raise
@@ -171,6 +177,18 @@ def _state(file: Path) -> tuple[int, int] | None:
         stat = file.stat()
         return stat.st_mtime_ns, stat.st_size
     return None
+
+
+def _wait_for(folder: Path) -> None:
+    """Until no other process has the run folder open."""
+    from walk.run import BusyError, locked
+
+    while True:
+        try:
+            with locked(folder):
+                return
+        except BusyError:
+            time.sleep(WATCHING)
 
 
 def _preview(chosen: dict[str, Any], loaded: Model | None, kept: Kept | None = None) -> str:

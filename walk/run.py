@@ -84,7 +84,7 @@ class Run:
                 lock = _OPEN.get(self.folder.resolve())
                 if lock is not None and lock.is_locked:
                     raise Error(f"{self.folder} is open in this program already; close that Run first") from None
-                raise busy(self.folder) from None
+                raise BusyError(self.folder) from None
         try:
             self._sweep()
             self.before = _newest(self.folder, settings) or Manifest(walk, settings)  # which tells of no other film
@@ -465,20 +465,24 @@ def _digest(names: Sequence[str]) -> str:
     return hashlib.sha256(manifest.canonical(names)).hexdigest()[:16]
 
 
-def busy(folder: Path) -> Error:
-    return Error(f"another walk is at work in {folder}; wait for it, or give another --out")
+class BusyError(Error):
+    """Another process has the run folder `folder` open."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        super().__init__(f"another walk is at work in {folder}; wait for it, or give another --out")
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Within this, nobody else can open the run folder, if it is one. Raises Error if a process has it open."""
+    """Within this, nobody else can open the run folder, if it is one. Raises BusyError if a process has it open."""
     with contextlib.ExitStack() as held:
         with contextlib.suppress(OSError):  # one that cannot be written can still be read
             try:
                 if os.path.isfile(folder / "lock"):
                     held.enter_context(filelock.FileLock(folder / "lock").acquire(timeout=0))
             except filelock.Timeout:
-                raise busy(folder) from None
+                raise BusyError(folder) from None
         yield
 
 
