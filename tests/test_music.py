@@ -405,6 +405,14 @@ def test_a_film_rests_on_the_beats_or_bars_of_those_prompts_that_say_so(walk, mo
     assert orders[0].rests == (0.0, 2.0, 4.0, 4.5, 5.0, 5.5, 6.0)
 
 
+def test_prompts_without_a_pace_that_rests_are_not_too_many_for_the_rests(walk):
+    lines = ["a", "b | time=2", "c | time=4.5 | until=7.5 | pace=bar", "d | time=8.5", "e"]
+    _, err = walk("--bpm", "120", "--bars", "5", "--fps", "8", "--out", "film.mp4", prompts=lines)
+    (note,) = [line for line in err if "mixture" in line]
+    told = "note: the film rests once, between keyframes, at 0:08, where it shows a mixture; a line that ends in | time=0:08"
+    assert note.startswith(told)
+
+
 def test_a_films_prompts_keep_their_paces_and_pulses(walk, song):
     lines = ["a red apple | pace=beat", "a green frog | pulse=0.25", "a blue whale"]
     walk("--audio", song, "--seconds", "2", "--fps", "8", "--out", "film.mp4", prompts=lines)

@@ -104,7 +104,7 @@ def film(*, loaded: Model | None = None, again: Again | None = None, **chosen: A
     listener = _listener(chosen)
     order = orders.read_order(chosen, listener, loaded.settings if loaded else None, again)
     if not order.placed:
-        listener.notes(outlook.surprises(order.walk, order.rests, order.music is not None))
+        listener.notes(outlook.surprises(order.walk, order.rests, order.music is not None, order.landing))
     with _importing(listener):
         from walk.run import Run
         from walk.work import Work  # and with it torch, after what can be refused without
@@ -245,7 +245,7 @@ def _surprises(order: Order, look: Look) -> list[str]:
     """What may surprise in a film, as far as a first look tells."""
     walk, has_music = order.thinned.filled(look.run.walk), order.music is not None
     return [
-        *outlook.surprises(order.walk, order.rests, has_music),
+        *outlook.surprises(order.walk, order.rests, has_music, order.landing),
         *outlook.hurries(walk, look.steps(walk), has_music),
         *outlook.turns(order.walk, look.distances, order.landing),
     ]

@@ -15,7 +15,7 @@ from statistics import median
 
 from walk.rates import nearest
 from walk.settings import Settings
-from walk.text import clock, plural, short_clock
+from walk.text import clock, short_clock
 from walk.timeline import Walk
 
 HURRY = 2.5  # times as fast as the median segment is worth a warning
@@ -96,11 +96,14 @@ def turns(walk: Walk, distances: Sequence[tuple[float, float]], meant: Collectio
     return notes
 
 
-def surprises(walk: Walk, rests: Sequence[float] = (), music: bool = False) -> list[str]:
-    """Notes on what the walk alone tells. rests: where it is meant to rest, in seconds. music: whether it has beats."""
+def surprises(
+    walk: Walk, rests: Sequence[float] = (), music: bool = False, landing: Collection[int] | None = None
+) -> list[str]:
+    """Notes on what the walk alone tells. rests: where it is meant to rest, in seconds. music: whether it has beats.
+    landing: the keyframes from which on it rests so; None: all."""
     notes = [(not rests and standstill_note(walk, music)) or _end_note(walk)]
     if walk.first_frames().keys() >= set(map(float, range(len(walk.keyframes)))):  # it shows every keyframe
-        notes += [_flicker_note(walk), _between_note(walk, rests)]
+        notes += [_flicker_note(walk), _between_note(walk, rests, landing)]
     return [note for note in notes if note]
 
 
@@ -122,7 +125,7 @@ def _flicker_note(walk: Walk) -> str:
     )
 
 
-def _between_note(walk: Walk, rests: Sequence[float]) -> str:
+def _between_note(walk: Walk, rests: Sequence[float], landing: Collection[int] | None) -> str:
     """A note if the film lands between keyframes much of the time; else ''."""
     frames = [nearest(Fraction(time) * walk.fps) for time in rests]
     at = walk.positions
@@ -130,13 +133,17 @@ def _between_note(walk: Walk, rests: Sequence[float]) -> str:
     off = [i for i in landed if at[i] % 1]
     if not off or len(off) < BETWEEN * len(landed):
         return ""
-    first, count = short_clock(float(off[0] / walk.fps)), len(walk.keyframes)
+    first = short_clock(float(off[0] / walk.fps))
+    count = len(walk.keyframes if landing is None else landing)
     remedy = f"a line that ends in | time={first} puts a prompt there"
     if count > len(landed):
         remedy = f"for {count} prompts, that is too few rests: leave out {count - len(landed)}"
+    where = f"{len(landed)} times, {len(off)} of them between keyframes, first"
+    if len(landed) == 1:
+        where = "once, between keyframes,"
     return (
-        f"the film rests {plural(len(landed), 'time')}, {len(off)} of them between keyframes, first at {first}, where it "
-        f"shows a mixture; {remedy}, and --ease in place of a pace slows down at keyframes alone"
+        f"the film rests {where} at {first}, where it shows a mixture; {remedy}, and --ease in place of a pace slows "
+        "down at keyframes alone"
     )
 
 
