@@ -399,6 +399,29 @@ def test_what_is_saved_while_the_film_is_rendered_is_drawn_when_that_is_done(wal
     assert told == [drawn, f"note: {busy}", drawn]
 
 
+@pytest.mark.parametrize("rendering", [True, False])
+def test_a_stop_before_a_saved_file_is_drawn_says_that_the_picture_is_older(walk, monkeypatch, rendering):
+    file, looks = Path("abc.txt"), []
+    file.write_text("a red apple\na green frog\n")
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    def sleep(seconds):
+        looks.append(seconds)
+        if len(looks) > 1:
+            stop()
+        file.write_text("a red apple\nan owl | tme=3\n")
+        if rendering:
+            file.write_text("a red apple\nan owl\n")
+            monkeypatch.setattr("walk.work.Work.first_look", stop)
+
+    monkeypatch.setattr(commands.time, "sleep", sleep)
+    out, err = walk("preview", "--prompts", "abc.txt", "--frames", 5, "--watch", status=130)
+    assert not out
+    assert err[-1] == "walk: stopped; abc.preview.png shows abc.txt as it was before"
+
+
 def test_only_a_prompt_file_is_watched(refusal):
     for prompts in ("a fox at night", "-", "."):
         told = refusal("preview", "--prompts", prompts, "--watch")

@@ -151,14 +151,16 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
     from walk.run import BusyError
 
     listener.say(f"{drawn} is drawn; {watched}")
-    with contextlib.suppress(KeyboardInterrupt):
+    shown = True  # whether the picture is of the file as it is
+    try:
         while True:
             time.sleep(WATCHING)
             if (now := _state(file)) in (state, None):
                 continue
-            state = now
+            state, shown = now, False
             try:
                 drawn = _preview(dict(chosen), loaded, kept)
+                shown = True
                 listener.say(f"{drawn} is drawn; {watched}")
             except BusyError as error:  # such as a film of the same prompts, which takes its time
                 listener.note(f"{error}; {file.name} is drawn when it is done")
@@ -168,6 +170,9 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
                 if isinstance(error, OutOfMemoryError) or isinstance(error.__cause__, OutOfMemoryError):
                     raise
                 listener.note(f"{error}; {watched}")
+    except KeyboardInterrupt:
+        if not shown:
+            raise KeyboardInterrupt(f"{drawn} shows {file.name} as it was before") from None
     return drawn
 
 
