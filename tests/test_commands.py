@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 import types
 import unicodedata
 import weakref
@@ -397,6 +398,29 @@ def test_what_is_saved_while_the_film_is_rendered_is_drawn_when_that_is_done(wal
     drawn = "abc.preview.png is drawn; abc.txt is watched for changes, until Ctrl-C"
     busy = "another walk is at work in abc.walk; wait for it, or give another --out; abc.txt is drawn when it is done"
     assert told == [drawn, f"note: {busy}", drawn]
+
+
+def test_each_estimate_of_a_watched_film_includes_loading_the_model(walk, monkeypatch):
+    """Also where nothing had to be rendered for the picture."""
+    file, load = Path("abc.txt"), models.load
+    edits = ["a red apple\na green bird\n", "a red apple\na green frog\n# as before\n"]
+    file.write_text("a red apple\na green frog\n")
+
+    def sleep(seconds):
+        if not edits:
+            raise KeyboardInterrupt
+        file.write_text(edits.pop(0))
+
+    def slow(settings):
+        monkeypatch.setattr(commands.time, "monotonic", lambda real=time.monotonic: real() + 1000)
+        return load(settings)
+
+    monkeypatch.setattr(commands.time, "sleep", sleep)
+    monkeypatch.setattr(models, "load", slow)
+    err = walk("preview", "--prompts", "abc.txt", "--frames", 24, "--watch")[1]
+    told = [line for line in err if line.startswith("the film: ")]
+    assert len(told) == 3
+    assert all(line.startswith("the film: about 16:") for line in told), told
 
 
 @pytest.mark.parametrize("rendering", [True, False])

@@ -241,8 +241,12 @@ def _preview(chosen: dict[str, Any], loaded: Model | None, kept: Kept | None = N
         between = _try_interpolation(order, interpolation, settings, shown)
     drawn = _draw_preview(order, look, notes, enlargement, tried)
     _save_sheet(drawn, picture)
+    loading, batches = model.seconds, work.seconds
+    if kept:  # a film loads the model once more, and renders at the same pace
+        loading = kept.seconds = max(kept.seconds, loading)
+        batches = kept.batches = batches or kept.batches
     if not quick:
-        listener.say(_time_left(order, look, work, model, enlargement, tried, between))
+        listener.say(_time_left(order, look, loading, batches, model.settings, enlargement, tried, between))
     return as_word(picture)
 
 
@@ -310,24 +314,25 @@ def _music_for_sheet(order: Order) -> sheet.Music | None:
 def _time_left(
     order: Order,
     look: Look,
-    work: Work,
-    model: LazyModel,
+    loading: float,
+    batches: Sequence[float],
+    settings: Settings,
     enlargement: Enlargement,
     tried: Trial | None,
     between: tuple[float, int],
 ) -> str:
-    """How much of a film is still to be made after a preview, and how long that will take. between: seconds and bytes that
-    interpolating will take."""
+    """How much of a film is still to be made after a preview, and how long that will take. loading: seconds until the
+    model is there. batches: seconds that some took. between: seconds and bytes that interpolating will take."""
     more, filling = between
     missing, walk = look.missing, order.walk
     enlarging, filled = (tried.seconds, tried.bytes) if tried else (0.0, 0)
     if not missing and not filled and not round(more):
         return "all frames are there already"
     left, of_it = f"{plural(missing, 'frame')} more", ""
-    if work.seconds or not missing:  # else nothing had to be rendered, and nobody knows how long that takes
-        batches, loading = work.seconds or [0.0], model.seconds if missing else 0.0
-        rendering = outlook.seconds_left(walk, model.settings, order.even, missing, batches, enlargement.film)
-        left, of_it = f"about {format_time(round(loading + rendering + enlarging + more))} more", "of it "
+    if batches or not missing:  # else nothing had to be rendered, and nobody knows how long that takes
+        rendering = outlook.seconds_left(walk, settings, order.even, missing, batches or [0.0], enlargement.film)
+        took = (loading if missing else 0.0) + rendering + enlarging + more
+        left, of_it = f"about {format_time(round(took))} more", "of it "
     if round(enlarging):
         left += f", {format_time(round(enlarging))} {of_it}to enlarge its frames"
     if round(more):

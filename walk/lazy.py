@@ -36,10 +36,13 @@ GAIN = 0.03  # of the time is worth keeping a compiled model
 
 
 class Kept:
-    """A model that stays loaded from one LazyModel to the next, as long as they ask for the same one."""
+    """A model that stays loaded from one LazyModel to the next, as long as they ask for the same one. seconds: that it
+    took until it was loaded. batches: seconds that the last ones took, of whoever has rendered any."""
 
     def __init__(self) -> None:
         self.model: Model | None = None
+        self.seconds = 0.0
+        self.batches: list[float] = []
 
 
 class LazyModel:
