@@ -624,6 +624,8 @@ def test_where_a_part_of_a_song_has_no_such_bar_it_is_said_how_to_see_a_part_of_
     assert part.endswith(
         "'b') is at bar 9, but the film has 3 bars; to see a part of a longer film, give its own command with walk part --from"
     )
+    order = walk("--audio", song, "--start", "2", prompts=["a | bar=2 | until=beat=3", "b"], status=2)[1][-1]
+    assert order == "walk: keyframe 1 ('a') is to rest until beat 3, which is not after bar 2", "that is no remedy here"
 
 
 def test_keyframes_for_which_there_are_too_few_beats_are_counted(asked):

@@ -207,14 +207,9 @@ def lay_out(chosen: dict[str, Any], keyframes: tuple[Keyframe, ...], music: Musi
     if is_song:
         another = "another --start, or a longer part"
         keyframes = _sung(keyframes, float(music.start), float(music.seconds), music.name, another, pause, listener)
-    try:
-        keyframes = timeline.beats_to_seconds(keyframes, rhythm.beats, rhythm.bars, music.name)
-    except Error as error:
-        if rhythm.bars and {"start", "seconds", "bars"} & set(chosen):
-            raise Error(
-                f"{error}; to see a part of a longer film, give its own command with walk part --from"
-            ) from None
-        raise
+    of_part = "; to see a part of a longer film, give its own command with walk part --from"
+    remedy = of_part if {"start", "seconds", "bars"} & set(chosen) else ""
+    keyframes = timeline.beats_to_seconds(keyframes, rhythm.beats, rhythm.bars, music.name, remedy)
     align = chosen.get("align", flags.ALIGN[0])
     moments = {"bar": (rhythm.bars, rhythm.beats), "beat": (rhythm.beats,), "off": ()}[align]
     # 3. What is done of the way from frame to frame.

@@ -287,27 +287,28 @@ def _same_as_next(keyframes: Sequence[Keyframe], closed: bool) -> list[bool]:
 
 
 def beats_to_seconds(
-    keyframes: Sequence[Keyframe], beats: Sequence[float], bars: Sequence[float], where: str = ""
+    keyframes: Sequence[Keyframe], beats: Sequence[float], bars: Sequence[float], where: str = "", remedy: str = ""
 ) -> tuple[Keyframe, ...]:
     """The keyframes with seconds in place of beats and bars.
 
-    beats, bars: the seconds of each. where: the sound or the tempo that they are from, if there is one.
+    beats, bars: the seconds of each. where: the sound or the tempo that they are from, if there is one. remedy: for
+    errors, what may help where the film is too short for one.
     Raises Error for a beat or a bar that is not there.
     """
     times = {"beat": beats, "bar": bars}
 
     def second(k: int, does: str, name: str, number: float) -> float:
-        return second_of(f"{keyframe_name(keyframes, k)} {does}", name, number, times[name], where)
+        return second_of(f"{keyframe_name(keyframes, k)} {does}", name, number, times[name], where, remedy)
 
     return _to_seconds(keyframes, tuple(times), second)
 
 
-def second_of(what: str, name: str, number: float, times: Sequence[float], where: str = "") -> float:
-    """The second of a beat or a bar, as `name` says. times: of all of them. what: for errors, 'keyframe 2 is at'; where: as
-    `beats_to_seconds` takes it. Raises Error for one that is not there."""
+def second_of(what: str, name: str, number: float, times: Sequence[float], where: str = "", remedy: str = "") -> float:
+    """The second of a beat or a bar, as `name` says. times: of all of them. what: for errors, 'keyframe 2 is at'; where,
+    remedy: as `beats_to_seconds` takes them. Raises Error for one that is not there."""
     seconds = [*times, *[2 * times[-1] - times[-2] for _ in times[1:2]]]  # the last one is as long as the one before
     if number > len(seconds):
-        has = f"the film has {plural(len(times), name)}"
+        has = f"the film has {plural(len(times), name)}{remedy}"
         if not seconds and where:
             has = f"no {name}s are heard in what the film plays of {where}"
         elif not seconds:
