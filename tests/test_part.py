@@ -10,7 +10,7 @@ from scipy.io import wavfile
 from walk import cli, manifest, probe, run
 from walk.sounds import read_sound
 
-pytestmark = pytest.mark.usefixtures("shared_weights")
+pytestmark = pytest.mark.usefixtures("shared_weights", "unwatched")
 
 PROMPTS = ["a red apple", "a green frog", "an owl", "a fox"]
 
