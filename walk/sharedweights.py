@@ -18,7 +18,6 @@ from torch import Tensor
 from walk import Error
 from walk.loading import reason
 
-SUFFIXES = (".safetensors", ".pth", ".pkl")
 # Keys that trainers put weights under.
 _WRAPPERS = ("params_ema", "params", "model_state_dict", "state_dict", "model", "net")
 
