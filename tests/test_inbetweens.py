@@ -48,6 +48,20 @@ def rendered(folder="film.walk"):
     return {path.name: path.stat().st_mtime_ns for path in Path(folder, "frames").glob("*.png")}
 
 
+def stopped_at(monkeypatch, count):
+    """Interpolating is stopped before so many pictures. Returns the shares of those that are asked for."""
+    between, shares = interpolate.Interpolator.__call__, []
+
+    def stopped(self, a, b, share):
+        shares.append(share)
+        if len(shares) == count:
+            raise KeyboardInterrupt
+        return between(self, a, b, share)
+
+    monkeypatch.setattr(interpolate.Interpolator, "__call__", stopped)
+    return shares
+
+
 def test_one_frame_in_n_is_rendered_and_the_others_are_mixed_of_them(walk):
     """Against a film of which all are rendered: at equal steps, keyframes and every third frame are its own."""
     even = ["--frames", 25, "--speed", "path"]
@@ -92,18 +106,8 @@ def test_a_network_makes_them_out_of_its_file(walk):
     for index in (1, 2, 3):
         np.testing.assert_allclose(made[index], (made[0].astype(float) + made[4]) / 2, atol=0.51)
     walk(
-        "--frames",
-        9,
-        "--speed",
-        "path",
-        "--interpolate",
-        4,
-        "--interpolator",
-        "net.safetensors",
-        "--out",
-        "film.mp4",
-        "--run",
-        "film.walk",
+        *("--frames", 9, "--speed", "path", "--interpolate", 4, "--interpolator", "net.safetensors"),
+        *("--out", "film.mp4", "--run", "film.walk"),
     )
     told = recipe.interpolator(replay.read_recipe("film.mp4"))
     assert told == interpolate.read(Path("net.safetensors")).digest
@@ -142,26 +146,17 @@ def test_a_stop_while_it_interpolates_loses_nothing(walk, monkeypatch):
     undisturbed = Path("film.mp4").read_bytes()
     shutil.rmtree("film.walk")
     Path("film.mp4").unlink()
-    between, count = interpolate.Interpolator.__call__, 0
-
-    def stopped(self, a, b, t):
-        nonlocal count
-        count += 1
-        if count == 11:
-            raise KeyboardInterrupt
-        return between(self, a, b, t)
-
-    monkeypatch.setattr(interpolate.Interpolator, "__call__", stopped)
+    shares = stopped_at(monkeypatch, 11)
     _, err = walk(*command, status=130)
     assert "9 of 9 frames are safe in film.walk; run the same command to go on" in err
     kept = sorted(Path("film.walk/between").glob("*.png"))
     assert len(kept) == 10
     kept[3].write_bytes(kept[3].read_bytes()[:-20])  # damaged meanwhile
-    before, count = rendered(), 100
+    before = rendered()
     Path("film.walk/between/.a.png.1.part").write_bytes(b"half")
     _, err = walk(*command)
     assert "9 of 24 frames are interpolated already" in err
-    assert count == 100 + 15
+    assert len(shares) == 11 + 15
     assert rendered() == before
     assert Path("film.mp4").read_bytes() == undisturbed
     assert not Path("film.walk/between").exists()
@@ -188,16 +183,7 @@ def test_after_a_kill_when_the_film_is_made_what_was_interpolated_for_it_is_remo
 def test_a_part_leaves_what_a_stopped_film_has_and_lets_nobody_remove_what_it_needs(walk, monkeypatch):
     command = ["--frames", 33, "--interpolate", 4, "--speed", "path", "--out", "film.mp4"]
     part = ["part", "--from", "frame=2", "--to", "frame=11", *command]
-    between, count = interpolate.Interpolator.__call__, 0
-
-    def stopped(self, a, b, t):
-        nonlocal count
-        count += 1
-        if count == 5:
-            raise KeyboardInterrupt
-        return between(self, a, b, t)
-
-    monkeypatch.setattr(interpolate.Interpolator, "__call__", stopped)
+    stopped_at(monkeypatch, 5)
     walk(*command, status=130)
     kept = sorted(Path("film.walk/between").glob("*.png"))
     assert len(kept) == 4

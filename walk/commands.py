@@ -39,6 +39,7 @@ from walk import (
 )
 from walk import order as orders
 from walk.files import at_home, write_whole, writing
+from walk.kept import Kept
 from walk.keyframes import WORDS, Keyframe, Subject, prompt_file, read_lines
 from walk.motion import RHYTHM, used_paces
 from walk.order import Order
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from walk.enlargement import Enlargement
     from walk.inbetweens import Inbetweens
     from walk.larger import Trial
-    from walk.lazy import Kept, LazyModel
+    from walk.lazy import LazyModel
     from walk.manifest import Manifest
     from walk.models import Model
     from walk.run import Run
@@ -80,8 +81,8 @@ def _halving(command: Callable[..., str]) -> Callable[..., str]:
             try:
                 return command(**chosen)
             except Error as error:
-                full = error if isinstance(error, OutOfMemoryError) else error.__cause__
-                if not isinstance(full, OutOfMemoryError) or not full.instead:
+                full = _out_of_memory(error)
+                if full is None or not full.instead:
                     raise
                 if chosen.get("loaded") and "low_memory" in full.instead:  # whoever has loaded it, decides where it is
                     raise
@@ -94,6 +95,11 @@ def _halving(command: Callable[..., str]) -> Callable[..., str]:
             _listener(chosen).say(said)
 
     return tried
+
+
+def _out_of_memory(error: Error) -> OutOfMemoryError | None:
+    """That it ran out of memory, if that is what an error is, or is from."""
+    return next((it for it in (error, error.__cause__) if isinstance(it, OutOfMemoryError)), None)
 
 
 @_halving
@@ -142,13 +148,11 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
     file = prompt_file(chosen.get("prompts", ()))
     if file is None or file.is_dir():
         raise Error("--watch waits for changes of a prompt file; give one as --prompts")
-    from walk.lazy import Kept
-
     listener, kept = _listener(chosen), Kept()
     watched = f"{file.name} is watched for changes, until Ctrl-C"
     state = _state(file)
     drawn = _preview(dict(chosen), loaded, kept)
-    from walk.run import BusyError
+    from walk.run import BusyError  # which that has imported
 
     listener.say(f"{drawn} is drawn; {watched}")
     shown = True  # whether the picture is of the file as it is
@@ -167,7 +171,7 @@ def preview(*, loaded: Model | None = None, **chosen: Any) -> str:
                 _wait_for(error.folder)
                 state = None
             except Error as error:
-                if isinstance(error, OutOfMemoryError) or isinstance(error.__cause__, OutOfMemoryError):
+                if _out_of_memory(error):
                     raise
                 listener.note(f"{error}; {watched}")
     except KeyboardInterrupt:

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from walk import Error, Settings, digests, machine
-from walk.sharedweights import blaming, fit_half, read_weights
+from walk import Error, Settings, machine
+from walk.sharedweights import blaming, fit_half, read_weights, unchanged
 
 SLOPE = 0.2  # of a leaky ReLU, below 0
 NARROWEST = 24  # features of the last block of the version 4.25 lite, which leaves out a scale
@@ -236,8 +236,7 @@ class Interpolator:
 def read(path: Path) -> Network:
     """The network in a file, .safetensors, .pth or .pkl, in main memory. Raises Error if it holds no RIFE that is known."""
     machine.check_process()
-    digest = digests.of_file(path)
-    with blaming(path, "interpolator", "--interpolator"):
+    with unchanged(path) as digest, blaming(path, "interpolator", "--interpolator"):
         weights = {_usual(name): it for name, it in read_weights(path).items()}
         weights = {name: it for name, it in weights.items() if not name.startswith(_TRAINING)}
         module = RIFE({name: it.float() for name, it in weights.items()}).eval()
@@ -245,8 +244,6 @@ def read(path: Path) -> Network:
             made = module(*[torch.zeros(1, 3, module.pad, module.pad)] * 2, 0.5)
         if not made.isfinite().all():
             raise ValueError("what it makes is not finite")
-    if digests.of_file(path) != digest:
-        raise Error(f"{path} was changed while it was read; run the same command again")
     return Network(module.to(memory_format=torch.channels_last), path.name, digest, fit_half(weights))  # type: ignore[call-overload]
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from walk import Error, Settings, Walk, embeddings, machine, models
 from walk.bench import KEYFRAMES
+from walk.kept import Kept
 from walk.keyframes import Keyframe
 from walk.manifest import fingerprints
 from walk.models import Model
@@ -33,16 +34,6 @@ COMPILED = ("cuda",)  # devices; a CPU gains nothing
 LONG = 15 * 60.0  # seconds, at least,
 MANY = 40  # and batches, at least; up to eight are rendered for nothing when it is tried
 GAIN = 0.03  # of the time is worth keeping a compiled model
-
-
-class Kept:
-    """A model that stays loaded from one LazyModel to the next, as long as they ask for the same one. seconds: that it
-    took until it was loaded. batches: seconds that the last ones took, of whoever has rendered any."""
-
-    def __init__(self) -> None:
-        self.model: Model | None = None
-        self.seconds = 0.0
-        self.batches: list[float] = []
 
 
 class LazyModel:

@@ -92,8 +92,8 @@ def tracks(film: Path) -> tuple[Pictures, Track | None]:
 
 def tracks_and_metadata(film: Path) -> tuple[Pictures, Track | None, Metadata]:
     """What `tracks` and `read_metadata` return of a film, in less time."""
-    if gif.comment(film):
-        return *tracks(film), read_metadata(film)
+    if comment := gif.comment(film):
+        return *tracks(film), Metadata("", comment)
     with tempfile.TemporaryDirectory() as scratch:  # to start ffmpeg takes longer than to read
         texts = Path(scratch, "texts")
         both = [*_TEXTS, f"file:{texts}", "-map", "0:v:0", *_WITH_SOUND, *_PACKETS]

@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from walk import Error
+from walk import Error, digests
 from walk.loading import reason
 
 # Keys that trainers put weights under.
@@ -47,6 +47,15 @@ def fit_half(weights: dict[str, Tensor]) -> bool:
     """Whether all of them are numbers of float16."""
     most = torch.finfo(torch.float16).max
     return all(float(tensor.float().abs().max()) < most for tensor in weights.values() if tensor.numel())
+
+
+@contextlib.contextmanager
+def unchanged(path: Path) -> Iterator[str]:
+    """The digest of a file. Raises Error if it has another one when what is within is done."""
+    digest = digests.of_file(path)
+    yield digest
+    if digests.of_file(path) != digest:
+        raise Error(f"{path} was changed while it was read; run the same command again")
 
 
 @contextlib.contextmanager

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from walk import Error, Settings, digests, machine
+from walk import Error, Settings, machine
 from walk.loading import reason
-from walk.sharedweights import blaming, fit_half, read_weights
+from walk.sharedweights import blaming, fit_half, read_weights, unchanged
 
 TILE = {"cpu": 256, "mps": 256, "cuda": 512}  # pixels of a side that are enlarged at once, by kind of device
 SMALLEST = 64
@@ -148,13 +148,11 @@ def read(path: Path) -> Network:
     Raises Error if it holds no network that enlarges pictures, or one that needs a library that is not installed.
     """
     machine.check_process()
-    digest = digests.of_file(path)
-    with blaming(path, "upscaler", "--upscale"):
-        weights = read_weights(path)
-    plain = {"body.0.weight", "body.1.weight"} <= weights.keys()
-    network = _compact(path, weights) if plain else _from_spandrel(path)
-    if digests.of_file(path) != digest:
-        raise Error(f"{path} was changed while it was read; run the same command again")
+    with unchanged(path) as digest:
+        with blaming(path, "upscaler", "--upscale"):
+            weights = read_weights(path)
+        plain = {"body.0.weight", "body.1.weight"} <= weights.keys()
+        network = _compact(path, weights) if plain else _from_spandrel(path)
     supports_half = network.supports_half and fit_half(weights)
     return network._replace(name=path.name, digest=digest, supports_half=supports_half)
 
